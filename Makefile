@@ -1,0 +1,52 @@
+# `make` lists what there is. Everything runs in its own environment, .venv, made on first use; VENV=path names another.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+BENCH_IMAGES ?= ../shared/data/kodak
+TRAIN_IMAGES ?= ../shared/data/photos
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench train-lite golden clean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
+
+demo: $(VENV)/.base ## encode and decode the samples: a table, and a picture beside JPEG in out/
+	$(BIN)/python samples/demo.py
+
+test: $(VENV)/.dev ## the tests, in under three minutes
+	$(BIN)/python -m pytest --quiet
+
+lint: $(VENV)/.dev ## style, types, and that imports point down only
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.dev ## rate and distortion against the other codecs on BENCH_IMAGES: tables and a plot in out/bench
+	$(BIN)/vqcodec bench $(BENCH_IMAGES) -o out/bench -f
+
+train-lite: $(VENV)/.dev ## train models/photo-lite anew from TRAIN_IMAGES, into out/
+	$(BIN)/vqcodec train $(TRAIN_IMAGES) -o out/photo-lite --init none -f
+
+golden: $(VENV)/.dev ## write the golden files anew; for a new format version only
+	$(BIN)/python tests/make_golden.py
+
+clean: ## remove the environment and all that was built
+	rm -rf .venv build dist out .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find vqcodec tests samples -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The pip that comes with Python 3.11 knows neither dependency groups nor licence expressions.
+$(VENV)/.pip:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
+	@touch $@
+
+$(VENV)/.base: $(VENV)/.pip pyproject.toml constraints.txt
+	$(INSTALL) --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.pip pyproject.toml constraints.txt
+	$(INSTALL) --editable ".[bench]" --group dev
+	@touch $@ $(VENV)/.base

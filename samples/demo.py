@@ -1,0 +1,105 @@
+"""`make demo`: encode and decode the samples, print what it costs, and draw one beside JPEG at the same bytes.
+
+`python samples/demo.py [FOLDER]` writes into FOLDER, out/ in the checkout if none is given.
+"""
+
+import io
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from vqcodec import api
+from vqcodec.imageio import read_image
+
+Pixels = NDArray[np.uint8]
+
+SAMPLES = Path(__file__).parent
+COMPARED, CROP, COMPARED_QUALITY = "still_life.png", (190, 76, 620, 396), 30  # left, top, right, bottom
+
+
+def main(out: Path) -> None:
+    """Write the samples as .vqz, as decoded, and comparison.png into `out`, and print the table."""
+    console = Console()
+    out.mkdir(exist_ok=True)
+    api.decode(api.encode(np.zeros((8, 8, 3), np.uint8)))  # loads the model, off the clock
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("file", no_wrap=True)
+    for name in ("PNG bytes", "vqz bytes", "bpp", "PSNR dB", "encode s", "decode s"):
+        table.add_column(name, justify="right")
+    for path in sorted(SAMPLES.glob("*.png")):
+        table.add_row(path.name, *_round_trip(path, out))
+    console.print(table)
+
+    _compare(read_image(SAMPLES / COMPARED).pixels).save(out / "comparison.png")
+    console.print(
+        f"{out.name}/ has the files, and comparison.png: a picture beside JPEG at the same bytes.", markup=False
+    )
+
+
+def _round_trip(path: Path, out: Path) -> list[str]:
+    """Encode and decode one picture; the cells of its row."""
+    pixels = read_image(path).pixels
+    start = time.perf_counter()
+    data = api.encode(pixels)
+    encoded = time.perf_counter()
+    decoded = api.decode(data)
+    done = time.perf_counter()
+    (out / f"{path.stem}.vqz").write_bytes(data)
+    Image.fromarray(decoded).save(out / path.name)
+    height, width = pixels.shape[:2]
+    return [
+        f"{path.stat().st_size:,}",
+        f"{len(data):,}",
+        f"{8 * len(data) / (height * width):.3f}",
+        f"{_psnr_db(pixels, decoded):.2f}",
+        f"{encoded - start:.2f}",
+        f"{done - encoded:.2f}",
+    ]
+
+
+def _psnr_db(a: Pixels, b: Pixels) -> float:
+    error = np.mean((a.astype(np.float64) - b) ** 2)
+    return float(10 * np.log10(255**2 / error)) if error else float("inf")
+
+
+def _compare(pixels: Pixels) -> Image.Image:
+    """A labelled strip: original | JPEG | vqz, the last two at the same bytes."""
+    data = api.encode(pixels, quality=COMPARED_QUALITY)
+    jpeg = _jpeg_within(pixels, len(data))
+    panels = [
+        ("original", f"{pixels.nbytes:,} bytes of pixels", pixels),
+        ("JPEG", f"{len(jpeg):,} bytes", np.asarray(Image.open(io.BytesIO(jpeg)))),
+        ("vqz", f"{len(data):,} bytes", api.decode(data)),
+    ]
+    left, top, right, bottom = CROP
+    width, gap, head = right - left, 8, 34
+    strip = Image.new("RGB", (3 * width + 2 * gap, bottom - top + head), "white")
+    draw = ImageDraw.Draw(strip)
+    for column, (name, size, panel) in enumerate(panels):
+        x = column * (width + gap)
+        note = size if name == "original" else f"{size}, {_psnr_db(pixels, panel):.2f} dB"
+        draw.text((x + 2, 24), name, "black", ImageFont.load_default(20), anchor="ls")
+        draw.text((x + width - 2, 24), note, (90, 90, 90), ImageFont.load_default(15), anchor="rs")
+        strip.paste(Image.fromarray(panel).crop(CROP), (x, head))
+    return strip
+
+
+def _jpeg_within(pixels: Pixels, limit_bytes: int) -> bytes:
+    """The best JPEG of at most `limit_bytes`, the smallest one if none is."""
+    for quality in range(95, 0, -1):
+        stream = io.BytesIO()
+        Image.fromarray(pixels).save(stream, "JPEG", quality=quality, optimize=True, progressive=True)
+        if stream.tell() <= limit_bytes:
+            break
+    return stream.getvalue()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else SAMPLES.parent / "out")

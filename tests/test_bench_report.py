@@ -1,0 +1,150 @@
+"""Tables and plot from results made by hand."""
+
+import math
+from io import BytesIO, StringIO
+
+import numpy as np
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from vqcodec.bench.plot import plot_png
+from vqcodec.bench.report import print_results, summaries, to_markdown
+from vqcodec.bench.results import BenchResults, CodecInfo, Failure, ImageInfo, Row
+
+PIXELS = 100_000
+# (quality, bytes of the file, mean squared error)
+SWEEP = [(10, 1000, 200.0), (30, 2500, 90.0), (50, 5000, 40.0), (70, 11000, 15.0), (90, 26000, 4.0)]
+
+
+def rows(codec: str, factor: float = 1.0) -> list[Row]:
+    """A codec whose files are `factor` times the sweep's, encoded in 0.1 s and decoded in 0.01 s."""
+    return [
+        Row(codec, quality, "set/a.png", PIXELS, round(size * factor), mse, mse / 2, 0.9, 0.95, 0.1, 0.01)
+        for quality, size, mse in SWEEP
+    ]
+
+
+def results_of(*codecs: tuple[str, list[Row]], anchor: str = "jpeg", **fields) -> BenchResults:
+    return BenchResults(
+        date="2001-02-03T04:05:06+00:00",
+        command="vqcodec bench set",
+        machine={"cpu": "A Processor", "cores": 2, "system": "Linux x86_64"},
+        versions={"vqcodec": "1.2.3"},
+        threads=1,
+        anchor=anchor,
+        images=[ImageInfo("set/a.png", 400, 250, 3)],
+        codecs=[CodecInfo(name, "v1", "settings", tuple(sorted({r.quality for r in rs}))) for name, rs in codecs],
+        rows=[row for _, codec_rows in codecs for row in codec_rows],
+        **fields,
+    )
+
+
+@pytest.fixture
+def results() -> BenchResults:
+    return results_of(("vqz", rows("vqz", 0.8)), ("jpeg", rows("jpeg")))
+
+
+def printed(results: BenchResults, width: int = 80) -> str:
+    output = StringIO()
+    print_results(results, Console(file=output, width=width))
+    return output.getvalue()
+
+
+def test_summary_figures(results):
+    ours, anchor = summaries(results)
+    assert ours.bd_percent == pytest.approx(-20)
+    assert ours.bd_in_range_percent == pytest.approx(-20)
+    assert anchor.is_anchor
+    assert 25 < anchor.psnr_at_db[0] < ours.psnr_at_db[0]
+    assert ours.psnr_at_db[3] > anchor.psnr_at_db[3]  # at 0.5 bpp
+    assert ours.encode_mps == pytest.approx(1.0)
+    assert ours.decode_mps == pytest.approx(10.0)
+
+
+def test_psnr_at_a_rate_is_read_off_the_curve(results):
+    line = summaries(results)[1]
+    assert math.isnan(summaries(results_of(("jpeg", rows("jpeg", 3))))[0].psnr_at_db[0])  # begins above 0.1 bpp
+    at_0_2 = next(point for point in results.points("jpeg") if point.bpp == pytest.approx(0.2))
+    assert line.psnr_at_db[1] < at_0_2.psnr_rgb < line.psnr_at_db[2]  # 0.15 and 0.25 bpp
+
+
+def test_the_tables_fit_a_terminal(results):
+    text = printed(results)
+    assert max(map(len, text.splitlines())) <= 80
+    assert "…" not in text
+    assert "BD-rate vs jpeg" in text
+    assert "-20.0 %" in text
+    assert "anchor" in text
+    assert "1 image, 0.1 MP, 1 thread" in text
+
+
+def test_lossless_and_undefined_figures_have_signs_of_their_own():
+    none = [Row("none", 100, "set/a.png", PIXELS, 300_009, 0.0, 0.0, math.nan, math.nan, 0.0, 0.0)]
+    text = printed(results_of(("none", none)))
+    (line,) = (line for line in text.splitlines() if line.split()[:1] == ["100"])
+    assert line.split() == ["100", "24.0007", "∞", "∞", "-", "-", "-", "-"]
+
+
+def test_names_are_not_taken_for_markup():
+    failure = Failure("set/[red]x[/].png", "vqz", 50, "bad [bold]luck")
+    text = printed(results_of(("vqz:[b]", rows("vqz:[b]")), ("jpeg", rows("jpeg")), failures=[failure]))
+    assert "vqz:[b]" in text
+    assert "failed set/[red]x[/].png vqz 50: bad [bold]luck" in text
+
+
+def test_many_failures_are_cut_short():
+    failures = [Failure(f"{i}.png", "", None, "unreadable") for i in range(25)]
+    results = results_of(("jpeg", rows("jpeg")), failures=failures)
+    assert "failed 19.png: unreadable" in printed(results)
+    assert "20.png" not in printed(results)
+    assert "and 5 more" in printed(results)
+    assert "1 of 26 images" in printed(results)
+
+
+def test_nothing_went_through():
+    codec = CodecInfo("vqz", "", "", (), missing="no model")
+    results = BenchResults("2001", "", {"cpu": "x", "cores": 1, "system": "y"}, {}, None, "vqz", codecs=[codec])
+    text = printed(results)
+    assert "No codec went through on any image." in text
+    assert "missing vqz: no model" in text
+    assert "vqz did not run: no model" in to_markdown(results)
+
+
+def test_markdown_says_everything_needed_to_repeat_it(results):
+    text = to_markdown(results, title="Kodak", plot="rd.png")
+    lines = text.splitlines()
+    assert lines[0] == "## Kodak"
+    assert "1 image, 0.1 MP, 1 thread (set)." in lines
+    assert "| codec | BD-rate vs jpeg | 0.1-2 bpp | enc MP/s | dec MP/s |" in lines
+    assert "| vqz | -20.0 % | -20.0 % | 1.0 | 10.0 |" in lines
+    assert "| 50 | 0.3200 | 32.11 | 35.12 | 0.9000 | 0.9500 | 1.0 | 10.0 |" in lines
+    assert "![Rate and PSNR of every codec](rd.png)" in lines
+    assert "**vqz**: v1, settings" in lines
+    for fact in ("A Processor, 2 cores", "2001-02-03", "vqcodec 1.2.3", "```\nvqcodec bench set\n```"):
+        assert fact in text
+
+
+def test_every_markdown_table_is_even(results):
+    rows_of_tables = [line for line in to_markdown(results).splitlines() if line.startswith("|")]
+    assert len(rows_of_tables) == 2 * 4 + 2 * 7
+    assert {line.count("|") for line in rows_of_tables} == {6, 9}
+
+
+@pytest.mark.parametrize("codecs", [["jpeg", "vqz", "vqz:mine", "webp", "avif", "jxl"], ["vqz"], []])
+def test_the_plot_is_a_png_whatever_there_is_to_draw(codecs):
+    results = results_of(*((name, rows(name, 1 - 0.1 * i)) for i, name in enumerate(codecs)))
+    with Image.open(BytesIO(plot_png(results)), formats=("PNG",)) as image:
+        assert image.size == (1800, 810)
+        assert np.array(image.convert("L")).min() < 60
+
+
+def test_the_plot_draws_our_curve_in_our_colour(results):
+    pink = (0xD6, 0x33, 0x6C)
+
+    def count(shown: BenchResults) -> int:
+        with Image.open(BytesIO(plot_png(shown))) as image:
+            return int((np.array(image.convert("RGB")) == pink).all(axis=2).sum())
+
+    assert count(results) > 1000
+    assert count(results_of(("jpeg", rows("jpeg")))) == 0

@@ -1,0 +1,377 @@
+"""The command line as a contract: exit codes, streams, one-line errors, and files that are whole or absent."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import vqcodec
+from conftest import Program, program_command, program_environment, smooth_picture
+from vqcodec.cli import _size, main
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error of a command run in this process."""
+    code = main([str(argument) for argument in arguments])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def pixels_of(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+def temporary_files(folder: Path) -> list[Path]:
+    return list(folder.glob(".*.tmp"))
+
+
+# ------------------------------------------------------------------------------------------------ encode and decode
+
+
+def test_there_and_back(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    vqz, back = tmp_path / "a.vqz", tmp_path / "a.png"
+    code, out, err = run(capsys, "encode", photo, vqz)
+    assert (code, out) == (0, "")
+    assert re.fullmatch(rf"vqcodec: 48 x 40 pixels, {vqz.stat().st_size} bytes, \d+\.\d{{3}} bpp\n", err)
+    assert run(capsys, "decode", vqz, back) == (0, "", "")
+    assert pixels_of(back).shape == (40, 48, 3)
+    assert np.abs(pixels_of(back).astype(int) - pixels_of(photo)).mean() < 16
+    np.testing.assert_array_equal(pixels_of(back), vqcodec.decode(vqz.read_bytes()))
+
+
+def test_grey_stays_grey(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.fromarray(smooth_picture(20, 30, channels=1)).save(tmp_path / "grey.png")
+    assert run(capsys, "encode", tmp_path / "grey.png", tmp_path / "a.vqz", "--quiet") == (0, "", "")
+    assert run(capsys, "decode", tmp_path / "a.vqz", tmp_path / "a.pgm")[0] == 0
+    assert pixels_of(tmp_path / "a.pgm").shape == (20, 30)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".ppm", ".webp", ".tif", ".bmp", ".jpg", ""])
+def test_output_formats(vqz: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], suffix: str) -> None:
+    target = tmp_path / f"back{suffix}"
+    assert run(capsys, "decode", vqz, target, "--refine", "none")[0] == 0
+    error = np.abs(pixels_of(target).astype(int) - vqcodec.decode(vqz.read_bytes()))
+    assert error.mean() < (4 if suffix == ".jpg" else 1e-9)
+
+
+def test_targets(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sizes = []
+    for index, options in enumerate((["-q", "20"], ["-q", "60"], [], ["--quality", "90", "--effort", "1"])):
+        target = tmp_path / f"{index}.vqz"
+        assert run(capsys, "encode", photo, target, *options)[0] == 0
+        sizes.append(target.stat().st_size)
+    assert sizes[0] < sizes[1] == sizes[2] < sizes[3]
+    for index, option in enumerate((["--size", "600"], ["--size", "0.6k"], ["--bpp", "2.5"])):
+        target = tmp_path / f"target{index}.vqz"
+        assert run(capsys, "encode", photo, target, *option)[0] == 0
+        assert 300 < target.stat().st_size <= 600
+    assert run(capsys, "encode", photo, tmp_path / "psnr.vqz", "--psnr", "30")[0] == 0
+    error = vqcodec.decode((tmp_path / "psnr.vqz").read_bytes()).astype(float) - pixels_of(photo)
+    assert 10 * np.log10(255**2 / np.mean(error**2)) > 29.9
+
+
+def test_sizes() -> None:
+    assert [_size(text) for text in ("20000", "5B", "20k", "20K", "20kB", "20KiB")] == [
+        20_000,
+        5,
+        *[20_000] * 3,
+        20_480,
+    ]
+    assert [_size(text) for text in ("1.5M", "2MiB")] == [1_500_000, 2 << 20]
+
+
+def test_json(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "encode", photo, tmp_path / "a.vqz", "--json")
+    facts = json.loads(out)
+    size = (tmp_path / "a.vqz").stat().st_size
+    assert code == 0
+    assert (facts["width"], facts["height"], facts["channels"], facts["bytes"]) == (48, 40, 3, size)
+    assert facts["bpp"] == pytest.approx(8 * size / (48 * 40))
+    assert facts["notes"] == []
+
+
+def test_notes(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with Image.open(photo) as image:
+        image.convert("RGBA").save(tmp_path / "alpha.png")
+    code, _, err = run(capsys, "encode", tmp_path / "alpha.png", tmp_path / "a.vqz")
+    assert code == 0
+    assert err.startswith("vqcodec: note: the alpha channel is dropped: every pixel is opaque\n")
+
+
+def test_streams(photo: Path, program: Program) -> None:
+    encoded = program("encode", "-", "-", stdin=photo.read_bytes())
+    assert encoded.returncode == 0
+    assert encoded.stdout == vqcodec.encode(pixels_of(photo))
+    decoded = program("decode", "-", "-", stdin=encoded.stdout)
+    assert decoded.returncode == 0
+    assert decoded.stdout.startswith(b"\x89PNG")
+    assert program("verify", "-", stdin=encoded.stdout).stdout == b"-: ok\n"
+    assert json.loads(program("info", "-", "--json", stdin=encoded.stdout).stdout)["width"] == 48
+
+
+def test_a_reader_that_has_gone(vqz: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    process = subprocess.run(
+        program_command("decode", vqz, "-"),
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        env=program_environment(),
+        timeout=60,
+        check=False,
+    )
+    os.close(writer)
+    assert process.returncode == 5
+    assert process.stderr == b"vqcodec: cannot write standard output: Broken pipe\n"
+
+
+# ------------------------------------------------------------------------------------------------ about files
+
+
+def test_info(vqz: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(capsys, "info", vqz)
+    assert (code, err) == (0, "")
+    assert re.search(r"^width +48$", out, re.MULTILINE)
+    assert re.search(r"^model +photo-lite$", out, re.MULTILINE)
+    code, out, err = run(capsys, "info", vqz, "--json")
+    facts = json.loads(out)
+    assert (facts["width"], facts["height"], facts["bytes"]) == (48, 40, vqz.stat().st_size)
+
+
+def test_verify_goes_on_after_a_failure(vqz: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    damaged = bytearray(vqz.read_bytes())
+    damaged[-3] ^= 0x10
+    (tmp_path / "bad\n.vqz").write_bytes(damaged)
+    code, out, err = run(capsys, "verify", tmp_path / "bad\n.vqz", vqz, tmp_path / "none.vqz")
+    first, second, third = out.splitlines()
+    assert (code, err) == (3, "")
+    assert first.startswith(f"{tmp_path}/bad\\n.vqz: FAILED: ")
+    assert second == f"{vqz}: ok"
+    assert "FAILED: cannot read" in third
+    assert run(capsys, "verify", vqz) == (0, f"{vqz}: ok\n", "")
+
+
+def test_models(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "models")
+    assert code == 0
+    assert "photo-lite" in out
+    code, out, _ = run(capsys, "models", "--json")
+    assert code == 0
+    assert "photo-lite" in [model["name"] for model in json.loads(out)["models"]]
+
+
+def test_bench(photo: Path, tmp_path: Path, program: Program) -> None:
+    done = program(
+        "bench", photo, "--codecs", "none,vqz", "--qualities", "vqz=50", "--psnr-only", "--json", tmp_path / "b.json"
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "b.json").read_text())
+    assert b"vqz" in done.stdout
+    assert program("bench", photo, "--codecs", "none", "--json", tmp_path / "b.json").returncode == 5
+    assert program("bench", photo, "--codecs", "frobnicate", "--qualities", "x").returncode == 2
+
+
+def test_train_refuses_early(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "model").mkdir()
+    code, _, err = run(capsys, "train", tmp_path, "-o", tmp_path / "model")
+    assert (code, err) == (5, f"vqcodec: {tmp_path}/model exists already; -f overwrites it\n")
+    assert run(capsys, "train", tmp_path, "-o", tmp_path / "new", "--kind", "neural")[0] == 2
+
+
+def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
+    code, overview, err = run(capsys)
+    assert (code, err) == (0, "")
+    for command in ("encode", "decode", "info", "verify", "models", "bench", "train"):
+        assert f"\n  {command} " in overview
+        assert run(capsys, command, "--help")[0] == 0
+    assert run(capsys, "--version") == (0, f"vqcodec {vqcodec.__version__}\n", "")
+
+
+# ------------------------------------------------------------------------------------------------ errors
+
+ERRORS: list[tuple[int, Sequence[str], str]] = [
+    (2, ["frobnicate"], "No such command 'frobnicate'"),
+    (2, ["encode", "photo.png"], "Missing argument 'OUT'"),
+    (2, ["encode", "photo.png", "new.vqz", "--frobnicate"], "No such option: --frobnicate"),
+    (2, ["encode", "photo.png", "new.vqz", "-q", "101"], "between 0 and 100"),
+    (2, ["encode", "photo.png", "new.vqz", "-q", "nan"], "between 0 and 100"),
+    (2, ["encode", "photo.png", "new.vqz", "--bpp", "0"], "not a positive number"),
+    (2, ["encode", "photo.png", "new.vqz", "--psnr", "inf"], "not a positive number"),
+    (2, ["encode", "photo.png", "new.vqz", "--size", "20 apples"], "is not a size"),
+    (2, ["encode", "photo.png", "new.vqz", "--effort", "10"], "range"),
+    (2, ["encode", "photo.png", "new.vqz", "--threads", "0"], "range"),
+    (2, ["encode", "photo.png", "new.vqz", "-q", "5", "--bpp", "1"], "--quality and --bpp exclude each other"),
+    (2, ["encode", "photo.png", "-", "--json"], "exclude each other"),
+    (2, ["decode", "photo.vqz", "new.png", "--refine", "gan"], "needs a refiner"),
+    (3, ["encode", "none.png", "new.vqz"], "cannot read none.png: No such file"),
+    (3, ["encode", "photo.vqz", "new.vqz"], "not a picture in a format"),
+    (3, ["encode", "clear.png", "new.vqz"], "transparent pixels"),
+    (3, ["decode", "photo.png", "new.png"], ""),
+    (3, ["decode", "cut.vqz", "new.png"], ""),
+    (3, ["decode", "empty.vqz", "new.png"], ""),
+    (3, ["info", "cut.vqz"], ""),
+    (4, ["encode", "photo.png", "new.vqz", "-m", "no-such-model"], "no-such-model"),
+    (4, ["decode", "photo.vqz", "new.png", "-m", "no-such-model"], "no-such-model"),
+    (4, ["decode", "photo.vqz", "new.png", "-m", "pickled"], ""),
+    (5, ["encode", "photo.png", "photo.vqz"], "photo.vqz exists already; -f overwrites it"),
+    (5, ["decode", "photo.vqz", "photo.png"], "photo.png exists already; -f overwrites it"),
+    (5, ["encode", "photo.png", "photo.png", "-f"], "input and output at once"),
+    (5, ["encode", "photo.png", "folder"], "it is a folder"),
+    (5, ["encode", "photo.png", "folder", "-f"], "it is a folder"),
+    (5, ["encode", "photo.png", "nowhere/new.vqz"], "folder does not exist"),
+    (5, ["encode", "photo.png", "/dev/full"], "No space left"),
+    (5, ["decode", "photo.vqz", "new.xyz"], "cannot tell the picture format"),
+    (6, ["encode", "photo.png", "new.vqz", "--max-pixels", "100"], "more than 100"),
+    (6, ["decode", "photo.vqz", "new.png", "--max-pixels", "100"], ""),
+]
+
+
+@pytest.mark.parametrize(
+    ("code", "arguments", "message"), ERRORS, ids=lambda value: " ".join(value) if isinstance(value, list) else ""
+)
+def test_errors(
+    vqz: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    code: int, arguments: Sequence[str], message: str,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    Path("folder").mkdir()
+    Path("empty.vqz").touch()
+    Path("cut.vqz").write_bytes(vqz.read_bytes()[:-1])
+    Image.new("RGBA", (4, 4)).save("clear.png")
+    Path("pickled").mkdir()
+    Path("pickled/model.safetensors").write_bytes(b"\x80\x04cos\nsystem\n(S'touch owned'\ntR.")
+    before = {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()}
+
+    got, out, err = run(capsys, *arguments)
+    assert (got, out) == (code, "")
+    assert re.fullmatch(r"vqcodec: [^\n]+\n", err)
+    assert message in err
+    assert {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()} == before
+
+
+def test_debug_shows_where(tmp_path: Path, program: Program) -> None:
+    done = program("info", tmp_path / "none.vqz", "--debug")
+    assert b"Traceback" in done.stderr
+    assert b"InputError: cannot read" in done.stderr
+
+
+def test_an_internal_error_is_one_line(
+    vqz: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*arguments: object, **options: object) -> None:
+        raise ZeroDivisionError("a\nb")
+
+    monkeypatch.setattr("vqcodec.api.info", broken)
+    code, out, err = run(capsys, "info", vqz)
+    assert (code, out) == (1, "")
+    assert err == "vqcodec: internal error (ZeroDivisionError: a\\nb); --debug shows where\n"
+
+
+# ------------------------------------------------------------------------------------------------ files
+
+
+def test_force_overwrites(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.vqz").write_bytes(b"old")
+    assert run(capsys, "encode", photo, tmp_path / "a.vqz", "-f")[0] == 0
+    assert run(capsys, "verify", tmp_path / "a.vqz")[0] == 0
+
+
+@pytest.mark.parametrize("stem", ["ünïcödé ✓", "new\nline", "x" * 251, "-dash", "\udcff"])
+def test_odd_names(
+    photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], stem: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    photo.rename(f"{stem}.png")
+    assert run(capsys, "encode", "--quiet", "--", f"{stem}.png", f"{stem}.vqz") == (0, "", "")
+    code, out, _ = run(capsys, "verify", "--", f"{stem}.vqz")
+    assert (code, out.count("\n")) == (0, 1)
+    code, _, err = run(capsys, "encode", "--", f"{stem}.png", f"{stem}.vqz")
+    assert (code, err.count("\n")) == (5, 1)
+
+
+def test_links_and_pipes(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "in").symlink_to(photo)
+    (tmp_path / "out").symlink_to("real.vqz")
+    assert run(capsys, "encode", tmp_path / "in", tmp_path / "out")[0] == 0
+    assert (tmp_path / "out").is_symlink()
+    assert run(capsys, "verify", tmp_path / "real.vqz")[0] == 0
+
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=lambda: (tmp_path / "pipe").write_bytes(photo.read_bytes()))
+    writer.start()
+    assert run(capsys, "encode", tmp_path / "pipe", tmp_path / "from_pipe.vqz")[0] == 0
+    writer.join(10)
+    assert (tmp_path / "from_pipe.vqz").read_bytes() == (tmp_path / "real.vqz").read_bytes()
+
+
+def test_one_of_many_writers_wins(photo: Path, tmp_path: Path) -> None:
+    target = tmp_path / "a.vqz"
+    writers = [
+        subprocess.Popen(
+            program_command("encode", photo, target, "-q", 30 + k), stderr=subprocess.DEVNULL, env=program_environment()
+        )
+        for k in range(8)
+    ]
+    codes = [writer.wait(60) for writer in writers]
+    assert sorted(codes) == [0] + [5] * 7
+    winner = codes.index(0)
+    assert target.read_bytes() == vqcodec.encode(pixels_of(photo), quality=30 + winner)
+    assert temporary_files(tmp_path) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_killed_at_any_moment(tmp_path: Path, number: signal.Signals) -> None:
+    """The output is absent or complete; only SIGKILL may leave a temporary file (test_files.py aims at the writing)."""
+    source, target = tmp_path / "a.png", tmp_path / "a.vqz"
+    Image.fromarray(smooth_picture(400, 400)).save(source)
+    for delay in (0.15, 0.3, 0.45, 0.6):
+        target.unlink(missing_ok=True)
+        process = subprocess.Popen(
+            program_command("encode", source, target), stderr=subprocess.PIPE, env=program_environment()
+        )
+        time.sleep(delay)
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=30)
+        if target.exists():
+            vqcodec.verify(target.read_bytes())
+        if number != signal.SIGKILL:
+            assert temporary_files(tmp_path) == []
+        if number == signal.SIGTERM:  # the default action, before there is anything to clean up, or our own
+            assert process.returncode in (0, 130, -signal.SIGTERM)
+            assert b"Traceback" not in errors
+
+
+# ------------------------------------------------------------------------------------------------ start-up
+
+
+@pytest.mark.parametrize("command", ["encode", "decode", "verify"])
+def test_the_plain_path_imports_little(vqz: Path, tmp_path: Path, command: str) -> None:
+    arguments = {
+        "encode": ["encode", str(vqz.with_suffix(".png")), str(tmp_path / "new.vqz")],
+        "decode": ["decode", str(vqz), str(tmp_path / "new.png")],
+        "verify": ["verify", str(vqz)],
+    }[command]
+    script = (
+        "import sys; from vqcodec.cli import main; code = main(sys.argv[1:]);"
+        "print(*sorted({name.partition('.')[0] for name in sys.modules})); sys.exit(code)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, *arguments],
+        capture_output=True,
+        text=True,
+        env=program_environment(),
+        check=True,
+    )
+    heavy = {"scipy", "torch", "matplotlib", "rich", "pydantic", "skimage", "importlib_metadata"}
+    assert heavy.isdisjoint(done.stdout.splitlines()[-1].split())

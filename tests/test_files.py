@@ -1,0 +1,236 @@
+"""Files appear complete or not at all, whatever happens in between."""
+
+import errno
+import io
+import os
+import resource
+import signal
+import stat
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from conftest import program_environment
+from vqcodec.errors import InputError, LimitError, OutputError
+from vqcodec.files import STREAM, check_output, printable, read_input, write_atomic
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(p.name for p in folder.iterdir())
+
+
+def test_new_file(tmp_path: Path) -> None:
+    write_atomic(tmp_path / "a", b"one", overwrite=False)
+    assert (tmp_path / "a").read_bytes() == b"one"
+    assert names(tmp_path) == ["a"]
+
+
+def test_existing_file_is_refused_and_kept(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"old")
+    with pytest.raises(OutputError, match="exists already; -f"):
+        write_atomic(tmp_path / "a", b"new", overwrite=False)
+    with pytest.raises(OutputError, match="exists already; -f"):
+        check_output(tmp_path / "a", overwrite=False)
+    assert (tmp_path / "a").read_bytes() == b"old"
+    assert names(tmp_path) == ["a"]
+
+
+def test_overwriting_keeps_the_permissions(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"old")
+    (tmp_path / "a").chmod(0o600)
+    check_output(tmp_path / "a", overwrite=True)
+    write_atomic(tmp_path / "a", b"new", overwrite=True)
+    assert (tmp_path / "a").read_bytes() == b"new"
+    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o600
+
+
+def test_a_name_taken_while_writing_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sync = os.fsync
+
+    def slow_sync(descriptor: int) -> None:
+        (tmp_path / "a").write_bytes(b"theirs")
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", slow_sync)
+    with pytest.raises(OutputError, match="exists already"):
+        write_atomic(tmp_path / "a", b"ours", overwrite=False)
+    assert (tmp_path / "a").read_bytes() == b"theirs"
+    assert names(tmp_path) == ["a"]
+
+
+def test_file_system_without_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_link(source: Path, target: Path) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", no_link)
+    write_atomic(tmp_path / "a", b"one", overwrite=False)
+    with pytest.raises(OutputError, match="exists already"):
+        write_atomic(tmp_path / "a", b"two", overwrite=False)
+    assert (tmp_path / "a").read_bytes() == b"one"
+    assert names(tmp_path) == ["a"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError, OSError(errno.EIO, "Input/output error")])
+def test_no_leftovers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    def fail(descriptor: int) -> None:
+        raise error
+
+    (tmp_path / "a").write_bytes(b"old")
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises((KeyboardInterrupt, MemoryError, OutputError)):
+        write_atomic(tmp_path / "a", b"new", overwrite=True)
+    assert (tmp_path / "a").read_bytes() == b"old"
+    assert names(tmp_path) == ["a"]
+
+
+def test_symbolic_links_are_followed(tmp_path: Path) -> None:
+    (tmp_path / "far").mkdir()
+    (tmp_path / "far" / "target").write_bytes(b"old")
+    (tmp_path / "link").symlink_to("far/target")
+    (tmp_path / "dangling").symlink_to("far/other")
+    with pytest.raises(OutputError, match="exists already"):
+        write_atomic(tmp_path / "link", b"new", overwrite=False)
+    write_atomic(tmp_path / "link", b"new", overwrite=True)
+    write_atomic(tmp_path / "dangling", b"other", overwrite=False)
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "far" / "target").read_bytes() == b"new"
+    assert (tmp_path / "far" / "other").read_bytes() == b"other"
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        (".", "it is a folder"),
+        ("nowhere/a", "folder does not exist|No such file"),
+        ("file/a", "folder does not exist|Not a directory"),
+        ("loop", "symbolic links"),
+        ("x" * 256, "too long"),
+    ],
+)
+def test_unwritable(tmp_path: Path, name: str, reason: str) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "loop").symlink_to("loop")
+    for overwrite in (False, True):
+        with pytest.raises(OutputError, match=reason):
+            write_atomic(tmp_path / name, b"data", overwrite=overwrite)
+    assert names(tmp_path) == ["file", "loop"]
+
+
+@pytest.mark.parametrize("name", ["x" * 255, "ünïcödé ✓", "new\nline", "-dash", "\udcff", "a'b\"c"])
+def test_odd_names(tmp_path: Path, name: str) -> None:
+    write_atomic(tmp_path / name, b"data", overwrite=False)
+    assert read_input(tmp_path / name, limit_bytes=4) == b"data"
+    assert names(tmp_path) == [name]
+
+
+def test_pipe_is_written_to_as_it_is(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    got: list[bytes] = []
+    reader = threading.Thread(target=lambda: got.append((tmp_path / "pipe").read_bytes()))
+    reader.start()
+    check_output(tmp_path / "pipe", overwrite=False)
+    write_atomic(tmp_path / "pipe", b"data" * 50_000, overwrite=False)
+    reader.join(10)
+    assert got == [b"data" * 50_000]
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+
+
+def test_full_device() -> None:
+    with pytest.raises(OutputError, match="No space left"):
+        write_atomic(Path("/dev/full"), b"data", overwrite=False)
+
+
+def test_file_size_limit_keeps_the_old_file(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"old")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(OutputError, match="File too large"):
+            write_atomic(tmp_path / "a", bytes(5000), overwrite=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
+    assert (tmp_path / "a").read_bytes() == b"old"
+    assert names(tmp_path) == ["a"]
+
+
+def test_input_as_output_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"data")
+    os.link(tmp_path / "a", tmp_path / "same")
+    (tmp_path / "link").symlink_to("a")
+    for other in ("a", "same", "link"):
+        with pytest.raises(OutputError, match="input and output at once"):
+            check_output(tmp_path / other, overwrite=True, source=tmp_path / "a")
+    check_output(tmp_path / "b", overwrite=False, source=tmp_path / "a")
+    check_output(STREAM, overwrite=False, source=STREAM)
+
+
+def test_reading(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(bytes(10))
+    assert read_input(tmp_path / "a", limit_bytes=10) == bytes(10)
+    with pytest.raises(LimitError, match="over 9 bytes"):
+        read_input(tmp_path / "a", limit_bytes=9)
+    with pytest.raises(InputError, match="No such file"):
+        read_input(tmp_path / "b", limit_bytes=9)
+    with pytest.raises(InputError, match="directory"):
+        read_input(tmp_path, limit_bytes=9)
+    with pytest.raises(LimitError):
+        read_input(Path("/dev/zero"), limit_bytes=100_000)
+
+
+def test_standard_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"in")))
+    out = io.TextIOWrapper(io.BytesIO())
+    monkeypatch.setattr(sys, "stdout", out)
+    write_atomic(STREAM, read_input(STREAM, limit_bytes=2), overwrite=False)
+    assert out.buffer.getvalue() == b"in"  # type: ignore[attr-defined]
+
+
+@given(st.text())
+def test_printable_is_one_harmless_line(text: str) -> None:
+    assert printable(text).isprintable()
+    if text.isprintable():
+        assert printable(text) == text
+
+
+WRITER = """
+import sys, time
+from pathlib import Path
+from vqcodec.cli import _catch_signals
+from vqcodec.files import write_atomic
+_catch_signals()
+data = bytes(4_000_000)
+print("ready", flush=True)
+while True:
+    write_atomic(Path(sys.argv[1]), data, overwrite=True)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_killed_while_writing(tmp_path: Path, number: signal.Signals) -> None:
+    """At any moment the file is absent or complete; only SIGKILL may leave a temporary file behind."""
+    target = tmp_path / "a"
+    for attempt in range(6):
+        target.unlink(missing_ok=True)
+        process = subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(target)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=program_environment(),
+        )
+        assert process.stdout is not None
+        with process.stdout:
+            assert process.stdout.readline() == b"ready\n"
+        time.sleep(0.0023 * attempt)
+        process.send_signal(number)
+        process.wait(10)
+        assert not target.exists() or target.stat().st_size == 4_000_000
+        if number != signal.SIGKILL:
+            assert set(names(tmp_path)) <= {"a"}

@@ -1,0 +1,349 @@
+"""Image files: what is accepted, what is converted, and that nothing foreign is ever raised."""
+
+import io
+import struct
+import warnings
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from conftest import smooth_picture
+from vqcodec.errors import InputError, LimitError, OutputError, VqcodecError
+from vqcodec.imageio import ImageData, _bits_per_sample, format_of, read_image, write_image
+
+
+def stored(image: Image.Image, format: str = "PNG", **options: object) -> io.BytesIO:
+    stream = io.BytesIO()
+    image.save(stream, format, **options)
+    stream.seek(0)
+    return stream
+
+
+def png(width: int, height: int, depth: int, colour: int, rows: bytes = b"") -> io.BytesIO:
+    """A PNG written by hand, for what Pillow does not write."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))
+    return io.BytesIO(b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
+
+
+# ------------------------------------------------------------------------------------------------ modes
+
+
+def test_rgb_and_grey_are_taken_as_they_are() -> None:
+    for channels in (1, 3):
+        pixels = smooth_picture(9, 14, channels)
+        data = read_image(stored(Image.fromarray(pixels)))
+        assert data.pixels.dtype == np.uint8
+        np.testing.assert_array_equal(data.pixels, pixels)
+        assert data.notes == ()
+
+
+def test_one_bit_becomes_grey() -> None:
+    bits = np.random.default_rng(0).random((7, 13)) < 0.5
+    data = read_image(stored(Image.fromarray(bits)))
+    np.testing.assert_array_equal(data.pixels, bits * np.uint8(255))
+
+
+def test_palette() -> None:
+    pixels = smooth_picture(20, 20) // 64 * 64
+    image = Image.fromarray(pixels).quantize(256)
+    data = read_image(stored(image))
+    np.testing.assert_array_equal(data.pixels, np.asarray(image.convert("RGB")))
+    assert data.notes == ("converted from a palette",)
+
+
+def test_grey_palette_becomes_grey() -> None:
+    image = Image.fromarray(np.arange(256, dtype=np.uint8).reshape(16, 16), "L").convert("P")
+    np.testing.assert_array_equal(read_image(stored(image)).pixels, np.arange(256).reshape(16, 16))
+
+
+def test_cmyk() -> None:
+    image = Image.fromarray(smooth_picture(16, 16)).convert("CMYK")
+    data = read_image(stored(image, "JPEG", quality=95))
+    assert data.pixels.shape == (16, 16, 3)
+    assert data.notes == ("converted from CMYK",)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_opaque_alpha_is_dropped_with_a_note(mode: str) -> None:
+    image = Image.fromarray(smooth_picture(5, 6)).convert(mode)
+    data = read_image(stored(image))
+    np.testing.assert_array_equal(data.pixels, np.asarray(image.convert("RGB" if mode == "RGBA" else "L")))
+    assert data.notes == ("the alpha channel is dropped: every pixel is opaque",)
+
+
+def test_transparency_is_refused() -> None:
+    rgba = Image.fromarray(smooth_picture(8, 8)).convert("RGBA")
+    rgba.putpixel((3, 3), (10, 20, 30, 254))
+    palette = Image.fromarray(smooth_picture(8, 8)).quantize(16)
+    colour = Image.new("RGB", (8, 8), (1, 2, 3))
+    for stream in (
+        stored(rgba),
+        stored(rgba, "WEBP", lossless=True, exact=True),
+        stored(rgba.convert("LA")),
+        stored(palette, transparency=int(palette.getpixel((0, 0)))),  # type: ignore[arg-type]
+        stored(colour, transparency=(1, 2, 3)),
+    ):
+        with pytest.raises(InputError, match=r"transparent pixels.*flatten"):
+            read_image(stream)
+
+
+def test_an_unused_transparent_colour_does_no_harm() -> None:
+    data = read_image(stored(Image.new("RGB", (8, 8), (1, 2, 3)), transparency=(9, 9, 9)))
+    assert data.pixels[0, 0].tolist() == [1, 2, 3]
+
+
+def test_more_than_8_bits_are_refused() -> None:
+    deep = np.arange(64, dtype=np.uint16).reshape(8, 8) * 1000
+    rows = (b"\0" + bytes(8 * 6)) * 8
+    for stream in (
+        png(8, 8, 16, 2, rows),  # 16-bit RGB, which Pillow opens as 8-bit
+        png(8, 8, 16, 6, (b"\0" + bytes(8 * 8)) * 8),
+        stored(Image.fromarray(deep)),
+        stored(Image.fromarray(deep), "TIFF"),
+        stored(Image.fromarray(deep), "JPEG2000"),
+        stored(Image.fromarray(deep.astype(np.float32)), "TIFF"),
+        io.BytesIO(b"P6 2 2 65535\n" + bytes(24)),
+        io.BytesIO(b"P2 2 2 1023\n1 2 3 4\n"),
+    ):
+        with pytest.raises(InputError, match=r"bits per sample.*convert"):
+            read_image(stream)
+
+
+def test_pnm_with_any_8_bit_maximum() -> None:
+    np.testing.assert_array_equal(read_image(io.BytesIO(b"P2 2 1 100\n0 100\n")).pixels, [[0, 255]])
+    np.testing.assert_array_equal(read_image(io.BytesIO(b"P4 2 1\n\x40")).pixels, [[255, 0]])
+
+
+def test_depth_of_avif() -> None:
+    """Pillow neither writes AVIF of more than 8 bits nor tells the depth, so the field that says it is set by hand."""
+    data = stored(Image.fromarray(smooth_picture(16, 16)), "AVIF").getvalue()
+    flags = data.index(b"av1C") + 6
+    with Image.open(io.BytesIO(data)) as image:
+        for bits, value in ((8, 0x00), (10, 0x40), (12, 0x60)):
+            patched = data[:flags] + bytes([data[flags] & 0x9F | value]) + data[flags + 1 :]
+            assert _bits_per_sample(image, io.BytesIO(patched)) == bits
+
+
+def test_lab_is_refused() -> None:
+    with pytest.raises(InputError, match="LAB samples"):
+        read_image(stored(Image.new("LAB", (4, 4)), "TIFF"))
+
+
+# ------------------------------------------------------------------------------------------------ what else files hold
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "TIFF"])
+def test_orientation_is_applied(orientation: int, format: str) -> None:
+    upright = np.zeros((16, 32), np.uint8)
+    upright[:8, :8] = 250
+    upright[:8, 8:16] = 120
+    # How each orientation stores an upright picture: the inverse of what puts it upright.
+    turned = [
+        upright,
+        upright[:, ::-1],
+        upright[::-1, ::-1],
+        upright[::-1],
+        upright.T,
+        np.rot90(upright),
+        upright[::-1, ::-1].T,
+        np.rot90(upright, -1),
+    ][orientation - 1]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image = Image.fromarray(np.ascontiguousarray(turned)).convert("RGB" if format == "WEBP" else "L")
+    options = {"lossless": True} if format == "WEBP" else {}
+    pixels = read_image(stored(image, format, exif=exif, **options)).pixels
+    grey = pixels if pixels.ndim == 2 else pixels[:, :, 0]
+    assert np.abs(grey.astype(int) - upright).max() < 12
+
+
+def test_broken_exif_does_no_harm() -> None:
+    image = Image.fromarray(smooth_picture(8, 8))
+    for exif in (b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0", b"\xff" * 40):
+        with warnings.catch_warnings(action="ignore"):
+            assert read_image(stored(image, "JPEG", exif=exif)).pixels.shape == (8, 8, 3)
+
+
+@pytest.mark.parametrize("format", ["GIF", "PNG", "WEBP", "TIFF"])
+def test_only_the_first_frame_is_kept(format: str) -> None:
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ((200, 0, 0), (0, 200, 0), (0, 0, 200))]
+    data = read_image(
+        stored(
+            frames[0],
+            format,
+            save_all=True,
+            append_images=frames[1:],
+            **({"lossless": True} if format == "WEBP" else {}),
+        )
+    )
+    assert "only the first of several frames is kept" in data.notes
+    assert np.abs(data.pixels[4, 4].astype(int) - [200, 0, 0]).max() <= 4
+
+
+def test_colour_profile() -> None:
+    from PIL import ImageCms
+
+    image = Image.fromarray(smooth_picture(8, 8))
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    assert read_image(stored(image, icc_profile=srgb)).notes == ()
+    foreign = srgb.replace("sRGB".encode("utf-16-be"), "P3 D".encode("utf-16-be")).replace(b"sRGB", b"P3 D")
+    (note,) = read_image(stored(image, icc_profile=foreign)).notes
+    assert "colour profile is not kept" in note
+
+
+# ------------------------------------------------------------------------------------------------ limits and damage
+
+
+def test_size_is_checked_before_decoding() -> None:
+    for side in (100_000, 2**31 - 1):
+        with pytest.raises(LimitError, match=r"pixels.*--max-pixels"):
+            read_image(png(side, side, 8, 2))
+    small = stored(Image.new("L", (20, 10)))
+    assert read_image(small, max_pixels=200).pixels.shape == (10, 20)
+    with pytest.raises(LimitError, match="more than 199"):
+        read_image(small, max_pixels=199)
+
+
+def test_our_limit_replaces_pillows_and_leaves_it_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50)
+    assert read_image(stored(Image.new("L", (20, 10)))).pixels.shape == (10, 20)
+    assert Image.MAX_IMAGE_PIXELS == 50
+
+
+@pytest.mark.parametrize(
+    "format", ["PNG", "JPEG", "WEBP", "AVIF", "TIFF", "BMP", "PPM", "GIF", "JPEG2000", "TGA", "QOI", "ICO"]
+)
+def test_every_truncation(format: str) -> None:
+    whole = stored(Image.fromarray(smooth_picture(24, 24)), format).getvalue()
+    assert read_image(io.BytesIO(whole)).pixels.shape[:2] == (24, 24)
+    for length in range(0, len(whole) - 1, max(1, len(whole) // 60)):
+        with warnings.catch_warnings(action="ignore"):
+            assert_picture_or_error(whole[:length])
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_damage(data: st.DataObject) -> None:
+    format = data.draw(st.sampled_from(["PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "TGA", "QOI", "PPM"]))
+    whole = bytearray(stored(Image.fromarray(smooth_picture(16, 16)), format).getvalue())
+    for place in data.draw(st.lists(st.integers(0, len(whole) - 1), min_size=1, max_size=8)):
+        whole[place] = data.draw(st.integers(0, 255))
+    with warnings.catch_warnings(action="ignore"):
+        assert_picture_or_error(bytes(whole))
+
+
+def assert_picture_or_error(data: bytes) -> None:
+    """Any VqcodecError of one line is fine, and so is a well-formed picture."""
+    try:
+        picture = read_image(io.BytesIO(data), max_pixels=2**20)
+    except VqcodecError as error:
+        assert str(error).isprintable()
+    else:
+        assert_well_formed(picture)
+
+
+def assert_well_formed(picture: ImageData) -> None:
+    assert picture.pixels.dtype == np.uint8
+    assert picture.pixels.ndim == 2 or picture.pixels.shape[2:] == (3,)
+    assert picture.pixels.size > 0
+    assert all(note.isprintable() for note in picture.notes)
+
+
+def test_what_is_no_picture(tmp_path: Path) -> None:
+    postscript = tmp_path / "a.eps"
+    postscript.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n")
+    (tmp_path / "empty.png").touch()
+    for path in (postscript, tmp_path / "empty.png", Path(__file__)):
+        with pytest.raises(InputError, match="not a picture in a format that can be read"):
+            read_image(path)
+    with pytest.raises(InputError, match="No such file"):
+        read_image(tmp_path / "none.png")
+    with pytest.raises(InputError, match="directory"):
+        read_image(tmp_path)
+
+
+def test_a_stream_that_cannot_seek() -> None:
+    class Pipe(io.BytesIO):
+        def seekable(self) -> bool:
+            return False
+
+    pixels = smooth_picture(8, 8)
+    np.testing.assert_array_equal(read_image(Pipe(stored(Image.fromarray(pixels)).getvalue())).pixels, pixels)
+    with pytest.raises(LimitError, match="over"):
+        read_image(Pipe(bytes(2**26 + 401)), max_pixels=100)
+
+
+def test_odd_files_as_pillow_does(shared_data: Path) -> None:
+    """What Pillow refuses is refused; what it accepts is accepted, or refused for one of our own reasons."""
+    ours = ("transparent pixels", "bits per sample", "not a picture in a format")
+    accepted = 0
+    with warnings.catch_warnings(action="ignore"):
+        for path in sorted(p for p in (shared_data / "odd").rglob("*") if p.is_file()):
+            try:
+                with Image.open(path) as image:
+                    image.load()
+                    pillow_reads = True
+            except Exception:
+                pillow_reads = False
+            try:
+                picture = read_image(path)
+            except VqcodecError as error:
+                assert not pillow_reads or any(reason in str(error) for reason in ours), path
+                assert str(error).isprintable(), path
+            else:
+                assert pillow_reads, path
+                assert_well_formed(picture)
+                accepted += 1
+    assert accepted > 400
+
+
+# ------------------------------------------------------------------------------------------------ writing
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(1, 40),
+    st.integers(1, 40),
+    st.sampled_from([1, 3]),
+    st.sampled_from(["PNG", "PPM", "WEBP", "TIFF", "BMP"]),
+)
+def test_lossless_formats_keep_every_pixel(height: int, width: int, channels: int, format: str) -> None:
+    pixels = smooth_picture(height, width, channels, seed=height)
+    stream = io.BytesIO()
+    write_image(pixels, stream, format=format)
+    stream.seek(0)
+    back = read_image(stream).pixels
+    if format == "WEBP" and channels == 1:  # WebP knows no grey
+        back = back[:, :, 0]
+    np.testing.assert_array_equal(back, pixels)
+
+
+def test_jpeg_is_close() -> None:
+    pixels = smooth_picture(64, 64)
+    stream = io.BytesIO()
+    write_image(pixels, stream, format="JPEG")
+    stream.seek(0)
+    assert np.abs(read_image(stream).pixels.astype(int) - pixels).mean() < 3
+
+
+def test_format_by_name() -> None:
+    assert [format_of(Path(name)) for name in ("a.png", "a.JPG", "a.b.tif", "-", "none", "/dev/stdout")] == [
+        "PNG", "JPEG", "TIFF", "PNG", "PNG", "PNG",
+    ]  # fmt: skip
+    with pytest.raises(OutputError, match=r"'\.xyz'; known are \.bmp, "):
+        format_of(Path("a.xyz"))
+
+
+def test_a_size_that_the_format_cannot_hold() -> None:
+    with pytest.raises(OutputError, match="20000 x 1 pixels as WEBP"):
+        write_image(np.zeros((1, 20_000, 3), np.uint8), io.BytesIO(), format="WEBP")

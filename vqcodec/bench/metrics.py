@@ -1,0 +1,128 @@
+"""How far a decoded picture is from the original: PSNR, SSIM and MS-SSIM on 8-bit pixels.
+
+What is measured is always the uint8 RGB (or grey) array that a decoder wrote, never floats from inside one.
+- PSNR RGB: from the squared error averaged over the three channels; PSNR Y: from that of their BT.601 luma.
+- SSIM (Wang, Bovik, Sheikh, Simoncelli 2004) and MS-SSIM (Wang, Simoncelli, Bovik 2003): per RGB channel, then the mean
+  over channels; Gaussian window 11x11 with sigma 1.5, K1 = 0.01, K2 = 0.03, only positions where the window fits.
+- Five scales need at least 161 pixels on the shorter side. Below that MS-SSIM is nan: with fewer scales it would be
+  another, higher number under the same name. SSIM likewise is nan below 11 pixels.
+A grey picture counts as one channel: its PSNR RGB and PSNR Y are the same number.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vqcodec.errors import MissingExtraError
+
+try:
+    from scipy.ndimage import correlate1d
+except ImportError as error:
+    raise MissingExtraError("the bench needs scipy: pip install 'vqcodec[bench]'") from error
+
+Pixels = NDArray[np.uint8]
+Plane = NDArray[np.float64]
+
+PEAK = 255.0
+LUMA_WEIGHTS = (0.299, 0.587, 0.114)  # ITU-R BT.601
+WINDOW_RADIUS = 5
+WINDOW_SIGMA = 1.5
+C1 = (0.01 * PEAK) ** 2
+C2 = (0.03 * PEAK) ** 2
+SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang et al. 2003, section 3.2
+SSIM_MIN_SIDE = 2 * WINDOW_RADIUS + 1
+MS_SSIM_MIN_SIDE = 2 * WINDOW_RADIUS * 2 ** (len(SCALE_WEIGHTS) - 1) + 1
+
+
+@dataclass(frozen=True)
+class Distance:
+    """Distance of one decoded picture from its original; ssim and ms_ssim are nan where they are not defined."""
+
+    mse_rgb: float  # mean squared error over pixels and channels, 0..65025
+    mse_y: float  # the same of BT.601 luma
+    ssim: float
+    ms_ssim: float
+
+
+def measure(original: Pixels, decoded: Pixels, *, psnr_only: bool = False) -> Distance:
+    """Compare two uint8 arrays of equal shape, [H,W] or [H,W,3]; `psnr_only` leaves ssim and ms_ssim nan.
+
+    Raises ValueError when the shapes or dtypes do not fit.
+    """
+    if original.shape != decoded.shape or original.dtype != np.uint8 or decoded.dtype != np.uint8:
+        raise ValueError(
+            f"cannot compare {original.dtype} {original.shape} with {decoded.dtype} {decoded.shape} pixels"
+        )
+    difference = original.astype(np.int16) - decoded  # int16 [H,W] or [H,W,3]
+    mse_rgb = float(np.mean(np.square(difference, dtype=np.int32)))
+    luma_difference = difference if difference.ndim == 2 else difference @ np.array(LUMA_WEIGHTS)  # [H,W]
+    mse_y = float(np.mean(np.square(luma_difference, dtype=np.float64)))
+    ssim, ms_ssim = (math.nan, math.nan) if psnr_only else _ssim_pair(original, decoded)
+    return Distance(mse_rgb, mse_y, ssim, ms_ssim)
+
+
+def psnr_db(mse: float) -> float:
+    """Peak signal-to-noise ratio in dB of a mean squared error of 8-bit samples; inf when there is no error."""
+    return math.inf if mse == 0 else 10 * math.log10(PEAK**2 / mse)
+
+
+def _ssim_pair(original: Pixels, decoded: Pixels) -> tuple[float, float]:
+    """(SSIM, MS-SSIM) averaged over the channels."""
+    channels = 1 if original.ndim == 2 else original.shape[2]
+    height, width = original.shape[:2]
+    scores = [
+        _channel_ssim_pair(a, b)
+        for a, b in zip(
+            original.reshape(height, width, channels).transpose(2, 0, 1).astype(np.float64),
+            decoded.reshape(height, width, channels).transpose(2, 0, 1).astype(np.float64),
+            strict=True,
+        )
+    ]
+    return float(np.mean([s[0] for s in scores])), float(np.mean([s[1] for s in scores]))
+
+
+def _channel_ssim_pair(a: Plane, b: Plane) -> tuple[float, float]:
+    """(SSIM, MS-SSIM) of one channel. The finest scale of MS-SSIM is SSIM itself, so both come from one pass."""
+    side = min(a.shape)
+    if side < SSIM_MIN_SIDE:
+        return math.nan, math.nan
+    scales = [_ssim_terms(a, b)]
+    if side < MS_SSIM_MIN_SIDE:
+        return scales[0][0], math.nan
+    for _ in SCALE_WEIGHTS[1:]:
+        a, b = _halve(a), _halve(b)
+        scales.append(_ssim_terms(a, b))
+    # Luminance counts at the coarsest scale only. A negative mean has no real power: clamped, as in the usual code.
+    factors = [contrast for _, contrast in scales[:-1]] + [scales[-1][0]]
+    ms_ssim = math.prod(max(factor, 0.0) ** weight for factor, weight in zip(factors, SCALE_WEIGHTS, strict=True))
+    return scales[0][0], ms_ssim
+
+
+def _ssim_terms(a: Plane, b: Plane) -> tuple[float, float]:
+    """Means over the valid positions of SSIM and of its contrast-structure factor (Wang et al. 2004, eq. 12-13)."""
+    mean_a, mean_b = _window_mean(a), _window_mean(b)  # float64 [H-10,W-10]
+    variances = _window_mean(a * a + b * b) - mean_a**2 - mean_b**2
+    covariance = _window_mean(a * b) - mean_a * mean_b
+    contrast = (2 * covariance + C2) / (variances + C2)
+    luminance = (2 * mean_a * mean_b + C1) / (mean_a**2 + mean_b**2 + C1)
+    return float(np.mean(luminance * contrast)), float(np.mean(contrast))
+
+
+def _window_mean(plane: Plane) -> Plane:
+    """Gaussian-weighted 11x11 means, float64 [H,W] -> [H-10,W-10]: only where the whole window lies inside."""
+    offsets = np.arange(-WINDOW_RADIUS, WINDOW_RADIUS + 1)
+    weights = np.exp(-(offsets**2) / (2 * WINDOW_SIGMA**2))
+    weights /= weights.sum()
+    inside = slice(WINDOW_RADIUS, -WINDOW_RADIUS)
+    rows: Plane = correlate1d(plane, weights, axis=0)[inside]
+    means: Plane = correlate1d(rows, weights, axis=1)[:, inside]
+    return means
+
+
+def _halve(plane: Plane) -> Plane:
+    """Means of 2x2 pixels, [H,W] -> [ceil(H/2),ceil(W/2)]; an odd last row or column is averaged with itself."""
+    height, width = plane.shape
+    even: Plane = np.pad(plane, ((0, height % 2), (0, width % 2)), mode="edge")
+    return (even[0::2, 0::2] + even[0::2, 1::2] + even[1::2, 0::2] + even[1::2, 1::2]) / 4

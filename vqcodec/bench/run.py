@@ -1,0 +1,338 @@
+"""The bench: images x codecs x qualities, every decode verified, results on disk after every image."""
+
+import os
+import platform
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import PIL
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+import vqcodec
+from vqcodec.bench.codecs import BenchUsageError, Codec, Pixels, grey_of, open_codec
+from vqcodec.bench.metrics import measure
+from vqcodec.bench.report import print_results, to_markdown
+from vqcodec.bench.results import BenchResults, CodecInfo, Failure, ImageInfo, Row
+from vqcodec.errors import CorruptError, InputError, MissingExtraError, OutputError, VqcodecError
+from vqcodec.files import STREAM, check_output, printable, write_atomic
+from vqcodec.imageio import read_image
+
+Clock = Callable[[], float]  # seconds, from any origin
+CodecOpener = Callable[[str, int | None], Codec]  # (spec, threads) -> codec; raises VqcodecError
+
+DEFAULT_CODECS = ("vqz", "jpeg", "webp", "avif")
+DEFAULT_ANCHOR = "jpeg"
+# Looked for in folders; a file given by name may have any suffix.
+IMAGE_SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".ppm", ".pgm"))
+REPORT_JSON, REPORT_MARKDOWN, REPORT_PLOT = "results.json", "results.md", "rate_psnr.png"
+
+
+@dataclass(frozen=True)
+class BenchSettings:
+    """What to bench, and where the results go.
+
+    `qualities` maps a codec spec or kind (`vqz:my-model`, `jpeg`) to its sweep; "" stands for every codec not named;
+    codecs without an entry run their default sweep. `json_path` may be `-` for standard output.
+    """
+
+    paths: tuple[Path, ...]
+    codecs: tuple[str, ...] = DEFAULT_CODECS
+    qualities: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    anchor: str | None = None  # None: jpeg if it is benched, else the first codec
+    json_path: Path | None = None
+    report_dir: Path | None = None
+    psnr_only: bool = False
+    threads: int | None = 1  # None: all cores
+    limit: int | None = None  # at most so many images
+    overwrite: bool = False
+    command: str = ""  # as typed; goes into the report
+
+
+def parse_qualities(text: str) -> dict[str, tuple[float, ...]]:
+    """`10,50,90` for every codec, `jpeg=10,50;vqz=20,60` for some: the `qualities` of BenchSettings.
+
+    Raises BenchUsageError when it is neither.
+    """
+    qualities = {}
+    for part in text.split(";"):
+        codec, _, numbers = part.rpartition("=")
+        try:
+            sweep = sorted({float(number) for number in numbers.split(",")})
+        except ValueError:
+            raise BenchUsageError(f"qualities {part!r}: write 10,50,90 or jpeg=10,50;vqz=20,60") from None
+        qualities[codec.strip()] = tuple(sweep)
+    return qualities
+
+
+def run_bench(
+    settings: BenchSettings,
+    console: Console,
+    *,
+    clock: Clock = time.perf_counter,
+    opener: CodecOpener | None = None,
+) -> BenchResults:
+    """Run the bench, print its tables to `console`, write what the settings ask for, and return the results.
+
+    A codec that is not installed, an image that cannot be read and a codec that fails on an image are recorded in the
+    results (`codecs[].missing`, `failures`) and do not stop the rest.
+    Raises BenchUsageError, InputError (no images), OutputError (a file is in the way), MissingExtraError (matplotlib).
+    """
+    images = find_images(settings.paths, settings.limit)
+    outputs = _json_outputs(settings)
+    _check_outputs(settings, outputs)
+    anchor = _anchor(settings)
+    opened, codecs = _open_codecs(settings, opener or _open_codec)
+    results = BenchResults(
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        command=settings.command,
+        machine=_machine(),
+        versions=_versions(),
+        threads=settings.threads,
+        anchor=codecs[settings.codecs.index(anchor)].name,
+        codecs=codecs,
+    )
+    _write_json(results, outputs, overwrite=settings.overwrite)  # claims the names before the work starts
+    with _progress(console) as progress:
+        task = progress.add_task("", total=len(images) * sum(len(codec.qualities) for codec in codecs))
+        for name, path in images:
+            for label in _bench_image(results, name, path, opened, settings.psnr_only, clock):
+                progress.update(task, advance=1, description=label)
+            _write_json(results, outputs, overwrite=True)
+    _finish(results, settings, console)
+    return results
+
+
+def find_images(paths: Sequence[Path], limit: int | None = None) -> list[tuple[str, Path]]:
+    """(name, path) of every image file given or below a folder given, in a fixed order, each file once.
+
+    The name is the path below the folder with that folder's name in front. Raises InputError when there is none.
+    """
+    found: dict[Path, str] = {}
+    for root in paths:
+        if root.is_dir():
+            below = sorted(p for p in root.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
+            for path in below:
+                found.setdefault(path.resolve(), (root.resolve().name / path.relative_to(root)).as_posix())
+        elif root.exists():
+            found.setdefault(root.resolve(), root.name)
+        else:
+            raise InputError(f"cannot read {printable(root)}: no such file or folder")
+    if not found:
+        raise InputError(f"no images in {', '.join(printable(path) for path in paths)}")
+    return [(name, path) for path, name in _distinct(found).items()][:limit]
+
+
+def _distinct(names: Mapping[Path, str]) -> dict[Path, str]:
+    """The same with a number behind every name that was seen before: rows are told apart by their names."""
+    counts: dict[str, int] = {}
+    distinct = {}
+    for path, name in names.items():
+        counts[name] = counts.get(name, 0) + 1
+        distinct[path] = name if counts[name] == 1 else f"{name} ({counts[name]})"
+    return distinct
+
+
+# ---------------------------------------------------------------------------------------------- one image
+
+
+def _bench_image(
+    results: BenchResults, name: str, path: Path, codecs: Sequence[Codec], psnr_only: bool, clock: Clock
+) -> Iterator[str]:
+    """Add one image's rows and failures to the results when all of it is done; yields a label per trial."""
+    rows: list[Row] = []
+    failures: list[Failure] = []
+    try:
+        pixels = np.ascontiguousarray(read_image(path).pixels)
+    except Exception as error:  # one bad image must not end the run
+        results.failures.append(Failure(name, "", None, _one_line(error)))
+        yield from (printable(name) for codec in codecs for _ in codec.qualities)
+        return
+    for codec in codecs:
+        for quality in codec.qualities:
+            yield f"{printable(name)}  {codec.name} {quality:g}"
+            try:
+                rows.append(_trial(codec, quality, name, pixels, psnr_only, clock))
+            except Exception as error:  # whatever a codec throws at one image must not end the run
+                failures.append(Failure(name, codec.name, quality, _one_line(error)))
+    height, width = pixels.shape[:2]
+    results.images.append(ImageInfo(name, width, height, 1 if pixels.ndim == 2 else pixels.shape[2]))
+    results.rows.extend(rows)
+    results.failures.extend(failures)
+
+
+def _trial(codec: Codec, quality: float, name: str, pixels: Pixels, psnr_only: bool, clock: Clock) -> Row:
+    """Encode, decode, verify and measure once; only the two codec calls are on the clock."""
+    start = clock()
+    data = codec.encode(pixels, quality)
+    encode_s = clock() - start
+    start = clock()
+    decoded = codec.decode(data)
+    decode_s = clock() - start
+    distance = measure(pixels, _verified(codec, data, decoded, pixels), psnr_only=psnr_only)
+    return Row(
+        codec=codec.name,
+        quality=quality,
+        image=name,
+        pixels=pixels.shape[0] * pixels.shape[1],
+        bytes=len(data),
+        mse_rgb=distance.mse_rgb,
+        mse_y=distance.mse_y,
+        ssim=distance.ssim,
+        ms_ssim=distance.ms_ssim,
+        encode_s=encode_s,
+        decode_s=decode_s,
+    )
+
+
+def _verified(codec: Codec, data: bytes, decoded: Pixels, original: Pixels) -> Pixels:
+    """`decoded` in the layout of `original`; CorruptError unless it fits it and a second decode gives the same."""
+    if not np.array_equal(codec.decode(data), decoded):
+        raise CorruptError("two decodes of the same file differ")
+    if original.ndim == 2 and decoded.ndim == 3 and not codec.has_grey:
+        decoded = grey_of(decoded)
+    if decoded.dtype != np.uint8 or decoded.shape != original.shape:
+        raise CorruptError(f"decoded to {decoded.dtype} {decoded.shape}, not uint8 {original.shape}")
+    return decoded
+
+
+def _one_line(error: BaseException) -> str:
+    text = printable(" ".join(str(error).split()))
+    return text if isinstance(error, VqcodecError) and text else f"{type(error).__name__}: {text}"
+
+
+# ---------------------------------------------------------------------------------------------- before and after
+
+
+def _open_codec(spec: str, threads: int | None) -> Codec:
+    return open_codec(spec, threads=threads)
+
+
+def _open_codecs(settings: BenchSettings, opener: CodecOpener) -> tuple[list[Codec], list[CodecInfo]]:
+    """The codecs that run, warmed up, and what is to be said of all that were asked for."""
+    opened: list[Codec] = []
+    infos: list[CodecInfo] = []
+    for spec in settings.codecs:
+        try:
+            codec = opener(spec, settings.threads)
+            sweep = _sweep(settings.qualities, spec)
+            if sweep is not None:
+                codec.qualities = sweep
+            _warm_up(codec)
+        except BenchUsageError:
+            raise
+        except Exception as error:  # a codec that cannot start, for whatever reason, is a row and not the end
+            infos.append(CodecInfo(spec, "", "", (), missing=_one_line(error)))
+        else:
+            opened.append(codec)
+            infos.append(CodecInfo(codec.name, codec.version, codec.description, tuple(codec.qualities)))
+    names = [info.name for info in infos]
+    if len(set(names)) < len(names):
+        raise BenchUsageError(f"two codecs go by the same name among {', '.join(names)}")
+    return opened, infos
+
+
+def _sweep(qualities: Mapping[str, tuple[float, ...]], spec: str) -> tuple[float, ...] | None:
+    """The sweep asked for: of the spec itself, else of its kind, else of every codec; None for the default."""
+    for key in (spec, spec.split(":")[0], ""):
+        if key in qualities:
+            return qualities[key]
+    return None
+
+
+def _warm_up(codec: Codec) -> None:
+    """A tiny picture at every quality: loads what is loaded once, off the clock, and finds bad qualities early."""
+    ramp = np.repeat(np.arange(0, 256, 16, dtype=np.uint8)[None, :, None], 16, axis=0).repeat(3, axis=2)
+    for quality in codec.qualities:
+        codec.decode(codec.encode(ramp, quality))
+
+
+def _anchor(settings: BenchSettings) -> str:
+    if not settings.codecs:
+        raise BenchUsageError("no codecs to bench")
+    if settings.anchor is None:
+        return DEFAULT_ANCHOR if DEFAULT_ANCHOR in settings.codecs else settings.codecs[0]
+    if settings.anchor not in settings.codecs:
+        raise BenchUsageError(f"the anchor {settings.anchor!r} is not among the codecs {', '.join(settings.codecs)}")
+    return settings.anchor
+
+
+def _json_outputs(settings: BenchSettings) -> list[Path]:
+    """The JSON files to keep up to date, without standard output."""
+    outputs = [] if settings.json_path in (None, STREAM) else [settings.json_path]
+    if settings.report_dir is not None:
+        outputs.append(settings.report_dir / REPORT_JSON)
+    return [path for path in outputs if path is not None]
+
+
+def _check_outputs(settings: BenchSettings, outputs: Sequence[Path]) -> None:
+    """Refuse before the work what would fail after it."""
+    planned = list(outputs)
+    if settings.report_dir is not None:
+        if find_spec("matplotlib") is None:
+            raise MissingExtraError("the plot needs matplotlib: pip install 'vqcodec[bench]'")
+        try:
+            settings.report_dir.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"cannot make {printable(settings.report_dir)}: {error.strerror}") from error
+        planned += [settings.report_dir / REPORT_MARKDOWN, settings.report_dir / REPORT_PLOT]
+    for path in planned:
+        check_output(path, overwrite=settings.overwrite)
+
+
+def _write_json(results: BenchResults, outputs: Sequence[Path], *, overwrite: bool) -> None:
+    for path in outputs:
+        write_atomic(path, results.to_json().encode(), overwrite=overwrite)
+
+
+def _finish(results: BenchResults, settings: BenchSettings, console: Console) -> None:
+    """The report folder's other files, standard output, and the tables."""
+    if settings.report_dir is not None:
+        from vqcodec.bench.plot import plot_png
+
+        markdown = to_markdown(results, plot=REPORT_PLOT)
+        write_atomic(settings.report_dir / REPORT_MARKDOWN, markdown.encode(), overwrite=settings.overwrite)
+        write_atomic(settings.report_dir / REPORT_PLOT, plot_png(results), overwrite=settings.overwrite)
+    if settings.json_path == STREAM:
+        write_atomic(STREAM, results.to_json().encode(), overwrite=True)
+    print_results(results, console)
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+
+
+def _machine() -> dict[str, str | int]:
+    """The processor's model, its cores, and the operating system; nothing that names this very machine."""
+    return {"cpu": _cpu_model(), "cores": os.cpu_count() or 1, "system": f"{platform.system()} {platform.machine()}"}
+
+
+def _cpu_model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
+    except OSError:
+        lines = []
+    models = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    return next(models, "") or platform.processor() or "unknown"
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "vqcodec": vqcodec.__version__,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "pillow": PIL.__version__,
+    }

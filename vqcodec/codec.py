@@ -1,0 +1,429 @@
+"""The pipeline: pixels -> coefficients -> latents -> symbols -> streams -> sections, and back. No input or output.
+
+`walk` is the one description of the order in which a tile group is coded. Encoder and decoder both run it and differ only
+in where a residual comes from: `SymbolWriter` searches the codebooks for it, `SymbolReader` looks it up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vqcodec import container, dc, dct, entropy, prior
+from vqcodec.bands import LAYOUTS, Layout, Tile
+from vqcodec.errors import CorruptError, ModelError
+from vqcodec.model import AC_SET, DC_SET, TILE_SIZES, Model, tile_name
+from vqcodec.prior import LATENT_MAX, Cells, Grid
+from vqcodec.types import Header, Section, StreamRecord
+from vqcodec.vq import (
+    SCALAR_MAX,
+    UNIT,
+    Book,
+    dequantize_scalar,
+    dequantize_vector,
+    quantize_scalar,
+    quantize_vector,
+)
+
+Residuals = NDArray[np.int32]
+Calls = list[tuple[int, NDArray[np.uint8]]]
+"""(book, symbols) in the order in which a decoder reads them."""
+
+
+class Coder(Protocol):
+    """Where residuals come from."""
+
+    def start_layer(self, layer: int) -> None: ...
+
+    def code(
+        self, book_set: int, channels: slice, cells: Cells, means: NDArray[np.int32], classes: NDArray[np.uint8]
+    ) -> Residuals:
+        """Residuals int32 [T, n] in 1/16 step for n cells, given means int32 [T, n] and classes uint8 [n]."""
+        ...
+
+
+def layer_of_tile(layout: Layout, layers: int, order: int) -> int:
+    """Layer of the tile that is the `order`-th of the layout."""
+    if layers == 3:
+        return 1 if order < layout.low_tiles else 2
+    return layers - 1
+
+
+def walk(grid: Grid, model: Model, step: int, layers: int, coder: Coder) -> None:
+    """Code all latents of a tile group, in place in `grid.latents`."""
+    coder.start_layer(0)
+    walk_dc(grid, model, step, coder)
+    grid.dc_done()
+    layer = 0
+    for order, tile in enumerate(grid.layout.tiles):
+        if layer_of_tile(grid.layout, layers, order) != layer:
+            layer = layer_of_tile(grid.layout, layers, order)
+            coder.start_layer(layer)
+        predictor = model.predictors[tile_name(tile)]
+        magnitude = np.zeros(grid.h * grid.w, np.int32)
+        for half in (0, 1):
+            means, classes = prior.expect(grid, tile, predictor, step, half, magnitude)
+            code_half(grid, tile, half, means, classes, magnitude, coder)
+        grid.tile_done(tile, magnitude)
+
+
+def code_half(
+    grid: Grid,
+    tile: Tile,
+    half: int,
+    means: NDArray[np.int32],
+    classes: NDArray[np.uint8],
+    magnitude: NDArray[np.int32],
+    coder: Coder,
+) -> None:
+    """Code one half of a tile's cells: fills `grid.latents` and `magnitude`."""
+    cells = grid.halves[half]
+    residuals = coder.code(AC_SET, tile.channels, cells, means, classes)
+    grid.latents[tile.channels, cells] = np.clip(means + residuals, -LATENT_MAX, LATENT_MAX)
+    sums = np.abs(residuals).sum(axis=0, dtype=np.int32) * (8 // tile.size)
+    magnitude[cells] = np.minimum(sums, prior.MAGNITUDE_MAX)
+
+
+def walk_dc(grid: Grid, model: Model, step: int, coder: Coder) -> None:
+    planes = np.zeros((grid.layout.components, grid.h * grid.w), np.int32)
+    magnitudes = np.zeros_like(planes)
+    bias = np.array(prior.step_features(step))
+    for component in range(grid.layout.components):
+        channel = slice(component, component + 1)
+        root = prior.classes_of((model.predictors[f"dc.root.{component}"].bias @ bias).astype(np.float32))
+        first = coder.code(DC_SET, channel, np.zeros(1, np.intp), np.zeros((1, 1), np.int32), root)
+        planes[component, 0] = np.clip(first[0, 0], -LATENT_MAX, LATENT_MAX)
+        magnitudes[component, 0] = abs(first[0, 0])
+        for this in dc.passes(grid.h, grid.w, component):
+            predictor = model.predictors[this.name]
+            assert predictor.mean is not None
+            inputs = dc.inputs(planes, magnitudes, grid.h, grid.w, this)
+            score = (predictor.scale @ inputs.scale)[0] + np.float32(predictor.bias[0] @ bias)
+            means = inputs.base + prior.means_of(predictor.mean @ inputs.mean)  # int32 [1, n]
+            residuals = coder.code(DC_SET, channel, this.cells, means, prior.classes_of(score))
+            planes[component, this.cells] = np.clip(means + residuals, -LATENT_MAX, LATENT_MAX)
+            magnitudes[component, this.cells] = np.abs(residuals)
+    grid.latents[: grid.layout.components] = planes
+
+
+def split_pieces(x: NDArray[np.float32], dim: int) -> NDArray[np.float32]:
+    """[T, n] to [dim, n * T / dim]: cell by cell, within a cell piece by piece."""
+    return x.reshape(-1, dim, x.shape[1]).transpose(1, 2, 0).reshape(dim, -1)
+
+
+def join_pieces(words: NDArray[np.int32], size: int) -> NDArray[np.int32]:
+    """[dim, n * T / dim] to [T, n] with T = size; the inverse of `split_pieces`."""
+    dim = words.shape[0]
+    return words.reshape(dim, -1, size // dim).transpose(2, 0, 1).reshape(size, -1)
+
+
+class ByClass:
+    """Shared by reader and writer: cells in order of their class, pieces of a tile in order of its coefficients."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+
+    def book_of(self, book_set: int, size: int) -> list[int]:
+        """Book of every class for tiles of a size; -1 codes nothing."""
+        return self.model.table[book_set, TILE_SIZES.index(size)].tolist()
+
+    def code(
+        self, book_set: int, channels: slice, cells: Cells, means: NDArray[np.int32], classes: NDArray[np.uint8]
+    ) -> Residuals:
+        size, n = means.shape
+        table = self.book_of(book_set, size)
+        order = np.argsort(classes, kind="stable")
+        counts = np.bincount(classes, minlength=prior.CLASSES).tolist()
+        found = np.zeros((size, n), np.int32)
+        start = 0
+        for number, count in zip(table, counts, strict=True):
+            if count and number >= 0:
+                chosen = order[start : start + count]
+                words = self.pieces(number, channels, cells, means, chosen)
+                found[:, start : start + count] = join_pieces(words, size)
+            start += count
+        residuals = np.empty_like(found)
+        residuals[:, order] = found
+        return residuals
+
+    def pieces(
+        self, number: int, channels: slice, cells: Cells, means: NDArray[np.int32], chosen: Cells
+    ) -> NDArray[np.int32]:
+        """Words int32 [d, pieces] of the chosen cells (positions in `cells`), which share book `number`."""
+        raise NotImplementedError
+
+
+class SymbolWriter(ByClass):
+    """Finds residuals by searching the codebooks; keeps the symbols, layer by layer."""
+
+    def __init__(self, model: Model, targets: NDArray[np.float32], rate: float) -> None:
+        """`targets` float32 [C, h * w] are the wanted latents in steps; `rate` is lambda in squared steps per bit."""
+        super().__init__(model)
+        self.targets = targets
+        self.rate = rate
+        self.calls: list[Calls] = []
+        self.raw: list[list[tuple[NDArray[np.int32], NDArray[np.uint8]]]] = []
+
+    def start_layer(self, layer: int) -> None:
+        self.calls.append([])
+        self.raw.append([])
+
+    def _scalars(self, number: int, x: NDArray[np.float32]) -> NDArray[np.int32]:
+        book = self.model.books[number]
+        symbols, low, words = quantize_scalar(book, x, self.rate)
+        self.calls[-1].append((number, symbols))
+        widths = book.raw_bits[symbols]
+        if widths.any():
+            self.raw[-1].append((low, widths))
+        return words
+
+    def pieces(
+        self, number: int, channels: slice, cells: Cells, means: NDArray[np.int32], chosen: Cells
+    ) -> NDArray[np.int32]:
+        book = self.model.books[number]
+        x = self.targets[channels, cells[chosen]] - means[:, chosen] * np.float32(1 / UNIT)  # float32 [T, n]
+        split = split_pieces(x, book.dim)
+        if book.dim == 1:
+            return self._scalars(number, split[0])[None]
+        symbols, costs = quantize_vector(book, split, self.rate)
+        if book.escape >= 0:
+            self._choose_escapes(book, split, costs, symbols)
+        self.calls[-1].append((number, symbols))
+        words = dequantize_vector(book, symbols).astype(np.int32)
+        escaped = np.flatnonzero(symbols == book.escape) if book.escape >= 0 else symbols[:0]
+        if len(escaped):
+            last = len(self.model.books) - 1
+            words[:, escaped] = self._scalars(last, split[:, escaped].T.reshape(-1)).reshape(-1, book.dim).T
+        return words
+
+    def _choose_escapes(
+        self, book: Book, x: NDArray[np.float32], costs: NDArray[np.float32], symbols: NDArray[np.uint8]
+    ) -> None:
+        """Replace symbols by the escape where coding the values one by one costs less."""
+        energy = (x * x).sum(axis=0)
+        least = self.rate * float(book.bits[book.escape])
+        doubtful = np.flatnonzero(costs + energy > least)
+        if len(doubtful):
+            values = x[:, doubtful]
+            scalar = self.model.books[-1]
+            nearest = np.clip(np.rint(values), -SCALAR_MAX, SCALAR_MAX).astype(np.int32) + SCALAR_MAX
+            _, reconstructions, bits = scalar.scalar
+            cost = (values - reconstructions[nearest] * np.float32(1 / UNIT)) ** 2 + self.rate * bits[nearest]
+            better = least + cost.sum(axis=0) < costs[doubtful] + energy[doubtful]
+            symbols[doubtful[better]] = book.escape
+
+
+class SymbolReader(ByClass):
+    """Looks residuals up; `layers` are the streams of every layer (symbols) and its raw bits."""
+
+    def __init__(self, model: Model, merge_map: int, layers: Sequence[tuple[list[NDArray[np.uint8]], bytes]]) -> None:
+        super().__init__(model)
+        self.stream_of = model.maps[merge_map].tolist()
+        self.layers = layers
+        self.current = -1
+
+    def start_layer(self, layer: int) -> None:
+        self.finish()
+        self.current = layer
+        self.streams = self.layers[layer][0]
+        self.cursors = [0] * len(self.streams)
+        self.bits = entropy.BitReader(self.layers[layer][1])
+
+    def finish(self) -> None:
+        """Raise CorruptError if anything of the current layer was not read."""
+        if self.current >= 0:
+            if any(len(s) > c for s, c in zip(self.streams, self.cursors, strict=True)):
+                raise CorruptError("corrupt file: indices left over")
+            self.bits.finish()
+
+    def _take(self, number: int, count: int) -> NDArray[np.uint8]:
+        stream = self.stream_of[number]
+        start = self.cursors[stream]
+        self.cursors[stream] = start + count
+        symbols = self.streams[stream][start : start + count]
+        if len(symbols) and int(symbols.max()) >= self.model.books[number].size:
+            raise CorruptError("corrupt file: an index is not in its codebook")
+        if len(symbols) < count:
+            symbols = np.concatenate([symbols, np.zeros(count - len(symbols), np.uint8)])
+        return symbols
+
+    def _scalars(self, number: int, count: int) -> NDArray[np.int32]:
+        book = self.model.books[number]
+        symbols = self._take(number, count)
+        widths = book.raw_bits[symbols]
+        low = self.bits.take(widths) if widths.any() else np.zeros(count, np.int32)
+        return dequantize_scalar(book, symbols, low)
+
+    def pieces(
+        self, number: int, channels: slice, cells: Cells, means: NDArray[np.int32], chosen: Cells
+    ) -> NDArray[np.int32]:
+        book = self.model.books[number]
+        count = len(chosen) * len(means) // book.dim
+        if book.dim == 1:
+            return self._scalars(number, count)[None]
+        symbols = self._take(number, count)
+        words = dequantize_vector(book, symbols).astype(np.int32)
+        if book.escape >= 0:
+            escaped = np.flatnonzero(symbols == book.escape)
+            if len(escaped):
+                last = len(self.model.books) - 1
+                words[:, escaped] = self._scalars(last, len(escaped) * book.dim).reshape(-1, book.dim).T
+        return words
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What an encoder may choose. `rate` is lambda in squared steps per bit."""
+
+    step: int
+    layout: int
+    layers: int
+    group_log2: int
+    rate: float
+    levels: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class CodedGroup:
+    """One tile group: its latents int16 [C, cells] and, for each layer, its calls and packed raw bits."""
+
+    latents: NDArray[np.int16]
+    calls: list[Calls]
+    raw: list[bytes]
+
+
+def encode_group(coefficients: NDArray[np.float32], cells: tuple[int, int], model: Model, settings: Settings) -> CodedGroup:
+    """Coefficients float32 [C, h * w] in grey levels to latents and symbols."""
+    layout = LAYOUTS[settings.layout]
+    grid = Grid(*cells, layout)
+    targets = coefficients[: layout.channels] * np.float32(64 / settings.step)
+    writer = SymbolWriter(model, targets, settings.rate)
+    walk(grid, model, settings.step, settings.layers, writer)
+    raw = []
+    for layer in writer.raw:
+        low = np.concatenate([values for values, _ in layer]) if layer else np.zeros(0, np.int32)
+        widths = np.concatenate([width for _, width in layer]) if layer else np.zeros(0, np.uint8)
+        raw.append(entropy.pack_bits(low, widths))
+    # layers the walk never reached (a grid without tiles of theirs) do not exist: every layout has tiles in each
+    return CodedGroup(grid.latents, writer.calls, raw)
+
+
+def decode_group(
+    header: Header, sections: Sequence[bytes], cells: tuple[int, int], model: Model
+) -> NDArray[np.int16]:
+    """The index sections of one tile group, one a layer, to latents int16 [C, h * w]; raises CorruptError."""
+    layout = LAYOUTS[header.layout]
+    limit = layout.channels * cells[0] * cells[1]
+    streams = model.streams[header.merge_map]
+    layers = []
+    for section in sections:
+        parts = [given for stream in streams for given in stream.dictionaries]
+        records = container.read_streams(section, len(parts) + 1, 2 * limit + 16)
+        packed = iter([unpack_record(record, given) for record, given in zip(records, parts, strict=False)])
+        symbols = [stream.form.unpack([next(packed) for _ in stream.dictionaries], limit) for stream in streams]
+        if records[-1].mode != container.VERBATIM:
+            raise CorruptError("corrupt file: raw bits are not verbatim")
+        layers.append((symbols, records[-1].data))
+    grid = Grid(*cells, layout)
+    reader = SymbolReader(model, header.merge_map, layers)
+    walk(grid, model, header.step, header.layers, reader)
+    reader.finish()
+    return grid.latents
+
+
+def unpack_record(record: StreamRecord, dictionary: entropy.Dictionary | None) -> bytes:
+    """A stream record to the bytes before zstd; raises CorruptError."""
+    if record.mode == container.VERBATIM:
+        return record.data
+    if record.mode == container.FRAME_WITH_DICTIONARY and dictionary is None:
+        raise CorruptError("corrupt file: a stream without dictionary claims one")
+    given = dictionary if record.mode == container.FRAME_WITH_DICTIONARY else None
+    return entropy.decompress(record.data, record.size, given)
+
+
+def pack_layer(calls: Calls, raw: bytes, model: Model, merge_map: int, levels: tuple[int, ...]) -> bytes:
+    """Symbols of one layer to an index section; the inverse stands in `decode_group`."""
+    stream_of = model.maps[merge_map].tolist()
+    gathered: list[list[NDArray[np.uint8]]] = [[] for _ in model.streams[merge_map]]
+    for number, symbols in calls:
+        gathered[stream_of[number]].append(symbols)
+    records = []
+    for pieces, stream in zip(gathered, model.streams[merge_map], strict=True):
+        symbols = np.concatenate(pieces) if pieces else np.zeros(0, np.uint8)
+        for part, given in zip(stream.form.pack(symbols), stream.dictionaries, strict=True):
+            mode, stored = entropy.compress(part, given, levels) if part else (container.VERBATIM, b"")
+            records.append(StreamRecord(len(part), mode, stored))
+    records.append(StreamRecord(len(raw), container.VERBATIM, raw))
+    return container.write_streams(records)
+
+
+def pack(width: int, height: int, groups: Sequence[CodedGroup], model: Model, settings: Settings) -> bytes:
+    """Coded groups to a whole file, with the merge map that makes it smallest."""
+    candidates = range(len(model.maps))
+    quick = [sum(map(len, _sections(groups, model, number, entropy.FAST_LEVELS))) for number in candidates]
+    merge_map = min(candidates, key=lambda number: quick[number])
+    header = Header(
+        width, height, settings.layout, settings.layers, settings.group_log2, model.file_id, settings.step, merge_map
+    )
+    stored = _sections(groups, model, merge_map, settings.levels)
+    return container.write_file(header, [Section(container.INDICES, data) for data in stored])
+
+
+def _sections(groups: Sequence[CodedGroup], model: Model, merge_map: int, levels: tuple[int, ...]) -> list[bytes]:
+    layers = len(groups[0].calls)
+    return [
+        pack_layer(group.calls[layer], group.raw[layer], model, merge_map, levels)
+        for layer in range(layers)
+        for group in groups
+    ]
+
+
+def reconstruct(
+    header: Header, latents: Sequence[NDArray[np.int16]], model: Model, threads: int = 1
+) -> NDArray[np.uint8]:
+    """Latents of every tile group to pixels uint8 [H, W, components]; exact."""
+    layout = LAYOUTS[header.layout]
+    matrix = dct.inverse_matrix(layout, model.color)
+    pixels = np.empty((header.height, header.width, layout.components), np.uint8)
+
+    def place(group: tuple[int, int, int, int], values: NDArray[np.int16]) -> None:
+        top, left, h, w = (8 * v for v in group)
+        dct.inverse(values, header.step, group[2:], layout, matrix, pixels[top : top + h, left : left + w])
+
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(place, header.groups, latents))
+    return pixels
+
+
+def decode(data: bytes, model: Model, max_pixels: int, threads: int = 1) -> NDArray[np.uint8]:
+    """A whole file to pixels uint8 [H, W] or [H, W, 3]; bit-exact. Raises FormatError, ModelError, LimitError."""
+    header, sections = container.read_file(data, max_pixels)
+    check_model(header, model)
+    layout = LAYOUTS[header.layout]
+    matrix = dct.inverse_matrix(layout, model.color)
+    indices = [section.data for section in sections if section.type == container.INDICES]
+    groups = header.groups
+    pixels = np.empty((header.height, header.width, layout.components), np.uint8)
+
+    def one(number: int) -> None:
+        group = groups[number]
+        latents = decode_group(header, indices[number :: len(groups)], group[2:], model)
+        top, left, h, w = (8 * v for v in group)
+        dct.inverse(latents, header.step, group[2:], layout, matrix, pixels[top : top + h, left : left + w])
+
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(one, range(len(groups))))
+    return pixels[:, :, 0] if layout.components == 1 else pixels
+
+
+def check_model(header: Header, model: Model) -> None:
+    """Raise ModelError or CorruptError unless `model` is the one the file was made with."""
+    if header.model_id != model.file_id:
+        raise ModelError(f"the file was made with model {header.model_id.hex()}, not with {model.name} ({model.file_id.hex()})")
+    if header.merge_map >= len(model.maps):
+        raise CorruptError("corrupt file: its merge map is not in the model")

@@ -1,0 +1,320 @@
+"""The .vqz format, version 0.1: this docstring is its specification.
+
+All integers are little-endian. `varint` is an unsigned LEB128 of at most 5 bytes: 7 bits a byte, least significant first,
+bit 7 set on all but the last byte, which is not 0 unless it is the only one. `u16`, `u32` are 2 and 4 bytes. Shifts of
+negative integers round towards minus infinity. *Reserved* bits and values must be refused; *unused* ones are ignored.
+
+1. FILE
+=======
+    8 bytes   magic               89 56 51 5A 0D 0A 1A 0A
+    1 byte    major version       0; another is refused
+    1 byte    minor version       1; while major is 0, another is refused
+    1 byte    critical flags      0; each bit is reserved: refuse what is set (bit 0: step map, 1: pattern codebook, 2: alpha)
+    1 byte    optional flags      unused
+    varint    width               1..65535 pixels
+    varint    height              1..65535 pixels
+    1 byte    layout              bits 0-1: 0 grey, 1 colour with 4x4 chroma, 2 colour with 8x8 chroma (3 reserved)
+                                  bits 2-3: bit depth, 0 for 8 bits (others reserved)
+                                  bits 4-5: layers - 1, 0..2 (3 reserved);  bits 6-7: reserved
+    1 byte    group               0: one tile group; k = 3..13: tile groups of 2**k cells square (others reserved)
+    8 bytes   model id            the first 8 bytes of the model's SHA-256
+    u16       step                1/64 of a grey level, 1..65535
+    1 byte    merge map           number of one of the model's merge maps
+    varint    sections            number of entries of the table that follows
+      1 byte  type                bit 7 set: optional
+      varint  length              stored bytes of the section
+      u32     checksum            CRC-32 (zlib) of the stored bytes
+    u32       header checksum     CRC-32 of all bytes from the magic up to here
+    sections, one after the other in the order of the table; the file ends with the last one
+
+Section types: 01 indices; 02-7F reserved (critical: refuse); 81 ICC profile, 82 EXIF, 83 XMP (at most 16 MiB each); other
+optional types are skipped. There are layers * groups index sections, ordered by layer, then by tile group, row by row.
+Every checksum is verified before the bytes are looked at.
+
+2. GEOMETRY
+===========
+The picture, its right and bottom edge repeated, is a grid of h = ceil(height / 8) rows and w = ceil(width / 8) columns of
+cells (8x8 pixels). A tile group is a rectangle of cells that knows nothing of its neighbours; all below is within one
+group, h and w its own. A *channel* is one DCT coefficient of one component (plane) on the grid. Channels are ordered: the
+DC of each component, then the coefficients of the tiles below in their order, (vertical, horizontal) frequency.
+`t` after a list means the list with each pair mirrored.
+
+    H3 = 03 12    H4 = 04 13    H5 = 05 14 23 24    H6 = 06 15 07 16    H7 = 25 35 26 45
+    H8 = 17 27 36 37 46 47 56 57    C2 = 01 10    C4 = 11 02 20 22    C8 = 03 12 13 23 30 21 31 32
+    number: component coefficients
+     0: 0 01     1: 0 10     2: 1 C2     3: 2 C2     4: 0 11     5: 0 02     6: 0 20     7: 0 H3     8: 0 H3t    9: 1 C4
+    10: 2 C4    11: 0 H4    12: 0 H4t   13: 0 22 33 14: 0 H5    15: 0 H5t   16: 1 C8    17: 2 C8    18: 0 H6    19: 0 H6t
+    20: 0 44 34 43 55       21: 0 H7    22: 0 H7t   23: 0 H8    24: 0 H8t   25: 0 66 67 76 77       26: 1 33    27: 2 33
+    only with 8x8 chroma, each for component 1 and then 2:
+    28, 29: 04 05 14 15 24 25 34 35     30, 31: its mirror     32, 33: 06 07 16 17 26 27 36 37     34, 35: its mirror
+    36, 37: 44 45 54 55 46 64 56 65     38, 39: 47 74 57 75 66 67 76 77
+
+A grey file has the tiles of component 0 only. Layers: with 2, the DCs are layer 0 and all tiles layer 1; with 3, tiles 0-10
+are layer 1 and the rest layer 2; with 1 all is layer 0. A *latent* is an integer in 1/16 of a step, clamped to +-32767.
+
+3. INDEX SECTION
+================
+    for each stream 0 .. S-1 of the merge map (S = 1 + the largest stream number in it), then for the raw bits:
+      varint  size                bytes of the stream before zstd; 0: nothing follows
+      varint  stored              4 * stored length + mode: 0 verbatim, 1 zstd frame, 2 zstd frame made with the stream's
+                                  dictionary, 3 reserved
+      bytes
+    the section ends there
+
+`size` is at most 2 * channels * cells + 16. A frame is a zstd frame (RFC 8878) without its magic number and without its
+first two bytes, which are always 00 38 (no content size, checksum or dictionary id; window 128 KiB); it decompresses to
+exactly `size` bytes, and nothing follows it. The raw bits are always verbatim.
+
+A stream's bytes become symbols (0..255). Direct form: each byte is a symbol. Pair form, with the model's pair table (256
+entries: zeros, tail): the bytes are p pairs and then l literals, p + l = size, l the number of pairs whose tail is 256. Each
+pair gives `zeros` symbols 0 and then its tail, if it is 0..255; for 256 the next literal; for -1 nothing. The number of
+symbols is at most channels * cells. Beyond its last symbol a stream goes on with zeros. When all tiles are decoded, no
+symbol may be left, and fewer than 8 raw bits, all 0. Raw bits are read most significant bit of each byte first.
+
+4. MODEL
+========
+Tensors are described in model.py. A codebook has a dimension d, K codewords in the order of their symbols, perhaps an escape
+symbol. table[set][log2 T][class] gives the codebook of a tile of size T, or -1. Codebooks of dimension 1 are scalar: symbol s
+stands for letter `alphabet[s]`: 0: value 0; 1..30: +1, -1, ... +15, -15; then for octave e = 4..10, eighth j = 0..7: +b, -b
+with b = (8 + j) << (e - 3), followed by e - 3 raw bits r. Its residual is word[s] + sign(word[s]) * 16 * r.
+
+5. DECODING A GROUP
+===================
+`code(set, T, cells, means, classes)` decodes residuals [T][n] of n cells, and sets latent = clamp(mean + residual):
+  for class c in ascending order, for which table[set][log2 T][c] >= 0 (else the residuals are 0), with the cells of class c
+  in order of the list: read n_c * T/d symbols from the codebook's stream, cell by cell, within a cell piece by piece; piece i
+  gives the residuals of coefficients i*d .. i*d+d-1. Then: in a scalar codebook, each symbol's raw bits are read in the same
+  order; in others, for each escape symbol in order, d symbols of the last codebook (with their raw bits after them all, in
+  order) give its d residuals. A symbol >= K is an error.
+The order of streams within is: all symbols of a class, then its raw bits or escapes, then the next class.
+
+Logarithm: log16(x) = 16 e + ((16 x) >> e) - 16 with e = floor(log2 x). Step inputs: 1, L = log16(step) - 176, (L*L) >> 4.
+Single features of a magnitude m (0..8191): f1 = log16(m + 8) - log16(8), f2 = log16(m + 64) - log16(64). Features of a sum
+of four magnitudes: g1 = log16(s + 32) - log16(32), g2 = log16(s + 256) - log16(256).
+Class = clamp((sum scale weights * features + sum bias * step inputs) >> 14, 0, 31).
+Mean = (sum mean weights * features + 512) >> 10, features clamped to +-4095.
+
+5.1 DC, one component after the other. First cell 0 alone: mean 0, class from `dc.root.C` (bias only). Then for stride
+S = 2**k, k from ceil(log2 max(h, w)) - 1 down to 0, three passes (skipped when they have no cells), with weights
+`dc.C.min(k,4).P`. Lattices of spacing 2S: K at (0, 0), A at (S, S), B at (0, S), C at (S, 0). Pass 0 codes A, 1 codes B, 2
+codes C; cells row by row. The neighbour X(i, j) of the target in row a, column b of its lattice is the cell in row a + i,
+column b + j of lattice X, each clamped into X; where X has no cells at all it is missing.
+  neighbours of pass 0: K(0,0) K(0,1) K(1,0) K(1,1), then K(i,j), i and j from -1 to 2, i first, without those four
+  pass 1: K(0,0) K(0,1) A(-1,0) A(0,0) K(0,-1) K(0,2) A(-2,0) A(1,0) K(-1,0) K(-1,1) K(1,0) K(1,1) A(-1,-1) A(-1,1) A(0,-1) A(0,1)
+  pass 2: K(0,0) K(1,0) A(0,-1) A(0,0) B(0,-1) B(0,0) B(1,-1) B(1,0) K(-1,0) K(2,0) A(0,-2) A(0,1) K(0,-1) K(0,1) K(1,-1) K(1,1)
+          A(-1,-1) A(-1,0) A(1,-1) A(1,0)
+  base = (sum of the first 4 (pass 0) or 2 (passes 1, 2) + n/2) div n, n = 4 or 2 (rounding down)
+  differences D[i] = neighbour - base, 0 where missing; for each earlier component o, E_o[i] = its latent at neighbour i minus
+  its latent at the target, i = 0..3, 0 where missing. Mean features: D, then E_0, E_1.
+  Scale magnitudes, each min(., 8191): 2 (|D0| + |D1| + |D2| + |D3|); |D4| + ... + |D11|; 4 |D0 - D3| and 4 |D1 - D2| in pass
+  0, 4 |D0 - D1| and 4 |D2 - D3| in passes 1 and 2; 2 * (the |residual| of neighbours 0..3 that are not missing, summed); then
+  for each earlier component 8 * its |residual| at the target, 2 * (|E_o[0]| + ... + |E_o[3]|).
+  Scale features: f1 of all, then f2 of all. The value is base + mean; set 0, T = 1.
+
+5.2 Feature rows. When all DCs are known, for each component: mean rows are the latents of the 8 cells around (row by row,
+edge cells repeated outside) minus the cell's own; scale rows are f1, f2 of each of: the sum of the 8 absolute differences;
+4 * (left + right); 4 * (up + down), each min(., 8191). Component 0 has a scale bank of its own, components 1 and 2 share one.
+
+5.3 Tiles in order, each in two passes: the cells with row + column even, then the odd ones, row by row; set 1.
+  Scale features: all rows of bank 0 so far, for chroma then all rows of the chroma bank so far; in the odd pass then g1, g2 of
+  the sum of the magnitudes of the four cells beside (edge cells repeated: a repeated cell is the odd cell itself, 0 as yet).
+  Weights: `scale` row 0 and bias row 0 in the even pass, row 1 in the odd, with `scale_own` for the last two.
+  Means are 0 unless the model has `tile.TT.mean`: then all mean rows of the component so far, weights of coefficient j in row
+  j (even) or T + j (odd); in the odd pass also the coefficient's own latents left, right, up, down (repeated at the edge as
+  above: 0), `mean_own`.
+  After both passes the tile's magnitude is m = min(8191, (8 / T) * sum of |residual|), 1/128 step. Its scale rows, added to
+  its bank: f1, f2 of m; g1, g2 of the sum over left, right, up, down; g1, g2 of the sum over the four diagonal cells (edge cells
+  repeated). Tiles of component 0 add mean rows for each coefficient until there are 83 rows: the latent itself, left, right,
+  up, down.
+
+6. PIXELS
+=========
+The plain decode is exact; its arithmetic is in dct.py's docstring: coefficient = latent * step, in 1/1024.
+
+7. CHANGES
+==========
+    0.1   first version
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from typing import Final
+
+from vqcodec.bands import LAYOUTS
+from vqcodec.errors import CorruptError, FormatError, LimitError, TruncatedError, UnsupportedError
+from vqcodec.types import Header, Section, StreamRecord
+
+MAGIC: Final = bytes((0x89, 0x56, 0x51, 0x5A, 0x0D, 0x0A, 0x1A, 0x0A))
+VERSION: Final = (0, 1)
+MAX_SIDE: Final = 65535
+MAX_STEP: Final = 65535
+MIN_GROUP_LOG2, MAX_GROUP_LOG2 = 3, 13
+DEFAULT_MAX_PIXELS: Final = 1 << 28
+MAX_METADATA: Final = 1 << 24
+INDICES, ICC, EXIF, XMP = 0x01, 0x81, 0x82, 0x83
+VERBATIM, FRAME, FRAME_WITH_DICTIONARY = 0, 1, 2
+_METADATA: Final = (ICC, EXIF, XMP)
+_OPTIONAL: Final = 0x80
+_CRITICAL_NAMES: Final = ("a step map", "a pattern codebook", "alpha")
+
+
+def _write_varint(value: int) -> bytes:
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+class _Reader:
+    """A cursor over bytes that raises TruncatedError at their end."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.cursor = 0
+
+    def take(self, count: int) -> bytes:
+        if self.cursor + count > len(self.data):
+            raise TruncatedError("truncated file")
+        piece = self.data[self.cursor : self.cursor + count]
+        self.cursor += count
+        return piece
+
+    def byte(self) -> int:
+        return self.take(1)[0]
+
+    def integer(self, size: int) -> int:
+        return int.from_bytes(self.take(size), "little")
+
+    def varint(self) -> int:
+        value = 0
+        for shift in range(0, 35, 7):
+            byte = self.byte()
+            value |= (byte & 0x7F) << shift
+            if byte < 0x80:
+                if byte == 0 and shift > 0:
+                    break
+                return value
+        raise CorruptError("corrupt file: a number is badly written")
+
+
+def write_file(header: Header, sections: Sequence[Section]) -> bytes:
+    """A whole .vqz file; the inverse of `read_file`."""
+    layout = header.layout | (header.layers - 1) << 4
+    head = bytearray(MAGIC)
+    head += bytes((*VERSION, 0, 0))
+    head += _write_varint(header.width) + _write_varint(header.height)
+    head += bytes((layout, header.group_log2)) + header.model_id
+    head += header.step.to_bytes(2, "little") + bytes((header.merge_map,))
+    head += _write_varint(len(sections))
+    for section in sections:
+        head += bytes((section.type,)) + _write_varint(len(section.data))
+        head += zlib.crc32(section.data).to_bytes(4, "little")
+    head += zlib.crc32(head).to_bytes(4, "little")
+    return bytes(head) + b"".join(section.data for section in sections)
+
+
+def read_header(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> tuple[Header, list[tuple[int, int, int]], int]:
+    """The header, the table (type, length, checksum) and the offset of the first section.
+
+    `data` may be a prefix of the file that holds both. Raises FormatError and its kinds, LimitError.
+    """
+    if data[: len(MAGIC)] != MAGIC:
+        if data and MAGIC.startswith(data[: len(MAGIC)]):
+            raise TruncatedError("truncated file")
+        raise FormatError("not a .vqz file")
+    reader = _Reader(data)
+    reader.take(len(MAGIC))
+    version = (reader.byte(), reader.byte())
+    if version != VERSION:
+        raise UnsupportedError(f"unsupported file: format {version[0]}.{version[1]}, this is a reader of 0.1")
+    critical = reader.byte()
+    if critical:
+        needs = [name for bit, name in enumerate(_CRITICAL_NAMES) if critical >> bit & 1] or ["an unknown feature"]
+        raise UnsupportedError(f"unsupported file: it needs {', '.join(needs)}")
+    reader.byte()
+    width, height = reader.varint(), reader.varint()
+    layout, group = reader.byte(), reader.byte()
+    model_id, step, merge_map = reader.take(8), reader.integer(2), reader.byte()
+    table = []
+    for _ in range(reader.varint()):
+        table.append((reader.byte(), reader.varint(), reader.integer(4)))
+    end = reader.cursor
+    if reader.integer(4) != zlib.crc32(data[:end]):
+        raise CorruptError("corrupt file: the header's checksum is wrong")
+    if not (1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE):
+        raise CorruptError(f"corrupt file: a picture of {width}x{height}")
+    if layout & 0xCC:
+        raise UnsupportedError("unsupported file: its bit depth or layout is of a newer version")
+    if layout & 3 >= len(LAYOUTS) or layout >> 4 & 3 == 3 or step == 0:
+        raise CorruptError("corrupt file: a reserved value in the header")
+    if group and not MIN_GROUP_LOG2 <= group <= MAX_GROUP_LOG2:
+        raise CorruptError("corrupt file: a reserved value in the header")
+    if width * height > max_pixels:
+        raise LimitError(f"{width}x{height} is more than {max_pixels} pixels (--max-pixels)")
+    header = Header(width, height, layout & 3, (layout >> 4 & 3) + 1, group, model_id, step, merge_map)
+    return header, table, reader.cursor
+
+
+def read_file(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> tuple[Header, list[Section]]:
+    """Header and sections of a whole file, all checksums verified; unknown optional sections are left out.
+
+    Raises TruncatedError, CorruptError, UnsupportedError, LimitError.
+    """
+    header, table, cursor = read_header(data, max_pixels)
+    sections = []
+    for kind, length, checksum in table:
+        if kind in _METADATA and length > MAX_METADATA:
+            raise LimitError("metadata of more than 16 MiB")
+        if not kind & _OPTIONAL and kind != INDICES:
+            raise UnsupportedError(f"unsupported file: it needs sections of type {kind:#04x}")
+        stored = data[cursor : cursor + length]
+        if len(stored) < length:
+            raise TruncatedError("truncated file")
+        if zlib.crc32(stored) != checksum:
+            raise CorruptError("corrupt file: a section's checksum is wrong")
+        if kind == INDICES or kind in _METADATA:
+            sections.append(Section(kind, stored))
+        cursor += length
+    if cursor != len(data):
+        raise CorruptError("corrupt file: bytes after the last section")
+    if sum(section.type == INDICES for section in sections) != header.layers * len(header.groups):
+        raise CorruptError("corrupt file: the wrong number of index sections")
+    return header, sections
+
+
+def write_streams(records: Sequence[StreamRecord]) -> bytes:
+    """An index section; the inverse of `read_streams`."""
+    out = bytearray()
+    for record in records:
+        out += _write_varint(record.size)
+        if record.size:
+            out += _write_varint(4 * len(record.data) + record.mode) + record.data
+    return bytes(out)
+
+
+def read_streams(data: bytes, count: int, max_size: int) -> list[StreamRecord]:
+    """The `count` stream records of an index section; raises CorruptError if a size exceeds `max_size` or bytes are left."""
+    reader = _Reader(data)
+    records = []
+    try:
+        for _ in range(count):
+            size = reader.varint()
+            if size > max_size:
+                raise CorruptError("corrupt file: a stream is larger than the picture allows")
+            if size == 0:
+                records.append(StreamRecord(0, VERBATIM, b""))
+                continue
+            stored = reader.varint()
+            record = StreamRecord(size, stored & 3, reader.take(stored >> 2))
+            if record.mode > FRAME_WITH_DICTIONARY or (record.mode == VERBATIM and len(record.data) != size):
+                raise CorruptError("corrupt file: a stream has another size than it says")
+            records.append(record)
+    except TruncatedError as error:
+        raise CorruptError("corrupt file: a section ends within a stream") from error
+    if reader.cursor != len(data):
+        raise CorruptError("corrupt file: bytes left over in a section")
+    return records

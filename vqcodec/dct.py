@@ -1,0 +1,110 @@
+"""8x8 DCT and colour in one matrix product: uint8 pixels of a block <-> coefficients of a cell.
+
+Both directions fold the colour matrix into the transform: a block of [8, 8, 3] pixels is one row vector of 192, a cell is
+one of C channels, and one [n, 192] @ [192, C] product is the whole step. The inverse is exact: integer coefficients times
+an integer matrix, every partial sum below 2**53, so float64 BLAS gives the same integers in any order of summation.
+
+    basis[u][x]  = round(2**15 * a(u) * cos((2x + 1) u pi / 16)),  a(0) = sqrt(1/8), a(u) = 1/2       (DCT-II, orthonormal)
+    matrix[k][y][x][c] = (basis[u][y] * basis[v][x] * S[c][component] + 2**(42 - SHIFT)) >> (43 - SHIFT)
+    pixel = clamp((sum_k coefficient[k] * matrix[k] + 128.5 * 2**(10 + SHIFT)) >> (10 + SHIFT), 0, 255)
+
+Bound: |coefficient| <= 2**22 (1/1024 of a grey level, clamped); for one pixel sum over u,v of |basis[u][y] basis[v][x]|
+< 8 * 2**30, times color.COLOR_LIMIT: sum |matrix| < 2**(3 + 2 + SHIFT); so |sum| < 2**(27 + SHIFT) = 2**45.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vqcodec.bands import Layout
+from vqcodec.color import COLOR_SHIFT, analysis_matrix
+
+BLOCK: Final = 8
+BASIS_SHIFT: Final = 15
+SHIFT: Final = 18
+COEFFICIENT_SHIFT: Final = 10
+"""Coefficients are integers in 1/1024 of a grey level."""
+COEFFICIENT_MAX: Final = 1 << 22
+_ROWS_PER_STRIP = 2048
+"""Cells per matrix product: the strip of pixels (3 MB of float64) stays in the cache."""
+
+
+@lru_cache(maxsize=1)
+def basis() -> NDArray[np.int64]:
+    """The 1-D DCT basis, int64 [8 frequencies, 8 samples], in 1/2**15."""
+    u, x = np.arange(BLOCK)[:, None], np.arange(BLOCK)[None, :]
+    waves = np.cos((2 * x + 1) * u * np.pi / 16) * np.where(u == 0, np.sqrt(1 / 8), 0.5)
+    return np.rint(waves * (1 << BASIS_SHIFT)).astype(np.int64)
+
+
+def inverse_matrix(layout: Layout, synthesis: NDArray[np.int32]) -> NDArray[np.float64]:
+    """Integer-valued float64 [C, 8 * 8 * components]: channels to centred pixels, in 1/2**SHIFT."""
+    down = 2 * BASIS_SHIFT + COLOR_SHIFT - SHIFT
+    rows = []
+    for component, u, v in layout.positions:
+        block = basis()[u][:, None] * basis()[v][None, :]  # int64 [8, 8], 1/2**30
+        column = synthesis[:, component].astype(np.int64) if layout.components == 3 else np.array([1 << COLOR_SHIFT])
+        rows.append(((block[:, :, None] * column + (1 << (down - 1))) >> down).reshape(-1))
+    return np.array(rows, dtype=np.float64)
+
+
+def forward_matrix(layout: Layout, synthesis: NDArray[np.int32]) -> NDArray[np.float32]:
+    """float32 [8 * 8 * components, C]: centred pixels to channels, in grey levels."""
+    waves = basis() / (1 << BASIS_SHIFT)
+    analysis = analysis_matrix(synthesis) if layout.components == 3 else np.ones((1, 1))
+    rows = [
+        (waves[u][:, None, None] * waves[v][None, :, None] * analysis[component]).reshape(-1)
+        for component, u, v in layout.positions
+    ]
+    return np.array(rows, dtype=np.float32).T
+
+
+def forward(pixels: NDArray[np.uint8], layout: Layout, synthesis: NDArray[np.int32]) -> NDArray[np.float32]:
+    """Pixels uint8 [H, W, components] to coefficients float32 [C, h * w] in grey levels; edges are replicated."""
+    height, width, components = pixels.shape
+    h, w = -(-height // BLOCK), -(-width // BLOCK)
+    padded = np.pad(pixels, ((0, h * BLOCK - height), (0, w * BLOCK - width), (0, 0)), mode="edge")
+    matrix = forward_matrix(layout, synthesis)
+    out = np.empty((layout.channels, h * w), np.float32)
+    rows = max(1, _ROWS_PER_STRIP // w)
+    for top in range(0, h, rows):
+        strip = padded[top * BLOCK : (top + rows) * BLOCK].reshape(-1, BLOCK, w, BLOCK, components)
+        blocks = strip.transpose(0, 2, 1, 3, 4).reshape(-1, BLOCK * BLOCK * components)  # uint8 [n, 192]
+        centred = blocks.astype(np.float32) - np.float32(128)
+        out[:, top * w : top * w + len(blocks)] = (centred @ matrix).T
+    return out
+
+
+def inverse(
+    latents: NDArray[np.int16],
+    step: int,
+    grid: tuple[int, int],
+    layout: Layout,
+    matrix: NDArray[np.float64],
+    out: NDArray[np.uint8],
+) -> None:
+    """Latents int16 [C, h * w] (1/16 step) to pixels, written into `out` uint8 [H, W, components]; exact.
+
+    `step` is in 1/64 of a grey level, so latent * step is in 1/1024. `matrix` is `inverse_matrix(...)`.
+    """
+    h, w = grid
+    height, width, components = out.shape
+    scale, offset = 1.0 / (1 << (COEFFICIENT_SHIFT + SHIFT)), 128.5
+    rows = max(1, _ROWS_PER_STRIP // w)
+    for top in range(0, h, rows):
+        strip = latents[:, top * w : (top + rows) * w]
+        used = np.flatnonzero(strip.any(axis=1))  # high bands are often silent: their columns add nothing
+        coefficients = strip[used].T * np.float64(step)  # float64 [n, C used], exact integers
+        np.clip(coefficients, -COEFFICIENT_MAX, COEFFICIENT_MAX, out=coefficients)
+        pixels = coefficients @ matrix[used]  # float64 [n, 192], exact integers
+        pixels *= scale  # a power of two: exact
+        pixels += offset
+        np.clip(pixels, 0, 255, out=pixels)
+        blocks = pixels.astype(np.uint8).reshape(-1, w, BLOCK, BLOCK, components)
+        lines = blocks.transpose(0, 2, 1, 3, 4).reshape(-1, w * BLOCK, components)
+        bottom = min(height, (top + rows) * BLOCK)
+        out[top * BLOCK : bottom] = lines[: bottom - top * BLOCK, :width]

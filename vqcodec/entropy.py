@@ -1,0 +1,228 @@
+"""Symbol streams <-> bytes: three forms, raw bits, and zstd frames with trained dictionaries.
+
+A stream is a sequence of symbols (ranks, 0 is the likeliest of its codebook). zstd's Huffman stage cannot go below one
+bit per byte, so a skewed stream is written differently; which form a stream has is trained with the model:
+* direct: a byte a symbol, for streams of many likely symbols;
+* pairs: one byte stands for a run of zeros and the symbol that ends it, as in JPEG's run/size codes, for small alphabets;
+* split: the runs of zeros in one part, the symbols that end them in another, for large alphabets with rare symbols.
+Zeros at the end of a stream are never written: a reader that runs off the end reads 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final, Protocol
+
+import numpy as np
+import zstandard
+from numpy.typing import NDArray
+
+from vqcodec.container import FRAME, FRAME_WITH_DICTIONARY, VERBATIM
+from vqcodec.errors import CorruptError
+
+Dictionary = zstandard.ZstdCompressionDict
+
+NO_SYMBOL: Final = -1
+LITERAL: Final = 256
+"""Tail of a pair whose symbol stands in the list of literals behind the pairs."""
+RUN_BITS: Final = 8
+"""Every pair table has the pure runs of 1, 2, 4 ... 128 zeros as its last eight pairs, the literal before them."""
+_LONGEST: Final = 255
+_HEAD: Final = bytes((0x00, 0x38))
+"""Frame header (no content size, checksum or dictionary id; window of 128 KiB), the same for every frame: not stored."""
+_WINDOW_LOG: Final = 17
+FAST_LEVELS: Final = (1,)
+LEVELS: Final = (1, 9, 19)
+
+
+class Form(Protocol):
+    """A way to write a stream as one part or more, each its own zstd frame."""
+
+    @property
+    def parts(self) -> int: ...
+
+    def pack(self, symbols: NDArray[np.uint8]) -> list[bytes]:
+        """Symbols uint8 [n] to parts, less the zeros at the end."""
+        ...
+
+    def unpack(self, parts: list[bytes], limit: int) -> NDArray[np.uint8]:
+        """Parts to symbols uint8; raises CorruptError if they do not add up or make more than `limit`."""
+        ...
+
+
+class Direct:
+    """A byte a symbol."""
+
+    parts = 1
+
+    def pack(self, symbols: NDArray[np.uint8]) -> list[bytes]:
+        ends = np.flatnonzero(symbols)
+        return [symbols[: ends[-1] + 1].tobytes() if len(ends) else b""]
+
+    def unpack(self, parts: list[bytes], limit: int) -> NDArray[np.uint8]:
+        if len(parts[0]) > limit:
+            raise CorruptError("corrupt file: a stream is too long")
+        return np.frombuffer(parts[0], np.uint8)
+
+
+class Split:
+    """Part 0: the run of zeros before each symbol, one byte, or 255 and going on; part 1: the symbols."""
+
+    parts = 2
+
+    def pack(self, symbols: NDArray[np.uint8]) -> list[bytes]:
+        ends = np.flatnonzero(symbols)
+        runs = np.diff(ends, prepend=-1) - 1
+        last = np.cumsum(runs // _LONGEST + 1) - 1
+        out = np.full(int(last[-1]) + 1 if len(last) else 0, _LONGEST, np.uint8)
+        out[last] = runs % _LONGEST
+        return [out.tobytes(), symbols[ends].tobytes()]
+
+    def unpack(self, parts: list[bytes], limit: int) -> NDArray[np.uint8]:
+        runs, tails = (np.frombuffer(part, np.uint8) for part in parts)
+        last = np.flatnonzero(runs != _LONGEST)
+        if len(last) != len(tails) or (len(runs) and runs[-1] == _LONGEST):
+            raise CorruptError("corrupt file: a stream's runs do not add up")
+        ends = np.cumsum(runs, dtype=np.int64)[last] + np.arange(len(last))
+        total = int(ends[-1]) + 1 if len(last) else 0
+        if total > limit:
+            raise CorruptError("corrupt file: a stream is too long")
+        symbols = np.zeros(total, np.uint8)
+        symbols[ends] = tails
+        return symbols
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """A pair table: byte b is `zeros[b]` zeros, then `tails[b]` (NO_SYMBOL, LITERAL or a symbol). uint8, int16 [256]."""
+
+    zeros: NDArray[np.uint8]
+    tails: NDArray[np.int16]
+
+    parts = 1
+
+    @cached_property
+    def _best(self) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+        """For run r (0..255) and symbol y: the byte with the longest run <= r that ends in y, and that run."""
+        byte = np.full((_LONGEST + 1, 256), 255 - RUN_BITS, np.int32)  # the literal, run 0
+        run = np.zeros((_LONGEST + 1, 256), np.int32)
+        for value in np.argsort(self.zeros, kind="stable"):
+            tail = self.tails[value]
+            if 0 <= tail < LITERAL:
+                byte[self.zeros[value] :, tail] = value
+                run[self.zeros[value] :, tail] = self.zeros[value]
+        return byte.astype(np.uint8), run
+
+    def pack(self, symbols: NDArray[np.uint8]) -> list[bytes]:
+        """Symbols uint8 [n] to pair bytes, then literals, in one part."""
+        ends = np.flatnonzero(symbols)
+        tails = symbols[ends]
+        runs = np.diff(ends, prepend=-1) - 1
+        byte, used = (table[np.minimum(runs, _LONGEST), tails] for table in self._best)
+        rest = runs - used
+        high = rest >> (RUN_BITS - 1)
+        pieces = [(rest >> bit) & 1 for bit in range(RUN_BITS - 1)]  # runs of 1, 2, ... 64
+        counts = high + sum(pieces) + 1
+        last = np.cumsum(counts)
+        out = np.full(int(last[-1]) if len(last) else 0, 255, np.uint8)  # 255 is the run of 128
+        position = last - counts + high
+        for bit in range(RUN_BITS - 2, -1, -1):
+            present = pieces[bit] == 1
+            out[position[present]] = 255 - (RUN_BITS - 1) + bit
+            position = position + pieces[bit]
+        out[last - 1] = byte
+        literals = tails[byte == 255 - RUN_BITS]
+        return [out.tobytes() + literals.tobytes()]
+
+    def unpack(self, parts: list[bytes], limit: int) -> NDArray[np.uint8]:
+        values = np.frombuffer(parts[0], np.uint8)
+        # pairs and literals share the bytes: the k-th literal pair makes the last k bytes literals
+        wanted = np.cumsum(self.tails[values] == LITERAL)
+        pairs = int(np.count_nonzero(np.arange(1, len(values) + 1) + wanted <= len(values)))
+        literals = values[pairs:]
+        values = values[:pairs]
+        zeros, tails = self.zeros[values].astype(np.int64), self.tails[values]
+        ends = np.cumsum(zeros + (tails != NO_SYMBOL))
+        total = int(ends[-1]) if pairs else 0
+        if total > limit or np.count_nonzero(tails == LITERAL) != len(literals):
+            raise CorruptError("corrupt file: a stream's runs do not add up")
+        tails = tails.copy()
+        tails[tails == LITERAL] = literals
+        symbols = np.zeros(total, np.uint8)
+        has = tails != NO_SYMBOL
+        symbols[ends[has] - 1] = tails[has]
+        return symbols
+
+
+def pack_bits(values: NDArray[np.int32], widths: NDArray[np.uint8]) -> bytes:
+    """Values of `widths` bits each, most significant bit first, to bytes; the last byte is filled with zeros."""
+    positions = np.arange(7, -1, -1)
+    bits = (values[:, None] >> positions) & 1
+    return np.packbits(bits[positions < widths[:, None]].astype(np.uint8)).tobytes()
+
+
+class BitReader:
+    """The inverse of `pack_bits`, a call at a time."""
+
+    def __init__(self, data: bytes) -> None:
+        self._bits = np.unpackbits(np.frombuffer(data, np.uint8))
+        self._cursor = 0
+
+    def take(self, widths: NDArray[np.uint8]) -> NDArray[np.int32]:
+        """The next values of `widths` bits each, int32 [n]; raises CorruptError past the end."""
+        total = int(widths.sum())
+        if self._cursor + total > len(self._bits):
+            raise CorruptError("corrupt file: raw bits end too early")
+        positions = np.arange(7, -1, -1)
+        mask = positions < widths[:, None]
+        spread = np.zeros(mask.shape, np.int32)
+        spread[mask] = self._bits[self._cursor : self._cursor + total]
+        self._cursor += total
+        return (spread << positions).sum(axis=1, dtype=np.int32)
+
+    def finish(self) -> None:
+        """Raise CorruptError unless less than a byte is left and it is zero."""
+        rest = self._bits[self._cursor :]
+        if len(rest) >= 8 or rest.any():
+            raise CorruptError("corrupt file: raw bits left over")
+
+
+def compress(
+    data: bytes, dictionary: Dictionary | None, levels: tuple[int, ...]
+) -> tuple[int, bytes]:
+    """The smallest of `data` itself and its zstd frames (less the two-byte head): (mode, bytes), mode as in container.py."""
+    found = [(len(data), VERBATIM, data)]
+    for level in levels:
+        parameters = zstandard.ZstdCompressionParameters.from_level(
+            level,
+            window_log=_WINDOW_LOG,
+            format=zstandard.FORMAT_ZSTD1_MAGICLESS,
+            write_content_size=0,
+            write_checksum=0,
+            write_dict_id=0,
+        )
+        for mode, given in ((FRAME_WITH_DICTIONARY, dictionary), (FRAME, None)):
+            if mode == FRAME or given is not None:
+                compressor = zstandard.ZstdCompressor(compression_params=parameters, dict_data=given)
+                frame = compressor.compress(data)[len(_HEAD) :]
+                found.append((len(frame), mode, frame))
+    _, mode, stored = min(found, key=lambda entry: entry[:2])
+    return mode, stored
+
+
+def decompress(frame: bytes, size: int, dictionary: Dictionary | None) -> bytes:
+    """Exactly `size` bytes out of a frame without head; raises CorruptError otherwise.
+
+    The head is ours, so the frame cannot declare a content size of its own: at most `size` bytes are allocated.
+    """
+    decompressor = zstandard.ZstdDecompressor(
+        dict_data=dictionary, format=zstandard.FORMAT_ZSTD1_MAGICLESS, max_window_size=1 << _WINDOW_LOG
+    )
+    try:
+        data = decompressor.decompress(_HEAD + frame, max_output_size=size, allow_extra_data=False)
+    except zstandard.ZstdError as error:
+        raise CorruptError("corrupt file: a zstd frame does not decompress") from error
+    if len(data) != size:
+        raise CorruptError("corrupt file: a zstd frame has another size than its stream")
+    return data

@@ -1,0 +1,179 @@
+"""Reading inputs and writing outputs whole: `-` streams, atomic files, errors of the system as ours."""
+
+import errno
+import os
+import stat
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from vqcodec.errors import InputError, LimitError, OutputError
+
+MAX_PIXELS = 2**28  # of a picture, where the user sets no other limit
+STREAM = Path("-")  # standard input or standard output, as most commands read it
+_STDOUT = (STREAM, Path("/dev/stdout"))  # the device would be truncated where the shell appends with >>
+
+# What os.link answers with on file systems that have no hard links (FAT, some network mounts).
+_NO_LINKS = {errno.EPERM, errno.EACCES, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK}
+
+
+def printable(text: str | os.PathLike[str]) -> str:
+    """`text` on one line: characters that a terminal would act on are written as escapes (`\\n`, `\\x1b`)."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in os.fspath(text))
+
+
+# ------------------------------------------------------------------------------------------------ reading
+
+
+def stream_limit(max_pixels: int) -> int:
+    """The most bytes accepted from a file or a stream that is read whole: 4 per pixel and 64 MiB for all else."""
+    return 4 * max_pixels + 2**26
+
+
+@contextmanager
+def open_input(path: Path) -> Iterator[BinaryIO]:
+    """`path` opened for reading, standard input for `-`.
+
+    Raises InputError where the system refuses, while opening or while the block reads.
+    """
+    name = "standard input" if path == STREAM else printable(path)
+    try:
+        if path == STREAM:
+            yield sys.stdin.buffer
+        else:
+            with open(path, "rb") as stream:
+                yield stream
+    except OSError as error:
+        raise InputError(f"cannot read {name}: {_reason(error)}") from error
+
+
+def read_stream(stream: BinaryIO, limit_bytes: int) -> bytes:
+    """All bytes of `stream`; LimitError where there are more than `limit_bytes`."""
+    data = stream.read(limit_bytes + 1)
+    if len(data) > limit_bytes:
+        raise LimitError(f"the input is over {limit_bytes} bytes; --max-pixels raises the limit")
+    return data
+
+
+def read_input(path: Path, *, limit_bytes: int) -> bytes:
+    """All bytes of a file, of standard input for `-`. Raises InputError, LimitError."""
+    with open_input(path) as stream:
+        return read_stream(stream, limit_bytes)
+
+
+# ------------------------------------------------------------------------------------------------ writing
+
+
+def check_output(path: Path, *, overwrite: bool, source: Path | None = None) -> None:
+    """Refuse early what `write_atomic` would refuse after the work is done.
+
+    Raises OutputError: `path` is a folder, its folder is missing, it exists and `overwrite` is false, or it is
+    the same file as `source`, which would be lost.
+    """
+    if path in _STDOUT:
+        return
+    name = printable(path)
+    try:
+        if not path.parent.is_dir():
+            raise OutputError(f"cannot write {name}: its folder does not exist")
+        if not path.exists():
+            return
+        if source is not None and source != STREAM and source.exists() and path.samefile(source) and path.is_file():
+            raise OutputError(f"{name} is input and output at once")
+        _refuse_existing(path, path.stat().st_mode, overwrite)
+    except OSError as error:
+        raise OutputError(f"cannot write {name}: {_reason(error)}") from error
+
+
+def write_atomic(path: Path, data: bytes | memoryview, *, overwrite: bool) -> None:
+    """Write `data` to `path` so that it appears there complete or not at all; to standard output for `-`.
+
+    A temporary file in the same folder is filled, synced and then linked to the name (which fails where the name
+    has appeared meanwhile) or, to overwrite, renamed to it. Symbolic links are followed; pipes and devices are
+    written to as they are. Nothing is left behind by an error, an interrupt or a termination signal.
+    Raises OutputError; an old file is then untouched.
+    """
+    name = "standard output" if path in _STDOUT else printable(path)
+    try:
+        if path in _STDOUT:
+            _write_stdout(data)
+        else:
+            _write_path(path, data, overwrite)
+    except OSError as error:
+        raise OutputError(f"cannot write {name}: {_reason(error)}") from error
+
+
+def _write_stdout(data: bytes | memoryview) -> None:
+    try:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    except OSError:
+        # The interpreter flushes once more at exit and would complain about the same thing a second time.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise
+
+
+def _write_path(path: Path, data: bytes | memoryview, overwrite: bool) -> None:
+    mode: int | None = None
+    with suppress(FileNotFoundError):
+        mode = path.stat().st_mode
+    if mode is not None:
+        _refuse_existing(path, mode, overwrite)
+        if not stat.S_ISREG(mode):
+            with open(path, "wb", buffering=0) as stream:
+                _write_all(stream.fileno(), data)
+            return
+
+    target = Path(os.path.realpath(path))  # a symbolic link stays one, and its target is replaced
+    temporary = target.parent / f".{os.urandom(8).hex()}.tmp"  # short: the target's own name may have 255 bytes
+    try:
+        descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+        try:
+            if mode is not None:
+                os.fchmod(descriptor, stat.S_IMODE(mode))  # a private file stays private
+            _write_all(descriptor, data)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        if overwrite:
+            os.replace(temporary, target)
+        else:
+            _link_new(temporary, target, path)
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(temporary)
+
+
+def _write_all(descriptor: int, data: bytes | memoryview) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+
+
+def _link_new(temporary: Path, target: Path, path: Path) -> None:
+    """Give the finished file its name, unless another writer has taken it in the meantime."""
+    try:
+        os.link(temporary, target)
+    except OSError as error:
+        if error.errno == errno.EEXIST or os.path.lexists(target):
+            raise OutputError(_exists(path)) from error
+        if error.errno not in _NO_LINKS:
+            raise
+        os.replace(temporary, target)
+
+
+def _refuse_existing(path: Path, mode: int, overwrite: bool) -> None:
+    if stat.S_ISDIR(mode):
+        raise OutputError(f"cannot write {printable(path)}: it is a folder")
+    if stat.S_ISREG(mode) and not overwrite:
+        raise OutputError(_exists(path))
+
+
+def _exists(path: Path) -> str:
+    return f"{printable(path)} exists already; -f overwrites it"
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or type(error).__name__

@@ -1,0 +1,100 @@
+"""What `info`, `models` and `train` show a person, as Rich tables."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from vqcodec.files import printable
+from vqcodec.registry import ModelEntry
+
+
+def print_info(facts: Mapping[str, Any], console: Console) -> None:
+    """The facts of `api.info`: header, sections, streams, and the share of the bytes of each band."""
+    for name, value in facts.items():
+        if name not in ("sections", "streams", "shares"):
+            console.print(f"{name:<12} {_text(value)}", markup=False)
+    for name in ("sections", "streams"):
+        _print_rows(name, facts.get(name) or [], console)
+    shares = [{"band": band, "share": f"{share:.1%}"} for band, share in (facts.get("shares") or {}).items()]
+    _print_rows("share of the bytes", shares, console)
+
+
+def _print_rows(title: str, rows: Sequence[Mapping[str, Any]], console: Console) -> None:
+    if not rows:
+        return
+    table = _table(title)
+    for name, value in rows[0].items():
+        table.add_column(name, justify="left" if isinstance(value, str) and not value.endswith("%") else "right")
+    for row in rows:
+        table.add_row(*(escape(_text(value)) for value in row.values()))
+    console.print(table)
+
+
+def print_models(entries: Sequence[ModelEntry], console: Console) -> None:
+    """One line per model."""
+    if not entries:
+        console.print("no models found")
+        return
+    table = _table(None)
+    for name in ("name", "kind", "id", "bytes", "path", "summary"):
+        table.add_column(name, justify="right" if name == "bytes" else "left", overflow="fold")
+    for entry in entries:
+        table.add_row(
+            escape(printable(entry.name)),
+            escape(entry.kind),
+            entry.id,
+            str(entry.bytes),
+            escape(printable(entry.path)),
+            escape(printable(entry.summary)),
+        )
+    console.print(table)
+
+
+def print_training(facts: Mapping[str, Any], output: Path, console: Console) -> None:
+    """Where the model is, and the plain values of its model.json."""
+    console.print(f"wrote {printable(output)}", markup=False)
+    for name, value in facts.items():
+        if isinstance(value, (str, int, float)):
+            console.print(f"{name:<12} {_text(value)}", markup=False)
+
+
+@contextmanager
+def stage_progress(console: Console) -> Iterator[Callable[[str, int, int], None]]:
+    """A progress bar per stage; yields the callback `(stage, done, total)`. Silent where nobody watches."""
+    bars = Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    )
+    tasks: dict[str, Any] = {}
+
+    def update(stage: str, done: int, total: int) -> None:
+        if stage not in tasks:
+            tasks[stage] = bars.add_task(stage, total=total)
+        bars.update(tasks[stage], completed=done, total=total)
+
+    with bars:
+        yield update
+
+
+def _table(title: str | None) -> Table:
+    return Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(_text(item) for item in value)
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_text(item)}" for name, item in value.items())
+    return printable(str(value))

@@ -1,0 +1,109 @@
+"""Training images: a folder (recursive, .tar files in it too) -> uint8 arrays, and the fixed held-out tenth."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import tarfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vqcodec.errors import InputError, VqcodecError
+from vqcodec.imageio import read_image
+
+SUFFIXES: Final = frozenset((".png", ".jpg", ".jpeg", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".ppm", ".pgm", ".gif"))
+MAX_SIDE: Final = 1024
+"""Larger images contribute their middle: a corpus is many pictures, not one large one."""
+_LICENCE_NAMES: Final = ("license", "licence", "copying")
+
+
+@dataclass(frozen=True)
+class TrainingImage:
+    """A picture of the corpus: its name within the folder and its pixels uint8 [H, W, 1 or 3]."""
+
+    name: str
+    pixels: NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """What a folder holds. `skipped` are (name, reason) of files that look like images and cannot be used."""
+
+    train: list[TrainingImage]
+    held_out: list[TrainingImage]
+    skipped: list[tuple[str, str]]
+    licences: list[str]
+
+    @property
+    def pixels(self) -> int:
+        return sum(image.pixels.shape[0] * image.pixels.shape[1] for image in self.train + self.held_out)
+
+
+def load_corpus(folder: Path, progress: Callable[[str, int, int], None]) -> Corpus:
+    """Read every image below a folder (or the one image or .tar that it names); raises InputError if there is none."""
+    images, skipped, licences = [], [], []
+    entries = list(_entries(folder))
+    for done, (name, read) in enumerate(entries):
+        progress("reading", done, len(entries))
+        if PurePath(name).stem.lower() in _LICENCE_NAMES:
+            licences.append(name)
+        if PurePath(name).suffix.lower() in SUFFIXES:
+            try:
+                pixels = read_image(io.BytesIO(read())).pixels
+                images.append(TrainingImage(name, _middle(pixels.reshape(*pixels.shape[:2], -1))))
+            except (VqcodecError, OSError) as error:
+                skipped.append((name, str(error)))
+    progress("reading", len(entries), len(entries))
+    if not images:
+        raise InputError(f"{folder}: no images to train on")
+    held_out, train = _split(images)
+    return Corpus(train, held_out, skipped, licences)
+
+
+def _entries(folder: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
+    """(name, reader) of every file below a folder and inside its .tar files, in order of name."""
+    if not folder.exists():
+        raise InputError(f"{folder}: no such folder")
+    for path in sorted(folder.rglob("*")) if folder.is_dir() else [folder]:
+        if path.suffix.lower() == ".tar" and path.is_file():
+            yield from _tar_entries(path)
+        elif path.is_file():
+            yield str(path.relative_to(folder)) if path != folder else path.name, path.read_bytes
+
+
+def _tar_entries(path: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
+    def member_bytes(name: str) -> bytes:
+        with tarfile.open(path) as archive:
+            stream = archive.extractfile(name)
+            if stream is None:
+                raise InputError(f"{name}: not a file")
+            return stream.read()
+
+    try:
+        with tarfile.open(path) as archive:
+            names = sorted(member.name for member in archive if member.isfile())
+    except tarfile.TarError as error:
+        raise InputError(f"{path}: not a tar archive") from error
+    for name in names:
+        yield f"{path.name}/{name}", lambda name=name: member_bytes(name)  # type: ignore[misc]
+
+
+def _middle(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    top, left = (max(0, (side - MAX_SIDE) // 2) for side in pixels.shape[:2])
+    return np.ascontiguousarray(pixels[top : top + MAX_SIDE, left : left + MAX_SIDE])
+
+
+def _split(images: list[TrainingImage]) -> tuple[list[TrainingImage], list[TrainingImage]]:
+    """Held-out tenth (at least one of two or more) by a hash of names: the same for every run, whatever the order."""
+    ranked = sorted(images, key=lambda image: hashlib.sha256(image.name.encode()).digest())
+    count = max(1, round(len(images) / 10)) if len(images) > 1 else 0
+    held = {id(image) for image in ranked[:count]}
+    return [i for i in images if id(i) in held], [i for i in images if id(i) not in held]
+
+
+

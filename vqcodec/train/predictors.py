@@ -1,0 +1,97 @@
+"""Fits of the integer predictors of prior.py from samples of features and targets.
+
+Means: least squares, reweighted by 1 / (0.3 + |residual|) so that the fit minimises bits rather than energy (the log of a
+residual counts, not its square). Scales: gamma regression with log link, log E|x| = w f, which is the maximum-likelihood
+scale of a Laplacian; it is convex and solved by Newton steps. Both shrink towards a given prior solution (ridge), which is how a
+model for a small folder starts from its base model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vqcodec.prior import (
+    CLASS_OF_ONE,
+    CLASSES_PER_OCTAVE,
+    FLOAT32_EXACT,
+    MEAN_MAX,
+    MEAN_SHIFT,
+    SCALE_FEATURE_MAX,
+    SCALE_SHIFT,
+    STEP_FEATURE_MAX,
+)
+from vqcodec.vq import UNIT
+
+Array = NDArray[np.float64]
+_FLOOR: Final = 0.01  # steps added to |x|: a class below this codes nothing anyway
+_MEAN_ROUNDS: Final = 3
+_NEWTON_ROUNDS: Final = 10
+_RIDGE_SAMPLES: Final = 60.0  # keeps weights of nearly equal features from running apart
+_SCORE_PER_NAT: Final = CLASSES_PER_OCTAVE / np.log(2) * (1 << SCALE_SHIFT)
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Features float32 [n, rows] and targets float32 [n] (latents in 1/16 step, or magnitudes in steps)."""
+
+    features: NDArray[np.float32]
+    targets: NDArray[np.float32]
+
+
+def fit_mean(samples: Samples, start: NDArray[np.int32] | None, strength: float) -> NDArray[np.int32]:
+    """Integer mean weights [rows] for targets in 1/16 step; `strength` samples' worth of pull towards `start`."""
+    rows = samples.features.shape[1]
+    base = np.zeros(rows) if start is None else start.astype(np.float64) / (1 << MEAN_SHIFT)
+    features = samples.features.astype(np.float64) / UNIT
+    targets = samples.targets.astype(np.float64) / UNIT - features @ base
+    if not len(targets):
+        return np.zeros(rows, np.int32) if start is None else start
+    # the plain sum over samples; the pull is measured in the same units through the features' own energy
+    weight = 1 / (0.5 + np.abs(features).mean(axis=1)) ** 2
+    energy = (features * features * weight[:, None]).mean(axis=0) + 1e-3
+    change = np.zeros(rows)
+    for _ in range(_MEAN_ROUNDS + 1):
+        gram = (features * weight[:, None]).T @ features + np.diag(energy * (strength + 30.0))
+        change = np.linalg.solve(gram, (features * weight[:, None]).T @ targets)
+        weight = 1 / (0.3 + np.abs(targets - features @ change)) ** 2
+        energy = (features * features * weight[:, None]).mean(axis=0) + 1e-3
+    return _bounded((base + change) * (1 << MEAN_SHIFT), (FLOAT32_EXACT - 2 * (1 << MEAN_SHIFT)) / MEAN_MAX)
+
+
+def fit_scale(
+    samples: Samples, step_inputs: NDArray[np.float32], start: NDArray[np.int32] | None, strength: float
+) -> NDArray[np.int32]:
+    """Integer scale weights [rows + 3] (features, then the step's inputs), for magnitudes in steps."""
+    inputs = np.concatenate([samples.features, step_inputs], axis=1).astype(np.float64)
+    rows = inputs.shape[1]
+    offset = np.log(2) * CLASS_OF_ONE / CLASSES_PER_OCTAVE  # class 0 starts where log2 E|x| = -6
+    base = np.zeros(rows) if start is None else start / _SCORE_PER_NAT
+    if not len(inputs):
+        return np.zeros(rows, np.int32) if start is None else start
+    unit = np.sqrt((inputs * inputs).mean(axis=0)) + 1e-3  # Newton in features of size one
+    scaled = inputs / unit
+    magnitude = samples.targets.astype(np.float64) + _FLOOR
+    weights = base * unit
+    if start is None:
+        weights[-3] = (np.log(magnitude.mean()) + offset) * unit[-3]
+    anchor = weights.copy()
+    pull = (strength + _RIDGE_SAMPLES) / len(inputs)
+    for _ in range(_NEWTON_ROUNDS):
+        ratio = np.clip(magnitude * np.exp(np.clip(offset - scaled @ weights, -30, 30)), 0, 50)
+        gradient = scaled.T @ (1 - ratio) / len(inputs) + pull * (weights - anchor)
+        hessian = (scaled * np.maximum(ratio, 0.05)[:, None]).T @ scaled / len(inputs) + pull * np.eye(rows)
+        weights = weights - np.clip(np.linalg.solve(hessian, gradient), -2, 2)
+    whole = weights / unit * _SCORE_PER_NAT
+    bias = np.rint(whole[-3:])
+    room = FLOAT32_EXACT - 1 - float(np.abs(bias) @ np.array(STEP_FEATURE_MAX))
+    return np.concatenate([_bounded(whole[:-3], room / SCALE_FEATURE_MAX), bias.astype(np.int32)])
+
+
+def _bounded(weights: Array, limit: float) -> NDArray[np.int32]:
+    """Round to integers, scaled down if the sum of magnitudes would break exactness."""
+    total = float(np.abs(weights).sum()) + len(weights)
+    return np.rint(weights * min(1.0, limit / max(total, 1.0))).astype(np.int32)

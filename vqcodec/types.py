@@ -1,0 +1,55 @@
+"""Frozen dataclasses that cross two or more rooms."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Header:
+    """The fields of a .vqz header (container.py has their encoding)."""
+
+    width: int
+    height: int
+    layout: int
+    """0 grey, 1 colour with 4x4 chroma, 2 colour with 8x8 chroma."""
+    layers: int
+    """1, 2 or 3."""
+    group_log2: int
+    """Tile groups are 2**group_log2 cells square; 0: the whole image is one group."""
+    model_id: bytes
+    step: int
+    """1/64 of a grey level, 1..65535."""
+    merge_map: int
+
+    @property
+    def cells(self) -> tuple[int, int]:
+        """Rows and columns of the grid of 8x8 cells."""
+        return -(-self.height // 8), -(-self.width // 8)
+
+    @property
+    def groups(self) -> list[tuple[int, int, int, int]]:
+        """(top, left, rows, columns) in cells of every tile group, row by row."""
+        h, w = self.cells
+        side = 1 << self.group_log2 if self.group_log2 else max(h, w)
+        return [
+            (top, left, min(side, h - top), min(side, w - left)) for top in range(0, h, side) for left in range(0, w, side)
+        ]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section of a .vqz file: its type byte and its stored bytes."""
+
+    type: int
+    data: bytes
+
+
+@dataclass(frozen=True)
+class StreamRecord:
+    """One stream of an index section: bytes before zstd, and what is stored (a frame without head, or the bytes)."""
+
+    size: int
+    mode: int
+    """container.VERBATIM, FRAME or FRAME_WITH_DICTIONARY."""
+    data: bytes
