@@ -124,19 +124,11 @@ def _lite_kind(value: str) -> str:
     return value
 
 
-Input = Annotated[
-    Path, typer.Argument(metavar="IN", help="The file to read; - for standard input.", show_default=False)
-]
-Output = Annotated[
-    Path, typer.Argument(metavar="OUT", help="The file to write; - for standard output.", show_default=False)
-]
-Model = Annotated[
-    str | None, typer.Option("-m", "--model", metavar="M", help="A model's name or folder.", show_default=False)
-]
+Input = Annotated[Path, typer.Argument(metavar="IN", help="The file to read; - for standard input.", show_default=False)]
+Output = Annotated[Path, typer.Argument(metavar="OUT", help="The file to write; - for standard output.", show_default=False)]
+Model = Annotated[str | None, typer.Option("-m", "--model", metavar="M", help="A model's name or folder.", show_default=False)]
 Force = Annotated[bool, typer.Option("-f", "--force", help="Overwrite the output if it exists.")]
-Threads = Annotated[
-    int | None, typer.Option("--threads", min=1, metavar="N", help="Threads to use; all cores if not given.")
-]
+Threads = Annotated[int | None, typer.Option("--threads", min=1, metavar="N", help="Threads to use; all cores if not given.")]
 MaxPixels = Annotated[int, typer.Option("--max-pixels", min=1, metavar="N", help="Refuse pictures with more pixels.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 
@@ -169,9 +161,7 @@ def encode(
         float | None,
         typer.Option("-q", "--quality", callback=_percentage, metavar="0..100", help="60 if nothing else is asked."),
     ] = None,
-    bpp: Annotated[
-        float | None, typer.Option("--bpp", callback=_positive, metavar="X", help="At most X bits per pixel.")
-    ] = None,
+    bpp: Annotated[float | None, typer.Option("--bpp", callback=_positive, metavar="X", help="At most X bits per pixel.")] = None,
     size: Annotated[
         int | None,
         typer.Option("--size", parser=_size, metavar="BYTES", help="At most so many bytes: 20000, 20k, 20KiB."),
@@ -180,9 +170,7 @@ def encode(
         float | None, typer.Option("--psnr", callback=_positive, metavar="DB", help="At least so many dB of PSNR.")
     ] = None,
     model: Model = None,
-    effort: Annotated[
-        int, typer.Option("--effort", min=1, max=9, metavar="1..9", help="More is smaller, and slower.")
-    ] = 5,
+    effort: Annotated[int, typer.Option("--effort", min=1, max=9, metavar="1..9", help="More is smaller, and slower.")] = 5,
     force: Force = False,
     threads: Threads = None,
     max_pixels: MaxPixels = MAX_PIXELS,
@@ -203,9 +191,7 @@ def encode(
 
     image = read_image(source, max_pixels=max_pixels)
     start = time.perf_counter()
-    data = api.encode(
-        image.pixels, quality=quality, bpp=bpp, size=size, psnr=psnr, model=model, effort=effort, threads=threads
-    )
+    data = api.encode(image.pixels, quality=quality, bpp=bpp, size=size, psnr=psnr, model=model, effort=effort, threads=threads)
     seconds = time.perf_counter() - start
     write_atomic(output, data, overwrite=force)
 
@@ -312,9 +298,7 @@ def models(as_json: Json = False) -> None:
 
 @app.command()
 def bench(
-    paths: Annotated[
-        list[Path], typer.Argument(metavar="PATH...", help="Pictures, or folders of them.", show_default=False)
-    ],
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Pictures, or folders of them.", show_default=False)],
     codecs: Annotated[
         str, typer.Option("--codecs", metavar="A,B", help="Which to compare; vqz:MODEL is vqz with that model.")
     ] = "vqz,jpeg,webp,avif",
@@ -358,9 +342,7 @@ def bench(
 def train(
     folder: Annotated[
         Path,
-        typer.Argument(
-            metavar="FOLDER", help="Pictures of one kind; subfolders and .tar are read.", show_default=False
-        ),
+        typer.Argument(metavar="FOLDER", help="Pictures of one kind; subfolders and .tar are read.", show_default=False),
     ],
     output: Annotated[
         Path,
@@ -370,9 +352,7 @@ def train(
         str,
         typer.Option("--kind", callback=_lite_kind, metavar="lite", help="The kind of model; lite needs only numpy."),
     ] = "lite",
-    init: Annotated[
-        str, typer.Option("--init", metavar="MODEL", help="The model to start from, or none.")
-    ] = "photo-lite",
+    init: Annotated[str, typer.Option("--init", metavar="MODEL", help="The model to start from, or none.")] = "photo-lite",
     seed: Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Same seed and pictures, same model.")] = 0,
     minutes: Annotated[
         float | None, typer.Option("--minutes", callback=_positive, metavar="N", help="Stop refining after N minutes.")
@@ -387,9 +367,7 @@ def train(
     from vqcodec.train.lite import train_lite
 
     with stage_progress(_console(stderr=True)) as progress:
-        facts = train_lite(
-            folder, output, init=None if init == "none" else init, seed=seed, minutes=minutes, progress=progress
-        )
+        facts = train_lite(folder, output, init=None if init == "none" else init, seed=seed, minutes=minutes, progress=progress)
     print_training(facts, output, _console())
 
 

@@ -40,9 +40,7 @@ class Coder(Protocol):
 
     def start_layer(self, layer: int) -> None: ...
 
-    def code(
-        self, book_set: int, channels: slice, cells: Cells, means: NDArray[np.int32], classes: NDArray[np.uint8]
-    ) -> Residuals:
+    def code(self, book_set: int, channels: slice, cells: Cells, means: NDArray[np.int32], classes: NDArray[np.uint8]) -> Residuals:
         """Residuals int32 [T, n] in 1/16 step for n cells, given means int32 [T, n] and classes uint8 [n]."""
         ...
 
@@ -132,9 +130,7 @@ class ByClass:
         """Book of every class for tiles of a size; -1 codes nothing."""
         return self.model.table[book_set, TILE_SIZES.index(size)].tolist()
 
-    def code(
-        self, book_set: int, channels: slice, cells: Cells, means: NDArray[np.int32], classes: NDArray[np.uint8]
-    ) -> Residuals:
+    def code(self, book_set: int, channels: slice, cells: Cells, means: NDArray[np.int32], classes: NDArray[np.uint8]) -> Residuals:
         size, n = means.shape
         table = self.book_of(book_set, size)
         order = np.argsort(classes, kind="stable")
@@ -151,9 +147,7 @@ class ByClass:
         residuals[:, order] = found
         return residuals
 
-    def pieces(
-        self, number: int, channels: slice, cells: Cells, means: NDArray[np.int32], chosen: Cells
-    ) -> NDArray[np.int32]:
+    def pieces(self, number: int, channels: slice, cells: Cells, means: NDArray[np.int32], chosen: Cells) -> NDArray[np.int32]:
         """Words int32 [d, pieces] of the chosen cells (positions in `cells`), which share book `number`."""
         raise NotImplementedError
 
@@ -182,9 +176,7 @@ class SymbolWriter(ByClass):
             self.raw[-1].append((low, widths))
         return words
 
-    def pieces(
-        self, number: int, channels: slice, cells: Cells, means: NDArray[np.int32], chosen: Cells
-    ) -> NDArray[np.int32]:
+    def pieces(self, number: int, channels: slice, cells: Cells, means: NDArray[np.int32], chosen: Cells) -> NDArray[np.int32]:
         book = self.model.books[number]
         x = self.targets[channels, cells[chosen]] - means[:, chosen] * np.float32(1 / UNIT)  # float32 [T, n]
         split = split_pieces(x, book.dim)
@@ -201,9 +193,7 @@ class SymbolWriter(ByClass):
             words[:, escaped] = self._scalars(last, split[:, escaped].T.reshape(-1)).reshape(-1, book.dim).T
         return words
 
-    def _choose_escapes(
-        self, book: Book, x: NDArray[np.float32], costs: NDArray[np.float32], symbols: NDArray[np.uint8]
-    ) -> None:
+    def _choose_escapes(self, book: Book, x: NDArray[np.float32], costs: NDArray[np.float32], symbols: NDArray[np.uint8]) -> None:
         """Replace symbols by the escape where coding the values one by one costs less."""
         energy = (x * x).sum(axis=0)
         least = self.rate * float(book.bits[book.escape])
@@ -221,8 +211,16 @@ class SymbolWriter(ByClass):
 class SymbolReader(ByClass):
     """Looks residuals up; `layers` are the streams of every layer (symbols) and its raw bits."""
 
-    def __init__(self, model: Model, merge_map: int, layers: Sequence[tuple[list[NDArray[np.uint8]], bytes]]) -> None:
+    def __init__(
+        self,
+        model: Model,
+        merge_map: int,
+        layers: Sequence[tuple[list[NDArray[np.uint8]], bytes]],
+        bits: NDArray[np.float64] | None,
+    ) -> None:
         super().__init__(model)
+        self.ideal = bits
+        self.channels = slice(0)
         self.stream_of = model.maps[merge_map].tolist()
         self.layers = layers
         self.current = -1
@@ -250,6 +248,9 @@ class SymbolReader(ByClass):
             raise CorruptError("corrupt file: an index is not in its codebook")
         if len(symbols) < count:
             symbols = np.concatenate([symbols, np.zeros(count - len(symbols), np.uint8)])
+        if self.ideal is not None:
+            width = self.channels.stop - self.channels.start
+            self.ideal[self.channels] += float(self.model.books[number].bits[symbols].sum(dtype=np.float64)) / width
         return symbols
 
     def _scalars(self, number: int, count: int) -> NDArray[np.int32]:
@@ -257,12 +258,13 @@ class SymbolReader(ByClass):
         symbols = self._take(number, count)
         widths = book.raw_bits[symbols]
         low = self.bits.take(widths) if widths.any() else np.zeros(count, np.int32)
+        if self.ideal is not None:
+            self.ideal[self.channels] += float(widths.sum()) / (self.channels.stop - self.channels.start)
         return dequantize_scalar(book, symbols, low)
 
-    def pieces(
-        self, number: int, channels: slice, cells: Cells, means: NDArray[np.int32], chosen: Cells
-    ) -> NDArray[np.int32]:
+    def pieces(self, number: int, channels: slice, cells: Cells, means: NDArray[np.int32], chosen: Cells) -> NDArray[np.int32]:
         book = self.model.books[number]
+        self.channels = channels
         count = len(chosen) * len(means) // book.dim
         if book.dim == 1:
             return self._scalars(number, count)[None]
@@ -314,9 +316,16 @@ def encode_group(coefficients: NDArray[np.float32], cells: tuple[int, int], mode
 
 
 def decode_group(
-    header: Header, sections: Sequence[bytes], cells: tuple[int, int], model: Model
+    header: Header,
+    sections: Sequence[bytes],
+    cells: tuple[int, int],
+    model: Model,
+    bits: NDArray[np.float64] | None = None,
 ) -> NDArray[np.int16]:
-    """The index sections of one tile group, one a layer, to latents int16 [C, h * w]; raises CorruptError."""
+    """The index sections of one tile group, one a layer, to latents int16 [C, h * w]; raises CorruptError.
+
+    `bits` float64 [C], if given, gains the ideal code length of what was read, by channel.
+    """
     layout = LAYOUTS[header.layout]
     limit = layout.channels * cells[0] * cells[1]
     streams = model.streams[header.merge_map]
@@ -330,7 +339,7 @@ def decode_group(
             raise CorruptError("corrupt file: raw bits are not verbatim")
         layers.append((symbols, records[-1].data))
     grid = Grid(*cells, layout)
-    reader = SymbolReader(model, header.merge_map, layers)
+    reader = SymbolReader(model, header.merge_map, layers, bits)
     walk(grid, model, header.step, header.layers, reader)
     reader.finish()
     return grid.latents
@@ -367,9 +376,7 @@ def pack(width: int, height: int, groups: Sequence[CodedGroup], model: Model, se
     candidates = range(len(model.maps))
     quick = [sum(map(len, _sections(groups, model, number, entropy.FAST_LEVELS))) for number in candidates]
     merge_map = min(candidates, key=lambda number: quick[number])
-    header = Header(
-        width, height, settings.layout, settings.layers, settings.group_log2, model.file_id, settings.step, merge_map
-    )
+    header = Header(width, height, settings.layout, settings.layers, settings.group_log2, model.file_id, settings.step, merge_map)
     stored = _sections(groups, model, merge_map, settings.levels)
     return container.write_file(header, [Section(container.INDICES, data) for data in stored])
 
@@ -377,15 +384,11 @@ def pack(width: int, height: int, groups: Sequence[CodedGroup], model: Model, se
 def _sections(groups: Sequence[CodedGroup], model: Model, merge_map: int, levels: tuple[int, ...]) -> list[bytes]:
     layers = len(groups[0].calls)
     return [
-        pack_layer(group.calls[layer], group.raw[layer], model, merge_map, levels)
-        for layer in range(layers)
-        for group in groups
+        pack_layer(group.calls[layer], group.raw[layer], model, merge_map, levels) for layer in range(layers) for group in groups
     ]
 
 
-def reconstruct(
-    header: Header, latents: Sequence[NDArray[np.int16]], model: Model, threads: int = 1
-) -> NDArray[np.uint8]:
+def reconstruct(header: Header, latents: Sequence[NDArray[np.int16]], model: Model, threads: int = 1) -> NDArray[np.uint8]:
     """Latents of every tile group to pixels uint8 [H, W, components]; exact."""
     layout = LAYOUTS[header.layout]
     matrix = dct.inverse_matrix(layout, model.color)
@@ -427,3 +430,36 @@ def check_model(header: Header, model: Model) -> None:
         raise ModelError(f"the file was made with model {header.model_id.hex()}, not with {model.name} ({model.file_id.hex()})")
     if header.merge_map >= len(model.maps):
         raise CorruptError("corrupt file: its merge map is not in the model")
+
+
+def describe(header: Header, indices: Sequence[bytes], model: Model) -> dict[str, object]:
+    """Streams with bytes, and the share of the ideal code length of each band: decodes everything.
+
+    `indices` are the index sections in file order. Raises CorruptError.
+    """
+    layout = LAYOUTS[header.layout]
+    names = [
+        f"{stream}.{part}" if len(entry.dictionaries) > 1 else str(stream)
+        for stream, entry in enumerate(model.streams[header.merge_map])
+        for part in range(len(entry.dictionaries))
+    ] + ["raw bits"]
+    counts, stored = [0] * len(names), [0] * len(names)
+    for section in indices:
+        for number, record in enumerate(container.read_streams(section, len(names), 1 << 35)):
+            counts[number] += record.size
+            stored[number] += len(record.data)
+    bits = np.zeros(layout.channels)
+    groups = header.groups
+    for number, group in enumerate(groups):
+        decode_group(header, indices[number :: len(groups)], group[2:], model, bits)
+    total = max(float(bits.sum()), 1e-9)
+    shares: dict[str, float] = {}
+    for channel, (component, v, u) in enumerate(layout.positions):
+        plane = ("luma", "chroma 1", "chroma 2")[component]
+        band = "dc" if u == v == 0 else "low" if u + v <= 3 else "high"
+        shares[f"{plane} {band}"] = shares.get(f"{plane} {band}", 0.0) + float(bits[channel]) / total
+    return {
+        "ideal_bytes": round(float(bits.sum()) / 8),
+        "streams": [{"name": name, "count": count, "bytes": size} for name, count, size in zip(names, counts, stored, strict=True)],
+        "shares": shares,
+    }

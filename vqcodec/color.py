@@ -32,4 +32,4 @@ OPPONENT: Final = synthesis_from_directions(_COLUMNS)
 
 def analysis_matrix(synthesis: NDArray[np.int32]) -> NDArray[np.float64]:
     """Inverse of the synthesis matrix, float64 [3 planes, 3 rgb]; encoder only."""
-    return np.linalg.inv(synthesis.astype(np.float64) / (1 << COLOR_SHIFT))
+    return np.linalg.inv(synthesis.astype(np.float64) / (1 << COLOR_SHIFT)).astype(np.float64)

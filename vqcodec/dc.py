@@ -117,7 +117,7 @@ def inputs(planes: NDArray[np.int32], magnitudes: NDArray[np.int32], h: int, w: 
     own = planes[this.component].reshape(h, w)
     values = [_fetch(own, this, neighbour) for neighbour in neighbours]
     known = [value for value in values[: _BASE[this.number]] if value is not None]
-    base = (sum(known) + len(known) // 2) // len(known)  # int32 [n]
+    base = (sum(known, start=np.zeros_like(known[0])) + len(known) // 2) // len(known)  # int32 [n]
     rows = [np.zeros_like(base) if value is None else value - base for value in values]
 
     near = np.abs(np.stack(rows[:_NEAREST]))

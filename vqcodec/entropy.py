@@ -188,9 +188,7 @@ class BitReader:
             raise CorruptError("corrupt file: raw bits left over")
 
 
-def compress(
-    data: bytes, dictionary: Dictionary | None, levels: tuple[int, ...]
-) -> tuple[int, bytes]:
+def compress(data: bytes, dictionary: Dictionary | None, levels: tuple[int, ...]) -> tuple[int, bytes]:
     """The smallest of `data` itself and its zstd frames (less the two-byte head): (mode, bytes), mode as in container.py."""
     found = [(len(data), VERBATIM, data)]
     for level in levels:

@@ -1,15 +1,15 @@
 """Every error vqcodec raises on purpose. Foreign errors are mapped to these at the seam where they arise.
 
-    VqcodecError
-    ├── FormatError              the .vqz file cannot be read                      exit 3
-    │   ├── TruncatedError       it ends before it should
-    │   ├── CorruptError         a checksum, a count or an index is wrong
-    │   └── UnsupportedError     a newer version or a feature this reader lacks
-    ├── ModelError               a model is missing, damaged or not the file's     exit 4
-    ├── InputError               an image cannot be read or has no place in .vqz   exit 3
-    ├── OutputError              an output exists already or cannot be written     exit 5
-    ├── LimitError               a size is over a limit                            exit 6
-    └── MissingExtraError        an optional package is not installed              exit 2
+VqcodecError
+├── FormatError              the .vqz file cannot be read                      exit 3
+│   ├── TruncatedError       it ends before it should
+│   ├── CorruptError         a checksum, a count or an index is wrong
+│   └── UnsupportedError     a newer version or a feature this reader lacks
+├── ModelError               a model is missing, damaged or not the file's     exit 4
+├── InputError               an image cannot be read or has no place in .vqz   exit 3
+├── OutputError              an output exists already or cannot be written     exit 5
+├── LimitError               a size is over a limit                            exit 6
+└── MissingExtraError        an optional package is not installed              exit 2
 """
 
 

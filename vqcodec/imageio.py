@@ -119,9 +119,7 @@ def _read(stream: BinaryIO, name: str, max_pixels: int) -> ImageData:
     with Image.open(stream, formats=_READ_FORMATS) as image:
         width, height = image.size
         if width * height > max_pixels:
-            raise LimitError(
-                f"{name} has {width} x {height} pixels, more than {max_pixels}; --max-pixels raises the limit"
-            )
+            raise LimitError(f"{name} has {width} x {height} pixels, more than {max_pixels}; --max-pixels raises the limit")
         notes = []
         bits = _bits_per_sample(image, stream)
         if bits > 8 and image.format == "AVIF":  # its decoder rounds properly, while others drop bits or clip

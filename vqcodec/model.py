@@ -96,7 +96,7 @@ class Model:
         word, entry, letter = 0, 0, 0
         for dim, size, escape in zip(*(tensors[f"book.{k}"].tolist() for k in ("dim", "size", "escape")), strict=True):
             words = tensors["book.words"][word : word + dim * size].reshape(dim, size)
-            bits = tensors["book.bits"][entry : entry + size].astype(np.float32) / 256
+            bits = tensors["book.bits"][entry : entry + size].astype(np.float32) * np.float32(1 / 256)
             alphabet = tensors["book.alphabet"][letter : letter + size] if dim == 1 else None
             books.append(Book(words, bits, escape, alphabet))
             word, entry, letter = word + dim * size, entry + size, letter + (size if dim == 1 else 0)
@@ -110,10 +110,7 @@ class Model:
     @cached_property
     def streams(self) -> tuple[tuple[Stream, ...], ...]:
         """The streams of every merge map."""
-        pairs = [
-            Pairs(zeros, tails)
-            for zeros, tails in zip(self.tensors["pairs.zeros"], self.tensors["pairs.tails"], strict=True)
-        ]
+        pairs = [Pairs(zeros, tails) for zeros, tails in zip(self.tensors["pairs.zeros"], self.tensors["pairs.tails"], strict=True)]
         dictionaries = [
             zstandard.ZstdCompressionDict(self.tensors[name].tobytes(), dict_type=zstandard.DICT_TYPE_FULLDICT)
             for name in sorted(self.tensors)
@@ -246,13 +243,22 @@ def _check_streams(tensors: Tensors) -> None:
     maps, forms, given = tensors["merge.maps"], tensors["merge.form"], tensors["merge.dictionary"]
     zeros, tails = tensors["pairs.zeros"], tensors["pairs.tails"]
     _require(maps.ndim == 2 and 1 <= len(maps) <= 255 and maps.shape[1] == len(tensors["book.dim"]), "merge.maps is wrong")
-    _require(given.shape == (*forms.shape, 2) and len(forms) == len(maps) and forms.shape[1] > int(maps.max()), "merge.form is wrong")
-    _require(zeros.shape == tails.shape and zeros.shape[1:] == (256,) and int(forms.max(initial=0)) < 2 + len(zeros), "pairs are wrong")
+    _require(
+        given.shape == (*forms.shape, 2) and len(forms) == len(maps) and forms.shape[1] > int(maps.max()),
+        "merge.form is wrong",
+    )
+    _require(
+        zeros.shape == tails.shape and zeros.shape[1:] == (256,) and int(forms.max(initial=0)) < 2 + len(zeros),
+        "pairs are wrong",
+    )
     dictionaries = sum(name.startswith("dictionary.") for name in tensors)
     _require(int(given.max(initial=0)) <= dictionaries, "merge.dictionary names one that is not there")
     runs = 1 << np.arange(RUN_BITS)
     _require(bool((zeros[:, 256 - RUN_BITS :] == runs).all() and (tails[:, 256 - RUN_BITS :] == -1).all()), "pairs lack runs")
-    _require(bool((zeros[:, 255 - RUN_BITS] == 0).all() and (tails[:, 255 - RUN_BITS] == 256).all()), "pairs lack the literal")
+    _require(
+        bool((zeros[:, 255 - RUN_BITS] == 0).all() and (tails[:, 255 - RUN_BITS] == 256).all()),
+        "pairs lack the literal",
+    )
     _require(bool(((tails >= -1) & (tails <= 256)).all()), "pairs have impossible symbols")
 
 

@@ -51,7 +51,7 @@ def print_models(entries: Sequence[ModelEntry], console: Console) -> None:
             entry.id,
             str(entry.bytes),
             escape(printable(entry.path)),
-            escape(printable(entry.summary)),
+            escape(_text({k: v for k, v in entry.summary.items() if k in ("method", "format")})),
         )
     console.print(table)
 

@@ -32,9 +32,7 @@ class Header:
         """(top, left, rows, columns) in cells of every tile group, row by row."""
         h, w = self.cells
         side = 1 << self.group_log2 if self.group_log2 else max(h, w)
-        return [
-            (top, left, min(side, h - top), min(side, w - left)) for top in range(0, h, side) for left in range(0, w, side)
-        ]
+        return [(top, left, min(side, h - top), min(side, w - left)) for top in range(0, h, side) for left in range(0, w, side)]
 
 
 @dataclass(frozen=True)

@@ -91,12 +91,12 @@ class Book:
     @cached_property
     def search(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """-2 C float32 [d, K] and |C|^2 float32 [K] in squared steps; the escape is out of reach."""
-        words = self.words.astype(np.float32) / UNIT
+        words = self.words.astype(np.float32) * np.float32(1 / UNIT)
         energy = (words * words).sum(axis=0)
         if self.escape >= 0:
             energy[self.escape] = np.inf
             words[:, self.escape] = 0
-        return -2 * words, energy
+        return np.float32(-2) * words, energy.astype(np.float32)
 
 
 def quantize_scalar(
@@ -125,9 +125,7 @@ def dequantize_scalar(book: Book, symbols: NDArray[np.uint8], low: NDArray[np.in
     return words + np.sign(words) * (low * UNIT)
 
 
-def quantize_vector(
-    book: Book, x: NDArray[np.float32], rate: float
-) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+def quantize_vector(book: Book, x: NDArray[np.float32], rate: float) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     """Residuals float32 [d, n] in steps to (symbols uint8 [n], costs float32 [n] less |x|^2); never the escape."""
     words, energy = book.search
     bias = energy + np.float32(rate) * book.bits

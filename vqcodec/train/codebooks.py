@@ -22,8 +22,8 @@ _MAX_WORDS: Final = 255
 _SMOOTHING: Final = 0.05
 ESCAPE_COST_BITS: Final = 24.0
 """Rough price of an escape while a book is trained: what is farther than this is left to it."""
-ZERO_CLASSES: Final = 3
-"""Classes that code nothing: E|x| below 1/32 of a step."""
+QUIET_CLASSES: Final = 3
+"""Classes below this one share its books: E|x| is under 1/32 of a step, but an outlier must still find its escape."""
 
 Vectors = NDArray[np.float32]
 
@@ -38,14 +38,14 @@ def dim_of_class(number: int) -> int:
 def book_table() -> tuple[NDArray[np.int16], list[tuple[int, int, int]]]:
     """The table [set, log2 tile size, class] -> book, and (set, dimension, class) of every book but the escape's."""
     keys: list[tuple[int, int, int]] = [(0, 1, c) for c in range(CLASSES)]
-    keys += [(1, d, c) for c in range(ZERO_CLASSES, CLASSES) for d in (1, 2, 4, 8) if d <= dim_of_class(c)]
+    keys += [(1, d, c) for c in range(QUIET_CLASSES, CLASSES) for d in (1, 2, 4, 8) if d <= dim_of_class(c)]
     number = {key: i for i, key in enumerate(keys)}
     table = np.full((2, 4, CLASSES), -1, np.int16)
     for c in range(CLASSES):
         table[0, 0, c] = number[0, 1, c]
         for log2 in range(4):
-            if c >= ZERO_CLASSES:
-                table[1, log2, c] = number[1, min(1 << log2, dim_of_class(c)), c]
+            loud = max(c, QUIET_CLASSES)
+            table[1, log2, c] = number[1, min(1 << log2, dim_of_class(loud)), loud]
     return table, keys
 
 
@@ -88,7 +88,7 @@ def train_vector_book(
         words = zero
     bits = np.full(len(words), 8.0, np.float32)
     bits[0] = 2.0
-    counts = np.zeros(len(words))
+    counts: NDArray[np.float64] = np.zeros(len(words))
     escaped = 0.0
     limit = rate * (ESCAPE_COST_BITS + 6 * dim)
     energy = (x * x).sum(axis=1)
@@ -97,7 +97,7 @@ def train_vector_book(
         far = cost + energy > limit
         weights = np.where(far, 0.0, weight)
         escaped = float(weight[far].sum())
-        counts = np.bincount(index, weights, minlength=len(words))
+        counts = np.bincount(index, weights, minlength=len(words)).astype(np.float64)
         sums = np.stack([np.bincount(index, weights * x[:, k], minlength=len(words)) for k in range(dim)], axis=1)
         alive = counts > 0
         words[alive] = (sums[alive] / counts[alive, None]).astype(np.float32)
@@ -106,15 +106,15 @@ def train_vector_book(
         dead = np.flatnonzero(~alive[1:]) + 1
         if turn < _RESEED_ROUNDS and len(dead):
             error = np.where(far, 0.0, np.maximum(cost + energy, 0) * weight)
-            chosen = rng.choice(len(x), len(dead), p=error / error.sum()) if error.sum() > 0 else rng.integers(len(x), size=len(dead))
+            chosen = (
+                rng.choice(len(x), len(dead), p=error / error.sum()) if error.sum() > 0 else rng.integers(len(x), size=len(dead))
+            )
             words[dead] = x[chosen]
             bits[dead] = np.minimum(bits[dead], 11.0)
     keep = counts > 0
     keep[0] = True
     words, counts = words[keep], counts[keep]
-    return Trained(
-        np.concatenate([words, zero]).T.astype(np.float32), np.append(counts, max(escaped, 0.5)), escape=True
-    )
+    return Trained(np.concatenate([words, zero]).T.astype(np.float32), np.append(counts, max(escaped, 0.5)), escape=True)
 
 
 def nearest(

@@ -104,6 +104,3 @@ def _split(images: list[TrainingImage]) -> tuple[list[TrainingImage], list[Train
     count = max(1, round(len(images) / 10)) if len(images) > 1 else 0
     held = {id(image) for image in ranked[:count]}
     return [i for i in images if id(i) in held], [i for i in images if id(i) not in held]
-
-
-

@@ -8,6 +8,7 @@ train the codebooks that the next one uses. The DC pyramid is fitted first, on r
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,24 +17,24 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from vqcodec import codec, dc, dct, prior
-from vqcodec.bands import COLOR_4X4, COLOR_8X8, GREY, Layout, Tile
+from vqcodec import codec, dc, dct, prior, registry
+from vqcodec.bands import COLOR_8X8, Tile
 from vqcodec.color import OPPONENT
-from vqcodec.model import AC_SET, DC_SET, Model, mean_rows, predictor_names, scale_rows, tile_name
-from vqcodec.prior import CLASSES, Cells, Grid
-from vqcodec.rate import FULL_CHROMA_BELOW, RATE
+from vqcodec.model import Model, mean_rows, predictor_names, save_model, scale_rows, tile_name
+from vqcodec.prior import Cells, Grid
+from vqcodec.rate import RATE, Encoder, layout_for
 from vqcodec.train import codebooks, predictors, streams
 from vqcodec.train.codebooks import Trained
-from vqcodec.train.data import TrainingImage
-from vqcodec.vq import ALPHABET, UNIT
+from vqcodec.train.data import TrainingImage, load_corpus
+from vqcodec.vq import UNIT
 
 Progress = Callable[[str, int, int], None]
 STEPS: Final = (2.0, 180.0)
 """Steps of training, in grey levels, log-uniform."""
-_SAMPLES_PER_FIT: Final = 60_000
+_SAMPLES_PER_FIT: Final = 40_000
 _VECTORS_PER_BOOK: Final = 120_000
-_SWEEP_PIXELS: Final = 60_000_000
-_STATISTICS_PIXELS: Final = 200_000_000
+_SWEEP_PIXELS: Final = 40_000_000
+_STATISTICS_PIXELS: Final = 80_000_000
 _DEAD_ZONE: Final = 0.36
 _SIZE_LOG2: Final = {1: 0, 2: 1, 4: 2, 8: 3}
 
@@ -83,6 +84,9 @@ class Collector(codec.ByClass):
         self.rng = np.random.default_rng(0)
         self.keep = 1.0
 
+    def start_layer(self, layer: int) -> None:
+        """Samples are kept whatever the layer."""
+
     def begin(self, targets: NDArray[np.float32]) -> None:
         """Go on with another image."""
         self.targets = targets
@@ -96,9 +100,7 @@ class Collector(codec.ByClass):
     def dim_of(self, number: int) -> int:
         return self.keys[number][1]
 
-    def pieces(
-        self, number: int, channels: slice, cells: Cells, means: NDArray[np.int32], chosen: Cells
-    ) -> NDArray[np.int32]:
+    def pieces(self, number: int, channels: slice, cells: Cells, means: NDArray[np.int32], chosen: Cells) -> NDArray[np.int32]:
         x = self.targets[channels, cells[chosen]] - means[:, chosen] * np.float32(1 / UNIT)
         split = codec.split_pieces(x, self.dim_of(number))
         self._keep(number, split)
@@ -130,13 +132,6 @@ def open_session(image: TrainingImage, step: float, color: NDArray[np.int32]) ->
     grid = Grid(-(-height // 8), -(-width // 8), layout)
     targets = dct.forward(image.pixels, layout, color) * np.float32(64 / whole)
     return Session(grid, targets, whole)
-
-
-def layout_for(components: int, step: float) -> Layout:
-    """The layout an encoder uses at a step."""
-    if components == 1:
-        return GREY
-    return COLOR_8X8 if step < FULL_CHROMA_BELOW else COLOR_4X4
 
 
 def draw_steps(count: int, rng: np.random.Generator) -> NDArray[np.float64]:
@@ -175,7 +170,17 @@ def fit_dc(fit: Fit, sessions: list[Session], base: Model | None, settings: Lite
                 found = dc.inputs(planes[i], sizes[i], grid.h, grid.w, this)
                 target = sessions[i].targets[component, this.cells] * UNIT - found.base
                 chosen = _sample(len(this.cells), len(by_name[name]), rng)
-                collected.append((found.mean[:, chosen].T, found.scale[:, chosen].T, target[chosen], sessions[i].step, i, this, found))
+                collected.append(
+                    (
+                        found.mean[:, chosen].T,
+                        found.scale[:, chosen].T,
+                        target[chosen],
+                        sessions[i].step,
+                        i,
+                        this,
+                        found,
+                    )
+                )
             rows = dc.MEAN_ROWS[component][int(name[-1])]
             features = np.concatenate([c[0] for c in collected]) if collected else np.zeros((0, rows), np.float32)
             targets = np.concatenate([c[2] for c in collected]) if collected else np.zeros(0, np.float32)
@@ -223,7 +228,12 @@ def _sample(cells: int, images: int, rng: np.random.Generator) -> Cells:
 
 
 def sweep(
-    fit: Fit, sessions: list[Session], collector: Collector, base: Model | None, settings: LiteSettings, progress: Progress
+    fit: Fit,
+    sessions: list[Session],
+    collector: Collector,
+    base: Model | None,
+    settings: LiteSettings,
+    progress: Progress,
 ) -> None:
     """Fit all predictors while coding all sessions; the collector keeps what the codebooks need."""
     rng = np.random.default_rng(settings.seed + 1)
@@ -263,7 +273,11 @@ def _fit_tile(
         targets = np.concatenate([g.targets for g in gathered], axis=1) if gathered else np.zeros((size, 0), np.float32)
         if mean is not None and mean_own is not None:
             for j in range(size):
-                features = np.concatenate([np.concatenate([g.mean, *([g.own[j]] if half else [])]).T for g in gathered]) if gathered else np.zeros((0, mean.shape[1] + 4 * half), np.float32)
+                features = (
+                    np.concatenate([np.concatenate([g.mean, *([g.own[j]] if half else [])]).T for g in gathered])
+                    if gathered
+                    else np.zeros((0, mean.shape[1] + 4 * half), np.float32)
+                )
                 start = None
                 if base is not None:
                     start = base.tensors[f"{name}.mean"][half * size + j]
@@ -274,7 +288,13 @@ def _fit_tile(
                     mean_own[j] = found[mean.shape[1] :]
                 targets[j] -= features @ found.astype(np.float32) / (UNIT << prior.MEAN_SHIFT)
         features = np.concatenate([g.scale.T for g in gathered]) if gathered else np.zeros((0, rows + 2 * half), np.float32)
-        steps = np.concatenate([np.tile(np.array([prior.step_features(g.step)], np.float32), (g.targets.shape[1], 1)) for g in gathered]) if gathered else np.zeros((0, 3), np.float32)
+        steps = (
+            np.concatenate(
+                [np.tile(np.array([prior.step_features(g.step)], np.float32), (g.targets.shape[1], 1)) for g in gathered]
+            )
+            if gathered
+            else np.zeros((0, 3), np.float32)
+        )
         start = None
         if base is not None:
             parts = [base.tensors[f"{name}.scale"][half]] + ([base.tensors[f"{name}.scale_own"]] if half else [])
@@ -324,7 +344,9 @@ def _gather(session: Session, tile: Tile, half: int, chosen: Cells) -> _Gathered
     return _Gathered(mean, own, np.concatenate(scale), session.targets[tile.channels, cells], session.step)
 
 
-def train_books(collector: Collector, fit: Fit, base: list[Trained] | None, settings: LiteSettings, progress: Progress) -> list[Trained]:
+def train_books(
+    collector: Collector, fit: Fit, base: list[Trained] | None, settings: LiteSettings, progress: Progress
+) -> list[Trained]:
     """All codebooks from the collected residuals; the last one is the escape's."""
     rng = np.random.default_rng(settings.seed + 2)
     result = []
@@ -351,13 +373,19 @@ def _predictor_tensors(fit: Fit) -> dict[str, NDArray[Any]]:
         weights = fit.weights.get(name)
         if weights is None:  # not reached yet: silent weights of the right shape
             count = rows[int(name[5:])] if name.startswith("tile.") else 0
-            weights = {"scale": np.zeros((2, count), np.int32), "scale_own": np.zeros(2, np.int32), "bias": np.zeros((2, 3), np.int32)}
+            weights = {
+                "scale": np.zeros((2, count), np.int32),
+                "scale_own": np.zeros(2, np.int32),
+                "bias": np.zeros((2, 3), np.int32),
+            }
         for kind, array in weights.items():
             tensors[f"{name}.{kind}"] = array.astype(np.int32)
     return tensors
 
 
-def assemble(fit: Fit, books: list[Trained], stream_model: streams.StreamModel | None) -> tuple[dict[str, NDArray[Any]], list[NDArray[np.int64]]]:
+def assemble(
+    fit: Fit, books: list[Trained], stream_model: streams.StreamModel | None
+) -> tuple[dict[str, NDArray[Any]], list[NDArray[np.int64]]]:
     """Tensors of a model, and the order of each book's old indices by rank."""
     tensors = _predictor_tensors(fit)
     ranked = [codebooks.ranked(book) for book in books]
@@ -408,45 +436,168 @@ def recount(books: list[Trained], orders: list[NDArray[np.int64]], files: list[s
     return result
 
 
-def fit_model(images: list[TrainingImage], settings: LiteSettings, progress: Progress, color: NDArray[np.int32] = OPPONENT) -> tuple[Model, dict[str, Any]]:
-    """A lite model from scratch, and a report of its codebooks."""
+def fit_model(
+    images: list[TrainingImage], settings: LiteSettings, base: Model | None, progress: Progress
+) -> tuple[Model, list[dict[str, Any]]]:
+    """A lite model and a report of its codebooks; every fit is pulled towards `base` by `settings.strength` samples."""
     rng = np.random.default_rng(settings.seed)
     table, keys = codebooks.book_table()
-    fit = Fit(color, {}, None, keys, table)
-    model: Model | None = None
-    books: list[Trained] = []
+    fit = Fit(OPPONENT if base is None else base.color, {}, None, keys, table)
+    start = None if base is None else base_books(base)
+    model, books = base, start or []
     for number in range(settings.sweeps):
         chosen = pick(images, _SWEEP_PIXELS, rng)
-        sessions = [open_session(i, s, color) for i, s in zip(chosen, draw_steps(len(chosen), rng), strict=True)]
+        sessions = [open_session(i, s, fit.color) for i, s in zip(chosen, draw_steps(len(chosen), rng), strict=True)]
         collector = Collector(model, table, keys, settings.rate)
 
         def tell(what: str, done: int, total: int, number: int = number) -> None:
             progress(f"sweep {number + 1}/{settings.sweeps}: {what}", done, total)
 
-        sweep(fit, sessions, collector, None, settings, tell)
+        sweep(fit, sessions, collector, base, settings, tell)
         del sessions
-        books = train_books(collector, fit, None, settings, tell)
-        tensors, _ = assemble(fit, books, None)
-        model = Model("in training", tensors)
-    return finish(fit, books, images, settings, progress, rng)
+        books = train_books(collector, fit, start, settings, tell)
+        model = Model("in training", assemble(fit, books, None)[0])
+    return finish(fit, books, images, settings, base, progress, rng)
+
+
+def base_books(base: Model) -> list[Trained]:
+    """A model's books as they were in training: scalar books by letter, escapes last; probabilities for counts."""
+    result = []
+    for book in base.books:
+        counts = np.exp2(-book.bits.astype(np.float64))
+        order = np.arange(book.size)
+        if book.alphabet is not None:
+            order = np.argsort(book.alphabet)
+        elif book.escape >= 0:
+            order = np.append(np.delete(order, book.escape), book.escape)
+        words = book.words[:, order].astype(np.float32) * np.float32(1 / UNIT)
+        if book.dim > 1:  # the zero word leads
+            zero = int(np.flatnonzero((words[:, :-1] == 0).all(axis=0))[0])
+            lead = np.append(zero, np.delete(np.arange(book.size), zero))
+            words, order = words[:, lead], order[lead]
+        result.append(Trained(words, counts[order], book.dim > 1))
+    return result
 
 
 def finish(
-    fit: Fit, books: list[Trained], images: list[TrainingImage], settings: LiteSettings, progress: Progress, rng: np.random.Generator
-) -> tuple[Model, dict[str, Any]]:
-    """Statistics of the final pipeline: ranks, code lengths, merge maps, forms, dictionaries."""
+    fit: Fit,
+    books: list[Trained],
+    images: list[TrainingImage],
+    settings: LiteSettings,
+    base: Model | None,
+    progress: Progress,
+    rng: np.random.Generator,
+) -> tuple[Model, list[dict[str, Any]]]:
+    """Statistics of the final pipeline: ranks, code lengths, merge maps, forms, dictionaries.
+
+    With a base model its ranks, merge maps and dictionaries stay unless there is enough data to train better ones.
+    """
     tensors, orders = assemble(fit, books, None)
     chosen = pick(images, _STATISTICS_PIXELS, rng)
+    if base is not None:  # few images: each at several steps
+        chosen = chosen * max(1, min(8, 400 // len(chosen)))
     steps = draw_steps(len(chosen), rng)
     files = code_files(Model("in training", tensors), chosen, steps, progress)
-    books = recount(books, orders, files, 16.0)
-    tensors, orders = assemble(fit, books, None)
+    books = recount(books, orders, files, 16.0 + settings.strength)
+    tensors, _ = assemble(fit, books, None)
     files = code_files(Model("in training", tensors), chosen, steps, progress)
+    progress("streams", 0, 1)
     tensors, _ = assemble(fit, books, streams.train_streams(files, len(books)))
-    report = {
-        "codebooks": [
-            {"set": ("dc", "ac")[key[0]], "dim": key[1], "class": key[2], "used": book.used, "entropy_bits": round(book.entropy_bits, 3)}
-            for key, book in zip(fit.keys, books, strict=False)
-        ]
-    }
+    progress("streams", 1, 1)
+    report = [
+        {
+            "set": ("dc", "ac")[key[0]],
+            "dim": key[1],
+            "class": key[2],
+            "used": b.used,
+            "entropy_bits": round(b.entropy_bits, 3),
+        }
+        for key, b in zip(fit.keys, books, strict=False)
+    ]
     return Model("in training", tensors), report
+
+
+HELD_OUT_STEPS: Final = (12.0, 28.0, 64.0)
+STRENGTHS: Final = (300.0, 5000.0)
+"""Pulls towards the base model that are tried; the best on the held-out images is kept, or the base itself."""
+
+
+def held_out_points(model: Model, images: list[TrainingImage]) -> list[dict[str, float]]:
+    """Bytes and squared error of the held-out images at fixed steps: means of bpp and PSNR, and a cost in nats.
+
+    The cost is mean over steps of log(bpp) + log(MSE): equal changes in rate and in distortion count the same.
+    """
+    points = []
+    for step in HELD_OUT_STEPS:
+        bpp, psnr, cost = [], [], []
+        for image in images:
+            encoder = Encoder(image.pixels, model, 1)
+            whole = round(step * 64)
+            size, quality = 8 * len(encoder.file(whole)) / image.pixels[:, :, 0].size, encoder.psnr_db(whole)
+            bpp.append(size)
+            psnr.append(quality)
+            cost.append(float(np.log(size)) - quality / 10 * float(np.log(10)))
+        points.append({"step": step, "bpp": float(np.mean(bpp)), "psnr_db": float(np.mean(psnr)), "cost": float(np.mean(cost))})
+    return points
+
+
+def train_lite(
+    folder: Path,
+    output: Path,
+    *,
+    init: str | None,
+    seed: int = 0,
+    minutes: float | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Train on a folder (or a .tar) and write the model folder `output`; returns the content of model.json.
+
+    With `init` the base model is refined, and never made worse: the candidate with the lowest held-out cost wins, and the
+    base is one of them. `minutes` limits the number of candidates or sweeps. Raises InputError, ModelError, OutputError.
+    """
+    tell: Progress = progress or (lambda what, done, total: None)
+    started = time.monotonic()
+    corpus = load_corpus(folder, tell)
+    held_out = corpus.held_out or corpus.train
+    base = None if init is None else registry.find(init)
+    candidates: list[tuple[str, Model, list[dict[str, Any]]]] = []
+    if base is None:
+        sweeps = 3 if minutes is None or minutes >= 15 else 2
+        model, report = fit_model(corpus.train, LiteSettings(seed, sweeps), None, tell)
+        candidates.append(("from scratch", model, report))
+    else:
+        candidates.append((f"{base.name} unchanged", base, []))
+        for strength in STRENGTHS:
+            if minutes is None or time.monotonic() - started < 60 * minutes / 2:
+                model, report = fit_model(corpus.train, LiteSettings(seed, 1, strength=strength), base, tell)
+                candidates.append((f"{base.name} with a pull of {strength:g} samples", model, report))
+    scored = []
+    for number, (what, model, report) in enumerate(candidates):
+        tell("held-out images", number, len(candidates))
+        model.check()
+        points = held_out_points(model, held_out)
+        scored.append((float(np.mean([p["cost"] for p in points])), what, model, report, points))
+    tell("held-out images", len(candidates), len(candidates))
+    _, what, model, report, points = min(scored, key=lambda entry: entry[0])
+    summary: dict[str, Any] = {
+        "name": output.name,
+        "kind": "lite",
+        "format": "0.1",
+        "id": model.id,
+        "command": f"vqcodec train {folder.name} -o {output.name} --init {init or 'none'} --seed {seed}",
+        "method": what,
+        "seed": seed,
+        "corpus": {
+            "images": len(corpus.train) + len(corpus.held_out),
+            "trained_on": len(corpus.train),
+            "held_out": len(corpus.held_out),
+            "pixels": corpus.pixels,
+            "skipped": len(corpus.skipped),
+            "licences": corpus.licences,
+        },
+        "held_out_results": points,
+        "candidates": {entry[1]: round(entry[0], 4) for entry in scored},
+        "codebooks": report,
+    }
+    save_model(output, Model(output.name, model.tensors, summary))
+    return summary

@@ -147,9 +147,7 @@ def train_streams(files: list[File], books: int) -> StreamModel:
     return StreamModel(maps, form, number, tables, dictionaries)
 
 
-def _train_stream(
-    files: list[File], members: set[int], tables: list[Pairs], dictionaries: list[bytes]
-) -> tuple[int, list[int]]:
+def _train_stream(files: list[File], members: set[int], tables: list[Pairs], dictionaries: list[bytes]) -> tuple[int, list[int]]:
     """Form of one stream and dictionary number of each of its parts; appends what it trains."""
     symbols = []
     for calls in files:
@@ -192,6 +190,6 @@ def _train_dictionary(samples: list[bytes]) -> bytes | None:
     if len(samples) < _MIN_SAMPLES:
         return None
     try:
-        return zstandard.train_dictionary(_DICTIONARY_BYTES, samples[:4000], level=1, dict_id=1).as_bytes()
+        return zstandard.train_dictionary(_DICTIONARY_BYTES, list(samples[:4000]), level=1, dict_id=1).as_bytes()
     except zstandard.ZstdError:
         return None

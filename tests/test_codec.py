@@ -1,0 +1,153 @@
+"""Round trips of the real codec with the shipped model, exactness, and damage."""
+
+import hashlib
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from conftest import REPOSITORY
+from vqcodec import api, container, registry
+from vqcodec.errors import FormatError, LimitError, ModelError, TruncatedError, VqcodecError
+
+SAMPLES = REPOSITORY / "samples"
+
+
+def sample(name: str, crop: tuple[int, int, int, int] | None = None) -> np.ndarray:
+    with Image.open(SAMPLES / f"{name}.png") as image:
+        return np.asarray(image.crop(crop) if crop else image)
+
+
+def psnr_db(a: np.ndarray, b: np.ndarray) -> float:
+    return float(10 * np.log10(255**2 / np.mean((a.astype(float) - b) ** 2)))
+
+
+@pytest.fixture(scope="module")
+def small() -> bytes:
+    return api.encode(sample("still_life", (300, 200, 396, 296)), quality=50)
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 17), (7, 9), (16, 16), (17, 3), (1, 700), (700, 1), (65, 130)])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("quality", [0, 60, 100])
+def test_any_size_comes_back(height: int, width: int, channels: int, quality: float) -> None:
+    rng = np.random.default_rng(height * width)
+    pixels = rng.integers(0, 256, (height, width, channels), dtype=np.uint8)
+    decoded = api.decode(api.encode(pixels, quality=quality))
+    assert decoded.shape == ((height, width, 3) if channels == 3 else (height, width))
+    if quality == 100:  # even noise, at the finest step
+        assert psnr_db(pixels.reshape(decoded.shape), decoded) > 40
+
+
+def test_quality_is_monotone_and_reaches_48_db() -> None:
+    pixels = sample("landscape", (200, 100, 456, 292))
+    files = [api.encode(pixels, quality=q) for q in (0, 25, 50, 75, 90, 100)]
+    sizes = [len(f) for f in files]
+    quality = [psnr_db(pixels, api.decode(f)) for f in files]
+    assert sizes == sorted(sizes)
+    assert quality == sorted(quality)
+    assert quality[-1] > 46
+
+
+@pytest.mark.parametrize("bpp", [0.15, 0.5, 1.5])
+def test_rate_control_lands_below_the_target_within_a_percent(bpp: float) -> None:
+    pixels = sample("still_life", (100, 80, 484, 368))
+    found = 8 * len(api.encode(pixels, bpp=bpp)) / (384 * 288)
+    assert bpp * 0.99 <= found <= bpp
+
+
+def test_psnr_target_is_met_closely() -> None:
+    pixels = sample("still_life", (100, 80, 484, 368))
+    found = psnr_db(pixels, api.decode(api.encode(pixels, psnr=36.0)))
+    assert 36.0 <= found < 36.05
+
+
+def test_threads_and_tile_groups_change_no_pixel() -> None:
+    pixels = np.tile(sample("still_life"), (4, 4, 1))[:1500, :2900]  # above the size where tile groups begin
+    data = api.encode(pixels, quality=40, threads=2)
+    assert data == api.encode(pixels, quality=40, threads=1)
+    assert api.info(data)["groups"] > 1
+    once, twice = api.decode(data, threads=1), api.decode(data, threads=2)
+    assert np.array_equal(once, twice)
+    assert psnr_db(pixels, once) > 30
+
+
+def test_same_bytes_twice(small: bytes) -> None:
+    assert small == api.encode(sample("still_life", (300, 200, 396, 296)), quality=50)
+
+
+def test_every_truncation_is_refused(small: bytes) -> None:
+    for length in range(len(small)):
+        with pytest.raises(FormatError):
+            api.decode(small[:length])
+    with pytest.raises(TruncatedError):
+        api.decode(small[:9])
+    with pytest.raises(FormatError):
+        api.decode(small + b"\0")
+
+
+def test_no_bit_flip_passes_silently(small: bytes) -> None:
+    rng = np.random.default_rng(7)
+    for position in rng.integers(0, 8 * len(small), 20_000).tolist():
+        damaged = bytearray(small)
+        damaged[position // 8] ^= 1 << position % 8
+        if position // 8 == 11:  # the optional flags are unused by definition; the header's checksum still covers them
+            pass
+        with pytest.raises(VqcodecError):
+            container.read_file(bytes(damaged))
+
+
+def resealed(data: bytearray, cursor: int, end_of_table: int) -> bytes:
+    """The file with its section and header checksums made right again (one section)."""
+    body = bytes(data[cursor:])
+    data[end_of_table - 4 : end_of_table] = zlib.crc32(body).to_bytes(4, "little")
+    data[end_of_table : end_of_table + 4] = zlib.crc32(data[:end_of_table]).to_bytes(4, "little")
+    return bytes(data)
+
+
+def test_flips_with_checksums_made_right_end_in_documented_errors(small: bytes) -> None:
+    _, _, cursor = container.read_header(small)
+    shape = api.decode(small).shape
+    rng = np.random.default_rng(11)
+    outcomes = {"error": 0, "image": 0}
+    for _ in range(150):
+        damaged = bytearray(small)
+        position = int(rng.integers(8 * cursor, 8 * len(small)))
+        damaged[position // 8] ^= 1 << position % 8
+        try:
+            assert api.decode(resealed(damaged, cursor, cursor - 4)).shape == shape
+            outcomes["image"] += 1
+        except FormatError:
+            outcomes["error"] += 1
+    assert outcomes["error"] > 0
+
+
+def test_limits_and_models(small: bytes) -> None:
+    with pytest.raises(LimitError):
+        api.decode(small, max_pixels=1000)
+    with pytest.raises(ModelError):
+        registry.find("no-such-model")
+    other = bytearray(small)
+    start = 8 + 4 + 2 + 2  # magic, versions and flags, two one-byte sides, layout and group
+    other[start] ^= 1
+    _, _, cursor = container.read_header(small)
+    with pytest.raises(ModelError):
+        api.decode(resealed(other, cursor, cursor - 4))
+
+
+def test_info_counts_every_byte(small: bytes) -> None:
+    facts = api.info(small)
+    assert facts["bytes"] == len(small)
+    assert sum(s["bytes"] for s in facts["sections"]) < len(small)
+    assert sum(facts["shares"].values()) == pytest.approx(1)
+    assert len(small) - facts["ideal_bytes"] < 150
+
+
+def test_golden_pixels() -> None:
+    """Bits are API: what a golden file decodes to never changes."""
+    for path in sorted((REPOSITORY / "tests" / "golden" / "decode").glob("*.vqz")):
+        wanted = path.with_suffix(".sha256").read_text().strip()
+        for threads in (1, 2):
+            pixels = api.decode(path.read_bytes(), threads=threads)
+            assert hashlib.sha256(pixels.tobytes()).hexdigest() == wanted, path.name

@@ -1,0 +1,124 @@
+"""What Python users import: encode, decode, info, verify."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vqcodec import codec, container, rate, registry
+from vqcodec.bands import LAYOUTS
+from vqcodec.errors import InputError, ModelError
+from vqcodec.model import Model
+from vqcodec.types import Header
+
+ModelName = str | Path | Model | None
+
+
+def _model(model: ModelName) -> Model:
+    return model if isinstance(model, Model) else registry.find(model)
+
+
+def _model_of_file(model: ModelName, header: Header) -> Model:
+    found = registry.find_by_id(header.model_id) if model is None else _model(model)
+    codec.check_model(header, found)
+    return found
+
+
+def _threads(threads: int | None) -> int:
+    return max(1, threads or os.cpu_count() or 1)
+
+
+def encode(
+    pixels: NDArray[np.uint8],
+    *,
+    quality: float | None = None,
+    bpp: float | None = None,
+    size: int | None = None,
+    psnr: float | None = None,
+    model: ModelName = None,
+    effort: int = 5,
+    threads: int | None = None,
+) -> bytes:
+    """Pixels uint8 [H, W] or [H, W, 1] (grey) or [H, W, 3] (RGB) to the bytes of a .vqz file.
+
+    At most one of `quality` (0..100, default 60), `bpp` (bits per pixel) or `size` (bytes), of which the largest file
+    not above it is made, and `psnr` (dB, the smallest file not below it). `effort` 1..9: more is
+    smaller and slower. Raises InputError, ModelError.
+    """
+    if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8:
+        raise InputError("pixels must be a uint8 array")
+    picture = pixels[:, :, None] if pixels.ndim == 2 else pixels
+    if picture.ndim != 3 or picture.shape[2] not in (1, 3) or picture.size == 0:
+        raise InputError(f"pixels must be [H, W] or [H, W, 3], not {list(pixels.shape)}")
+    if max(picture.shape[:2]) > container.MAX_SIDE:
+        raise InputError(f"pictures have at most {container.MAX_SIDE} pixels a side")
+    given = [value for value in (quality, bpp, size, psnr) if value is not None]
+    if len(given) > 1:
+        raise InputError("give one of quality, bpp, size and psnr")
+    if quality is not None and not 0 <= quality <= 100:
+        raise InputError("quality is 0 to 100")
+    encoder = rate.Encoder(picture, _model(model), _threads(threads), effort)
+    if bpp is not None:
+        size = int(bpp * picture.shape[0] * picture.shape[1] / 8)
+    if size is not None:
+        return rate.file_of_size(encoder, size)
+    if psnr is not None:
+        return rate.file_of_psnr(encoder, psnr)
+    return encoder.file(rate.step_of_quality(rate.DEFAULT_QUALITY if quality is None else quality))
+
+
+def decode(
+    data: bytes,
+    *,
+    model: ModelName = None,
+    max_pixels: int = container.DEFAULT_MAX_PIXELS,
+    threads: int | None = None,
+) -> NDArray[np.uint8]:
+    """The bytes of a .vqz file to pixels uint8 [H, W] or [H, W, 3], the same on every machine.
+
+    Raises FormatError and its kinds, ModelError, LimitError.
+    """
+    header, _, _ = container.read_header(data, max_pixels)
+    return codec.decode(data, _model_of_file(model, header), max_pixels, _threads(threads))
+
+
+def verify(data: bytes, *, model: ModelName = None) -> None:
+    """Raise a VqcodecError unless every checksum holds and the file decodes completely."""
+    decode(data, model=model)
+
+
+def info(data: bytes, *, model: ModelName = None) -> dict[str, Any]:
+    """What a file holds, as a JSON-able dict; streams and shares are missing where its model is not installed."""
+    header, table, _ = container.read_header(data)
+    _, sections = container.read_file(data)
+    layout = LAYOUTS[header.layout]
+    result: dict[str, Any] = {
+        "width": header.width,
+        "height": header.height,
+        "channels": layout.components,
+        "layout": layout.name,
+        "version": ".".join(map(str, container.VERSION)),
+        "model": None,
+        "model_id": header.model_id.hex(),
+        "step": header.step / 64,
+        "layers": header.layers,
+        "groups": len(header.groups),
+        "merge_map": header.merge_map,
+        "bytes": len(data),
+        "bpp": 8 * len(data) / (header.width * header.height),
+        "sections": [{"type": kind, "bytes": length, "checksum": f"{checksum:08x}"} for kind, length, checksum in table],
+    }
+    try:
+        found = _model_of_file(model, header)
+    except ModelError:
+        if model is not None:
+            raise
+        return result
+    result["model"] = found.name
+    indices = [section.data for section in sections if section.type == container.INDICES]
+    result |= codec.describe(header, indices, found)
+    return result
