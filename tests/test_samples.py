@@ -11,6 +11,9 @@ from PIL import Image
 from conftest import program_environment
 from vqcodec.imageio import read_image
 
+FLAT = {"pixel_art", "page"}
+"""Flat colours and sharp text are PNG's own ground: a DCT codec at default quality may be larger there."""
+
 
 def test_they_are_few_small_and_plain(samples: Path) -> None:
     pictures = sorted(samples.glob("*.png"))
@@ -41,6 +44,6 @@ def test_demo(samples: Path, tmp_path: Path) -> None:
     for path in samples.glob("*.png"):
         assert f"{path.name} " in done.stdout
         assert (tmp_path / path.name).exists()
-        assert (tmp_path / f"{path.stem}.vqz").stat().st_size < path.stat().st_size or path.stem == "pixel_art"
+        assert (tmp_path / f"{path.stem}.vqz").stat().st_size < path.stat().st_size or path.stem in FLAT
     with Image.open(tmp_path / "comparison.png") as strip:
         assert strip.width > 3 * strip.height

@@ -327,7 +327,7 @@ def decode_group(
     `bits` float64 [C], if given, gains the ideal code length of what was read, by channel.
     """
     layout = LAYOUTS[header.layout]
-    limit = layout.channels * cells[0] * cells[1]
+    limit = 2 * layout.channels * cells[0] * cells[1]  # symbols: at worst an escape and then its values
     streams = model.streams[header.merge_map]
     layers = []
     for section in sections:

@@ -54,21 +54,24 @@ are layer 1 and the rest layer 2; with 1 all is layer 0. A *latent* is an intege
 
 3. INDEX SECTION
 ================
-    for each stream 0 .. S-1 of the merge map (S = 1 + the largest stream number in it), then for the raw bits:
-      varint  size                bytes of the stream before zstd; 0: nothing follows
-      varint  stored              4 * stored length + mode: 0 verbatim, 1 zstd frame, 2 zstd frame made with the stream's
+    for each stream 0 .. S-1 of the merge map (S = 1 + the largest stream number in it), each of its parts (two for the split
+    form, else one), and last for the raw bits:
+      varint  size                bytes of the part before zstd; 0: nothing follows
+      varint  stored              4 * stored length + mode: 0 verbatim, 1 zstd frame, 2 zstd frame made with the part's
                                   dictionary, 3 reserved
       bytes
     the section ends there
 
-`size` is at most 2 * channels * cells + 16. A frame is a zstd frame (RFC 8878) without its magic number and without its
+`size` is at most 4 * channels * cells + 16. A frame is a zstd frame (RFC 8878) without its magic number and without its
 first two bytes, which are always 00 38 (no content size, checksum or dictionary id; window 128 KiB); it decompresses to
 exactly `size` bytes, and nothing follows it. The raw bits are always verbatim.
 
-A stream's bytes become symbols (0..255). Direct form: each byte is a symbol. Pair form, with the model's pair table (256
+A stream's parts become symbols (0..255). Direct form: each byte is a symbol. Split form: part 0 holds runs: a run is the sum of
+bytes 255 and of the byte below 255 that ends it; part 1 has one symbol for each run, and each symbol is preceded by its run of
+symbols 0; the last byte of part 0 is not 255. Pair form, with the model's pair table (256
 entries: zeros, tail): the bytes are p pairs and then l literals, p + l = size, l the number of pairs whose tail is 256. Each
 pair gives `zeros` symbols 0 and then its tail, if it is 0..255; for 256 the next literal; for -1 nothing. The number of
-symbols is at most channels * cells. Beyond its last symbol a stream goes on with zeros. When all tiles are decoded, no
+symbols is at most 2 * channels * cells. Beyond its last symbol a stream goes on with zeros. When all tiles are decoded, no
 symbol may be left, and fewer than 8 raw bits, all 0. Raw bits are read most significant bit of each byte first.
 
 4. MODEL
