@@ -20,7 +20,7 @@ def sample(name: str, crop: tuple[int, int, int, int] | None = None) -> np.ndarr
 
 
 def psnr_db(a: np.ndarray, b: np.ndarray) -> float:
-    return float(10 * np.log10(255**2 / np.mean((a.astype(float) - b) ** 2)))
+    return float(10 * np.log10(255**2 / max(1e-9, np.mean((a.astype(float) - b) ** 2))))
 
 
 @pytest.fixture(scope="module")

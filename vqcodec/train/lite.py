@@ -584,7 +584,8 @@ def train_lite(
         "kind": "lite",
         "format": "0.1",
         "id": model.id,
-        "command": f"vqcodec train {folder.name} -o {output.name} --init {init or 'none'} --seed {seed}",
+        "command": f"vqcodec train {folder.name} -o {output.name} --init {init or 'none'} --seed {seed}"
+        + (f" --minutes {minutes:g}" if minutes else ""),
         "method": what,
         "seed": seed,
         "corpus": {

@@ -1,0 +1,495 @@
+"""A second reader of .vqz files, written from the specification alone (container.py's and model.py's docstrings).
+
+It shares no code with vqcodec and goes cell by cell; the section numbers are those of the specification.
+"""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+
+import numpy as np
+import zstandard
+from numpy.typing import NDArray
+from safetensors.numpy import load_file
+
+LISTS = {
+    "H3": "03 12",
+    "H4": "04 13",
+    "H5": "05 14 23 24",
+    "H6": "06 15 07 16",
+    "H7": "25 35 26 45",
+    "H8": "17 27 36 37 46 47 56 57",
+    "C2": "01 10",
+    "C4": "11 02 20 22",
+    "C8": "03 12 13 23 30 21 31 32",
+}
+TILES = (
+    *("0 01", "0 10", "1 C2", "2 C2", "0 11", "0 02", "0 20", "0 H3", "0 H3t", "1 C4", "2 C4", "0 H4", "0 H4t", "0 22 33"),
+    *("0 H5", "0 H5t", "1 C8", "2 C8", "0 H6", "0 H6t", "0 44 34 43 55", "0 H7", "0 H7t", "0 H8", "0 H8t", "0 66 67 76 77"),
+    *("1 33", "2 33", "1 04 05 14 15 24 25 34 35", "2 04 05 14 15 24 25 34 35"),
+    *("1 40 50 41 51 42 52 43 53", "2 40 50 41 51 42 52 43 53"),
+    *("1 06 07 16 17 26 27 36 37", "2 06 07 16 17 26 27 36 37", "1 60 70 61 71 62 72 63 73", "2 60 70 61 71 62 72 63 73"),
+    *("1 44 45 54 55 46 64 56 65", "2 44 45 54 55 46 64 56 65", "1 47 74 57 75 66 67 76 77", "2 47 74 57 75 66 67 76 77"),
+)
+TILES_WITHOUT_8X8_CHROMA = 28
+LOW_TILES = 11
+MAGIC = bytes.fromhex("8956515A0D0A1A0A")
+GREY, COLOUR_8X8 = 0, 2
+
+# 5.1: the neighbours of each pass, as (lattice, i, j)
+_FIRST = [(0, 0), (0, 1), (1, 0), (1, 1)]
+NEIGHBOURS = (
+    [("K", i, j) for i, j in _FIRST] + [("K", i, j) for i in range(-1, 3) for j in range(-1, 3) if (i, j) not in _FIRST],
+    [("K", 0, 0), ("K", 0, 1), ("A", -1, 0), ("A", 0, 0), ("K", 0, -1), ("K", 0, 2), ("A", -2, 0), ("A", 1, 0)]
+    + [("K", -1, 0), ("K", -1, 1), ("K", 1, 0), ("K", 1, 1), ("A", -1, -1), ("A", -1, 1), ("A", 0, -1), ("A", 0, 1)],
+    [("K", 0, 0), ("K", 1, 0), ("A", 0, -1), ("A", 0, 0), ("B", 0, -1), ("B", 0, 0), ("B", 1, -1), ("B", 1, 0)]
+    + [("K", -1, 0), ("K", 2, 0), ("A", 0, -2), ("A", 0, 1), ("K", 0, -1), ("K", 0, 1), ("K", 1, -1), ("K", 1, 1)]
+    + [("A", -1, -1), ("A", -1, 0), ("A", 1, -1), ("A", 1, 0)],
+)
+
+Cell = tuple[int, int]
+Plane = list[list[int]]
+
+
+def tile_coefficients(number: int) -> tuple[int, list[str]]:
+    """Component and coefficients of a tile."""
+    component, *names = TILES[number].split()
+    found: list[str] = []
+    for name in names:
+        if name.endswith("t"):
+            found += [pair[::-1] for pair in LISTS[name[:-1]].split()]
+        else:
+            found += LISTS.get(name, name).split()
+    return int(component), found
+
+
+def require(truth: bool, what: str) -> None:
+    if not truth:
+        raise ValueError(what)
+
+
+class Bytes:
+    """A cursor over bytes."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data, self.at = data, 0
+
+    def take(self, count: int) -> bytes:
+        self.at += count
+        require(self.at <= len(self.data), "the end came early")
+        return self.data[self.at - count : self.at]
+
+    def integer(self, count: int) -> int:
+        return int.from_bytes(self.take(count), "little")
+
+    def varint(self) -> int:
+        value = 0
+        for place in range(5):
+            byte = self.integer(1)
+            value += (byte & 127) << 7 * place
+            if byte < 128:
+                require(byte > 0 or place == 0, "a varint is too long")
+                return value
+        raise ValueError("a varint is too long")
+
+
+class Model:
+    """The tensors, with the books cut out of them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.tensors = load_file(folder / "model.safetensors")
+        self.weights = {name: array.tolist() for name, array in self.tensors.items() if name.startswith(("tile.", "dc."))}
+        self.table = self.tensors["book.table"].tolist()
+        self.dims, self.sizes, self.escapes = (self.tensors[f"book.{kind}"].tolist() for kind in ("dim", "size", "escape"))
+        self.words: list[list[list[int]]] = []  # [book][symbol][coefficient]
+        self.alphabets: list[list[int]] = []
+        word = letter = 0
+        for dim, size in zip(self.dims, self.sizes, strict=True):
+            self.words.append(self.tensors["book.words"][word : word + dim * size].reshape(dim, size).T.tolist())
+            word += dim * size
+            self.alphabets.append(self.tensors["book.alphabet"][letter : letter + size].tolist() if dim == 1 else [])
+            letter += size if dim == 1 else 0
+
+
+def raw_bits_of(letter: int) -> int:
+    """Section 4: the raw bits after a letter of the scalar alphabet; 16 letters an octave from letter 31, octave 4."""
+    return 0 if letter <= 30 else (letter - 31) // 16 + 4 - 3
+
+
+# 3. INDEX SECTION
+
+
+class Layer:
+    """The streams of one index section: takes symbols and raw bits from it."""
+
+    def __init__(self, section: bytes, model: Model, merge_map: int, values: int) -> None:
+        """`values` is channels * cells."""
+        self.model = model
+        self.stream_of_book = model.tensors["merge.maps"][merge_map].tolist()
+        reader = Bytes(section)
+        self.symbols: list[list[int]] = []
+        for stream in range(max(self.stream_of_book) + 1):
+            form = int(model.tensors["merge.form"][merge_map, stream])
+            dictionaries = model.tensors["merge.dictionary"][merge_map, stream].tolist()
+            parts = [self._part(reader, values, dictionaries[part]) for part in range(2 if form == 1 else 1)]
+            symbols = self._symbols(form, parts)
+            require(len(symbols) <= 2 * values, "too many symbols")
+            self.symbols.append(symbols[::-1])  # the next one is the last of the list
+        raw = self._part(reader, values, None)
+        require(reader.at == len(section), "bytes after the streams")
+        self.bits = [byte >> 7 - place & 1 for byte in raw for place in range(8)][::-1]
+
+    def _part(self, reader: Bytes, values: int, dictionary: int | None) -> bytes:
+        """Bytes of a part before zstd; `dictionary` 0: none, None: must be verbatim."""
+        size = reader.varint()
+        require(size <= 4 * values + 16, "a part is too large")
+        if size == 0:
+            return b""
+        stored = reader.varint()
+        data, mode = reader.take(stored >> 2), stored & 3
+        if mode == 0:
+            require(len(data) == size, "a verbatim part has another size")
+            return data
+        require(mode in (1, 2) and dictionary is not None, "reserved mode")
+        given = None
+        if mode == 2:
+            require(bool(dictionary), "no dictionary")
+            tensor = self.model.tensors[f"dictionary.{dictionary - 1:03}"]
+            given = zstandard.ZstdCompressionDict(tensor.tobytes(), dict_type=zstandard.DICT_TYPE_FULLDICT)
+        frame = bytes.fromhex("28B52FFD 0038") + data
+        result = zstandard.ZstdDecompressor(given).decompress(frame, max_output_size=size, allow_extra_data=False)
+        require(len(result) == size, "a frame has another size")
+        return result
+
+    def _symbols(self, form: int, parts: list[bytes]) -> list[int]:
+        if form == 0:
+            return list(parts[0])
+        symbols: list[int] = []
+        if form == 1:
+            rest = iter(parts[1])
+            run = 0
+            require(parts[0][-1:] != b"\xff", "an unfinished run")
+            for byte in parts[0]:
+                run += byte
+                if byte < 255:
+                    symbols += [0] * run + [next(rest)]
+                    run = 0
+            require(next(rest, None) is None, "symbols without a run")
+            return symbols
+        zeros = self.model.tensors["pairs.zeros"][form - 2].tolist()
+        tails = self.model.tensors["pairs.tails"][form - 2].tolist()
+        data = parts[0]
+        pairs = literals = 0
+        while pairs + literals < len(data):
+            literals += tails[data[pairs]] == 256
+            pairs += 1
+        require(pairs + literals == len(data), "literals are missing")
+        rest = iter(data[pairs:])
+        for pair in data[:pairs]:
+            symbols += [0] * zeros[pair]
+            if tails[pair] == 256:
+                symbols.append(next(rest))
+            elif tails[pair] >= 0:
+                symbols.append(tails[pair])
+        return symbols
+
+    def take_symbols(self, book: int, count: int) -> list[int]:
+        stream = self.symbols[self.stream_of_book[book]]
+        taken = [stream.pop() if stream else 0 for _ in range(count)]
+        require(all(symbol < self.model.sizes[book] for symbol in taken), "a symbol is not in its book")
+        return taken
+
+    def take_scalars(self, book: int, count: int) -> list[int]:
+        """Residuals of `count` symbols of a scalar book: all symbols, then all raw bits."""
+        residuals = []
+        for symbol in self.take_symbols(book, count):
+            residual = self.model.words[book][symbol][0]
+            raw = 0
+            for _ in range(raw_bits_of(self.model.alphabets[book][symbol])):
+                raw = 2 * raw + self.bits.pop()
+            sign = (residual > 0) - (residual < 0)
+            residuals.append(residual + sign * 16 * raw)
+        return residuals
+
+    def finish(self) -> None:
+        require(not any(self.symbols), "symbols are left")
+        require(len(self.bits) < 8 and not any(self.bits), "raw bits are left")
+
+
+# 5. DECODING A GROUP
+
+
+def clamp(value: int, low: int, high: int) -> int:
+    return max(low, min(high, value))
+
+
+def log16(x: int) -> int:
+    e = x.bit_length() - 1
+    return 16 * e + (16 * x >> e) - 16
+
+
+def f1(m: int) -> int:
+    return log16(m + 8) - log16(8)
+
+
+def f2(m: int) -> int:
+    return log16(m + 64) - log16(64)
+
+
+def g1(s: int) -> int:
+    return log16(s + 32) - log16(32)
+
+
+def g2(s: int) -> int:
+    return log16(s + 256) - log16(256)
+
+
+def dot(weights: list[int], values: list[int]) -> int:
+    return sum(weight * value for weight, value in zip(weights, values, strict=True))
+
+
+def class_of(score: int) -> int:
+    return clamp(score >> 14, 0, 31)
+
+
+def mean_of(weights: list[int], features: list[int]) -> int:
+    return dot(weights, [clamp(feature, -4095, 4095) for feature in features]) + 512 >> 10
+
+
+class Group:
+    """One tile group while it is decoded."""
+
+    def __init__(self, model: Model, layers: list[Layer], layout: int, step: int, h: int, w: int) -> None:
+        self.model, self.layers, self.layout, self.h, self.w = model, layers, layout, h, w
+        log_step = log16(step) - 176
+        self.step_inputs = [1, log_step, log_step * log_step >> 4]
+        self.components = 1 if layout == GREY else 3
+        self.layer = layers[0]
+        self.planes: list[Plane] = []  # latents of each channel
+
+    def empty(self) -> Plane:
+        return [[0] * self.w for _ in range(self.h)]
+
+    def at(self, plane: Plane, row: int, column: int) -> int:
+        """The value of a cell, edge cells repeated outside."""
+        return plane[clamp(row, 0, self.h - 1)][clamp(column, 0, self.w - 1)]
+
+    def beside(self, plane: Plane, row: int, column: int) -> list[int]:
+        """Left, right, up, down."""
+        return [self.at(plane, row + i, column + j) for i, j in ((0, -1), (0, 1), (-1, 0), (1, 0))]
+
+    def code(self, book_set: int, size: int, classes: list[int]) -> list[list[int]]:
+        """Residuals [n][T] of n cells."""
+        residuals = [[0] * size for _ in classes]
+        for number in range(32):
+            book = self.model.table[book_set][size.bit_length() - 1][number]
+            cells = [cell for cell, chosen in enumerate(classes) if chosen == number]
+            if book < 0 or not cells:
+                continue
+            dim = self.model.dims[book]
+            count = len(cells) * size // dim
+            if dim == 1:
+                pieces = [[residual] for residual in self.layer.take_scalars(book, count)]
+            else:
+                symbols = self.layer.take_symbols(book, count)
+                pieces = [self.model.words[book][symbol] for symbol in symbols]
+                escapes = [place for place, symbol in enumerate(symbols) if symbol == self.model.escapes[book]]
+                values = self.layer.take_scalars(len(self.model.dims) - 1, len(escapes) * dim)
+                for i, place in enumerate(escapes):
+                    pieces[place] = values[i * dim : (i + 1) * dim]
+            flat = [residual for piece in pieces for residual in piece]
+            for i, cell in enumerate(cells):
+                residuals[cell] = flat[i * size : (i + 1) * size]
+        return residuals
+
+    def decode(self) -> list[Plane]:
+        self.decode_dc()
+        self.prepare_rows()
+        for number in range(len(TILES) if self.layout == COLOUR_8X8 else TILES_WITHOUT_8X8_CHROMA):
+            component, coefficients = tile_coefficients(number)
+            if component >= self.components:
+                continue
+            if len(self.layers) == 3:
+                self.layer = self.layers[1 if number < LOW_TILES else 2]
+            else:
+                self.layer = self.layers[-1]
+            self.decode_tile(number, component, len(coefficients))
+        for layer in self.layers:
+            layer.finish()
+        return self.planes
+
+    # 5.1
+
+    def decode_dc(self) -> None:
+        sizes: list[Plane] = []  # |residual| of each component
+        for component in range(self.components):
+            self.planes.append(self.empty())
+            sizes.append(self.empty())
+            bias = self.model.weights[f"dc.root.{component}.bias"][0]
+            residual = self.code(0, 1, [class_of(dot(bias, self.step_inputs))])[0][0]
+            self.planes[component][0][0] = clamp(residual, -32767, 32767)
+            sizes[component][0][0] = abs(residual)
+            for k in range((max(self.h, self.w) - 1).bit_length() - 1, -1, -1):
+                for number in range(3):
+                    self.decode_dc_pass(component, k, number, sizes)
+
+    def decode_dc_pass(self, component: int, k: int, number: int, sizes: list[Plane]) -> None:
+        stride = 2**k
+        weights = {kind: self.model.weights[f"dc.{component}.{min(k, 4)}.{number}.{kind}"][0] for kind in ("mean", "scale", "bias")}
+        starts = {"K": (0, 0), "A": (stride, stride), "B": (0, stride), "C": (stride, 0)}
+        lattices = {
+            name: (list(range(top, self.h, 2 * stride)), list(range(left, self.w, 2 * stride)))
+            for name, (top, left) in starts.items()
+        }
+
+        def neighbour(name: str, a: int, b: int) -> Cell | None:
+            rows, columns = lattices[name]
+            if not rows or not columns:
+                return None
+            return rows[clamp(a, 0, len(rows) - 1)], columns[clamp(b, 0, len(columns) - 1)]
+
+        rows, columns = lattices["ABC"[number]]
+        cells, means, classes = [], [], []
+        for a, row in enumerate(rows):
+            for b, column in enumerate(columns):
+                around = [neighbour(name, a + i, b + j) for name, i, j in NEIGHBOURS[number]]
+                base, features, magnitudes = self.dc_features(component, number, (row, column), around, sizes)
+                magnitudes = [min(m, 8191) for m in magnitudes]
+                scales = [f1(m) for m in magnitudes] + [f2(m) for m in magnitudes]
+                cells.append((row, column))
+                means.append(base + mean_of(weights["mean"], features))
+                classes.append(class_of(dot(weights["scale"], scales) + dot(weights["bias"], self.step_inputs)))
+        for (row, column), mean, (residual,) in zip(cells, means, self.code(0, 1, classes), strict=True):
+            self.planes[component][row][column] = clamp(mean + residual, -32767, 32767)
+            sizes[component][row][column] = abs(residual)
+
+    def dc_features(
+        self, component: int, number: int, target: Cell, around: list[Cell | None], sizes: list[Plane]
+    ) -> tuple[int, list[int], list[int]]:
+        """Base, mean features and scale magnitudes of a cell."""
+        row, column = target
+        plane = self.planes[component]
+        n = 4 if number == 0 else 2
+        base = (sum(plane[cell[0]][cell[1]] for cell in around[:n] if cell) + n // 2) // n
+        d = [plane[cell[0]][cell[1]] - base if cell else 0 for cell in around]
+        features = list(d)
+        pairs = ((0, 3), (1, 2)) if number == 0 else ((0, 1), (2, 3))
+        magnitudes = [2 * sum(map(abs, d[:4])), sum(map(abs, d[4:12]))]
+        magnitudes += [4 * abs(d[i] - d[j]) for i, j in pairs]
+        magnitudes.append(2 * sum(sizes[component][cell[0]][cell[1]] for cell in around[:4] if cell))
+        for earlier in range(component):
+            other = self.planes[earlier]
+            e = [other[cell[0]][cell[1]] - other[row][column] if cell else 0 for cell in around[:4]]
+            features += e
+            magnitudes += [8 * sizes[earlier][row][column], 2 * sum(map(abs, e))]
+        return base, features, magnitudes
+
+    # 5.2; a row is here a list for each cell, [row][column][feature]
+
+    def prepare_rows(self) -> None:
+        def empty() -> list[list[list[int]]]:
+            return [[[] for _ in range(self.w)] for _ in range(self.h)]
+
+        self.mean_rows = [empty() for _ in range(self.components)]
+        self.banks = [empty(), empty()]  # component 0; components 1 and 2
+        for component in range(self.components):
+            plane = self.planes[component]
+            for row in range(self.h):
+                for column in range(self.w):
+                    own = plane[row][column]
+                    around = [self.at(plane, row + i, column + j) - own for i in (-1, 0, 1) for j in (-1, 0, 1) if i or j]
+                    self.mean_rows[component][row][column] += around
+                    left, right, up, down = (abs(v - own) for v in self.beside(plane, row, column))
+                    for m in (sum(map(abs, around)), 4 * (left + right), 4 * (up + down)):
+                        m = min(m, 8191)
+                        self.banks[min(component, 1)][row][column] += [f1(m), f2(m)]
+
+    # 5.3
+
+    def decode_tile(self, number: int, component: int, size: int) -> None:
+        weights = {
+            kind: self.model.weights.get(f"tile.{number:02}.{kind}") for kind in ("scale", "scale_own", "bias", "mean", "mean_own")
+        }
+        planes = [self.empty() for _ in range(size)]
+        magnitude = self.empty()
+        for odd in (0, 1):
+            cells = [(row, column) for row in range(self.h) for column in range(self.w) if (row + column) % 2 == odd]
+            means, classes = [], []
+            for row, column in cells:
+                features = self.banks[0][row][column] + (self.banks[1][row][column] if component else [])
+                score = dot(weights["scale"][odd], features) + dot(weights["bias"][odd], self.step_inputs)
+                if odd:
+                    beside = sum(self.beside(magnitude, row, column))
+                    score += dot(weights["scale_own"], [g1(beside), g2(beside)])
+                classes.append(class_of(score))
+                means.append([self.tile_mean(weights, planes, j, component, row, column, odd) for j in range(size)])
+            for (row, column), mean, residuals in zip(cells, means, self.code(1, size, classes), strict=True):
+                for j in range(size):
+                    planes[j][row][column] = clamp(mean[j] + residuals[j], -32767, 32767)
+                magnitude[row][column] = min(8191, 8 // size * sum(map(abs, residuals)))
+        self.planes += planes
+        self.add_rows(component, planes, magnitude)
+
+    def tile_mean(self, weights: dict, planes: list[Plane], j: int, component: int, row: int, column: int, odd: int) -> int:
+        if weights["mean"] is None:
+            return 0
+        features, factors = self.mean_rows[component][row][column], weights["mean"][len(planes) * odd + j]
+        if odd:
+            features, factors = features + self.beside(planes[j], row, column), factors + weights["mean_own"][j]
+        return mean_of(factors, features)
+
+    def add_rows(self, component: int, planes: list[Plane], magnitude: Plane) -> None:
+        for row in range(self.h):
+            for column in range(self.w):
+                m = magnitude[row][column]
+                cross = sum(self.beside(magnitude, row, column))
+                diagonal = sum(self.at(magnitude, row + i, column + j) for i in (-1, 1) for j in (-1, 1))
+                self.banks[min(component, 1)][row][column] += [f1(m), f2(m), g1(cross), g2(cross), g1(diagonal), g2(diagonal)]
+                rows = self.mean_rows[component][row][column]
+                for plane in planes:
+                    if component == 0 and len(rows) < 83:
+                        rows += [plane[row][column], *self.beside(plane, row, column)]
+
+
+# 1. FILE
+
+
+def read_latents(data: bytes, model_folder: Path) -> list[NDArray[np.int64]]:
+    """The latents [C, h * w] of each tile group."""
+    reader = Bytes(data)
+    require(reader.take(8) == MAGIC, "not a .vqz file")
+    require((reader.integer(1), reader.integer(1), reader.integer(1)) == (0, 1, 0), "unknown version or flags")
+    reader.take(1)
+    width, height = reader.varint(), reader.varint()
+    require(1 <= width <= 65535 and 1 <= height <= 65535, "bad size")
+    bits, group_log2 = reader.integer(1), reader.integer(1)
+    layout, layers = bits & 3, (bits >> 4 & 3) + 1
+    require(layout < 3 and bits & 0xCC == 0 and layers < 4, "reserved layout")
+    require(group_log2 == 0 or 3 <= group_log2 <= 13, "reserved group")
+    reader.take(8)  # model id
+    step, merge_map = reader.integer(2), reader.integer(1)
+    require(step > 0, "bad step")
+    table = [(reader.integer(1), reader.varint(), reader.integer(4)) for _ in range(reader.varint())]
+    require(zlib.crc32(data[: reader.at]) == reader.integer(4), "bad header checksum")
+    sections = []
+    for kind, length, checksum in table:
+        stored = reader.take(length)
+        require(zlib.crc32(stored) == checksum, "bad checksum")
+        require(kind == 1 or kind >= 0x80, "unknown section")
+        if kind == 1:
+            sections.append(stored)
+    require(reader.at == len(data), "bytes after the sections")
+
+    h, w = -(-height // 8), -(-width // 8)
+    side = 2**group_log2 if group_log2 else max(h, w)
+    groups = [(min(side, h - top), min(side, w - left)) for top in range(0, h, side) for left in range(0, w, side)]
+    require(len(sections) == layers * len(groups), "wrong number of index sections")
+    model = Model(model_folder)
+    channels = (1 + 63, 3 + 63 + 2 * 15, 3 * 64)[layout]
+    result = []
+    for number, (rows, columns) in enumerate(groups):
+        own = [Layer(section, model, merge_map, channels * rows * columns) for section in sections[number :: len(groups)]]
+        planes = Group(model, own, layout, step, rows, columns).decode()
+        result.append(np.array(planes).reshape(channels, rows * columns))
+    return result

@@ -1,0 +1,57 @@
+"""The decoder agrees with a second reader that was written from the specification alone."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from reference_reader import TILES, read_latents, tile_coefficients
+from vqcodec import codec, container, rate
+from vqcodec.model import load_model
+
+TESTS = Path(__file__).resolve().parent
+MODEL = TESTS.parent / "models" / "photo-lite"
+
+
+def assert_readers_agree(data: bytes) -> int:
+    """Number of tile groups of the file, all found equal."""
+    model = load_model(MODEL)
+    header, sections = container.read_file(data)
+    codec.check_model(header, model)
+    indices = [section.data for section in sections if section.type == container.INDICES]
+    groups = header.groups
+    found = read_latents(data, MODEL)
+    assert len(found) == len(groups)
+    for number, (group, latents) in enumerate(zip(groups, found, strict=True)):
+        expected = codec.decode_group(header, indices[number :: len(groups)], group[2:], model)
+        np.testing.assert_array_equal(latents, expected)
+    return len(groups)
+
+
+@pytest.mark.parametrize("path", sorted((TESTS / "golden" / "decode").glob("*.vqz")), ids=lambda path: path.stem)
+def test_golden_file(path: Path) -> None:
+    assert_readers_agree(path.read_bytes())
+
+
+@pytest.mark.parametrize(("layers", "step"), [(2, 640), (3, 1800), (3, 9)])  # the finest step makes escapes and raw bits
+def test_layers_and_groups(layers: int, step: int, samples: Path) -> None:
+    with Image.open(samples / "still_life.png") as image:
+        pixels = np.asarray(image.convert("RGB"))[100:173, 120:209]
+    encoder = rate.Encoder(pixels, load_model(MODEL), threads=1)
+    encoder.group_log2, encoder.layers = 3, layers
+    assert assert_readers_agree(encoder.file(step)) == 4
+
+
+@pytest.mark.parametrize("colour", ["L", "RGB"])
+def test_long_strip(colour: str, samples: Path) -> None:
+    """More than 32 cells wide: the coarsest strides share weights; the finest step clamps latents."""
+    with Image.open(samples / "still_life.png") as image:
+        pixels = np.atleast_3d(np.asarray(image.convert(colour)))[100:117, :270]
+    encoder = rate.Encoder(pixels, load_model(MODEL), threads=1)
+    assert assert_readers_agree(encoder.file(1)) == 1
+
+
+def test_tiles_hold_each_coefficient_once() -> None:
+    found = sorted((component, pair) for component, pairs in map(tile_coefficients, range(len(TILES))) for pair in pairs)
+    assert found == [(component, f"{v}{u}") for component in range(3) for v in range(8) for u in range(8) if v or u]
