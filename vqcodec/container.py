@@ -95,7 +95,7 @@ Logarithm: log16(x) = 16 e + ((16 x) >> e) - 16 with e = floor(log2 x). Step inp
 Single features of a magnitude m (0..8191): f1 = log16(m + 8) - log16(8), f2 = log16(m + 64) - log16(64). Features of a sum
 of four magnitudes: g1 = log16(s + 32) - log16(32), g2 = log16(s + 256) - log16(256).
 Class = clamp((sum scale weights * features + sum bias * step inputs) >> 14, 0, 31).
-Mean = (sum mean weights * features + 512) >> 10, features clamped to +-4095.
+Mean = (sum mean weights * features + 512) >> 10, features clamped to +-4095 (for the mean only, not for scale magnitudes).
 
 5.1 DC, one component after the other. First cell 0 alone: mean 0, class from `dc.root.C` (bias only). Then for stride
 S = 2**k, k from ceil(log2 max(h, w)) - 1 down to 0, three passes (skipped when they have no cells), with weights
@@ -116,7 +116,8 @@ column b + j of lattice X, each clamped into X; where X has no cells at all it i
 
 5.2 Feature rows. When all DCs are known, for each component: mean rows are the latents of the 8 cells around (row by row,
 edge cells repeated outside) minus the cell's own; scale rows are f1, f2 of each of: the sum of the 8 absolute differences;
-4 * (left + right); 4 * (up + down), each min(., 8191). Component 0 has a scale bank of its own, components 1 and 2 share one.
+4 * (left + right); 4 * (up + down), each min(., 8191). Component 0 has a scale bank of its own, components 1 and 2 share one,
+which begins with component 1's rows. f1, f2 of the first magnitude come first, then f1, f2 of the second, and so on.
 
 5.3 Tiles in order, each in two passes: the cells with row + column even, then the odd ones, row by row; set 1.
   Scale features: all rows of bank 0 so far, for chroma then all rows of the chroma bank so far; in the odd pass then g1, g2 of

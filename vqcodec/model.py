@@ -1,6 +1,7 @@
 """A model: a folder with `model.safetensors` (everything that affects decoding) and `model.json` (everything else).
 
-The id is a SHA-256 over the tensors in order of name: for each, name, dtype, shape and little-endian bytes. Files carry its
+The id is a SHA-256 over the tensors in order of name: for each, the UTF-8 text "name NUL dtype NUL shape NUL" (dtype as numpy
+writes it, <i4 or |u1; shape as decimal numbers joined by commas), then its little-endian bytes in C order. Files carry its
 first 8 bytes. Every tensor is an integer array, so there is no NaN to fear; every value is checked when a model is loaded.
 
     color                int32 [3, 3]      synthesis matrix (color.py)
@@ -16,9 +17,11 @@ first 8 bytes. Every tensor is an integer array, so there is no NaN to fear; eve
     merge.dictionary     uint16 [M, S, 2]  zstd dictionary of each part of a stream: 0 none, else 1 + its number
     pairs.zeros          uint8 [P, 256]    pair tables (entropy.py)
     pairs.tails          int16 [P, 256]
-    dictionary.NN        uint8 [...]       zstd dictionaries
+    dictionary.NNN       uint8 [...]       whole zstd dictionaries (RFC 8878, 5), numbered from 000 without gaps
     NAME.mean, NAME.mean_own, NAME.scale, NAME.scale_own, NAME.bias
-                         int32             weights of prior.Predictor; NAME is tile.TT or dc.C.L.P (dc.root.C: bias only)
+                         int32             weights of prior.Predictor; NAME is tile.TT, dc.C.L.P or dc.root.C
+        tiles: scale [2, F], scale_own [2], bias [2, 3], and where there is a mean: mean [2 T, G], mean_own [T, 4]
+        DC passes: scale [1, F], scale_own [0], bias [1, 3], mean [1, G]; DC roots: scale [1, 0], scale_own [0], bias [1, 3]
 """
 
 from __future__ import annotations
