@@ -6,6 +6,7 @@ in where a residual comes from: `SymbolWriter` searches the codebooks for it, `S
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,10 +15,11 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from vqcodec import container, dc, dct, entropy, prior
+from vqcodec import container, dc, dct, frames, prior
 from vqcodec.bands import LAYOUTS, Layout, Tile
+from vqcodec.bits import BitReader, pack_bits
 from vqcodec.errors import CorruptError, ModelError
-from vqcodec.model import AC_SET, DC_SET, TILE_SIZES, Model, tile_name
+from vqcodec.model import AC_SET, DC_SET, TILE_SIZES, Model, Stream, tile_name
 from vqcodec.prior import LATENT_MAX, Cells, Grid
 from vqcodec.types import Header, Section, StreamRecord
 from vqcodec.vq import (
@@ -29,6 +31,9 @@ from vqcodec.vq import (
     quantize_scalar,
     quantize_vector,
 )
+
+_MAPS_AHEAD = 2
+"""Merge maps that are tried after one that made a file smaller."""
 
 Residuals = NDArray[np.int32]
 Calls = list[tuple[int, NDArray[np.uint8]]]
@@ -230,7 +235,7 @@ class SymbolReader(ByClass):
         self.current = layer
         self.streams = self.layers[layer][0]
         self.cursors = [0] * len(self.streams)
-        self.bits = entropy.BitReader(self.layers[layer][1])
+        self.bits = BitReader(self.layers[layer][1])
 
     def finish(self) -> None:
         """Raise CorruptError if anything of the current layer was not read."""
@@ -310,7 +315,7 @@ def encode_group(coefficients: NDArray[np.float32], cells: tuple[int, int], mode
     for layer in writer.raw:
         low = np.concatenate([values for values, _ in layer]) if layer else np.zeros(0, np.int32)
         widths = np.concatenate([width for _, width in layer]) if layer else np.zeros(0, np.uint8)
-        raw.append(entropy.pack_bits(low, widths))
+        raw.append(pack_bits(low, widths))
     # layers the walk never reached (a grid without tiles of theirs) do not exist: every layout has tiles in each
     return CodedGroup(grid.latents, writer.calls, raw)
 
@@ -332,8 +337,10 @@ def decode_group(
     layers = []
     for section in sections:
         parts = [given for stream in streams for given in stream.dictionaries]
-        records = container.read_streams(section, len(parts) + 1, 2 * limit + 16)
-        packed = iter([unpack_record(record, given) for record, given in zip(records, parts, strict=False)])
+        records = container.read_streams(section, _means(streams), 2 * limit + 16)
+        packed = iter(
+            [frames.decompress(record.mode, record.data, record.size, given) for record, given in zip(records, parts, strict=False)]
+        )
         symbols = [stream.form.unpack([next(packed) for _ in stream.dictionaries], limit) for stream in streams]
         if records[-1].mode != container.VERBATIM:
             raise CorruptError("corrupt file: raw bits are not verbatim")
@@ -343,16 +350,6 @@ def decode_group(
     walk(grid, model, header.step, header.layers, reader)
     reader.finish()
     return grid.latents
-
-
-def unpack_record(record: StreamRecord, dictionary: entropy.Dictionary | None) -> bytes:
-    """A stream record to the bytes before zstd; raises CorruptError."""
-    if record.mode == container.VERBATIM:
-        return record.data
-    if record.mode == container.FRAME_WITH_DICTIONARY and dictionary is None:
-        raise CorruptError("corrupt file: a stream without dictionary claims one")
-    given = dictionary if record.mode == container.FRAME_WITH_DICTIONARY else None
-    return entropy.decompress(record.data, record.size, given)
 
 
 def pack_layer(calls: Calls, raw: bytes, model: Model, merge_map: int, levels: tuple[int, ...]) -> bytes:
@@ -365,18 +362,26 @@ def pack_layer(calls: Calls, raw: bytes, model: Model, merge_map: int, levels: t
     for pieces, stream in zip(gathered, model.streams[merge_map], strict=True):
         symbols = np.concatenate(pieces) if pieces else np.zeros(0, np.uint8)
         for part, given in zip(stream.form.pack(symbols), stream.dictionaries, strict=True):
-            mode, stored = entropy.compress(part, given, levels) if part else (container.VERBATIM, b"")
+            mode, stored = frames.compress(part, given, levels) if part else (container.VERBATIM, b"")
             records.append(StreamRecord(len(part), mode, stored))
     records.append(StreamRecord(len(raw), container.VERBATIM, raw))
-    return container.write_streams(records)
+    return container.write_streams(records, _means(model.streams[merge_map]))
+
+
+def _means(streams: Sequence[Stream]) -> list[int]:
+    """Mean code lengths of all parts of an index section, the raw bits last."""
+    return [mean for stream in streams for mean in stream.means] + [0]
 
 
 def pack(width: int, height: int, groups: Sequence[CodedGroup], model: Model, settings: Settings) -> bytes:
     """Coded groups to a whole file, with the merge map that makes it smallest."""
-    # the first maps merge least: a large picture has symbols enough for them, and packing is a fifth of its time
-    candidates = range(len(model.maps) if len(groups) == 1 else min(3, len(model.maps)))
-    quick = [sum(map(len, _sections(groups, model, number, entropy.FAST_LEVELS))) for number in candidates]
-    merge_map = min(candidates, key=lambda number: quick[number])
+    merge_map, least = 0, sys.maxsize
+    for number in range(len(model.maps)):  # from many streams, for large files, to few
+        if number > merge_map + _MAPS_AHEAD:
+            break
+        size = sum(map(len, _sections(groups, model, number, frames.FAST_LEVELS)))
+        if size < least:
+            merge_map, least = number, size
     header = Header(width, height, settings.layout, settings.layers, settings.group_log2, model.file_id, settings.step, merge_map)
     stored = _sections(groups, model, merge_map, settings.levels)
     return container.write_file(header, [Section(container.INDICES, data) for data in stored])
@@ -446,7 +451,7 @@ def describe(header: Header, indices: Sequence[bytes], model: Model) -> dict[str
     ] + ["raw bits"]
     counts, stored = [0] * len(names), [0] * len(names)
     for section in indices:
-        for number, record in enumerate(container.read_streams(section, len(names), 1 << 35)):
+        for number, record in enumerate(container.read_streams(section, _means(model.streams[header.merge_map]), 1 << 35)):
             counts[number] += record.size
             stored[number] += len(record.data)
     bits = np.zeros(layout.channels)

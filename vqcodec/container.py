@@ -57,14 +57,18 @@ are layer 1 and the rest layer 2; with 1 all is layer 0. A *latent* is an intege
     for each stream 0 .. S-1 of the merge map (S = 1 + the largest stream number in it), each of its parts (two for the split
     form, else one), and last for the raw bits:
       varint  size                bytes of the part before zstd; 0: nothing follows
-      varint  stored              4 * stored length + mode: 0 verbatim, 1 zstd frame, 2 zstd frame made with the part's
-                                  dictionary, 3 reserved
-      bytes
+      varint  stored              4 * x + mode: 0 verbatim, 1 zstd frame, 2 zstd frame made with the part's dictionary,
+                                  3 bare block
+      bytes                       modes 1, 2: x of them; mode 0: `size`, x is 0; mode 3: L = E + (x / 2 if x is even,
+                                  else -(x + 1) / 2), where E = size * (sum of l << (11 - l)) >> 14 over the code
+                                  lengths l > 0 of the part's dictionary
     the section ends there
 
 `size` is at most 4 * channels * cells + 16. A frame is a zstd frame (RFC 8878) without its magic number and without its
 first two bytes, which are always 00 38 (no content size, checksum or dictionary id; window 128 KiB); it decompresses to
-exactly `size` bytes, and nothing follows it. The raw bits are always verbatim.
+exactly `size` bytes, and nothing follows it. A bare block, 0 <= L <= 1023 and `size` at most 1023, stands for the frame with the
+part's dictionary 00 38, u24 5 + 8 (L + 4), u24 3 + 16 size + 16384 L, the L bytes, 00 (u24: 3 bytes): one last block of
+literals in the dictionary's Huffman code without sequences. The raw bits are always verbatim.
 
 A stream's parts become symbols (0..255). Direct form: each byte is a symbol. Split form: part 0 holds runs: a run is the sum of
 bytes 255 and of the byte below 255 that ends it; part 1 has one symbol for each run, and each symbol is preceded by its run of
@@ -158,7 +162,9 @@ MIN_GROUP_LOG2, MAX_GROUP_LOG2 = 3, 13
 DEFAULT_MAX_PIXELS: Final = 1 << 28
 MAX_METADATA: Final = 1 << 24
 INDICES, ICC, EXIF, XMP = 0x01, 0x81, 0x82, 0x83
-VERBATIM, FRAME, FRAME_WITH_DICTIONARY = 0, 1, 2
+VERBATIM, FRAME, FRAME_WITH_DICTIONARY, BARE = 0, 1, 2, 3
+MAX_BARE: Final = 1023
+"""Bytes that a bare block can hold."""
 _METADATA: Final = (ICC, EXIF, XMP)
 _OPTIONAL: Final = 0x80
 _CRITICAL_NAMES: Final = ("a step map", "a pattern codebook", "alpha")
@@ -290,22 +296,29 @@ def read_file(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> tuple[Header
     return header, sections
 
 
-def write_streams(records: Sequence[StreamRecord]) -> bytes:
-    """An index section; the inverse of `read_streams`."""
+def write_streams(records: Sequence[StreamRecord], means: Sequence[int]) -> bytes:
+    """An index section; the inverse of `read_streams`.
+
+    `means` are the mean code lengths of the parts' dictionaries in 1/2048 bit, 0 where there is none.
+    """
     out = bytearray()
-    for record in records:
+    for record, mean in zip(records, means, strict=True):
         out += _write_varint(record.size)
         if record.size:
-            out += _write_varint(4 * len(record.data) + record.mode) + record.data
+            x = {VERBATIM: 0, BARE: _zigzag(len(record.data) - _expected(record.size, mean))}.get(record.mode, len(record.data))
+            out += _write_varint(4 * x + record.mode) + record.data
     return bytes(out)
 
 
-def read_streams(data: bytes, count: int, max_size: int) -> list[StreamRecord]:
-    """The `count` stream records of an index section; raises CorruptError if a size exceeds `max_size` or bytes are left."""
+def read_streams(data: bytes, means: Sequence[int], max_size: int) -> list[StreamRecord]:
+    """The records of an index section, one for each of `means`.
+
+    Raises CorruptError if a size exceeds `max_size`, a mode wants a dictionary that is not there, or bytes are left.
+    """
     reader = _Reader(data)
     records = []
     try:
-        for _ in range(count):
+        for mean in means:
             size = reader.varint()
             if size > max_size:
                 raise CorruptError("corrupt file: a stream is larger than the picture allows")
@@ -313,12 +326,28 @@ def read_streams(data: bytes, count: int, max_size: int) -> list[StreamRecord]:
                 records.append(StreamRecord(0, VERBATIM, b""))
                 continue
             stored = reader.varint()
-            record = StreamRecord(size, stored & 3, reader.take(stored >> 2))
-            if record.mode > FRAME_WITH_DICTIONARY or (record.mode == VERBATIM and len(record.data) != size):
-                raise CorruptError("corrupt file: a stream has another size than it says")
-            records.append(record)
+            mode, x = stored & 3, stored >> 2
+            if mode == VERBATIM:
+                length = size + x
+            elif mode == BARE:
+                length = _expected(size, mean) + (-(x + 1) // 2 if x & 1 else x // 2)
+            else:
+                length = x
+            bare = mode == BARE and not (size <= MAX_BARE and 0 <= length <= MAX_BARE)
+            if bare or (mode == VERBATIM and x) or (mode in (FRAME_WITH_DICTIONARY, BARE) and not mean):
+                raise CorruptError("corrupt file: a stream is not stored as it says")
+            records.append(StreamRecord(size, mode, reader.take(length)))
     except TruncatedError as error:
         raise CorruptError("corrupt file: a section ends within a stream") from error
     if reader.cursor != len(data):
         raise CorruptError("corrupt file: bytes left over in a section")
     return records
+
+
+def _expected(size: int, mean: int) -> int:
+    """Bytes that `size` codes of a mean length in 1/2048 bit are likely to take."""
+    return size * mean >> 14
+
+
+def _zigzag(value: int) -> int:
+    return 2 * value if value >= 0 else -2 * value - 1

@@ -1,4 +1,4 @@
-"""Symbol streams <-> bytes: three forms, raw bits, and zstd frames with trained dictionaries.
+"""Symbol streams <-> parts of bytes, in three forms.
 
 A stream is a sequence of symbols (ranks, 0 is the likeliest of its codebook). zstd's Huffman stage cannot go below one
 bit per byte, so a skewed stream is written differently; which form a stream has is trained with the model:
@@ -15,13 +15,9 @@ from functools import cached_property
 from typing import Final, Protocol
 
 import numpy as np
-import zstandard
 from numpy.typing import NDArray
 
-from vqcodec.container import FRAME, FRAME_WITH_DICTIONARY, VERBATIM
 from vqcodec.errors import CorruptError
-
-Dictionary = zstandard.ZstdCompressionDict
 
 NO_SYMBOL: Final = -1
 LITERAL: Final = 256
@@ -29,11 +25,6 @@ LITERAL: Final = 256
 RUN_BITS: Final = 8
 """Every pair table has the pure runs of 1, 2, 4 ... 128 zeros as its last eight pairs, the literal before them."""
 _LONGEST: Final = 255
-_HEAD: Final = bytes((0x00, 0x38))
-"""Frame header (no content size, checksum or dictionary id; window of 128 KiB), the same for every frame: not stored."""
-_WINDOW_LOG: Final = 17
-FAST_LEVELS: Final = (1,)
-LEVELS: Final = (1, 9, 19)
 
 
 class Form(Protocol):
@@ -153,74 +144,3 @@ class Pairs:
         has = tails != NO_SYMBOL
         symbols[ends[has] - 1] = tails[has]
         return symbols
-
-
-def pack_bits(values: NDArray[np.int32], widths: NDArray[np.uint8]) -> bytes:
-    """Values of `widths` bits each, most significant bit first, to bytes; the last byte is filled with zeros."""
-    positions = np.arange(7, -1, -1)
-    bits = (values[:, None] >> positions) & 1
-    return np.packbits(bits[positions < widths[:, None]].astype(np.uint8)).tobytes()
-
-
-class BitReader:
-    """The inverse of `pack_bits`, a call at a time."""
-
-    def __init__(self, data: bytes) -> None:
-        self._bits = np.unpackbits(np.frombuffer(data, np.uint8))
-        self._cursor = 0
-
-    def take(self, widths: NDArray[np.uint8]) -> NDArray[np.int32]:
-        """The next values of `widths` bits each, int32 [n]; raises CorruptError past the end."""
-        total = int(widths.sum())
-        if self._cursor + total > len(self._bits):
-            raise CorruptError("corrupt file: raw bits end too early")
-        positions = np.arange(7, -1, -1)
-        mask = positions < widths[:, None]
-        spread = np.zeros(mask.shape, np.int32)
-        spread[mask] = self._bits[self._cursor : self._cursor + total]
-        self._cursor += total
-        return (spread << positions).sum(axis=1, dtype=np.int32)
-
-    def finish(self) -> None:
-        """Raise CorruptError unless less than a byte is left and it is zero."""
-        rest = self._bits[self._cursor :]
-        if len(rest) >= 8 or rest.any():
-            raise CorruptError("corrupt file: raw bits left over")
-
-
-def compress(data: bytes, dictionary: Dictionary | None, levels: tuple[int, ...]) -> tuple[int, bytes]:
-    """The smallest of `data` itself and its zstd frames (less the two-byte head): (mode, bytes), mode as in container.py."""
-    found = [(len(data), VERBATIM, data)]
-    for level in levels:
-        parameters = zstandard.ZstdCompressionParameters.from_level(
-            level,
-            window_log=_WINDOW_LOG,
-            format=zstandard.FORMAT_ZSTD1_MAGICLESS,
-            write_content_size=0,
-            write_checksum=0,
-            write_dict_id=0,
-        )
-        for mode, given in ((FRAME_WITH_DICTIONARY, dictionary), (FRAME, None)):
-            if mode == FRAME or given is not None:
-                compressor = zstandard.ZstdCompressor(compression_params=parameters, dict_data=given)
-                frame = compressor.compress(data)[len(_HEAD) :]
-                found.append((len(frame), mode, frame))
-    _, mode, stored = min(found, key=lambda entry: entry[:2])
-    return mode, stored
-
-
-def decompress(frame: bytes, size: int, dictionary: Dictionary | None) -> bytes:
-    """Exactly `size` bytes out of a frame without head; raises CorruptError otherwise.
-
-    The head is ours, so the frame cannot declare a content size of its own: at most `size` bytes are allocated.
-    """
-    decompressor = zstandard.ZstdDecompressor(
-        dict_data=dictionary, format=zstandard.FORMAT_ZSTD1_MAGICLESS, max_window_size=1 << _WINDOW_LOG
-    )
-    try:
-        data = decompressor.decompress(_HEAD + frame, max_output_size=size, allow_extra_data=False)
-    except zstandard.ZstdError as error:
-        raise CorruptError("corrupt file: a zstd frame does not decompress") from error
-    if len(data) != size:
-        raise CorruptError("corrupt file: a zstd frame has another size than its stream")
-    return data

@@ -18,6 +18,7 @@ first 8 bytes. Every tensor is an integer array, so there is no NaN to fear; eve
     pairs.zeros          uint8 [P, 256]    pair tables (entropy.py)
     pairs.tails          int16 [P, 256]
     dictionary.NNN       uint8 [...]       whole zstd dictionaries (RFC 8878, 5), numbered from 000 without gaps
+    dictionary.lengths   uint8 [D, 256]    Huffman code length of each byte in each dictionary, 0 for none
     NAME.mean, NAME.mean_own, NAME.scale, NAME.scale_own, NAME.bias
                          int32             weights of prior.Predictor; NAME is tile.TT, dc.C.L.P or dc.root.C
         tiles: scale [2, F], scale_own [2], bias [2, 3], and where there is a mean: mean [2 T, G], mean_own [T, 4]
@@ -39,8 +40,9 @@ from numpy.typing import NDArray
 
 from vqcodec import bands, dc, prior
 from vqcodec.color import COLOR_LIMIT
-from vqcodec.entropy import RUN_BITS, Dictionary, Direct, Form, Pairs, Split
+from vqcodec.entropy import RUN_BITS, Direct, Form, Pairs, Split
 from vqcodec.errors import ModelError
+from vqcodec.frames import Dictionary
 from vqcodec.vq import ALPHABET, ALPHABET_RAW_BITS, UNIT, Book
 
 TENSORS: Final = "model.safetensors"
@@ -59,6 +61,11 @@ class Stream:
     form: Form
     dictionaries: tuple[Dictionary | None, ...]
     """One for each part of the form."""
+
+    @property
+    def means(self) -> list[int]:
+        """Mean code lengths of the parts' dictionaries, as `container.read_streams` wants them."""
+        return [given.mean if given else 0 for given in self.dictionaries]
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,9 +122,8 @@ class Model:
         """The streams of every merge map."""
         pairs = [Pairs(zeros, tails) for zeros, tails in zip(self.tensors["pairs.zeros"], self.tensors["pairs.tails"], strict=True)]
         dictionaries = [
-            zstandard.ZstdCompressionDict(self.tensors[name].tobytes(), dict_type=zstandard.DICT_TYPE_FULLDICT)
-            for name in sorted(self.tensors)
-            if name.startswith("dictionary.")
+            Dictionary(self.tensors[f"dictionary.{number:03d}"].tobytes(), lengths)
+            for number, lengths in enumerate(self.tensors["dictionary.lengths"])
         ]
         forms: list[Form] = [Direct(), Split(), *pairs]
         result = []

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from vqcodec import codec, container, dct, entropy
+from vqcodec import codec, container, dct, frames
 from vqcodec.bands import COLOR_4X4, COLOR_8X8, GREY, LAYOUTS, Layout
 from vqcodec.model import Model
 from vqcodec.types import Header
@@ -47,7 +47,7 @@ class Encoder:
 
     def __init__(self, pixels: NDArray[np.uint8], model: Model, threads: int, effort: int = 5) -> None:
         """`pixels` uint8 [H, W, 1 or 3]. `effort` 1..9: below 4 only the fastest zstd level is tried."""
-        self.levels = entropy.FAST_LEVELS if effort < 4 else entropy.LEVELS
+        self.levels = frames.FAST_LEVELS if effort < 4 else frames.LEVELS
         self.pixels, self.model, self.threads = pixels, model, threads
         large = pixels.shape[0] * pixels.shape[1] > _GROUPED_ABOVE
         self.group_log2, self.layers = (_GROUP_LOG2, 3) if large else (0, 1)

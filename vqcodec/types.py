@@ -45,9 +45,9 @@ class Section:
 
 @dataclass(frozen=True)
 class StreamRecord:
-    """One stream of an index section: bytes before zstd, and what is stored (a frame without head, or the bytes)."""
+    """One stream of an index section: bytes before zstd, and what is stored (frames.py)."""
 
     size: int
     mode: int
-    """container.VERBATIM, FRAME or FRAME_WITH_DICTIONARY."""
+    """container.VERBATIM, FRAME, FRAME_WITH_DICTIONARY or BARE."""
     data: bytes

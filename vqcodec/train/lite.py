@@ -35,6 +35,9 @@ _SAMPLES_PER_FIT: Final = 40_000
 _VECTORS_PER_BOOK: Final = 120_000
 _SWEEP_PIXELS: Final = 40_000_000
 _STATISTICS_PIXELS: Final = 80_000_000
+SMALL_SIDES: Final = (48.0, 256.0)
+"""Pixels a side of the small files that the streams are trained for besides whole images, log-uniform."""
+_SMALL_FILES: Final = 800
 _DEAD_ZONE: Final = 0.36
 _SIZE_LOG2: Final = {1: 0, 2: 1, 4: 2, 8: 3}
 
@@ -148,6 +151,19 @@ def pick(images: list[TrainingImage], pixels: int, rng: np.random.Generator) -> 
             chosen.append(images[index])
             total += images[index].pixels.shape[0] * images[index].pixels.shape[1]
     return chosen
+
+
+def cut_small(images: list[TrainingImage], each: int, rng: np.random.Generator) -> list[TrainingImage]:
+    """`each` rectangles of 48 to 256 pixels a side out of every image, or the whole of a side that is shorter."""
+    low, high = np.log(SMALL_SIDES[0]), np.log(SMALL_SIDES[1])
+    small = []
+    for image in images:
+        for _ in range(each):
+            sides = [min(int(np.exp(rng.uniform(low, high))), side) for side in image.pixels.shape[:2]]
+            top, left = (int(rng.integers(side - s + 1)) for s, side in zip(sides, image.pixels.shape[:2], strict=True))
+            part = image.pixels[top : top + sides[0], left : left + sides[1]]
+            small.append(TrainingImage(image.name, np.ascontiguousarray(part)))
+    return small
 
 
 def fit_dc(fit: Fit, sessions: list[Session], base: Model | None, settings: LiteSettings, rng: np.random.Generator) -> None:
@@ -405,8 +421,9 @@ def assemble(
     tensors["merge.dictionary"] = stream_model.dictionary
     tensors["pairs.zeros"] = np.array([p.zeros for p in stream_model.pairs], np.uint8).reshape(-1, 256)
     tensors["pairs.tails"] = np.array([p.tails for p in stream_model.pairs], np.int16).reshape(-1, 256)
+    tensors["dictionary.lengths"] = np.array([d.lengths for d in stream_model.dictionaries], np.uint8).reshape(-1, 256)
     for number, dictionary in enumerate(stream_model.dictionaries):
-        tensors[f"dictionary.{number:03d}"] = np.frombuffer(dictionary, np.uint8)
+        tensors[f"dictionary.{number:03d}"] = np.frombuffer(dictionary.content, np.uint8)
     return tensors, [order for _, order in ranked]
 
 
@@ -488,10 +505,7 @@ def finish(
     progress: Progress,
     rng: np.random.Generator,
 ) -> tuple[Model, list[dict[str, Any]]]:
-    """Statistics of the final pipeline: ranks, code lengths, merge maps, forms, dictionaries.
-
-    With a base model its ranks, merge maps and dictionaries stay unless there is enough data to train better ones.
-    """
+    """Statistics of the final pipeline: ranks, code lengths, merge maps, forms, dictionaries."""
     tensors, orders = assemble(fit, books, None)
     chosen = pick(images, _STATISTICS_PIXELS, rng)
     if base is not None:  # few images: each at several steps
@@ -500,9 +514,12 @@ def finish(
     files = code_files(Model("in training", tensors), chosen, steps, progress)
     books = recount(books, orders, files, 16.0 + settings.strength)
     tensors, _ = assemble(fit, books, None)
-    files = code_files(Model("in training", tensors), chosen, steps, progress)
+    small = cut_small(images, max(1, _SMALL_FILES // len(images)), rng)
+    pixels = sum(image.pixels.shape[0] * image.pixels.shape[1] for image in small)
+    mixed = small + pick(images, pixels, rng)  # as many pixels in small files as in large ones
+    files = code_files(Model("in training", tensors), mixed, draw_steps(len(mixed), rng), progress)
     progress("streams", 0, 1)
-    tensors, _ = assemble(fit, books, streams.train_streams(files, len(books)))
+    tensors, _ = assemble(fit, books, streams.train_streams(files, tensors["book.size"].astype(np.int64)))
     progress("streams", 1, 1)
     report = [
         {

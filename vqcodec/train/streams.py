@@ -1,8 +1,8 @@
-"""Merge maps, stream forms, pair tables and zstd dictionaries, from the symbols of whole files.
+"""Merge maps, stream forms, pair tables and dictionaries, from the symbols of files of many sizes.
 
-Merging: streams with similar statistics share a Huffman table. Starting from one stream a book, the two whose union costs
+Merging: streams with similar statistics share a Huffman code. Starting from one stream a book, the two whose union costs
 least are merged again and again; some stages on the way become the model's merge maps, and the encoder takes the map
-that makes a file smallest. Forms: a stream is written in pairs where that needs fewer bits by its own Huffman code.
+that makes a file smallest. A stream's form, pair table and codes are those that store the same files in fewest bytes.
 """
 
 from __future__ import annotations
@@ -13,17 +13,22 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import zstandard
 from numpy.typing import NDArray
 
+from vqcodec.container import MAX_BARE
 from vqcodec.entropy import LITERAL, NO_SYMBOL, RUN_BITS, Direct, Form, Pairs, Split
+from vqcodec.frames import Dictionary
+from vqcodec.train import huffman
 
-MAP_SIZES: Final = (40, 28, 20, 14, 10, 7, 5, 3, 2, 1)
-_FREE_PAIRS: Final = 256 - RUN_BITS - 1
-_DICTIONARY_BYTES: Final = 768
-_MIN_SAMPLES: Final = 24
-_FRAME_BYTES: Final = 10
-_MAX_SAMPLE: Final = 8192
+MAP_SIZES: Final = (40, 28, 20, 14, 10, 7, 5, 4, 3, 2, 1)
+_FREE_PAIRS: Final = (247, 120, 56, 24)
+"""Sizes of pair tables that are tried; the first fills all 256 bytes, with the literal and the runs."""
+_RARE: Final = (0.0, 1e-5, 1e-4, 1e-3)
+"""Shares of all bytes below which a byte gets no code: 11 bits each for many that never come crowd out the others."""
+_SYMBOLS: Final = 400
+"""A map of n streams is for files of less than about this times n * n symbols, and trained on those only."""
+_CODE_BYTES: Final = (14.0, 0.45)
+"""A frame with a code of its own: bytes of headers, and for each distinct byte."""
 
 File = list[tuple[int, NDArray[np.uint8]]]
 """The calls of one file: (book, symbols by rank), in order."""
@@ -37,7 +42,7 @@ class StreamModel:
     form: NDArray[np.uint8]
     dictionary: NDArray[np.uint16]
     pairs: list[Pairs]
-    dictionaries: list[bytes]
+    dictionaries: list[Dictionary]
 
 
 def merge_maps(counts: NDArray[np.float64], sizes: tuple[int, ...] = MAP_SIZES) -> NDArray[np.uint8]:
@@ -81,22 +86,8 @@ def _entropy_bits(counts: NDArray[np.float64]) -> float:
     return float(-(positive * np.log2(positive / positive.sum())).sum()) if len(positive) else 0.0
 
 
-def huffman_bits(counts: NDArray[np.int64]) -> int:
-    """Bits of a Huffman code of these counts over all symbols (a single symbol costs one bit each)."""
-    heap = [int(c) for c in counts if c > 0]
-    if len(heap) == 1:
-        return heap[0]
-    heapq.heapify(heap)
-    total = 0
-    while len(heap) > 1:
-        merged = heapq.heappop(heap) + heapq.heappop(heap)
-        total += merged
-        heapq.heappush(heap, merged)
-    return total
-
-
-def train_pairs(streams: list[NDArray[np.uint8]]) -> Pairs:
-    """A pair table for the streams of one kind: the likeliest (run, symbol) pairs, each worth the bytes it saves."""
+def train_pairs(streams: list[NDArray[np.uint8]], size: int) -> Pairs:
+    """A table of `size` pairs for the streams of one kind: the likeliest (run, symbol) pairs."""
     seen: Counter[tuple[int, int]] = Counter()
     for symbols in streams:
         ends = np.flatnonzero(symbols)
@@ -111,85 +102,117 @@ def train_pairs(streams: list[NDArray[np.uint8]]) -> Pairs:
     score = {pair: count * (1.0 if pair[0] else 0.0) for pair, count in seen.items()}
     for pair, count in singles.items():
         score[pair] = max(score.get(pair, 0.0), float(count))
-    best = sorted(score, key=lambda pair: (-score[pair], pair))[:_FREE_PAIRS]
+    best = sorted(score, key=lambda pair: (-score[pair], pair))[:size]
     zeros = np.zeros(256, np.uint8)
     tails = np.full(256, NO_SYMBOL, np.int16)
     for byte, (run, symbol) in enumerate(best):
         zeros[byte], tails[byte] = run, symbol
-    for byte in range(len(best), _FREE_PAIRS):
+    for byte in range(len(best), 255 - RUN_BITS):
         tails[byte] = LITERAL  # never written: the table's own literal comes last
     tails[255 - RUN_BITS] = LITERAL
     zeros[256 - RUN_BITS :] = 1 << np.arange(RUN_BITS)
     return Pairs(zeros, tails)
 
 
-def train_streams(files: list[File], books: int) -> StreamModel:
-    """Everything between symbols and bytes, from the calls of many files."""
-    counts = np.zeros((books, 256))
+def train_streams(files: list[File], sizes: NDArray[np.int64]) -> StreamModel:
+    """Everything between symbols and bytes, from the calls of many files; `sizes` int64 [B] are the books' codewords."""
+    counts = np.zeros((len(sizes), 256))
     for calls in files:
         for book, symbols in calls:
             counts[book] += np.bincount(symbols, minlength=256)
-    sizes = tuple(size for size in MAP_SIZES if size <= max(1, int((counts.sum(axis=1) > 0).sum())))
-    maps = merge_maps(counts, sizes)
+    wanted = tuple(size for size in MAP_SIZES if size <= max(1, int((counts.sum(axis=1) > 0).sum())))
+    maps = merge_maps(counts, wanted)
     streams = int(maps.max()) + 1
     form = np.zeros((len(maps), streams), np.uint8)
     number = np.zeros((len(maps), streams, 2), np.uint16)
     tables: list[Pairs] = []
-    dictionaries: list[bytes] = []
-    known: dict[tuple[int, ...], tuple[int, list[int]]] = {}  # a stream of the same books is the same in every map
+    dictionaries: list[Dictionary] = []
+    symbols_of = [sum(len(symbols) for _, symbols in calls) for calls in files]
     for m, stream_of in enumerate(maps):
-        for stream in range(int(stream_of.max()) + 1):
-            members = tuple(np.flatnonzero(stream_of == stream).tolist())
-            if members not in known:
-                known[members] = _train_stream(files, set(members), tables, dictionaries)
-            form[m, stream], given = known[members]
+        count = int(stream_of.max()) + 1
+        users = files if m == 0 else [f for f, n in zip(files, symbols_of, strict=True) if n < _SYMBOLS * count**2]
+        for stream in range(count):
+            members = np.flatnonzero(stream_of == stream)
+            size = int(sizes[members].max())
+            form[m, stream], given = _train_stream(users, set(members.tolist()), size, tables, dictionaries)
             number[m, stream, : len(given)] = given
     return StreamModel(maps, form, number, tables, dictionaries)
 
 
-def _train_stream(files: list[File], members: set[int], tables: list[Pairs], dictionaries: list[bytes]) -> tuple[int, list[int]]:
+def _train_stream(
+    files: list[File], members: set[int], size: int, tables: list[Pairs], dictionaries: list[Dictionary]
+) -> tuple[int, list[int]]:
     """Form of one stream and dictionary number of each of its parts; appends what it trains."""
-    symbols = []
+    streams = []
     for calls in files:
         pieces = [values for book, values in calls if book in members]
         if pieces and any(values.any() for values in pieces):
-            symbols.append(np.concatenate(pieces))
-    if not symbols:
+            streams.append(np.concatenate(pieces))
+    if not streams:
         return 0, [0]
-    table = train_pairs(symbols)
-    forms: list[Form] = [Direct(), Split(), table]
-    packed = [[form.pack(s) for s in symbols] for form in forms]
-    costs = []
-    for form, files_of_parts in zip(forms, packed, strict=True):
-        bits = 0
-        for part in range(form.parts):
-            joined = b"".join(parts[part] for parts in files_of_parts)
-            bits += huffman_bits(np.bincount(np.frombuffer(joined, np.uint8), minlength=256))
-        costs.append(bits + 8 * _FRAME_BYTES * form.parts * len(symbols))
+    forms: list[Form] = [Direct(), Split(), *(train_pairs(streams, pairs) for pairs in _FREE_PAIRS)]
+    parts = [_part_counts(form, streams, size) for form in forms]
+    costs = [sum(_best_code(counts, allowed, _RARE[1:2])[0] for counts, allowed in given) for given in parts]
     best = costs.index(min(costs))
     number = best
-    if best == 2:
-        tables.append(table)
+    if best >= 2:
+        tables.append(forms[best])  # type: ignore[arg-type]
         number = 1 + len(tables)
     given = []
-    for part in range(forms[best].parts):
-        samples = [
-            parts[part][i : i + _MAX_SAMPLE]
-            for parts in packed[best]
-            for i in range(0, len(parts[part]), _MAX_SAMPLE)
-            if len(parts[part]) - i >= 16
-        ]
-        trained = _train_dictionary(samples)
-        if trained is not None:
-            dictionaries.append(trained)
-        given.append(0 if trained is None else len(dictionaries))
+    for counts, allowed in parts[best]:
+        _, found = _best_code(counts, allowed, _RARE)
+        if found is not None:
+            dictionaries.append(found)
+        given.append(0 if found is None else len(dictionaries))
     return number, given
 
 
-def _train_dictionary(samples: list[bytes]) -> bytes | None:
-    if len(samples) < _MIN_SAMPLES:
-        return None
-    try:
-        return zstandard.train_dictionary(_DICTIONARY_BYTES, list(samples[:4000]), level=1, dict_id=1).as_bytes()
-    except zstandard.ZstdError:
-        return None
+def _part_counts(form: Form, streams: list[NDArray[np.uint8]], size: int) -> list[tuple[NDArray[np.int64], int]]:
+    """For each part of a form: how often each byte occurs in each file, int64 [files, 256], and how many bytes may occur."""
+    packed = [form.pack(symbols) for symbols in streams]
+    found = []
+    for part in range(form.parts):
+        counts = np.stack([np.bincount(np.frombuffer(parts[part], np.uint8), minlength=256) for parts in packed])
+        found.append((counts, size if isinstance(form, Direct) or part == 1 else 256))
+    return found
+
+
+def _best_code(counts: NDArray[np.int64], size: int, rares: tuple[float, ...]) -> tuple[float, Dictionary | None]:
+    """Bytes that parts of these byte counts [files, 256] take with the best dictionary, and that dictionary.
+
+    The first `size` bytes may occur, those that did not do so here too; codes leave out shares below one of `rares`.
+    """
+    lengths = counts.sum(axis=1)
+    records = np.where(lengths > 0, 2.5, 1)
+    own = _huffman_bits(counts) / 8
+    own += _CODE_BYTES[0] + _CODE_BYTES[1] * np.count_nonzero(counts, axis=1)
+    without = np.minimum(lengths, own)
+    best: tuple[float, Dictionary | None] = (float((without + records).sum()), None)
+    total = counts.sum(axis=0).astype(np.float64)
+    total[:size] += 1e-6 * total.sum() / size
+    for rare in rares:
+        code = huffman.code_lengths(np.where(total < rare * total.sum(), 0, total))
+        covered = (counts[:, code == 0] == 0).all(axis=1) & bool(code.any())
+        with_code = (counts @ code.astype(np.int64)) / 8 + np.where(lengths > MAX_BARE, 14, 0.5)
+        cost = float((np.where(covered, np.minimum(with_code, without), without) + records).sum())
+        if cost < best[0]:
+            try:
+                best = (cost, huffman.dictionary(code))
+            except ValueError:  # zstd cannot describe it
+                continue
+    return best
+
+
+def _huffman_bits(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """About what Huffman codes of these counts [files, 256] take: the entropy, but for the one bit of a dominant byte."""
+    lengths, top = counts.sum(axis=1), counts.max(axis=1)
+    rest = counts.copy()
+    rest[np.arange(len(rest)), counts.argmax(axis=1)] = 0
+    dominated = lengths + 1.01 * _entropies(rest)
+    return np.where(top > 0.4 * lengths, dominated, 1.01 * _entropies(counts))
+
+
+def _entropies(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Entropy in bits of every row of counts."""
+    total = np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    return -(counts * np.log2(np.where(counts > 0, counts / total, 1))).sum(axis=1)

@@ -1,0 +1,41 @@
+"""Values of a few bits each <-> bytes, most significant bit first."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vqcodec.errors import CorruptError
+
+
+def pack_bits(values: NDArray[np.int32], widths: NDArray[np.uint8]) -> bytes:
+    """Values int32 [n] of `widths` (0..16) bits each to bytes; the last byte is filled with zeros."""
+    positions = np.arange(int(widths.max(initial=0)) - 1, -1, -1)
+    bits = (values[:, None] >> positions) & 1
+    return np.packbits(bits[positions < widths[:, None]].astype(np.uint8)).tobytes()
+
+
+class BitReader:
+    """The inverse of `pack_bits`, a call at a time."""
+
+    def __init__(self, data: bytes) -> None:
+        self._bits = np.unpackbits(np.frombuffer(data, np.uint8))
+        self._cursor = 0
+
+    def take(self, widths: NDArray[np.uint8]) -> NDArray[np.int32]:
+        """The next values of `widths` bits each, int32 [n]; raises CorruptError past the end."""
+        total = int(widths.sum())
+        if self._cursor + total > len(self._bits):
+            raise CorruptError("corrupt file: raw bits end too early")
+        positions = np.arange(int(widths.max(initial=0)) - 1, -1, -1)
+        mask = positions < widths[:, None]
+        spread = np.zeros(mask.shape, np.int32)
+        spread[mask] = self._bits[self._cursor : self._cursor + total]
+        self._cursor += total
+        return (spread << positions).sum(axis=1, dtype=np.int32)
+
+    def finish(self) -> None:
+        """Raise CorruptError unless less than a byte is left and it is zero."""
+        rest = self._bits[self._cursor :]
+        if len(rest) >= 8 or rest.any():
+            raise CorruptError("corrupt file: raw bits left over")
