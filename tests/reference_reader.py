@@ -153,19 +153,21 @@ class Layer:
             return reader.take(size)
         require(dictionary is not None, "raw bits must be verbatim")
         given = None
-        if mode in (2, 3):
+        if mode == 3:
             require(bool(dictionary), "no dictionary")
             tensor = self.model.tensors[f"dictionary.{dictionary - 1:03}"]
             given = zstandard.ZstdCompressionDict(tensor.tobytes(), dict_type=zstandard.DICT_TYPE_FULLDICT)
-        if mode == 3:
             lengths = self.model.tensors["dictionary.lengths"][dictionary - 1].tolist()
             x = (size * sum(bits << 11 - bits for bits in lengths if bits) >> 14) + (-(x + 1) // 2 if x % 2 else x // 2)
-            require(size <= 1023 and 0 <= x <= 1023, "a bare block is too large")
         data = reader.take(x)
-        if mode == 3:
-            block = 5 + 8 * (len(data) + 4)
-            literals = 3 + 16 * size + 16384 * len(data)
-            data = block.to_bytes(3, "little") + literals.to_bytes(3, "little") + data + b"\0"
+        if mode in (2, 3):
+            f, n, h = (2, 14, 4) if size < 16384 else (3, 18, 5)
+            if size < 1024:
+                f, n, h = (0 if mode == 3 or size < 256 else 1), 10, 3
+            require(0 <= x < 1 << n and max(x, size) <= 131072, "a block is too large")
+            literals = mode + 4 * f + 16 * size + (x << 4 + n)
+            block = 5 + 8 * (h + x + 1)
+            data = block.to_bytes(3, "little") + literals.to_bytes(h, "little") + data + b"\0"
         frame = bytes.fromhex("28B52FFD 0038") + data
         result = zstandard.ZstdDecompressor(given).decompress(frame, max_output_size=size, allow_extra_data=False)
         require(len(result) == size, "a frame has another size")

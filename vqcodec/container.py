@@ -57,18 +57,19 @@ are layer 1 and the rest layer 2; with 1 all is layer 0. A *latent* is an intege
     for each stream 0 .. S-1 of the merge map (S = 1 + the largest stream number in it), each of its parts (two for the split
     form, else one), and last for the raw bits:
       varint  size                bytes of the part before zstd; 0: nothing follows
-      varint  stored              4 * x + mode: 0 verbatim, 1 zstd frame, 2 zstd frame made with the part's dictionary,
-                                  3 bare block
-      bytes                       modes 1, 2: x of them; mode 0: `size`, x is 0; mode 3: L = E + (x / 2 if x is even,
-                                  else -(x + 1) / 2), where E = size * (sum of l << (11 - l)) >> 14 over the code
+      varint  stored              4 * x + mode: 0 verbatim, 1 zstd frame, 2 block, 3 block with the part's dictionary
+      bytes                       L of them: mode 0: L = size, x is 0; modes 1, 2: L = x; mode 3: L = E + (x / 2 if x is
+                                  even, else -(x + 1) / 2), where E = size * (sum of l << (11 - l)) >> 14 over the code
                                   lengths l > 0 of the part's dictionary
     the section ends there
 
 `size` is at most 4 * channels * cells + 16. A frame is a zstd frame (RFC 8878) without its magic number and without its
 first two bytes, which are always 00 38 (no content size, checksum or dictionary id; window 128 KiB); it decompresses to
-exactly `size` bytes, and nothing follows it. A bare block, 0 <= L <= 1023 and `size` at most 1023, stands for the frame with the
-part's dictionary 00 38, u24 5 + 8 (L + 4), u24 3 + 16 size + 16384 L, the L bytes, 00 (u24: 3 bytes): one last block of
-literals in the dictionary's Huffman code without sequences. The raw bits are always verbatim.
+exactly `size` bytes, and nothing follows it. A block, `size` and L at most 131072, is the content of the literals section of a
+frame of one block without sequences; the whole frame is 00 38, u24 5 + 8 (H + L + 1), the literals header of H bytes, the L
+bytes, 00. Literals header: T + 4 F + 16 size + (L << (4 + n)), where T is 2 in mode 2 (the block has a Huffman tree of its own),
+3 in mode 3 (the tree is the dictionary's); F, n, H = 0, 10, 3 for a `size` below 256 (mode 2) or 1024 (mode 3), else 1, 10, 3
+for one below 1024, else 2, 14, 4 for one below 16384, else 3, 18, 5. L < 1 << n. The raw bits are always verbatim.
 
 A stream's parts become symbols (0..255). Direct form: each byte is a symbol. Split form: part 0 holds runs: a run is the sum of
 bytes 255 and of the byte below 255 that ends it; part 1 has one symbol for each run, and each symbol is preceded by its run of
@@ -162,9 +163,9 @@ MIN_GROUP_LOG2, MAX_GROUP_LOG2 = 3, 13
 DEFAULT_MAX_PIXELS: Final = 1 << 28
 MAX_METADATA: Final = 1 << 24
 INDICES, ICC, EXIF, XMP = 0x01, 0x81, 0x82, 0x83
-VERBATIM, FRAME, FRAME_WITH_DICTIONARY, BARE = 0, 1, 2, 3
-MAX_BARE: Final = 1023
-"""Bytes that a bare block can hold."""
+VERBATIM, FRAME, BLOCK, BLOCK_WITH_DICTIONARY = 0, 1, 2, 3
+MAX_BLOCK: Final = 1 << 17
+"""Bytes that a zstd block can hold."""
 _METADATA: Final = (ICC, EXIF, XMP)
 _OPTIONAL: Final = 0x80
 _CRITICAL_NAMES: Final = ("a step map", "a pattern codebook", "alpha")
@@ -305,7 +306,9 @@ def write_streams(records: Sequence[StreamRecord], means: Sequence[int]) -> byte
     for record, mean in zip(records, means, strict=True):
         out += _write_varint(record.size)
         if record.size:
-            x = {VERBATIM: 0, BARE: _zigzag(len(record.data) - _expected(record.size, mean))}.get(record.mode, len(record.data))
+            x = 0 if record.mode == VERBATIM else len(record.data)
+            if record.mode == BLOCK_WITH_DICTIONARY:
+                x = _zigzag(x - _expected(record.size, mean))
             out += _write_varint(4 * x + record.mode) + record.data
     return bytes(out)
 
@@ -329,12 +332,17 @@ def read_streams(data: bytes, means: Sequence[int], max_size: int) -> list[Strea
             mode, x = stored & 3, stored >> 2
             if mode == VERBATIM:
                 length = size + x
-            elif mode == BARE:
+            elif mode == BLOCK_WITH_DICTIONARY:
                 length = _expected(size, mean) + (-(x + 1) // 2 if x & 1 else x // 2)
             else:
                 length = x
-            bare = mode == BARE and not (size <= MAX_BARE and 0 <= length <= MAX_BARE)
-            if bare or (mode == VERBATIM and x) or (mode in (FRAME_WITH_DICTIONARY, BARE) and not mean):
+            block = mode in (BLOCK, BLOCK_WITH_DICTIONARY)
+            if (
+                length < 0
+                or (block and size > MAX_BLOCK)
+                or (mode == BLOCK_WITH_DICTIONARY and not mean)
+                or (mode == VERBATIM and x)
+            ):
                 raise CorruptError("corrupt file: a stream is not stored as it says")
             records.append(StreamRecord(size, mode, reader.take(length)))
     except TruncatedError as error:

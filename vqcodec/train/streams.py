@@ -8,16 +8,14 @@ that makes a file smallest. A stream's form, pair table and codes are those that
 from __future__ import annotations
 
 import heapq
-from collections import Counter
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vqcodec.container import MAX_BARE
 from vqcodec.entropy import LITERAL, NO_SYMBOL, RUN_BITS, Direct, Form, Pairs, Split
-from vqcodec.frames import Dictionary
+from vqcodec.frames import SINGLE_BELOW, Dictionary
 from vqcodec.train import huffman
 
 MAP_SIZES: Final = (40, 28, 20, 14, 10, 7, 5, 4, 3, 2, 1)
@@ -27,7 +25,8 @@ _RARE: Final = (0.0, 1e-5, 1e-4, 1e-3)
 """Shares of all bytes below which a byte gets no code: 11 bits each for many that never come crowd out the others."""
 _SYMBOLS: Final = 400
 """A map of n streams is for files of less than about this times n * n symbols, and trained on those only."""
-_CODE_BYTES: Final = (14.0, 0.45)
+_RECORD_BYTES: Final = 2.5
+_CODE_BYTES: Final = (7.0, 0.45)
 """A frame with a code of its own: bytes of headers, and for each distinct byte."""
 
 File = list[tuple[int, NDArray[np.uint8]]]
@@ -86,25 +85,24 @@ def _entropy_bits(counts: NDArray[np.float64]) -> float:
     return float(-(positive * np.log2(positive / positive.sum())).sum()) if len(positive) else 0.0
 
 
-def train_pairs(streams: list[NDArray[np.uint8]], size: int) -> Pairs:
-    """A table of `size` pairs for the streams of one kind: the likeliest (run, symbol) pairs."""
-    seen: Counter[tuple[int, int]] = Counter()
-    for symbols in streams:
-        ends = np.flatnonzero(symbols)
-        runs = np.minimum(np.diff(ends, prepend=-1) - 1, 255)
-        keys, found = np.unique(runs.astype(np.int64) * 256 + symbols[ends], return_counts=True)
-        for key, count in zip(keys.tolist(), found.tolist(), strict=True):
-            seen[divmod(key, 256)] += count
-    # a symbol alone must exist before its longer pairs are worth a byte: rank singles by all their occurrences
-    singles: Counter[tuple[int, int]] = Counter()
-    for (_, symbol), count in seen.items():
-        singles[0, symbol] += count
-    score = {pair: count * (1.0 if pair[0] else 0.0) for pair, count in seen.items()}
-    for pair, count in singles.items():
-        score[pair] = max(score.get(pair, 0.0), float(count))
-    best = sorted(score, key=lambda pair: (-score[pair], pair))[:size]
+def rank_pairs(symbols: NDArray[np.uint8]) -> list[tuple[int, int]]:
+    """(run, symbol) pairs of a stream by falling usefulness: what comes often is worth a byte."""
+    ends = np.flatnonzero(symbols)
+    runs = np.minimum(np.diff(ends, prepend=-1) - 1, 255)
+    keys, counts = np.unique(runs.astype(np.int64) * 256 + symbols[ends], return_counts=True)
+    score = {divmod(key, 256): count if key > 255 else 0 for key, count in zip(keys.tolist(), counts.tolist(), strict=True)}
+    # a symbol alone must exist before its longer pairs are worth a byte: singles count all their occurrences
+    for symbol, count in enumerate(np.bincount(symbols[ends]).tolist()):
+        if count:
+            score[0, symbol] = count
+    return sorted(score, key=lambda pair: (-score[pair], pair))
+
+
+def pair_table(ranked: list[tuple[int, int]], size: int) -> Pairs:
+    """The table of the first `size` of some ranked pairs."""
     zeros = np.zeros(256, np.uint8)
     tails = np.full(256, NO_SYMBOL, np.int16)
+    best = ranked[:size]
     for byte, (run, symbol) in enumerate(best):
         zeros[byte], tails[byte] = run, symbol
     for byte in range(len(best), 255 - RUN_BITS):
@@ -146,58 +144,59 @@ def _train_stream(
     streams = []
     for calls in files:
         pieces = [values for book, values in calls if book in members]
-        if pieces and any(values.any() for values in pieces):
-            streams.append(np.concatenate(pieces))
+        symbols = np.trim_zeros(np.concatenate(pieces), "b") if pieces else np.zeros(0, np.uint8)
+        if len(symbols):
+            streams.append(symbols)
     if not streams:
         return 0, [0]
-    forms: list[Form] = [Direct(), Split(), *(train_pairs(streams, pairs) for pairs in _FREE_PAIRS)]
-    parts = [_part_counts(form, streams, size) for form in forms]
-    costs = [sum(_best_code(counts, allowed, _RARE[1:2])[0] for counts, allowed in given) for given in parts]
-    best = costs.index(min(costs))
-    number = best
-    if best >= 2:
-        tables.append(forms[best])  # type: ignore[arg-type]
+    whole = np.concatenate(streams)
+    ranked = rank_pairs(whole)
+    forms: list[Form] = [Direct(), Split(), *(pair_table(ranked, pairs) for pairs in _FREE_PAIRS)]
+    best = min(range(len(forms)), key=lambda number: _form_bytes(forms[number], whole, len(streams)))
+    form, number = forms[best], best
+    if isinstance(form, Pairs):
+        tables.append(form)
         number = 1 + len(tables)
+    packed = [form.pack(symbols) for symbols in streams]
     given = []
-    for counts, allowed in parts[best]:
-        _, found = _best_code(counts, allowed, _RARE)
+    for part in range(form.parts):
+        counts = np.stack([np.bincount(np.frombuffer(parts[part], np.uint8), minlength=256) for parts in packed])
+        found = _best_code(counts, size if isinstance(form, Direct) or part == 1 else 256)
         if found is not None:
             dictionaries.append(found)
         given.append(0 if found is None else len(dictionaries))
     return number, given
 
 
-def _part_counts(form: Form, streams: list[NDArray[np.uint8]], size: int) -> list[tuple[NDArray[np.int64], int]]:
-    """For each part of a form: how often each byte occurs in each file, int64 [files, 256], and how many bytes may occur."""
-    packed = [form.pack(symbols) for symbols in streams]
-    found = []
-    for part in range(form.parts):
-        counts = np.stack([np.bincount(np.frombuffer(parts[part], np.uint8), minlength=256) for parts in packed])
-        found.append((counts, size if isinstance(form, Direct) or part == 1 else 256))
-    return found
+def _form_bytes(form: Form, symbols: NDArray[np.uint8], files: int) -> float:
+    """About what a form takes for streams that follow each other in `symbols`, with one code for all."""
+    total = 0.0
+    for part in form.pack(symbols):
+        counts = np.bincount(np.frombuffer(part, np.uint8), minlength=256)
+        total += float(counts @ huffman.code_lengths(counts.astype(np.float64)).astype(np.int64)) / 8 + _RECORD_BYTES * files
+    return total
 
 
-def _best_code(counts: NDArray[np.int64], size: int, rares: tuple[float, ...]) -> tuple[float, Dictionary | None]:
-    """Bytes that parts of these byte counts [files, 256] take with the best dictionary, and that dictionary.
+def _best_code(counts: NDArray[np.int64], size: int) -> Dictionary | None:
+    """The dictionary with which parts of these byte counts [files, 256] take fewest bytes; None: it does not pay.
 
-    The first `size` bytes may occur, those that did not do so here too; codes leave out shares below one of `rares`.
+    The first `size` bytes may occur, those that did not do so here too.
     """
     lengths = counts.sum(axis=1)
-    records = np.where(lengths > 0, 2.5, 1)
     own = _huffman_bits(counts) / 8
     own += _CODE_BYTES[0] + _CODE_BYTES[1] * np.count_nonzero(counts, axis=1)
     without = np.minimum(lengths, own)
-    best: tuple[float, Dictionary | None] = (float((without + records).sum()), None)
+    least, best = float(without.sum()), None
     total = counts.sum(axis=0).astype(np.float64)
     total[:size] += 1e-6 * total.sum() / size
-    for rare in rares:
+    for rare in _RARE:
         code = huffman.code_lengths(np.where(total < rare * total.sum(), 0, total))
         covered = (counts[:, code == 0] == 0).all(axis=1) & bool(code.any())
-        with_code = (counts @ code.astype(np.int64)) / 8 + np.where(lengths > MAX_BARE, 14, 0.5)
-        cost = float((np.where(covered, np.minimum(with_code, without), without) + records).sum())
-        if cost < best[0]:
+        with_code = (counts @ code.astype(np.int64)) / 8 + np.where(lengths > SINGLE_BELOW, 7.5, 0.5)
+        cost = float(np.where(covered, np.minimum(with_code, without), without).sum())
+        if cost < least:
             try:
-                best = (cost, huffman.dictionary(code))
+                least, best = cost, huffman.dictionary(code)
             except ValueError:  # zstd cannot describe it
                 continue
     return best
