@@ -20,7 +20,7 @@ from vqcodec.bands import LAYOUTS, Layout, Tile
 from vqcodec.bits import BitReader, pack_bits
 from vqcodec.errors import CorruptError, ModelError
 from vqcodec.model import AC_SET, DC_SET, TILE_SIZES, Model, Stream, tile_name
-from vqcodec.prior import LATENT_MAX, Cells, Grid
+from vqcodec.prior import Cells, Grid
 from vqcodec.types import Header, Section, StreamRecord
 from vqcodec.vq import (
     SCALAR_MAX,
@@ -69,8 +69,9 @@ def walk(grid: Grid, model: Model, step: int, layers: int, coder: Coder) -> None
             coder.start_layer(layer)
         predictor = model.predictors[tile_name(tile)]
         magnitude = np.zeros(grid.h * grid.w, np.int32)
+        shared = prior.products(grid, tile, predictor)
         for half in (0, 1):
-            means, classes = prior.expect(grid, tile, predictor, step, half, magnitude)
+            means, classes = prior.expect(grid, tile, predictor, shared, step, half, magnitude)
             code_half(grid, tile, half, means, classes, magnitude, coder)
         grid.tile_done(tile, magnitude)
 
@@ -87,7 +88,7 @@ def code_half(
     """Code one half of a tile's cells: fills `grid.latents` and `magnitude`."""
     cells = grid.halves[half]
     residuals = coder.code(AC_SET, tile.channels, cells, means, classes)
-    grid.latents[tile.channels, cells] = np.clip(means + residuals, -LATENT_MAX, LATENT_MAX)
+    grid.latents[tile.channels, cells] = prior.clamp_latents(means + residuals)
     sums = np.abs(residuals).sum(axis=0, dtype=np.int32) * (8 // tile.size)
     magnitude[cells] = np.minimum(sums, prior.MAGNITUDE_MAX)
 
@@ -100,7 +101,7 @@ def walk_dc(grid: Grid, model: Model, step: int, coder: Coder) -> None:
         channel = slice(component, component + 1)
         root = prior.classes_of((model.predictors[f"dc.root.{component}"].bias @ bias).astype(np.float32))
         first = coder.code(DC_SET, channel, np.zeros(1, np.intp), np.zeros((1, 1), np.int32), root)
-        planes[component, 0] = np.clip(first[0, 0], -LATENT_MAX, LATENT_MAX)
+        planes[component, :1] = prior.clamp_latents(first[0])
         magnitudes[component, 0] = abs(first[0, 0])
         for this in dc.passes(grid.h, grid.w, component):
             predictor = model.predictors[this.name]
@@ -109,7 +110,7 @@ def walk_dc(grid: Grid, model: Model, step: int, coder: Coder) -> None:
             score = (predictor.scale @ inputs.scale)[0] + np.float32(predictor.bias[0] @ bias)
             means = inputs.base + prior.means_of(predictor.mean @ inputs.mean)  # int32 [1, n]
             residuals = coder.code(DC_SET, channel, this.cells, means, prior.classes_of(score))
-            planes[component, this.cells] = np.clip(means + residuals, -LATENT_MAX, LATENT_MAX)
+            planes[component, this.cells] = prior.clamp_latents(means + residuals)
             magnitudes[component, this.cells] = np.abs(residuals)
     grid.latents[: grid.layout.components] = planes
 

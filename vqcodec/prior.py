@@ -103,6 +103,12 @@ class Predictor:
                 raise ModelError(f"model: mean weights of {name} are too large to be exact")
 
 
+def clamp_latents(values: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Latents to +-LATENT_MAX, in place; two passes, but faster than np.clip on short arrays."""
+    np.minimum(values, LATENT_MAX, out=values)
+    return np.maximum(values, -LATENT_MAX, out=values)
+
+
 def classes_of(score: Float) -> NDArray[np.uint8]:
     """Scores float32 [n], integers in 1/2**SCALE_SHIFT of a class, to classes uint8 [n] (floor, clamped)."""
     return np.clip(score * np.float32(1.0 / (1 << SCALE_SHIFT)), 0, CLASSES - 1).astype(np.uint8)
@@ -224,28 +230,41 @@ def has_mean(tile: Tile, order_in_component: int) -> bool:
     return order_in_component < (MEAN_TARGET_TILES if tile.component == 0 else CHROMA_MEAN_TILES)
 
 
+@dataclass(frozen=True)
+class Products:
+    """What the latents before a tile say of both its halves: scores float32 [2, h * w], and products of means [2 T, h * w]."""
+
+    scores: Float
+    means: Float | None
+
+
+def products(grid: Grid, tile: Tile, predictor: Predictor) -> Products:
+    """Both halves at once: the features are read from memory once for a tile."""
+    scores = np.zeros((2, grid.h * grid.w), np.float32)
+    first = 0
+    for rows in grid.activity(tile.component):
+        scores += predictor.scale[:, first : first + len(rows)] @ rows
+        first += len(rows)
+    return Products(scores, None if predictor.mean is None else predictor.mean @ grid.mean_features(tile.component))
+
+
 def expect(
-    grid: Grid, tile: Tile, predictor: Predictor, step: int, half: int, magnitude: NDArray[np.int32]
+    grid: Grid, tile: Tile, predictor: Predictor, shared: Products, step: int, half: int, magnitude: NDArray[np.int32]
 ) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
     """Means int32 [T, n] in 1/16 step and classes uint8 [n] of the cells of one half (0 even, 1 odd).
 
     `magnitude` int32 [h * w] holds this tile's magnitudes of the even cells when the odd half is asked for.
     """
     cells = grid.halves[half]
-    total = np.zeros(grid.h * grid.w, np.float32)
-    first = 0
-    for rows in grid.activity(tile.component):
-        total += predictor.scale[half, first : first + len(rows)] @ rows
-        first += len(rows)
-    score = total[cells]
+    score = shared.scores[half].take(cells)
     score += np.float32(predictor.bias[half] @ np.array(step_features(step)))
     if half == 1:
         score += predictor.scale_own @ grid.own_activity(magnitude)
     classes = classes_of(score)
-    if predictor.mean is None or predictor.mean_own is None:
+    if shared.means is None or predictor.mean_own is None:
         return np.zeros((tile.size, len(cells)), np.int32), classes
-    products = (predictor.mean[half * tile.size : (half + 1) * tile.size] @ grid.mean_features(tile.component))[:, cells]
+    sums = shared.means[half * tile.size : (half + 1) * tile.size].take(cells, axis=1)
     if half == 1:
         for j in range(tile.size):
-            products[j] += predictor.mean_own[j] @ grid.own_latents(tile.first + j)
-    return means_of(products), classes
+            sums[j] += predictor.mean_own[j] @ grid.own_latents(tile.first + j)
+    return means_of(sums), classes

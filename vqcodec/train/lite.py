@@ -31,9 +31,9 @@ from vqcodec.vq import UNIT
 Progress = Callable[[str, int, int], None]
 STEPS: Final = (2.0, 180.0)
 """Steps of training, in grey levels, log-uniform."""
-_SAMPLES_PER_FIT: Final = 40_000
+_SAMPLES_PER_FIT: Final = 60_000
 _VECTORS_PER_BOOK: Final = 120_000
-_SWEEP_PIXELS: Final = 40_000_000
+_SWEEP_PIXELS: Final = 60_000_000
 _STATISTICS_PIXELS: Final = 80_000_000
 SMALL_SIDES: Final = (48.0, 256.0)
 """Pixels a side of the small files that the streams are trained for besides whole images, log-uniform."""
@@ -154,14 +154,19 @@ def pick(images: list[TrainingImage], pixels: int, rng: np.random.Generator) -> 
 
 
 def cut_small(images: list[TrainingImage], each: int, rng: np.random.Generator) -> list[TrainingImage]:
-    """`each` rectangles of 48 to 256 pixels a side out of every image, or the whole of a side that is shorter."""
+    """`each` rectangles of 48 to 256 pixels a side out of every image, or the whole of a side that is shorter.
+
+    Every fourth is made grey: small pictures often are, and a model should know them.
+    """
     low, high = np.log(SMALL_SIDES[0]), np.log(SMALL_SIDES[1])
-    small = []
+    small: list[TrainingImage] = []
     for image in images:
         for _ in range(each):
             sides = [min(int(np.exp(rng.uniform(low, high))), side) for side in image.pixels.shape[:2]]
             top, left = (int(rng.integers(side - s + 1)) for s, side in zip(sides, image.pixels.shape[:2], strict=True))
             part = image.pixels[top : top + sides[0], left : left + sides[1]]
+            if len(small) % 4 == 3:
+                part = np.rint(part.mean(axis=2, keepdims=True)).astype(np.uint8)
             small.append(TrainingImage(image.name, np.ascontiguousarray(part)))
     return small
 
@@ -329,7 +334,8 @@ def _fit_tile(
         )
         for session, own in users:
             collector.begin(session.targets)
-            means, classes = prior.expect(session.grid, own, predictor, session.step, half, session.magnitude)
+            shared = prior.products(session.grid, own, predictor)
+            means, classes = prior.expect(session.grid, own, predictor, shared, session.step, half, session.magnitude)
             codec.code_half(session.grid, own, half, means, classes, session.magnitude, collector)
     for session, own in users:
         session.grid.tile_done(own, session.magnitude)
@@ -464,6 +470,7 @@ def fit_model(
     model, books = base, start or []
     for number in range(settings.sweeps):
         chosen = pick(images, _SWEEP_PIXELS, rng)
+        chosen += cut_small([images[i] for i in rng.permutation(len(images))[: _SMALL_FILES // 2]], 1, rng)
         sessions = [open_session(i, s, fit.color) for i, s in zip(chosen, draw_steps(len(chosen), rng), strict=True)]
         collector = Collector(model, table, keys, settings.rate)
 

@@ -23,7 +23,7 @@ _FREE_PAIRS: Final = (247, 120, 56, 24)
 """Sizes of pair tables that are tried; the first fills all 256 bytes, with the literal and the runs."""
 _RARE: Final = (0.0, 1e-5, 1e-4, 1e-3)
 """Shares of all bytes below which a byte gets no code: 11 bits each for many that never come crowd out the others."""
-_SYMBOLS: Final = 400
+_SYMBOLS: Final = 1000
 """A map of n streams is for files of less than about this times n * n symbols, and trained on those only."""
 _RECORD_BYTES: Final = 2.5
 _CODE_BYTES: Final = (7.0, 0.45)
