@@ -128,6 +128,8 @@ class Layer:
         self.model = model
         self.stream_of_book = model.tensors["merge.maps"][merge_map].tolist()
         reader = Bytes(section)
+        raw_size = reader.varint()
+        require(raw_size <= 4 * values + 16, "too many raw bits")
         self.symbols: list[list[int]] = []
         for stream in range(max(self.stream_of_book) + 1):
             form = int(model.tensors["merge.form"][merge_map, stream])
@@ -136,12 +138,12 @@ class Layer:
             symbols = self._symbols(form, parts)
             require(len(symbols) <= 2 * values, "too many symbols")
             self.symbols.append(symbols[::-1])  # the next one is the last of the list
-        raw = self._part(reader, values, None)
+        raw = reader.take(raw_size)
         require(reader.at == len(section), "bytes after the streams")
         self.bits = [byte >> 7 - place & 1 for byte in raw for place in range(8)][::-1]
 
-    def _part(self, reader: Bytes, values: int, dictionary: int | None) -> bytes:
-        """Bytes of a part before zstd; `dictionary` 0: none, None: must be verbatim."""
+    def _part(self, reader: Bytes, values: int, dictionary: int) -> bytes:
+        """Bytes of a part before zstd; `dictionary` 0: none."""
         size = reader.varint()
         require(size <= 4 * values + 16, "a part is too large")
         if size == 0:
@@ -151,7 +153,6 @@ class Layer:
         if mode == 0:
             require(x == 0, "a verbatim part has another size")
             return reader.take(size)
-        require(dictionary is not None, "raw bits must be verbatim")
         given = None
         if mode == 3:
             require(bool(dictionary), "no dictionary")
@@ -470,32 +471,32 @@ def read_latents(data: bytes, model_folder: Path) -> list[NDArray[np.int64]]:
     """The latents [C, h * w] of each tile group."""
     reader = Bytes(data)
     require(reader.take(8) == MAGIC, "not a .vqz file")
-    require((reader.integer(1), reader.integer(1), reader.integer(1)) == (0, 1, 0), "unknown version or flags")
-    reader.take(1)
+    require((reader.integer(1), reader.integer(1), reader.integer(1) & 15) == (0, 1, 0), "unknown version or flags")
     width, height = reader.varint(), reader.varint()
     require(1 <= width <= 65535 and 1 <= height <= 65535, "bad size")
-    bits, group_log2 = reader.integer(1), reader.integer(1)
+    bits = reader.integer(1)
+    group_log2 = reader.integer(1) if bits & 64 else 0
     layout, layers = bits & 3, (bits >> 4 & 3) + 1
-    require(layout < 3 and bits & 0xCC == 0 and layers < 4, "reserved layout")
-    require(group_log2 == 0 or 3 <= group_log2 <= 13, "reserved group")
+    require(layout < 3 and bits & 0x8C == 0 and layers < 4, "reserved layout")
+    require(bits & 64 == 0 or 3 <= group_log2 <= 13, "reserved group")
     reader.take(8)  # model id
     step, merge_map = reader.integer(2), reader.integer(1)
     require(step > 0, "bad step")
-    table = [(reader.integer(1), reader.varint(), reader.integer(4)) for _ in range(reader.varint())]
+    h, w = -(-height // 8), -(-width // 8)
+    side = 2**group_log2 if group_log2 else max(h, w)
+    groups = [(min(side, h - top), min(side, w - left)) for top in range(0, h, side) for left in range(0, w, side)]
+    others = reader.varint()
+    table = [(None, reader.varint(), reader.integer(4)) for _ in range(layers * len(groups))]
+    table += [(reader.integer(1), reader.varint(), reader.integer(4)) for _ in range(others)]
     require(zlib.crc32(data[: reader.at]) == reader.integer(4), "bad header checksum")
     sections = []
     for kind, length, checksum in table:
         stored = reader.take(length)
         require(zlib.crc32(stored) == checksum, "bad checksum")
-        require(kind == 1 or kind >= 0x80, "unknown section")
-        if kind == 1:
+        require(kind is None or kind >= 0x80, "unknown section")
+        if kind is None:
             sections.append(stored)
     require(reader.at == len(data), "bytes after the sections")
-
-    h, w = -(-height // 8), -(-width // 8)
-    side = 2**group_log2 if group_log2 else max(h, w)
-    groups = [(min(side, h - top), min(side, w - left)) for top in range(0, h, side) for left in range(0, w, side)]
-    require(len(sections) == layers * len(groups), "wrong number of index sections")
     model = Model(model_folder)
     channels = (1 + 63, 3 + 63 + 2 * 15, 3 * 64)[layout]
     result = []

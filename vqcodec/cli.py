@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from vqcodec.errors import OutputError, VqcodecError
+from vqcodec.errors import VqcodecError
 from vqcodec.files import MAX_PIXELS, STREAM, check_output, printable, read_input, stream_limit, write_atomic
 
 if TYPE_CHECKING:
@@ -360,14 +360,13 @@ def train(
     force: Force = False,
 ) -> None:
     """Train a model on a folder of pictures."""
-    if output.exists() and not force:
-        raise OutputError(f"{printable(output)} exists already; -f overwrites it")
-
     from vqcodec.tables import print_training, stage_progress
     from vqcodec.train.lite import train_lite
 
     with stage_progress(_console(stderr=True)) as progress:
-        facts = train_lite(folder, output, init=None if init == "none" else init, seed=seed, minutes=minutes, progress=progress)
+        facts = train_lite(
+            folder, output, init=None if init == "none" else init, seed=seed, minutes=minutes, overwrite=force, progress=progress
+        )
     print_training(facts, output, _console())
 
 

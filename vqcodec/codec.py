@@ -337,15 +337,10 @@ def decode_group(
     streams = model.streams[header.merge_map]
     layers = []
     for section in sections:
-        parts = [given for stream in streams for given in stream.dictionaries]
-        records = container.read_streams(section, _means(streams), 2 * limit + 16)
-        packed = iter(
-            [frames.decompress(record.mode, record.data, record.size, given) for record, given in zip(records, parts, strict=False)]
-        )
-        symbols = [stream.form.unpack([next(packed) for _ in stream.dictionaries], limit) for stream in streams]
-        if records[-1].mode != container.VERBATIM:
-            raise CorruptError("corrupt file: raw bits are not verbatim")
-        layers.append((symbols, records[-1].data))
+        records, raw = container.read_streams(section, _means(streams), 2 * limit + 16)
+        given = [dictionary for stream in streams for dictionary in stream.dictionaries]
+        parts = iter([frames.decompress(r.mode, r.data, r.size, dictionary) for r, dictionary in zip(records, given, strict=True)])
+        layers.append(([stream.form.unpack([next(parts) for _ in stream.dictionaries], limit) for stream in streams], raw))
     grid = Grid(*cells, layout)
     reader = SymbolReader(model, header.merge_map, layers, bits)
     walk(grid, model, header.step, header.layers, reader)
@@ -365,13 +360,12 @@ def pack_layer(calls: Calls, raw: bytes, model: Model, merge_map: int, levels: t
         for part, given in zip(stream.form.pack(symbols), stream.dictionaries, strict=True):
             mode, stored = frames.compress(part, given, levels) if part else (container.VERBATIM, b"")
             records.append(StreamRecord(len(part), mode, stored))
-    records.append(StreamRecord(len(raw), container.VERBATIM, raw))
-    return container.write_streams(records, _means(model.streams[merge_map]))
+    return container.write_streams(records, _means(model.streams[merge_map]), raw)
 
 
 def _means(streams: Sequence[Stream]) -> list[int]:
-    """Mean code lengths of all parts of an index section, the raw bits last."""
-    return [mean for stream in streams for mean in stream.means] + [0]
+    """Mean code lengths of all parts of an index section."""
+    return [mean for stream in streams for mean in stream.means]
 
 
 def pack(width: int, height: int, groups: Sequence[CodedGroup], model: Model, settings: Settings) -> bytes:
@@ -452,7 +446,8 @@ def describe(header: Header, indices: Sequence[bytes], model: Model) -> dict[str
     ] + ["raw bits"]
     counts, stored = [0] * len(names), [0] * len(names)
     for section in indices:
-        for number, record in enumerate(container.read_streams(section, _means(model.streams[header.merge_map]), 1 << 35)):
+        records, raw = container.read_streams(section, _means(model.streams[header.merge_map]), 1 << 35)
+        for number, record in enumerate([*records, StreamRecord(len(raw), container.VERBATIM, raw)]):
             counts[number] += record.size
             stored[number] += len(record.data)
     bits = np.zeros(layout.channels)

@@ -9,27 +9,31 @@ negative integers round towards minus infinity. *Reserved* bits and values must 
     8 bytes   magic               89 56 51 5A 0D 0A 1A 0A
     1 byte    major version       0; another is refused
     1 byte    minor version       1; while major is 0, another is refused
-    1 byte    critical flags      0; each bit is reserved: refuse what is set (bit 0: step map, 1: pattern codebook, 2: alpha)
-    1 byte    optional flags      unused
+    1 byte    flags               bits 0-3 critical, each reserved: refuse what is set (0: step map, 1: pattern codebook,
+                                  2: alpha);  bits 4-7 optional: unused
     varint    width               1..65535 pixels
     varint    height              1..65535 pixels
     1 byte    layout              bits 0-1: 0 grey, 1 colour with 4x4 chroma, 2 colour with 8x8 chroma (3 reserved)
-                                  bits 2-3: bit depth, 0 for 8 bits (others reserved)
-                                  bits 4-5: layers - 1, 0..2 (3 reserved);  bits 6-7: reserved
-    1 byte    group               0: one tile group; k = 3..13: tile groups of 2**k cells square (others reserved)
+                                  bits 2-3: bit depth, 0 for 8 bits (others reserved);  bits 4-5: layers - 1, 0..2 (3 reserved)
+                                  bit 6: the next byte is there, else the picture is one tile group;  bit 7: reserved
+    1 byte    group               k = 3..13: tile groups of 2**k cells square (others reserved)
     8 bytes   model id            the first 8 bytes of the model's SHA-256
     u16       step                1/64 of a grey level, 1..65535
     1 byte    merge map           number of one of the model's merge maps
-    varint    sections            number of entries of the table that follows
-      1 byte  type                bit 7 set: optional
+    varint    others              number of sections besides the index sections
+    for each index section:
       varint  length              stored bytes of the section
       u32     checksum            CRC-32 (zlib) of the stored bytes
+    for each other section:
+      1 byte  type                bit 7 set: optional
+      varint  length
+      u32     checksum
     u32       header checksum     CRC-32 of all bytes from the magic up to here
     sections, one after the other in the order of the table; the file ends with the last one
 
-Section types: 01 indices; 02-7F reserved (critical: refuse); 81 ICC profile, 82 EXIF, 83 XMP (at most 16 MiB each); other
-optional types are skipped. There are layers * groups index sections, ordered by layer, then by tile group, row by row.
-Every checksum is verified before the bytes are looked at.
+There are layers * groups index sections, ordered by layer, then by tile group, row by row. Types of the others: 00-7F reserved
+(critical: refuse); 81 ICC profile, 82 EXIF, 83 XMP (at most 16 MiB each); other optional types are skipped. Every checksum is
+verified before the bytes are looked at.
 
 2. GEOMETRY
 ===========
@@ -54,22 +58,23 @@ are layer 1 and the rest layer 2; with 1 all is layer 0. A *latent* is an intege
 
 3. INDEX SECTION
 ================
+    varint    raw                 bytes of raw bits
     for each stream 0 .. S-1 of the merge map (S = 1 + the largest stream number in it), each of its parts (two for the split
-    form, else one), and last for the raw bits:
+    form, else one):
       varint  size                bytes of the part before zstd; 0: nothing follows
       varint  stored              4 * x + mode: 0 verbatim, 1 zstd frame, 2 block, 3 block with the part's dictionary
       bytes                       L of them: mode 0: L = size, x is 0; modes 1, 2: L = x; mode 3: L = E + (x / 2 if x is
                                   even, else -(x + 1) / 2), where E = size * (sum of l << (11 - l)) >> 14 over the code
                                   lengths l > 0 of the part's dictionary
-    the section ends there
+    bytes     the raw bits; the section ends with them
 
-`size` is at most 4 * channels * cells + 16. A frame is a zstd frame (RFC 8878) without its magic number and without its
+`raw` and `size` are at most 4 * channels * cells + 16. A frame is a zstd frame (RFC 8878) without its magic number and without its
 first two bytes, which are always 00 38 (no content size, checksum or dictionary id; window 128 KiB); it decompresses to
 exactly `size` bytes, and nothing follows it. A block, `size` and L at most 131072, is the content of the literals section of a
 frame of one block without sequences; the whole frame is 00 38, u24 5 + 8 (H + L + 1), the literals header of H bytes, the L
 bytes, 00. Literals header: T + 4 F + 16 size + (L << (4 + n)), where T is 2 in mode 2 (the block has a Huffman tree of its own),
 3 in mode 3 (the tree is the dictionary's); F, n, H = 0, 10, 3 for a `size` below 256 (mode 2) or 1024 (mode 3), else 1, 10, 3
-for one below 1024, else 2, 14, 4 for one below 16384, else 3, 18, 5. L < 1 << n. The raw bits are always verbatim.
+for one below 1024, else 2, 14, 4 for one below 16384, else 3, 18, 5. L < 1 << n.
 
 A stream's parts become symbols (0..255). Direct form: each byte is a symbol. Split form: part 0 holds runs: a run is the sum of
 bytes 255 and of the byte below 255 that ends it; part 1 has one symbol for each run, and each symbol is preceded by its run of
@@ -162,12 +167,15 @@ MAX_STEP: Final = 65535
 MIN_GROUP_LOG2, MAX_GROUP_LOG2 = 3, 13
 DEFAULT_MAX_PIXELS: Final = 1 << 28
 MAX_METADATA: Final = 1 << 24
-INDICES, ICC, EXIF, XMP = 0x01, 0x81, 0x82, 0x83
+INDICES, ICC, EXIF, XMP = 0x00, 0x81, 0x82, 0x83
+"""Types of sections; that of index sections is not written."""
 VERBATIM, FRAME, BLOCK, BLOCK_WITH_DICTIONARY = 0, 1, 2, 3
 MAX_BLOCK: Final = 1 << 17
 """Bytes that a zstd block can hold."""
 _METADATA: Final = (ICC, EXIF, XMP)
 _OPTIONAL: Final = 0x80
+_GROUPED: Final = 0x40
+"""Bit of the layout byte: the size of the tile groups follows."""
 _CRITICAL_NAMES: Final = ("a step map", "a pattern codebook", "alpha")
 
 
@@ -213,17 +221,17 @@ class _Reader:
 
 
 def write_file(header: Header, sections: Sequence[Section]) -> bytes:
-    """A whole .vqz file; the inverse of `read_file`."""
-    layout = header.layout | (header.layers - 1) << 4
+    """A whole .vqz file, index sections first; the inverse of `read_file`."""
+    layout = header.layout | (header.layers - 1) << 4 | (_GROUPED if header.group_log2 else 0)
     head = bytearray(MAGIC)
-    head += bytes((*VERSION, 0, 0))
+    head += bytes((*VERSION, 0))
     head += _write_varint(header.width) + _write_varint(header.height)
-    head += bytes((layout, header.group_log2)) + header.model_id
+    head += bytes((layout, header.group_log2) if header.group_log2 else (layout,)) + header.model_id
     head += header.step.to_bytes(2, "little") + bytes((header.merge_map,))
-    head += _write_varint(len(sections))
+    head += _write_varint(sum(section.type != INDICES for section in sections))
     for section in sections:
-        head += bytes((section.type,)) + _write_varint(len(section.data))
-        head += zlib.crc32(section.data).to_bytes(4, "little")
+        head += b"" if section.type == INDICES else bytes((section.type,))
+        head += _write_varint(len(section.data)) + zlib.crc32(section.data).to_bytes(4, "little")
     head += zlib.crc32(head).to_bytes(4, "little")
     return bytes(head) + b"".join(section.data for section in sections)
 
@@ -242,31 +250,30 @@ def read_header(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> tuple[Head
     version = (reader.byte(), reader.byte())
     if version != VERSION:
         raise UnsupportedError(f"unsupported file: format {version[0]}.{version[1]}, this is a reader of 0.1")
-    critical = reader.byte()
+    critical = reader.byte() & 0x0F
     if critical:
         needs = [name for bit, name in enumerate(_CRITICAL_NAMES) if critical >> bit & 1] or ["an unknown feature"]
         raise UnsupportedError(f"unsupported file: it needs {', '.join(needs)}")
-    reader.byte()
-    width, height = reader.varint(), reader.varint()
-    layout, group = reader.byte(), reader.byte()
+    width, height, layout = reader.varint(), reader.varint(), reader.byte()
+    group = reader.byte() if layout & _GROUPED else 0
     model_id, step, merge_map = reader.take(8), reader.integer(2), reader.byte()
-    table = []
-    for _ in range(reader.varint()):
-        table.append((reader.byte(), reader.varint(), reader.integer(4)))
+    others = reader.varint()
+    header = Header(width, height, layout & 3, (layout >> 4 & 3) + 1, group, model_id, step, merge_map)
+    h, w = (-(-cells // (1 << group)) if group else 1 for cells in header.cells)
+    table = [(INDICES, reader.varint(), reader.integer(4)) for _ in range(header.layers * h * w)]
+    table += [(reader.byte(), reader.varint(), reader.integer(4)) for _ in range(others)]
     end = reader.cursor
     if reader.integer(4) != zlib.crc32(data[:end]):
         raise CorruptError("corrupt file: the header's checksum is wrong")
     if not (1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE):
         raise CorruptError(f"corrupt file: a picture of {width}x{height}")
-    if layout & 0xCC:
+    if layout & 0x8C:
         raise UnsupportedError("unsupported file: its bit depth or layout is of a newer version")
-    if layout & 3 >= len(LAYOUTS) or layout >> 4 & 3 == 3 or step == 0:
-        raise CorruptError("corrupt file: a reserved value in the header")
-    if group and not MIN_GROUP_LOG2 <= group <= MAX_GROUP_LOG2:
+    grouped = not layout & _GROUPED or MIN_GROUP_LOG2 <= group <= MAX_GROUP_LOG2
+    if layout & 3 >= len(LAYOUTS) or layout >> 4 & 3 == 3 or step == 0 or not grouped:
         raise CorruptError("corrupt file: a reserved value in the header")
     if width * height > max_pixels:
         raise LimitError(f"{width}x{height} is more than {max_pixels} pixels (--max-pixels)")
-    header = Header(width, height, layout & 3, (layout >> 4 & 3) + 1, group, model_id, step, merge_map)
     return header, table, reader.cursor
 
 
@@ -277,10 +284,10 @@ def read_file(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> tuple[Header
     """
     header, table, cursor = read_header(data, max_pixels)
     sections = []
-    for kind, length, checksum in table:
+    for number, (kind, length, checksum) in enumerate(table):
         if kind in _METADATA and length > MAX_METADATA:
             raise LimitError("metadata of more than 16 MiB")
-        if not kind & _OPTIONAL and kind != INDICES:
+        if not kind & _OPTIONAL and number >= header.layers * len(header.groups):
             raise UnsupportedError(f"unsupported file: it needs sections of type {kind:#04x}")
         stored = data[cursor : cursor + length]
         if len(stored) < length:
@@ -292,17 +299,15 @@ def read_file(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> tuple[Header
         cursor += length
     if cursor != len(data):
         raise CorruptError("corrupt file: bytes after the last section")
-    if sum(section.type == INDICES for section in sections) != header.layers * len(header.groups):
-        raise CorruptError("corrupt file: the wrong number of index sections")
     return header, sections
 
 
-def write_streams(records: Sequence[StreamRecord], means: Sequence[int]) -> bytes:
+def write_streams(records: Sequence[StreamRecord], means: Sequence[int], raw: bytes) -> bytes:
     """An index section; the inverse of `read_streams`.
 
     `means` are the mean code lengths of the parts' dictionaries in 1/2048 bit, 0 where there is none.
     """
-    out = bytearray()
+    out = bytearray(_write_varint(len(raw)))
     for record, mean in zip(records, means, strict=True):
         out += _write_varint(record.size)
         if record.size:
@@ -310,46 +315,46 @@ def write_streams(records: Sequence[StreamRecord], means: Sequence[int]) -> byte
             if record.mode == BLOCK_WITH_DICTIONARY:
                 x = _zigzag(x - _expected(record.size, mean))
             out += _write_varint(4 * x + record.mode) + record.data
-    return bytes(out)
+    return bytes(out + raw)
 
 
-def read_streams(data: bytes, means: Sequence[int], max_size: int) -> list[StreamRecord]:
-    """The records of an index section, one for each of `means`.
+def read_streams(data: bytes, means: Sequence[int], max_size: int) -> tuple[list[StreamRecord], bytes]:
+    """The records of an index section, one for each of `means`, and the raw bits.
 
     Raises CorruptError if a size exceeds `max_size`, a mode wants a dictionary that is not there, or bytes are left.
     """
     reader = _Reader(data)
-    records = []
     try:
-        for mean in means:
-            size = reader.varint()
-            if size > max_size:
-                raise CorruptError("corrupt file: a stream is larger than the picture allows")
-            if size == 0:
-                records.append(StreamRecord(0, VERBATIM, b""))
-                continue
-            stored = reader.varint()
-            mode, x = stored & 3, stored >> 2
-            if mode == VERBATIM:
-                length = size + x
-            elif mode == BLOCK_WITH_DICTIONARY:
-                length = _expected(size, mean) + (-(x + 1) // 2 if x & 1 else x // 2)
-            else:
-                length = x
-            block = mode in (BLOCK, BLOCK_WITH_DICTIONARY)
-            if (
-                length < 0
-                or (block and size > MAX_BLOCK)
-                or (mode == BLOCK_WITH_DICTIONARY and not mean)
-                or (mode == VERBATIM and x)
-            ):
-                raise CorruptError("corrupt file: a stream is not stored as it says")
-            records.append(StreamRecord(size, mode, reader.take(length)))
+        raw = reader.varint()
+        if raw > max_size:
+            raise CorruptError("corrupt file: there are more raw bits than the picture allows")
+        records = [_read_record(reader, mean, max_size) for mean in means]
+        bits = reader.take(raw)
     except TruncatedError as error:
         raise CorruptError("corrupt file: a section ends within a stream") from error
     if reader.cursor != len(data):
         raise CorruptError("corrupt file: bytes left over in a section")
-    return records
+    return records, bits
+
+
+def _read_record(reader: _Reader, mean: int, max_size: int) -> StreamRecord:
+    size = reader.varint()
+    if size > max_size:
+        raise CorruptError("corrupt file: a stream is larger than the picture allows")
+    if size == 0:
+        return StreamRecord(0, VERBATIM, b"")
+    stored = reader.varint()
+    mode, x = stored & 3, stored >> 2
+    if mode == VERBATIM:
+        length = size + x
+    elif mode == BLOCK_WITH_DICTIONARY:
+        length = _expected(size, mean) + (-(x + 1) // 2 if x & 1 else x // 2)
+    else:
+        length = x
+    block = mode in (BLOCK, BLOCK_WITH_DICTIONARY)
+    if length < 0 or (block and size > MAX_BLOCK) or (mode == BLOCK_WITH_DICTIONARY and not mean) or (mode == VERBATIM and x):
+        raise CorruptError("corrupt file: a stream is not stored as it says")
+    return StreamRecord(size, mode, reader.take(length))
 
 
 def _expected(size: int, mean: int) -> int:

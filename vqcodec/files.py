@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import stat
 import sys
 from collections.abc import Iterator
@@ -103,6 +104,40 @@ def write_atomic(path: Path, data: bytes | memoryview, *, overwrite: bool) -> No
             _write_path(path, data, overwrite)
     except OSError as error:
         raise OutputError(f"cannot write {name}: {_reason(error)}") from error
+
+
+def check_new_folder(path: Path, *, overwrite: bool, marker: str) -> None:
+    """Refuse early what `new_folder` would refuse; raises OutputError."""
+    if path.is_symlink() or path.exists():
+        if not overwrite:
+            raise OutputError(_exists(path))
+        if path.is_symlink() or not path.is_dir() or (any(path.iterdir()) and not (path / marker).is_file()):
+            raise OutputError(f"cannot write {printable(path)}: what is there has no {marker}, and is not replaced")
+
+
+@contextmanager
+def new_folder(path: Path, *, overwrite: bool, marker: str) -> Iterator[Path]:
+    """A temporary folder that becomes `path` when the block ends well, complete or not at all, and vanishes otherwise.
+
+    Only a folder that holds a file called `marker` (or nothing) is replaced. Raises OutputError; the old one is then untouched.
+    """
+    check_new_folder(path, overwrite=overwrite, marker=marker)
+    token = os.urandom(8).hex()
+    temporary, old = (path.parent / f".{token}.{kind}" for kind in ("tmp", "old"))
+    try:
+        try:
+            temporary.mkdir(parents=True)
+            yield temporary
+            if path.exists():
+                path.rename(old)
+            temporary.rename(path)
+        finally:
+            if old.exists() and not path.exists():
+                old.rename(path)
+            shutil.rmtree(temporary, ignore_errors=True)
+            shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        raise OutputError(f"cannot write {printable(path)}: {_reason(error)}") from error
 
 
 def _write_stdout(data: bytes | memoryview) -> None:

@@ -42,7 +42,7 @@ from vqcodec import bands, dc, prior
 from vqcodec.color import COLOR_LIMIT
 from vqcodec.entropy import RUN_BITS, Direct, Form, Pairs, Split
 from vqcodec.errors import ModelError
-from vqcodec.frames import Dictionary
+from vqcodec.frames import HUFFMAN_MAX_BITS, Dictionary
 from vqcodec.vq import ALPHABET, ALPHABET_RAW_BITS, UNIT, Book
 
 TENSORS: Final = "model.safetensors"
@@ -118,13 +118,16 @@ class Model:
         return self.tensors["merge.maps"]
 
     @cached_property
+    def dictionaries(self) -> tuple[Dictionary, ...]:
+        return tuple(
+            Dictionary(self.tensors[f"dictionary.{number:03d}"].tobytes(), lengths)
+            for number, lengths in enumerate(self.tensors["dictionary.lengths"])
+        )
+
+    @cached_property
     def streams(self) -> tuple[tuple[Stream, ...], ...]:
         """The streams of every merge map."""
         pairs = [Pairs(zeros, tails) for zeros, tails in zip(self.tensors["pairs.zeros"], self.tensors["pairs.tails"], strict=True)]
-        dictionaries = [
-            Dictionary(self.tensors[f"dictionary.{number:03d}"].tobytes(), lengths)
-            for number, lengths in enumerate(self.tensors["dictionary.lengths"])
-        ]
         forms: list[Form] = [Direct(), Split(), *pairs]
         result = []
         for number, books in enumerate(self.maps):
@@ -132,7 +135,7 @@ class Model:
             for stream in range(int(books.max()) + 1):
                 form = forms[int(self.tensors["merge.form"][number, stream])]
                 given = self.tensors["merge.dictionary"][number, stream, : form.parts].tolist()
-                streams.append(Stream(form, tuple(dictionaries[g - 1] if g else None for g in given)))
+                streams.append(Stream(form, tuple(self.dictionaries[g - 1] if g else None for g in given)))
             result.append(tuple(streams))
         return tuple(result)
 
@@ -260,8 +263,11 @@ def _check_streams(tensors: Tensors) -> None:
         zeros.shape == tails.shape and zeros.shape[1:] == (256,) and int(forms.max(initial=0)) < 2 + len(zeros),
         "pairs are wrong",
     )
-    dictionaries = sum(name.startswith("dictionary.") for name in tensors)
-    _require(int(given.max(initial=0)) <= dictionaries, "merge.dictionary names one that is not there")
+    lengths = tensors["dictionary.lengths"]
+    _require(lengths.shape[1:] == (256,) and int(lengths.max(initial=0)) <= HUFFMAN_MAX_BITS, "dictionary.lengths is wrong")
+    space = np.where(lengths > 0, 1 << HUFFMAN_MAX_BITS >> lengths.astype(np.int64), 0).sum(axis=1)
+    _require(bool((space == 1 << HUFFMAN_MAX_BITS).all()), "a dictionary's code is not complete")
+    _require(int(given.max(initial=0)) <= len(lengths), "merge.dictionary names one that is not there")
     runs = 1 << np.arange(RUN_BITS)
     _require(bool((zeros[:, 256 - RUN_BITS :] == runs).all() and (tails[:, 256 - RUN_BITS :] == -1).all()), "pairs lack runs")
     _require(

@@ -37,7 +37,8 @@ class Corpus:
     train: list[TrainingImage]
     held_out: list[TrainingImage]
     skipped: list[tuple[str, str]]
-    licences: list[str]
+    licences: dict[str, str]
+    """First line of every licence file that lies among the images."""
 
     @property
     def pixels(self) -> int:
@@ -46,12 +47,14 @@ class Corpus:
 
 def load_corpus(folder: Path, progress: Callable[[str, int, int], None]) -> Corpus:
     """Read every image below a folder (or the one image or .tar that it names); raises InputError if there is none."""
-    images, skipped, licences = [], [], []
+    images: list[TrainingImage] = []
+    skipped: list[tuple[str, str]] = []
+    licences: dict[str, str] = {}
     entries = list(_entries(folder))
     for done, (name, read) in enumerate(entries):
         progress("reading", done, len(entries))
         if PurePath(name).stem.lower() in _LICENCE_NAMES:
-            licences.append(name)
+            licences[name] = _first_line(read())
         if PurePath(name).suffix.lower() in SUFFIXES:
             try:
                 pixels = read_image(io.BytesIO(read())).pixels
@@ -71,12 +74,12 @@ def _entries(folder: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
         raise InputError(f"{folder}: no such folder")
     for path in sorted(folder.rglob("*")) if folder.is_dir() else [folder]:
         if path.suffix.lower() == ".tar" and path.is_file():
-            yield from _tar_entries(path)
+            yield from _tar_entries(path, "" if path == folder else f"{path.relative_to(folder)}/")
         elif path.is_file():
             yield str(path.relative_to(folder)) if path != folder else path.name, path.read_bytes
 
 
-def _tar_entries(path: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
+def _tar_entries(path: Path, prefix: str) -> Iterator[tuple[str, Callable[[], bytes]]]:
     def member_bytes(name: str) -> bytes:
         with tarfile.open(path) as archive:
             stream = archive.extractfile(name)
@@ -90,7 +93,12 @@ def _tar_entries(path: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
     except tarfile.TarError as error:
         raise InputError(f"{path}: not a tar archive") from error
     for name in names:
-        yield f"{path.name}/{name}", lambda name=name: member_bytes(name)  # type: ignore[misc]
+        yield prefix + name, lambda name=name: member_bytes(name)  # type: ignore[misc]
+
+
+def _first_line(data: bytes) -> str:
+    lines = (line.strip() for line in data.decode("utf-8", "replace").splitlines())
+    return next((line[:100] for line in lines if line), "")
 
 
 def _middle(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

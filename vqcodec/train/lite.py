@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from vqcodec import codec, dc, dct, prior, registry
 from vqcodec.bands import COLOR_8X8, Tile
 from vqcodec.color import OPPONENT
-from vqcodec.model import Model, mean_rows, predictor_names, save_model, scale_rows, tile_name
+from vqcodec.files import check_new_folder, new_folder
+from vqcodec.model import TENSORS, Model, mean_rows, predictor_names, save_model, scale_rows, tile_name
 from vqcodec.prior import Cells, Grid
 from vqcodec.rate import RATE, Encoder, layout_for
 from vqcodec.train import codebooks, predictors, streams
@@ -31,13 +32,14 @@ from vqcodec.vq import UNIT
 Progress = Callable[[str, int, int], None]
 STEPS: Final = (2.0, 180.0)
 """Steps of training, in grey levels, log-uniform."""
-_SAMPLES_PER_FIT: Final = 60_000
+_SAMPLES_PER_FIT: Final = 40_000
 _VECTORS_PER_BOOK: Final = 120_000
-_SWEEP_PIXELS: Final = 60_000_000
+_SWEEP_PIXELS: Final = 40_000_000
 _STATISTICS_PIXELS: Final = 80_000_000
 SMALL_SIDES: Final = (48.0, 256.0)
 """Pixels a side of the small files that the streams are trained for besides whole images, log-uniform."""
-_SMALL_FILES: Final = 800
+_SMALL_FILES: Final = 1200
+_SKIPPED_NAMED: Final = 20
 _DEAD_ZONE: Final = 0.36
 _SIZE_LOG2: Final = {1: 0, 2: 1, 4: 2, 8: 3}
 
@@ -47,7 +49,7 @@ class LiteSettings:
     """Everything that decides the outcome, with the corpus."""
 
     seed: int = 0
-    sweeps: int = 3
+    sweeps: int = 2
     rate: float = RATE
     strength: float = 0.0
     """Samples' worth of pull towards the base model, per fit and per book; 0 without one."""
@@ -470,7 +472,6 @@ def fit_model(
     model, books = base, start or []
     for number in range(settings.sweeps):
         chosen = pick(images, _SWEEP_PIXELS, rng)
-        chosen += cut_small([images[i] for i in rng.permutation(len(images))[: _SMALL_FILES // 2]], 1, rng)
         sessions = [open_session(i, s, fit.color) for i, s in zip(chosen, draw_steps(len(chosen), rng), strict=True)]
         collector = Collector(model, table, keys, settings.rate)
 
@@ -572,13 +573,15 @@ def train_lite(
     init: str | None,
     seed: int = 0,
     minutes: float | None = None,
+    overwrite: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Train on a folder (or a .tar) and write the model folder `output`; returns the content of model.json.
 
     With `init` the base model is refined, and never made worse: the candidate with the lowest held-out cost wins, and the
-    base is one of them. `minutes` limits the number of candidates or sweeps. Raises InputError, ModelError, OutputError.
+    base is one of them. `minutes` limits the number of candidates. Raises InputError, ModelError, OutputError.
     """
+    check_new_folder(output, overwrite=overwrite, marker=TENSORS)
     tell: Progress = progress or (lambda what, done, total: None)
     started = time.monotonic()
     corpus = load_corpus(folder, tell)
@@ -586,8 +589,7 @@ def train_lite(
     base = None if init is None else registry.find(init)
     candidates: list[tuple[str, Model, list[dict[str, Any]]]] = []
     if base is None:
-        sweeps = 3 if minutes is None or minutes >= 15 else 2
-        model, report = fit_model(corpus.train, LiteSettings(seed, sweeps), None, tell)
+        model, report = fit_model(corpus.train, LiteSettings(seed), None, tell)
         candidates.append(("from scratch", model, report))
     else:
         candidates.append((f"{base.name} unchanged", base, []))
@@ -618,11 +620,13 @@ def train_lite(
             "held_out": len(corpus.held_out),
             "pixels": corpus.pixels,
             "skipped": len(corpus.skipped),
+            "skipped_files": [f"{name}: {reason}" for name, reason in corpus.skipped[:_SKIPPED_NAMED]],
             "licences": corpus.licences,
         },
         "held_out_results": points,
         "candidates": {entry[1]: round(entry[0], 4) for entry in scored},
         "codebooks": report,
     }
-    save_model(output, Model(output.name, model.tensors, summary))
+    with new_folder(output, overwrite=overwrite, marker=TENSORS) as folder_of_model:
+        save_model(folder_of_model, Model(output.name, model.tensors, summary))
     return summary

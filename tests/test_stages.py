@@ -1,0 +1,255 @@
+"""Every stage and its inverse, on random input; and the exact stages against plain integer arithmetic."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from vqcodec import bands, codec, container, dc, dct, prior, registry, vq
+from vqcodec.bits import BitReader, pack_bits
+from vqcodec.color import OPPONENT
+from vqcodec.entropy import Direct, Form, Pairs, Split
+from vqcodec.errors import CorruptError
+from vqcodec.train.streams import pair_table, rank_pairs
+from vqcodec.types import Header, Section, StreamRecord
+
+MODEL = registry.find("photo-lite")
+seeds = st.integers(0, 2**32 - 1)
+
+
+def skewed(seed: int, count: int, size: int) -> np.ndarray:
+    """Symbols uint8 [count], mostly zeros, none above `size`."""
+    rng = np.random.default_rng(seed)
+    return np.minimum(rng.geometric(rng.uniform(0.2, 0.98), count) - 1, size - 1).astype(np.uint8)
+
+
+# ------------------------------------------------------------------------------------------------ bits and streams
+
+
+@given(st.lists(st.integers(0, 16).flatmap(lambda w: st.tuples(st.just(w), st.integers(0, (1 << w) - 1))), max_size=60))
+def test_bits_come_back(pairs: list[tuple[int, int]]) -> None:
+    widths = np.array([w for w, _ in pairs], np.uint8)
+    values = np.array([v for _, v in pairs], np.int32)
+    data = pack_bits(values, widths)
+    assert len(data) == -(-int(widths.sum(dtype=int)) // 8)
+    reader = BitReader(data)
+    half = len(pairs) // 2
+    found = np.concatenate([reader.take(widths[:half]), reader.take(widths[half:])])
+    np.testing.assert_array_equal(found, values)
+    reader.finish()
+
+
+def test_bits_that_do_not_add_up_are_refused() -> None:
+    with pytest.raises(CorruptError):
+        BitReader(b"\x80").take(np.array([9], np.uint8))
+    for data, width in ((b"\x00\x00", 8), (b"\x81", 1)):
+        reader = BitReader(data)
+        reader.take(np.array([width], np.uint8))
+        with pytest.raises(CorruptError):
+            reader.finish()
+
+
+def forms(seed: int) -> list[Form]:
+    symbols = np.append(skewed(seed, 3000, 60), np.uint8(1))
+    return [Direct(), Split(), *(pair_table(rank_pairs(symbols), size) for size in (5, 100, 247)), *MODEL_PAIRS]
+
+
+MODEL_PAIRS = [s.form for streams in MODEL.streams[:1] for s in streams if isinstance(s.form, Pairs)]
+
+
+@settings(max_examples=40)
+@given(seeds, st.integers(0, 3000), st.integers(1, 256))
+def test_streams_come_back_in_every_form(seed: int, count: int, size: int) -> None:
+    symbols = skewed(seed, count, size)
+    wanted = np.trim_zeros(symbols, "b")
+    for form in forms(seed):
+        parts = form.pack(symbols)
+        assert len(parts) == form.parts
+        np.testing.assert_array_equal(form.unpack(parts, len(symbols)), wanted)
+        if len(wanted):
+            with pytest.raises(CorruptError):
+                form.unpack(parts, len(wanted) - 1)
+
+
+@given(st.lists(st.binary(max_size=90), min_size=3, max_size=3))
+def test_any_bytes_are_a_stream_or_corrupt(parts: list[bytes]) -> None:
+    for form in forms(1):
+        try:
+            symbols = form.unpack(parts[: form.parts], 4000)
+        except CorruptError:
+            continue
+        np.testing.assert_array_equal(form.unpack(form.pack(symbols), 4000), np.trim_zeros(symbols, "b"))
+
+
+# ------------------------------------------------------------------------------------------------ the container
+
+modes = st.sampled_from([container.VERBATIM, container.FRAME, container.BLOCK, container.BLOCK_WITH_DICTIONARY])
+
+
+@given(st.lists(st.tuples(st.integers(0, 9000), modes, st.binary(max_size=200), st.integers(1, 20000)), max_size=12))
+def test_records_come_back(entries: list[tuple[int, int, bytes, int]]) -> None:
+    records = []
+    for size, mode, data, _ in entries:
+        whole = len(data) if mode == container.VERBATIM else max(1, size)
+        records.append(StreamRecord(whole, mode if whole else container.VERBATIM, data))
+    means = [mean for *_, mean in entries]
+    data = container.write_streams(records, means, b"raw")
+    assert container.read_streams(data, means, 9000) == (records, b"raw")
+    for broken in (data[:-1], data + b"\0"):
+        with pytest.raises(CorruptError):
+            container.read_streams(broken, means, 9000)
+
+
+@given(
+    st.builds(
+        Header,
+        width=st.integers(1, 600),
+        height=st.integers(1, 600),
+        layout=st.integers(0, 2),
+        layers=st.integers(1, 3),
+        group_log2=st.sampled_from([0, 3, 5, 13]),
+        model_id=st.binary(min_size=8, max_size=8),
+        step=st.integers(1, 65535),
+        merge_map=st.integers(0, 255),
+    ),
+    st.data(),
+)
+def test_files_come_back(header: Header, data: st.DataObject) -> None:
+    count = header.layers * len(header.groups)
+    sections = [Section(container.INDICES, data.draw(st.binary(max_size=20))) for _ in range(count)]
+    sections.append(Section(container.ICC, b"profile"))
+    file = container.write_file(header, sections)
+    assert container.read_file(file) == (header, sections)
+
+
+# ------------------------------------------------------------------------------------------------ the quantiser
+
+
+@given(hnp.arrays(np.int64, 50, elements=st.integers(-vq.SCALAR_MAX, vq.SCALAR_MAX)))
+def test_the_alphabet_covers_every_integer_once(values: np.ndarray) -> None:
+    letters = vq.alphabet_symbols(values)
+    first, raw = vq.ALPHABET[letters].astype(int), vq.ALPHABET_RAW_BITS[letters].astype(int)
+    rest = np.abs(values) - np.abs(first)
+    assert np.all((rest >= 0) & (rest < 1 << raw) & (np.sign(first) == np.sign(values)))
+
+
+@given(seeds, st.sampled_from([0.0, 0.13, 2.0]))
+def test_residuals_come_back_from_their_symbols(seed: int, rate: float) -> None:
+    rng = np.random.default_rng(seed)
+    for book in MODEL.books:
+        x = rng.laplace(0, rng.choice([0.3, 3, 300]), (book.dim, 40)).astype(np.float32)
+        if book.dim == 1:
+            symbols, low, words = vq.quantize_scalar(book, x[0], rate)
+            np.testing.assert_array_equal(vq.dequantize_scalar(book, symbols, low), words)
+            if rate == 0:  # the nearest integer at least
+                inside = np.abs(x[0]) < vq.SCALAR_MAX
+                assert np.all(np.abs(x[0] - words / vq.UNIT)[inside] <= 1)
+        else:
+            symbols, costs = vq.quantize_vector(book, x, rate)
+            words = vq.dequantize_vector(book, symbols) / vq.UNIT
+            assert not np.any(symbols == book.escape)
+            every = ((x[:, :, None] - book.words[:, None, :] / vq.UNIT) ** 2).sum(axis=0) + rate * book.bits
+            if book.escape >= 0:
+                every[:, book.escape] = np.inf
+            found = ((x - words) ** 2).sum(axis=0) + rate * book.bits[symbols]
+            np.testing.assert_allclose(found, every.min(axis=1), rtol=1e-3, atol=1e-3 * (1 + float((x * x).max())))
+            np.testing.assert_allclose(costs + (x * x).sum(axis=0), found, rtol=1e-3, atol=1e-3 * (1 + float((x * x).max())))
+
+
+@given(seeds, st.sampled_from([1, 2, 4, 8]), st.sampled_from([1, 2, 4, 8]), st.integers(1, 9))
+def test_pieces_come_back(seed: int, size: int, dim: int, cells: int) -> None:
+    size = max(size, dim)
+    x = np.random.default_rng(seed).integers(-99, 99, (size, cells)).astype(np.int32)
+    split = codec.split_pieces(x.astype(np.float32), dim)
+    np.testing.assert_array_equal(codec.join_pieces(split.astype(np.int32), size), x)
+    np.testing.assert_array_equal(split.T.reshape(-1)[:size], x[:, 0])  # cell by cell, within a cell piece by piece
+
+
+# ------------------------------------------------------------------------------------------------ geometry, transform
+
+
+@pytest.mark.parametrize("layout", bands.LAYOUTS, ids=lambda layout: layout.name)
+def test_a_layout_has_each_coefficient_once(layout: bands.Layout) -> None:
+    assert len(set(layout.positions)) == len(layout.positions) == layout.channels
+    assert {p for p in layout.positions if p[0] == 0} == {(0, v, u) for v in range(8) for u in range(8)}
+    channels = [c for tile in layout.tiles for c in range(tile.channels.start, tile.channels.stop)]
+    assert channels == list(range(layout.components, layout.channels))
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 2))
+def test_dc_passes_reach_each_cell_once(h: int, w: int, component: int) -> None:
+    cells = [0, *(cell for this in dc.passes(h, w, component) for cell in this.cells.tolist())]
+    assert sorted(cells) == list(range(h * w))
+
+
+@settings(max_examples=30)
+@given(seeds, st.integers(1, 30), st.integers(1, 30), st.sampled_from([1, 3]))
+def test_pixels_come_back_from_fine_latents(seed: int, height: int, width: int, components: int) -> None:
+    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, components), dtype=np.uint8)
+    layout = bands.GREY if components == 1 else bands.COLOR_8X8
+    coefficients = dct.forward(pixels, layout, OPPONENT)  # grey levels
+    step = 64  # one grey level; latents in sixteenths of it
+    latents = np.rint(coefficients * 16).astype(np.int16)
+    out = np.empty_like(pixels)
+    dct.inverse(latents, step, (-(-height // 8), -(-width // 8)), layout, dct.inverse_matrix(layout, OPPONENT), out)
+    assert int(np.abs(out.astype(int) - pixels).max()) <= 1
+
+
+@settings(max_examples=30)
+@given(seeds, st.integers(1, 65535), st.booleans())
+def test_the_inverse_transform_is_integer_arithmetic(seed: int, step: int, extreme: bool) -> None:
+    rng = np.random.default_rng(seed)
+    layout = bands.LAYOUTS[seed % 3]
+    latents = rng.integers(-32767, 32768, (layout.channels, 2)) if extreme else rng.laplace(0, 40, (layout.channels, 2))
+    latents = latents.astype(np.int16)
+    matrix = dct.inverse_matrix(layout, OPPONENT)
+    assert np.array_equal(matrix, np.rint(matrix))
+    out = np.empty((8, 16, layout.components), np.uint8)
+    dct.inverse(latents, step, (1, 2), layout, matrix, out)
+    whole = matrix.astype(np.int64).tolist()
+    for cell in range(2):
+        values = [max(-dct.COEFFICIENT_MAX, min(dct.COEFFICIENT_MAX, int(v) * step)) for v in latents[:, cell]]
+        for position in (0, 7, 77 % len(whole[0]), len(whole[0]) - 1):
+            exact = sum(v * row[position] for v, row in zip(values, whole, strict=True))
+            level = (exact + (257 << dct.COEFFICIENT_SHIFT + dct.SHIFT - 1)) >> dct.COEFFICIENT_SHIFT + dct.SHIFT
+            block = out[:, 8 * cell : 8 * cell + 8].reshape(-1)
+            assert block[position] == max(0, min(255, level))
+
+
+# ------------------------------------------------------------------------------------------------ the prior
+
+
+@given(st.integers(1, 1 << 40), st.integers(1, 1 << 20))
+def test_log16_is_monotone_and_exact_at_powers(x: int, step: int) -> None:
+    assert prior.log16(x) <= prior.log16(x + step)
+    assert prior.log16(1 << x.bit_length()) == 16 * x.bit_length()
+    assert abs(int(prior.log16(x)) - 16 * np.log2(x)) < 16 * 0.0861 + 1
+
+
+@settings(max_examples=20)
+@given(seeds, st.integers(1, 65535))
+def test_predictions_are_integer_arithmetic(seed: int, step: int) -> None:
+    """Whatever latents came before, float32 products equal those of 64-bit integers: any order of summation is right."""
+    rng = np.random.default_rng(seed)
+    layout = bands.LAYOUTS[seed % 3]
+    h, w = (int(n) for n in rng.integers(1, 7, 2))
+    grid = prior.Grid(h, w, layout)
+    grid.latents[: layout.components] = rng.integers(-32767, 32768, (layout.components, h * w))
+    grid.dc_done()
+    for tile in layout.tiles:
+        predictor = MODEL.predictors[f"tile.{tile.number:02d}"]
+        shared = prior.products(grid, tile, predictor)
+        features = np.concatenate(grid.activity(tile.component)).astype(np.int64)
+        np.testing.assert_array_equal(shared.scores, predictor.scale.astype(np.int64) @ features)
+        if shared.means is not None and predictor.mean is not None:
+            rows = grid.mean_features(tile.component).astype(np.int64)
+            np.testing.assert_array_equal(shared.means, predictor.mean.astype(np.int64) @ rows)
+            shifted = (predictor.mean.astype(np.int64) @ rows + 512) >> 10
+            np.testing.assert_array_equal(prior.means_of(shared.means.copy()), shifted)
+        grid.latents[tile.channels] = rng.integers(-32767, 32768, (tile.size, h * w)) >> rng.integers(0, 15)
+        magnitude = rng.integers(0, prior.MAGNITUDE_MAX + 1, h * w).astype(np.int32)
+        means, classes = prior.expect(grid, tile, predictor, shared, step, 1, magnitude)
+        assert means.shape == (tile.size, len(grid.halves[1]))
+        assert classes.max(initial=0) < prior.CLASSES
+        grid.tile_done(tile, magnitude)

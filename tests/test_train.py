@@ -1,0 +1,139 @@
+"""`train` on tiny folders: what it makes, that it makes it again, and that nothing is lost when it fails."""
+
+import json
+import shutil
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from conftest import REPOSITORY
+from vqcodec import api
+from vqcodec.bench.metrics import measure, psnr_db
+from vqcodec.errors import InputError, OutputError
+from vqcodec.model import TENSORS, load_model
+from vqcodec.train import lite, streams
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight crops of the samples, one of them grey, in a folder with a licence and a file that is no picture."""
+    folder = tmp_path_factory.mktemp("pictures")
+    (folder / "sub").mkdir()
+    for number in range(8):
+        name = ("still_life", "landscape")[number % 2]
+        with Image.open(REPOSITORY / "samples" / f"{name}.png") as image:
+            corner = (40 * number, 30 * number, 40 * number + 112, 30 * number + 88)
+            crop = image.convert("L" if number == 3 else "RGB").crop(corner)
+        crop.save(folder / ("sub" if number > 5 else ".") / f"{number}.png")
+    (folder / "LICENSE.txt").write_text("\nPublic domain\n\nNo rights reserved.\n")
+    (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nnot a picture")
+    return folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def little_work() -> Iterator[None]:
+    """Few small files and merge maps: the rest takes seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lite, "_SMALL_FILES", 30)
+        patch.setattr(streams, "MAP_SIZES", (12, 4))
+        yield
+
+
+@pytest.fixture(scope="module")
+def from_scratch(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    model = tmp_path_factory.mktemp("models") / "scratch"
+    lite.train_lite(pictures, model, init=None, minutes=1)
+    return model
+
+
+def summary(model: Path) -> dict:
+    return json.loads((model / "model.json").read_text())
+
+
+def test_a_model_from_scratch_codes_pictures_of_its_kind(pictures: Path, from_scratch: Path) -> None:
+    pixels = np.asarray(Image.open(pictures / "1.png"))
+    found = [api.encode(pixels, quality=q, model=from_scratch) for q in (30, 60, 90)]
+    quality = [psnr_db(measure(pixels, api.decode(data, model=from_scratch), psnr_only=True).mse_rgb) for data in found]
+    assert quality == sorted(quality)
+    assert quality[-1] > 38
+    assert list(map(len, found)) == sorted(map(len, found))
+    assert len(found[0]) < pixels.size / 20
+
+
+def test_the_report_says_what_it_was_made_of(from_scratch: Path) -> None:
+    facts = summary(from_scratch)
+    assert facts["id"] == load_model(from_scratch).id
+    corpus = facts["corpus"]
+    assert (corpus["images"], corpus["trained_on"], corpus["held_out"], corpus["skipped"]) == (8, 7, 1, 1)
+    assert corpus["skipped_files"][0].startswith("broken.png: ")
+    assert corpus["licences"] == {"LICENSE.txt": "Public domain"}
+    assert [point["step"] for point in facts["held_out_results"]] == [12, 28, 64]
+    for book in facts["codebooks"]:
+        assert 0 <= book["used"] <= 256
+        assert 0 <= book["entropy_bits"] <= 8
+    assert sum(book["used"] > 1 for book in facts["codebooks"]) > 20
+
+
+def test_same_pictures_and_seed_same_model(pictures: Path, from_scratch: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "pictures.tar"
+    with tarfile.open(archive, "w") as tar:
+        for path in sorted(pictures.rglob("*"), reverse=True):
+            if path.is_file():
+                tar.add(path, path.relative_to(pictures))
+    again = lite.train_lite(archive, tmp_path / "again", init=None, minutes=1)
+    assert again["id"] == summary(from_scratch)["id"]
+
+
+def test_a_refined_model_is_never_worse(pictures: Path, tmp_path: Path) -> None:
+    facts = lite.train_lite(pictures, tmp_path / "own", init="photo-lite", minutes=1)
+    candidates = facts["candidates"]
+    assert "photo-lite unchanged" in candidates
+    assert len(candidates) >= 2
+    assert candidates[facts["method"]] == min(candidates.values())
+
+
+def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no images"):
+        lite.train_lite(tmp_path, tmp_path / "model", init=None)
+
+
+def test_an_output_that_is_there_is_refused_before_the_work(pictures: Path, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    for overwrite in (False, True):  # a folder that holds no model is not replaced even then
+        with pytest.raises(OutputError):
+            lite.train_lite(pictures / "nowhere", tmp_path, init=None, overwrite=overwrite)
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_a_failure_leaves_the_old_model(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    old = tmp_path / "model"
+    shutil.copytree(REPOSITORY / "models" / "photo-lite", old)
+
+    def fail(folder: Path, model: object) -> None:
+        (folder / TENSORS).write_bytes(b"half")
+        raise error
+
+    monkeypatch.setattr(lite, "save_model", fail)
+    monkeypatch.setattr(lite, "STRENGTHS", ())  # nothing to train: the writing is tried
+    with pytest.raises((OutputError, KeyboardInterrupt)):
+        lite.train_lite(pictures, old, init="photo-lite", overwrite=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    assert load_model(old).id == load_model(REPOSITORY / "models" / "photo-lite").id
+
+
+def test_a_finished_model_replaces_the_old_one(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = tmp_path / "model"
+    old.mkdir()
+    (old / TENSORS).write_bytes(b"old")
+    (old / "more").write_bytes(b"old")
+    monkeypatch.setattr(lite, "STRENGTHS", ())
+    lite.train_lite(pictures, old, init="photo-lite", overwrite=True)
+    assert sorted(path.name for path in old.iterdir()) == ["model.json", TENSORS]
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
