@@ -28,7 +28,7 @@ bench: $(VENV)/.dev ## rate and distortion against the other codecs on BENCH_IMA
 	$(BIN)/vqcodec bench $(BENCH_IMAGES) -o out/bench -f
 
 train-lite: $(VENV)/.dev ## train models/photo-lite anew from TRAIN_IMAGES, into out/
-	$(BIN)/vqcodec train $(TRAIN_IMAGES) -o out/photo-lite --init none --minutes 10 -f
+	$(BIN)/vqcodec train $(TRAIN_IMAGES) -o out/photo-lite --init none -f
 
 golden: $(VENV)/.dev ## write the golden files anew; for a new format version only
 	$(BIN)/python tests/make_golden.py

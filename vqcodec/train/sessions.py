@@ -1,0 +1,170 @@
+"""Images being coded for training: each a session at its own step, and a coder that keeps samples of residuals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vqcodec import codec, dct
+from vqcodec.model import Model
+from vqcodec.prior import Cells, Grid
+from vqcodec.rate import RATE, layout_for
+from vqcodec.train import streams
+from vqcodec.train.codebooks import Trained
+from vqcodec.train.data import TrainingImage
+from vqcodec.vq import UNIT
+
+Progress = Callable[[str, int, int], None]
+STEPS: Final = (2.0, 180.0)
+"""Steps of training, in grey levels, log-uniform."""
+_VECTORS_PER_BOOK: Final = 120_000
+SMALL_SIDES: Final = (48.0, 256.0)
+"""Pixels a side of the small files that the streams are trained for besides whole images, log-uniform."""
+_DEAD_ZONE: Final = 0.36
+_SIZE_LOG2: Final = {1: 0, 2: 1, 4: 2, 8: 3}
+
+
+@dataclass(frozen=True)
+class LiteSettings:
+    """Everything that decides the outcome, with the corpus."""
+
+    seed: int = 0
+    sweeps: int = 2
+    rate: float = RATE
+    strength: float = 0.0
+    """Samples' worth of pull towards the base model, per fit and per book; 0 without one."""
+
+
+@dataclass
+class Session:
+    """One image in a sweep."""
+
+    grid: Grid
+    targets: NDArray[np.float32]
+    step: int
+    magnitude: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
+
+
+@dataclass
+class Fit:
+    """What training has found so far."""
+
+    color: NDArray[np.int32]
+    weights: dict[str, dict[str, NDArray[np.int32]]]
+    books: list[Trained] | None
+    keys: list[tuple[int, int, int]]
+    table: NDArray[np.int16]
+
+
+class Collector(codec.ByClass):
+    """Codes with the current books (or a dead-zone rounding) and keeps samples of the residuals of every book."""
+
+    def __init__(self, model: Model | None, table: NDArray[np.int16], keys: list[tuple[int, int, int]], rate: float) -> None:
+        self.table, self.keys, self.rate = table, keys, rate
+        self.full_model = model
+        self.pools: list[list[NDArray[np.float32]]] = [[] for _ in range(len(keys) + 1)]
+        self.seen = np.zeros(len(keys) + 1, np.int64)
+        self.writer: codec.SymbolWriter | None = None
+        self.targets = np.zeros((0, 0), np.float32)
+        self.rng = np.random.default_rng(0)
+        self.keep = 1.0
+
+    def start_layer(self, layer: int) -> None:
+        """Samples are kept whatever the layer."""
+
+    def begin(self, targets: NDArray[np.float32]) -> None:
+        """Go on with another image."""
+        self.targets = targets
+        if self.full_model is not None:
+            self.writer = codec.SymbolWriter(self.full_model, targets, self.rate)
+            self.writer.start_layer(0)
+
+    def book_of(self, book_set: int, size: int) -> list[int]:
+        return [int(b) for b in self.table[book_set, _SIZE_LOG2[size]]]
+
+    def dim_of(self, number: int) -> int:
+        return self.keys[number][1]
+
+    def pieces(self, number: int, channels: slice, cells: Cells, means: NDArray[np.int32], chosen: Cells) -> NDArray[np.int32]:
+        x = self.targets[channels, cells[chosen]] - means[:, chosen] * np.float32(1 / UNIT)
+        split = codec.split_pieces(x, self.dim_of(number))
+        self._keep(number, split)
+        if self.writer is not None:
+            return self.writer.pieces(number, channels, cells, means, chosen)
+        return (np.sign(split) * np.floor(np.abs(split) + _DEAD_ZONE)).astype(np.int32) * UNIT
+
+    def _keep(self, number: int, split: NDArray[np.float32]) -> None:
+        count = split.shape[1]
+        self.seen[number] += count
+        share = min(1.0, _VECTORS_PER_BOOK * self.keep / max(1, self.seen[number]))
+        chosen = self.rng.random(count) < share
+        self.pools[number].append(split[:, chosen].T.copy())
+
+    def vectors(self, number: int) -> NDArray[np.float32]:
+        """Samples float32 [n, d] of a book's residuals, in steps."""
+        pool = self.pools[number]
+        x = np.concatenate(pool) if pool else np.zeros((0, self.keys[number][1]), np.float32)
+        if len(x) > _VECTORS_PER_BOOK:
+            x = x[self.rng.choice(len(x), _VECTORS_PER_BOOK, replace=False)]
+        return np.ascontiguousarray(x)
+
+
+def open_session(image: TrainingImage, step: float, color: NDArray[np.int32]) -> Session:
+    """Transform an image and set it up for coding at a step (grey levels)."""
+    whole = int(np.clip(round(step * 64), 1, 65535))
+    layout = layout_for(image.pixels.shape[2], step)
+    height, width = image.pixels.shape[:2]
+    grid = Grid(-(-height // 8), -(-width // 8), layout)
+    targets = dct.forward(image.pixels, layout, color) * np.float32(64 / whole)
+    return Session(grid, targets, whole)
+
+
+def draw_steps(count: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Steps for `count` images: log-uniform, evenly spread, in random order."""
+    low, high = np.log(STEPS[0]), np.log(STEPS[1])
+    return np.exp(low + (high - low) * (rng.permutation(count) + rng.random(count)) / max(count, 1))
+
+
+def pick(images: list[TrainingImage], pixels: int, rng: np.random.Generator) -> list[TrainingImage]:
+    """A random selection of about so many pixels."""
+    chosen, total = [], 0
+    for index in rng.permutation(len(images)):
+        if total < pixels:
+            chosen.append(images[index])
+            total += images[index].pixels.shape[0] * images[index].pixels.shape[1]
+    return chosen
+
+
+def cut_small(images: list[TrainingImage], each: int, rng: np.random.Generator) -> list[TrainingImage]:
+    """`each` rectangles of 48 to 256 pixels a side out of every image, or the whole of a side that is shorter.
+
+    Every fourth is made grey: small pictures often are, and a model should know them.
+    """
+    low, high = np.log(SMALL_SIDES[0]), np.log(SMALL_SIDES[1])
+    small: list[TrainingImage] = []
+    for image in images:
+        for _ in range(each):
+            sides = [min(int(np.exp(rng.uniform(low, high))), side) for side in image.pixels.shape[:2]]
+            top, left = (int(rng.integers(side - s + 1)) for s, side in zip(sides, image.pixels.shape[:2], strict=True))
+            part = image.pixels[top : top + sides[0], left : left + sides[1]]
+            if len(small) % 4 == 3:
+                part = np.rint(part.mean(axis=2, keepdims=True)).astype(np.uint8)
+            small.append(TrainingImage(image.name, np.ascontiguousarray(part)))
+    return small
+
+
+def code_files(model: Model, images: list[TrainingImage], steps: NDArray[np.float64], progress: Progress) -> list[streams.File]:
+    """Calls of every image coded as one file."""
+    files = []
+    for done, (image, step) in enumerate(zip(images, steps, strict=True)):
+        progress("statistics", done, len(images))
+        session = open_session(image, step, model.color)
+        writer = codec.SymbolWriter(model, session.targets, RATE)
+        codec.walk(session.grid, model, session.step, 1, writer)
+        files.append(writer.calls[0])
+    progress("statistics", len(images), len(images))
+    return files
