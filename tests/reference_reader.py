@@ -471,24 +471,30 @@ def read_latents(data: bytes, model_folder: Path) -> list[NDArray[np.int64]]:
     """The latents [C, h * w] of each tile group."""
     reader = Bytes(data)
     require(reader.take(8) == MAGIC, "not a .vqz file")
-    require((reader.integer(1), reader.integer(1), reader.integer(1) & 15) == (0, 1, 0), "unknown version or flags")
+    require((reader.integer(1), reader.integer(1), reader.integer(1) & 15) == (0, 2, 0), "unknown version or flags")
     width, height = reader.varint(), reader.varint()
     require(1 <= width <= 65535 and 1 <= height <= 65535, "bad size")
     bits = reader.integer(1)
     group_log2 = reader.integer(1) if bits & 64 else 0
     layout, layers = bits & 3, (bits >> 4 & 3) + 1
     require(layout < 3 and bits & 0x8C == 0 and layers < 4, "reserved layout")
-    require(bits & 64 == 0 or 3 <= group_log2 <= 13, "reserved group")
+    require(group_log2 == 0 or 3 <= group_log2 <= 13, "reserved group")
     reader.take(8)  # model id
     step, merge_map = reader.integer(2), reader.integer(1)
     require(step > 0, "bad step")
     h, w = -(-height // 8), -(-width // 8)
     side = 2**group_log2 if group_log2 else max(h, w)
     groups = [(min(side, h - top), min(side, w - left)) for top in range(0, h, side) for left in range(0, w, side)]
-    others = reader.varint()
-    table = [(None, reader.varint(), reader.integer(4)) for _ in range(layers * len(groups))]
-    table += [(reader.integer(1), reader.varint(), reader.integer(4)) for _ in range(others)]
-    require(zlib.crc32(data[: reader.at]) == reader.integer(4), "bad header checksum")
+    if bits & 64:
+        others = reader.varint()
+        table = [(None, reader.varint(), reader.integer(4)) for _ in range(layers * len(groups))]
+        table += [(reader.integer(1), reader.varint(), reader.integer(4)) for _ in range(others)]
+        require(zlib.crc32(data[: reader.at]) == reader.integer(4), "bad header checksum")
+    else:
+        require(layers == 1, "layers without a table")
+        rest = data[reader.at + 4 :]
+        table = [(None, len(rest), zlib.crc32(rest))]
+        require(zlib.crc32(data[: reader.at] + rest) == reader.integer(4), "bad checksum")
     sections = []
     for kind, length, checksum in table:
         stored = reader.take(length)

@@ -33,7 +33,8 @@ from vqcodec.vq import (
 )
 
 _MAPS_AHEAD = 2
-"""Merge maps that are tried after one that made a file smaller."""
+"""Merge maps that are tried after one that made a file smaller; for small files all are."""
+_SMALL_FILE = 8192
 
 Residuals = NDArray[np.int32]
 Calls = list[tuple[int, NDArray[np.uint8]]]
@@ -372,7 +373,7 @@ def pack(width: int, height: int, groups: Sequence[CodedGroup], model: Model, se
     """Coded groups to a whole file, with the merge map that makes it smallest."""
     merge_map, least = 0, sys.maxsize
     for number in range(len(model.maps)):  # from many streams, for large files, to few
-        if number > merge_map + _MAPS_AHEAD:
+        if number > merge_map + _MAPS_AHEAD and least > _SMALL_FILE:
             break
         size = sum(map(len, _sections(groups, model, number, frames.FAST_LEVELS)))
         if size < least:

@@ -1,4 +1,4 @@
-"""The .vqz format, version 0.1: this docstring is its specification.
+"""The .vqz format, version 0.2: this docstring is its specification.
 
 All integers are little-endian. `varint` is an unsigned LEB128 of at most 5 bytes: 7 bits a byte, least significant first,
 bit 7 set on all but the last byte, which is not 0 unless it is the only one. `u16`, `u32` are 2 and 4 bytes. Shifts of
@@ -8,29 +8,30 @@ negative integers round towards minus infinity. *Reserved* bits and values must 
 =======
     8 bytes   magic               89 56 51 5A 0D 0A 1A 0A
     1 byte    major version       0; another is refused
-    1 byte    minor version       1; while major is 0, another is refused
+    1 byte    minor version       2; while major is 0, another is refused
     1 byte    flags               bits 0-3 critical, each reserved: refuse what is set (0: step map, 1: pattern codebook,
                                   2: alpha);  bits 4-7 optional: unused
     varint    width               1..65535 pixels
     varint    height              1..65535 pixels
     1 byte    layout              bits 0-1: 0 grey, 1 colour with 4x4 chroma, 2 colour with 8x8 chroma (3 reserved)
                                   bits 2-3: bit depth, 0 for 8 bits (others reserved);  bits 4-5: layers - 1, 0..2 (3 reserved)
-                                  bit 6: the next byte is there, else the picture is one tile group;  bit 7: reserved
-    1 byte    group               k = 3..13: tile groups of 2**k cells square (others reserved)
+                                  bit 6: the fields marked * are there;  bit 7: reserved
+    1 byte *  group               0: one tile group; k = 3..13: tile groups of 2**k cells square (others reserved)
     8 bytes   model id            the first 8 bytes of the model's SHA-256
     u16       step                1/64 of a grey level, 1..65535
     1 byte    merge map           number of one of the model's merge maps
-    varint    others              number of sections besides the index sections
-    for each index section:
+    varint *  others              number of sections besides the index sections
+  * for each index section:
       varint  length              stored bytes of the section
       u32     checksum            CRC-32 (zlib) of the stored bytes
-    for each other section:
+  * for each other section:
       1 byte  type                bit 7 set: optional
       varint  length
       u32     checksum
-    u32       header checksum     CRC-32 of all bytes from the magic up to here
+    u32       checksum            CRC-32 of all bytes from the magic up to here; without bit 6, and then of all that follow
     sections, one after the other in the order of the table; the file ends with the last one
 
+Without bit 6 the picture is one layer and one tile group, and its index section is the rest of the file.
 There are layers * groups index sections, ordered by layer, then by tile group, row by row. Types of the others: 00-7F reserved
 (critical: refuse); 81 ICC profile, 82 EXIF, 83 XMP (at most 16 MiB each); other optional types are skipped. Every checksum is
 verified before the bytes are looked at.
@@ -148,6 +149,7 @@ The plain decode is exact; its arithmetic is in dct.py's docstring: coefficient 
 7. CHANGES
 ==========
     0.1   first version
+    0.2   a header without a table for single sections; blocks instead of frames with a dictionary; raw bits verbatim at the end
 """
 
 from __future__ import annotations
@@ -161,7 +163,7 @@ from vqcodec.errors import CorruptError, FormatError, LimitError, TruncatedError
 from vqcodec.types import Header, Section, StreamRecord
 
 MAGIC: Final = bytes((0x89, 0x56, 0x51, 0x5A, 0x0D, 0x0A, 0x1A, 0x0A))
-VERSION: Final = (0, 1)
+VERSION: Final = (0, 2)
 MAX_SIDE: Final = 65535
 MAX_STEP: Final = 65535
 MIN_GROUP_LOG2, MAX_GROUP_LOG2 = 3, 13
@@ -174,8 +176,8 @@ MAX_BLOCK: Final = 1 << 17
 """Bytes that a zstd block can hold."""
 _METADATA: Final = (ICC, EXIF, XMP)
 _OPTIONAL: Final = 0x80
-_GROUPED: Final = 0x40
-"""Bit of the layout byte: the size of the tile groups follows."""
+_TABLED: Final = 0x40
+"""Bit of the layout byte: there are tile groups, layers or other sections, and a table of them."""
 _CRITICAL_NAMES: Final = ("a step map", "a pattern codebook", "alpha")
 
 
@@ -222,24 +224,27 @@ class _Reader:
 
 def write_file(header: Header, sections: Sequence[Section]) -> bytes:
     """A whole .vqz file, index sections first; the inverse of `read_file`."""
-    layout = header.layout | (header.layers - 1) << 4 | (_GROUPED if header.group_log2 else 0)
+    tabled = bool(header.group_log2) or header.layers > 1 or len(sections) != 1
     head = bytearray(MAGIC)
     head += bytes((*VERSION, 0))
     head += _write_varint(header.width) + _write_varint(header.height)
-    head += bytes((layout, header.group_log2) if header.group_log2 else (layout,)) + header.model_id
+    head.append(header.layout | (header.layers - 1) << 4 | (_TABLED if tabled else 0))
+    head += bytes((header.group_log2,) if tabled else ()) + header.model_id
     head += header.step.to_bytes(2, "little") + bytes((header.merge_map,))
+    body = b"".join(section.data for section in sections)
+    if not tabled:
+        return bytes(head) + zlib.crc32(body, zlib.crc32(head)).to_bytes(4, "little") + body
     head += _write_varint(sum(section.type != INDICES for section in sections))
     for section in sections:
         head += b"" if section.type == INDICES else bytes((section.type,))
         head += _write_varint(len(section.data)) + zlib.crc32(section.data).to_bytes(4, "little")
-    head += zlib.crc32(head).to_bytes(4, "little")
-    return bytes(head) + b"".join(section.data for section in sections)
+    return bytes(head) + zlib.crc32(head).to_bytes(4, "little") + body
 
 
 def read_header(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> tuple[Header, list[tuple[int, int, int]], int]:
     """The header, the table (type, length, checksum) and the offset of the first section.
 
-    `data` may be a prefix of the file that holds both. Raises FormatError and its kinds, LimitError.
+    Raises FormatError and its kinds, LimitError.
     """
     if data[: len(MAGIC)] != MAGIC:
         if data and MAGIC.startswith(data[: len(MAGIC)]):
@@ -249,32 +254,40 @@ def read_header(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> tuple[Head
     reader.take(len(MAGIC))
     version = (reader.byte(), reader.byte())
     if version != VERSION:
-        raise UnsupportedError(f"unsupported file: format {version[0]}.{version[1]}, this is a reader of 0.1")
+        raise UnsupportedError(f"unsupported file: format {version[0]}.{version[1]}, this is a reader of {VERSION[0]}.{VERSION[1]}")
     critical = reader.byte() & 0x0F
     if critical:
         needs = [name for bit, name in enumerate(_CRITICAL_NAMES) if critical >> bit & 1] or ["an unknown feature"]
         raise UnsupportedError(f"unsupported file: it needs {', '.join(needs)}")
     width, height, layout = reader.varint(), reader.varint(), reader.byte()
-    group = reader.byte() if layout & _GROUPED else 0
+    tabled = bool(layout & _TABLED)
+    group = reader.byte() if tabled else 0
     model_id, step, merge_map = reader.take(8), reader.integer(2), reader.byte()
-    others = reader.varint()
     header = Header(width, height, layout & 3, (layout >> 4 & 3) + 1, group, model_id, step, merge_map)
-    h, w = (-(-cells // (1 << group)) if group else 1 for cells in header.cells)
-    table = [(INDICES, reader.varint(), reader.integer(4)) for _ in range(header.layers * h * w)]
-    table += [(reader.byte(), reader.varint(), reader.integer(4)) for _ in range(others)]
+    table = _read_table(reader, header) if tabled else []
     end = reader.cursor
-    if reader.integer(4) != zlib.crc32(data[:end]):
-        raise CorruptError("corrupt file: the header's checksum is wrong")
+    checksum, rest = reader.integer(4), b"" if tabled else data[end + 4 :]
+    if checksum != zlib.crc32(rest, zlib.crc32(data[:end])):
+        raise CorruptError("corrupt file: its checksum is wrong")
+    if not tabled:
+        table = [(INDICES, len(rest), zlib.crc32(rest))]
     if not (1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE):
         raise CorruptError(f"corrupt file: a picture of {width}x{height}")
-    if layout & 0x8C:
+    if layout & 0x8C or (header.layers > 1 and not tabled):
         raise UnsupportedError("unsupported file: its bit depth or layout is of a newer version")
-    grouped = not layout & _GROUPED or MIN_GROUP_LOG2 <= group <= MAX_GROUP_LOG2
+    grouped = group == 0 or MIN_GROUP_LOG2 <= group <= MAX_GROUP_LOG2
     if layout & 3 >= len(LAYOUTS) or layout >> 4 & 3 == 3 or step == 0 or not grouped:
         raise CorruptError("corrupt file: a reserved value in the header")
     if width * height > max_pixels:
         raise LimitError(f"{width}x{height} is more than {max_pixels} pixels (--max-pixels)")
     return header, table, reader.cursor
+
+
+def _read_table(reader: _Reader, header: Header) -> list[tuple[int, int, int]]:
+    others = reader.varint()
+    h, w = (-(-cells // (1 << header.group_log2)) if header.group_log2 else 1 for cells in header.cells)
+    table = [(INDICES, reader.varint(), reader.integer(4)) for _ in range(header.layers * h * w)]
+    return table + [(reader.byte(), reader.varint(), reader.integer(4)) for _ in range(others)]
 
 
 def read_file(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> tuple[Header, list[Section]]:

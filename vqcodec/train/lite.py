@@ -16,6 +16,7 @@ import numpy as np
 
 from vqcodec import registry
 from vqcodec.color import OPPONENT
+from vqcodec.container import VERSION
 from vqcodec.files import check_new_folder, new_folder
 from vqcodec.model import TENSORS, Model, save_model
 from vqcodec.rate import Encoder
@@ -158,7 +159,7 @@ def train_lite(
     summary: dict[str, Any] = {
         "name": output.name,
         "kind": "lite",
-        "format": "0.1",
+        "format": ".".join(map(str, VERSION)),
         "id": model.id,
         "command": f"vqcodec train {folder.name} -o {output.name} --init {init or 'none'} --seed {seed}"
         + (f" --minutes {minutes:g}" if minutes else ""),
