@@ -21,7 +21,7 @@ from vqcodec.imageio import read_image
 Pixels = NDArray[np.uint8]
 
 SAMPLES = Path(__file__).parent
-COMPARED, CROP, COMPARED_QUALITY = "still_life.png", (190, 76, 620, 396), 30  # left, top, right, bottom
+COMPARED, CROP, COMPARED_QUALITY = "still_life.png", (190, 76, 620, 396), 50  # left, top, right, bottom
 
 
 def main(out: Path) -> None:
