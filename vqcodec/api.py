@@ -46,8 +46,8 @@ def encode(
     """Pixels uint8 [H, W] or [H, W, 1] (grey) or [H, W, 3] (RGB) to the bytes of a .vqz file.
 
     At most one of `quality` (0..100, default 60), `bpp` (bits per pixel) or `size` (bytes), of which the largest file
-    not above it is made, and `psnr` (dB, the smallest file not below it). `effort` 1..9: more is
-    smaller and slower. Raises InputError, ModelError.
+    not above it is made, and `psnr` (dB, the smallest file not below it). `effort` 1..9: below 4 is
+    faster and a little larger. Raises InputError, ModelError.
     """
     if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8:
         raise InputError("pixels must be a uint8 array")
