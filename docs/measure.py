@@ -1,8 +1,11 @@
 """Figures of docs/results.md that `vqcodec bench` does not print: python docs/measure.py FIGURE ../shared/data
 
-FIGURE is overhead, crops, quality100, domains, monotone, speed, process, memory, training, own, or all of these.
+Each line has the figure as measured, and its bar and goal; `all` prints every figure, in about half an hour.
 """
 
+import argparse
+import itertools
+import multiprocessing
 import os
 import resource
 import shutil
@@ -16,7 +19,7 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # read when numpy is imported: speeds are of one thread
+os.environ["OPENBLAS_NUM_THREADS"] = "1"  # read when numpy is imported: speeds in this process are of one thread
 
 import numpy as np
 from PIL import Image
@@ -30,7 +33,6 @@ Pixels = np.ndarray
 QUALITIES = (20, 40, 56, 70, 84, 93)
 WEBP_QUALITIES = (0, 4, 12, 25, 40, 55, 70, 82, 90)
 DOMAINS = {"satellite": "RGB", "faces_orl": "L"}
-PROGRAM = (sys.executable, "-m", "vqcodec")
 
 
 def load(folder: Path, mode: str = "RGB") -> list[Pixels]:
@@ -38,19 +40,20 @@ def load(folder: Path, mode: str = "RGB") -> list[Pixels]:
 
 
 def mosaic(data: Path, height: int, width: int) -> Pixels:
-    """The middles (512 x 768) of the first photos that are large enough, side by side."""
+    """The middles (512 x 768) of the first photos that are large enough, side by side; of too few, the first again."""
+    down, across = height // 512, width // 768
     tiles: list[Pixels] = []
     with tarfile.open(data / "photos" / "photos-1.tar") as archive:
         for member in sorted(archive.getmembers(), key=lambda entry: entry.name):
-            if len(tiles) == height // 512 * (width // 768):
+            if len(tiles) == down * across:
                 break
             if member.name.lower().endswith((".png", ".jpg", ".jpeg", ".webp", ".avif")):
                 photo = np.asarray(Image.open(archive.extractfile(member)).convert("RGB"))
                 top, left = (photo.shape[0] - 512) // 2, (photo.shape[1] - 768) // 2
                 if min(top, left) >= 0:
                     tiles.append(photo[top : top + 512, left : left + 768])
-    rows = [np.concatenate(tiles[i : i + width // 768], axis=1) for i in range(0, len(tiles), width // 768)]
-    return np.concatenate(rows)
+    endless = itertools.cycle(tiles)
+    return np.concatenate([np.concatenate([next(endless) for _ in range(across)], axis=1) for _ in range(down)])
 
 
 def point(image: Pixels, file: bytes, decoded: Pixels) -> tuple[float, float]:
@@ -86,6 +89,13 @@ def best(run: Callable[[], object], times: int) -> float:
     return min(seconds)
 
 
+def program(*arguments: object) -> None:
+    """Run vqcodec in a process of its own, with as many threads as a user would get; what it prints is of no interest."""
+    command = [sys.executable, "-m", "vqcodec", *map(str, arguments)]
+    environment = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
+    subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
 # ---------------------------------------------------------------------------------------------------------- figures
 
 
@@ -117,57 +127,60 @@ def domains(data: Path) -> None:
 
 def monotone(data: Path) -> None:
     qualities = tuple(range(0, 101, 5))
+    images = load(data / "kodak")
     with ProcessPoolExecutor(2) as pool:
-        curves = list(pool.map(partial(vqz_points, qualities=qualities), load(data / "kodak")))
-    rises = np.diff(np.array(curves), axis=1)  # [image, step of quality, (bpp, PSNR)]
-    print(f"Kodak, quality 0, 5, ... 100: {int((rises <= 0).sum())} of {rises.size} steps in bytes or PSNR do not rise")
-    for image, number, what in np.argwhere(rises <= 0):
-        rise = f"{('bpp', 'PSNR')[what]} {rises[image, number, what]:+.4f}"
+        curves = np.array(list(pool.map(partial(vqz_points, qualities=qualities), images)))
+    curves[:, :, 0] *= images[0].shape[0] * images[0].shape[1] / 8  # bits per pixel to bytes: all are of one size
+    rises = np.diff(curves, axis=1)  # [image, step of quality, (bytes, PSNR)]
+    print(f"Kodak, quality 0, 5, ... 100: {int((rises < 0).sum())} of {rises.size} steps make bytes or PSNR less (bar 0)")
+    for image, number, what in np.argwhere(rises < 0):
+        rise = f"{rises[image, number, what]:+.4g} {('bytes', 'dB')[what]}"
         print(f"  image {image + 1}, quality {qualities[number]} to {qualities[number + 1]}: {rise}")
 
 
 def speed(data: Path) -> None:
     picture = mosaic(data, 2560, 3840)
-    megapixels = picture.shape[0] * picture.shape[1] / 1e6
-    file = api.encode(picture, quality=46)
+    pixels = picture.shape[0] * picture.shape[1]
     webp = WebpCodec()
-    theirs = webp.encode(picture, 30)
-    rates = [
-        megapixels / best(run, 5)
+    ours, theirs = api.encode(picture, quality=53, threads=1), webp.encode(picture, 40)
+    decode, encode, webp_decode, webp_encode = (
+        pixels / 1e6 / best(run, 5)
         for run in (
-            lambda: api.decode(file, threads=1),
-            lambda: api.encode(picture, quality=46, threads=1),
+            lambda: api.decode(ours, threads=1),
+            lambda: api.encode(picture, quality=53, threads=1),
             lambda: webp.decode(theirs),
-            lambda: webp.encode(picture, 30),
+            lambda: webp.encode(picture, 40),
         )
-    ]
-    print(f"{megapixels:.1f} megapixels at {8e-6 * len(file) / megapixels:.2f} bpp, one thread:")
-    print(f"  decode {rates[0]:.2f} MP/s (bar 7, goal 15; libwebp {rates[2]:.1f} at {8e-6 * len(theirs) / megapixels:.2f} bpp)")
-    print(f"  encode {rates[1]:.2f} MP/s (bar 2, goal 6; libwebp method 6 {rates[3]:.1f})")
+    )
+    rates = f"{8 * len(ours) / pixels:.2f} bpp, libwebp method 6 at {8 * len(theirs) / pixels:.2f}"
+    print(f"{pixels / 1e6:.1f} megapixels of photos at {rates}, one thread, best of 5:")
+    print(f"  decode {decode:.2f} MP/s (bar 7, goal 15), libwebp {webp_decode:.1f}, {webp_decode / decode:.1f} times as fast")
+    print(f"  encode {encode:.2f} MP/s (bar 2, goal 6), libwebp {webp_encode:.1f}, {webp_encode / encode:.1f} times as fast")
 
 
 def process(data: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         file, picture = Path(folder, "a.vqz"), Path(folder, "a.ppm")
-        file.write_bytes(api.encode(load(data / "kodak")[0][:, :512]))
-        seconds = best(lambda: subprocess.run([*PROGRAM, "decode", "-f", file, picture], check=True), 7)
-    print(f"whole process, decode of 512x512 to PPM: {seconds:.2f} s (bar 0.5, goal 0.3)")
+        file.write_bytes(api.encode(load(data / "kodak")[0][:512, :512]))
+        seconds = best(lambda: program("decode", "-f", file, picture), 7)
+    print(f"whole process, decode of 512x512 to PPM, best of 7: {seconds:.2f} s (bar 0.5, goal 0.3)")
 
 
 def memory(data: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         picture, file, decoded = (Path(folder, name) for name in ("a.ppm", "a.vqz", "b.ppm"))
-        pixels = mosaic(data, 4096, 6144)[:4000, :6000]
-        Image.fromarray(pixels).save(picture)
+        Image.fromarray(mosaic(data, 4096, 6144)[:4000, :6000]).save(picture)
         for what, paths in (("encode", (picture, file)), ("decode", (file, decoded))):
-            with ProcessPoolExecutor(1) as pool:  # a process of its own: the peak of children is the largest of all
-                peak = pool.submit(_peak_of_child, what, *paths).result()
+            # A child begins with the peak of the process that starts it, so that has to be a fresh and small one.
+            with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+                peak = pool.submit(peak_of_program, what, *paths).result()
             print(f"peak memory, {what} of 24 megapixels: {peak:.0f} MB (bar 150 + 288 = 438, goal 100 + 192 = 292)")
 
 
-def _peak_of_child(what: str, source: Path, target: Path) -> float:
-    subprocess.run([*PROGRAM, what, source, target], check=True, stderr=subprocess.DEVNULL)
-    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+def peak_of_program(*arguments: object) -> float:
+    """Most memory that was resident at once, in 10**6 bytes."""
+    program(*arguments)
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 / 1e6
 
 
 def training(data: Path) -> None:
@@ -177,9 +190,8 @@ def training(data: Path) -> None:
             images.mkdir()
             for path in sorted((data / "domains" / name / "train").iterdir())[:40]:
                 shutil.copy(path, images)
-            start = time.perf_counter()
-            subprocess.run([*PROGRAM, "train", images, "-o", Path(folder, "model")], check=True, stdout=subprocess.DEVNULL)
-            print(f"training on 40 images of {name}: {time.perf_counter() - start:.0f} s (bar 180)")
+            seconds = best(lambda images=images: program("train", images, "-o", images.parent / "model"), 1)
+            print(f"training on 40 images of {name}: {seconds:.0f} s (bar 180)")
 
 
 def own(data: Path) -> None:
@@ -187,20 +199,21 @@ def own(data: Path) -> None:
         with tempfile.TemporaryDirectory() as folder:
             model = str(Path(folder, name))
             source = data / "domains" / name
-            subprocess.run([*PROGRAM, "train", source / "train", "-o", model], check=True, stdout=subprocess.DEVNULL)
+            program("train", source / "train", "-o", model, "--init", "photo-lite")
             images = load(source / "test", mode)
             gain = bd_rate(curve(vqz_points, images), curve(partial(vqz_points, model=model), images))
             print(f"{name}: model of its own against photo-lite, all {len(images)} test images {gain:+.1f} % (bar 0, goal -5)")
 
 
-FIGURES = (overhead, crops, quality100, domains, monotone, speed, process, memory, training, own)
-
-
-def main(wanted: str, data: Path) -> None:
-    for figure in FIGURES:
-        if wanted in (figure.__name__, "all"):
-            figure(data)
-
+FIGURES = {
+    figure.__name__: figure for figure in (overhead, crops, quality100, domains, monotone, speed, process, memory, training, own)
+}
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("figure", choices=[*FIGURES, "all"])
+    parser.add_argument("data", type=Path, help="the folder with kodak, photos and domains")
+    given = parser.parse_args()
+    for name, figure in FIGURES.items():
+        if given.figure in (name, "all"):
+            figure(given.data)

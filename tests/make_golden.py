@@ -1,15 +1,21 @@
-"""Write the golden files anew: a few crops of the samples, coded with the shipped model, and the SHA-256 of their pixels.
+"""Write the golden files anew: crops of the samples, coded with the shipped model, with the SHA-256 of their pixels; and
+broken files made of the smallest of them, each named after what is wrong with it.
 
 Only for a new format version or a new shipped model: a golden file that was released decodes forever.
 """
 
 import hashlib
+import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import zstandard
 from PIL import Image
 
-from vqcodec import api
+from vqcodec import api, container, registry
+from vqcodec.model import Model
+from vqcodec.types import Section, StreamRecord
 
 HERE = Path(__file__).resolve().parent
 CROPS = {
@@ -18,13 +24,90 @@ CROPS = {
     "grey-q60": ("scan", (100, 100, 200, 173), 60),
     "pixel": ("still_life", (0, 0, 1, 1), 60),
 }
+_FIELDS = {"magic": 8, "major": 1, "minor": 1, "flags": 1, "width": 0, "height": 0, "layout": 1, "group": 1}
+_FIELDS |= {"model": 8, "step": 2, "map": 1, "others": 0}
+"""Bytes of the fields of a header in order; 0 for a varint. `group` and `others` are there if there is a table."""
 
-if __name__ == "__main__":
-    folder = HERE / "golden" / "decode"
-    folder.mkdir(parents=True, exist_ok=True)
+Fields = dict[str, bytes]
+
+
+def take_apart(data: bytes) -> Fields:
+    """A good file by fields in order, `table` and `body` (its sections) last; the header's checksum is left out."""
+    _, _, cursor = container.read_header(data)
+    fields: Fields = {}
+    at = 0
+    for name, length in _FIELDS.items():
+        if name not in ("group", "others") or fields["layout"][0] & 0x40:
+            end = at + (length or 1)
+            while not length and data[end - 1] & 0x80:
+                end += 1
+            fields[name] = data[at:end]
+            at = end
+    return fields | {"table": data[at : cursor - 4], "body": data[cursor:]}
+
+
+def put_together(fields: Fields) -> bytes:
+    """The inverse of `take_apart`, whatever the fields hold, with a right checksum."""
+    head = b"".join(value for name, value in fields.items() if name != "body")
+    covered = head if "group" in fields else head + fields["body"]
+    return head + zlib.crc32(covered).to_bytes(4, "little") + fields["body"]
+
+
+def index_section(parts: Sequence[bytes | StreamRecord], model: Model, merge_map: int, raw: bytes = b"") -> bytes:
+    """An index section of all parts of a merge map's streams, bytes verbatim, the missing last ones empty."""
+    means = [mean for stream in model.streams[merge_map] for mean in stream.means]
+    records = [p if isinstance(p, StreamRecord) else StreamRecord(len(p), container.VERBATIM, p) for p in parts]
+    empty = [StreamRecord(0, container.VERBATIM, b"")] * (len(means) - len(parts))
+    return container.write_streams(records + empty, means, raw)
+
+
+def bomb(size: int, claimed: int) -> StreamRecord:
+    """A record that claims a few bytes; its frame is small too but holds `size` zeros."""
+    parameters = zstandard.ZstdCompressionParameters.from_level(
+        19, window_log=17, format=zstandard.FORMAT_ZSTD1_MAGICLESS, write_content_size=0, write_checksum=0
+    )
+    frame = zstandard.ZstdCompressor(compression_params=parameters).compress(bytes(size))
+    return StreamRecord(claimed, container.FRAME, frame[2:])
+
+
+def broken_files(data: bytes, model: Model) -> dict[str, bytes]:
+    """Files made of a good one without a table, by what is wrong with them."""
+    header, sections = container.read_file(data)
+    good = take_apart(data)
+    tabled = take_apart(container.write_file(header, [*sections, Section(container.ICC, b"profile")]))
+    beyond = [part for stream in model.streams[header.merge_map] for part in stream.form.pack(np.array([255], np.uint8))]
+    fields = {
+        "not-a-vqz": good | {"magic": b"\x89PNG\r\n\x1a\n"},
+        "future-version": good | {"major": b"\x09"},
+        "needs-alpha": good | {"flags": b"\x04"},
+        "no-width": good | {"width": b"\x00"},
+        "overlong-number": good | {"width": b"\x81\x00"},
+        "too-many-pixels": good | {"width": b"\xff\xff\x03", "height": b"\xff\xff\x03"},
+        "unknown-model": good | {"model": bytes(8)},
+        "critical-section": tabled | {"table": tabled["table"][:-6] + b"\x02" + tabled["table"][-5:]},
+        "section-cut-short": tabled | {"body": tabled["body"][:-1]},
+        "bomb": good | {"body": index_section([bomb(1 << 24, claimed=100)], model, header.merge_map)},
+        "index-not-in-codebook": good | {"body": index_section(beyond, model, header.merge_map)},
+    }
+    return {name: put_together(each) for name, each in fields.items()} | {"flipped-bit": data[:-1] + bytes((data[-1] ^ 1,))}
+
+
+def write_decode(folder: Path) -> None:
     for name, (picture, crop, quality) in CROPS.items():
         with Image.open(HERE.parent / "samples" / f"{picture}.png") as image:
             data = api.encode(np.asarray(image.crop(crop)), quality=quality)
         (folder / f"{name}.vqz").write_bytes(data)
         digest = hashlib.sha256(api.decode(data, threads=1).tobytes()).hexdigest()
         (folder / f"{name}.sha256").write_text(digest + "\n")
+
+
+def write_errors(folder: Path, good: bytes) -> None:
+    for name, data in broken_files(good, registry.find(None)).items():
+        (folder / f"{name}.vqz").write_bytes(data)
+
+
+if __name__ == "__main__":
+    for kind in ("decode", "errors"):
+        (HERE / "golden" / kind).mkdir(parents=True, exist_ok=True)
+    write_decode(HERE / "golden" / "decode")
+    write_errors(HERE / "golden" / "errors", (HERE / "golden" / "decode" / "pixel.vqz").read_bytes())

@@ -131,21 +131,23 @@ class Layer:
         raw_size = reader.varint()
         require(raw_size <= 4 * values + 16, "too many raw bits")
         self.symbols: list[list[int]] = []
+        self.room = 4 * values + 16
         for stream in range(max(self.stream_of_book) + 1):
             form = int(model.tensors["merge.form"][merge_map, stream])
             dictionaries = model.tensors["merge.dictionary"][merge_map, stream].tolist()
-            parts = [self._part(reader, values, dictionaries[part]) for part in range(2 if form == 1 else 1)]
+            parts = [self._part(reader, dictionaries[part]) for part in range(2 if form == 1 else 1)]
             symbols = self._symbols(form, parts)
-            require(len(symbols) <= 2 * values, "too many symbols")
             self.symbols.append(symbols[::-1])  # the next one is the last of the list
+        require(sum(map(len, self.symbols)) <= 2 * values, "too many symbols")
         raw = reader.take(raw_size)
         require(reader.at == len(section), "bytes after the streams")
         self.bits = [byte >> 7 - place & 1 for byte in raw for place in range(8)][::-1]
 
-    def _part(self, reader: Bytes, values: int, dictionary: int) -> bytes:
+    def _part(self, reader: Bytes, dictionary: int) -> bytes:
         """Bytes of a part before zstd; `dictionary` 0: none."""
         size = reader.varint()
-        require(size <= 4 * values + 16, "a part is too large")
+        self.room -= size
+        require(self.room >= 0, "the parts are too large")
         if size == 0:
             return b""
         stored = reader.varint()

@@ -170,7 +170,9 @@ def encode(
         float | None, typer.Option("--psnr", callback=_positive, metavar="DB", help="At least so many dB of PSNR.")
     ] = None,
     model: Model = None,
-    effort: Annotated[int, typer.Option("--effort", min=1, max=9, metavar="1..9", help="Below 4 is faster, and a little larger.")] = 5,
+    effort: Annotated[
+        int, typer.Option("--effort", min=1, max=9, metavar="1..9", help="Below 4 is faster, and a little larger.")
+    ] = 5,
     force: Force = False,
     threads: Threads = None,
     max_pixels: MaxPixels = MAX_PIXELS,

@@ -341,7 +341,12 @@ def decode_group(
         records, raw = container.read_streams(section, _means(streams), 2 * limit + 16)
         given = [dictionary for stream in streams for dictionary in stream.dictionaries]
         parts = iter([frames.decompress(r.mode, r.data, r.size, dictionary) for r, dictionary in zip(records, given, strict=True)])
-        layers.append(([stream.form.unpack([next(parts) for _ in stream.dictionaries], limit) for stream in streams], raw))
+        symbols = []
+        left = limit
+        for stream in streams:
+            symbols.append(stream.form.unpack([next(parts) for _ in stream.dictionaries], left))
+            left -= len(symbols[-1])
+        layers.append((symbols, raw))
     grid = Grid(*cells, layout)
     reader = SymbolReader(model, header.merge_map, layers, bits)
     walk(grid, model, header.step, header.layers, reader)

@@ -69,21 +69,21 @@ are layer 1 and the rest layer 2; with 1 all is layer 0. A *latent* is an intege
                                   lengths l > 0 of the part's dictionary
     bytes     the raw bits; the section ends with them
 
-`raw` and `size` are at most 4 * channels * cells + 16. A frame is a zstd frame (RFC 8878) without its magic number and without its
-first two bytes, which are always 00 38 (no content size, checksum or dictionary id; window 128 KiB); it decompresses to
-exactly `size` bytes, and nothing follows it. A block, `size` and L at most 131072, is the content of the literals section of a
-frame of one block without sequences; the whole frame is 00 38, u24 5 + 8 (H + L + 1), the literals header of H bytes, the L
-bytes, 00. Literals header: T + 4 F + 16 size + (L << (4 + n)), where T is 2 in mode 2 (the block has a Huffman tree of its own),
-3 in mode 3 (the tree is the dictionary's); F, n, H = 0, 10, 3 for a `size` below 256 (mode 2) or 1024 (mode 3), else 1, 10, 3
-for one below 1024, else 2, 14, 4 for one below 16384, else 3, 18, 5. L < 1 << n.
+`raw`, and all `size` together, are at most 4 * channels * cells + 16. A frame is a zstd frame (RFC 8878) without its magic
+number and without its first two bytes, which are always 00 38 (no content size, checksum or dictionary id; window 128 KiB); it
+decompresses to exactly `size` bytes, and nothing follows it. A block, `size` and L at most 131072, is the content of the
+literals section of a frame of one block without sequences; the whole frame is 00 38, u24 5 + 8 (H + L + 1), the literals header
+of H bytes, the L bytes, 00. Literals header: T + 4 F + 16 size + (L << (4 + n)), where T is 2 in mode 2 (the block has a
+Huffman tree of its own), 3 in mode 3 (the tree is the dictionary's); F, n, H = 0, 10, 3 for a `size` below 256 (mode 2) or 1024
+(mode 3), else 1, 10, 3 for one below 1024, else 2, 14, 4 for one below 16384, else 3, 18, 5. L < 1 << n.
 
 A stream's parts become symbols (0..255). Direct form: each byte is a symbol. Split form: part 0 holds runs: a run is the sum of
 bytes 255 and of the byte below 255 that ends it; part 1 has one symbol for each run, and each symbol is preceded by its run of
-symbols 0; the last byte of part 0 is not 255. Pair form, with the model's pair table (256
-entries: zeros, tail): the bytes are p pairs and then l literals, p + l = size, l the number of pairs whose tail is 256. Each
-pair gives `zeros` symbols 0 and then its tail, if it is 0..255; for 256 the next literal; for -1 nothing. The number of
-symbols is at most 2 * channels * cells. Beyond its last symbol a stream goes on with zeros. When all tiles are decoded, no
-symbol may be left, and fewer than 8 raw bits, all 0. Raw bits are read most significant bit of each byte first.
+symbols 0; the last byte of part 0 is not 255. Pair form, with the model's pair table (256 entries: zeros, tail): the bytes are
+p pairs and then l literals, p + l = size, l the number of pairs whose tail is 256. Each pair gives `zeros` symbols 0 and then
+its tail, if it is 0..255; for 256 the next literal; for -1 nothing. The symbols of all streams are at most 2 * channels *
+cells. Beyond its last symbol a stream goes on with zeros. When all tiles are decoded, no symbol may be left, and fewer than 8
+raw bits, all 0. Raw bits are read most significant bit of each byte first.
 
 4. MODEL
 ========
@@ -296,11 +296,12 @@ def read_file(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> tuple[Header
     Raises TruncatedError, CorruptError, UnsupportedError, LimitError.
     """
     header, table, cursor = read_header(data, max_pixels)
+    others_start = header.layers * len(header.groups)
     sections = []
     for number, (kind, length, checksum) in enumerate(table):
         if kind in _METADATA and length > MAX_METADATA:
             raise LimitError("metadata of more than 16 MiB")
-        if not kind & _OPTIONAL and number >= header.layers * len(header.groups):
+        if not kind & _OPTIONAL and number >= others_start:
             raise UnsupportedError(f"unsupported file: it needs sections of type {kind:#04x}")
         stored = data[cursor : cursor + length]
         if len(stored) < length:
@@ -334,14 +335,17 @@ def write_streams(records: Sequence[StreamRecord], means: Sequence[int], raw: by
 def read_streams(data: bytes, means: Sequence[int], max_size: int) -> tuple[list[StreamRecord], bytes]:
     """The records of an index section, one for each of `means`, and the raw bits.
 
-    Raises CorruptError if a size exceeds `max_size`, a mode wants a dictionary that is not there, or bytes are left.
+    Raises CorruptError if the sizes add up to more than `max_size`, a mode wants a dictionary that is not there, or bytes are left.
     """
     reader = _Reader(data)
     try:
         raw = reader.varint()
         if raw > max_size:
             raise CorruptError("corrupt file: there are more raw bits than the picture allows")
-        records = [_read_record(reader, mean, max_size) for mean in means]
+        records = []
+        for mean in means:
+            records.append(_read_record(reader, mean, max_size))
+            max_size -= records[-1].size
         bits = reader.take(raw)
     except TruncatedError as error:
         raise CorruptError("corrupt file: a section ends within a stream") from error
@@ -353,7 +357,7 @@ def read_streams(data: bytes, means: Sequence[int], max_size: int) -> tuple[list
 def _read_record(reader: _Reader, mean: int, max_size: int) -> StreamRecord:
     size = reader.varint()
     if size > max_size:
-        raise CorruptError("corrupt file: a stream is larger than the picture allows")
+        raise CorruptError("corrupt file: the streams are larger than the picture allows")
     if size == 0:
         return StreamRecord(0, VERBATIM, b"")
     stored = reader.varint()

@@ -1,0 +1,315 @@
+"""The parser on files that nobody wrote: whatever it is given, it soon ends in an image or in a documented error."""
+
+import re
+import time
+import tracemalloc
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import zstandard
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from conftest import REPOSITORY, smooth_picture
+from make_golden import Fields, bomb, index_section, put_together, take_apart
+from vqcodec import api, container, frames, rate, registry
+from vqcodec.errors import CorruptError, FormatError, LimitError, ModelError, TruncatedError, UnsupportedError, VqcodecError
+from vqcodec.types import Section, StreamRecord
+
+GOLDEN = REPOSITORY / "tests" / "golden"
+MODEL = registry.find("photo-lite")
+MAX_PIXELS = 1 << 16
+SECONDS = 20.0
+seeds = st.integers(0, 2**32 - 1)
+
+
+def tabled_file() -> bytes:
+    """Two tile groups, three layers, an ICC profile and an optional section of a type that nobody knows yet."""
+    encoder = rate.Encoder(smooth_picture(20, 70), MODEL, threads=1)
+    encoder.group_log2, encoder.layers = 3, 3
+    header, sections = container.read_file(encoder.file(1000))
+    return container.write_file(header, [*sections, Section(container.ICC, b"profile"), Section(0x90, b"later")])
+
+
+PLAIN = take_apart((GOLDEN / "decode" / "pixel.vqz").read_bytes())
+TABLED = take_apart(tabled_file())
+LAYOUT = PLAIN["layout"][0]
+
+
+def raised(function: Callable[..., object], *arguments: object, **options: object) -> VqcodecError | None:
+    """The documented error of a call; any other, a warning too, fails the test."""
+    try:
+        function(*arguments, **options)
+    except VqcodecError as error:
+        return error
+    return None
+
+
+def outcome(data: bytes) -> VqcodecError | None:
+    """The error that decoding ends in, if any; parser and info must agree, and all be done soon."""
+    start = time.perf_counter()
+    parsed = raised(container.read_file, data, MAX_PIXELS)
+    found = raised(api.decode, data, max_pixels=MAX_PIXELS, threads=1)
+    assert (parsed is None) or (found is not None)
+    if not isinstance(found, LimitError | ModelError):  # info has no limit of its own, and goes on without a model
+        told = raised(api.info, data)
+        assert type(told) is type(found)
+    assert time.perf_counter() - start < SECONDS
+    return found
+
+
+# ------------------------------------------------------------------------------------------------ known broken files
+
+BROKEN: dict[str, tuple[type[VqcodecError], str]] = {
+    "bomb": (CorruptError, "corrupt file: a zstd frame does not decompress"),
+    "critical-section": (UnsupportedError, "unsupported file: it needs sections of type 0x02"),
+    "flipped-bit": (CorruptError, "corrupt file: its checksum is wrong"),
+    "future-version": (UnsupportedError, "unsupported file: format 9."),
+    "index-not-in-codebook": (CorruptError, "corrupt file: an index is not in its codebook"),
+    "needs-alpha": (UnsupportedError, "unsupported file: it needs alpha"),
+    "no-width": (CorruptError, "corrupt file: a picture of 0x1"),
+    "not-a-vqz": (FormatError, "not a .vqz file"),
+    "overlong-number": (CorruptError, "corrupt file: a number is badly written"),
+    "section-cut-short": (TruncatedError, "truncated file"),
+    "too-many-pixels": (LimitError, "65535x65535 is more than 65536 pixels (--max-pixels)"),
+    "unknown-model": (ModelError, "the file needs model 0000000000000000, which is not installed"),
+}
+
+
+def test_every_broken_golden_file_is_known() -> None:
+    assert {path.stem for path in (GOLDEN / "errors").iterdir()} == set(BROKEN)
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_broken_golden_files_end_in_their_error(name: str) -> None:
+    kind, message = BROKEN[name]
+    found = outcome((GOLDEN / "errors" / f"{name}.vqz").read_bytes())
+    assert type(found) is kind
+    assert str(found).startswith(message)
+
+
+# ------------------------------------------------------------------------------------------------ the header
+
+
+@given(st.sampled_from([b"", container.MAGIC, container.MAGIC + bytes((*container.VERSION, 0))]), st.binary(max_size=300))
+def test_random_bytes_are_no_file(start: bytes, rest: bytes) -> None:
+    assert isinstance(outcome(start + rest), FormatError)
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.data(), st.sampled_from([PLAIN, TABLED]))
+def test_any_header_with_a_right_checksum(data: st.DataObject, good: Fields) -> None:
+    changed = dict(good)
+    for name in data.draw(st.lists(st.sampled_from(sorted(good)), min_size=1, max_size=3)):
+        value = bytearray(changed[name])
+        if value and data.draw(st.booleans()):
+            value[data.draw(st.integers(0, len(value) - 1))] = data.draw(st.integers(0, 255))
+            changed[name] = bytes(value)
+        else:
+            changed[name] = data.draw(st.binary(max_size=12))
+    outcome(put_together(changed))
+
+
+def huge(value: int) -> bytes:
+    """A varint that `container` would not write where it stands."""
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes((*out, value))
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "message"),
+    [
+        ({"minor": bytes((container.VERSION[1] ^ 1,))}, UnsupportedError, "this is a reader of"),
+        ({"flags": b"\x01"}, UnsupportedError, "it needs a step map"),
+        ({"flags": b"\xf2"}, UnsupportedError, "it needs a pattern codebook"),
+        ({"flags": b"\x08"}, UnsupportedError, "it needs an unknown feature"),
+        ({"height": b"\x00"}, CorruptError, "a picture of 1x0"),
+        ({"height": huge(65536)}, CorruptError, "a picture of 1x65536"),
+        ({"width": huge(2**35 - 1)}, CorruptError, f"a picture of {2**35 - 1}x1"),
+        ({"width": huge(2**35)}, CorruptError, "a number is badly written"),
+        ({"width": b"\x80\x80\x80\x80\x00"}, CorruptError, "a number is badly written"),
+        ({"layout": bytes((LAYOUT | 3,))}, CorruptError, "a reserved value in the header"),
+        ({"layout": bytes((LAYOUT | 4,))}, UnsupportedError, "its bit depth or layout is of a newer version"),
+        ({"layout": bytes((LAYOUT | 8,))}, UnsupportedError, "its bit depth or layout is of a newer version"),
+        ({"layout": bytes((LAYOUT | 0x10,))}, UnsupportedError, "its bit depth or layout is of a newer version"),
+        ({"layout": bytes((LAYOUT | 0x80,))}, UnsupportedError, "its bit depth or layout is of a newer version"),
+        ({"step": bytes(2)}, CorruptError, "a reserved value in the header"),
+        ({"map": b"\xff"}, CorruptError, "its merge map is not in the model"),
+        ({"body": b""}, CorruptError, "a section ends within a stream"),
+    ],
+)
+def test_what_a_header_may_not_say(changes: Fields, kind: type[VqcodecError], message: str) -> None:
+    with pytest.raises(kind, match=re.escape(message)):
+        api.decode(put_together(PLAIN | changes))
+
+
+ONE_ENTRY = {"layout": bytes((LAYOUT | 0x40,)), "group": b"\x00", "others": b"\x00", "table": bytes(5), "body": b""}
+"""Of a table, in place of more: one layer, one group, an empty index section."""
+OTHERS = -12  # where the ICC profile and the unknown section stand in a table: 1 byte of type, 1 of length, 4 of checksum
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "message"),
+    [
+        *[
+            (ONE_ENTRY | {"group": bytes((k,)), "height": b"\x01", "width": b"\x01"}, CorruptError, "a reserved value")
+            for k in (1, 2, 14, 255)
+        ],
+        (ONE_ENTRY | {"layout": bytes((LAYOUT | 0x70,)), "table": bytes(20)}, CorruptError, "a reserved value"),
+        (ONE_ENTRY | {"others": huge(2**35 - 1)}, TruncatedError, "truncated file"),
+        ({"others": b"\x01"}, CorruptError, "its checksum is wrong"),
+        ({"table": TABLED["table"][:OTHERS] + b"\x81" + huge((1 << 24) + 1) + bytes(4 + 6)}, LimitError, "16 MiB"),
+        ({"table": TABLED["table"][:OTHERS] + b"\x82" + huge(1 << 24) + bytes(4 + 6)}, TruncatedError, "truncated file"),
+        ({"table": TABLED["table"][:OTHERS] + b"\x00" + TABLED["table"][OTHERS + 1 :]}, UnsupportedError, "type 0x00"),
+        ({"body": bytes(1) + TABLED["body"][1:]}, CorruptError, "a section's checksum is wrong"),
+        ({"body": TABLED["body"] + b"\x00"}, CorruptError, "bytes after the last section"),
+    ],
+)
+def test_what_a_table_may_not_say(changes: Fields, kind: type[VqcodecError], message: str) -> None:
+    with pytest.raises(kind, match=re.escape(message)):
+        api.decode(put_together(TABLED | changes))
+
+
+def test_what_is_unused_or_optional_changes_nothing() -> None:
+    header, sections = container.read_file(put_together(TABLED))
+    assert [section.type for section in sections[-2:]] == [container.INDICES, container.ICC]
+    without = container.write_file(header, [section for section in sections if section.type == container.INDICES])
+    pixels = api.decode(without)
+    np.testing.assert_array_equal(api.decode(put_together(TABLED)), pixels)
+    np.testing.assert_array_equal(api.decode(put_together(TABLED | {"flags": b"\xf0"})), pixels)
+
+
+@pytest.mark.parametrize("good", [PLAIN, TABLED], ids=["plain", "tabled"])
+def test_a_huge_picture_is_refused_before_anything_is_allocated(good: Fields) -> None:
+    sides = {"width": huge(65535), "height": huge(65535)}
+    data = put_together(good | (ONE_ENTRY if "group" in good else {}) | sides)
+    for function in (api.decode, api.info, container.read_header):
+        tracemalloc.start()
+        with pytest.raises(LimitError, match="65535x65535 is more than 268435456 pixels"):
+            function(data)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 100_000
+
+
+def test_a_long_table_is_read() -> None:
+    header, _ = container.read_file(put_together(PLAIN))
+    many = replace(header, width=4096, height=2048, layout=0, group_log2=3)
+    data = container.write_file(many, [Section(container.INDICES, b"")] * len(many.groups))
+    assert len(container.read_file(data)[1]) == 2048
+
+
+# ------------------------------------------------------------------------------------------------ index sections
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.binary(max_size=80), st.integers(0, len(MODEL.maps) - 1))
+def test_any_bytes_as_an_index_section(section: bytes, merge_map: int) -> None:
+    outcome(put_together(PLAIN | {"map": bytes((merge_map,)), "body": section}))
+
+
+@settings(max_examples=150, deadline=None)
+@given(seeds, st.integers(0, len(MODEL.maps) - 1), st.integers(1, 40))
+def test_any_symbols_in_streams_that_are_well_stored(seed: int, merge_map: int, side: int) -> None:
+    """Damage behind all of zstd and the checksums: parts, pairs, escapes and raw bits that do not fit each other."""
+    rng = np.random.default_rng(seed)
+    parts: list[bytes | StreamRecord] = []
+    for stream in MODEL.streams[merge_map]:
+        for dictionary in stream.dictionaries:
+            values = rng.geometric(rng.uniform(0.02, 0.9), rng.integers(0, side)) - 1
+            part = np.minimum(values, rng.integers(0, 256)).astype(np.uint8).tobytes()
+            mode, stored = frames.compress(part, dictionary, frames.FAST_LEVELS) if part else (container.VERBATIM, b"")
+            parts.append(StreamRecord(len(part), mode, stored))
+    body = index_section(parts, MODEL, merge_map, raw=rng.bytes(int(rng.integers(0, 9))))
+    size = huge(side)
+    outcome(put_together(PLAIN | {"width": size, "height": size, "map": bytes((merge_map,)), "body": body}))
+
+
+numbers = st.one_of(st.integers(0, 300), st.integers(0, 2**35 + 5))
+
+
+@settings(max_examples=300)
+@given(numbers, st.lists(st.tuples(numbers, numbers, st.integers(0, 3), st.binary(max_size=20)), max_size=4), st.binary(max_size=9))
+@example(raw=0, records=[(2**20, 2**30, container.BLOCK, b"")], rest=b"")
+def test_any_records_are_read_or_corrupt(raw: int, records: list[tuple[int, int, int, bytes]], rest: bytes) -> None:
+    data = huge(raw) + b"".join(huge(size) + huge(4 * x + mode) + stored for size, x, mode, stored in records) + rest
+    for means, max_size in (([0, 3000, 14000], 300), ([9000], 1 << 20)):
+        try:
+            found, bits = container.read_streams(data, means, max_size)
+        except CorruptError:
+            continue
+        assert len(found) == len(means)
+        assert all(0 <= record.size <= max_size for record in found)
+        assert sum(len(record.data) for record in found) + len(bits) <= len(data)
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        (huge(0) + huge(5) + huge(4 * 1 + container.VERBATIM) + bytes(6), "not stored as it says"),
+        (huge(0) + huge(5) + huge(container.BLOCK_WITH_DICTIONARY), "not stored as it says"),  # there is none
+        (huge(0) + huge(container.MAX_BLOCK + 1) + huge(4 * 9 + container.BLOCK) + bytes(9), "not stored as it says"),
+        (huge(0) + huge(1 << 20) + huge(4 * 9 + container.FRAME) + bytes(9), "larger than the picture allows"),
+        (huge(1 << 20), "more raw bits than the picture allows"),
+        (huge(0) + huge(5) + huge(4 * 9 + container.FRAME) + bytes(8), "ends within a stream"),
+        (huge(0) + huge(0) + b"\0", "bytes left over"),
+        (huge(0) + b"\x80\x00", "a number is badly written"),
+        (huge(0) + b"\xff" * 5, "a number is badly written"),
+    ],
+)
+def test_what_a_record_may_not_say(section: bytes, message: str) -> None:
+    with pytest.raises(CorruptError, match=message):
+        container.read_streams(section, [0], 1 << 19)
+
+
+# ------------------------------------------------------------------------------------------------ bombs
+
+
+def peak_of_decoding(data: bytes) -> int:
+    """Most bytes at once."""
+    tracemalloc.start()
+    raised(api.decode, data, threads=1)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return peak
+
+
+def forged(size: int) -> bytes:
+    """A frame whose own header claims `size` bytes of content (RFC 8878, 3.1.1.1), with the magic number before it."""
+    return zstandard.MAGIC_NUMBER.to_bytes(4, "little") + b"\xe0" + size.to_bytes(8, "little") + b"\x01\x00\x00"
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        bomb(100_000_000, claimed=100),
+        StreamRecord(100, container.FRAME, forged(1 << 40)),
+        StreamRecord(100, container.FRAME, forged(1 << 40)[4:]),
+        StreamRecord(100, container.BLOCK, forged(1 << 40)[4:]),
+    ],
+    ids=["100 MB", "a whole frame of 1 TiB", "a frame of 1 TiB", "a block of 1 TiB"],
+)
+def test_a_bomb_is_refused_without_being_unpacked(record: StreamRecord) -> None:
+    data = put_together(PLAIN | {"body": index_section([record], MODEL, PLAIN["map"][0])})
+    assert len(data) < 20_000
+    found = outcome(data)
+    assert type(found) is CorruptError
+    assert "zstd frame" in str(found)
+    assert peak_of_decoding(data) < 1_000_000
+
+
+def test_streams_within_their_limits_take_no_more_memory_than_the_picture() -> None:
+    side, merge_map = huge(256), 0
+    picture = PLAIN | {"width": side, "height": side, "map": bytes((merge_map,)), "step": b"\xff\xff"}
+    parts = sum(len(stream.dictionaries) for stream in MODEL.streams[merge_map])
+    symbols = 2 * 32 * 32 * container.LAYOUTS[LAYOUT & 3].channels
+    empty = put_together(picture | {"body": index_section([], MODEL, merge_map)})
+    full = put_together(picture | {"body": index_section([bomb(symbols, symbols)] * parts, MODEL, merge_map)})
+    assert len(full) < 2000
+    assert outcome(empty) is None  # zeros to its end: a picture
+    assert peak_of_decoding(full) < 2 * peak_of_decoding(empty)
