@@ -55,7 +55,7 @@ def outcome(data: bytes) -> VqcodecError | None:
     assert (parsed is None) or (found is not None)
     if not isinstance(found, LimitError | ModelError):  # info has no limit of its own, and goes on without a model
         told = raised(api.info, data)
-        assert type(told) is type(found)
+        assert (told is None) == (found is None)  # of two defects either may be named
     assert time.perf_counter() - start < SECONDS
     return found
 
