@@ -55,9 +55,9 @@ def put_together(fields: Fields) -> bytes:
 
 def index_section(parts: Sequence[bytes | StreamRecord], model: Model, merge_map: int, raw: bytes = b"") -> bytes:
     """An index section of all parts of a merge map's streams, bytes verbatim, the missing last ones empty."""
-    means = [mean for stream in model.streams[merge_map] for mean in stream.means]
+    means = [stream.means for stream in model.streams[merge_map]]
     records = [p if isinstance(p, StreamRecord) else StreamRecord(len(p), container.VERBATIM, p) for p in parts]
-    empty = [StreamRecord(0, container.VERBATIM, b"")] * (len(means) - len(parts))
+    empty = [StreamRecord(0, container.VERBATIM, b"")] * (sum(map(len, means)) - len(parts))
     return container.write_streams(records + empty, means, raw)
 
 

@@ -128,40 +128,75 @@ class Layer:
         self.model = model
         self.stream_of_book = model.tensors["merge.maps"][merge_map].tolist()
         reader = Bytes(section)
-        raw_size = reader.varint()
-        require(raw_size <= 4 * values + 16, "too many raw bits")
-        self.symbols: list[list[int]] = []
+        bits = "".join(f"{byte:08b}" for byte in section)
+        self.records = iter(bits)
         self.room = 4 * values + 16
-        for stream in range(max(self.stream_of_book) + 1):
-            form = int(model.tensors["merge.form"][merge_map, stream])
-            dictionaries = model.tensors["merge.dictionary"][merge_map, stream].tolist()
-            parts = [self._part(reader, dictionaries[part]) for part in range(2 if form == 1 else 1)]
-            symbols = self._symbols(form, parts)
-            self.symbols.append(symbols[::-1])  # the next one is the last of the list
+        forms = [int(form) for form in model.tensors["merge.form"][merge_map, : max(self.stream_of_book) + 1]]
+        dictionaries = [given.tolist() for given in model.tensors["merge.dictionary"][merge_map]]
+        stored = [self._records(2 if form == 1 else 1, given) for form, given in zip(forms, dictionaries, strict=False)]
+        used = len(bits) - sum(1 for _ in self.records)
+        require("1" not in bits[used : used + -used % 8], "records do not end with zeros")
+        reader.take((used + 7) // 8)
+        self.symbols: list[list[int]] = []
+        for form, parts, given in zip(forms, stored, dictionaries, strict=False):
+            whole = [self._part(reader, *record, dictionary) for record, dictionary in zip(parts, given, strict=False)]
+            self.symbols.append(self._symbols(form, whole)[::-1])  # the next one is the last of the list
         require(sum(map(len, self.symbols)) <= 2 * values, "too many symbols")
-        raw = reader.take(raw_size)
-        require(reader.at == len(section), "bytes after the streams")
+        raw = section[reader.at :]
+        require(len(raw) <= 4 * values + 16, "too many raw bits")
         self.bits = [byte >> 7 - place & 1 for byte in raw for place in range(8)][::-1]
 
-    def _part(self, reader: Bytes, dictionary: int) -> bytes:
-        """Bytes of a part before zstd; `dictionary` 0: none."""
-        size = reader.varint()
-        self.room -= size
-        require(self.room >= 0, "the parts are too large")
+    def _take(self, count: int) -> int:
+        value = 0
+        for _ in range(count):
+            value = 2 * value + int(next(self.records))
+        return value
+
+    def _number(self) -> int:
+        n = self._take(4)
+        n += self._take(5) if n == 15 else 0
+        return 2 ** (n - 1) + self._take(n - 1) if n else 0
+
+    def _golomb(self, k: int) -> int:
+        z = 0
+        while next(self.records) == "0":
+            z += 1
+        require(z <= 32, "a Golomb code is too long")
+        u = 2**z + self._take(z)
+        return (u - 1) * 2**k + self._take(k)
+
+    def _records(self, parts: int, dictionaries: list[int]) -> list[tuple[int, int, int]]:
+        """Size, mode (0 verbatim, 1 frame, 2 block, 3 block with dictionary) and stored length of a stream's parts."""
+        found: list[tuple[int, int, int]] = []
+        for part, dictionary in zip(range(parts), dictionaries, strict=False):
+            size = self._number() if part == 0 else found[0][0] and found[0][0] - self._golomb(0)
+            require(size >= 0, "a part is larger than the one before")
+            self.room -= size
+            require(self.room >= 0, "the parts are too large")
+            mode, length = 0, size
+            if size and next(self.records) == "1":
+                x = self._golomb(max(0, len(f"{size:b}") // 2 - 1))
+                require(bool(dictionary), "no dictionary")
+                lengths = self.model.tensors["dictionary.lengths"][dictionary - 1].tolist()
+                expected = size * sum(bits << 11 - bits for bits in lengths if bits) >> 14
+                mode, length = 3, expected + (-(x + 1) // 2 if x % 2 else x // 2)
+                require(length >= 0, "a negative length")
+            elif size and next(self.records) == "0":
+                mode = 1 + self._take(1)
+                length = self._number()
+            found.append((size, mode, length))
+        return found
+
+    def _part(self, reader: Bytes, size: int, mode: int, x: int, dictionary: int) -> bytes:
+        """Bytes of a part before zstd, from the `x` bytes that are stored; `dictionary` 0: none."""
         if size == 0:
             return b""
-        stored = reader.varint()
-        x, mode = stored >> 2, stored & 3
         if mode == 0:
-            require(x == 0, "a verbatim part has another size")
             return reader.take(size)
         given = None
         if mode == 3:
-            require(bool(dictionary), "no dictionary")
             tensor = self.model.tensors[f"dictionary.{dictionary - 1:03}"]
             given = zstandard.ZstdCompressionDict(tensor.tobytes(), dict_type=zstandard.DICT_TYPE_FULLDICT)
-            lengths = self.model.tensors["dictionary.lengths"][dictionary - 1].tolist()
-            x = (size * sum(bits << 11 - bits for bits in lengths if bits) >> 14) + (-(x + 1) // 2 if x % 2 else x // 2)
         data = reader.take(x)
         if mode in (2, 3):
             f, n, h = (2, 14, 4) if size < 16384 else (3, 18, 5)
@@ -473,7 +508,7 @@ def read_latents(data: bytes, model_folder: Path) -> list[NDArray[np.int64]]:
     """The latents [C, h * w] of each tile group."""
     reader = Bytes(data)
     require(reader.take(8) == MAGIC, "not a .vqz file")
-    require((reader.integer(1), reader.integer(1), reader.integer(1) & 15) == (0, 2, 0), "unknown version or flags")
+    require((reader.integer(1), reader.integer(1), reader.integer(1) & 15) == (0, 3, 0), "unknown version or flags")
     width, height = reader.varint(), reader.varint()
     require(1 <= width <= 65535 and 1 <= height <= 65535, "bad size")
     bits = reader.integer(1)

@@ -220,8 +220,10 @@ def test_any_symbols_in_streams_that_are_well_stored(seed: int, merge_map: int, 
     rng = np.random.default_rng(seed)
     parts: list[bytes | StreamRecord] = []
     for stream in MODEL.streams[merge_map]:
+        count = int(rng.integers(0, side))
         for dictionary in stream.dictionaries:
-            values = rng.geometric(rng.uniform(0.02, 0.9), rng.integers(0, side)) - 1
+            values = rng.geometric(rng.uniform(0.02, 0.9), count) - 1
+            count = int(rng.integers(0, count + 1))
             part = np.minimum(values, rng.integers(0, 256)).astype(np.uint8).tobytes()
             mode, stored = frames.compress(part, dictionary, frames.FAST_LEVELS) if part else (container.VERBATIM, b"")
             parts.append(StreamRecord(len(part), mode, stored))
@@ -230,41 +232,57 @@ def test_any_symbols_in_streams_that_are_well_stored(seed: int, merge_map: int, 
     outcome(put_together(PLAIN | {"width": size, "height": size, "map": bytes((merge_map,)), "body": body}))
 
 
-numbers = st.one_of(st.integers(0, 300), st.integers(0, 2**35 + 5))
-
-
-@settings(max_examples=300)
-@given(numbers, st.lists(st.tuples(numbers, numbers, st.integers(0, 3), st.binary(max_size=20)), max_size=4), st.binary(max_size=9))
-@example(raw=0, records=[(2**20, 2**30, container.BLOCK, b"")], rest=b"")
-def test_any_records_are_read_or_corrupt(raw: int, records: list[tuple[int, int, int, bytes]], rest: bytes) -> None:
-    data = huge(raw) + b"".join(huge(size) + huge(4 * x + mode) + stored for size, x, mode, stored in records) + rest
-    for means, max_size in (([0, 3000, 14000], 300), ([9000], 1 << 20)):
+@settings(max_examples=400)
+@given(st.binary(max_size=40), st.sampled_from([0, 3, 2000, 1 << 20]), st.integers(0, 60))
+@example(data=b"", limit=0, zeros=0)
+def test_any_records_are_read_or_corrupt(data: bytes, limit: int, zeros: int) -> None:
+    for means in ([[0], [3000, 14000], [9000]], [[9000]], [[0, 0]]):
         try:
-            found, bits = container.read_streams(data, means, max_size)
+            found, raw = container.read_streams(data + bytes(zeros), means, limit)
         except CorruptError:
             continue
-        assert len(found) == len(means)
-        assert all(0 <= record.size <= max_size for record in found)
-        assert sum(len(record.data) for record in found) + len(bits) <= len(data)
+        assert len(found) == sum(map(len, means))
+        assert sum(record.size for record in found) <= limit
+        assert sum(len(record.data) for record in found) + len(raw) <= len(data) + zeros
+        assert container.read_streams(container.write_streams(found, means, raw), means, limit) == (found, raw)
+
+
+def bits(*texts: str) -> bytes:
+    """Records written by hand, filled up with zeros."""
+    text = "".join(texts)
+    return bytes(int(text[at : at + 8].ljust(8, "0"), 2) for at in range(0, len(text), 8))
+
+
+SIZE_5 = "0011" + "01"
+LENGTH_9 = "0100" + "001"
+DICTIONARY, VERBATIM, FRAME, BLOCK = "1", "01", "000", "001"
 
 
 @pytest.mark.parametrize(
     ("section", "message"),
     [
-        (huge(0) + huge(5) + huge(4 * 1 + container.VERBATIM) + bytes(6), "not stored as it says"),
-        (huge(0) + huge(5) + huge(container.BLOCK_WITH_DICTIONARY), "not stored as it says"),  # there is none
-        (huge(0) + huge(container.MAX_BLOCK + 1) + huge(4 * 9 + container.BLOCK) + bytes(9), "not stored as it says"),
-        (huge(0) + huge(1 << 20) + huge(4 * 9 + container.FRAME) + bytes(9), "larger than the picture allows"),
-        (huge(1 << 20), "more raw bits than the picture allows"),
-        (huge(0) + huge(5) + huge(4 * 9 + container.FRAME) + bytes(8), "ends within a stream"),
-        (huge(0) + huge(0) + b"\0", "bytes left over"),
-        (huge(0) + b"\x80\x00", "a number is badly written"),
-        (huge(0) + b"\xff" * 5, "a number is badly written"),
+        (bits(SIZE_5, DICTIONARY, "1" + "0"), "not stored as it says"),  # there is none
+        (bits("1111" + "00011" + "0" * 16 + "1", BLOCK, LENGTH_9) + bytes(9), "not stored as it says"),  # 131073 bytes
+        (bits("1111" + "00110" + "0" * 20, FRAME, LENGTH_9) + bytes(9), "larger than the picture allows"),
+        (bits("1111" + "11111"), "ends within a stream"),
+        (bits("0000", "1"), "records do not end with zeros"),
+        (bits("0000") + bytes((1 << 19) + 1), "more raw bits than the picture allows"),
+        (bits(SIZE_5, FRAME, LENGTH_9) + bytes(8), "ends within a stream"),
+        (bits(SIZE_5, VERBATIM) + bytes(4), "ends within a stream"),
+        (bits(SIZE_5, DICTIONARY) + bytes(6), "a number is badly written"),
+        (b"", "ends within a stream"),
     ],
 )
 def test_what_a_record_may_not_say(section: bytes, message: str) -> None:
     with pytest.raises(CorruptError, match=message):
-        container.read_streams(section, [0], 1 << 19)
+        container.read_streams(section, [[0]], 1 << 19)
+
+
+def test_a_second_part_is_no_larger_than_the_first_and_blocks_have_a_length() -> None:
+    with pytest.raises(CorruptError, match="not stored as it says"):
+        container.read_streams(bits(SIZE_5, VERBATIM, "001" + "11") + bytes(20), [[0, 0]], 100)  # 6 less than 5
+    with pytest.raises(CorruptError, match="not stored as it says"):
+        container.read_streams(bits(SIZE_5, DICTIONARY, "0001" + "000") + bytes(20), [[2]], 100)  # 4 less than 0
 
 
 # ------------------------------------------------------------------------------------------------ bombs

@@ -87,18 +87,41 @@ def test_any_bytes_are_a_stream_or_corrupt(parts: list[bytes]) -> None:
 modes = st.sampled_from([container.VERBATIM, container.FRAME, container.BLOCK, container.BLOCK_WITH_DICTIONARY])
 
 
-@given(st.lists(st.tuples(st.integers(0, 9000), modes, st.binary(max_size=200), st.integers(1, 20000)), max_size=12))
-def test_records_come_back(entries: list[tuple[int, int, bytes, int]]) -> None:
+record = st.tuples(st.integers(0, 9000), modes, st.binary(max_size=200), st.integers(1, 20000))
+
+
+@given(st.lists(st.lists(record, min_size=1, max_size=2), max_size=8), st.sampled_from([b"", b"raw"]))
+def test_records_come_back(entries: list[list[tuple[int, int, bytes, int]]], raw: bytes) -> None:
     records = []
-    for size, mode, data, _ in entries:
-        whole = len(data) if mode == container.VERBATIM else max(1, size)
-        records.append(StreamRecord(whole, mode if whole else container.VERBATIM, data))
-    means = [mean for *_, mean in entries]
-    data = container.write_streams(records, means, b"raw")
-    assert container.read_streams(data, means, 9000) == (records, b"raw")
-    for broken in (data[:-1], data + b"\0"):
+    for stream in entries:
+        largest = 1 << 30
+        for size, mode, data, _ in stream:
+            whole = min(size, largest)  # a second part is no larger than the first
+            stored = (bytes(whole) if mode == container.VERBATIM else data) if whole else b""
+            records.append(StreamRecord(whole, mode if whole else container.VERBATIM, stored))
+            largest = whole
+    means = [[mean for *_, mean in stream] for stream in entries]
+    limit = sum(entry.size for entry in records)
+    data = container.write_streams(records, means, raw)
+    if limit >= len(raw):
+        assert container.read_streams(data, means, limit) == (records, raw)
+    assert container.read_streams(data + b"later", means, limit + 8) == (records, raw + b"later")  # raw bits are all the rest
+    if limit:
+        with pytest.raises(CorruptError, match="larger than the picture allows"):
+            container.read_streams(data, means, limit - 1)
+    if not raw and data:
         with pytest.raises(CorruptError):
-            container.read_streams(broken, means, 9000)
+            container.read_streams(data[:-1], means, limit)
+
+
+@given(st.integers(0, 1 << 45), st.integers(0, 20))
+def test_numbers_in_bits_come_back(value: int, order: int) -> None:
+    written = container._number_bits(value) + container._golomb_bits(order, value & 0xFFFFFFFF) + "1"
+    bits = container._BitReader(int(written.ljust(-(-len(written) // 8) * 8, "0"), 2).to_bytes(-(-len(written) // 8), "big"))
+    assert container._read_number(bits) == value
+    assert container._read_golomb(bits, order) == value & 0xFFFFFFFF
+    assert bits.take(1) == 1
+    assert bits.cursor == len(written)
 
 
 @given(

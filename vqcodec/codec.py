@@ -369,9 +369,9 @@ def pack_layer(calls: Calls, raw: bytes, model: Model, merge_map: int, levels: t
     return container.write_streams(records, _means(model.streams[merge_map]), raw)
 
 
-def _means(streams: Sequence[Stream]) -> list[int]:
-    """Mean code lengths of all parts of an index section."""
-    return [mean for stream in streams for mean in stream.means]
+def _means(streams: Sequence[Stream]) -> list[list[int]]:
+    """Mean code lengths of the parts of every stream of an index section."""
+    return [stream.means for stream in streams]
 
 
 def pack(width: int, height: int, groups: Sequence[CodedGroup], model: Model, settings: Settings) -> bytes:

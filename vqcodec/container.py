@@ -1,4 +1,4 @@
-"""The .vqz format, version 0.2: this docstring is its specification.
+"""The .vqz format, version 0.3: this docstring is its specification.
 
 All integers are little-endian. `varint` is an unsigned LEB128 of at most 5 bytes: 7 bits a byte, least significant first,
 bit 7 set on all but the last byte, which is not 0 unless it is the only one. `u16`, `u32` are 2 and 4 bytes. Shifts of
@@ -8,7 +8,7 @@ negative integers round towards minus infinity. *Reserved* bits and values must 
 =======
     8 bytes   magic               89 56 51 5A 0D 0A 1A 0A
     1 byte    major version       0; another is refused
-    1 byte    minor version       2; while major is 0, another is refused
+    1 byte    minor version       3; while major is 0, another is refused
     1 byte    flags               bits 0-3 critical, each reserved: refuse what is set (0: step map, 1: pattern codebook,
                                   2: alpha);  bits 4-7 optional: unused
     varint    width               1..65535 pixels
@@ -59,23 +59,28 @@ are layer 1 and the rest layer 2; with 1 all is layer 0. A *latent* is an intege
 
 3. INDEX SECTION
 ================
-    varint    raw                 bytes of raw bits
-    for each stream 0 .. S-1 of the merge map (S = 1 + the largest stream number in it), each of its parts (two for the split
-    form, else one):
-      varint  size                bytes of the part before zstd; 0: nothing follows
-      varint  stored              4 * x + mode: 0 verbatim, 1 zstd frame, 2 block, 3 block with the part's dictionary
-      bytes                       L of them: mode 0: L = size, x is 0; modes 1, 2: L = x; mode 3: L = E + (x / 2 if x is
-                                  even, else -(x + 1) / 2), where E = size * (sum of l << (11 - l)) >> 14 over the code
-                                  lengths l > 0 of the part's dictionary
-    bytes     the raw bits; the section ends with them
+    records   bits, most significant of each byte first, filled up with zeros to a whole byte; for each stream 0 .. S-1 of the
+              merge map (S = 1 + the largest stream number in it), each of its parts (two for the split form, else one):
+      size    bytes of the part before zstd: number(size); for the second part of the split form golomb(0, d), d = size of the
+              first part - size, and nothing if the first part is empty. An empty part has no more than this.
+      mode    1: block with the part's dictionary; 000: zstd frame; 001: block with a tree of its own; 01: verbatim
+      length  stored bytes L of the part: verbatim: L = size, nothing is written; frame, block: number(L); block with
+              dictionary: golomb(k, x), k = max(0, (bits of size) / 2 - 1), and L = E + (x / 2 if x is even, else
+              -(x + 1) / 2), where E = size * (sum of l << (11 - l)) >> 14 over the code lengths l > 0 of the dictionary
+    bytes     L of each part
+    bytes     the raw bits: the rest of the section
 
-`raw`, and all `size` together, are at most 4 * channels * cells + 16. A frame is a zstd frame (RFC 8878) without its magic
-number and without its first two bytes, which are always 00 38 (no content size, checksum or dictionary id; window 128 KiB); it
-decompresses to exactly `size` bytes, and nothing follows it. A block, `size` and L at most 131072, is the content of the
-literals section of a frame of one block without sequences; the whole frame is 00 38, u24 5 + 8 (H + L + 1), the literals header
-of H bytes, the L bytes, 00. Literals header: T + 4 F + 16 size + (L << (4 + n)), where T is 2 in mode 2 (the block has a
-Huffman tree of its own), 3 in mode 3 (the tree is the dictionary's); F, n, H = 0, 10, 3 for a `size` below 256 (mode 2) or 1024
-(mode 3), else 1, 10, 3 for one below 1024, else 2, 14, 4 for one below 16384, else 3, 18, 5. L < 1 << n.
+number(v): with n the bits of v (0 for v = 0), n in 4 bits if below 15, else 1111 and n - 15 in 5 bits; then v without its
+leading 1, n - 1 bits. golomb(k, v): z zeros, then u = (v >> k) + 1, z + 1 bits with its leading 1, then the low k bits of v. z
+<= 32.
+
+The bytes of raw bits, and all `size` together, are at most 4 * channels * cells + 16. A frame is a zstd frame (RFC 8878)
+without its magic number and without its first two bytes, which are always 00 38 (no content size, checksum or dictionary id;
+window 128 KiB); it decompresses to exactly `size` bytes, and nothing follows it. A block, `size` and L at most 131072, is the
+content of the literals section of a frame of one block without sequences; the whole frame is 00 38, u24 5 + 8 (H + L + 1), the
+literals header of H bytes, the L bytes, 00. Literals header: T + 4 F + 16 size + (L << (4 + n)), where T is 2 for a block with
+a Huffman tree of its own, 3 for one with the dictionary's; F, n, H = 0, 10, 3 for a `size` below 256 (T = 2) or 1024 (T = 3),
+else 1, 10, 3 for one below 1024, else 2, 14, 4 for one below 16384, else 3, 18, 5. L < 1 << n.
 
 A stream's parts become symbols (0..255). Direct form: each byte is a symbol. Split form: part 0 holds runs: a run is the sum of
 bytes 255 and of the byte below 255 that ends it; part 1 has one symbol for each run, and each symbol is preceded by its run of
@@ -150,6 +155,7 @@ The plain decode is exact; its arithmetic is in dct.py's docstring: coefficient 
 ==========
     0.1   first version
     0.2   a header without a table for single sections; blocks instead of frames with a dictionary; raw bits verbatim at the end
+    0.3   the records of an index section are bits, together at its beginning
 """
 
 from __future__ import annotations
@@ -163,7 +169,7 @@ from vqcodec.errors import CorruptError, FormatError, LimitError, TruncatedError
 from vqcodec.types import Header, Section, StreamRecord
 
 MAGIC: Final = bytes((0x89, 0x56, 0x51, 0x5A, 0x0D, 0x0A, 0x1A, 0x0A))
-VERSION: Final = (0, 2)
+VERSION: Final = (0, 3)
 MAX_SIDE: Final = 65535
 MAX_STEP: Final = 65535
 MIN_GROUP_LOG2, MAX_GROUP_LOG2 = 3, 13
@@ -178,6 +184,8 @@ _METADATA: Final = (ICC, EXIF, XMP)
 _OPTIONAL: Final = 0x80
 _TABLED: Final = 0x40
 """Bit of the layout byte: there are tile groups, layers or other sections, and a table of them."""
+_MAX_ZEROS: Final = 32
+"""Of a Golomb code."""
 _CRITICAL_NAMES: Final = ("a step map", "a pattern codebook", "alpha")
 
 
@@ -316,62 +324,117 @@ def read_file(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> tuple[Header
     return header, sections
 
 
-def write_streams(records: Sequence[StreamRecord], means: Sequence[int], raw: bytes) -> bytes:
+def write_streams(records: Sequence[StreamRecord], means: Sequence[Sequence[int]], raw: bytes) -> bytes:
     """An index section; the inverse of `read_streams`.
 
-    `means` are the mean code lengths of the parts' dictionaries in 1/2048 bit, 0 where there is none.
+    `means` are the mean code lengths of the dictionaries of each stream's parts in 1/2048 bit, 0 where there is none.
     """
-    out = bytearray(_write_varint(len(raw)))
-    for record, mean in zip(records, means, strict=True):
-        out += _write_varint(record.size)
-        if record.size:
-            x = 0 if record.mode == VERBATIM else len(record.data)
-            if record.mode == BLOCK_WITH_DICTIONARY:
-                x = _zigzag(x - _expected(record.size, mean))
-            out += _write_varint(4 * x + record.mode) + record.data
-    return bytes(out + raw)
+    bits = ""
+    rest = iter(records)
+    for stream in means:
+        before = None
+        for mean in stream:
+            record = next(rest)
+            bits += _size_bits(record.size, before)
+            bits += _length_bits(record, mean) if record.size else ""
+            before = record.size
+    count = -(-len(bits) // 8)
+    head = int(bits.ljust(8 * count, "0") or "0", 2).to_bytes(count, "big")
+    return head + b"".join(record.data for record in records) + raw
 
 
-def read_streams(data: bytes, means: Sequence[int], max_size: int) -> tuple[list[StreamRecord], bytes]:
-    """The records of an index section, one for each of `means`, and the raw bits.
+def read_streams(data: bytes, means: Sequence[Sequence[int]], max_size: int) -> tuple[list[StreamRecord], bytes]:
+    """The records of an index section, one for each of the means, and the raw bits.
 
-    Raises CorruptError if the sizes add up to more than `max_size`, a mode wants a dictionary that is not there, or bytes are left.
+    Raises CorruptError if the sizes add up to more than `max_size`, or a part is not stored in a way that there is.
     """
-    reader = _Reader(data)
-    try:
-        raw = reader.varint()
-        if raw > max_size:
-            raise CorruptError("corrupt file: there are more raw bits than the picture allows")
-        records = []
-        for mean in means:
-            records.append(_read_record(reader, mean, max_size))
-            max_size -= records[-1].size
-        bits = reader.take(raw)
-    except TruncatedError as error:
-        raise CorruptError("corrupt file: a section ends within a stream") from error
-    if reader.cursor != len(data):
-        raise CorruptError("corrupt file: bytes left over in a section")
-    return records, bits
+    bits = _BitReader(data)
+    found: list[tuple[int, int, int]] = []
+    room = max_size
+    for stream in means:
+        before = None
+        for mean in stream:
+            size = _read_size(bits, before)
+            if size > room:
+                raise CorruptError("corrupt file: the streams are larger than the picture allows")
+            room -= size
+            found.append((size, *(_read_length(bits, size, mean) if size else (VERBATIM, 0))))
+            before = size
+    cursor = bits.end()
+    records = []
+    for size, mode, length in found:
+        records.append(StreamRecord(size, mode, data[cursor : cursor + length]))
+        cursor += length
+    if cursor > len(data):
+        raise CorruptError("corrupt file: a section ends within a stream")
+    if len(data) - cursor > max_size:
+        raise CorruptError("corrupt file: there are more raw bits than the picture allows")
+    return records, data[cursor:]
 
 
-def _read_record(reader: _Reader, mean: int, max_size: int) -> StreamRecord:
-    size = reader.varint()
-    if size > max_size:
-        raise CorruptError("corrupt file: the streams are larger than the picture allows")
-    if size == 0:
-        return StreamRecord(0, VERBATIM, b"")
-    stored = reader.varint()
-    mode, x = stored & 3, stored >> 2
-    if mode == VERBATIM:
-        length = size + x
-    elif mode == BLOCK_WITH_DICTIONARY:
-        length = _expected(size, mean) + (-(x + 1) // 2 if x & 1 else x // 2)
-    else:
-        length = x
-    block = mode in (BLOCK, BLOCK_WITH_DICTIONARY)
-    if length < 0 or (block and size > MAX_BLOCK) or (mode == BLOCK_WITH_DICTIONARY and not mean) or (mode == VERBATIM and x):
+class _BitReader:
+    """A cursor over the bits of bytes that raises CorruptError at their end."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.cursor = 0
+
+    def take(self, count: int) -> int:
+        start, self.cursor = self.cursor, self.cursor + count
+        if self.cursor > 8 * len(self.data):
+            raise CorruptError("corrupt file: a section ends within a stream")
+        last = -(-self.cursor // 8)
+        value = int.from_bytes(self.data[start // 8 : last], "big") >> (8 * last - self.cursor)
+        return value & ((1 << count) - 1)
+
+    def end(self) -> int:
+        """The offset of the first whole byte that was not read; raises CorruptError if bits before it are not 0."""
+        if self.take(-self.cursor % 8):
+            raise CorruptError("corrupt file: a section's records do not end with zeros")
+        return self.cursor // 8
+
+
+def _size_bits(size: int, before: int | None) -> str:
+    """`before` is the size of the first part, if this is the second."""
+    if before is None:
+        return _number_bits(size)
+    return _golomb_bits(0, before - size) if before else ""
+
+
+def _read_size(bits: _BitReader, before: int | None) -> int:
+    """The inverse of `_size_bits`."""
+    if before is None:
+        return _read_number(bits)
+    size = before - _read_golomb(bits, 0) if before else 0
+    if size < 0:
         raise CorruptError("corrupt file: a stream is not stored as it says")
-    return StreamRecord(size, mode, reader.take(length))
+    return size
+
+
+def _length_bits(record: StreamRecord, mean: int) -> str:
+    """Mode and stored length of a part that is not empty."""
+    if record.mode == VERBATIM:
+        return "01"
+    if record.mode == BLOCK_WITH_DICTIONARY:
+        excess = len(record.data) - _expected(record.size, mean)
+        return "1" + _golomb_bits(_order(record.size), 2 * excess if excess >= 0 else -2 * excess - 1)
+    return ("000" if record.mode == FRAME else "001") + _number_bits(len(record.data))
+
+
+def _read_length(bits: _BitReader, size: int, mean: int) -> tuple[int, int]:
+    """The inverse of `_length_bits`: mode and stored length."""
+    if bits.take(1):
+        mode, folded = BLOCK_WITH_DICTIONARY, _read_golomb(bits, _order(size))
+        length = _expected(size, mean) + (-(folded + 1) // 2 if folded & 1 else folded // 2)
+    elif bits.take(1):
+        mode, length = VERBATIM, size
+    else:
+        mode = BLOCK if bits.take(1) else FRAME
+        length = _read_number(bits)
+    block = mode in (BLOCK, BLOCK_WITH_DICTIONARY)
+    if length < 0 or (block and size > MAX_BLOCK) or (mode == BLOCK_WITH_DICTIONARY and not mean):
+        raise CorruptError("corrupt file: a stream is not stored as it says")
+    return mode, length
 
 
 def _expected(size: int, mean: int) -> int:
@@ -379,5 +442,34 @@ def _expected(size: int, mean: int) -> int:
     return size * mean >> 14
 
 
-def _zigzag(value: int) -> int:
-    return 2 * value if value >= 0 else -2 * value - 1
+def _order(size: int) -> int:
+    """Order of the Golomb code for the difference from the expected length, which grows with the root of the size."""
+    return max(0, size.bit_length() // 2 - 1)
+
+
+def _number_bits(value: int) -> str:
+    n = value.bit_length()
+    return (f"{n:04b}" if n < 15 else f"1111{n - 15:05b}") + f"{value:b}"[1:]
+
+
+def _read_number(bits: _BitReader) -> int:
+    """The inverse of `_number_bits`."""
+    n = bits.take(4)
+    n += bits.take(5) if n == 15 else 0
+    return 1 << (n - 1) | bits.take(n - 1) if n else 0
+
+
+def _golomb_bits(order: int, value: int) -> str:
+    """Exponential Golomb code of an order."""
+    high = f"{(value >> order) + 1:b}"
+    return "0" * (len(high) - 1) + high + (f"{value & ((1 << order) - 1):0{order}b}" if order else "")
+
+
+def _read_golomb(bits: _BitReader, order: int) -> int:
+    """The inverse of `_golomb_bits`."""
+    zeros = 0
+    while not bits.take(1):
+        zeros += 1
+        if zeros > _MAX_ZEROS:
+            raise CorruptError("corrupt file: a number is badly written")
+    return ((1 << zeros | bits.take(zeros)) - 1) << order | bits.take(order)
