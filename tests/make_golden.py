@@ -24,9 +24,11 @@ CROPS = {
     "grey-q60": ("scan", (100, 100, 200, 173), 60),
     "pixel": ("still_life", (0, 0, 1, 1), 60),
 }
-_FIELDS = {"magic": 8, "major": 1, "minor": 1, "flags": 1, "width": 0, "height": 0, "layout": 1, "group": 1}
-_FIELDS |= {"model": 8, "step": 2, "map": 1, "others": 0}
-"""Bytes of the fields of a header in order; 0 for a varint. `group` and `others` are there if there is a table."""
+_FIELDS = {"magic": 8, "version": 1, "width": 0, "height": 0, "layout": 1, "flags": 1, "group": 1}
+_FIELDS |= {"model": container.ID_BYTES, "step": 2, "map": 1, "others": 0}
+"""Bytes of the fields of a header in order; 0 for a varint."""
+_TABLED = ("flags", "group", "others")
+"""The fields that are there if there is a table."""
 
 Fields = dict[str, bytes]
 
@@ -37,7 +39,7 @@ def take_apart(data: bytes) -> Fields:
     fields: Fields = {}
     at = 0
     for name, length in _FIELDS.items():
-        if name not in ("group", "others") or fields["layout"][0] & 0x40:
+        if name not in _TABLED or fields["layout"][0] & 0x40:
             end = at + (length or 1)
             while not length and data[end - 1] & 0x80:
                 end += 1
@@ -78,12 +80,12 @@ def broken_files(data: bytes, model: Model) -> dict[str, bytes]:
     beyond = [part for stream in model.streams[header.merge_map] for part in stream.form.pack(np.array([255], np.uint8))]
     fields = {
         "not-a-vqz": good | {"magic": b"\x89PNG\r\n\x1a\n"},
-        "future-version": good | {"major": b"\x09"},
-        "needs-alpha": good | {"flags": b"\x04"},
+        "future-version": good | {"version": b"\x90"},
+        "needs-alpha": tabled | {"flags": b"\x04"},
         "no-width": good | {"width": b"\x00"},
         "overlong-number": good | {"width": b"\x81\x00"},
         "too-many-pixels": good | {"width": b"\xff\xff\x03", "height": b"\xff\xff\x03"},
-        "unknown-model": good | {"model": bytes(8)},
+        "unknown-model": good | {"model": bytes(container.ID_BYTES)},
         "critical-section": tabled | {"table": tabled["table"][:-6] + b"\x02" + tabled["table"][-5:]},
         "section-cut-short": tabled | {"body": tabled["body"][:-1]},
         "bomb": good | {"body": index_section([bomb(1 << 24, claimed=100)], model, header.merge_map)},

@@ -165,30 +165,35 @@ class Layer:
         u = 2**z + self._take(z)
         return (u - 1) * 2**k + self._take(k)
 
-    def _records(self, parts: int, dictionaries: list[int]) -> list[tuple[int, int, int]]:
-        """Size, mode (0 verbatim, 1 frame, 2 block, 3 block with dictionary) and stored length of a stream's parts."""
-        found: list[tuple[int, int, int]] = []
+    def _records(self, parts: int, dictionaries: list[int]) -> list[tuple[int, int, list[int]]]:
+        """Size, mode (0 verbatim, 1 frame, 2 block, 3 block with dictionary) and stored lengths of a stream's parts."""
+        found: list[tuple[int, int, list[int]]] = []
         for part, dictionary in zip(range(parts), dictionaries, strict=False):
             size = self._number() if part == 0 else found[0][0] and found[0][0] - self._golomb(0)
             require(size >= 0, "a part is larger than the one before")
             self.room -= size
             require(self.room >= 0, "the parts are too large")
-            mode, length = 0, size
+            mode, lengths = 0, [size]
             if size and next(self.records) == "1":
-                x = self._golomb(max(0, len(f"{size:b}") // 2 - 1))
                 require(bool(dictionary), "no dictionary")
-                lengths = self.model.tensors["dictionary.lengths"][dictionary - 1].tolist()
-                expected = size * sum(bits << 11 - bits for bits in lengths if bits) >> 14
-                mode, length = 3, expected + (-(x + 1) // 2 if x % 2 else x // 2)
-                require(length >= 0, "a negative length")
+                code = self.model.tensors["dictionary.lengths"][dictionary - 1].tolist()
+                q = (size + 3) // 4
+                mode, lengths = 3, [self._expected(n, code) for n in ([size] if size < 1024 else [q, q, q, size - 3 * q])]
             elif size and next(self.records) == "0":
                 mode = 1 + self._take(1)
-                length = self._number()
-            found.append((size, mode, length))
+                lengths = [self._number()]
+            found.append((size, mode, lengths))
         return found
 
-    def _part(self, reader: Bytes, size: int, mode: int, x: int, dictionary: int) -> bytes:
-        """Bytes of a part before zstd, from the `x` bytes that are stored; `dictionary` 0: none."""
+    def _expected(self, n: int, code: list[int]) -> int:
+        """A length near that of n letters of a code."""
+        x = self._golomb(max(0, len(f"{n:b}") // 2 - 1))
+        length = (n * sum(bits << 11 - bits for bits in code if bits) >> 14) + (-(x + 1) // 2 if x % 2 else x // 2)
+        require(length >= 0, "a negative length")
+        return length
+
+    def _part(self, reader: Bytes, size: int, mode: int, lengths: list[int], dictionary: int) -> bytes:
+        """Bytes of a part before zstd, from those that are stored; `dictionary` 0: none."""
         if size == 0:
             return b""
         if mode == 0:
@@ -197,7 +202,8 @@ class Layer:
         if mode == 3:
             tensor = self.model.tensors[f"dictionary.{dictionary - 1:03}"]
             given = zstandard.ZstdCompressionDict(tensor.tobytes(), dict_type=zstandard.DICT_TYPE_FULLDICT)
-        data = reader.take(x)
+        data = b"".join(length.to_bytes(2, "little") for length in lengths[:-1]) + reader.take(sum(lengths))
+        x = len(data)
         if mode in (2, 3):
             f, n, h = (2, 14, 4) if size < 16384 else (3, 18, 5)
             if size < 1024:
@@ -508,15 +514,16 @@ def read_latents(data: bytes, model_folder: Path) -> list[NDArray[np.int64]]:
     """The latents [C, h * w] of each tile group."""
     reader = Bytes(data)
     require(reader.take(8) == MAGIC, "not a .vqz file")
-    require((reader.integer(1), reader.integer(1), reader.integer(1) & 15) == (0, 3, 0), "unknown version or flags")
+    require(reader.integer(1) == 3, "unknown version")
     width, height = reader.varint(), reader.varint()
     require(1 <= width <= 65535 and 1 <= height <= 65535, "bad size")
     bits = reader.integer(1)
+    require(not bits & 64 or reader.integer(1) & 15 == 0, "unknown flags")
     group_log2 = reader.integer(1) if bits & 64 else 0
     layout, layers = bits & 3, (bits >> 4 & 3) + 1
     require(layout < 3 and bits & 0x8C == 0 and layers < 4, "reserved layout")
     require(group_log2 == 0 or 3 <= group_log2 <= 13, "reserved group")
-    reader.take(8)  # model id
+    reader.take(6)  # model id
     step, merge_map = reader.integer(2), reader.integer(1)
     require(step > 0, "bad step")
     h, w = -(-height // 8), -(-width // 8)

@@ -126,7 +126,7 @@ def test_limits_and_models(small: bytes) -> None:
     with pytest.raises(ModelError):
         registry.find("no-such-model")
     other = bytearray(small)
-    start = 8 + 3 + 2 + 1  # magic, version and flags, two one-byte sides, layout: the model id
+    start = 8 + 1 + 2 + 1  # magic, version, two one-byte sides, layout: the model id
     other[start] ^= 1
     _, _, cursor = container.read_header(small)
     with pytest.raises(ModelError):

@@ -98,6 +98,8 @@ def test_records_come_back(entries: list[list[tuple[int, int, bytes, int]]], raw
         for size, mode, data, _ in stream:
             whole = min(size, largest)  # a second part is no larger than the first
             stored = (bytes(whole) if mode == container.VERBATIM else data) if whole else b""
+            if mode == container.BLOCK_WITH_DICTIONARY and whole >= container.SINGLE_BELOW:
+                stored = bytes((len(data) // 2, 0, 0, 0, len(data) // 3, 0)) + data  # the second of four streams is empty
             records.append(StreamRecord(whole, mode if whole else container.VERBATIM, stored))
             largest = whole
     means = [[mean for *_, mean in stream] for stream in entries]
@@ -132,7 +134,7 @@ def test_numbers_in_bits_come_back(value: int, order: int) -> None:
         layout=st.integers(0, 2),
         layers=st.integers(1, 3),
         group_log2=st.sampled_from([0, 3, 5, 13]),
-        model_id=st.binary(min_size=8, max_size=8),
+        model_id=st.binary(min_size=container.ID_BYTES, max_size=container.ID_BYTES),
         step=st.integers(1, 65535),
         merge_map=st.integers(0, 255),
     ),

@@ -455,7 +455,7 @@ def describe(header: Header, indices: Sequence[bytes], model: Model) -> dict[str
         records, raw = container.read_streams(section, _means(model.streams[header.merge_map]), 1 << 35)
         for number, record in enumerate([*records, StreamRecord(len(raw), container.VERBATIM, raw)]):
             counts[number] += record.size
-            stored[number] += len(record.data)
+            stored[number] += container.stored_bytes(record)
     bits = np.zeros(layout.channels)
     groups = header.groups
     for number, group in enumerate(groups):

@@ -7,17 +7,17 @@ negative integers round towards minus infinity. *Reserved* bits and values must 
 1. FILE
 =======
     8 bytes   magic               89 56 51 5A 0D 0A 1A 0A
-    1 byte    major version       0; another is refused
-    1 byte    minor version       3; while major is 0, another is refused
-    1 byte    flags               bits 0-3 critical, each reserved: refuse what is set (0: step map, 1: pattern codebook,
-                                  2: alpha);  bits 4-7 optional: unused
+    1 byte    version             16 * major + minor; major is 0, and another is refused; minor is 3, and while major is 0
+                                  another is refused
     varint    width               1..65535 pixels
     varint    height              1..65535 pixels
     1 byte    layout              bits 0-1: 0 grey, 1 colour with 4x4 chroma, 2 colour with 8x8 chroma (3 reserved)
                                   bits 2-3: bit depth, 0 for 8 bits (others reserved);  bits 4-5: layers - 1, 0..2 (3 reserved)
                                   bit 6: the fields marked * are there;  bit 7: reserved
+    1 byte *  flags               bits 0-3 critical, each reserved: refuse what is set (0: step map, 1: pattern codebook,
+                                  2: alpha);  bits 4-7 optional: unused
     1 byte *  group               0: one tile group; k = 3..13: tile groups of 2**k cells square (others reserved)
-    8 bytes   model id            the first 8 bytes of the model's SHA-256
+    6 bytes   model id            the first 6 bytes of the model's SHA-256
     u16       step                1/64 of a grey level, 1..65535
     1 byte    merge map           number of one of the model's merge maps
     varint *  others              number of sections besides the index sections
@@ -65,8 +65,9 @@ are layer 1 and the rest layer 2; with 1 all is layer 0. A *latent* is an intege
               first part - size, and nothing if the first part is empty. An empty part has no more than this.
       mode    1: block with the part's dictionary; 000: zstd frame; 001: block with a tree of its own; 01: verbatim
       length  stored bytes L of the part: verbatim: L = size, nothing is written; frame, block: number(L); block with
-              dictionary: golomb(k, x), k = max(0, (bits of size) / 2 - 1), and L = E + (x / 2 if x is even, else
-              -(x + 1) / 2), where E = size * (sum of l << (11 - l)) >> 14 over the code lengths l > 0 of the dictionary
+              dictionary: expected(size) below 1024; from there expected(q) three times, q = ceil(size / 4), and
+              expected(size - 3 q): L is the sum of these, the stored bytes are the literals' four streams, and 3 u16, the
+              lengths of the first three, are put before them
     bytes     L of each part
     bytes     the raw bits: the rest of the section
 
@@ -170,6 +171,8 @@ from vqcodec.types import Header, Section, StreamRecord
 
 MAGIC: Final = bytes((0x89, 0x56, 0x51, 0x5A, 0x0D, 0x0A, 0x1A, 0x0A))
 VERSION: Final = (0, 3)
+ID_BYTES: Final = 6
+"""Of a model's SHA-256."""
 MAX_SIDE: Final = 65535
 MAX_STEP: Final = 65535
 MIN_GROUP_LOG2, MAX_GROUP_LOG2 = 3, 13
@@ -180,6 +183,11 @@ INDICES, ICC, EXIF, XMP = 0x00, 0x81, 0x82, 0x83
 VERBATIM, FRAME, BLOCK, BLOCK_WITH_DICTIONARY = 0, 1, 2, 3
 MAX_BLOCK: Final = 1 << 17
 """Bytes that a zstd block can hold."""
+SINGLE_BELOW: Final = 1024
+"""Bytes from which a block in a dictionary's code is four streams, for speed."""
+_JUMP: Final = 6
+"""Bytes in front of four streams: the lengths of the first three."""
+_MAX_JUMP: Final = 65535
 _METADATA: Final = (ICC, EXIF, XMP)
 _OPTIONAL: Final = 0x80
 _TABLED: Final = 0x40
@@ -234,10 +242,10 @@ def write_file(header: Header, sections: Sequence[Section]) -> bytes:
     """A whole .vqz file, index sections first; the inverse of `read_file`."""
     tabled = bool(header.group_log2) or header.layers > 1 or len(sections) != 1
     head = bytearray(MAGIC)
-    head += bytes((*VERSION, 0))
+    head.append(VERSION[0] << 4 | VERSION[1])
     head += _write_varint(header.width) + _write_varint(header.height)
     head.append(header.layout | (header.layers - 1) << 4 | (_TABLED if tabled else 0))
-    head += bytes((header.group_log2,) if tabled else ()) + header.model_id
+    head += bytes((0, header.group_log2) if tabled else ()) + header.model_id
     head += header.step.to_bytes(2, "little") + bytes((header.merge_map,))
     body = b"".join(section.data for section in sections)
     if not tabled:
@@ -260,17 +268,16 @@ def read_header(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> tuple[Head
         raise FormatError("not a .vqz file")
     reader = _Reader(data)
     reader.take(len(MAGIC))
-    version = (reader.byte(), reader.byte())
+    version = divmod(reader.byte(), 16)
     if version != VERSION:
         raise UnsupportedError(f"unsupported file: format {version[0]}.{version[1]}, this is a reader of {VERSION[0]}.{VERSION[1]}")
-    critical = reader.byte() & 0x0F
+    width, height, layout = reader.varint(), reader.varint(), reader.byte()
+    tabled = bool(layout & _TABLED)
+    critical, group = (reader.byte() & 0x0F, reader.byte()) if tabled else (0, 0)
     if critical:
         needs = [name for bit, name in enumerate(_CRITICAL_NAMES) if critical >> bit & 1] or ["an unknown feature"]
         raise UnsupportedError(f"unsupported file: it needs {', '.join(needs)}")
-    width, height, layout = reader.varint(), reader.varint(), reader.byte()
-    tabled = bool(layout & _TABLED)
-    group = reader.byte() if tabled else 0
-    model_id, step, merge_map = reader.take(8), reader.integer(2), reader.byte()
+    model_id, step, merge_map = reader.take(ID_BYTES), reader.integer(2), reader.byte()
     header = Header(width, height, layout & 3, (layout >> 4 & 3) + 1, group, model_id, step, merge_map)
     table = _read_table(reader, header) if tabled else []
     end = reader.cursor
@@ -340,7 +347,12 @@ def write_streams(records: Sequence[StreamRecord], means: Sequence[Sequence[int]
             before = record.size
     count = -(-len(bits) // 8)
     head = int(bits.ljust(8 * count, "0") or "0", 2).to_bytes(count, "big")
-    return head + b"".join(record.data for record in records) + raw
+    return head + b"".join(record.data[len(record.data) - stored_bytes(record) :] for record in records) + raw
+
+
+def stored_bytes(record: StreamRecord) -> int:
+    """Bytes that the content of a record takes in its section: the lengths in front of four streams follow from the records."""
+    return len(record.data) - (_JUMP if record.mode == BLOCK_WITH_DICTIONARY and record.size >= SINGLE_BELOW else 0)
 
 
 def read_streams(data: bytes, means: Sequence[Sequence[int]], max_size: int) -> tuple[list[StreamRecord], bytes]:
@@ -349,7 +361,7 @@ def read_streams(data: bytes, means: Sequence[Sequence[int]], max_size: int) -> 
     Raises CorruptError if the sizes add up to more than `max_size`, or a part is not stored in a way that there is.
     """
     bits = _BitReader(data)
-    found: list[tuple[int, int, int]] = []
+    found: list[tuple[int, int, list[int]]] = []
     room = max_size
     for stream in means:
         before = None
@@ -358,13 +370,14 @@ def read_streams(data: bytes, means: Sequence[Sequence[int]], max_size: int) -> 
             if size > room:
                 raise CorruptError("corrupt file: the streams are larger than the picture allows")
             room -= size
-            found.append((size, *(_read_length(bits, size, mean) if size else (VERBATIM, 0))))
+            found.append((size, *(_read_lengths(bits, size, mean) if size else (VERBATIM, [0]))))
             before = size
     cursor = bits.end()
     records = []
-    for size, mode, length in found:
-        records.append(StreamRecord(size, mode, data[cursor : cursor + length]))
-        cursor += length
+    for size, mode, lengths in found:
+        jump = b"".join(length.to_bytes(2, "little") for length in lengths[:-1])
+        records.append(StreamRecord(size, mode, jump + data[cursor : cursor + sum(lengths)]))
+        cursor += sum(lengths)
     if cursor > len(data):
         raise CorruptError("corrupt file: a section ends within a stream")
     if len(data) - cursor > max_size:
@@ -412,29 +425,44 @@ def _read_size(bits: _BitReader, before: int | None) -> int:
 
 
 def _length_bits(record: StreamRecord, mean: int) -> str:
-    """Mode and stored length of a part that is not empty."""
+    """Mode and stored lengths of a part that is not empty."""
     if record.mode == VERBATIM:
         return "01"
-    if record.mode == BLOCK_WITH_DICTIONARY:
-        excess = len(record.data) - _expected(record.size, mean)
-        return "1" + _golomb_bits(_order(record.size), 2 * excess if excess >= 0 else -2 * excess - 1)
-    return ("000" if record.mode == FRAME else "001") + _number_bits(len(record.data))
+    if record.mode != BLOCK_WITH_DICTIONARY:
+        return ("000" if record.mode == FRAME else "001") + _number_bits(len(record.data))
+    sizes = _stream_sizes(record.size)
+    lengths = [int.from_bytes(record.data[2 * i : 2 * i + 2], "little") for i in range(len(sizes) - 1)]
+    lengths.append(stored_bytes(record) - sum(lengths))
+    bits = "1"
+    for size, length in zip(sizes, lengths, strict=True):
+        excess = length - _expected(size, mean)
+        bits += _golomb_bits(_order(size), 2 * excess if excess >= 0 else -2 * excess - 1)
+    return bits
 
 
-def _read_length(bits: _BitReader, size: int, mean: int) -> tuple[int, int]:
-    """The inverse of `_length_bits`: mode and stored length."""
+def _read_lengths(bits: _BitReader, size: int, mean: int) -> tuple[int, list[int]]:
+    """The inverse of `_length_bits`: mode and the stored lengths of a part's streams."""
     if bits.take(1):
-        mode, folded = BLOCK_WITH_DICTIONARY, _read_golomb(bits, _order(size))
-        length = _expected(size, mean) + (-(folded + 1) // 2 if folded & 1 else folded // 2)
+        mode, lengths = BLOCK_WITH_DICTIONARY, []
+        for count in _stream_sizes(size):
+            folded = _read_golomb(bits, _order(count))
+            lengths.append(_expected(count, mean) + (-(folded + 1) // 2 if folded & 1 else folded // 2))
     elif bits.take(1):
-        mode, length = VERBATIM, size
+        mode, lengths = VERBATIM, [size]
     else:
         mode = BLOCK if bits.take(1) else FRAME
-        length = _read_number(bits)
-    block = mode in (BLOCK, BLOCK_WITH_DICTIONARY)
-    if length < 0 or (block and size > MAX_BLOCK) or (mode == BLOCK_WITH_DICTIONARY and not mean):
+        lengths = [_read_number(bits)]
+    wrong = mode == BLOCK_WITH_DICTIONARY and not mean
+    wrong |= mode in (BLOCK, BLOCK_WITH_DICTIONARY) and size > MAX_BLOCK
+    if wrong or min(lengths) < 0 or (len(lengths) > 1 and max(lengths) > _MAX_JUMP):
         raise CorruptError("corrupt file: a stream is not stored as it says")
-    return mode, length
+    return mode, lengths
+
+
+def _stream_sizes(size: int) -> list[int]:
+    """Bytes that each stream of a block in a dictionary's code holds: one stream or, for speed, four."""
+    quarter = -(-size // 4)
+    return [size] if size < SINGLE_BELOW else [quarter, quarter, quarter, size - 3 * quarter]
 
 
 def _expected(size: int, mean: int) -> int:

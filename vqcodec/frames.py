@@ -18,15 +18,13 @@ import zstandard
 from numpy.typing import NDArray
 
 from vqcodec.bits import pack_bits
-from vqcodec.container import BLOCK, BLOCK_WITH_DICTIONARY, FRAME, MAX_BLOCK, VERBATIM
+from vqcodec.container import BLOCK, BLOCK_WITH_DICTIONARY, FRAME, MAX_BLOCK, SINGLE_BELOW, VERBATIM
 from vqcodec.errors import CorruptError
 
 HUFFMAN_MAX_BITS: Final = 11
 """zstd's limit for literals."""
 FAST_LEVELS: Final = (1,)
 LEVELS: Final = (1, 9, 19)
-SINGLE_BELOW: Final = 1024
-"""Bytes from which a block in a dictionary's code is four streams, for speed."""
 _FRAME_FROM: Final = 64
 """Bytes below which a tree of its own cannot pay."""
 _HEAD: Final = bytes((0x00, 0x38))
@@ -88,7 +86,7 @@ def _literals_size(data: NDArray[np.uint8], dictionary: Dictionary) -> int:
     lengths = dictionary.lengths[data]
     if not lengths.all():
         return len(data) + 1
-    return int(lengths.sum(dtype=np.int64)) // 8 + (1 if len(data) < SINGLE_BELOW else 8)
+    return int(lengths.sum(dtype=np.int64)) // 8 + (1 if len(data) < SINGLE_BELOW else 5)
 
 
 def _stream(data: NDArray[np.uint8], dictionary: Dictionary) -> bytes:

@@ -40,6 +40,7 @@ from numpy.typing import NDArray
 
 from vqcodec import bands, dc, prior
 from vqcodec.color import COLOR_LIMIT
+from vqcodec.container import ID_BYTES
 from vqcodec.entropy import RUN_BITS, Direct, Form, Pairs, Split
 from vqcodec.errors import ModelError
 from vqcodec.frames import HUFFMAN_MAX_BITS, Dictionary
@@ -47,7 +48,6 @@ from vqcodec.vq import ALPHABET, ALPHABET_RAW_BITS, UNIT, Book
 
 TENSORS: Final = "model.safetensors"
 SUMMARY: Final = "model.json"
-ID_BYTES: Final = 8
 DC_SET, AC_SET = 0, 1
 TILE_SIZES: Final = (1, 2, 4, 8)
 

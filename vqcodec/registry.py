@@ -8,8 +8,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
+from vqcodec.container import ID_BYTES
 from vqcodec.errors import ModelError
-from vqcodec.model import ID_BYTES, SUMMARY, TENSORS, Model, load_model
+from vqcodec.model import SUMMARY, TENSORS, Model, load_model
 
 DEFAULT_MODEL: Final = "photo-lite"
 
