@@ -35,6 +35,9 @@ from vqcodec.vq import (
 _MAPS_AHEAD = 2
 """Merge maps that are tried after one that made a file smaller; for small files all are."""
 _SMALL_FILE = 8192
+_DC_SHARE, _VECTOR_SHARE = 0.2, 1.25
+"""Of lambda: a DC is context of all that follows in its cell and the cells around, so precision pays twice; a zero vector keeps
+the classes around quiet."""
 
 Residuals = NDArray[np.int32]
 Calls = list[tuple[int, NDArray[np.uint8]]]
@@ -49,6 +52,13 @@ class Coder(Protocol):
     def code(self, book_set: int, channels: slice, cells: Cells, means: NDArray[np.int32], classes: NDArray[np.uint8]) -> Residuals:
         """Residuals int32 [T, n] in 1/16 step for n cells, given means int32 [T, n] and classes uint8 [n]."""
         ...
+
+
+def rate_of(book_set: int, dim: int, rate: float) -> float:
+    """Lambda of the search in books of a set and dimension."""
+    if book_set == DC_SET:
+        return rate * _DC_SHARE
+    return rate * (_VECTOR_SHARE if dim > 1 else 1.0)
 
 
 def layer_of_tile(layout: Layout, layers: int, order: int) -> int:
@@ -166,7 +176,8 @@ class SymbolWriter(ByClass):
         """`targets` float32 [C, h * w] are the wanted latents in steps; `rate` is lambda in squared steps per bit."""
         super().__init__(model)
         self.targets = targets
-        self.rate = rate
+        dc_books = set(model.table[DC_SET].ravel().tolist())
+        self.rates = [rate_of(DC_SET if n in dc_books else AC_SET, book.dim, rate) for n, book in enumerate(model.books)]
         self.calls: list[Calls] = []
         self.raw: list[list[tuple[NDArray[np.int32], NDArray[np.uint8]]]] = []
 
@@ -176,7 +187,7 @@ class SymbolWriter(ByClass):
 
     def _scalars(self, number: int, x: NDArray[np.float32]) -> NDArray[np.int32]:
         book = self.model.books[number]
-        symbols, low, words = quantize_scalar(book, x, self.rate)
+        symbols, low, words = quantize_scalar(book, x, self.rates[number])
         self.calls[-1].append((number, symbols))
         widths = book.raw_bits[symbols]
         if widths.any():
@@ -189,9 +200,9 @@ class SymbolWriter(ByClass):
         split = split_pieces(x, book.dim)
         if book.dim == 1:
             return self._scalars(number, split[0])[None]
-        symbols, costs = quantize_vector(book, split, self.rate)
+        symbols, costs = quantize_vector(book, split, self.rates[number])
         if book.escape >= 0:
-            self._choose_escapes(book, split, costs, symbols)
+            self._choose_escapes(book, split, costs, symbols, self.rates[number])
         self.calls[-1].append((number, symbols))
         words = dequantize_vector(book, symbols).astype(np.int32)
         escaped = np.flatnonzero(symbols == book.escape) if book.escape >= 0 else symbols[:0]
@@ -200,17 +211,19 @@ class SymbolWriter(ByClass):
             words[:, escaped] = self._scalars(last, split[:, escaped].T.reshape(-1)).reshape(-1, book.dim).T
         return words
 
-    def _choose_escapes(self, book: Book, x: NDArray[np.float32], costs: NDArray[np.float32], symbols: NDArray[np.uint8]) -> None:
+    def _choose_escapes(
+        self, book: Book, x: NDArray[np.float32], costs: NDArray[np.float32], symbols: NDArray[np.uint8], rate: float
+    ) -> None:
         """Replace symbols by the escape where coding the values one by one costs less."""
         energy = (x * x).sum(axis=0)
-        least = self.rate * float(book.bits[book.escape])
+        least = rate * float(book.bits[book.escape])
         doubtful = np.flatnonzero(costs + energy > least)
         if len(doubtful):
             values = x[:, doubtful]
             scalar = self.model.books[-1]
             nearest = np.clip(np.rint(values), -SCALAR_MAX, SCALAR_MAX).astype(np.int32) + SCALAR_MAX
             _, reconstructions, bits = scalar.scalar
-            cost = (values - reconstructions[nearest] * np.float32(1 / UNIT)) ** 2 + self.rate * bits[nearest]
+            cost = (values - reconstructions[nearest] * np.float32(1 / UNIT)) ** 2 + rate * bits[nearest]
             better = least + cost.sum(axis=0) < costs[doubtful] + energy[doubtful]
             symbols[doubtful[better]] = book.escape
 
