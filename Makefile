@@ -48,5 +48,5 @@ $(VENV)/.base: $(VENV)/.pip pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.pip pyproject.toml constraints.txt
-	$(INSTALL) --editable ".[bench]" --group dev
+	$(INSTALL) --editable ".[bench,neural]" --group dev
 	@touch $@ $(VENV)/.base

@@ -186,7 +186,7 @@ def test_train_refuses_early(photo: Path, tmp_path: Path, capsys: pytest.Capture
     (tmp_path / "model").mkdir()
     code, _, err = run(capsys, "train", tmp_path, "-o", tmp_path / "model")
     assert (code, err) == (5, f"vqcodec: {tmp_path}/model exists already; -f overwrites it\n")
-    assert run(capsys, "train", tmp_path, "-o", tmp_path / "new", "--kind", "neural")[0] == 2
+    assert run(capsys, "train", tmp_path, "-o", tmp_path / "new", "--kind", "token")[0] == 2
 
 
 def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -213,7 +213,7 @@ ERRORS: list[tuple[int, Sequence[str], str]] = [
     (2, ["encode", "photo.png", "new.vqz", "--threads", "0"], "range"),
     (2, ["encode", "photo.png", "new.vqz", "-q", "5", "--bpp", "1"], "--quality and --bpp exclude each other"),
     (2, ["encode", "photo.png", "-", "--json"], "exclude each other"),
-    (2, ["decode", "photo.vqz", "new.png", "--refine", "gan"], "needs a refiner"),
+    (2, ["decode", "photo.vqz", "new.png", "--refine", "gan"], "is not a decoder of this version"),
     (3, ["encode", "none.png", "new.vqz"], "cannot read none.png: No such file"),
     (3, ["encode", "photo.vqz", "new.vqz"], "not a picture in a format"),
     (3, ["encode", "clear.png", "new.vqz"], "transparent pixels"),

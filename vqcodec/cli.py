@@ -112,15 +112,15 @@ def _positive(value: float | None) -> float | None:
     return value
 
 
-def _plain_refine(value: str) -> str:
-    if value != "none":
-        raise typer.BadParameter(f"{value!r} needs a refiner, which this version does not have; only 'none' works")
+def _known_refine(value: str | None) -> str | None:
+    if value is not None and value not in ("none", "best"):
+        raise typer.BadParameter(f"{value!r} is not a decoder of this version; 'none' and 'best' are")
     return value
 
 
-def _lite_kind(value: str) -> str:
-    if value != "lite":
-        raise typer.BadParameter(f"{value!r} cannot be trained by this version; only 'lite' can")
+def _known_kind(value: str) -> str:
+    if value not in ("lite", "neural"):
+        raise typer.BadParameter(f"{value!r} cannot be trained by this version; 'lite' and 'neural' can")
     return value
 
 
@@ -222,9 +222,15 @@ def decode(
     output: Output,
     model: Model = None,
     refine: Annotated[
-        str,
-        typer.Option("--refine", callback=_plain_refine, metavar="none", help="The decoder: none is the exact one."),
-    ] = "none",
+        str | None,
+        typer.Option(
+            "--refine",
+            callback=_known_refine,
+            metavar="none|best",
+            help="none is exact on every machine; best adds the model's network, and is the default where there is one.",
+            show_default=False,
+        ),
+    ] = None,
     force: Force = False,
     threads: Threads = None,
     max_pixels: MaxPixels = MAX_PIXELS,
@@ -238,7 +244,7 @@ def decode(
     picture_format = format_of(output)
     check_output(output, overwrite=force, source=source)
     data = read_input(source, limit_bytes=stream_limit(max_pixels))
-    pixels = api.decode(data, model=model, max_pixels=max_pixels, threads=threads)
+    pixels = api.decode(data, model=model, refine=refine, max_pixels=max_pixels, threads=threads)
     stream = io.BytesIO()
     write_image(pixels, stream, format=picture_format)
     write_atomic(output, stream.getbuffer(), overwrite=force)
@@ -352,23 +358,59 @@ def train(
     ],
     kind: Annotated[
         str,
-        typer.Option("--kind", callback=_lite_kind, metavar="lite", help="The kind of model; lite needs only numpy."),
+        typer.Option(
+            "--kind",
+            callback=_known_kind,
+            metavar="lite|neural",
+            help="The kind of model. lite needs only numpy; neural adds a network to the model it starts from, with torch.",
+        ),
     ] = "lite",
     init: Annotated[str, typer.Option("--init", metavar="MODEL", help="The model to start from, or none.")] = "photo-lite",
     seed: Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Same seed and pictures, same model.")] = 0,
     minutes: Annotated[
         float | None, typer.Option("--minutes", callback=_positive, metavar="N", help="Stop refining after N minutes.")
     ] = None,
+    steps: Annotated[
+        int | None, typer.Option("--steps", min=1, metavar="N", help="neural: steps of the optimiser, instead of minutes.")
+    ] = None,
+    device: Annotated[str, typer.Option("--device", metavar="cpu|cuda", help="neural: where to train.")] = "cpu",
+    resume: Annotated[bool, typer.Option("--resume", help="neural: go on from the checkpoint beside MODEL.")] = False,
+    log: Annotated[
+        Path | None, typer.Option("--log", metavar="FILE", help="neural: append a JSON line every 50 steps.", show_default=False)
+    ] = None,
     force: Force = False,
 ) -> None:
     """Train a model on a folder of pictures."""
     from vqcodec.tables import print_training, stage_progress
-    from vqcodec.train.lite import train_lite
 
+    if kind == "lite" and (steps is not None or device != "cpu" or resume or log is not None):
+        raise UsageError("--steps, --device, --resume and --log are for --kind neural")
+    if kind == "neural" and init == "none":
+        raise UsageError("--kind neural starts from a model: --init photo-lite")
+    if steps is not None and minutes is not None:
+        raise UsageError("--steps and --minutes exclude each other")
     with stage_progress(_console(stderr=True)) as progress:
-        facts = train_lite(
-            folder, output, init=None if init == "none" else init, seed=seed, minutes=minutes, overwrite=force, progress=progress
-        )
+        if kind == "lite":
+            from vqcodec.train.lite import train_lite
+
+            base = None if init == "none" else init
+            facts = train_lite(folder, output, init=base, seed=seed, minutes=minutes, overwrite=force, progress=progress)
+        else:
+            from vqcodec.train.neural import train_neural
+
+            facts = train_neural(
+                folder,
+                output,
+                init=init,
+                seed=seed,
+                minutes=minutes,
+                steps=steps,
+                device=device,
+                resume=resume,
+                overwrite=force,
+                progress=progress,
+                log=log,
+            )
     print_training(facts, output, _console())
 
 

@@ -108,3 +108,18 @@ def inverse(
         lines = blocks.transpose(0, 2, 1, 3, 4).reshape(-1, w * BLOCK, components)
         bottom = min(height, (top + rows) * BLOCK)
         out[top * BLOCK : bottom] = lines[: bottom - top * BLOCK, :width]
+
+
+def inverse_float(
+    coefficients: NDArray[np.float32], columns: int, components: int, matrix: NDArray[np.float32], out: NDArray[np.uint8]
+) -> None:
+    """Coefficients float32 [C, h * columns] in grey levels to pixels, written into `out` uint8 [H, W, components].
+
+    Not exact as `inverse` is. `matrix` float32 [C, 8 * 8 * components] is `inverse_matrix(...)` over 2**SHIFT.
+    """
+    height, width, _ = out.shape
+    pixels = coefficients.T @ matrix
+    pixels += np.float32(128.5)
+    np.clip(pixels, 0, 255, out=pixels)
+    blocks = pixels.astype(np.uint8).reshape(-1, columns, BLOCK, BLOCK, components)
+    out[:] = blocks.transpose(0, 2, 1, 3, 4).reshape(-1, columns * BLOCK, components)[:height, :width]

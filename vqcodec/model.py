@@ -2,7 +2,8 @@
 
 The id is a SHA-256 over the tensors in order of name: for each, the UTF-8 text "name NUL dtype NUL shape NUL" (dtype as numpy
 writes it, <i4 or |u1; shape as decimal numbers joined by commas), then its little-endian bytes in C order. Files carry its
-first 8 bytes. Every tensor is an integer array, so there is no NaN to fear; every value is checked when a model is loaded.
+first 6 bytes. Every tensor that parsing needs is an integer array, so there is no NaN to fear; every value is checked when a
+model is loaded.
 
     color                int32 [3, 3]      synthesis matrix (color.py)
     book.table           int16 [2, 4, 32]  book of (DC or AC, log2 tile size, class); -1 codes nothing
@@ -23,6 +24,7 @@ first 8 bytes. Every tensor is an integer array, so there is no NaN to fear; eve
                          int32             weights of prior.Predictor; NAME is tile.TT, dc.C.L.P or dc.root.C
         tiles: scale [2, F], scale_own [2], bias [2, 3], and where there is a mean: mean [2 T, G], mean_own [T, 4]
         DC passes: scale [1, F], scale_own [0], bias [1, 3], mean [1, G]; DC roots: scale [1, 0], scale_own [0], bias [1, 3]
+    synthesis.NAME       float16           weights of networks.Synthesis; not in every model, and not needed to parse a file
 """
 
 from __future__ import annotations
@@ -44,6 +46,7 @@ from vqcodec.container import ID_BYTES
 from vqcodec.entropy import RUN_BITS, Direct, Form, Pairs, Split
 from vqcodec.errors import ModelError
 from vqcodec.frames import HUFFMAN_MAX_BITS, Dictionary
+from vqcodec.networks import Synthesis
 from vqcodec.vq import ALPHABET, ALPHABET_RAW_BITS, UNIT, Book
 
 TENSORS: Final = "model.safetensors"
@@ -155,6 +158,11 @@ class Model:
             )
         return result
 
+    @cached_property
+    def synthesis(self) -> Synthesis | None:
+        """The network behind the plain decode, where the model has one."""
+        return Synthesis.from_tensors(self.tensors) if "synthesis.head" in self.tensors else None
+
     def check(self) -> None:
         """Raise ModelError unless every tensor is present, of the right shape, and within bounds."""
         try:
@@ -163,7 +171,7 @@ class Model:
             for name, predictor in self.predictors.items():
                 _check_shapes(name, predictor)
                 predictor.check_bounds(name)
-            _ = self.streams
+            _ = self.streams, self.synthesis
         except KeyError as error:
             raise ModelError(f"model: tensor {error} is missing") from error
         except (ValueError, IndexError, zstandard.ZstdError) as error:

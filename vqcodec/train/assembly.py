@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vqcodec.codec import rate_of
 from vqcodec.model import Model, predictor_names, scale_rows
 from vqcodec.train import codebooks, streams
 from vqcodec.train.codebooks import Trained
@@ -21,16 +20,15 @@ def train_books(
     """All codebooks from the collected residuals; the last one is the escape's."""
     rng = np.random.default_rng(settings.seed + 2)
     result = []
-    for number, (book_set, dim, cls) in enumerate(fit.keys):
+    for number, (_, dim, cls) in enumerate(fit.keys):
         progress("codebooks", number, len(fit.keys))
         x = collector.vectors(number)
         start = None if base is None else base[number]
-        rate = rate_of(book_set, dim, settings.rate)
         if dim == 1:
             scale = codebooks.scale_of_class(cls)
-            result.append(codebooks.train_scalar_book(x[:, 0], scale, rate, start, settings.strength))
+            result.append(codebooks.train_scalar_book(x[:, 0], scale, settings.rate, start, settings.strength))
         else:
-            result.append(codebooks.train_vector_book(x, rate, rng, start, settings.strength))
+            result.append(codebooks.train_vector_book(x, settings.rate, rng, start, settings.strength))
     progress("codebooks", len(fit.keys), len(fit.keys))
     escaped = np.zeros(0, np.float32)
     result.append(codebooks.train_scalar_book(escaped, 4.0, settings.rate, None if base is None else base[-1], settings.strength))

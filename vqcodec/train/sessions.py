@@ -80,7 +80,7 @@ class Collector(codec.ByClass):
         """Go on with another image."""
         self.targets = targets
         if self.full_model is not None:
-            self.writer = codec.SymbolWriter(self.full_model, targets, self.rate)
+            self.writer = codec.SymbolWriter(self.full_model, targets, [self.rate] * len(self.full_model.books))
             self.writer.start_layer(0)
 
     def book_of(self, book_set: int, size: int) -> list[int]:
@@ -163,7 +163,7 @@ def code_files(model: Model, images: list[TrainingImage], steps: NDArray[np.floa
     for done, (image, step) in enumerate(zip(images, steps, strict=True)):
         progress("statistics", done, len(images))
         session = open_session(image, step, model.color)
-        writer = codec.SymbolWriter(model, session.targets, RATE)
+        writer = codec.SymbolWriter(model, session.targets, [RATE] * len(model.books))
         codec.walk(session.grid, model, session.step, 1, writer)
         files.append(writer.calls[0])
     progress("statistics", len(images), len(images))

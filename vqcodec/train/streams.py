@@ -26,7 +26,7 @@ _RARE: Final = (0.0, 1e-5, 1e-4, 1e-3)
 """Shares of all bytes below which a byte gets no code: 11 bits each for many that never come crowd out the others."""
 _SYMBOLS: Final = 1000
 """A map of n streams is for files of less than about this times n * n symbols, and trained on those only."""
-_RECORD_BYTES: Final = 1.7
+_RECORD_BYTES: Final = 2.5
 _CODE_BYTES: Final = (7.0, 0.45)
 """A frame with a code of its own: bytes of headers, and for each distinct byte."""
 
@@ -193,7 +193,7 @@ def _best_code(counts: NDArray[np.int64], size: int) -> Dictionary | None:
     for rare in _RARE:
         code = huffman.code_lengths(np.where(total < rare * total.sum(), 0, total))
         covered = (counts[:, code == 0] == 0).all(axis=1) & bool(code.any())
-        with_code = (counts @ code.astype(np.int64)) / 8 + np.where(lengths > SINGLE_BELOW, 4.5, 0.5)
+        with_code = (counts @ code.astype(np.int64)) / 8 + np.where(lengths > SINGLE_BELOW, 7.5, 0.5)
         cost = float(np.where(covered, np.minimum(with_code, without), without).sum())
         if cost < least:
             try:

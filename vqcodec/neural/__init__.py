@@ -1,0 +1,1 @@
+"""The networks in torch, for training and for GPUs: the only importer of torch."""
