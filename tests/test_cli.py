@@ -189,6 +189,16 @@ def test_train_refuses_early(photo: Path, tmp_path: Path, capsys: pytest.Capture
     assert run(capsys, "train", tmp_path, "-o", tmp_path / "new", "--kind", "token")[0] == 2
 
 
+def test_info_writes_indices(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    vqz, target = tmp_path / "a.vqz", tmp_path / "indices.npz"
+    assert run(capsys, "encode", photo, vqz)[0] == 0
+    assert run(capsys, "info", vqz, "--indices", target)[0] == 0
+    with np.load(target) as found:
+        assert set(found) == {"index", "codebook", "class", "channel", "row", "column"}
+        assert len(found["index"]) > 100
+    assert run(capsys, "info", vqz, "--indices", target)[0] == 5
+
+
 def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
     code, overview, err = run(capsys)
     assert (code, err) == (0, "")

@@ -2,13 +2,15 @@
 
 import hashlib
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from conftest import REPOSITORY
-from vqcodec import api, container, registry
+from vqcodec import api, container, rate, registry
+from vqcodec.bands import LAYOUTS
 from vqcodec.errors import FormatError, LimitError, ModelError, TruncatedError, VqcodecError
 
 SAMPLES = REPOSITORY / "samples"
@@ -150,3 +152,28 @@ def test_golden_pixels() -> None:
         for threads in (1, 2):
             pixels = api.decode(path.read_bytes(), threads=threads)
             assert hashlib.sha256(pixels.tobytes()).hexdigest() == wanted, path.name
+
+
+def test_indices_are_listed_with_where_they_belong(samples: Path) -> None:
+    with Image.open(samples / "still_life.png") as image:
+        pixels = np.asarray(image.convert("RGB"))[100:173, 120:209]
+    encoder = rate.Encoder(pixels, registry.find(None), threads=1)
+    encoder.group_log2, encoder.layers = 3, 2
+    data = encoder.file(900)
+    table = api.indices(data)
+    model, header = registry.find(None), container.read_header(data)[0]
+    layout = LAYOUTS[header.layout]
+    assert {len(column) for column in table.values()} == {len(table["index"])}
+    assert int(table["row"].max()) == header.cells[0] - 1
+    assert int(table["column"].max()) == header.cells[1] - 1
+    first = np.cumsum([layout.components] + [tile.size for tile in layout.tiles])
+    for book, scale_class, channel in zip(table["codebook"], table["class"], table["channel"], strict=True):
+        book_set = int(channel >= layout.components)
+        size = layout.tiles[int(np.searchsorted(first, channel, "right")) - 1].size if book_set else 1
+        assert model.table[book_set, size.bit_length() - 1, scale_class] == book
+    sizes = np.array([book.size for book in model.books])
+    assert (table["index"] < sizes[table["codebook"]]).all()
+    dims = np.array([book.dim for book in model.books])[table["codebook"]]
+    pieces = zip(table["channel"], table["row"], table["column"], dims, strict=True)
+    places = [(channel + i, row, column) for channel, row, column, dim in pieces for i in range(dim)]
+    assert len(set(places)) == len(places)  # no coefficient is coded twice

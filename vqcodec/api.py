@@ -47,7 +47,7 @@ def encode(
     """Pixels uint8 [H, W] or [H, W, 1] (grey) or [H, W, 3] (RGB) to the bytes of a .vqz file.
 
     At most one of `quality` (0..100, default 60), `bpp` (bits per pixel) or `size` (bytes), of which the largest file
-    not above it is made, and `psnr` (dB, the smallest file not below it). `effort` 1..9: below 4 is
+    not above it is made, and `psnr` (dB of the plain decode, the smallest file not below it). `effort` 1..9: below 4 is
     faster and a little larger. Raises InputError, ModelError.
     """
     if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8:
@@ -94,6 +94,24 @@ def decode(
         refine = "none" if found.synthesis is None else "best"
     decoder = codec.decode if refine == "none" else codec.decode_refined
     return decoder(data, found, max_pixels, _threads(threads))
+
+
+def indices(data: bytes, *, model: ModelName = None) -> dict[str, NDArray[np.uint32]]:
+    """Every codebook index of a file, for those who study them: columns uint32 [n] in decoding order.
+
+    `index` (0 is the likeliest word of its codebook), `codebook`, `class` (of scale, 0 the quietest), `channel` (of the first
+    coefficient it stands for), `row` and `column` of its 8x8 cell. The values after an escape are not listed. Raises as `decode`.
+    """
+    header, sections = container.read_file(data)
+    found = _model_of_file(model, header)
+    stored = [section.data for section in sections if section.type == container.INDICES]
+    groups = header.groups
+    tables = []
+    for number, (top, left, h, w) in enumerate(groups):
+        table = codec.indices_of_group(header, stored[number :: len(groups)], (h, w), found)
+        cell = table.pop("cell")
+        tables.append(table | {"row": top + cell // np.uint32(w), "column": left + cell % np.uint32(w)})
+    return {name: np.concatenate([table[name] for table in tables]) for name in tables[0]}
 
 
 def verify(data: bytes, *, model: ModelName = None) -> None:

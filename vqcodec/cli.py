@@ -254,11 +254,36 @@ def decode(
 
 
 @app.command()
-def info(file: Input, model: Model = None, as_json: Json = False) -> None:
+def info(
+    file: Input,
+    model: Model = None,
+    as_json: Json = False,
+    indices: Annotated[
+        Path | None,
+        typer.Option(
+            "--indices",
+            metavar="FILE",
+            help="Write all indices with their codebook, class, channel and cell to a .npz file.",
+            show_default=False,
+        ),
+    ] = None,
+    force: Force = False,
+) -> None:
     """Show what a .vqz file holds and where its bytes go."""
     from vqcodec import api
 
-    facts = api.info(read_input(file, limit_bytes=stream_limit(MAX_PIXELS)), model=model)
+    if indices is not None:
+        check_output(indices, overwrite=force, source=file)
+    data = read_input(file, limit_bytes=stream_limit(MAX_PIXELS))
+    facts = api.info(data, model=model)
+    if indices is not None:
+        import io
+
+        import numpy as np
+
+        stream = io.BytesIO()
+        np.savez_compressed(stream, **api.indices(data, model=model))  # type: ignore[arg-type]
+        write_atomic(indices, stream.getbuffer(), overwrite=force)
     if as_json:
         _print_json(**facts)
     else:

@@ -297,6 +297,44 @@ class SymbolReader(ByClass):
         return words
 
 
+class IndexRecorder(SymbolReader):
+    """A reader that keeps every index of a tile's piece with its codebook, class, channel and cell."""
+
+    def __init__(self, model: Model, merge_map: int, layers: Sequence[tuple[list[NDArray[np.uint8]], bytes]]) -> None:
+        super().__init__(model, merge_map, layers, None)
+        self.found: list[tuple[int, int, int, Cells, NDArray[np.uint8]]] = []
+        self._classes = np.zeros(0, np.uint8)
+        self._taken: list[NDArray[np.uint8]] = []
+
+    def code(self, book_set: int, channels: slice, cells: Cells, means: NDArray[np.int32], classes: NDArray[np.uint8]) -> Residuals:
+        self._classes = classes
+        return super().code(book_set, channels, cells, means, classes)
+
+    def _take(self, number: int, count: int) -> NDArray[np.uint8]:
+        symbols = super()._take(number, count)
+        self._taken.append(symbols)
+        return symbols
+
+    def pieces(self, number: int, channels: slice, cells: Cells, means: NDArray[np.int32], chosen: Cells) -> NDArray[np.int32]:
+        self._taken = []
+        words = super().pieces(number, channels, cells, means, chosen)
+        self.found.append((number, int(self._classes[chosen[0]]), channels.start, cells[chosen], self._taken[0]))
+        return words
+
+    def table(self) -> dict[str, NDArray[np.uint32]]:
+        """Columns uint32 [n]: index (rank in its codebook), codebook, class, channel (of the piece's first coefficient), cell."""
+        columns: dict[str, list[NDArray[np.int64]]] = {name: [] for name in ("index", "codebook", "class", "channel", "cell")}
+        for number, scale_class, channel, cells, symbols in self.found:
+            pieces = len(symbols) // len(cells)  # of each cell
+            dim = self.model.books[number].dim
+            columns["index"].append(symbols.astype(np.int64))
+            columns["codebook"].append(np.full(len(symbols), number))
+            columns["class"].append(np.full(len(symbols), scale_class))
+            columns["channel"].append(np.tile(channel + dim * np.arange(pieces), len(cells)))
+            columns["cell"].append(np.repeat(cells, pieces))
+        return {name: np.concatenate(parts).astype(np.uint32) for name, parts in columns.items()}
+
+
 @dataclass(frozen=True)
 class Settings:
     """What an encoder may choose. `rate` is lambda in squared steps per bit."""
@@ -345,13 +383,33 @@ def decode_group(
 
     `bits` float64 [C], if given, gains the ideal code length of what was read, by channel.
     """
-    layout = LAYOUTS[header.layout]
-    limit = 2 * layout.channels * cells[0] * cells[1]  # symbols: at worst an escape and then its values
+    grid = Grid(*cells, LAYOUTS[header.layout])
+    reader = SymbolReader(model, header.merge_map, _unpack_layers(header, sections, cells, model), bits)
+    walk(grid, model, header.step, header.layers, reader)
+    reader.finish()
+    return grid.latents
+
+
+def indices_of_group(
+    header: Header, sections: Sequence[bytes], cells: tuple[int, int], model: Model
+) -> dict[str, NDArray[np.uint32]]:
+    """The indices of one tile group, in decoding order: the columns of `IndexRecorder.table`. Raises CorruptError."""
+    recorder = IndexRecorder(model, header.merge_map, _unpack_layers(header, sections, cells, model))
+    walk(Grid(*cells, LAYOUTS[header.layout]), model, header.step, header.layers, recorder)
+    recorder.finish()
+    return recorder.table()
+
+
+def _unpack_layers(
+    header: Header, sections: Sequence[bytes], cells: tuple[int, int], model: Model
+) -> list[tuple[list[NDArray[np.uint8]], bytes]]:
+    """Symbols of every stream, and raw bits, of the index sections of a tile group, one a layer."""
+    limit = 2 * LAYOUTS[header.layout].channels * cells[0] * cells[1]  # symbols: at worst an escape and then its values
     streams = model.streams[header.merge_map]
+    given = [dictionary for stream in streams for dictionary in stream.dictionaries]
     layers = []
     for section in sections:
         records, raw = container.read_streams(section, _means(streams), 2 * limit + 16)
-        given = [dictionary for stream in streams for dictionary in stream.dictionaries]
         parts = iter([frames.decompress(r.mode, r.data, r.size, dictionary) for r, dictionary in zip(records, given, strict=True)])
         symbols = []
         left = limit
@@ -359,11 +417,7 @@ def decode_group(
             symbols.append(stream.form.unpack([next(parts) for _ in stream.dictionaries], left))
             left -= len(symbols[-1])
         layers.append((symbols, raw))
-    grid = Grid(*cells, layout)
-    reader = SymbolReader(model, header.merge_map, layers, bits)
-    walk(grid, model, header.step, header.layers, reader)
-    reader.finish()
-    return grid.latents
+    return layers
 
 
 def pack_layer(calls: Calls, raw: bytes, model: Model, merge_map: int, levels: tuple[int, ...]) -> bytes:

@@ -1,0 +1,36 @@
+"""Put docs/results.md together: python docs/make_results.py
+
+Takes out/figures.txt (what `python docs/measure.py all ../shared/data | tee out/figures.txt` printed), the report in out/bench
+(`make bench`) and the one in out/bench-photo where there is one; only the remarks below are written by hand.
+"""
+
+import platform
+import shutil
+from datetime import date
+from pathlib import Path
+
+from vqcodec import registry
+
+REMARKS = """\
+Bars and goals stand behind each figure. Rates and qualities repeat exactly; speeds were taken on a machine that others share, so
+the ratios to libwebp in the same run say more than the figures.
+"""
+
+if __name__ == "__main__":
+    docs = Path(__file__).resolve().parent
+    out = docs.parent / "out"
+    parts = [
+        "# Results",
+        f"Model photo-lite {registry.find('photo-lite').id[:12]}, {platform.system()} {platform.machine()}, {date.today()}.",
+        "## Against the bars",
+        REMARKS.strip(),
+        "```\n$ python docs/measure.py all ../shared/data\n" + (out / "figures.txt").read_text().strip() + "\n```",
+    ]
+    for name, title in (("bench", "## Rate and distortion"), ("bench-photo", "## With the network of photo")):
+        report = out / name / "results.md"
+        if report.exists():
+            text = report.read_text().partition("\n")[2].strip()
+            plot = f"rate_psnr{name.removeprefix('bench')}.png"
+            parts += [title, text.replace("(rate_psnr.png)", f"({plot})")]
+            shutil.copy(report.with_name("rate_psnr.png"), docs / plot)
+    (docs / "results.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
