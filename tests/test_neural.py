@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from conftest import smooth_picture
-from vqcodec import api, container, networks, registry
+from vqcodec import api, container, dct, networks, registry
 from vqcodec.bands import COLOR_4X4, COLOR_8X8, GREY
 from vqcodec.cli import main
 from vqcodec.errors import InputError, ModelError
@@ -160,6 +160,24 @@ def test_numpy_and_torch_agree() -> None:
     np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-4)
 
 
+def test_mirrored_and_transposed_coefficients_are_those_of_the_picture(picture: np.ndarray) -> None:
+    pytest.importorskip("torch", reason="torch is not installed")
+    from vqcodec.neural import synthesis
+
+    def coefficients(pixels: np.ndarray) -> np.ndarray:
+        flat = dct.forward(pixels, COLOR_8X8, LITE.color)
+        return flat.reshape(-1, pixels.shape[0] // 8, pixels.shape[1] // 8)
+
+    pixels = picture[:64, :80]
+    given = coefficients(pixels)
+    with_step = np.concatenate([given, np.ones((1, 8, 10))]).astype(np.float32)
+    positions = COLOR_8X8.positions
+    np.testing.assert_allclose(synthesis.mirror_columns(with_step, positions)[:-1], coefficients(pixels[:, ::-1]), atol=0.01)
+    turned = synthesis.transpose(with_step, positions)
+    np.testing.assert_allclose(turned[:-1], coefficients(pixels.transpose(1, 0, 2)), atol=0.01)
+    np.testing.assert_array_equal(turned[-1], np.ones((10, 8)))
+
+
 def test_a_few_steps_lower_the_loss_and_a_checkpoint_goes_on(folder: Path, tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="torch is not installed")
     from vqcodec.neural import synthesis
@@ -175,7 +193,7 @@ def test_a_few_steps_lower_the_loss_and_a_checkpoint_goes_on(folder: Path, tmp_p
     again = synthesis.fit_synthesis(samples, samples, settings)
     for name, array in found.items():
         np.testing.assert_array_equal(array, again[name])
-    assert synthesis.held_out_error(synthesis.load_tensors(found), samples, "cpu") < -0.2  # dB
+    assert synthesis.held_out_error(synthesis.load_tensors(found), samples, "cpu") < -0.05  # dB
 
     checkpoint = tmp_path / "checkpoint"
     longer = replace(settings, steps=600)

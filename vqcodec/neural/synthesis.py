@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vqcodec.bands import COLOR_4X4, COLOR_8X8
 from vqcodec.networks import FEATURES, OUTPUTS
 
 Report = Callable[[dict[str, float]], None]
@@ -148,16 +149,34 @@ _FLOOR = 1e-3
 """Squared steps: keeps flat pictures, of which nothing is missing, from weighing much."""
 
 
+def mirror_columns(x: NDArray[np.float16], positions: Sequence[tuple[int, int, int]]) -> NDArray[np.float16]:
+    """Coefficients or features [C, h, w] of the picture mirrored left to right: odd horizontal frequencies change sign."""
+    signs = np.array([1 - 2 * (u % 2) for _, _, u in positions], np.float16)
+    return x[:, :, ::-1] * np.append(signs, np.ones(len(x) - len(signs), np.float16))[:, None, None]
+
+
+def transpose(x: NDArray[np.float16], positions: Sequence[tuple[int, int, int]]) -> NDArray[np.float16]:
+    """The same of the transposed picture: frequencies change places."""
+    place = {position: channel for channel, position in enumerate(positions)}
+    order = [place[component, u, v] for component, v, u in positions]
+    return x[[*order, *range(len(order), len(x))]].transpose(0, 2, 1)
+
+
 def draw_batch(samples: Sequence[Sample], batch: int, crop: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Crops of samples that are large enough, by their number of cells: inputs and what is missing, float32."""
+    """Crops of samples, mirrored and transposed at random, by their number of cells: inputs and what is missing, float32."""
     weights = np.array([sample.features.shape[1] * sample.features.shape[2] for sample in samples], np.float64)
     inputs, targets = [], []
     for number in rng.choice(len(samples), batch, p=weights / weights.sum()):
         sample = samples[number]
         top, left = (int(rng.integers(side - crop + 1)) for side in sample.features.shape[1:])
         window = np.s_[:, top : top + crop, left : left + crop]
-        inputs.append(sample.features[window])
-        targets.append(sample.missing[window])
+        x, y = sample.features[window], sample.missing[window]
+        if rng.random() < 0.5:
+            x, y = transpose(x, COLOR_4X4.positions), transpose(y, COLOR_8X8.positions)
+        if rng.random() < 0.5:
+            x, y = mirror_columns(x, COLOR_4X4.positions), mirror_columns(y, COLOR_8X8.positions)
+        inputs.append(x)
+        targets.append(y)
     return torch.from_numpy(np.stack(inputs).astype(np.float32)), torch.from_numpy(np.stack(targets).astype(np.float32))
 
 
