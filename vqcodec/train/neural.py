@@ -25,7 +25,7 @@ try:
 except ImportError as error:  # torch is an extra
     raise MissingExtraError("training a neural model needs torch: pip install 'vqcodec[neural]'") from error
 
-_SAMPLE_PIXELS: Final = 48_000_000
+_SAMPLE_PIXELS: Final = 160_000_000
 _HELD_OUT_PIXELS: Final = 6_000_000
 _LARGEST_STEP: Final = 180.0
 _DEFAULT_MINUTES: Final = 20.0
