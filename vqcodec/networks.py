@@ -75,28 +75,19 @@ class Synthesis:
 def features(latents: NDArray[np.int16], layout: Layout, step: float) -> Floats:
     """Latents int16 [C, n] to inputs float32 [97, n]; `step` in grey levels."""
     out = np.zeros((FEATURES, latents.shape[1]), np.float32)
-    used = latents[channels_in(layout)] * np.float32(1 / UNIT)
-    out[channels_of(layout)] = np.copysign(np.log1p(np.abs(used)), used)
+    own, inputs = shared_channels(layout, COLOR_4X4)
+    used = latents[own] * np.float32(1 / UNIT)
+    out[inputs] = np.copysign(np.log1p(np.abs(used)), used)
     out[-1] = np.log(step / _STEP_CENTRE)
     return out
 
 
-def channels_of(layout: Layout) -> NDArray[np.intp]:
-    """Channel of COLOR_4X4 of each channel that a layout shares with it."""
-    place = {position: channel for channel, position in enumerate(COLOR_4X4.positions)}
-    return np.array([place[position] for position in layout.positions if position in place], np.intp)
-
-
-def channels_in(layout: Layout) -> NDArray[np.intp]:
-    """The layout's own numbers of the channels of `channels_of`."""
-    known = set(COLOR_4X4.positions)
-    return np.array([channel for channel, position in enumerate(layout.positions) if position in known], np.intp)
-
-
-def full_channels(layout: Layout) -> NDArray[np.intp]:
-    """Channel of COLOR_8X8 of each channel of a layout."""
-    place = {position: channel for channel, position in enumerate(COLOR_8X8.positions)}
-    return np.array([place[position] for position in layout.positions], np.intp)
+def shared_channels(layout: Layout, other: Layout) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """The channels that two layouts share: their numbers in `layout`, and those in `other`."""
+    place = {position: channel for channel, position in enumerate(other.positions)}
+    pairs = [(channel, place[position]) for channel, position in enumerate(layout.positions) if position in place]
+    own, others = np.array(pairs, np.intp).T
+    return own, others
 
 
 def _convolve(x: Floats, weights: Floats, bias: Floats, width: int, pad: NDArray[np.bool_]) -> Floats:
@@ -149,7 +140,7 @@ def synthesise(
     full = COLOR_8X8 if layout.components == 3 else layout
     correction = _strip(network, features(window, layout, step).reshape(FEATURES, bottom - top, w), bottom - top, w)
     kept = correction[:, rows[0] - top : rows[1] - top].reshape(OUTPUTS, -1)
-    out = np.ascontiguousarray(kept[full_channels(full)])
+    out = np.ascontiguousarray(kept[shared_channels(full, COLOR_8X8)[1]])
     out[: layout.channels] += latents[:, rows[0] * w : rows[1] * w] * np.float32(1 / UNIT)
     out *= np.float32(step)
     return out

@@ -8,7 +8,7 @@ import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from vqcodec.errors import InputError, VqcodecError
 from vqcodec.imageio import read_image
 
 SUFFIXES: Final = frozenset((".png", ".jpg", ".jpeg", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".ppm", ".pgm", ".gif"))
+_SKIPPED_NAMED: Final = 20
 MAX_SIDE: Final = 1024
 """Larger images contribute their middle: a corpus is many pictures, not one large one."""
 _LICENCE_NAMES: Final = ("license", "licence", "copying")
@@ -43,6 +44,18 @@ class Corpus:
     @property
     def pixels(self) -> int:
         return sum(image.pixels.shape[0] * image.pixels.shape[1] for image in self.train + self.held_out)
+
+    def facts(self) -> dict[str, Any]:
+        """The corpus as model.json tells of it."""
+        return {
+            "images": len(self.train) + len(self.held_out),
+            "trained_on": len(self.train),
+            "held_out": len(self.held_out),
+            "pixels": self.pixels,
+            "skipped": len(self.skipped),
+            "skipped_files": [f"{name}: {reason}" for name, reason in self.skipped[:_SKIPPED_NAMED]],
+            "licences": self.licences,
+        }
 
 
 def load_corpus(folder: Path, progress: Callable[[str, int, int], None]) -> Corpus:

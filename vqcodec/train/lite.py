@@ -30,7 +30,6 @@ from vqcodec.train.sweep import sweep
 _SWEEP_PIXELS: Final = 40_000_000
 _STATISTICS_PIXELS: Final = 80_000_000
 _SMALL_FILES: Final = 1200
-_SKIPPED_NAMED: Final = 20
 HELD_OUT_STEPS: Final = (12.0, 28.0, 64.0)
 STRENGTHS: Final = (300.0, 5000.0)
 """Pulls towards the base model that are tried; the best on the held-out images is kept, or the base itself."""
@@ -165,15 +164,7 @@ def train_lite(
         + (f" --minutes {minutes:g}" if minutes else ""),
         "method": what,
         "seed": seed,
-        "corpus": {
-            "images": len(corpus.train) + len(corpus.held_out),
-            "trained_on": len(corpus.train),
-            "held_out": len(corpus.held_out),
-            "pixels": corpus.pixels,
-            "skipped": len(corpus.skipped),
-            "skipped_files": [f"{name}: {reason}" for name, reason in corpus.skipped[:_SKIPPED_NAMED]],
-            "licences": corpus.licences,
-        },
+        "corpus": corpus.facts(),
         "held_out_results": points,
         "candidates": {entry[1]: round(entry[0], 4) for entry in scored},
         "codebooks": report,

@@ -48,7 +48,7 @@ def make_sample(image: TrainingImage, step: float, model: Model) -> synthesis.Sa
     wanted = dct.forward(image.pixels, full, model.color) * np.float32(64 / session.step)
     wanted[: grid.layout.channels] -= grid.latents * np.float32(1 / networks.UNIT)
     missing = np.zeros((networks.OUTPUTS, grid.h * grid.w), np.float32)
-    missing[networks.full_channels(full)] = wanted
+    missing[networks.shared_channels(full, COLOR_8X8)[1]] = wanted
     features = networks.features(grid.latents, grid.layout, session.step / 64)
     shape = (-1, grid.h, grid.w)
     return synthesis.Sample(features.astype(np.float16).reshape(shape), missing.astype(np.float16).reshape(shape))
@@ -128,12 +128,7 @@ def train_neural(
         "optimiser_steps": lines[-1]["step"] if lines else 0,
         "macs_per_pixel": round(networks.Synthesis.from_tensors(found).macs_per_pixel),
         "parameters": sum(array.size for array in found.values()),
-        "corpus": {
-            "images": len(corpus.train) + len(corpus.held_out),
-            "trained_on": len(chosen),
-            "held_out": len(held_out),
-            "licences": corpus.licences,
-        },
+        "corpus": corpus.facts(),
         "held_out_gain_db": round(gain, 4),
     }
     with new_folder(output, overwrite=overwrite, marker=TENSORS) as folder_of_model:
