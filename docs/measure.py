@@ -158,6 +158,20 @@ def speed(data: Path) -> None:
     print(f"  encode {encode:.2f} MP/s (bar 2, goal 6), libwebp {webp_encode:.1f}, {webp_encode / encode:.1f} times as fast")
 
 
+def network(data: Path) -> None:
+    gains = []
+    for image in load(data / "kodak"):
+        files = [api.encode(image, quality=q, model="photo", threads=1) for q in (20, 40, 60, 80)]
+        plain, best_ = ([point(image, f, api.decode(f, refine=r))[1] for f in files] for r in ("none", "best"))
+        gains.append(np.subtract(best_, plain))
+    gain = ", ".join(f"{value:+.2f}" for value in np.mean(gains, axis=0))
+    print(f"network of photo over its plain decode, Kodak at quality 20, 40, 60, 80: {gain} dB")
+    picture = mosaic(data, 2560, 3840)
+    file = api.encode(picture, quality=53, model="photo")
+    rate = picture.shape[0] * picture.shape[1] / 1e6 / best(lambda: api.decode(file), 3)
+    print(f"  decode with it, the picture of speed, all threads, best of 3: {rate:.2f} MP/s (bar 1.5, goal 4)")
+
+
 def process(data: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         file, picture = Path(folder, "a.vqz"), Path(folder, "a.ppm")
@@ -205,9 +219,8 @@ def own(data: Path) -> None:
             print(f"{name}: model of its own against photo-lite, all {len(images)} test images {gain:+.1f} % (bar 0, goal -5)")
 
 
-FIGURES = {
-    figure.__name__: figure for figure in (overhead, crops, quality100, domains, monotone, speed, process, memory, training, own)
-}
+_ALL = (overhead, crops, quality100, domains, monotone, speed, network, process, memory, training, own)
+FIGURES = {figure.__name__: figure for figure in _ALL}
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
