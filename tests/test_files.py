@@ -201,10 +201,11 @@ def test_printable_is_one_harmless_line(text: str) -> None:
 
 
 WRITER = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from vqcodec.cli import _catch_signals
 from vqcodec.files import write_atomic
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup
 _catch_signals()
 data = bytes(4_000_000)
 print("ready", flush=True)
