@@ -20,6 +20,10 @@ Missed: one thread decodes 5.4 instead of 7 MP/s and encodes 1.5 instead of 2 (5
 version, of fewer features, had 7.95 and 2.52 on a faster day; today the code before this version, in one run with it, is as slow
 (4.4 to 5.4 against 4.5 to 4.6). Tile groups of 256 cells would decode 7.1 and encode 1.9 MP/s, but break the bar of memory
 (decisions.md).
+
+Missed too: training on 40 images of satellite was stopped after 7 minutes with nothing else running (bar 3 minutes; `measure.py
+training`, not in the list below). The first version took 3:26 for two whole folders at once; since then the streams are trained on
+1200 small crops for each of two candidates, which is right for photo-lite and too much for a folder of 40.
 """
 
 if __name__ == "__main__":
