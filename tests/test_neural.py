@@ -229,6 +229,17 @@ def test_train_command_makes_a_model_that_decodes_better(folder: Path, tmp_path:
     assert best < plain
 
 
+@pytest.mark.parametrize(("device", "message"), [("cuda", "there is no CUDA device"), ("tpu", "devices are cpu and cuda")])
+def test_devices_that_are_not_there(
+    device: str, message: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    arguments = ["train", str(folder), "-o", str(tmp_path / "mine"), "--kind", "neural", "--steps", "1", "--device", device]
+    assert main(arguments) == InputError.exit_code
+    assert message in capsys.readouterr().err
+
+
 def test_without_torch_decoding_works_and_training_says_what_to_install(
     picture: np.ndarray, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -6,11 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from vqcodec import bands, codec, container, dc, dct, prior, registry, vq
+from vqcodec import bands, container, dc, dct, prior, registry, symbols, vq
 from vqcodec.bits import BitReader, pack_bits
 from vqcodec.color import OPPONENT
 from vqcodec.entropy import Direct, Form, Pairs, Split
 from vqcodec.errors import CorruptError
+from vqcodec.model import AC_SET
 from vqcodec.train.streams import pair_table, rank_pairs
 from vqcodec.types import Header, Section, StreamRecord
 
@@ -163,32 +164,47 @@ def test_the_alphabet_covers_every_integer_once(values: np.ndarray) -> None:
 def test_residuals_come_back_from_their_symbols(seed: int, rate: float) -> None:
     rng = np.random.default_rng(seed)
     for book in MODEL.books:
-        x = rng.laplace(0, rng.choice([0.3, 3, 300]), (book.dim, 40)).astype(np.float32)
+        x = rng.laplace(0, rng.choice([0.3, 3, 300]), (40, book.dim)).astype(np.float32)
         if book.dim == 1:
-            symbols, low, words = vq.quantize_scalar(book, x[0], rate)
+            symbols, low, words = vq.quantize_scalar(book, x[:, 0], rate)
             np.testing.assert_array_equal(vq.dequantize_scalar(book, symbols, low), words)
             if rate == 0:  # the nearest integer at least
-                inside = np.abs(x[0]) < vq.SCALAR_MAX
-                assert np.all(np.abs(x[0] - words / vq.UNIT)[inside] <= 1)
+                inside = np.abs(x[:, 0]) < vq.SCALAR_MAX
+                assert np.all(np.abs(x[:, 0] - words / vq.UNIT)[inside] <= 1)
         else:
             symbols, costs = vq.quantize_vector(book, x, rate)
             words = vq.dequantize_vector(book, symbols) / vq.UNIT
             assert not np.any(symbols == book.escape)
-            every = ((x[:, :, None] - book.words[:, None, :] / vq.UNIT) ** 2).sum(axis=0) + rate * book.bits
+            every = ((x[:, None] - book.words.T[None] / vq.UNIT) ** 2).sum(axis=2) + rate * book.bits
             if book.escape >= 0:
                 every[:, book.escape] = np.inf
-            found = ((x - words) ** 2).sum(axis=0) + rate * book.bits[symbols]
+            found = ((x - words) ** 2).sum(axis=1) + rate * book.bits[symbols]
             np.testing.assert_allclose(found, every.min(axis=1), rtol=1e-3, atol=1e-3 * (1 + float((x * x).max())))
-            np.testing.assert_allclose(costs + (x * x).sum(axis=0), found, rtol=1e-3, atol=1e-3 * (1 + float((x * x).max())))
+            np.testing.assert_allclose(costs + (x * x).sum(axis=1), found, rtol=1e-3, atol=1e-3 * (1 + float((x * x).max())))
 
 
-@given(seeds, st.sampled_from([1, 2, 4, 8]), st.sampled_from([1, 2, 4, 8]), st.integers(1, 9))
-def test_pieces_come_back(seed: int, size: int, dim: int, cells: int) -> None:
-    size = max(size, dim)
-    x = np.random.default_rng(seed).integers(-99, 99, (size, cells)).astype(np.int32)
-    split = codec.split_pieces(x.astype(np.float32), dim)
-    np.testing.assert_array_equal(codec.join_pieces(split.astype(np.int32), size), x)
-    np.testing.assert_array_equal(split.T.reshape(-1)[:size], x[:, 0])  # cell by cell, within a cell piece by piece
+@given(seeds, st.sampled_from([1, 2, 4, 8]), st.integers(1, 40), st.sampled_from([0.0, 0.13]))
+def test_residuals_of_a_half_tile_come_back(seed: int, size: int, count: int, rate: float) -> None:
+    rng = np.random.default_rng(seed)
+    cells = rng.permutation(60)[:count]
+    means = rng.integers(-99, 99, (size, count)).astype(np.int32)
+    classes = rng.integers(0, prior.CLASSES, count).astype(np.uint8)
+    targets = rng.laplace(0, rng.choice([0.1, 3, 300]), (11, 60)).astype(np.float32)
+    arguments = (AC_SET, slice(2, 2 + size), cells, means, classes)
+    writer = symbols.SymbolWriter(MODEL, targets, symbols.search_rates(MODEL, rate))
+    writer.start_layer(0)
+    residuals = writer.code(*arguments)
+    raw = pack_bits(*(np.concatenate(parts) for parts in zip(*writer.raw[0], strict=True))) if writer.raw[0] else b""
+    streams: list[list[np.ndarray]] = [[np.zeros(0, np.uint8)] for _ in MODEL.streams[0]]
+    for book, found in writer.calls[0]:
+        streams[MODEL.maps[0][book]].append(found)
+    reader = symbols.SymbolReader(MODEL, 0, [([np.concatenate(parts) for parts in streams], raw)], None)
+    reader.start_layer(0)
+    np.testing.assert_array_equal(reader.code(*arguments), residuals)
+    reader.finish()
+    if rate == 0:  # each value no worse than the nearest integer
+        wanted = targets[2 : 2 + size, cells] - means / 16
+        assert np.all(((wanted - residuals / 16) ** 2).sum(axis=0) <= size)
 
 
 # ------------------------------------------------------------------------------------------------ geometry, transform

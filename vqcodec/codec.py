@@ -17,31 +17,18 @@ from numpy.typing import NDArray
 
 from vqcodec import container, dc, dct, frames, networks, prior
 from vqcodec.bands import COLOR_8X8, LAYOUTS, Layout, Tile
-from vqcodec.bits import BitReader, pack_bits
+from vqcodec.bits import pack_bits
 from vqcodec.errors import CorruptError, ModelError
-from vqcodec.model import AC_SET, DC_SET, TILE_SIZES, Model, Stream, tile_name
+from vqcodec.model import AC_SET, DC_SET, Model, Stream, tile_name
 from vqcodec.prior import Cells, Grid
+from vqcodec.symbols import Calls, IndexRecorder, Residuals, SymbolReader, SymbolWriter, search_rates
 from vqcodec.types import Header, Section, StreamRecord
-from vqcodec.vq import (
-    SCALAR_MAX,
-    UNIT,
-    Book,
-    dequantize_scalar,
-    dequantize_vector,
-    quantize_scalar,
-    quantize_vector,
-)
 
 _MAPS_AHEAD = 2
 """Merge maps that are tried after one that made a file smaller; for small files all are."""
 _SMALL_FILE = 8192
-_DC_SHARE, _VECTOR_SHARE = 0.2, 1.25
-"""Of lambda: a DC is context of all that follows in its cell and the cells around, so precision pays twice; a zero vector keeps
-the classes around quiet."""
-
-Residuals = NDArray[np.int32]
-Calls = list[tuple[int, NDArray[np.uint8]]]
-"""(book, symbols) in the order in which a decoder reads them."""
+_GROUPS_TRIED = 3
+"""Tile groups, evenly spread, on which merge maps are tried: all groups of a large picture would take a third of its time."""
 
 
 class Coder(Protocol):
@@ -52,13 +39,6 @@ class Coder(Protocol):
     def code(self, book_set: int, channels: slice, cells: Cells, means: NDArray[np.int32], classes: NDArray[np.uint8]) -> Residuals:
         """Residuals int32 [T, n] in 1/16 step for n cells, given means int32 [T, n] and classes uint8 [n]."""
         ...
-
-
-def search_rates(model: Model, rate: float) -> list[float]:
-    """Lambda of the search in each book."""
-    dc_books = set(model.table[DC_SET].ravel().tolist())
-    vectors = [_VECTOR_SHARE if book.dim > 1 else 1.0 for book in model.books]
-    return [rate * (_DC_SHARE if number in dc_books else share) for number, share in enumerate(vectors)]
 
 
 def layer_of_tile(layout: Layout, layers: int, order: int) -> int:
@@ -126,215 +106,6 @@ def walk_dc(grid: Grid, model: Model, step: int, coder: Coder) -> None:
     grid.latents[: grid.layout.components] = planes
 
 
-def split_pieces(x: NDArray[np.float32], dim: int) -> NDArray[np.float32]:
-    """[T, n] to [dim, n * T / dim]: cell by cell, within a cell piece by piece."""
-    return x.reshape(-1, dim, x.shape[1]).transpose(1, 2, 0).reshape(dim, -1)
-
-
-def join_pieces(words: NDArray[np.int32], size: int) -> NDArray[np.int32]:
-    """[dim, n * T / dim] to [T, n] with T = size; the inverse of `split_pieces`."""
-    dim = words.shape[0]
-    return words.reshape(dim, -1, size // dim).transpose(2, 0, 1).reshape(size, -1)
-
-
-class ByClass:
-    """Shared by reader and writer: cells in order of their class, pieces of a tile in order of its coefficients."""
-
-    def __init__(self, model: Model) -> None:
-        self.model = model
-
-    def book_of(self, book_set: int, size: int) -> list[int]:
-        """Book of every class for tiles of a size; -1 codes nothing."""
-        return self.model.table[book_set, TILE_SIZES.index(size)].tolist()
-
-    def code(self, book_set: int, channels: slice, cells: Cells, means: NDArray[np.int32], classes: NDArray[np.uint8]) -> Residuals:
-        size, n = means.shape
-        table = self.book_of(book_set, size)
-        order = np.argsort(classes, kind="stable")
-        counts = np.bincount(classes, minlength=prior.CLASSES).tolist()
-        found = np.zeros((size, n), np.int32)
-        start = 0
-        for number, count in zip(table, counts, strict=True):
-            if count and number >= 0:
-                chosen = order[start : start + count]
-                words = self.pieces(number, channels, cells, means, chosen)
-                found[:, start : start + count] = join_pieces(words, size)
-            start += count
-        residuals = np.empty_like(found)
-        residuals[:, order] = found
-        return residuals
-
-    def pieces(self, number: int, channels: slice, cells: Cells, means: NDArray[np.int32], chosen: Cells) -> NDArray[np.int32]:
-        """Words int32 [d, pieces] of the chosen cells (positions in `cells`), which share book `number`."""
-        raise NotImplementedError
-
-
-class SymbolWriter(ByClass):
-    """Finds residuals by searching the codebooks; keeps the symbols, layer by layer."""
-
-    def __init__(self, model: Model, targets: NDArray[np.float32], rates: Sequence[float]) -> None:
-        """`targets` float32 [C, h * w] are the wanted latents in steps; `rates` is each book's lambda in squared steps per bit."""
-        super().__init__(model)
-        self.targets = targets
-        self.rates = rates
-        self.calls: list[Calls] = []
-        self.raw: list[list[tuple[NDArray[np.int32], NDArray[np.uint8]]]] = []
-
-    def start_layer(self, layer: int) -> None:
-        self.calls.append([])
-        self.raw.append([])
-
-    def _scalars(self, number: int, x: NDArray[np.float32]) -> NDArray[np.int32]:
-        book = self.model.books[number]
-        symbols, low, words = quantize_scalar(book, x, self.rates[number])
-        self.calls[-1].append((number, symbols))
-        widths = book.raw_bits[symbols]
-        if widths.any():
-            self.raw[-1].append((low, widths))
-        return words
-
-    def pieces(self, number: int, channels: slice, cells: Cells, means: NDArray[np.int32], chosen: Cells) -> NDArray[np.int32]:
-        book = self.model.books[number]
-        x = self.targets[channels, cells[chosen]] - means[:, chosen] * np.float32(1 / UNIT)  # float32 [T, n]
-        split = split_pieces(x, book.dim)
-        if book.dim == 1:
-            return self._scalars(number, split[0])[None]
-        symbols, costs = quantize_vector(book, split, self.rates[number])
-        if book.escape >= 0:
-            self._choose_escapes(book, split, costs, symbols, self.rates[number])
-        self.calls[-1].append((number, symbols))
-        words = dequantize_vector(book, symbols).astype(np.int32)
-        escaped = np.flatnonzero(symbols == book.escape) if book.escape >= 0 else symbols[:0]
-        if len(escaped):
-            last = len(self.model.books) - 1
-            words[:, escaped] = self._scalars(last, split[:, escaped].T.reshape(-1)).reshape(-1, book.dim).T
-        return words
-
-    def _choose_escapes(
-        self, book: Book, x: NDArray[np.float32], costs: NDArray[np.float32], symbols: NDArray[np.uint8], rate: float
-    ) -> None:
-        """Replace symbols by the escape where coding the values one by one costs less."""
-        energy = (x * x).sum(axis=0)
-        least = rate * float(book.bits[book.escape])
-        doubtful = np.flatnonzero(costs + energy > least)
-        if len(doubtful):
-            values = x[:, doubtful]
-            scalar = self.model.books[-1]
-            nearest = np.clip(np.rint(values), -SCALAR_MAX, SCALAR_MAX).astype(np.int32) + SCALAR_MAX
-            _, reconstructions, bits = scalar.scalar
-            cost = (values - reconstructions[nearest] * np.float32(1 / UNIT)) ** 2 + rate * bits[nearest]
-            better = least + cost.sum(axis=0) < costs[doubtful] + energy[doubtful]
-            symbols[doubtful[better]] = book.escape
-
-
-class SymbolReader(ByClass):
-    """Looks residuals up; `layers` are the streams of every layer (symbols) and its raw bits."""
-
-    def __init__(
-        self,
-        model: Model,
-        merge_map: int,
-        layers: Sequence[tuple[list[NDArray[np.uint8]], bytes]],
-        bits: NDArray[np.float64] | None,
-    ) -> None:
-        super().__init__(model)
-        self.ideal = bits
-        self.channels = slice(0)
-        self.stream_of = model.maps[merge_map].tolist()
-        self.layers = layers
-        self.current = -1
-
-    def start_layer(self, layer: int) -> None:
-        self.finish()
-        self.current = layer
-        self.streams = self.layers[layer][0]
-        self.cursors = [0] * len(self.streams)
-        self.bits = BitReader(self.layers[layer][1])
-
-    def finish(self) -> None:
-        """Raise CorruptError if anything of the current layer was not read."""
-        if self.current >= 0:
-            if any(len(s) > c for s, c in zip(self.streams, self.cursors, strict=True)):
-                raise CorruptError("corrupt file: indices left over")
-            self.bits.finish()
-
-    def _take(self, number: int, count: int) -> NDArray[np.uint8]:
-        stream = self.stream_of[number]
-        start = self.cursors[stream]
-        self.cursors[stream] = start + count
-        symbols = self.streams[stream][start : start + count]
-        if len(symbols) and int(symbols.max()) >= self.model.books[number].size:
-            raise CorruptError("corrupt file: an index is not in its codebook")
-        if len(symbols) < count:
-            symbols = np.concatenate([symbols, np.zeros(count - len(symbols), np.uint8)])
-        if self.ideal is not None:
-            width = self.channels.stop - self.channels.start
-            self.ideal[self.channels] += float(self.model.books[number].bits[symbols].sum(dtype=np.float64)) / width
-        return symbols
-
-    def _scalars(self, number: int, count: int) -> NDArray[np.int32]:
-        book = self.model.books[number]
-        symbols = self._take(number, count)
-        widths = book.raw_bits[symbols]
-        low = self.bits.take(widths) if widths.any() else np.zeros(count, np.int32)
-        if self.ideal is not None:
-            self.ideal[self.channels] += float(widths.sum()) / (self.channels.stop - self.channels.start)
-        return dequantize_scalar(book, symbols, low)
-
-    def pieces(self, number: int, channels: slice, cells: Cells, means: NDArray[np.int32], chosen: Cells) -> NDArray[np.int32]:
-        book = self.model.books[number]
-        self.channels = channels
-        count = len(chosen) * len(means) // book.dim
-        if book.dim == 1:
-            return self._scalars(number, count)[None]
-        symbols = self._take(number, count)
-        words = dequantize_vector(book, symbols).astype(np.int32)
-        if book.escape >= 0:
-            escaped = np.flatnonzero(symbols == book.escape)
-            if len(escaped):
-                last = len(self.model.books) - 1
-                words[:, escaped] = self._scalars(last, len(escaped) * book.dim).reshape(-1, book.dim).T
-        return words
-
-
-class IndexRecorder(SymbolReader):
-    """A reader that keeps every index of a tile's piece with its codebook, class, channel and cell."""
-
-    def __init__(self, model: Model, merge_map: int, layers: Sequence[tuple[list[NDArray[np.uint8]], bytes]]) -> None:
-        super().__init__(model, merge_map, layers, None)
-        self.found: list[tuple[int, int, int, Cells, NDArray[np.uint8]]] = []
-        self._classes = np.zeros(0, np.uint8)
-        self._taken: list[NDArray[np.uint8]] = []
-
-    def code(self, book_set: int, channels: slice, cells: Cells, means: NDArray[np.int32], classes: NDArray[np.uint8]) -> Residuals:
-        self._classes = classes
-        return super().code(book_set, channels, cells, means, classes)
-
-    def _take(self, number: int, count: int) -> NDArray[np.uint8]:
-        symbols = super()._take(number, count)
-        self._taken.append(symbols)
-        return symbols
-
-    def pieces(self, number: int, channels: slice, cells: Cells, means: NDArray[np.int32], chosen: Cells) -> NDArray[np.int32]:
-        self._taken = []
-        words = super().pieces(number, channels, cells, means, chosen)
-        self.found.append((number, int(self._classes[chosen[0]]), channels.start, cells[chosen], self._taken[0]))
-        return words
-
-    def table(self) -> dict[str, NDArray[np.uint32]]:
-        """Columns uint32 [n]: index (rank in its codebook), codebook, class, channel (of the piece's first coefficient), cell."""
-        columns: dict[str, list[NDArray[np.int64]]] = {name: [] for name in ("index", "codebook", "class", "channel", "cell")}
-        for number, scale_class, channel, cells, symbols in self.found:
-            pieces = len(symbols) // len(cells)  # of each cell
-            dim = self.model.books[number].dim
-            columns["index"].append(symbols.astype(np.int64))
-            columns["codebook"].append(np.full(len(symbols), number))
-            columns["class"].append(np.full(len(symbols), scale_class))
-            columns["channel"].append(np.tile(channel + dim * np.arange(pieces), len(cells)))
-            columns["cell"].append(np.repeat(cells, pieces))
-        return {name: np.concatenate(parts).astype(np.uint32) for name, parts in columns.items()}
-
-
 @dataclass(frozen=True)
 class Settings:
     """What an encoder may choose. `rate` is lambda in squared steps per bit."""
@@ -393,11 +164,11 @@ def decode_group(
 def indices_of_group(
     header: Header, sections: Sequence[bytes], cells: tuple[int, int], model: Model
 ) -> dict[str, NDArray[np.uint32]]:
-    """The indices of one tile group, in decoding order: the columns of `IndexRecorder.table`. Raises CorruptError."""
+    """The indices of one tile group, in decoding order: the columns of `IndexRecorder.table_of_indices`. Raises CorruptError."""
     recorder = IndexRecorder(model, header.merge_map, _unpack_layers(header, sections, cells, model))
     walk(Grid(*cells, LAYOUTS[header.layout]), model, header.step, header.layers, recorder)
     recorder.finish()
-    return recorder.table()
+    return recorder.table_of_indices()
 
 
 def _unpack_layers(
@@ -443,10 +214,11 @@ def _means(streams: Sequence[Stream]) -> list[list[int]]:
 def pack(width: int, height: int, groups: Sequence[CodedGroup], model: Model, settings: Settings) -> bytes:
     """Coded groups to a whole file, with the merge map that makes it smallest."""
     merge_map, least = 0, sys.maxsize
+    tried = groups[:: -(-len(groups) // _GROUPS_TRIED)]
     for number in range(len(model.maps)):  # from many streams, for large files, to few
         if number > merge_map + _MAPS_AHEAD and least > _SMALL_FILE:
             break
-        size = sum(map(len, _sections(groups, model, number, frames.FAST_LEVELS)))
+        size = sum(map(len, _sections(tried, model, number, frames.FAST_LEVELS)))
         if size < least:
             merge_map, least = number, size
     header = Header(width, height, settings.layout, settings.layers, settings.group_log2, model.file_id, settings.step, merge_map)

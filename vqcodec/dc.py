@@ -50,6 +50,8 @@ MEAN_ROWS: Final = tuple(tuple(len(n) + _NEAREST * c for n in _NEIGHBOURS) for c
 """[component][pass] rows of mean features."""
 SCALE_ROWS: Final = tuple(2 * (5 + 2 * c) for c in range(3))
 """[component] rows of scale features."""
+_SCALE_UNITS: Final = np.array((2, 1, 4, 4, 2, 8, 2, 8, 2), np.int32)
+"""What each sum of differences or sizes is multiplied by before its logarithms: all are then of about one size."""
 
 
 @dataclass(frozen=True)
@@ -93,19 +95,33 @@ class Inputs:
     scale: Float
 
 
-def _fetch(plane: NDArray[np.int32], this: Pass, neighbour: Neighbour) -> NDArray[np.int32] | None:
-    """A neighbour of every cell of the pass, int32 [n]; clamped at the edge of its lattice; None where that is empty."""
-    (oy, ox), di, dj = neighbour
-    stride = this.stride
-    lattice = plane[oy * stride :: 2 * stride, ox * stride :: 2 * stride]
-    if lattice.size == 0:
-        return None
-    ty, tx = _TARGETS[this.number]
+def _pad(lattice: NDArray[np.int32]) -> NDArray[np.int32]:
+    """A lattice with its edges repeated twice above and left, three times below and right: what neighbours reach."""
+    h, w = lattice.shape
+    padded = np.empty((h + 5, w + 5), lattice.dtype)
+    padded[2:-3, 2:-3] = lattice
+    padded[2:-3, :2], padded[2:-3, -3:] = lattice[:, :1], lattice[:, -1:]
+    padded[:2], padded[-3:] = padded[2], padded[-4]
+    return padded
+
+
+def _neighbours(plane: NDArray[np.int32], this: Pass, count: int) -> list[NDArray[np.int32] | None]:
+    """The first `count` neighbours of the cells of a pass, each int32 [rows, columns] of the pass's own lattice.
+
+    They are clamped at the edge of the lattice that they belong to; None where that is empty.
+    """
+    stride, (ty, tx) = this.stride, _TARGETS[this.number]
     rows = -(-(plane.shape[0] - ty * stride) // (2 * stride))
     columns = -(-(plane.shape[1] - tx * stride) // (2 * stride))
-    i = np.minimum(np.maximum(np.arange(di, di + rows), 0), lattice.shape[0] - 1)  # np.clip is slow on short arrays
-    j = np.minimum(np.maximum(np.arange(dj, dj + columns), 0), lattice.shape[1] - 1)
-    return lattice[i[:, None], j].reshape(-1)
+    padded: dict[Lattice, NDArray[np.int32] | None] = {}
+    found = []
+    for (oy, ox), di, dj in _NEIGHBOURS[this.number][:count]:
+        if (oy, ox) not in padded:
+            lattice = plane[oy * stride :: 2 * stride, ox * stride :: 2 * stride]
+            padded[oy, ox] = _pad(lattice) if lattice.size else None
+        around = padded[oy, ox]
+        found.append(None if around is None else around[2 + di : 2 + di + rows, 2 + dj : 2 + dj + columns])
+    return found
 
 
 def inputs(planes: NDArray[np.int32], magnitudes: NDArray[np.int32], h: int, w: int, this: Pass) -> Inputs:
@@ -113,28 +129,37 @@ def inputs(planes: NDArray[np.int32], magnitudes: NDArray[np.int32], h: int, w: 
 
     A plane's cells that are not decoded yet are never looked at.
     """
-    neighbours = _NEIGHBOURS[this.number]
-    own = planes[this.component].reshape(h, w)
-    values = [_fetch(own, this, neighbour) for neighbour in neighbours]
+    own = len(_NEIGHBOURS[this.number])
+    values = _neighbours(planes[this.component].reshape(h, w), this, own)
     known = [value for value in values[: _BASE[this.number]] if value is not None]
-    base = (sum(known, start=np.zeros_like(known[0])) + len(known) // 2) // len(known)  # int32 [n]
-    rows = [np.zeros_like(base) if value is None else value - base for value in values]
-
-    near = np.abs(np.stack(rows[:_NEAREST]))
-    far = np.abs(np.stack(rows[_NEAREST:12])).sum(axis=0)
-    sizes = magnitudes[this.component].reshape(h, w)
-    spread = [_fetch(sizes, this, neighbour) for neighbour in neighbours[:_NEAREST]]
-    around = sum((size for size in spread if size is not None), start=np.zeros_like(base))
+    base = (sum(known[1:], start=known[0]) + len(known) // 2) // len(known)  # int32 [rows, columns]
+    shape = base.shape
+    steps = np.zeros((own + _NEAREST * this.component, *shape), np.int32)
+    scale = np.zeros((SCALE_ROWS[this.component] // 2, *shape), np.int32)
+    for row, value in zip(steps[:own], values, strict=True):
+        if value is not None:
+            np.subtract(value, base, out=row)
+    sizes = np.abs(steps[:12])
     first, second = ((0, 3), (1, 2)) if this.number == 0 else ((0, 1), (2, 3))
-    across = [np.abs(rows[a] - rows[b]) for a, b in (first, second)]
-    scale = [2 * near.sum(axis=0), far, 4 * across[0], 4 * across[1], 2 * around]
+    np.sum(sizes[:_NEAREST], axis=0, out=scale[0])
+    np.sum(sizes[_NEAREST:], axis=0, out=scale[1])
+    np.abs(steps[first[0]] - steps[first[1]], out=scale[2])
+    np.abs(steps[second[0]] - steps[second[1]], out=scale[3])
+    for size in _neighbours(magnitudes[this.component].reshape(h, w), this, _NEAREST):
+        if size is not None:
+            scale[4] += size
     for other in range(this.component):
-        plane = planes[other].reshape(h, w)
-        here = plane.reshape(-1)[this.cells]
-        found = [_fetch(plane, this, neighbour) for neighbour in neighbours[:_NEAREST]]
-        steps = [np.zeros_like(base) if value is None else value - here for value in found]
-        rows += steps
-        scale += [8 * magnitudes[other][this.cells], 2 * np.abs(np.stack(steps)).sum(axis=0)]
-    mean = np.clip(np.stack(rows), -MEAN_MAX, MEAN_MAX).astype(np.float32)
-    capped = np.minimum(np.stack(scale), MAGNITUDE_MAX)
-    return Inputs(base, mean, np.concatenate([table[capped] for table in _SINGLE]))
+        plane = planes[other]
+        here = plane[this.cells].reshape(shape)
+        rows = steps[own + _NEAREST * other :][:_NEAREST]
+        for row, value in zip(rows, _neighbours(plane.reshape(h, w), this, _NEAREST), strict=True):
+            if value is not None:
+                np.subtract(value, here, out=row)
+        scale[5 + 2 * other] = magnitudes[other][this.cells].reshape(shape)
+        np.sum(np.abs(rows), axis=0, out=scale[6 + 2 * other])
+    np.clip(steps, -MEAN_MAX, MEAN_MAX, out=steps)
+    scale *= _SCALE_UNITS[: len(scale), None, None]
+    np.minimum(scale, MAGNITUDE_MAX, out=scale)
+    scale = scale.reshape(len(scale), -1)
+    logs = np.concatenate([table.take(scale) for table in _SINGLE])
+    return Inputs(base.reshape(-1), steps.reshape(len(steps), -1).astype(np.float32), logs)

@@ -21,7 +21,7 @@ UNIT: Final = 16
 """Codewords and residuals are in 1/16 of a step."""
 SCALAR_MAX: Final = 2047
 _EXACT: Final = 15
-_CHUNK: Final = 2048  # vectors per search product: 2 MB of scores stay in the cache
+_CHUNK: Final = 256  # vectors per search product: 256 KB of scores stay in the cache
 
 
 def _alphabet() -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
@@ -78,6 +78,16 @@ class Book:
         return ALPHABET_RAW_BITS[self.alphabet]
 
     @cached_property
+    def first_raw(self) -> int:
+        """Rank of the first symbol with raw bits behind it, or the size; scalar books only."""
+        return int(np.argmax(np.append(self.raw_bits > 0, True)))
+
+    @cached_property
+    def rows(self) -> NDArray[np.int32]:
+        """The codewords one after the other, int32 [K, d]."""
+        return np.ascontiguousarray(self.words.T, dtype=np.int32)
+
+    @cached_property
     def scalar(self) -> tuple[NDArray[np.uint8], NDArray[np.int32], NDArray[np.float32]]:
         """For every integer in +-SCALAR_MAX (scalar books only): symbol, reconstruction in 1/16 step, bits with raw bits."""
         values = np.arange(-SCALAR_MAX, SCALAR_MAX + 1)
@@ -90,13 +100,13 @@ class Book:
 
     @cached_property
     def search(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """-2 C float32 [d, K] and |C|^2 float32 [K] in squared steps; the escape is out of reach."""
+        """Codewords float32 [d, K] in steps, and what to add to their code lengths: infinity for the escape, else 0."""
         words = self.words.astype(np.float32) * np.float32(1 / UNIT)
-        energy = (words * words).sum(axis=0)
+        barred = np.zeros(self.size, np.float32)
         if self.escape >= 0:
-            energy[self.escape] = np.inf
+            barred[self.escape] = np.inf
             words[:, self.escape] = 0
-        return np.float32(-2) * words, energy.astype(np.float32)
+        return words, barred
 
 
 def quantize_scalar(
@@ -107,38 +117,63 @@ def quantize_scalar(
     `rate` is lambda in squared steps per bit. Candidates: the nearest integer, the next one towards zero, and zero.
     """
     symbols, reconstructions, bits = book.scalar
-    nearest = np.clip(np.rint(x), -SCALAR_MAX, SCALAR_MAX).astype(np.int32)
-    best = nearest + SCALAR_MAX
-    best_cost = (x - reconstructions[best] * np.float32(1 / UNIT)) ** 2 + rate * bits[best]
-    for candidate in (best - np.sign(nearest), np.full_like(best, SCALAR_MAX)):
-        cost = (x - reconstructions[candidate] * np.float32(1 / UNIT)) ** 2 + rate * bits[candidate]
-        best = np.where(cost < best_cost, candidate, best)
-        best_cost = np.minimum(cost, best_cost)
-    chosen = symbols[best]
-    low = np.abs(best - SCALAR_MAX) & ((1 << book.raw_bits[chosen].astype(np.int32)) - 1)
-    return chosen, low, reconstructions[best]
+
+    def cost(place: NDArray[np.intp]) -> NDArray[np.float32]:
+        error = x - reconstructions.take(place) * np.float32(1 / UNIT)
+        error *= error
+        error += np.float32(rate) * bits.take(place)
+        return error
+
+    best = np.minimum(np.maximum(np.rint(x), -SCALAR_MAX), SCALAR_MAX).astype(np.intp)
+    lower = best - np.sign(best)
+    best += SCALAR_MAX
+    lower += SCALAR_MAX
+    least, other = cost(best), cost(lower)
+    np.copyto(best, lower, where=other < least)
+    np.minimum(least, other, out=least)
+    best[cost(np.array(SCALAR_MAX)) < least] = SCALAR_MAX
+    chosen = symbols.take(best)
+    low = np.abs(best - SCALAR_MAX).astype(np.int32) & ((1 << book.raw_bits.take(chosen).astype(np.int32)) - 1)
+    return chosen, low, reconstructions.take(best)
 
 
-def dequantize_scalar(book: Book, symbols: NDArray[np.uint8], low: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Symbols and raw low bits to reconstructions int32 [n] in 1/16 step."""
-    words = book.words[0][symbols].astype(np.int32)
-    return words + np.sign(words) * (low * UNIT)
+def dequantize_scalar(book: Book, symbols: NDArray[np.uint8], low: NDArray[np.int32] | None) -> NDArray[np.int32]:
+    """Symbols and raw low bits (None: all zero) to reconstructions int32 [n] in 1/16 step."""
+    words: NDArray[np.int32] = book.rows.take(symbols)
+    if low is not None:
+        words += np.sign(words) * (low * UNIT)
+    return words
 
 
 def quantize_vector(book: Book, x: NDArray[np.float32], rate: float) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """Residuals float32 [d, n] in steps to (symbols uint8 [n], costs float32 [n] less |x|^2); never the escape."""
-    words, energy = book.search
-    bias = energy + np.float32(rate) * book.bits
-    symbols = np.empty(x.shape[1], np.uint8)
-    costs = np.empty(x.shape[1], np.float32)
-    for start in range(0, x.shape[1], _CHUNK):
-        scores = x[:, start : start + _CHUNK].T @ words + bias  # float32 [n, K]
-        index = scores.argmin(axis=1)
-        symbols[start : start + _CHUNK] = index
-        costs[start : start + _CHUNK] = scores[np.arange(len(index)), index]
-    return symbols, costs
+    """Residuals float32 [n, d] in steps to (symbols uint8 [n], costs float32 [n] less |x|^2); never the escape."""
+    words, barred = book.search
+    index, costs = nearest(x, words, np.float32(rate) * book.bits + barred)
+    return index.astype(np.uint8), costs
 
 
-def dequantize_vector(book: Book, symbols: NDArray[np.uint8]) -> NDArray[np.int16]:
-    """Symbols uint8 [n] to codewords int16 [d, n] in 1/16 step."""
-    return book.words.take(symbols, axis=1)
+def nearest(
+    x: NDArray[np.float32], words: NDArray[np.float32], biases: NDArray[np.float32]
+) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    """For every x [n, d] the index [n] of the word [d, K] of least |x - word|^2 + bias, and this cost less |x|^2, float32 [n].
+
+    The bias is one more dimension, in which every x is 1: one product does it all, a strip at a time.
+    """
+    (n, dim), size = x.shape, words.shape[1]
+    extended = np.ones((n, dim + 1), np.float32)
+    extended[:, :dim] = x
+    weights = np.concatenate([np.float32(-2) * words, ((words * words).sum(axis=0) + biases)[None]])
+    scores = np.empty((min(n, _CHUNK), size), np.float32)
+    first = np.arange(0, scores.size, size)
+    index, costs = np.empty(n, np.intp), np.empty(n, np.float32)
+    for start in range(0, n, _CHUNK):
+        part = slice(start, min(start + _CHUNK, n))
+        found = np.matmul(extended[part], weights, out=scores[: part.stop - start])
+        np.argmin(found, axis=1, out=index[part])
+        found.take(first[: len(found)] + index[part], out=costs[part])
+    return index, costs
+
+
+def dequantize_vector(book: Book, symbols: NDArray[np.uint8]) -> NDArray[np.int32]:
+    """Symbols uint8 [n] to codewords int32 [n, d] in 1/16 step."""
+    return book.rows.take(symbols, axis=0)

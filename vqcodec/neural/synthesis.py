@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vqcodec.bands import COLOR_4X4, COLOR_8X8
+from vqcodec.errors import InputError
 from vqcodec.networks import FEATURES, OUTPUTS
 
 Report = Callable[[dict[str, float]], None]
@@ -48,6 +49,14 @@ class Sample:
 
     features: NDArray[np.float16]
     missing: NDArray[np.float16]
+
+
+def check_device(device: str) -> None:
+    """Raise InputError unless torch can train on `device`."""
+    if device not in ("cpu", "cuda"):
+        raise InputError(f"{device}: devices are cpu and cuda")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InputError("there is no CUDA device here (--device cpu)")
 
 
 class Block(nn.Module):

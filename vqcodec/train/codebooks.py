@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vqcodec.prior import CLASS_OF_ONE, CLASSES, CLASSES_PER_OCTAVE
-from vqcodec.vq import ALPHABET, ALPHABET_RAW_BITS, SCALAR_MAX, UNIT, Book, alphabet_symbols
+from vqcodec.vq import ALPHABET, ALPHABET_RAW_BITS, SCALAR_MAX, UNIT, Book, alphabet_symbols, nearest
 
 ROUNDS: Final = 16
 _RESEED_ROUNDS: Final = 9
@@ -93,7 +93,7 @@ def train_vector_book(
     limit = rate * (ESCAPE_COST_BITS + 6 * dim)
     energy = (x * x).sum(axis=1)
     for turn in range(ROUNDS if len(x) else 0):
-        index, cost = nearest(x, words, bits, rate)
+        index, cost = nearest(x, words.T, np.float32(rate) * bits)
         far = cost + energy > limit
         weights = np.where(far, 0.0, weight)
         escaped = float(weight[far].sum())
@@ -115,21 +115,6 @@ def train_vector_book(
     keep[0] = True
     words, counts = words[keep], counts[keep]
     return Trained(np.concatenate([words, zero]).T.astype(np.float32), np.append(counts, max(escaped, 0.5)), escape=True)
-
-
-def nearest(
-    x: Vectors, words: Vectors, bits: NDArray[np.float32], rate: float, chunk: int = 4096
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Index [n] of the cheapest word (words [K, d]) and its cost less |x|^2 [n]."""
-    bias = (words * words).sum(axis=1) + np.float32(rate) * bits
-    index = np.empty(len(x), np.int64)
-    cost = np.empty(len(x), np.float32)
-    for start in range(0, len(x), chunk):
-        scores = x[start : start + chunk] @ (-2 * words.T) + bias
-        found = scores.argmin(axis=1)
-        index[start : start + chunk] = found
-        cost[start : start + chunk] = scores[np.arange(len(found)), found]
-    return index, cost
 
 
 def lengths(counts: NDArray[np.float64]) -> NDArray[np.float32]:

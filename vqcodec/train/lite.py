@@ -30,6 +30,8 @@ from vqcodec.train.sweep import sweep
 _SWEEP_PIXELS: Final = 40_000_000
 _STATISTICS_PIXELS: Final = 80_000_000
 _SMALL_FILES: Final = 1200
+_SMALL_EACH: Final = 4
+"""Small files from each image of a folder that refines a base model: its 40 images must not take as long as 600."""
 HELD_OUT_STEPS: Final = (12.0, 28.0, 64.0)
 STRENGTHS: Final = (300.0, 5000.0)
 """Pulls towards the base model that are tried; the best on the held-out images is kept, or the base itself."""
@@ -71,13 +73,15 @@ def finish(
     """Statistics of the final pipeline: ranks, code lengths, merge maps, forms, dictionaries."""
     tensors, orders = assemble(fit, books, None)
     chosen = pick(images, _STATISTICS_PIXELS, rng)
+    each = max(1, _SMALL_FILES // len(images))
     if base is not None:  # few images: each at several steps
-        chosen = chosen * max(1, min(8, 400 // len(chosen)))
+        chosen = chosen * max(1, min(8, 200 // len(chosen)))
+        each = min(each, _SMALL_EACH)
     steps = draw_steps(len(chosen), rng)
     files = code_files(Model("in training", tensors), chosen, steps, progress)
     books = recount(books, orders, files, 16.0 + settings.strength)
     tensors, _ = assemble(fit, books, None)
-    small = cut_small(images, max(1, _SMALL_FILES // len(images)), rng)
+    small = cut_small(images, each, rng)
     pixels = sum(image.pixels.shape[0] * image.pixels.shape[1] for image in small)
     mixed = small + pick(images, pixels, rng)  # as many pixels in small files as in large ones
     files = code_files(Model("in training", tensors), mixed, draw_steps(len(mixed), rng), progress)

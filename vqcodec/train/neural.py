@@ -17,6 +17,7 @@ from vqcodec.errors import MissingExtraError
 from vqcodec.files import check_new_folder, new_folder
 from vqcodec.model import TENSORS, Model, save_model
 from vqcodec.rate import RATE
+from vqcodec.symbols import SymbolWriter, search_rates
 from vqcodec.train.data import TrainingImage, load_corpus
 from vqcodec.train.sessions import Progress, open_session, pick
 
@@ -42,7 +43,7 @@ def make_sample(image: TrainingImage, step: float, model: Model) -> synthesis.Sa
     """An image coded as `encode` does, at a step in grey levels: what the network sees, and what the plain decode lacks."""
     session = open_session(image, step, model.color)
     grid = session.grid
-    codec.walk(grid, model, session.step, 1, codec.SymbolWriter(model, session.targets, codec.search_rates(model, RATE)))
+    codec.walk(grid, model, session.step, 1, SymbolWriter(model, session.targets, search_rates(model, RATE)))
     grey = grid.layout is GREY
     full = GREY if grey else COLOR_8X8
     wanted = dct.forward(image.pixels, full, model.color) * np.float32(64 / session.step)
@@ -84,6 +85,7 @@ def train_neural(
     beside `output` is gone on from. Raises InputError, ModelError, OutputError.
     """
     check_new_folder(output, overwrite=overwrite, marker=TENSORS)
+    synthesis.check_device(device)
     tell: Progress = progress or (lambda what, done, total: None)
     base = registry.find(init)
     corpus = load_corpus(folder, tell)
@@ -108,9 +110,7 @@ def train_neural(
         minutes = _DEFAULT_MINUTES
     settings = synthesis.SynthesisSettings(seed, minutes=minutes, steps=steps)
     started = time.monotonic()
-    found = synthesis.fit_synthesis(
-        train, held_out, settings, start=start, device=device, checkpoint=checkpoint, report=report
-    )
+    found = synthesis.fit_synthesis(train, held_out, settings, start=start, device=device, checkpoint=checkpoint, report=report)
     model = Model(output.name, {**base.tensors, **found})
     model.check()
     gain = -synthesis.held_out_error(synthesis.load_tensors(found), held_out, "cpu")

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from vqcodec import codec, dct
+from vqcodec import codec, dct, symbols
 from vqcodec.model import Model
 from vqcodec.prior import Cells, Grid
 from vqcodec.rate import RATE, layout_for
@@ -25,7 +25,6 @@ _VECTORS_PER_BOOK: Final = 120_000
 SMALL_SIDES: Final = (48.0, 256.0)
 """Pixels a side of the small files that the streams are trained for besides whole images, log-uniform."""
 _DEAD_ZONE: Final = 0.36
-_SIZE_LOG2: Final = {1: 0, 2: 1, 4: 2, 8: 3}
 
 
 @dataclass(frozen=True)
@@ -60,15 +59,16 @@ class Fit:
     table: NDArray[np.int16]
 
 
-class Collector(codec.ByClass):
+class Collector(symbols.ByClass):
     """Codes with the current books (or a dead-zone rounding) and keeps samples of the residuals of every book."""
 
     def __init__(self, model: Model | None, table: NDArray[np.int16], keys: list[tuple[int, int, int]], rate: float) -> None:
-        self.table, self.keys, self.rate = table, keys, rate
+        super().__init__(table)
+        self.keys, self.rate = keys, rate
         self.full_model = model
         self.pools: list[list[NDArray[np.float32]]] = [[] for _ in range(len(keys) + 1)]
         self.seen = np.zeros(len(keys) + 1, np.int64)
-        self.writer: codec.SymbolWriter | None = None
+        self.writer: symbols.SymbolWriter | None = None
         self.targets = np.zeros((0, 0), np.float32)
         self.rng = np.random.default_rng(0)
         self.keep = 1.0
@@ -76,33 +76,27 @@ class Collector(codec.ByClass):
     def start_layer(self, layer: int) -> None:
         """Samples are kept whatever the layer."""
 
-    def begin(self, targets: NDArray[np.float32]) -> None:
+    def open(self, targets: NDArray[np.float32]) -> None:
         """Go on with another image."""
         self.targets = targets
         if self.full_model is not None:
-            self.writer = codec.SymbolWriter(self.full_model, targets, [self.rate] * len(self.full_model.books))
+            self.writer = symbols.SymbolWriter(self.full_model, targets, [self.rate] * len(self.full_model.books))
             self.writer.start_layer(0)
 
-    def book_of(self, book_set: int, size: int) -> list[int]:
-        return [int(b) for b in self.table[book_set, _SIZE_LOG2[size]]]
+    def begin(self, channels: slice, cells: Cells, means: symbols.Means, classes: symbols.Classes, order: Cells) -> None:
+        self.wanted = symbols.wanted_rows(self.targets, channels, cells, means, order)
 
-    def dim_of(self, number: int) -> int:
-        return self.keys[number][1]
-
-    def pieces(self, number: int, channels: slice, cells: Cells, means: NDArray[np.int32], chosen: Cells) -> NDArray[np.int32]:
-        x = self.targets[channels, cells[chosen]] - means[:, chosen] * np.float32(1 / UNIT)
-        split = codec.split_pieces(x, self.dim_of(number))
-        self._keep(number, split)
+    def pieces(self, number: int, run: slice, size: int) -> NDArray[np.int32]:
+        x = self.wanted[run].reshape(-1, self.keys[number][1])
+        self._keep(number, x)
         if self.writer is not None:
-            return self.writer.pieces(number, channels, cells, means, chosen)
-        return (np.sign(split) * np.floor(np.abs(split) + _DEAD_ZONE)).astype(np.int32) * UNIT
+            return self.writer.quantize(number, x)
+        return (np.sign(x) * np.floor(np.abs(x) + _DEAD_ZONE)).astype(np.int32) * UNIT
 
-    def _keep(self, number: int, split: NDArray[np.float32]) -> None:
-        count = split.shape[1]
-        self.seen[number] += count
+    def _keep(self, number: int, x: NDArray[np.float32]) -> None:
+        self.seen[number] += len(x)
         share = min(1.0, _VECTORS_PER_BOOK * self.keep / max(1, self.seen[number]))
-        chosen = self.rng.random(count) < share
-        self.pools[number].append(split[:, chosen].T.copy())
+        self.pools[number].append(x[self.rng.random(len(x)) < share])
 
     def vectors(self, number: int) -> NDArray[np.float32]:
         """Samples float32 [n, d] of a book's residuals, in steps."""
@@ -163,7 +157,7 @@ def code_files(model: Model, images: list[TrainingImage], steps: NDArray[np.floa
     for done, (image, step) in enumerate(zip(images, steps, strict=True)):
         progress("statistics", done, len(images))
         session = open_session(image, step, model.color)
-        writer = codec.SymbolWriter(model, session.targets, [RATE] * len(model.books))
+        writer = symbols.SymbolWriter(model, session.targets, [RATE] * len(model.books))
         codec.walk(session.grid, model, session.step, 1, writer)
         files.append(writer.calls[0])
     progress("statistics", len(images), len(images))

@@ -36,7 +36,7 @@ def sweep(
     fit_dc(fit, sessions, base, settings, rng)
     model = Model("in training", predictor_tensors(fit))
     for session in sessions:
-        collector.begin(session.targets)
+        collector.open(session.targets)
         codec.walk_dc(session.grid, model, session.step, collector)
         session.grid.dc_done()
     for tile in COLOR_8X8.tiles:
@@ -180,7 +180,7 @@ def _fit_tile(
             bias.astype(np.int64),
         )
         for session, own in users:
-            collector.begin(session.targets)
+            collector.open(session.targets)
             shared = prior.products(session.grid, own, predictor)
             means, classes = prior.expect(session.grid, own, predictor, shared, session.step, half, session.magnitude)
             codec.code_half(session.grid, own, half, means, classes, session.magnitude, collector)
