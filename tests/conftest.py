@@ -75,7 +75,7 @@ def program(tmp_path: Path) -> Program:
             timeout=60,
             env=program_environment(),
             check=False,
-            **options,  # type: ignore[call-overload]
+            **options,  # type: ignore[call-overload]  # options of any overload
         )
 
     return run

@@ -13,7 +13,7 @@ import numpy as np
 import zstandard
 from PIL import Image
 
-from vqcodec import api, container, registry
+from vqcodec import api, container, records, registry
 from vqcodec.model import Model
 from vqcodec.types import Section, StreamRecord
 
@@ -58,9 +58,9 @@ def put_together(fields: Fields) -> bytes:
 def index_section(parts: Sequence[bytes | StreamRecord], model: Model, merge_map: int, raw: bytes = b"") -> bytes:
     """An index section of all parts of a merge map's streams, bytes verbatim, the missing last ones empty."""
     means = [stream.means for stream in model.streams[merge_map]]
-    records = [p if isinstance(p, StreamRecord) else StreamRecord(len(p), container.VERBATIM, p) for p in parts]
-    empty = [StreamRecord(0, container.VERBATIM, b"")] * (sum(map(len, means)) - len(parts))
-    return container.write_streams(records + empty, means, raw)
+    found = [p if isinstance(p, StreamRecord) else StreamRecord(len(p), records.VERBATIM, p) for p in parts]
+    empty = [StreamRecord(0, records.VERBATIM, b"")] * (sum(map(len, means)) - len(parts))
+    return records.write_streams(found + empty, means, raw)
 
 
 def bomb(size: int, claimed: int) -> StreamRecord:
@@ -69,7 +69,7 @@ def bomb(size: int, claimed: int) -> StreamRecord:
         19, window_log=17, format=zstandard.FORMAT_ZSTD1_MAGICLESS, write_content_size=0, write_checksum=0
     )
     frame = zstandard.ZstdCompressor(compression_params=parameters).compress(bytes(size))
-    return StreamRecord(claimed, container.FRAME, frame[2:])
+    return StreamRecord(claimed, records.FRAME, frame[2:])
 
 
 def broken_files(data: bytes, model: Model) -> dict[str, bytes]:

@@ -74,7 +74,7 @@ def run(folder: Path, *codecs: FakeCodec, console: Console | None = None, clock=
     fakes = {codec.name: codec for codec in codecs}
     names = tuple(options.pop("codecs", fakes))
     settings = BenchSettings(paths=(folder,), codecs=names, **{"psnr_only": True, **options})
-    opener = lambda spec, threads: fakes.get(spec) or open_codec(spec, threads=threads)  # noqa: E731
+    opener = lambda spec, threads: fakes.get(spec) or open_codec(spec, threads=threads)  # noqa: E731  # one line says it
     return run_bench(settings, console or Console(file=StringIO()), clock=clock or FakeClock(), opener=opener)
 
 

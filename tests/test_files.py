@@ -190,7 +190,7 @@ def test_standard_streams(monkeypatch: pytest.MonkeyPatch) -> None:
     out = io.TextIOWrapper(io.BytesIO())
     monkeypatch.setattr(sys, "stdout", out)
     write_atomic(STREAM, read_input(STREAM, limit_bytes=2), overwrite=False)
-    assert out.buffer.getvalue() == b"in"  # type: ignore[attr-defined]
+    assert out.buffer.getvalue() == b"in"  # type: ignore[attr-defined]  # the fake has a buffer
 
 
 @given(st.text())

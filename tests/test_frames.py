@@ -9,7 +9,7 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vqcodec import container, frames, registry
+from vqcodec import frames, records, registry
 from vqcodec.errors import CorruptError
 from vqcodec.train import huffman
 
@@ -109,15 +109,15 @@ def test_each_mode_is_used_where_it_is_smallest() -> None:
     dictionary = dictionary_of(counts)
     alike = rng.choice(256, 3000, p=counts / counts.sum()).astype(np.uint8)
     unlike = 99 - alike
-    assert frames.compress(alike[:30].tobytes(), dictionary, (1,))[0] == container.BLOCK_WITH_DICTIONARY
-    assert frames.compress(alike.tobytes(), dictionary, (1,))[0] == container.BLOCK_WITH_DICTIONARY
-    assert frames.compress(alike.tobytes(), None, (1,))[0] == container.BLOCK
-    assert frames.compress(unlike.tobytes(), dictionary, (1,))[0] == container.BLOCK
-    assert frames.compress(alike[:20].tobytes() * 50, dictionary, (1,))[0] == container.FRAME
-    assert frames.compress(rng.bytes(300), dictionary, (1,))[0] == container.VERBATIM
+    assert frames.compress(alike[:30].tobytes(), dictionary, (1,))[0] == records.BLOCK_WITH_DICTIONARY
+    assert frames.compress(alike.tobytes(), dictionary, (1,))[0] == records.BLOCK_WITH_DICTIONARY
+    assert frames.compress(alike.tobytes(), None, (1,))[0] == records.BLOCK
+    assert frames.compress(unlike.tobytes(), dictionary, (1,))[0] == records.BLOCK
+    assert frames.compress(alike[:20].tobytes() * 50, dictionary, (1,))[0] == records.FRAME
+    assert frames.compress(rng.bytes(300), dictionary, (1,))[0] == records.VERBATIM
 
 
-packed = st.sampled_from([container.FRAME, container.BLOCK, container.BLOCK_WITH_DICTIONARY])
+packed = st.sampled_from([records.FRAME, records.BLOCK, records.BLOCK_WITH_DICTIONARY])
 
 
 @given(packed, st.binary(max_size=60), st.integers(1, 200))
@@ -134,4 +134,4 @@ def test_a_bomb_is_refused() -> None:
     bomb = zstandard.ZstdCompressor(compression_params=parameters).compress(bytes(100_000_000))
     assert len(bomb) < 20_000
     with pytest.raises(CorruptError):
-        frames.decompress(container.FRAME, bomb[2:], 1000, None)
+        frames.decompress(records.FRAME, bomb[2:], 1000, None)

@@ -89,7 +89,7 @@ def test_transparency_is_refused() -> None:
         stored(rgba),
         stored(rgba, "WEBP", lossless=True, exact=True),
         stored(rgba.convert("LA")),
-        stored(palette, transparency=int(palette.getpixel((0, 0)))),  # type: ignore[arg-type]
+        stored(palette, transparency=int(palette.getpixel((0, 0)))),  # type: ignore[arg-type]  # a palette has indices
         stored(colour, transparency=(1, 2, 3)),
     ):
         with pytest.raises(InputError, match=r"transparent pixels.*flatten"):

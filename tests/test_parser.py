@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from conftest import REPOSITORY, smooth_picture
 from make_golden import Fields, bomb, index_section, put_together, take_apart
-from vqcodec import api, container, frames, rate, registry
+from vqcodec import api, container, frames, rate, records, registry
 from vqcodec.errors import CorruptError, FormatError, LimitError, ModelError, TruncatedError, UnsupportedError, VqcodecError
 from vqcodec.types import Section, StreamRecord
 
@@ -226,7 +226,7 @@ def test_any_symbols_in_streams_that_are_well_stored(seed: int, merge_map: int, 
             values = rng.geometric(rng.uniform(0.02, 0.9), count) - 1
             count = int(rng.integers(0, count + 1))
             part = np.minimum(values, rng.integers(0, 256)).astype(np.uint8).tobytes()
-            mode, stored = frames.compress(part, dictionary, frames.FAST_LEVELS) if part else (container.VERBATIM, b"")
+            mode, stored = frames.compress(part, dictionary, frames.FAST_LEVELS) if part else (records.VERBATIM, b"")
             parts.append(StreamRecord(len(part), mode, stored))
     body = index_section(parts, MODEL, merge_map, raw=rng.bytes(int(rng.integers(0, 9))))
     size = huge(side)
@@ -239,13 +239,13 @@ def test_any_symbols_in_streams_that_are_well_stored(seed: int, merge_map: int, 
 def test_any_records_are_read_or_corrupt(data: bytes, limit: int, zeros: int) -> None:
     for means in ([[0], [3000, 14000], [9000]], [[9000]], [[0, 0]]):
         try:
-            found, raw = container.read_streams(data + bytes(zeros), means, limit)
+            found, raw = records.read_streams(data + bytes(zeros), means, limit)
         except CorruptError:
             continue
         assert len(found) == sum(map(len, means))
         assert sum(record.size for record in found) <= limit
         assert sum(len(record.data) for record in found) + len(raw) <= len(data) + zeros
-        assert container.read_streams(container.write_streams(found, means, raw), means, limit) == (found, raw)
+        assert records.read_streams(records.write_streams(found, means, raw), means, limit) == (found, raw)
 
 
 def bits(*texts: str) -> bytes:
@@ -276,14 +276,14 @@ DICTIONARY, VERBATIM, FRAME, BLOCK = "1", "01", "000", "001"
 )
 def test_what_a_record_may_not_say(section: bytes, message: str) -> None:
     with pytest.raises(CorruptError, match=message):
-        container.read_streams(section, [[0]], 1 << 19)
+        records.read_streams(section, [[0]], 1 << 19)
 
 
 def test_a_second_part_is_no_larger_than_the_first_and_blocks_have_a_length() -> None:
     with pytest.raises(CorruptError, match="not stored as it says"):
-        container.read_streams(bits(SIZE_5, VERBATIM, "001" + "11") + bytes(20), [[0, 0]], 100)  # 6 less than 5
+        records.read_streams(bits(SIZE_5, VERBATIM, "001" + "11") + bytes(20), [[0, 0]], 100)  # 6 less than 5
     with pytest.raises(CorruptError, match="not stored as it says"):
-        container.read_streams(bits(SIZE_5, DICTIONARY, "0001" + "000") + bytes(20), [[2]], 100)  # 4 less than 0
+        records.read_streams(bits(SIZE_5, DICTIONARY, "0001" + "000") + bytes(20), [[2]], 100)  # 4 less than 0
 
 
 # ------------------------------------------------------------------------------------------------ bombs
@@ -307,9 +307,9 @@ def forged(size: int) -> bytes:
     "record",
     [
         bomb(100_000_000, claimed=100),
-        StreamRecord(100, container.FRAME, forged(1 << 40)),
-        StreamRecord(100, container.FRAME, forged(1 << 40)[4:]),
-        StreamRecord(100, container.BLOCK, forged(1 << 40)[4:]),
+        StreamRecord(100, records.FRAME, forged(1 << 40)),
+        StreamRecord(100, records.FRAME, forged(1 << 40)[4:]),
+        StreamRecord(100, records.BLOCK, forged(1 << 40)[4:]),
     ],
     ids=["100 MB", "a whole frame of 1 TiB", "a frame of 1 TiB", "a block of 1 TiB"],
 )

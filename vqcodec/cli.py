@@ -282,7 +282,7 @@ def info(
         import numpy as np
 
         stream = io.BytesIO()
-        np.savez_compressed(stream, **api.indices(data, model=model))  # type: ignore[arg-type]
+        np.savez_compressed(stream, **api.indices(data, model=model))  # type: ignore[arg-type]  # an array may be named "allow_pickle" to mypy
         write_atomic(indices, stream.getbuffer(), overwrite=force)
     if as_json:
         _print_json(**facts)

@@ -21,6 +21,7 @@ from vqcodec.bits import pack_bits
 from vqcodec.errors import CorruptError, ModelError
 from vqcodec.model import AC_SET, DC_SET, Model, Stream, tile_name
 from vqcodec.prior import Cells, Grid
+from vqcodec.records import VERBATIM, read_streams, stored_bytes, write_streams
 from vqcodec.symbols import Calls, IndexRecorder, Residuals, SymbolReader, SymbolWriter, search_rates
 from vqcodec.types import Header, Section, StreamRecord
 
@@ -180,7 +181,7 @@ def _unpack_layers(
     given = [dictionary for stream in streams for dictionary in stream.dictionaries]
     layers = []
     for section in sections:
-        records, raw = container.read_streams(section, _means(streams), 2 * limit + 16)
+        records, raw = read_streams(section, _means(streams), 2 * limit + 16)
         parts = iter([frames.decompress(r.mode, r.data, r.size, dictionary) for r, dictionary in zip(records, given, strict=True)])
         symbols = []
         left = limit
@@ -201,9 +202,9 @@ def pack_layer(calls: Calls, raw: bytes, model: Model, merge_map: int, levels: t
     for pieces, stream in zip(gathered, model.streams[merge_map], strict=True):
         symbols = np.concatenate(pieces) if pieces else np.zeros(0, np.uint8)
         for part, given in zip(stream.form.pack(symbols), stream.dictionaries, strict=True):
-            mode, stored = frames.compress(part, given, levels) if part else (container.VERBATIM, b"")
+            mode, stored = frames.compress(part, given, levels) if part else (VERBATIM, b"")
             records.append(StreamRecord(len(part), mode, stored))
-    return container.write_streams(records, _means(model.streams[merge_map]), raw)
+    return write_streams(records, _means(model.streams[merge_map]), raw)
 
 
 def _means(streams: Sequence[Stream]) -> list[list[int]]:
@@ -328,10 +329,10 @@ def describe(header: Header, indices: Sequence[bytes], model: Model) -> dict[str
     ] + ["raw bits"]
     counts, stored = [0] * len(names), [0] * len(names)
     for section in indices:
-        records, raw = container.read_streams(section, _means(model.streams[header.merge_map]), 1 << 35)
-        for number, record in enumerate([*records, StreamRecord(len(raw), container.VERBATIM, raw)]):
+        records, raw = read_streams(section, _means(model.streams[header.merge_map]), 1 << 35)
+        for number, record in enumerate([*records, StreamRecord(len(raw), VERBATIM, raw)]):
             counts[number] += record.size
-            stored[number] += container.stored_bytes(record)
+            stored[number] += stored_bytes(record)
     bits = np.zeros(layout.channels)
     groups = header.groups
     for number, group in enumerate(groups):

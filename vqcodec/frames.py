@@ -18,8 +18,8 @@ import zstandard
 from numpy.typing import NDArray
 
 from vqcodec.bits import pack_bits
-from vqcodec.container import BLOCK, BLOCK_WITH_DICTIONARY, FRAME, MAX_BLOCK, SINGLE_BELOW, VERBATIM
 from vqcodec.errors import CorruptError
+from vqcodec.records import BLOCK, BLOCK_WITH_DICTIONARY, FRAME, MAX_BLOCK, SINGLE_BELOW, VERBATIM
 
 HUFFMAN_MAX_BITS: Final = 11
 """zstd's limit for literals."""

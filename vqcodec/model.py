@@ -67,7 +67,7 @@ class Stream:
 
     @property
     def means(self) -> list[int]:
-        """Mean code lengths of the parts' dictionaries, as `container.read_streams` wants them."""
+        """Mean code lengths of the parts' dictionaries, as `records.read_streams` wants them."""
         return [given.mean if given else 0 for given in self.dictionaries]
 
 

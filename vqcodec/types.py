@@ -49,5 +49,5 @@ class StreamRecord:
 
     size: int
     mode: int
-    """container.VERBATIM, FRAME, BLOCK or BLOCK_WITH_DICTIONARY."""
+    """records.VERBATIM, FRAME, BLOCK or BLOCK_WITH_DICTIONARY."""
     data: bytes

@@ -31,7 +31,7 @@ def plot_png(results: BenchResults) -> bytes:
     curves = {name: points for name, points in curves.items() if len(points) >= 2}
     colours = _colours(list(curves))
     figure = Figure(figsize=(12, 5.4), dpi=150, layout="constrained", facecolor="white")
-    figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1, wspace=0.04)  # type: ignore[union-attr, call-arg]
+    figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1, wspace=0.04)  # type: ignore[union-attr, call-arg]  # a constrained one
     left, right = figure.subplots(1, 2)
     _draw_rates(left, curves, colours, results.anchor)
     count = len(results.compared_images())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -40,7 +41,11 @@ class SynthesisSettings:
     """Decay of the moving average of the weights (EMA)."""
     steps: int | None = None
     minutes: float | None = None
-    """The schedule ends after so many steps or minutes."""
+    """The schedule ends after so many steps or, where these are None, minutes."""
+
+    def __post_init__(self) -> None:
+        if self.steps is None and self.minutes is None:
+            raise ValueError("a schedule has steps or minutes")
 
 
 @dataclass(frozen=True)
@@ -220,10 +225,8 @@ def fit_synthesis(
     crop = min(settings.crop, sides[len(sides) // 10])  # small pictures, such as thumbnails, are cropped less
     usable = [sample for sample in train if min(sample.features.shape[1:]) >= crop]
     network = SynthesisNetwork(settings.width, settings.blocks) if start is None else load_tensors(start)
-    average = SynthesisNetwork(settings.width, settings.blocks) if start is None else load_tensors(start)
     network.to(device)
-    average.to(device)
-    average.load_state_dict(network.state_dict())
+    average = copy.deepcopy(network)
     optimiser = torch.optim.Adam(network.parameters(), lr=settings.rate)
     number, spent, losses = 0, 0.0, []
     if checkpoint is not None and checkpoint.exists():
@@ -245,7 +248,7 @@ def fit_synthesis(
             correction = network(inputs)
         loss = relative_error(correction.float(), missing.to(device))
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()  # type: ignore[no-untyped-call]  # torch has no type for it
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimiser.step()
         number += 1
@@ -277,4 +280,5 @@ def _share_done(settings: SynthesisSettings, number: int, seconds: float) -> flo
     """Share of the schedule that is over, by steps or by time, whichever is given."""
     if settings.steps is not None:
         return number / settings.steps
-    return seconds / (60 * (settings.minutes or 1.0))
+    assert settings.minutes is not None
+    return seconds / (60 * settings.minutes)

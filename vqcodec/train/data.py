@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from vqcodec.container import VERSION
 from vqcodec.errors import InputError, VqcodecError
 from vqcodec.imageio import read_image
 
@@ -21,6 +22,19 @@ _SKIPPED_NAMED: Final = 20
 MAX_SIDE: Final = 1024
 """Larger images contribute their middle: a corpus is many pictures, not one large one."""
 _LICENCE_NAMES: Final = ("license", "licence", "copying")
+
+
+def identity(model_id: str, kind: str, paths: tuple[Path, Path], options: dict[str, object]) -> dict[str, Any]:
+    """How model.json begins: the model, and the command that makes it from the folder and output `paths`."""
+    folder, output = paths
+    given = [f"--{name} {value}" for name, value in options.items() if value is not None]
+    return {
+        "name": output.name,
+        "kind": kind,
+        "format": ".".join(map(str, VERSION)),
+        "id": model_id,
+        "command": " ".join(["vqcodec train", folder.name, "-o", output.name, *given]),
+    }
 
 
 @dataclass(frozen=True)
@@ -106,7 +120,7 @@ def _tar_entries(path: Path, prefix: str) -> Iterator[tuple[str, Callable[[], by
     except tarfile.TarError as error:
         raise InputError(f"{path}: not a tar archive") from error
     for name in names:
-        yield prefix + name, lambda name=name: member_bytes(name)  # type: ignore[misc]
+        yield prefix + name, lambda name=name: member_bytes(name)  # type: ignore[misc]  # mypy has no type for a lambda with a default
 
 
 def _first_line(data: bytes) -> str:

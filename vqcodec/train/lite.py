@@ -16,25 +16,22 @@ import numpy as np
 
 from vqcodec import registry
 from vqcodec.color import OPPONENT
-from vqcodec.container import VERSION
 from vqcodec.files import check_new_folder, new_folder
 from vqcodec.model import TENSORS, Model, save_model
 from vqcodec.rate import Encoder
 from vqcodec.train import codebooks, streams
 from vqcodec.train.assembly import assemble, base_books, recount, train_books
 from vqcodec.train.codebooks import Trained
-from vqcodec.train.data import TrainingImage, load_corpus
+from vqcodec.train.data import TrainingImage, identity, load_corpus
 from vqcodec.train.sessions import Collector, Fit, LiteSettings, Progress, code_files, cut_small, draw_steps, open_session, pick
 from vqcodec.train.sweep import sweep
 
 _SWEEP_PIXELS: Final = 40_000_000
 _STATISTICS_PIXELS: Final = 80_000_000
 _SMALL_FILES: Final = 1200
-_SMALL_EACH: Final = 4
-"""Small files from each image of a folder that refines a base model: its 40 images must not take as long as 600."""
 HELD_OUT_STEPS: Final = (12.0, 28.0, 64.0)
 STRENGTHS: Final = (300.0, 5000.0)
-"""Pulls towards the base model that are tried; the best on the held-out images is kept, or the base itself."""
+"""Pulls towards the base model, tried in turn until one is better on the held-out images; the base itself is kept if none is."""
 
 
 def fit_model(
@@ -73,15 +70,13 @@ def finish(
     """Statistics of the final pipeline: ranks, code lengths, merge maps, forms, dictionaries."""
     tensors, orders = assemble(fit, books, None)
     chosen = pick(images, _STATISTICS_PIXELS, rng)
-    each = max(1, _SMALL_FILES // len(images))
     if base is not None:  # few images: each at several steps
         chosen = chosen * max(1, min(8, 200 // len(chosen)))
-        each = min(each, _SMALL_EACH)
     steps = draw_steps(len(chosen), rng)
     files = code_files(Model("in training", tensors), chosen, steps, progress)
     books = recount(books, orders, files, 16.0 + settings.strength)
     tensors, _ = assemble(fit, books, None)
-    small = cut_small(images, each, rng)
+    small = cut_small(images, max(1, _SMALL_FILES // len(images)), rng)
     pixels = sum(image.pixels.shape[0] * image.pixels.shape[1] for image in small)
     mixed = small + pick(images, pixels, rng)  # as many pixels in small files as in large ones
     files = code_files(Model("in training", tensors), mixed, draw_steps(len(mixed), rng), progress)
@@ -133,7 +128,7 @@ def train_lite(
     """Train on a folder (or a .tar) and write the model folder `output`; returns the content of model.json.
 
     With `init` the base model is refined, and never made worse: the candidate with the lowest held-out cost wins, and the
-    base is one of them. `minutes` limits the number of candidates. Raises InputError, ModelError, OutputError.
+    base is one of them. After half of `minutes` no candidate is begun. Raises InputError, ModelError, OutputError.
     """
     check_new_folder(output, overwrite=overwrite, marker=TENSORS)
     tell: Progress = progress or (lambda what, done, total: None)
@@ -141,31 +136,28 @@ def train_lite(
     corpus = load_corpus(folder, tell)
     held_out = corpus.held_out or corpus.train
     base = None if init is None else registry.find(init)
-    candidates: list[tuple[str, Model, list[dict[str, Any]]]] = []
-    if base is None:
-        model, report = fit_model(corpus.train, LiteSettings(seed), None, tell)
-        candidates.append(("from scratch", model, report))
-    else:
-        candidates.append((f"{base.name} unchanged", base, []))
-        for strength in STRENGTHS:
-            if minutes is None or time.monotonic() - started < 60 * minutes / 2:
-                model, report = fit_model(corpus.train, LiteSettings(seed, 1, strength=strength), base, tell)
-                candidates.append((f"{base.name} with a pull of {strength:g} samples", model, report))
-    scored = []
-    for number, (what, model, report) in enumerate(candidates):
-        tell("held-out images", number, len(candidates))
+    scored: list[tuple[float, str, Model, list[dict[str, Any]], list[dict[str, float]]]] = []
+
+    def score(what: str, model: Model, report: list[dict[str, Any]]) -> None:
+        tell("held-out images", 0, 1)
         model.check()
         points = held_out_points(model, held_out)
         scored.append((float(np.mean([p["cost"] for p in points])), what, model, report, points))
-    tell("held-out images", len(candidates), len(candidates))
+        tell("held-out images", 1, 1)
+
+    if base is None:
+        score("from scratch", *fit_model(corpus.train, LiteSettings(seed), None, tell))
+    else:
+        score(f"{base.name} unchanged", base, [])
+        for strength in STRENGTHS:
+            late = minutes is not None and time.monotonic() - started > 60 * minutes / 2
+            if late or scored[-1][0] < scored[0][0]:
+                break
+            settings = LiteSettings(seed, 1, strength=strength)
+            score(f"{base.name} with a pull of {strength:g} samples", *fit_model(corpus.train, settings, base, tell))
     _, what, model, report, points = min(scored, key=lambda entry: entry[0])
     summary: dict[str, Any] = {
-        "name": output.name,
-        "kind": "lite",
-        "format": ".".join(map(str, VERSION)),
-        "id": model.id,
-        "command": f"vqcodec train {folder.name} -o {output.name} --init {init or 'none'} --seed {seed}"
-        + (f" --minutes {minutes:g}" if minutes else ""),
+        **identity(model.id, "lite", (folder, output), {"init": init or "none", "seed": seed, "minutes": minutes}),
         "method": what,
         "seed": seed,
         "corpus": corpus.facts(),

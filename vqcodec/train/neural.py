@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,13 +12,12 @@ import numpy as np
 
 from vqcodec import codec, dct, networks, registry
 from vqcodec.bands import COLOR_8X8, GREY
-from vqcodec.container import VERSION
-from vqcodec.errors import MissingExtraError
+from vqcodec.errors import MissingExtraError, OutputError
 from vqcodec.files import check_new_folder, new_folder
 from vqcodec.model import TENSORS, Model, save_model
 from vqcodec.rate import RATE
 from vqcodec.symbols import SymbolWriter, search_rates
-from vqcodec.train.data import TrainingImage, load_corpus
+from vqcodec.train.data import TrainingImage, identity, load_corpus
 from vqcodec.train.sessions import Progress, open_session, pick
 
 try:
@@ -86,6 +85,11 @@ def train_neural(
     """
     check_new_folder(output, overwrite=overwrite, marker=TENSORS)
     synthesis.check_device(device)
+    checkpoint = output.with_name(output.name + ".checkpoint")
+    if checkpoint.exists() and not resume:
+        if not overwrite:
+            raise OutputError(f"{checkpoint}: exists (--resume goes on from it, -f starts anew)")
+        checkpoint.unlink()
     tell: Progress = progress or (lambda what, done, total: None)
     base = registry.find(init)
     corpus = load_corpus(folder, tell)
@@ -102,26 +106,20 @@ def train_neural(
             with log.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(facts) + "\n")
 
-    checkpoint = output.with_name(output.name + ".checkpoint")
-    if not resume:
-        checkpoint.unlink(missing_ok=True)
     start = base.tensors if "synthesis.head" in base.tensors else None
     if minutes is None and steps is None:
         minutes = _DEFAULT_MINUTES
     settings = synthesis.SynthesisSettings(seed, minutes=minutes, steps=steps)
+    if start is not None:  # its size goes on, too
+        settings = replace(settings, width=len(start["synthesis.head"]), blocks=len(start["synthesis.first"]))
     started = time.monotonic()
     found = synthesis.fit_synthesis(train, held_out, settings, start=start, device=device, checkpoint=checkpoint, report=report)
     model = Model(output.name, {**base.tensors, **found})
     model.check()
     gain = -synthesis.held_out_error(synthesis.load_tensors(found), held_out, "cpu")
+    options = {"kind": "neural", "init": init, "seed": seed, "minutes": minutes, "steps": steps}
     summary: dict[str, Any] = {
-        "name": output.name,
-        "kind": "neural",
-        "format": ".".join(map(str, VERSION)),
-        "id": model.id,
-        "command": f"vqcodec train {folder.name} -o {output.name} --kind neural --init {init} --seed {seed}"
-        + (f" --minutes {minutes:g}" if minutes else "")
-        + (f" --steps {steps}" if steps else ""),
+        **identity(model.id, "neural", (folder, output), options),
         "base": base.name,
         "settings": asdict(settings),
         "seconds": round(time.monotonic() - started),

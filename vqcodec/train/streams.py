@@ -14,9 +14,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from vqcodec.container import SINGLE_BELOW
 from vqcodec.entropy import LITERAL, NO_SYMBOL, RUN_BITS, Direct, Form, Pairs, Split
 from vqcodec.frames import Dictionary
+from vqcodec.records import SINGLE_BELOW
 from vqcodec.train import huffman
 
 MAP_SIZES: Final = (40, 28, 20, 14, 10, 7, 5, 4, 3, 2, 1)
