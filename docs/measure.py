@@ -122,7 +122,7 @@ def domains(data: Path) -> None:
     for (name, mode), aims in zip(DOMAINS.items(), ("bar 0, goal -12", "bar -10, goal -35"), strict=True):
         images = load(data / "domains" / name / "test", mode)
         gain = bd_rate(curve(webp_points, images), curve(vqz_points, images))
-        print(f"{name}, all {len(images)} test images: BD-rate against WebP method 6 {gain:+.1f} % ({aims})")
+        print(f"{name}, all {len(images)} test images: BD-rate against WebP method 6 {gain:+.2f} % ({aims})")
 
 
 def monotone(data: Path) -> None:

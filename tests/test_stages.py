@@ -1,5 +1,7 @@
 """Every stage and its inverse, on random input; and the exact stages against plain integer arithmetic."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -71,6 +73,16 @@ def test_streams_come_back_in_every_form(seed: int, count: int, size: int) -> No
         if len(wanted):
             with pytest.raises(CorruptError):
                 form.unpack(parts, len(wanted) - 1)
+
+
+@settings(max_examples=40)
+@given(seeds, st.sampled_from([f for f in MODEL_PAIRS if f.lengths is not None]))
+def test_code_lengths_make_pairs_cheaper(seed: int, form: Pairs) -> None:
+    assert form.lengths is not None
+    lengths = np.where(form.lengths > 0, form.lengths, 16).astype(int)
+    symbols = skewed(seed, 1000, 20)
+    longest, cheapest = (np.frombuffer(f.pack(symbols)[0], np.uint8) for f in (replace(form, lengths=None), form))
+    assert lengths[cheapest].sum() <= lengths[longest].sum()
 
 
 @given(st.lists(st.binary(max_size=90), min_size=3, max_size=3))

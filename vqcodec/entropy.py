@@ -25,6 +25,8 @@ LITERAL: Final = 256
 RUN_BITS: Final = 8
 """Every pair table has the pure runs of 1, 2, 4 ... 128 zeros as its last eight pairs, the literal before them."""
 _LONGEST: Final = 255
+_NO_CODE: Final = 16
+"""Bits that a byte without a code is said to take: more than any code, so that a dictionary stays of use."""
 
 
 class Form(Protocol):
@@ -86,31 +88,48 @@ class Split:
 
 @dataclass(frozen=True)
 class Pairs:
-    """A pair table: byte b is `zeros[b]` zeros, then `tails[b]` (NO_SYMBOL, LITERAL or a symbol). uint8, int16 [256]."""
+    """A pair table: byte b is `zeros[b]` zeros, then `tails[b]` (NO_SYMBOL, LITERAL or a symbol). uint8, int16 [256].
+
+    `lengths` uint8 [256] are the bytes' code lengths in the dictionary that is likely to be used (0: no code), if there is one.
+    """
 
     zeros: NDArray[np.uint8]
     tails: NDArray[np.int16]
+    lengths: NDArray[np.uint8] | None = None
 
     parts = 1
 
     @cached_property
     def _best(self) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
-        """For run r (0..255) and symbol y: the byte with the longest run <= r that ends in y, and that run."""
-        byte = np.full((_LONGEST + 1, 256), 255 - RUN_BITS, np.int32)  # the literal, run 0
-        run = np.zeros((_LONGEST + 1, 256), np.int32)
-        for value in np.argsort(self.zeros, kind="stable"):
-            tail = self.tails[value]
-            if 0 <= tail < LITERAL:
-                byte[self.zeros[value] :, tail] = value
-                run[self.zeros[value] :, tail] = self.zeros[value]
-        return byte.astype(np.uint8), run
+        """For symbol y and run r (0..255): the byte that ends the cheapest way to write them, and its own run.
+
+        The rest of the run is written before it as pure runs. Without code lengths the byte of the longest run is best.
+        """
+        runs = np.arange(_LONGEST + 1)
+        literal = 255 - RUN_BITS
+        if self.lengths is None:
+            own, rest, literals = np.zeros(256), runs.astype(np.float64), np.ones(256)
+        else:
+            own = np.where(self.lengths > 0, self.lengths, _NO_CODE).astype(np.float64)
+            rest = (runs[:, None] >> np.arange(RUN_BITS) & 1) @ own[256 - RUN_BITS :]
+            literals = own[literal] + own
+        byte = np.full((256, _LONGEST + 1), literal, np.uint8)
+        run = np.zeros((256, _LONGEST + 1), np.int32)
+        cost = literals[:, None] + rest
+        for value in np.flatnonzero((self.tails >= 0) & (self.tails < LITERAL)).tolist():
+            zeros, tail = int(self.zeros[value]), int(self.tails[value])
+            found = own[value] + rest[: len(rest) - zeros]
+            better = found < cost[tail, zeros:]
+            byte[tail, zeros:][better], run[tail, zeros:][better] = value, zeros
+            np.minimum(cost[tail, zeros:], found, out=cost[tail, zeros:])
+        return byte, run
 
     def pack(self, symbols: NDArray[np.uint8]) -> list[bytes]:
         """Symbols uint8 [n] to pair bytes, then literals, in one part."""
         ends = np.flatnonzero(symbols)
         tails = symbols[ends]
         runs = np.diff(ends, prepend=-1) - 1
-        byte, used = (table[np.minimum(runs, _LONGEST), tails] for table in self._best)
+        byte, used = (table[tails, np.minimum(runs, _LONGEST)] for table in self._best)
         rest = runs - used
         high = rest >> (RUN_BITS - 1)
         pieces = [(rest >> bit) & 1 for bit in range(RUN_BITS - 1)]  # runs of 1, 2, ... 64

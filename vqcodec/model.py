@@ -31,7 +31,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
@@ -138,7 +138,10 @@ class Model:
             for stream in range(int(books.max()) + 1):
                 form = forms[int(self.tensors["merge.form"][number, stream])]
                 given = self.tensors["merge.dictionary"][number, stream, : form.parts].tolist()
-                streams.append(Stream(form, tuple(self.dictionaries[g - 1] if g else None for g in given)))
+                dictionaries = tuple(self.dictionaries[g - 1] if g else None for g in given)
+                if isinstance(form, Pairs) and dictionaries[0]:
+                    form = replace(form, lengths=dictionaries[0].lengths)
+                streams.append(Stream(form, dictionaries))
             result.append(tuple(streams))
         return tuple(result)
 
@@ -306,9 +309,10 @@ def load_model(folder: Path) -> Model:
 
 def save_model(folder: Path, model: Model) -> None:
     """Write a model folder (its parent must exist); the inverse of `load_model`."""
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
     folder.mkdir(parents=True, exist_ok=True)
-    save_file({name: np.ascontiguousarray(array) for name, array in sorted(model.tensors.items())}, folder / TENSORS)
+    tensors = save({name: np.ascontiguousarray(array) for name, array in sorted(model.tensors.items())})
+    (folder / TENSORS).write_bytes(tensors)  # unlike save_file's, with the permissions that new files have here
     text = json.dumps(model.summary, indent=2, ensure_ascii=False) + "\n"
     (folder / SUMMARY).write_text(text, encoding="utf-8")
