@@ -25,7 +25,7 @@ lint: $(VENV)/.dev ## style, types, and that imports point down only
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.dev ## rate and distortion against the other codecs on BENCH_IMAGES: tables and a plot in out/bench
-	$(BIN)/vqcodec bench $(BENCH_IMAGES) -o out/bench -f
+	$(BIN)/vqcodec bench $(BENCH_IMAGES) --codecs vqz,vqz:photo-lite,jpeg,webp,avif -o out/bench -f
 
 train-lite: $(VENV)/.dev ## train models/photo-lite anew from TRAIN_IMAGES, into out/
 	$(BIN)/vqcodec train $(TRAIN_IMAGES) -o out/photo-lite --init none -f

@@ -1,7 +1,7 @@
 """Put docs/results.md together: python docs/make_results.py
 
-Takes out/figures.txt (what `python docs/measure.py FIGURE ../shared/data` printed, figure after figure), the report in out/bench
-(`make bench`) and the one in out/bench-photo where there is one; only the remarks below are written by hand.
+Takes out/figures.txt (what `python docs/measure.py FIGURE ../shared/data` printed, figure after figure) and the report in out/bench
+(`make bench`); only the remarks below are written by hand.
 """
 
 import platform
@@ -12,10 +12,11 @@ from pathlib import Path
 from vqcodec import registry
 
 REMARKS = """\
-Bars and goals stand behind each figure; that of BD-rate against JPEG on Kodak between 0.1 and 2 bpp (the table below) is -37 %,
-its goal -43 %. Rates and qualities repeat exactly; speeds were taken on a machine that others share, so the ratios to libwebp in
-the same run say more than the figures. Speed, process time and memory were measured with nothing else running, the other figures
-while a bench ran beside them; each by its name (`measure.py speed ../shared/data`), listed here in the order of `all`.
+Bars and goals stand behind each figure. Those of BD-rate against JPEG on Kodak between 0.1 and 2 bpp (the table below) are -37 and
+-43 % for photo-lite, -48 and -60 % for photo. Figures of photo begin with its name, others are of photo-lite. Rates and qualities
+repeat exactly; speeds were taken on a machine that others share, so the ratios to libwebp in the same run say more than the
+figures. Speed, process time and memory were measured with nothing else running, the other figures while a bench ran beside them;
+each by its name (`measure.py speed ../shared/data`), listed here in the order of `all`.
 """
 
 if __name__ == "__main__":
@@ -23,16 +24,13 @@ if __name__ == "__main__":
     out = docs.parent / "out"
     parts = [
         "# Results",
-        f"Model photo-lite {registry.find('photo-lite').id[:12]}, {platform.system()} {platform.machine()}, {date.today()}.",
+        f"Models photo {registry.find('photo').id[:12]}, photo-lite {registry.find('photo-lite').id[:12]}, "
+        f"{platform.system()} {platform.machine()}, {date.today()}.",
         "## Against the bars",
         REMARKS.strip(),
         "```\n" + (out / "figures.txt").read_text().strip() + "\n```",
     ]
-    for name, title in (("bench", "## Rate and distortion"), ("bench-photo", "## With the network of photo")):
-        report = out / name / "results.md"
-        if report.exists():
-            text = report.read_text().partition("\n")[2].strip()
-            plot = f"rate_psnr{name.removeprefix('bench')}.png"
-            parts += [title, text.replace("(rate_psnr.png)", f"({plot})")]
-            shutil.copy(report.with_name("rate_psnr.png"), docs / plot)
+    report = out / "bench" / "results.md"
+    parts += ["## Rate and distortion", report.read_text().partition("\n")[2].strip()]
+    shutil.copy(report.with_name("rate_psnr.png"), docs)
     (docs / "results.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")

@@ -1,6 +1,7 @@
 """Figures of docs/results.md that `vqcodec bench` does not print: python docs/measure.py FIGURE ../shared/data
 
-Each line has the figure as measured, and its bar and goal; `all` prints every figure, in about half an hour.
+Each line has the figure as measured, and its bar and goal; `all` prints every figure but `adapted`, in about an hour. Those of the
+model photo begin with its name, all others are of photo-lite.
 """
 
 import argparse
@@ -33,6 +34,7 @@ Pixels = np.ndarray
 QUALITIES = (20, 40, 56, 70, 84, 93)
 WEBP_QUALITIES = (0, 4, 12, 25, 40, 55, 70, 82, 90)
 DOMAINS = {"satellite": "RGB", "faces_orl": "L"}
+LITE, PHOTO = "photo-lite", "photo"
 
 
 def load(folder: Path, mode: str = "RGB") -> list[Pixels]:
@@ -61,7 +63,7 @@ def point(image: Pixels, file: bytes, decoded: Pixels) -> tuple[float, float]:
     return 8 * len(file) / (image.shape[0] * image.shape[1]), psnr_db(measure(image, decoded, psnr_only=True).mse_rgb)
 
 
-def vqz_points(image: Pixels, *, model: str | None = None, qualities: Sequence[float] = QUALITIES) -> list[tuple[float, float]]:
+def vqz_points(image: Pixels, *, model: str = LITE, qualities: Sequence[float] = QUALITIES) -> list[tuple[float, float]]:
     files = [api.encode(image, quality=q, model=model, threads=1) for q in qualities]
     return [point(image, file, api.decode(file, model=model, threads=1)) for file in files]
 
@@ -100,14 +102,14 @@ def program(*arguments: object) -> None:
 
 
 def overhead(data: Path) -> None:
-    files = [api.encode(image, bpp=0.4) for image in load(data / "kodak")]
+    files = [api.encode(image, bpp=0.4, model=LITE) for image in load(data / "kodak")]
     ideal = sum(api.info(file)["ideal_bytes"] for file in files)
     over = 100 * (sum(map(len, files)) / ideal - 1)
     print(f"whole files over the ideal code length, Kodak at 0.4 bpp: {over:+.2f} % (bar +3.5, goal +2)")
 
 
 def crops(data: Path) -> None:
-    files = [api.encode(image[200:296, 300:396], quality=50) for image in load(data / "kodak")]
+    files = [api.encode(image[200:296, 300:396], quality=50, model=LITE) for image in load(data / "kodak")]
     over = [len(file) - api.info(file)["ideal_bytes"] for file in files]
     mean = np.mean(over)
     print(f"96x96 crops of Kodak, quality 50, over their ideal: {mean:+.0f} bytes mean, worst {max(over):+d} (bar 90, goal 60)")
@@ -128,26 +130,28 @@ def domains(data: Path) -> None:
 def monotone(data: Path) -> None:
     qualities = tuple(range(0, 101, 5))
     images = load(data / "kodak")
-    with ProcessPoolExecutor(2) as pool:
-        curves = np.array(list(pool.map(partial(vqz_points, qualities=qualities), images)))
-    curves[:, :, 0] *= images[0].shape[0] * images[0].shape[1] / 8  # bits per pixel to bytes: all are of one size
-    rises = np.diff(curves, axis=1)  # [image, step of quality, (bytes, PSNR)]
-    print(f"Kodak, quality 0, 5, ... 100: {int((rises < 0).sum())} of {rises.size} steps make bytes or PSNR less (bar 0)")
-    for image, number, what in np.argwhere(rises < 0):
-        rise = f"{rises[image, number, what]:+.4g} {('bytes', 'dB')[what]}"
-        print(f"  image {image + 1}, quality {qualities[number]} to {qualities[number + 1]}: {rise}")
+    for model, prefix in ((LITE, ""), (PHOTO, "photo: ")):
+        with ProcessPoolExecutor(2) as pool:
+            curves = np.array(list(pool.map(partial(vqz_points, model=model, qualities=qualities), images)))
+        curves[:, :, 0] *= images[0].shape[0] * images[0].shape[1] / 8  # bits per pixel to bytes: all are of one size
+        rises = np.diff(curves, axis=1)  # [image, step of quality, (bytes, PSNR)]
+        count = int((rises < 0).sum())
+        print(f"{prefix}Kodak, quality 0, 5, ... 100: {count} of {rises.size} steps make bytes or PSNR less (bar 0)")
+        for image, number, what in np.argwhere(rises < 0):
+            rise = f"{rises[image, number, what]:+.4g} {('bytes', 'dB')[what]}"
+            print(f"  image {image + 1}, quality {qualities[number]} to {qualities[number + 1]}: {rise}")
 
 
 def speed(data: Path) -> None:
     picture = mosaic(data, 2560, 3840)
     pixels = picture.shape[0] * picture.shape[1]
     webp = WebpCodec()
-    ours, theirs = api.encode(picture, quality=53, threads=1), webp.encode(picture, 40)
+    ours, theirs = api.encode(picture, quality=53, model=LITE, threads=1), webp.encode(picture, 40)
     decode, encode, webp_decode, webp_encode = (
         pixels / 1e6 / best(run, 5)
         for run in (
             lambda: api.decode(ours, threads=1),
-            lambda: api.encode(picture, quality=53, threads=1),
+            lambda: api.encode(picture, quality=53, model=LITE, threads=1),
             lambda: webp.decode(theirs),
             lambda: webp.encode(picture, 40),
         )
@@ -161,30 +165,61 @@ def speed(data: Path) -> None:
 def network(data: Path) -> None:
     gains = []
     for image in load(data / "kodak"):
-        files = [api.encode(image, quality=q, model="photo", threads=1) for q in (20, 40, 60, 80)]
+        files = [api.encode(image, quality=q, model=PHOTO, threads=1) for q in (20, 40, 60, 80)]
         plain, best_ = ([point(image, f, api.decode(f, refine=r))[1] for f in files] for r in ("none", "best"))
         gains.append(np.subtract(best_, plain))
     gain = ", ".join(f"{value:+.2f}" for value in np.mean(gains, axis=0))
-    print(f"network of photo over its plain decode, Kodak at quality 20, 40, 60, 80: {gain} dB")
+    print(f"photo: synthesis over its plain decode, Kodak at quality 20, 40, 60, 80: {gain} dB")
     picture = mosaic(data, 2560, 3840)
-    file = api.encode(picture, quality=53, model="photo")
-    rate = picture.shape[0] * picture.shape[1] / 1e6 / best(lambda: api.decode(file), 3)
-    print(f"  decode with it, the picture of speed, all threads, best of 3: {rate:.2f} MP/s (bar 1.5, goal 4)")
+    pixels = picture.shape[0] * picture.shape[1] / 1e6
+    file = api.encode(picture, quality=53, model=PHOTO)
+    decode, plain, encode = (
+        pixels / best(run, 3)
+        for run in (
+            lambda: api.decode(file),
+            lambda: api.decode(file, refine="none"),
+            lambda: api.encode(picture, quality=53, model=PHOTO),
+        )
+    )
+    print(f"photo: the picture of speed at {8 * len(file) / pixels / 1e6:.2f} bpp, all threads, best of 3:")
+    print(f"  decode {decode:.2f} MP/s (bar 1.5, goal 4), without synthesis {plain:.2f}")
+    print(f"  encode {encode:.2f} MP/s (bar 0.7, goal 2)")
+
+
+def rest(data: Path) -> None:
+    images = load(data / "kodak")
+    qualities = (14, 26, 38, 50, 62, 74, 86)
+    curves = [curve(partial(vqz_points, model=model, qualities=qualities), images) for model in (LITE, PHOTO)]
+    print(f"photo: BD-rate against photo-lite, Kodak: {bd_rate(*curves):+.2f} % (bar -17, goal -30)")
+
+
+def targets(data: Path) -> None:
+    images = load(data / "kodak")[::3]
+    for what, wanted in (("bpp", 0.5), ("size", 20_000), ("psnr", 34.0)):
+        files = [api.encode(image, model=LITE, **{what: wanted}) for image in images]
+        found = [
+            {"bpp": bpp, "size": len(file), "psnr": psnr}[what]
+            for image, file in zip(images, files, strict=True)
+            for bpp, psnr in [point(image, file, api.decode(file))]
+        ]
+        allowed = "within 0.05 dB above" if what == "psnr" else "at most, within 1 %"
+        print(f"{len(images)} images of Kodak at {what} {wanted}: from {min(found):.5g} to {max(found):.5g} ({allowed})")
 
 
 def process(data: Path) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        file, picture = Path(folder, "a.vqz"), Path(folder, "a.ppm")
-        file.write_bytes(api.encode(load(data / "kodak")[0][:512, :512]))
-        seconds = best(lambda: program("decode", "-f", file, picture), 7)
-    print(f"whole process, decode of 512x512 to PPM, best of 7: {seconds:.2f} s (bar 0.5, goal 0.3)")
+    for model, prefix, aims in ((LITE, "", "bar 0.5, goal 0.3"), (PHOTO, "photo: ", "bar 0.8, goal 0.4")):
+        with tempfile.TemporaryDirectory() as folder:
+            file, picture = Path(folder, "a.vqz"), Path(folder, "a.ppm")
+            file.write_bytes(api.encode(load(data / "kodak")[0][:512, :512], model=model))
+            seconds = best(lambda file=file, picture=picture: program("decode", "-f", file, picture), 7)
+        print(f"{prefix}whole process, decode of 512x512 to PPM, best of 7: {seconds:.2f} s ({aims})")
 
 
 def memory(data: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         picture, file, decoded = (Path(folder, name) for name in ("a.ppm", "a.vqz", "b.ppm"))
         Image.fromarray(mosaic(data, 4096, 6144)[:4000, :6000]).save(picture)
-        for what, paths in (("encode", (picture, file)), ("decode", (file, decoded))):
+        for what, paths in (("encode", (picture, file, "-m", LITE)), ("decode", (file, decoded))):
             # A child begins with the peak of the process that starts it, so that has to be a fresh and small one.
             with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
                 peak = pool.submit(peak_of_program, what, *paths).result()
@@ -219,8 +254,20 @@ def own(data: Path) -> None:
             print(f"{name}: model of its own against photo-lite, all {len(images)} test images {gain:+.1f} % (bar 0, goal -5)")
 
 
-_ALL = (overhead, crops, quality100, domains, monotone, speed, network, process, memory, training, own)
-FIGURES = {figure.__name__: figure for figure in _ALL}
+def adapted(data: Path) -> None:
+    for name, mode in DOMAINS.items():
+        with tempfile.TemporaryDirectory() as folder:
+            model = str(Path(folder, name))
+            source = data / "domains" / name
+            program("train", source / "train", "-o", model, "--kind", "neural", "--init", PHOTO, "--minutes", 20)
+            images = load(source / "test", mode)
+            gain = bd_rate(*(curve(partial(vqz_points, model=m), images) for m in (PHOTO, model)))
+            what = f"photo: {name}, adapted in 20 minutes, against photo, all {len(images)} test images"
+            print(f"{what} {gain:+.1f} % (bar -6, goal -20)")
+
+
+_ALL = (overhead, crops, quality100, domains, monotone, targets, speed, process, memory, training, own, network, rest)
+FIGURES = {figure.__name__: figure for figure in (*_ALL, adapted)}
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
@@ -228,5 +275,5 @@ if __name__ == "__main__":
     parser.add_argument("data", type=Path, help="the folder with kodak, photos and domains")
     given = parser.parse_args()
     for name, figure in FIGURES.items():
-        if given.figure in (name, "all"):
+        if given.figure == name or (given.figure == "all" and figure in _ALL):
             figure(given.data)

@@ -39,6 +39,50 @@ def smooth_picture(height: int, width: int, channels: int = 3, seed: int = 0) ->
     return picture[:, :, 0] if channels == 1 else picture
 
 
+def random_context(seed: int = 0, scale: float = 1.0) -> dict[str, np.ndarray]:
+    """Tensors `context.*` of a small random network, within the bounds that a model must keep.
+
+    Scores gain about `scale` classes, means about a third of a step times `scale`; with 0 they gain nothing.
+    """
+    from vqcodec import context
+    from vqcodec.bands import COLOR_4X4
+
+    random = np.random.default_rng(seed)
+    tensors: dict[str, np.ndarray] = {}
+    widths, hidden, dc_hidden = (5, 4), 3, (6, 4)
+
+    def add(name: str, shape: tuple[int, ...], spread: NDArray[np.float64] | float) -> None:
+        """Inputs of 32 make sums of about `spread` * 32768; one for each output, or for all."""
+        deviation = np.broadcast_to(spread, shape[-2])[:, None] * 1024 / np.sqrt(shape[-1])
+        tensors[f"context.{name}"] = np.rint(random.normal(0, 1, shape) * deviation).astype(np.int16)
+
+    def add_biased(name: str, shape: tuple[int, ...], spread: NDArray[np.float64] | float) -> None:
+        add(name, shape, spread)
+        bias = random.normal(0, 8192, shape[:-1]) * spread
+        tensors[f"context.{name}_bias"] = np.rint(bias).astype(np.int32)
+
+    def spread_of_outputs(count: int) -> NDArray[np.float64]:
+        """Of the score and the means: a class is 16384, and so is a step."""
+        return scale * np.array([1 / 2, *[1 / 6] * (count - 1)])
+
+    tensors["context.shift"] = np.array([10], np.int16)
+    for name, width, planes in zip(("luma", "chroma"), widths, (1, 2), strict=True):
+        add(f"{name}.dc", (width, 48 * planes), 1.0)
+        add(f"{name}.step", (width, 3), 0.5)
+    for tile in COLOR_4X4.tiles:
+        name, bank, outputs = f"tile.{tile.number:02d}", min(tile.component, 1), context.outputs_of(tile)
+        add(f"{name}.state", (widths[bank], 2 * tile.size * len(context.taps_of(tile))), 0.25)
+        add(f"{name}.own", (widths[bank], 8 * tile.size), 0.5)
+        add_biased(f"{name}.hidden", (2, hidden, sum(widths[: bank + 1]) + 1 + tile.size), 1.0)
+        add_biased(f"{name}.out", (2, outputs, hidden), spread_of_outputs(outputs))
+    for name in context.dc_pass_names():
+        first, second = dc_hidden
+        add_biased(f"{name}.first", (first, context.dc_inputs_of(name)), 1.0)
+        add_biased(f"{name}.second", (second, first), 1.0)
+        add_biased(f"{name}.out", (2, second), spread_of_outputs(2))
+    return tensors
+
+
 @pytest.fixture
 def photo(tmp_path: Path) -> Path:
     """A 48 x 40 colour PNG."""

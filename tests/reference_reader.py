@@ -33,6 +33,7 @@ TILES = (
     *("1 44 45 54 55 46 64 56 65", "2 44 45 54 55 46 64 56 65", "1 47 74 57 75 66 67 76 77", "2 47 74 57 75 66 67 76 77"),
 )
 TILES_WITHOUT_8X8_CHROMA = 28
+TILES_WITH_CONTEXT = 28
 LOW_TILES = 11
 MAGIC = bytes.fromhex("8956515A0D0A1A0A")
 GREY, COLOUR_8X8 = 0, 2
@@ -50,6 +51,7 @@ NEIGHBOURS = (
 
 Cell = tuple[int, int]
 Plane = list[list[int]]
+Vectors = list[list[NDArray[np.int64]]]  # one for each cell
 
 
 def tile_coefficients(number: int) -> tuple[int, list[str]]:
@@ -100,6 +102,11 @@ class Model:
     def __init__(self, folder: Path) -> None:
         self.tensors = load_file(folder / "model.safetensors")
         self.weights = {name: array.tolist() for name, array in self.tensors.items() if name.startswith(("tile.", "dc."))}
+        self.context = {
+            name.removeprefix("context."): array.astype(np.int64)
+            for name, array in self.tensors.items()
+            if name.startswith("context.")
+        }
         self.table = self.tensors["book.table"].tolist()
         self.dims, self.sizes, self.escapes = (self.tensors[f"book.{kind}"].tolist() for kind in ("dim", "size", "escape"))
         self.words: list[list[list[int]]] = []  # [book][symbol][coefficient]
@@ -304,12 +311,31 @@ def dot(weights: list[int], values: list[int]) -> int:
     return sum(weight * value for weight, value in zip(weights, values, strict=True))
 
 
-def class_of(score: int) -> int:
-    return clamp(score >> 14, 0, 31)
+def class_of(score: int, gain: int = 0) -> int:
+    """`gain` is the context network's."""
+    return clamp(clamp(score, 0, 2**19 - 1) + gain >> 14, 0, 31)
+
+
+def feature_of(value: int) -> int:
+    return clamp(value, -4095, 4095)
 
 
 def mean_of(weights: list[int], features: list[int]) -> int:
-    return dot(weights, [clamp(feature, -4095, 4095) for feature in features]) + 512 >> 10
+    return dot(weights, list(map(feature_of, features))) + 512 >> 10
+
+
+# 5.4: F and U
+
+
+def short(x: int) -> int:
+    """F."""
+    value = log16(min(abs(x), 65536) + 4) - 32 >> 1
+    return value if x >= 0 else -value
+
+
+def unit(sums: NDArray[np.int64], shift: int = 10) -> list[int]:
+    """U; with a model's shift V."""
+    return [clamp(int(s) >> shift, 0, 127) for s in sums]
 
 
 class Group:
@@ -319,6 +345,7 @@ class Group:
         self.model, self.layers, self.layout, self.h, self.w = model, layers, layout, h, w
         log_step = log16(step) - 176
         self.step_inputs = [1, log_step, log_step * log_step >> 4]
+        self.context_step = [32, log_step >> 1, log_step * log_step >> 8]
         self.components = 1 if layout == GREY else 3
         self.layer = layers[0]
         self.planes: list[Plane] = []  # latents of each channel
@@ -361,6 +388,8 @@ class Group:
     def decode(self) -> list[Plane]:
         self.decode_dc()
         self.prepare_rows()
+        if self.model.context:
+            self.prepare_states()
         for number in range(len(TILES) if self.layout == COLOUR_8X8 else TILES_WITHOUT_8X8_CHROMA):
             component, coefficients = tile_coefficients(number)
             if component >= self.components:
@@ -377,7 +406,7 @@ class Group:
     # 5.1
 
     def decode_dc(self) -> None:
-        sizes: list[Plane] = []  # |residual| of each component
+        sizes: list[Plane] = []  # |residual| of each component, to the linear mean
         for component in range(self.components):
             self.planes.append(self.empty())
             sizes.append(self.empty())
@@ -405,19 +434,23 @@ class Group:
             return rows[clamp(a, 0, len(rows) - 1)], columns[clamp(b, 0, len(columns) - 1)]
 
         rows, columns = lattices["ABC"[number]]
-        cells, means, classes = [], [], []
+        cells, means, shifts, classes = [], [], [], []
         for a, row in enumerate(rows):
             for b, column in enumerate(columns):
                 around = [neighbour(name, a + i, b + j) for name, i, j in NEIGHBOURS[number]]
                 base, features, magnitudes = self.dc_features(component, number, (row, column), around, sizes)
                 magnitudes = [min(m, 8191) for m in magnitudes]
                 scales = [f1(m) for m in magnitudes] + [f2(m) for m in magnitudes]
+                mean = mean_of(weights["mean"], features)
+                score = dot(weights["scale"], scales) + dot(weights["bias"], self.step_inputs)
+                gain, shift = self.dc_context(f"dc.{component}.{k}.{number}", features, scales, score, mean)
                 cells.append((row, column))
-                means.append(base + mean_of(weights["mean"], features))
-                classes.append(class_of(dot(weights["scale"], scales) + dot(weights["bias"], self.step_inputs)))
-        for (row, column), mean, (residual,) in zip(cells, means, self.code(0, 1, classes), strict=True):
-            self.planes[component][row][column] = clamp(mean + residual, -32767, 32767)
-            sizes[component][row][column] = abs(residual)
+                means.append(base + mean)
+                shifts.append(shift)
+                classes.append(class_of(score, gain))
+        for (row, column), mean, shift, (residual,) in zip(cells, means, shifts, self.code(0, 1, classes), strict=True):
+            self.planes[component][row][column] = clamp(mean + shift + residual, -32767, 32767)
+            sizes[component][row][column] = abs(shift + residual)
 
     def dc_features(
         self, component: int, number: int, target: Cell, around: list[Cell | None], sizes: list[Plane]
@@ -468,23 +501,31 @@ class Group:
         }
         planes = [self.empty() for _ in range(size)]
         magnitude = self.empty()
+        values = [[[0] * (2 * size) for _ in range(self.w)] for _ in range(self.h)]
         for odd in (0, 1):
             cells = [(row, column) for row in range(self.h) for column in range(self.w) if (row + column) % 2 == odd]
-            means, classes = [], []
+            means, shifts, classes = [], [], []
             for row, column in cells:
                 features = self.banks[0][row][column] + (self.banks[1][row][column] if component else [])
                 score = dot(weights["scale"][odd], features) + dot(weights["bias"][odd], self.step_inputs)
                 if odd:
                     beside = sum(self.beside(magnitude, row, column))
                     score += dot(weights["scale_own"], [g1(beside), g2(beside)])
-                classes.append(class_of(score))
-                means.append([self.tile_mean(weights, planes, j, component, row, column, odd) for j in range(size)])
-            for (row, column), mean, residuals in zip(cells, means, self.code(1, size, classes), strict=True):
+                mean = [self.tile_mean(weights, planes, j, component, row, column, odd) for j in range(size)]
+                gain, shift = self.tile_context(number, component, (row, column), odd, values, score, mean)
+                means.append(mean)
+                shifts.append(shift)
+                classes.append(class_of(score, gain))
+            for (row, column), mean, shift, residuals in zip(cells, means, shifts, self.code(1, size, classes), strict=True):
+                differences = [s + residual for s, residual in zip(shift, residuals, strict=True)]
                 for j in range(size):
-                    planes[j][row][column] = clamp(mean[j] + residuals[j], -32767, 32767)
-                magnitude[row][column] = min(8191, 8 // size * sum(map(abs, residuals)))
+                    planes[j][row][column] = clamp(mean[j] + differences[j], -32767, 32767)
+                magnitude[row][column] = min(8191, 8 // size * sum(map(abs, differences)))
+                values[row][column] = [short(plane[row][column]) for plane in planes]
+                values[row][column] += [abs(short(difference)) for difference in differences]
         self.planes += planes
         self.add_rows(component, planes, magnitude)
+        self.add_states(number, component, values)
 
     def tile_mean(self, weights: dict, planes: list[Plane], j: int, component: int, row: int, column: int, odd: int) -> int:
         if weights["mean"] is None:
@@ -505,6 +546,74 @@ class Group:
                 for plane in planes:
                     if component == 0 and len(rows) < 83:
                         rows += [plane[row][column], *self.beside(plane, row, column)]
+
+    # 5.4; a state is a vector for each cell, a shift what a mean gains
+
+    def dc_context(self, name: str, features: list[int], scales: list[int], score: int, mean: int) -> tuple[int, int]:
+        """What the score and the mean of a cell gain in the DC pass of this name; `mean` is without the base."""
+        net = self.model.context
+        if f"{name}.first" not in net:
+            return 0, 0
+        logs = [short(feature_of(feature)) for feature in features]
+        inputs = logs + list(map(abs, logs)) + [scale >> 1 for scale in scales]
+        inputs += [clamp(score, 0, 2**19 - 1) >> 12, short(mean), *self.context_step]
+        h = unit(net[f"{name}.first"] @ inputs + net[f"{name}.first_bias"])
+        g = unit(net[f"{name}.second"] @ h + net[f"{name}.second_bias"])
+        gain, fine_shift = (net[f"{name}.out"] @ g + net[f"{name}.out_bias"]).tolist()
+        return gain, fine_shift + 512 >> 10
+
+    def prepare_states(self) -> None:
+        net = self.model.context
+        around = [(i, j) for i in range(-2, 3) for j in range(-2, 3) if i or j]
+        self.states: list[Vectors] = []  # luma; chroma
+        for name, components in (("luma", (0,)), ("chroma", (1, 2)))[: 1 if self.components == 1 else 2]:
+            step = net[f"{name}.step"] @ self.context_step
+            state: Vectors = []
+            for row in range(self.h):
+                state.append([])
+                for column in range(self.w):
+                    logs = []
+                    for plane in (self.planes[component] for component in components):
+                        logs += [short(self.at(plane, row + i, column + j) - plane[row][column]) for i, j in around]
+                    state[row].append(net[f"{name}.dc"] @ (logs + list(map(abs, logs))) + step)
+            self.states.append(state)
+
+    def values_at(self, values: list[list[list[int]]], cells: list[Cell]) -> list[int]:
+        """A tile's values at some cells, 0 outside the grid."""
+        found: list[int] = []
+        for row, column in cells:
+            inside = 0 <= row < self.h and 0 <= column < self.w
+            found += values[row][column] if inside else [0] * len(values[0][0])
+        return found
+
+    def tile_context(
+        self, number: int, component: int, cell: Cell, odd: int, values: list[list[list[int]]], score: int, mean: list[int]
+    ) -> tuple[int, list[int]]:
+        """What the score and the means of a cell gain."""
+        net, (row, column) = self.model.context, cell
+        if not net or number >= TILES_WITH_CONTEXT:
+            return 0, [0] * len(mean)
+        states = [state[row][column] for state in self.states[: 1 if component == 0 else 2]]
+        if odd:
+            beside = [(row, column - 1), (row, column + 1), (row - 1, column), (row + 1, column)]
+            states[-1] = states[-1] + net[f"tile.{number:02}.own"] @ self.values_at(values, beside)
+        shift = int(net["shift"][0])
+        inputs = [u for state in states for u in unit(state, shift)] + [clamp(score, 0, 2**19 - 1) >> 12, *map(short, mean)]
+        h = unit(net[f"tile.{number:02}.hidden"][odd] @ inputs + net[f"tile.{number:02}.hidden_bias"][odd])
+        gain, *shifts = (net[f"tile.{number:02}.out"][odd] @ h + net[f"tile.{number:02}.out_bias"][odd]).tolist()
+        with_means = f"tile.{number:02}.mean" in self.model.weights
+        require(len(shifts) == (len(mean) if with_means else 0), "a context network of another shape")
+        return gain, [shift + 512 >> 10 for shift in shifts] if with_means else [0] * len(mean)
+
+    def add_states(self, number: int, component: int, values: list[list[list[int]]]) -> None:
+        net, reach = self.model.context, 2 if number <= 6 else 1
+        if f"tile.{number:02}.state" not in net:
+            return
+        state = self.states[min(component, 1)]
+        for row in range(self.h):
+            for column in range(self.w):
+                around = [(row + i, column + j) for i in range(-reach, reach + 1) for j in range(-reach, reach + 1)]
+                state[row][column] = state[row][column] + net[f"tile.{number:02}.state"] @ self.values_at(values, around)
 
 
 # 1. FILE

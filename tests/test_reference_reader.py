@@ -6,22 +6,23 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from conftest import random_context
 from reference_reader import TILES, read_latents, tile_coefficients
 from vqcodec import codec, container, rate
-from vqcodec.model import load_model
+from vqcodec.model import Model, load_model, save_model
 
 TESTS = Path(__file__).resolve().parent
 MODEL = TESTS.parent / "models" / "photo-lite"
 
 
-def assert_readers_agree(data: bytes) -> int:
+def assert_readers_agree(data: bytes, model_folder: Path = MODEL) -> int:
     """Number of tile groups of the file, all found equal."""
-    model = load_model(MODEL)
+    model = load_model(model_folder)
     header, sections = container.read_file(data)
     codec.check_model(header, model)
     indices = [section.data for section in sections if section.type == container.INDICES]
     groups = header.groups
-    found = read_latents(data, MODEL)
+    found = read_latents(data, model_folder)
     assert len(found) == len(groups)
     for number, (group, latents) in enumerate(zip(groups, found, strict=True)):
         expected = codec.decode_group(header, indices[number :: len(groups)], group[2:], model)
@@ -51,6 +52,19 @@ def test_long_strip(colour: str, samples: Path) -> None:
     encoder = rate.Encoder(pixels, load_model(MODEL), threads=1)
     encoder.layers = 3
     assert assert_readers_agree(encoder.file(1)) == 1
+
+
+@pytest.mark.parametrize(("colour", "step"), [("RGB", 1024), ("RGB", 240), ("RGB", 9), ("L", 700)])
+def test_context_network(colour: str, step: int, samples: Path, tmp_path: Path) -> None:
+    """Both layouts of chroma and a grey picture; the finest step clamps latents."""
+    plain = load_model(MODEL)
+    save_model(tmp_path / "model", Model("random", plain.tensors | random_context(), plain.summary))
+    with Image.open(samples / "still_life.png") as image:
+        pixels = np.atleast_3d(np.asarray(image.convert(colour)))[100:141, 120:171]
+    encoder = rate.Encoder(pixels, load_model(tmp_path / "model"), threads=1)
+    assert assert_readers_agree(encoder.file(step), tmp_path / "model") == 1
+    with_network, without = (e.code(step)[0].latents for e in (encoder, rate.Encoder(pixels, plain, threads=1)))
+    assert np.mean(with_network != without) > 0.1  # the network is in play
 
 
 def test_tiles_hold_each_coefficient_once() -> None:

@@ -302,7 +302,11 @@ def test_predictions_are_integer_arithmetic(seed: int, step: int) -> None:
             np.testing.assert_array_equal(prior.means_of(shared.means.copy()), shifted)
         grid.latents[tile.channels] = rng.integers(-32767, 32768, (tile.size, h * w)) >> rng.integers(0, 15)
         magnitude = rng.integers(0, prior.MAGNITUDE_MAX + 1, h * w).astype(np.int32)
-        means, classes = prior.expect(grid, tile, predictor, shared, step, 1, magnitude)
+        means, score = prior.expect(grid, tile, predictor, shared, step, 1, magnitude)
         assert means.shape == (tile.size, len(grid.halves[1]))
-        assert classes.max(initial=0) < prior.CLASSES
+        whole = predictor.scale[1].astype(np.int64) @ features[:, grid.halves[1]]
+        whole += predictor.scale_own.astype(np.int64) @ grid.own_activity(magnitude).astype(np.int64)
+        whole += predictor.bias[1] @ np.array(prior.step_features(step))
+        np.testing.assert_array_equal(score, whole)
+        np.testing.assert_array_equal(prior.classes_of(score), np.clip(whole >> prior.SCALE_SHIFT, 0, prior.CLASSES - 1))
         grid.tile_done(tile, magnitude)

@@ -9,14 +9,15 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from vqcodec import codec, container, rate, registry
+from vqcodec import codec, container, networks, rate, registry
 from vqcodec.bands import LAYOUTS
-from vqcodec.errors import InputError, ModelError
+from vqcodec.errors import InputError, MissingExtraError, ModelError
 from vqcodec.model import Model
 from vqcodec.types import Header
 
 ModelName = str | Path | Model | None
 REFINES: Final = ("none", "best")
+DEVICES: Final = ("cpu", "cuda", "auto")
 
 
 def _model(model: ModelName) -> Model:
@@ -47,8 +48,8 @@ def encode(
     """Pixels uint8 [H, W] or [H, W, 1] (grey) or [H, W, 3] (RGB) to the bytes of a .vqz file.
 
     At most one of `quality` (0..100, default 60), `bpp` (bits per pixel) or `size` (bytes), of which the largest file
-    not above it is made, and `psnr` (dB of the plain decode, the smallest file not below it). `effort` 1..9: below 4 is
-    faster and a little larger. Raises InputError, ModelError.
+    not above it is made, and `psnr` (dB of the decode, the smallest file not below it). `effort` 1..9: below 4 is faster and
+    a little larger; from 8 on, with a model that has a synthesis, slower and a little smaller. Raises InputError, ModelError.
     """
     if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8:
         raise InputError("pixels must be a uint8 array")
@@ -77,23 +78,43 @@ def decode(
     *,
     model: ModelName = None,
     refine: str | None = None,
+    device: str = "cpu",
     max_pixels: int = container.DEFAULT_MAX_PIXELS,
     threads: int | None = None,
 ) -> NDArray[np.uint8]:
     """The bytes of a .vqz file to pixels uint8 [H, W] or [H, W, 3].
 
     `refine`: "none" is the plain decode, the same on every machine; "best" goes through the model's synthesis network, is
-    closer to the original, and the same within 1 of 255; None is the best that the model has. Raises FormatError and its
-    kinds, ModelError, LimitError.
+    closer to the original, and the same within 1 of 255; None is the best that the model has. `device` is where the network
+    runs: "cpu" needs numpy alone, "cuda" torch and a GPU, "auto" takes what there is. Raises FormatError and its kinds,
+    ModelError, LimitError, InputError, MissingExtraError.
     """
     if refine not in (None, *REFINES):
         raise InputError(f"refine is one of {', '.join(REFINES)}")
+    if device not in DEVICES:
+        raise InputError(f"device is one of {', '.join(DEVICES)}")
     header, _, _ = container.read_header(data, max_pixels)
     found = _model_of_file(model, header)
     if refine is None:
         refine = "none" if found.synthesis is None else "best"
-    decoder = codec.decode if refine == "none" else codec.decode_refined
-    return decoder(data, found, max_pixels, _threads(threads))
+    if refine == "none":
+        return codec.decode(data, found, max_pixels, _threads(threads))
+    return codec.decode_refined(data, found, max_pixels, _threads(threads), _network_runner(device, found))
+
+
+def _network_runner(device: str, model: Model) -> networks.Correct | None:
+    """What runs the model's synthesis on a device; None is numpy, here. torch takes seconds to import: only where asked for."""
+    if device == "cpu" or model.synthesis is None:
+        return None
+    try:
+        from vqcodec.neural import inference
+    except ImportError as error:
+        if device == "auto":
+            return None
+        raise MissingExtraError("decoding on a GPU needs torch: pip install 'vqcodec[neural]'") from error
+    if device == "auto" and not inference.has_gpu():
+        return None
+    return inference.correct_on("cuda", model)
 
 
 def indices(data: bytes, *, model: ModelName = None) -> dict[str, NDArray[np.uint32]]:

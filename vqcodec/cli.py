@@ -50,8 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
     warnings.filterwarnings("ignore", module="PIL")  # remarks on files; what matters of them is in ImageData.notes
-    _catch_signals()
     try:
+        _catch_signals()
         return int(app(words or ["--help"], prog_name="vqcodec", standalone_mode=False) or 0)
     except Exception as error:
         if debug:
@@ -59,6 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _report(error)
     except KeyboardInterrupt:
         return INTERRUPTED
+    finally:
+        _release_signals()
 
 
 def _catch_signals() -> None:
@@ -66,6 +68,13 @@ def _catch_signals() -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) == signal.SIG_DFL:
             signal.signal(number, _interrupt)
+
+
+def _release_signals() -> None:
+    """The inverse: with the work done there is nothing to clean up, and an exception on the way out would be shown."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) == _interrupt:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
@@ -115,6 +124,23 @@ def _positive(value: float | None) -> float | None:
 def _known_refine(value: str | None) -> str | None:
     if value is not None and value not in ("none", "best"):
         raise typer.BadParameter(f"{value!r} is not a decoder of this version; 'none' and 'best' are")
+    return value
+
+
+def _known_device(value: str) -> str:
+    if value not in ("cpu", "cuda", "auto"):
+        raise typer.BadParameter(f"{value!r} is not a device; 'cpu', 'cuda' and 'auto' are")
+    return value
+
+
+PARTS = ("context", "synthesis")
+"""The networks of a neural model."""
+
+
+def _known_parts(value: str) -> str:
+    for part in value.split(","):
+        if part not in PARTS:
+            raise typer.BadParameter(f"{part!r} is not a network; {' and '.join(PARTS)} are")
     return value
 
 
@@ -171,7 +197,7 @@ def encode(
     ] = None,
     model: Model = None,
     effort: Annotated[
-        int, typer.Option("--effort", min=1, max=9, metavar="1..9", help="Below 4 is faster, and a little larger.")
+        int, typer.Option("--effort", min=1, max=9, metavar="1..9", help="1-3 faster; 8, 9 slower, smaller.")
     ] = 5,
     force: Force = False,
     threads: Threads = None,
@@ -231,6 +257,10 @@ def decode(
             show_default=False,
         ),
     ] = None,
+    device: Annotated[
+        str,
+        typer.Option("--device", callback=_known_device, metavar="cpu|cuda|auto", help="Where the network runs; cuda needs torch."),
+    ] = "cpu",
     force: Force = False,
     threads: Threads = None,
     max_pixels: MaxPixels = MAX_PIXELS,
@@ -244,7 +274,7 @@ def decode(
     picture_format = format_of(output)
     check_output(output, overwrite=force, source=source)
     data = read_input(source, limit_bytes=stream_limit(max_pixels))
-    pixels = api.decode(data, model=model, refine=refine, max_pixels=max_pixels, threads=threads)
+    pixels = api.decode(data, model=model, refine=refine, device=device, max_pixels=max_pixels, threads=threads)
     stream = io.BytesIO()
     write_image(pixels, stream, format=picture_format)
     write_atomic(output, stream.getbuffer(), overwrite=force)
@@ -390,7 +420,10 @@ def train(
             help="The kind of model. lite needs only numpy; neural adds a network to the model it starts from, with torch.",
         ),
     ] = "lite",
-    init: Annotated[str, typer.Option("--init", metavar="MODEL", help="The model to start from, or none.")] = "photo-lite",
+    init: Annotated[
+        str | None,
+        typer.Option("--init", metavar="MODEL", help="Start from it (photo-lite; neural: photo), or none.", show_default=False),
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Same seed and pictures, same model.")] = 0,
     minutes: Annotated[
         float | None, typer.Option("--minutes", callback=_positive, metavar="N", help="Stop refining after N minutes.")
@@ -398,6 +431,10 @@ def train(
     steps: Annotated[
         int | None, typer.Option("--steps", min=1, metavar="N", help="neural: steps of the optimiser, instead of minutes.")
     ] = None,
+    parts: Annotated[
+        str,
+        typer.Option("--parts", callback=_known_parts, metavar="PARTS", help="neural: which networks to train."),
+    ] = ",".join(PARTS),
     device: Annotated[str, typer.Option("--device", metavar="cpu|cuda", help="neural: where to train.")] = "cpu",
     resume: Annotated[bool, typer.Option("--resume", help="neural: go on from the checkpoint beside MODEL.")] = False,
     log: Annotated[
@@ -406,12 +443,15 @@ def train(
     force: Force = False,
 ) -> None:
     """Train a model on a folder of pictures."""
+    from vqcodec.registry import DEFAULT_MODEL, LITE_MODEL
     from vqcodec.tables import print_training, stage_progress
 
     if kind == "lite" and (steps is not None or device != "cpu" or resume or log is not None):
         raise UsageError("--steps, --device, --resume and --log are for --kind neural")
     if kind == "neural" and init == "none":
         raise UsageError("--kind neural starts from a model: --init photo-lite")
+    if init is None:
+        init = DEFAULT_MODEL if kind == "neural" else LITE_MODEL
     if steps is not None and minutes is not None:
         raise UsageError("--steps and --minutes exclude each other")
     with stage_progress(_console(stderr=True)) as progress:
@@ -427,6 +467,7 @@ def train(
                 folder,
                 output,
                 init=init,
+                parts=parts.split(","),
                 seed=seed,
                 minutes=minutes,
                 steps=steps,

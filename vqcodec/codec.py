@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -18,9 +19,10 @@ from numpy.typing import NDArray
 from vqcodec import container, dc, dct, frames, networks, prior
 from vqcodec.bands import COLOR_8X8, LAYOUTS, Layout, Tile
 from vqcodec.bits import pack_bits
+from vqcodec.context import Context, Correction, NoCorrection
 from vqcodec.errors import CorruptError, ModelError
 from vqcodec.model import AC_SET, DC_SET, Model, Stream, tile_name
-from vqcodec.prior import Cells, Grid
+from vqcodec.prior import Cells, Float, Grid
 from vqcodec.records import VERBATIM, read_streams, stored_bytes, write_streams
 from vqcodec.symbols import Calls, IndexRecorder, Residuals, SymbolReader, SymbolWriter, search_rates
 from vqcodec.types import Header, Section, StreamRecord
@@ -49,11 +51,14 @@ def layer_of_tile(layout: Layout, layers: int, order: int) -> int:
     return layers - 1
 
 
-def walk(grid: Grid, model: Model, step: int, layers: int, coder: Coder) -> None:
-    """Code all latents of a tile group, in place in `grid.latents`."""
+def walk(grid: Grid, model: Model, step: int, layers: int, coder: Coder, correction: Correction | None = None) -> None:
+    """Code all latents of a tile group, in place in `grid.latents`; `correction` stands in for the model's own."""
+    if correction is None:
+        correction = NoCorrection() if model.context is None else Context(model.context, grid, step)
     coder.start_layer(0)
-    walk_dc(grid, model, step, coder)
+    walk_dc(grid, model, step, coder, correction)
     grid.dc_done()
+    correction.dc_done()
     layer = 0
     for order, tile in enumerate(grid.layout.tiles):
         if layer_of_tile(grid.layout, layers, order) != layer:
@@ -63,8 +68,8 @@ def walk(grid: Grid, model: Model, step: int, layers: int, coder: Coder) -> None
         magnitude = np.zeros(grid.h * grid.w, np.int32)
         shared = prior.products(grid, tile, predictor)
         for half in (0, 1):
-            means, classes = prior.expect(grid, tile, predictor, shared, step, half, magnitude)
-            code_half(grid, tile, half, means, classes, magnitude, coder)
+            means, score = prior.expect(grid, tile, predictor, shared, step, half, magnitude)
+            code_half(grid, tile, half, means, score, magnitude, coder, correction)
         grid.tile_done(tile, magnitude)
 
 
@@ -73,19 +78,22 @@ def code_half(
     tile: Tile,
     half: int,
     means: NDArray[np.int32],
-    classes: NDArray[np.uint8],
+    score: Float,
     magnitude: NDArray[np.int32],
     coder: Coder,
+    correction: Correction,
 ) -> None:
-    """Code one half of a tile's cells: fills `grid.latents` and `magnitude`."""
+    """Code one half of a tile's cells, given linear means and scores: fills `grid.latents` and `magnitude`."""
     cells = grid.halves[half]
-    residuals = coder.code(AC_SET, tile.channels, cells, means, classes)
+    added, score = correction.half(tile, half, means, score)
+    residuals = coder.code(AC_SET, tile.channels, cells, means + added, prior.classes_of(score)) + added
     grid.latents[tile.channels, cells] = prior.clamp_latents(means + residuals)
+    correction.half_done(tile, half, residuals)
     sums = np.abs(residuals).sum(axis=0, dtype=np.int32) * (8 // tile.size)
     magnitude[cells] = np.minimum(sums, prior.MAGNITUDE_MAX)
 
 
-def walk_dc(grid: Grid, model: Model, step: int, coder: Coder) -> None:
+def walk_dc(grid: Grid, model: Model, step: int, coder: Coder, correction: Correction) -> None:
     planes = np.zeros((grid.layout.components, grid.h * grid.w), np.int32)
     magnitudes = np.zeros_like(planes)
     bias = np.array(prior.step_features(step))
@@ -100,8 +108,10 @@ def walk_dc(grid: Grid, model: Model, step: int, coder: Coder) -> None:
             assert predictor.mean is not None
             inputs = dc.inputs(planes, magnitudes, grid.h, grid.w, this)
             score = (predictor.scale @ inputs.scale)[0] + np.float32(predictor.bias[0] @ bias)
-            means = inputs.base + prior.means_of(predictor.mean @ inputs.mean)  # int32 [1, n]
-            residuals = coder.code(DC_SET, channel, this.cells, means, prior.classes_of(score))
+            linear = prior.means_of(predictor.mean @ inputs.mean)  # int32 [1, n]
+            added, score = correction.dc_pass(this, inputs, linear, score)
+            means = inputs.base + linear
+            residuals = coder.code(DC_SET, channel, this.cells, means + added, prior.classes_of(score)) + added
             planes[component, this.cells] = prior.clamp_latents(means + residuals)
             magnitudes[component, this.cells] = np.abs(residuals)
     grid.latents[: grid.layout.components] = planes
@@ -268,37 +278,53 @@ def decode(data: bytes, model: Model, max_pixels: int, threads: int = 1) -> NDAr
     return pixels[:, :, 0] if layout.components == 1 else pixels
 
 
-def decode_refined(data: bytes, model: Model, max_pixels: int, threads: int = 1) -> NDArray[np.uint8]:
+def decode_refined(
+    data: bytes, model: Model, max_pixels: int, threads: int = 1, run: networks.Correct | None = None
+) -> NDArray[np.uint8]:
     """As `decode`, with the model's synthesis: closer to the original, and within 1 of 255 the same on every machine.
 
-    Raises FormatError, ModelError (also if the model has no synthesis), LimitError.
+    `run` runs the network elsewhere than here, one strip at a time. Raises FormatError, ModelError (also if the model has no
+    synthesis), LimitError.
     """
-    network = model.synthesis
-    if network is None:
+    if model.synthesis is None:
         raise ModelError(f"model {model.name} has no synthesis: its files have the plain decode only")
     header, indices = _index_sections(data, model, max_pixels)
-    step = header.step / 64
+    groups = header.groups
+
+    def one(number: int) -> NDArray[np.int16]:
+        return decode_group(header, indices[number :: len(groups)], groups[number][2:], model)
+
+    with ThreadPoolExecutor(threads) as pool:
+        latents = list(pool.map(one, range(len(groups))))
+    pixels = refine(header, latents, model, threads, run)
+    return pixels[:, :, 0] if pixels.shape[2] == 1 else pixels
+
+
+def refine(
+    header: Header, latents: Sequence[NDArray[np.int16]], model: Model, threads: int = 1, run: networks.Correct | None = None
+) -> NDArray[np.uint8]:
+    """As `reconstruct`, with the model's synthesis, which it must have."""
+    network, step = model.synthesis, header.step / 64
+    assert network is not None
     if step < networks.MIN_STEP:
-        return decode(data, model, max_pixels, threads)
-    layout, (h, w), groups = LAYOUTS[header.layout], header.cells, header.groups
-    latents = np.empty((layout.channels, h, w), np.int16)
+        return reconstruct(header, latents, model, threads)
+    layout, (h, w) = LAYOUTS[header.layout], header.cells
+    whole = np.empty((layout.channels, h, w), np.int16)
+    for (top, left, rows, columns), values in zip(header.groups, latents, strict=True):
+        whole[:, top : top + rows, left : left + columns] = values.reshape(-1, rows, columns)
+    flat = whole.reshape(len(whole), -1)
     full = COLOR_8X8 if layout.components == 3 else layout
     matrix = (dct.inverse_matrix(full, model.color) / (1 << dct.SHIFT)).astype(np.float32)
     pixels = np.empty((header.height, header.width, layout.components), np.uint8)
-
-    def one(number: int) -> None:
-        top, left, rows, columns = groups[number]
-        found = decode_group(header, indices[number :: len(groups)], (rows, columns), model)
-        latents[:, top : top + rows, left : left + columns] = found.reshape(-1, rows, columns)
+    correct = run or partial(networks.correct, network)
 
     def strip(rows: tuple[int, int]) -> None:
-        coefficients = networks.synthesise(network, latents.reshape(len(latents), -1), step, (h, w), layout, rows)
+        coefficients = networks.synthesise(correct, network.halo, flat, step, (h, w), layout, rows)
         dct.inverse_float(coefficients, w, layout.components, matrix, pixels[8 * rows[0] : 8 * rows[1]])
 
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(one, range(len(groups))))
+    with ThreadPoolExecutor(1 if run else threads) as pool:
         list(pool.map(strip, networks.strips(network, (h, w))))
-    return pixels[:, :, 0] if layout.components == 1 else pixels
+    return pixels
 
 
 def _index_sections(data: bytes, model: Model, max_pixels: int) -> tuple[Header, list[bytes]]:

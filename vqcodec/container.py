@@ -148,6 +148,28 @@ which begins with component 1's rows. f1, f2 of the first magnitude come first, 
   repeated). Tiles of component 0 add mean rows for each coefficient until there are 83 rows: the latent itself, left, right,
   up, down.
 
+5.4 Context network, of models with tensors `context.*`. What is above are the *linear* mean and score (the sum that is shifted
+for the class). The network adds to both: the score is clamped to 0 .. 2**19 - 1 (it is so in inputs too) and then gains `ds`,
+class = clamp(score >> 14, 0, 31); the mean gains (dm + 512) >> 10. Wherever 5.1 to 5.3 make features of a |residual| or its
+magnitude, it is that of the difference to the linear mean, residual + ((dm + 512) >> 10). Weights are [out, in]; lists (a, b)
+follow one another.
+  F(x) = sign(x) * ((log16(|x| + 4) - 32) >> 1), with |x| at most 65536; U(s) = clamp(s >> 10, 0, 127),
+    V(s) = clamp(s >> shift[0], 0, 127)
+  step inputs E = 32, L >> 1, (L * L) >> 8 with L = log16(step) - 176
+  DC passes with weights dc.C.0.P and dc.C.1.P: inputs = F of the mean features (clamped as they are), their |F|, scale features
+    >> 1, score >> 12, F(linear mean without base), E; h = U(first @ inputs + first_bias), g = U(second @ h + second_bias);
+    ds, dm = out @ g + out_bias
+  States, a vector a cell. When all DCs are known, with D_C = F of the DCs of component C of the 24 cells around, row by row from
+    (-2, -2) to (2, 2), each minus the cell's own (edge cells repeated outside):
+    luma = luma.dc @ (D_0, |D_0|) + luma.step @ E;  chroma = chroma.dc @ (D_1, D_2, |D_1|, |D_2|) + chroma.step @ E
+  A tile has values at each cell, T of F(latent) and then T of |F(residual to the linear mean)|; they are 0 outside the grid and
+    where the tile is not decoded yet. Tile TT of 0..27 (others: no network), in each half:
+    inputs = V(luma), for chroma tiles V(chroma), score >> 12, F of the T linear means (0 without any); in the odd half the V of
+    luma, for chroma tiles of chroma instead, is that of the state + own @ (values of left, of right, of up, of down)
+    h = U(hidden[half] @ inputs + hidden_bias[half]); out[half] @ h + out_bias[half] are ds and, of tiles with means, T of dm
+  After both halves, luma (of chroma tiles: chroma) gains state @ (values of the cells around, its own among them, row by row: 25
+    from (-2, -2) for tiles 0..6, 9 from (-1, -1) for others)
+
 6. PIXELS
 =========
 The plain decode is exact; its arithmetic is in dct.py's docstring: coefficient = latent * step, in 1/1024.

@@ -24,6 +24,9 @@ model is loaded.
                          int32             weights of prior.Predictor; NAME is tile.TT, dc.C.L.P or dc.root.C
         tiles: scale [2, F], scale_own [2], bias [2, 3], and where there is a mean: mean [2 T, G], mean_own [T, 4]
         DC passes: scale [1, F], scale_own [0], bias [1, 3], mean [1, G]; DC roots: scale [1, 0], scale_own [0], bias [1, 3]
+    context.NAME         int16             weights of context.ContextNetwork, not in every model:
+        shift [1], 1..10; luma.dc, luma.step, chroma.dc, chroma.step, tile.TT.state, .own, .hidden, .out, dc.C.L.P.first, .second,
+        .out; biases of the last five int32, as NAME_bias
     synthesis.NAME       float16           weights of networks.Synthesis; not in every model, and not needed to parse a file
 """
 
@@ -43,6 +46,7 @@ from numpy.typing import NDArray
 from vqcodec import bands, dc, prior
 from vqcodec.color import COLOR_LIMIT
 from vqcodec.container import ID_BYTES
+from vqcodec.context import ContextNetwork
 from vqcodec.entropy import RUN_BITS, Direct, Form, Pairs, Split
 from vqcodec.errors import ModelError
 from vqcodec.frames import HUFFMAN_MAX_BITS, Dictionary
@@ -162,6 +166,12 @@ class Model:
         return result
 
     @cached_property
+    def context(self) -> ContextNetwork | None:
+        """The convolutional prior, where the model has one."""
+        own = any(name.startswith("context.") for name in self.tensors)
+        return ContextNetwork.from_tensors(self.tensors) if own else None
+
+    @cached_property
     def synthesis(self) -> Synthesis | None:
         """The network behind the plain decode, where the model has one."""
         return Synthesis.from_tensors(self.tensors) if "synthesis.head" in self.tensors else None
@@ -174,7 +184,7 @@ class Model:
             for name, predictor in self.predictors.items():
                 _check_shapes(name, predictor)
                 predictor.check_bounds(name)
-            _ = self.streams, self.synthesis
+            _ = self.streams, self.context, self.synthesis
         except KeyError as error:
             raise ModelError(f"model: tensor {error} is missing") from error
         except (ValueError, IndexError, zstandard.ZstdError) as error:

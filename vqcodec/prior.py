@@ -250,8 +250,8 @@ def products(grid: Grid, tile: Tile, predictor: Predictor) -> Products:
 
 def expect(
     grid: Grid, tile: Tile, predictor: Predictor, shared: Products, step: int, half: int, magnitude: NDArray[np.int32]
-) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
-    """Means int32 [T, n] in 1/16 step and classes uint8 [n] of the cells of one half (0 even, 1 odd).
+) -> tuple[NDArray[np.int32], Float]:
+    """Means int32 [T, n] in 1/16 step and scores float32 [n] of the cells of one half (0 even, 1 odd).
 
     `magnitude` int32 [h * w] holds this tile's magnitudes of the even cells when the odd half is asked for.
     """
@@ -260,11 +260,10 @@ def expect(
     score += np.float32(predictor.bias[half] @ np.array(step_features(step)))
     if half == 1:
         score += predictor.scale_own @ grid.own_activity(magnitude)
-    classes = classes_of(score)
     if shared.means is None or predictor.mean_own is None:
-        return np.zeros((tile.size, len(cells)), np.int32), classes
+        return np.zeros((tile.size, len(cells)), np.int32), score
     sums = shared.means[half * tile.size : (half + 1) * tile.size].take(cells, axis=1)
     if half == 1:
         for j in range(tile.size):
             sums[j] += predictor.mean_own[j] @ grid.own_latents(tile.first + j)
-    return means_of(sums), classes
+    return means_of(sums), score

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from vqcodec import codec, container, dct, frames
+from vqcodec import aim, codec, container, dct, frames, networks
 from vqcodec.bands import COLOR_4X4, COLOR_8X8, GREY, LAYOUTS, Layout
 from vqcodec.model import Model
 from vqcodec.types import Header
@@ -27,6 +27,10 @@ _STEPS: Final = (130.0, 28.0, 12.7, 4.0, 2.0)
 _GROUPED_ABOVE: Final = 1 << 22  # pixels
 _GROUP_LOG2: Final = 7  # 1024 pixels
 _BYTES_TOLERANCE: Final = 0.002
+_AIM_EFFORT: Final = 8
+_AIM_ROUNDS: Final = 2
+_AIM_SHARE: Final = 0.5
+"""Of the way to an aim (aim.py) that targets go in each round: with all of it they swing."""
 _MAX_TRIALS: Final = 18
 
 
@@ -46,8 +50,10 @@ class Encoder:
     """One picture and a model, to be coded at one step or several; transforms are done once a layout."""
 
     def __init__(self, pixels: NDArray[np.uint8], model: Model, threads: int, effort: int = 5) -> None:
-        """`pixels` uint8 [H, W, 1 or 3]. `effort` 1..9: below 4 only the fastest zstd level is tried."""
+        """`pixels` uint8 [H, W, 1 or 3]. `effort` 1..9: below 4 only the fastest zstd level is tried; from 8 on latents are
+        chosen for the model's synthesis, where it has one, in three rounds."""
         self.levels = frames.FAST_LEVELS if effort < 4 else frames.LEVELS
+        self.rounds = _AIM_ROUNDS if effort >= _AIM_EFFORT else 0
         self.pixels, self.model, self.threads = pixels, model, threads
         large = pixels.shape[0] * pixels.shape[1] > _GROUPED_ABOVE
         self.group_log2, self.layers = (_GROUP_LOG2, 3) if large else (0, 1)
@@ -69,14 +75,33 @@ class Encoder:
             key = (header.layout, number)
             if key not in self._coefficients:
                 part = self.pixels[8 * top : 8 * (top + h), 8 * left : 8 * (left + w)]
-                found = dct.forward(part, LAYOUTS[header.layout], self.model.color)
+                found = dct.forward(part, self.transformed(header), self.model.color)
                 if self.group_log2:  # a large picture's coefficients are made again rather than kept
-                    return codec.encode_group(found, (h, w), self.model, settings)
+                    return self.code_group(found, (h, w), settings)
                 self._coefficients[key] = found
-            return codec.encode_group(self._coefficients[key], (h, w), self.model, settings)
+            return self.code_group(self._coefficients[key], (h, w), settings)
 
         with ThreadPoolExecutor(self.threads) as pool:
             return list(pool.map(one, range(len(header.groups))))
+
+    def transformed(self, header: Header) -> Layout:
+        """The coefficients that coding looks at: with a synthesis in the loop those that it restores, too."""
+        return COLOR_8X8 if self.rounds and self.pixels.shape[2] == 3 else LAYOUTS[header.layout]
+
+    def code_group(
+        self, coefficients: NDArray[np.float32], cells: tuple[int, int], settings: codec.Settings
+    ) -> codec.CodedGroup:
+        """A tile group of coefficients float32 [C', h * w] in grey levels; at high effort aimed for the synthesis."""
+        network, step, layout = self.model.synthesis, settings.step / 64, LAYOUTS[settings.layout]
+        coded = codec.encode_group(coefficients, cells, self.model, settings)
+        if network is None or step < networks.MIN_STEP or not self.rounds:
+            return coded
+        wanted = coefficients * np.float32(1 / step)
+        target = wanted[: layout.channels].copy()
+        for _ in range(self.rounds):
+            target += np.float32(_AIM_SHARE) * (aim.aims(network, coded.latents, wanted, step, cells, layout) - target)
+            coded = codec.encode_group(target * np.float32(step), cells, self.model, settings)
+        return coded
 
     def settings(self, header: Header) -> codec.Settings:
         return codec.Settings(header.step, header.layout, header.layers, header.group_log2, RATE, self.levels)
@@ -87,9 +112,10 @@ class Encoder:
         return codec.pack(width, height, self.code(step), self.model, self.settings(self.header(step)))
 
     def psnr_db(self, step: int) -> float:
-        """PSNR over all samples of the plain decode at a step."""
+        """PSNR over all samples of the decode at a step: with the model's synthesis, where it has one, as `decode` does."""
         latents = [group.latents for group in self.code(step)]
-        decoded = codec.reconstruct(self.header(step), latents, self.model, self.threads)
+        decoder = codec.reconstruct if self.model.synthesis is None else codec.refine
+        decoded = decoder(self.header(step), latents, self.model, self.threads)
         error = np.subtract(decoded, self.pixels, dtype=np.int16)
         mse = float(np.mean(np.square(error, dtype=np.int32)))
         return float("inf") if mse == 0 else 10 * float(np.log10(255.0**2 / mse))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,7 +13,9 @@ from vqcodec.container import ID_BYTES
 from vqcodec.errors import ModelError
 from vqcodec.model import SUMMARY, TENSORS, Model, load_model
 
-DEFAULT_MODEL: Final = "photo-lite"
+DEFAULT_MODEL: Final = "photo"
+LITE_MODEL: Final = "photo-lite"
+"""What training of lite models starts from."""
 
 
 @dataclass(frozen=True)
@@ -74,12 +77,20 @@ def find(name: str | Path | None) -> Model:
 
 def find_by_id(file_id: bytes) -> Model:
     """The installed model a file was made with; raises ModelError."""
-    default = [folder for folder in _folders() if folder.name == DEFAULT_MODEL]
-    for folder in default + _folders():
+    folders = sorted(_folders(), key=lambda folder: not _claimed_id(folder).startswith(file_id.hex()))
+    for folder in folders:  # those that claim to be it come first: others need not be loaded
         model = load(folder)
         if model.file_id == file_id:
             return model
     raise ModelError(f"the file needs model {file_id.hex()}, which is not installed (-m PATH, or $VQCODEC_MODELS)")
+
+
+def _claimed_id(folder: Path) -> str:
+    """The id in a model.json, which nobody has checked."""
+    try:
+        return str(json.loads((folder / SUMMARY).read_text(encoding="utf-8"))["id"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
 
 
 def list_models() -> list[ModelEntry]:

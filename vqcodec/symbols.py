@@ -27,7 +27,7 @@ from vqcodec.vq import (
     quantize_vector,
 )
 
-_DC_SHARE: Final = 0.2
+DC_SHARE: Final = 0.2
 _VECTOR_SHARE: Final = 1.25
 """Of lambda: a DC is context of all that follows in its cell and the cells around, so precision pays twice; a zero vector keeps
 the classes around quiet."""
@@ -45,7 +45,7 @@ def search_rates(model: Model, rate: float) -> list[float]:
     """Lambda of the search in each book."""
     dc_books = set(model.table[DC_SET].ravel().tolist())
     vectors = [_VECTOR_SHARE if book.dim > 1 else 1.0 for book in model.books]
-    return [rate * (_DC_SHARE if number in dc_books else share) for number, share in enumerate(vectors)]
+    return [rate * (DC_SHARE if number in dc_books else share) for number, share in enumerate(vectors)]
 
 
 def wanted_rows(targets: NDArray[np.float32], channels: slice, cells: Cells, means: Means, order: Cells) -> NDArray[np.float32]:

@@ -37,7 +37,7 @@ def train_books(
 
 def predictor_tensors(fit: Fit) -> dict[str, NDArray[Any]]:
     names = predictor_names()
-    tensors: dict[str, NDArray[Any]] = {"color": fit.color}
+    tensors: dict[str, NDArray[Any]] = {"color": fit.color, **fit.networks}
     rows = scale_rows()
     for name in names:
         weights = fit.weights.get(name)

@@ -16,6 +16,7 @@ import numpy as np
 
 from vqcodec import registry
 from vqcodec.color import OPPONENT
+from vqcodec.errors import InputError
 from vqcodec.files import check_new_folder, new_folder
 from vqcodec.model import TENSORS, Model, save_model
 from vqcodec.rate import Encoder
@@ -136,6 +137,8 @@ def train_lite(
     corpus = load_corpus(folder, tell)
     held_out = corpus.held_out or corpus.train
     base = None if init is None else registry.find(init)
+    if base is not None and (base.context or base.synthesis):
+        raise InputError(f"{base.name} has networks: --kind neural goes on from it, --init photo-lite does without")
     scored: list[tuple[float, str, Model, list[dict[str, Any]], list[dict[str, float]]]] = []
 
     def score(what: str, model: Model, report: list[dict[str, Any]]) -> None:

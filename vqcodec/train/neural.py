@@ -1,67 +1,51 @@
-"""Training of a neural model: the base model's parts as they are, and a synthesis fitted to what its quantiser delivers."""
+"""Training of a neural model: a base model's parts, and networks fitted to what its quantiser delivers.
+
+The *context* network corrects the base model's linear predictions; then codebooks and streams are fitted anew in the contexts
+that it makes. The *synthesis* restores what the quantiser lost; it does not touch the files.
+"""
 
 from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
-from vqcodec import codec, dct, networks, registry
-from vqcodec.bands import COLOR_8X8, GREY
+from vqcodec import codec, registry
 from vqcodec.errors import MissingExtraError, OutputError
 from vqcodec.files import check_new_folder, new_folder
-from vqcodec.model import TENSORS, Model, save_model
-from vqcodec.rate import RATE
-from vqcodec.symbols import SymbolWriter, search_rates
-from vqcodec.train.data import TrainingImage, identity, load_corpus
-from vqcodec.train.sessions import Progress, open_session, pick
+from vqcodec.model import TENSORS, Model, Tensors, predictor_names, save_model
+from vqcodec.train import codebooks
+from vqcodec.train.assembly import base_books, train_books
+from vqcodec.train.data import Corpus, TrainingImage, identity, load_corpus
+from vqcodec.train.lite import finish
+from vqcodec.train.sessions import Collector, Fit, LiteSettings, Progress, draw_steps, open_session, pick
 
 try:
-    from vqcodec.neural import synthesis
+    from vqcodec.neural import context, synthesis
+    from vqcodec.neural.loop import check_device, join_processes, leave_processes
+    from vqcodec.train.samples import make_context_samples, make_samples
 except ImportError as error:  # torch is an extra
     raise MissingExtraError("training a neural model needs torch: pip install 'vqcodec[neural]'") from error
 
-_SAMPLE_PIXELS: Final = 160_000_000
+PARTS: Final = ("context", "synthesis")
+_CONTEXT_PIXELS: Final = 200_000_000
+"""Of all samples of the context; one takes 13 bytes a pixel."""
+_SYNTHESIS_PIXELS: Final = 320_000_000
+"""Of all samples of the synthesis; one takes 9 bytes a pixel."""
+_MOST_SAMPLES: Final = 8
+"""Of one image, each at a step of its own."""
 _HELD_OUT_PIXELS: Final = 6_000_000
-_LARGEST_STEP: Final = 180.0
 _DEFAULT_MINUTES: Final = 20.0
-
-
-def draw_restored_steps(count: int, rng: np.random.Generator) -> list[float]:
-    """Steps in grey levels at which the synthesis is used, log-uniform, evenly spread, in random order."""
-    low, high = np.log(networks.MIN_STEP), np.log(_LARGEST_STEP)
-    places = (rng.permutation(count) + rng.random(count)) / max(count, 1)
-    return [float(step) for step in np.exp(low + (high - low) * places)]
-
-
-def make_sample(image: TrainingImage, step: float, model: Model) -> synthesis.Sample:
-    """An image coded as `encode` does, at a step in grey levels: what the network sees, and what the plain decode lacks."""
-    session = open_session(image, step, model.color)
-    grid = session.grid
-    codec.walk(grid, model, session.step, 1, SymbolWriter(model, session.targets, search_rates(model, RATE)))
-    grey = grid.layout is GREY
-    full = GREY if grey else COLOR_8X8
-    wanted = dct.forward(image.pixels, full, model.color) * np.float32(64 / session.step)
-    wanted[: grid.layout.channels] -= grid.latents * np.float32(1 / networks.UNIT)
-    missing = np.zeros((networks.OUTPUTS, grid.h * grid.w), np.float32)
-    missing[networks.shared_channels(full, COLOR_8X8)[1]] = wanted
-    features = networks.features(grid.latents, grid.layout, session.step / 64)
-    shape = (-1, grid.h, grid.w)
-    return synthesis.Sample(features.astype(np.float16).reshape(shape), missing.astype(np.float16).reshape(shape))
-
-
-def make_samples(images: list[TrainingImage], model: Model, seed: int, what: str, progress: Progress) -> list[synthesis.Sample]:
-    """A sample of every image, each at its own step."""
-    samples = []
-    for done, (image, step) in enumerate(zip(images, draw_restored_steps(len(images), np.random.default_rng(seed)), strict=True)):
-        progress(what, done, len(images))
-        samples.append(make_sample(image, step, model))
-    progress(what, len(images), len(images))
-    return samples
+_SHARES: Final = {"tiles": 0.3, "dcs": 0.1, "synthesis": 0.6}
+"""Of the time."""
+_REFIT_PIXELS: Final = 40_000_000
+_REFIT_PULL: Final = 300.0
+"""Samples' worth of the base model's codebooks."""
 
 
 def train_neural(
@@ -69,6 +53,7 @@ def train_neural(
     output: Path,
     *,
     init: str,
+    parts: Sequence[str] = PARTS,
     seed: int = 0,
     minutes: float | None = None,
     steps: int | None = None,
@@ -78,58 +63,136 @@ def train_neural(
     progress: Progress | None = None,
     log: Path | None = None,
 ) -> dict[str, Any]:
-    """Train a synthesis for the model `init` on a folder (or a .tar) and write the model folder `output`; returns model.json.
+    """Train networks for the model `init` on a folder (or a .tar) and write the model folder `output`; returns model.json.
 
-    If `init` has a synthesis, training goes on from it. `log` gets a JSON line every 50 steps. With `resume` a checkpoint
-    beside `output` is gone on from. Raises InputError, ModelError, OutputError.
+    `parts` are those of PARTS that are trained; the others stay as `init` has them. A network that `init` has is gone on from.
+    `minutes` are shared among the parts, `steps` are of each. `log` gets a JSON line every 50 steps. With `resume` checkpoints
+    beside `output` are gone on from. Of the processes that torchrun starts the first one writes the model. Raises InputError,
+    ModelError, OutputError.
     """
     check_new_folder(output, overwrite=overwrite, marker=TENSORS)
-    synthesis.check_device(device)
-    checkpoint = output.with_name(output.name + ".checkpoint")
-    if checkpoint.exists() and not resume:
-        if not overwrite:
-            raise OutputError(f"{checkpoint}: exists (--resume goes on from it, -f starts anew)")
-        checkpoint.unlink()
+    check_device(device)
+    rank = join_processes(device)
+    checkpoints = {part: output.with_name(f"{output.name}.{part}.checkpoint") for part in _SHARES}
+    for checkpoint in checkpoints.values():
+        if checkpoint.exists() and not resume:
+            if not overwrite:
+                raise OutputError(f"{checkpoint}: exists (--resume goes on from it, -f starts anew)")
+            checkpoint.unlink(missing_ok=True)
     tell: Progress = progress or (lambda what, done, total: None)
     base = registry.find(init)
     corpus = load_corpus(folder, tell)
-    rng = np.random.default_rng(seed)
-    chosen = pick(corpus.train, _SAMPLE_PIXELS, rng)
-    train = make_samples(chosen, base, seed, "samples", tell)
-    held_out = make_samples(pick(corpus.held_out or corpus.train, _HELD_OUT_PIXELS, rng), base, seed + 1, "held-out samples", tell)
-    lines: list[dict[str, float]] = []
-
-    def report(facts: dict[str, float]) -> None:
-        lines.append(facts)
-        tell("synthesis", round(1000 * facts["share"]), 1000)
-        if log is not None:
-            with log.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(facts) + "\n")
-
-    start = base.tensors if "synthesis.head" in base.tensors else None
     if minutes is None and steps is None:
         minutes = _DEFAULT_MINUTES
-    settings = synthesis.SynthesisSettings(seed, minutes=minutes, steps=steps)
-    if start is not None:  # its size goes on, too
-        settings = replace(settings, width=len(start["synthesis.head"]), blocks=len(start["synthesis.first"]))
+    trained = [name for name in _SHARES if ("synthesis" if name == "synthesis" else "context") in parts]
+    share = sum(_SHARES[name] for name in trained)
+    results: dict[str, Any] = {}
     started = time.monotonic()
-    found = synthesis.fit_synthesis(train, held_out, settings, start=start, device=device, checkpoint=checkpoint, report=report)
-    model = Model(output.name, {**base.tensors, **found})
+
+    def options(name: str) -> dict[str, Any]:
+        """How `name` of _SHARES is trained, and where it reports to."""
+
+        def report(facts: dict[str, float]) -> None:
+            results[f"{name}_steps"] = facts["step"]
+            tell(name, round(1000 * facts["share"]), 1000)
+            if log is not None:
+                with log.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps({"part": name, **facts}) + "\n")
+
+        return {"device": device, "checkpoint": checkpoints[name], "report": report}
+
+    def minutes_of(name: str) -> float | None:
+        return None if minutes is None else minutes * _SHARES[name] / share
+
+    tensors = dict(base.tensors)
+    if "context" in parts:
+        settings = context.ContextSettings(seed, minutes=minutes_of("tiles"), steps=steps)
+        dc_settings = replace(settings, minutes=minutes_of("dcs"))
+        start_tiles, start_dcs = context.load_tensors(tensors) if base.context else (None, None)
+        tensors = {name: array for name, array in tensors.items() if not name.startswith("context.")}
+        linear = Model("in training", tensors)
+        images = _some(corpus.train, _CONTEXT_PIXELS, seed)
+        train = make_context_samples(images, linear, seed, "samples", tell)
+        held_out = make_context_samples(_held_out(corpus, seed), linear, seed + 1, "held-out samples", tell)
+        tiles = context.fit_tiles(train[0], held_out[0], settings, start=start_tiles, **options("tiles"))
+        dcs = context.fit_dcs(train[1], held_out[1], dc_settings, start=start_dcs, **options("dcs"))
+        results |= context.saved(tiles, dcs, held_out[0], held_out[1], settings)
+        del train, held_out
+        corrected = Model("in training", tensors | context.to_tensors(tiles, dcs))
+        refitted, results["codebooks"] = refit(corrected, corpus.train, seed, tell)
+        tensors = refitted.tensors
+    if "synthesis" in parts:
+        model = Model("in training", tensors)
+        start = tensors if "synthesis.head" in tensors else None
+        fit_settings = synthesis.SynthesisSettings(seed, minutes=minutes_of("synthesis"), steps=steps)
+        if start is not None:  # its size goes on, too
+            fit_settings = replace(fit_settings, width=len(start["synthesis.head"]), blocks=len(start["synthesis.expand"]))
+        samples = make_samples(_some(corpus.train, _SYNTHESIS_PIXELS, seed), model, seed, "samples", tell)
+        kept = make_samples(_held_out(corpus, seed), model, seed + 1, "held-out samples", tell)
+        found = synthesis.fit_synthesis(samples, kept, fit_settings, start=start, **options("synthesis"))
+        results["held_out_gain_db"] = round(-synthesis.held_out_error(synthesis.load_tensors(found), kept, "cpu"), 4)
+        results["synthesis_settings"] = asdict(fit_settings)
+        tensors = {**tensors, **found}
+    model = Model(output.name, tensors)
     model.check()
-    gain = -synthesis.held_out_error(synthesis.load_tensors(found), held_out, "cpu")
-    options = {"kind": "neural", "init": init, "seed": seed, "minutes": minutes, "steps": steps}
+    given = {"kind": "neural", "init": init, "parts": ",".join(parts), "seed": seed, "minutes": minutes, "steps": steps}
     summary: dict[str, Any] = {
-        **identity(model.id, "neural", (folder, output), options),
+        **identity(model.id, "neural", (folder, output), given),
         "base": base.name,
-        "settings": asdict(settings),
+        "base_id": base.id,
         "seconds": round(time.monotonic() - started),
-        "optimiser_steps": lines[-1]["step"] if lines else 0,
-        "macs_per_pixel": round(networks.Synthesis.from_tensors(found).macs_per_pixel),
-        "parameters": sum(array.size for array in found.values()),
+        **results,
+        **sizes(model),
         "corpus": corpus.facts(),
-        "held_out_gain_db": round(gain, 4),
     }
-    with new_folder(output, overwrite=overwrite, marker=TENSORS) as folder_of_model:
-        save_model(folder_of_model, Model(output.name, model.tensors, summary))
-    checkpoint.unlink(missing_ok=True)
+    if rank == 0:
+        with new_folder(output, overwrite=overwrite, marker=TENSORS) as folder_of_model:
+            save_model(folder_of_model, Model(output.name, model.tensors, summary))
+        for checkpoint in checkpoints.values():
+            checkpoint.unlink(missing_ok=True)
+    leave_processes()
     return summary
+
+
+def sizes(model: Model) -> dict[str, Any]:
+    """Parameters and multiplications of the networks, for model.json."""
+    found: dict[str, Any] = {}
+    for name, network in (("context", model.context), ("synthesis", model.synthesis)):
+        if network is not None:
+            found[f"{name}_parameters"] = sum(a.size for key, a in model.tensors.items() if key.startswith(f"{name}."))
+            found[f"{name}_macs_per_pixel"] = round(network.macs_per_pixel)
+    return found
+
+
+def _some(images: list[TrainingImage], pixels: int, seed: int) -> list[TrainingImage]:
+    return pick(images * _MOST_SAMPLES, pixels, np.random.default_rng(seed))
+
+
+def _held_out(corpus: Corpus, seed: int) -> list[TrainingImage]:
+    return pick(corpus.held_out or corpus.train, _HELD_OUT_PIXELS, np.random.default_rng(seed))
+
+
+def refit(
+    model: Model, images: list[TrainingImage], seed: int, progress: Progress
+) -> tuple[Model, list[dict[str, Any]]]:
+    """The model with codebooks and streams fitted to the contexts that its network makes, in closed loop; and their report."""
+    rng = np.random.default_rng(seed)
+    table, keys = codebooks.book_table()
+    weights: dict[str, Tensors] = {name: {} for name in predictor_names()}
+    for name, array in model.tensors.items():
+        owner, _, kind = name.rpartition(".")
+        if owner in weights:
+            weights[owner][kind] = array
+    others = {name: array for name, array in model.tensors.items() if name.startswith(("context.", "synthesis."))}
+    fit = Fit(model.color, weights, None, keys, table, others)
+    settings = LiteSettings(seed, 1, strength=_REFIT_PULL)
+    collector = Collector(model, table, keys, settings.rate)
+    chosen = pick(images, _REFIT_PIXELS, rng)
+    for done, (image, step) in enumerate(zip(chosen, draw_steps(len(chosen), rng), strict=True)):
+        progress("residuals", done, len(chosen))
+        session = open_session(image, step, model.color)
+        collector.open(session.targets)
+        codec.walk(session.grid, model, session.step, 1, collector)
+    progress("residuals", len(chosen), len(chosen))
+    books = train_books(collector, fit, base_books(model), settings, progress)
+    return finish(fit, books, images, settings, model, progress, rng)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +57,8 @@ class Fit:
     books: list[Trained] | None
     keys: list[tuple[int, int, int]]
     table: NDArray[np.int16]
+    networks: dict[str, NDArray[Any]] = field(default_factory=dict)
+    """Tensors of networks, which are not fitted here."""
 
 
 class Collector(symbols.ByClass):
@@ -133,6 +135,11 @@ def pick(images: list[TrainingImage], pixels: int, rng: np.random.Generator) -> 
     return chosen
 
 
+def in_grey(image: TrainingImage) -> TrainingImage:
+    """The mean of an image's components."""
+    return TrainingImage(image.name, np.rint(image.pixels.mean(axis=2, keepdims=True)).astype(np.uint8))
+
+
 def cut_small(images: list[TrainingImage], each: int, rng: np.random.Generator) -> list[TrainingImage]:
     """`each` rectangles of 48 to 256 pixels a side out of every image, or the whole of a side that is shorter.
 
@@ -145,9 +152,8 @@ def cut_small(images: list[TrainingImage], each: int, rng: np.random.Generator) 
             sides = [min(int(np.exp(rng.uniform(low, high))), side) for side in image.pixels.shape[:2]]
             top, left = (int(rng.integers(side - s + 1)) for s, side in zip(sides, image.pixels.shape[:2], strict=True))
             part = image.pixels[top : top + sides[0], left : left + sides[1]]
-            if len(small) % 4 == 3:
-                part = np.rint(part.mean(axis=2, keepdims=True)).astype(np.uint8)
-            small.append(TrainingImage(image.name, np.ascontiguousarray(part)))
+            cut = TrainingImage(image.name, np.ascontiguousarray(part))
+            small.append(in_grey(cut) if len(small) % 4 == 3 else cut)
     return small
 
 

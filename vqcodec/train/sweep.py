@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from vqcodec import codec, dc, prior
 from vqcodec.bands import COLOR_8X8, Tile
+from vqcodec.context import NoCorrection
 from vqcodec.model import Model, mean_rows, scale_rows, tile_name
 from vqcodec.prior import Cells
 from vqcodec.train import predictors
@@ -37,7 +38,7 @@ def sweep(
     model = Model("in training", predictor_tensors(fit))
     for session in sessions:
         collector.open(session.targets)
-        codec.walk_dc(session.grid, model, session.step, collector)
+        codec.walk_dc(session.grid, model, session.step, collector, NoCorrection())
         session.grid.dc_done()
     for tile in COLOR_8X8.tiles:
         progress("predictors", tile.number, len(COLOR_8X8.tiles))
@@ -182,8 +183,8 @@ def _fit_tile(
         for session, own in users:
             collector.open(session.targets)
             shared = prior.products(session.grid, own, predictor)
-            means, classes = prior.expect(session.grid, own, predictor, shared, session.step, half, session.magnitude)
-            codec.code_half(session.grid, own, half, means, classes, session.magnitude, collector)
+            means, score = prior.expect(session.grid, own, predictor, shared, session.step, half, session.magnitude)
+            codec.code_half(session.grid, own, half, means, score, session.magnitude, collector, NoCorrection())
     for session, own in users:
         session.grid.tile_done(own, session.magnitude)
     fit.weights[name] = {"scale": scale, "scale_own": scale_own, "bias": bias}

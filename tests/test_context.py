@@ -1,0 +1,251 @@
+"""The convolutional prior: exact on any number of threads and in any precision, nothing at first, the same in numpy and torch."""
+
+import subprocess
+import sys
+from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from conftest import program_environment, random_context, smooth_picture
+from vqcodec import api, codec, context, registry
+from vqcodec.errors import ModelError
+from vqcodec.model import Model, load_model, save_model
+from vqcodec.prior import SCALE_SHIFT
+
+LITE = registry.find("photo-lite")
+
+
+def with_context(tensors: dict[str, np.ndarray]) -> Model:
+    model = Model("with-context", {**LITE.tensors, **tensors})
+    model.check()
+    return model
+
+
+@pytest.fixture(scope="module")
+def picture(samples: Path) -> np.ndarray:
+    with Image.open(samples / "landscape.png") as image:
+        return np.asarray(image.convert("RGB"))[200:331, 150:287]
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return with_context(random_context())
+
+
+def body(data: bytes, model: Model) -> bytes:
+    """A file without its header, which names the model."""
+    from vqcodec import container
+
+    return b"".join(section.data for section in container.read_file(data)[1])
+
+
+@pytest.mark.parametrize("quality", [15, 60, 97])
+def test_a_network_of_zeros_writes_the_indices_of_its_base_model(picture: np.ndarray, quality: int) -> None:
+    given = random_context()
+    silent = with_context({name: array if name.endswith("shift") else np.zeros_like(array) for name, array in given.items()})
+    for pixels in (picture, picture[:, :, 0], smooth_picture(1, 1), smooth_picture(3, 200)):
+        found = [api.encode(pixels, quality=quality, model=given) for given in (LITE, silent)]
+        assert body(found[0], LITE) == body(found[1], silent)
+
+
+@pytest.mark.parametrize("quality", [15, 60, 97])
+def test_files_of_any_shape_come_back(model: Model, picture: np.ndarray, quality: int) -> None:
+    for pixels in (picture, picture[:, :, 0], smooth_picture(1, 1), smooth_picture(3, 200), smooth_picture(17, 9)):
+        decoded = api.decode(api.encode(pixels, quality=quality, model=model), model=model)
+        assert decoded.shape == pixels.shape
+        assert np.abs(decoded.astype(int) - pixels).mean() < 40
+
+
+def test_the_network_is_at_work(model: Model, picture: np.ndarray) -> None:
+    assert body(api.encode(picture, model=model), model) != body(api.encode(picture, model=LITE), LITE)
+
+
+def in_double(thing: Any) -> Any:
+    """A copy of a network whose weights are float64."""
+    if isinstance(thing, np.ndarray):
+        return thing.astype(np.float64)
+    if isinstance(thing, int):
+        return thing
+    if isinstance(thing, tuple):
+        return tuple(map(in_double, thing))
+    if isinstance(thing, dict):
+        return {key: in_double(value) for key, value in thing.items()}
+    assert is_dataclass(thing)
+    return replace(thing, **{field.name: in_double(getattr(thing, field.name)) for field in fields(thing)})  # type: ignore[type-var]
+
+
+def test_double_precision_finds_the_same(model: Model, picture: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = api.encode(picture, quality=70, model=model)
+    wanted = api.decode(data, model=model)
+    monkeypatch.setitem(model.__dict__, "context", in_double(model.context))
+    np.testing.assert_array_equal(api.decode(data, model=model), wanted)
+
+
+def test_threads_find_the_same(model: Model, picture: np.ndarray, tmp_path: Path) -> None:
+    """Those of BLAS as well, which are fixed when a process begins."""
+    save_model(tmp_path / "model", model)
+    (tmp_path / "a.vqz").write_bytes(api.encode(picture, quality=70, model=model))
+    found = []
+    for threads in ("1", "2", "5"):
+        output = tmp_path / f"{threads}.ppm"
+        command = [sys.executable, "-m", "vqcodec", "decode", "a.vqz", str(output), "-m", "model", "--threads", threads]
+        environment = {**program_environment(), "OPENBLAS_NUM_THREADS": threads, "OMP_NUM_THREADS": threads}
+        subprocess.run(command, cwd=tmp_path, env=environment, check=True)
+        found.append(output.read_bytes())
+    assert found[0] == found[1] == found[2]
+
+
+def test_groups_are_independent(model: Model, picture: np.ndarray) -> None:
+    """A group of a file of many is what a file of that group alone is."""
+    from vqcodec.rate import Encoder
+
+    whole = Encoder(picture[:128, :128], model, threads=2)
+    whole.group_log2 = 3
+    part = Encoder(picture[64:128, 64:128], model, threads=1)
+    np.testing.assert_array_equal(whole.code(1200)[3].latents, part.code(1200)[0].latents)
+
+
+@pytest.mark.parametrize(
+    ("name", "spoil"),
+    [
+        ("shift", lambda array: array + 1),
+        ("luma.dc", lambda array: array[:, 1:]),
+        ("tile.03.state", lambda array: array[1:]),
+        ("tile.05.hidden", lambda array: array[0]),
+        ("tile.05.out", lambda array: np.full_like(array, 32767).repeat(40, axis=2)),
+        ("tile.00.state", lambda array: np.full_like(array, 32767)),
+        ("tile.27.out_bias", lambda array: array + (1 << 24)),
+        ("dc.1.1.2.first", lambda array: array.astype(np.int32)),
+        ("dc.2.0.0.second_bias", lambda array: array[1:]),
+    ],
+)
+def test_bad_weights_are_refused(name: str, spoil: Any) -> None:
+    tensors = random_context()
+    tensors[f"context.{name}"] = spoil(tensors[f"context.{name}"])
+    with pytest.raises(ModelError):
+        with_context(tensors)
+    del tensors[f"context.{name}"]
+    with pytest.raises(ModelError, match="missing"):
+        with_context(tensors)
+
+
+# ------------------------------------------------------------------------------------------------------ training
+
+
+class Replay:
+    """A coder that gives back latents that are already known."""
+
+    def __init__(self, latents: np.ndarray) -> None:
+        self.latents = latents.astype(np.int32)
+
+    def start_layer(self, layer: int) -> None:
+        pass
+
+    def code(self, book_set: int, channels: slice, cells: np.ndarray, means: np.ndarray, classes: np.ndarray) -> np.ndarray:
+        return self.latents[channels][:, cells] - means
+
+
+class Listener(context.Context):
+    """Keeps what is added to scores and means."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.heard: list[tuple[np.ndarray, np.ndarray | int]] = []
+
+    def half(self, tile: Any, half: int, means: np.ndarray, score: np.ndarray) -> Any:
+        before = context.clamp_score(score.copy())
+        added, after = super().half(tile, half, means, score)
+        self.heard.append((after - before, added))
+        return added, after
+
+
+def test_torch_and_numpy_agree(samples: Path) -> None:
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    from vqcodec.neural import context as neural
+    from vqcodec.train.data import TrainingImage
+    from vqcodec.train.samples import record
+    from vqcodec.train.sessions import open_session
+
+    torch.manual_seed(3)
+    with Image.open(samples / "landscape.png") as image:
+        crop = TrainingImage("crop", np.asarray(image.convert("RGB"))[200:328, 150:278])
+    tiles, dcs = neural.TileContext(12, 8, 6), neural.DcContext((8, 6))
+    with torch.no_grad():
+        for half in tiles.halves:
+            half.out.normal_(std=0.5)
+            half.out_bias.normal_(std=0.5)
+    network = context.ContextNetwork.from_tensors(neural.to_tensors(tiles, dcs))
+    sample, _ = record(crop, 30.0, LITE)
+    batch = neural.draw_crops([sample], 1, 16, np.random.default_rng(0))
+    session = open_session(crop, 30.0, LITE.color)
+    latents = session.grid.latents
+    from vqcodec.symbols import SymbolWriter, search_rates
+
+    codec.walk(session.grid, LITE, session.step, 1, SymbolWriter(LITE, session.targets, search_rates(LITE, 0.13)))
+    again = open_session(crop, 30.0, LITE.color)
+    listener = Listener(network, again.grid, again.step)
+    codec.walk(again.grid, LITE, again.step, 1, Replay(latents), listener)
+    np.testing.assert_array_equal(again.grid.latents, latents)
+    with torch.no_grad():
+        wanted = [out[0].T.numpy() for _, _, out in tiles.corrections(batch)]
+    assert len(wanted) == len(listener.heard) == 2 * context.TILES
+    for out, (scores, means) in zip(wanted, listener.heard, strict=True):
+        np.testing.assert_allclose(scores / (1 << SCALE_SHIFT), out[0], atol=0.2)
+        if len(out) > 1:
+            np.testing.assert_allclose(np.asarray(means) / 16, out[1:], atol=0.2)
+    assert max(np.abs(out).max() for out in wanted) > 1
+    again_tiles, again_dcs = neural.load_tensors(neural.to_tensors(tiles, dcs))
+    for name, array in neural.to_tensors(again_tiles, again_dcs).items():
+        np.testing.assert_array_equal(array, neural.to_tensors(tiles, dcs)[name])
+
+
+def test_training_saves_bits_and_begins_at_none(samples: Path, tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="torch is not installed")
+    from vqcodec.neural import context as neural
+    from vqcodec.train.data import TrainingImage
+    from vqcodec.train.samples import make_context_samples
+
+    with Image.open(samples / "still_life.png") as image:
+        pixels = np.asarray(image.convert("RGB"))
+    images = [TrainingImage(str(n), pixels[100 * n : 100 * n + 130, 80 * n : 80 * n + 150]) for n in range(4)]
+    crops, passes = make_context_samples(images, LITE, 0, "samples", lambda *_: None)
+    settings = neural.ContextSettings(batch=4, crop=12, luma=16, chroma=8, hidden=8, dc_hidden=(12, 8), dc_rows=64, steps=40)
+    untrained = neural.saved(neural.TileContext(16, 8, 8), neural.DcContext((12, 8)), crops, passes, settings)
+    assert untrained == {"held_out_saved_ac": 0.0, "held_out_saved_dc": 0.0}
+    tiles = neural.fit_tiles(crops, crops, settings)
+    dcs = neural.fit_dcs(passes, passes, settings)
+    saved = neural.saved(tiles, dcs, crops, passes, settings)
+    assert saved["held_out_saved_ac"] > 0.01
+    assert saved["held_out_saved_dc"] > 0.01
+    again = neural.fit_tiles(crops, crops, settings)
+    for name, array in neural.to_tensors(again, dcs).items():
+        np.testing.assert_array_equal(array, neural.to_tensors(tiles, dcs)[name])
+
+
+def test_the_command_trains_a_context_and_codebooks_for_it(samples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch", reason="torch is not installed")
+    from vqcodec.cli import main
+    from vqcodec.train import lite, streams
+
+    monkeypatch.setattr(lite, "_SMALL_FILES", 8)
+    monkeypatch.setattr(streams, "MAP_SIZES", (12, 4))
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    with Image.open(samples / "still_life.png") as image:
+        for number in range(3):
+            image.crop((90 * number, 100, 90 * number + 136, 232)).save(folder / f"{number}.png")
+    target = tmp_path / "mine"
+    arguments = ["train", str(folder), "-o", str(target), "--kind", "neural", "--init", "photo-lite", "--parts", "context"]
+    assert main([*arguments, "--steps", "3"]) == 0
+    trained = load_model(target)
+    assert trained.synthesis is None
+    assert trained.context is not None
+    assert trained.summary["context_macs_per_pixel"] < 8000
+    assert not np.array_equal(trained.tensors["book.words"], LITE.tensors["book.words"])
+    pixels = np.asarray(Image.open(folder / "0.png"))
+    assert api.decode(api.encode(pixels, model=trained), model=trained).shape == pixels.shape
+    assert not list(tmp_path.glob("*.checkpoint"))

@@ -1,0 +1,354 @@
+"""The convolutional prior: what a network adds to the linear predictions of prior.py and dc.py, in exact integers.
+
+It sees more, and sees it through two layers of clamped units: what the linear maps take for noise it knows for an edge or a
+texture. It adds to each score and, where a tile has one, to each mean; all features of the linear predictors stay as they
+are, so that a network of zeros changes nothing (DESIGN: start from the classical solution). Nothing here is floating point but
+in name: values are integers in float32, and `ContextNetwork.check` proves that no sum leaves the 24 bits in which they are exact
+in any order of summation, on any device.
+
+The formulas are section 5.4 of the specification (container.py): two *states*, of luma and of chroma, gather what is decoded,
+cell by cell; luma never looks at chroma. For each half of a tile, two layers turn them into corrections. A DC pass of the two
+finest levels has two hidden layers of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vqcodec import dc, prior
+from vqcodec.bands import COLOR_4X4, Tile
+from vqcodec.errors import ModelError
+from vqcodec.prior import CLASSES, FLOAT32_EXACT, SCALE_SHIFT, Float, Grid, log16
+
+UNIT_SHIFT: Final = 10
+UNIT_MAX: Final = 127
+MEAN_OUT_SHIFT: Final = 10
+TILES: Final = len(COLOR_4X4.tiles)
+"""Tiles that the network serves: those of the largest layout beyond have linear predictions alone."""
+DC_LEVELS: Final = 2
+WIDE_TILES: Final = 7
+NEAR: Final = tuple((y, x) for y in (-1, 0, 1) for x in (-1, 0, 1))
+WIDE: Final = tuple((y, x) for y in (-2, -1, 0, 1, 2) for x in (-2, -1, 0, 1, 2))
+CROSS: Final = ((0, -1), (0, 1), (-1, 0), (1, 0))
+DC_AROUND: Final = tuple(place for place in WIDE if place != (0, 0))
+MARGIN: Final = 2
+SCORE_MAX: Final = (CLASSES << SCALE_SHIFT) - 1
+_LATENT_RANGE: Final = 1 << 16
+
+Ints = NDArray[np.int32]
+
+
+def _feature_table() -> Float:
+    x = np.arange(-_LATENT_RANGE, _LATENT_RANGE + 1)
+    return (np.sign(x) * ((log16(np.abs(x) + 4) - 32) >> 1)).astype(np.float32)
+
+
+_FEATURE = _feature_table()
+
+
+def feature(latents: NDArray[np.signedinteger[Any]]) -> Float:
+    """Features float32 of latents or differences of latents (integers in 1/16 step)."""
+    return _FEATURE.take(np.add(latents, _LATENT_RANGE, dtype=np.intp), mode="clip")
+
+
+def step_inputs(step: int) -> Float:
+    """Float32 [3], integers of at most 127."""
+    level = int(log16(step)) - 176
+    return np.array([32, level >> 1, level * level >> 8], np.float32)
+
+
+def taps_of(tile: Tile) -> tuple[tuple[int, int], ...]:
+    """Places around a cell at which a tile's values enter the state."""
+    return WIDE if tile.number < WIDE_TILES else NEAR
+
+
+def outputs_of(tile: Tile) -> int:
+    """The score and, of tiles that have a predicted mean, one mean for each coefficient."""
+    before = sum(other.component == tile.component for other in COLOR_4X4.tiles[: tile.number])
+    return 1 + (tile.size if prior.has_mean(tile, before) else 0)
+
+
+def dc_pass_names() -> list[str]:
+    """Passes of the pyramid that have a network."""
+    return [f"dc.{c}.{level}.{number}" for c in range(3) for level in range(DC_LEVELS) for number in range(dc.PASSES)]
+
+
+def dc_inputs_of(name: str) -> int:
+    """Inputs of the network of a pass."""
+    component, number = int(name[3]), int(name[7])
+    return 2 * dc.MEAN_ROWS[component][number] + dc.SCALE_ROWS[component] + 2 + 3
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """An affine map: `weights` float32 [out, in] and `bias` float32 [out, 1], integers."""
+
+    weights: Float
+    bias: Float
+
+    def __call__(self, x: Float) -> Float:
+        result: Float = self.weights @ x
+        result += self.bias
+        return result
+
+    def check(self, name: str, shape: tuple[int, int], limit: int) -> None:
+        """Raise ModelError unless the shape is right and no output, for inputs of at most UNIT_MAX, reaches `limit`."""
+        _require(self.weights.shape == shape and self.bias.shape == (shape[0], 1), name, "has a wrong shape")
+        _require(int(_reach(self.weights, self.bias).max(initial=0)) < limit, name, "is too large to be exact")
+
+
+@dataclass(frozen=True, eq=False)
+class TileWeights:
+    """Of one tile: `state` [W, 2 T taps] and `own` [W, 8 T]; of each half `hidden` and `out`."""
+
+    state: Float
+    own: Float
+    hidden: tuple[Layer, Layer]
+    out: tuple[Layer, Layer]
+
+
+@dataclass(frozen=True, eq=False)
+class ContextNetwork:
+    """A model's tensors `context.*`: `dc` [W, ...] and `step` [W, 3] of luma and chroma, tiles, and DC passes.
+
+    A unit of a state is 2**`shift`: sums of so many weights would not be exact with that of the other layers.
+    """
+
+    shift: int
+    dc: tuple[Float, Float]
+    step: tuple[Float, Float]
+    tiles: tuple[TileWeights, ...]
+    passes: Mapping[str, tuple[Layer, Layer, Layer]]
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, NDArray[Any]]) -> ContextNetwork:
+        """Raises KeyError, ValueError, ModelError."""
+
+        def weights(name: str) -> Float:
+            array = tensors[f"context.{name}"]
+            if array.dtype != np.int16 or array.ndim < 1:
+                raise ValueError(f"context.{name} is not int16")
+            return array.astype(np.float32)
+
+        def halves(name: str) -> tuple[Layer, Layer]:
+            both, bias = weights(name), weights_bias(name)
+            if both.ndim != 3 or len(both) != 2 or bias.shape != both.shape[:2]:
+                raise ValueError(f"context.{name} has a wrong shape")
+            return Layer(both[0], bias[0][:, None]), Layer(both[1], bias[1][:, None])
+
+        def weights_bias(name: str) -> Float:
+            array = tensors[f"context.{name}_bias"]
+            if array.dtype != np.int32:
+                raise ValueError(f"context.{name}_bias is not int32")
+            return array.astype(np.float32)
+
+        tiles = [
+            TileWeights(weights(f"{name}.state"), weights(f"{name}.own"), halves(f"{name}.hidden"), halves(f"{name}.out"))
+            for name in (f"tile.{tile.number:02d}" for tile in COLOR_4X4.tiles)
+        ]
+        passes = {}
+        for name in dc_pass_names():
+            first, second, out = (
+                Layer(weights(f"{name}.{part}"), weights_bias(f"{name}.{part}")[:, None]) for part in ("first", "second", "out")
+            )
+            passes[name] = (first, second, out)
+        found = cls(
+            int(tensors["context.shift"].reshape(1)[0]),
+            (weights("luma.dc"), weights("chroma.dc")), (weights("luma.step"), weights("chroma.step")), tuple(tiles), passes
+        )
+        found.check()
+        return found
+
+    def check(self) -> None:
+        """Raise ModelError unless all shapes are right and every sum is exact in float32, whatever the features are."""
+        _require(1 <= self.shift <= UNIT_SHIFT, "shift", "is not 1 to 10")
+        widths = [len(weights) for weights in self.dc]
+        reach = [_reach(weights, 0) + _reach(step, 0) for weights, step in zip(self.dc, self.step, strict=True)]
+        for weights, step, width, count in zip(self.dc, self.step, widths, (1, 2), strict=True):
+            _require(weights.shape == (width, 2 * len(DC_AROUND) * count) and step.shape == (width, 3), "dc", "has a wrong shape")
+        for tile, given in zip(COLOR_4X4.tiles, self.tiles, strict=True):
+            name, bank = f"tile.{tile.number:02d}", min(tile.component, 1)
+            shapes = (widths[bank], 2 * tile.size * len(taps_of(tile))), (widths[bank], 8 * tile.size)
+            _require((given.state.shape, given.own.shape) == shapes, name, "has a wrong shape")
+            worst = reach[bank] + _reach(given.own, 0)
+            reach[bank] = reach[bank] + _reach(given.state, 0)
+            _require(max(worst.max(), reach[bank].max()) < FLOAT32_EXACT, name, "is too large to be exact")
+            inputs = sum(widths[: bank + 1]) + 1 + tile.size
+            for hidden, out in zip(given.hidden, given.out, strict=True):
+                hidden.check(f"{name}.hidden", (len(hidden.weights), inputs), FLOAT32_EXACT)
+                out.check(f"{name}.out", (outputs_of(tile), len(hidden.weights)), FLOAT32_EXACT // 2)
+        for name, (first, second, out) in self.passes.items():
+            first.check(f"{name}.first", (len(first.weights), dc_inputs_of(name)), FLOAT32_EXACT)
+            second.check(f"{name}.second", (len(second.weights), len(first.weights)), FLOAT32_EXACT)
+            out.check(f"{name}.out", (2, len(second.weights)), FLOAT32_EXACT // 2)
+
+    @property
+    def macs_per_pixel(self) -> float:
+        """Multiplications of weights for each pixel of a colour picture with 4x4 chroma."""
+        each_cell = sum(weights.size for weights in (*self.dc, *(tile.state for tile in self.tiles)))
+        halves = [tile.own.size + sum(layer.weights.size for layer in (*tile.hidden, *tile.out)) for tile in self.tiles]
+        passes = [
+            sum(layer.weights.size for layer in layers) / 4 ** (1 + int(name.split(".")[2])) for name, layers in self.passes.items()
+        ]
+        return (each_cell + sum(halves) / 2 + sum(passes)) / 64
+
+
+def _reach(weights: Float, bias: Float | int) -> NDArray[np.float64]:
+    """Largest sum of magnitudes that each row can make of inputs of at most UNIT_MAX, float64 [out]."""
+    weight: NDArray[np.float64] = np.abs(weights.astype(np.float64)).sum(axis=1)
+    return weight * UNIT_MAX + np.abs(np.asarray(bias, np.float64)).reshape(-1)
+
+
+def _require(condition: bool, name: str, message: str) -> None:
+    if not condition:
+        raise ModelError(f"model: context.{name} {message}")
+
+
+def unit(sums: Float, shift: int = UNIT_SHIFT) -> Float:
+    """clamp(sums >> shift, 0, 127), in place."""
+    sums *= np.float32(1.0 / (1 << shift))
+    np.maximum(sums, 0, out=sums)
+    np.minimum(sums, UNIT_MAX, out=sums)
+    return np.floor(sums, out=sums)
+
+
+def clamp_score(score: Float) -> Float:
+    """Linear scores, in place, to the range in which something can be added to them exactly."""
+    np.maximum(score, 0, out=score)
+    return np.minimum(score, SCORE_MAX, out=score)
+
+
+class Correction(Protocol):
+    """What the walk over a tile group asks of a network: corrections of linear predictions. All scores are float32 [n]."""
+
+    def dc_pass(self, this: dc.Pass, inputs: dc.Inputs, means: Ints, score: Float) -> tuple[Ints | int, Float]:
+        """For linear means int32 [1, n] (without their base): what is added to them, and the score corrected."""
+        ...
+
+    def dc_done(self) -> None:
+        """All DCs are in `grid.latents`."""
+        ...
+
+    def half(self, tile: Tile, half: int, means: Ints, score: Float) -> tuple[Ints | int, Float]:
+        """For linear means int32 [T, n] of one half of a tile: what is added to them, and the score corrected."""
+        ...
+
+    def half_done(self, tile: Tile, half: int, residuals: Ints) -> None:
+        """One half is in `grid.latents`; `residuals` int32 [T, n] are its differences to the linear means."""
+        ...
+
+
+class NoCorrection:
+    """Of a model without such a network."""
+
+    def dc_pass(self, this: dc.Pass, inputs: dc.Inputs, means: Ints, score: Float) -> tuple[Ints | int, Float]:
+        return 0, score
+
+    def dc_done(self) -> None:
+        pass
+
+    def half(self, tile: Tile, half: int, means: Ints, score: Float) -> tuple[Ints | int, Float]:
+        return 0, score
+
+    def half_done(self, tile: Tile, half: int, residuals: Ints) -> None:
+        pass
+
+
+class Context:
+    """The states of one tile group as it is coded."""
+
+    def __init__(self, network: ContextNetwork, grid: Grid, step: int) -> None:
+        self.network, self.grid = network, grid
+        self.step = step_inputs(step)
+        self.states: list[Float] = []
+        self.values = np.zeros((0, 0, 0), np.float32)
+
+    def dc_pass(self, this: dc.Pass, inputs: dc.Inputs, means: Ints, score: Float) -> tuple[Ints | int, Float]:
+        layers = self.network.passes.get(this.name)
+        if layers is None:
+            return 0, score
+        clamp_score(score)
+        first, second, out = layers
+        hidden = unit(second(unit(first(dc_features(inputs, means, score, self.step)))))
+        return _split(out(hidden), score, 1)
+
+    def dc_done(self) -> None:
+        step = self.step[:, None]
+        for bank in range(min(self.grid.layout.components, 2)):
+            rows = dc_differences(self.grid.latents[bank : 2 * bank + 1].reshape(-1, self.grid.h, self.grid.w))
+            state = self.network.dc[bank] @ rows.reshape(len(rows), -1)
+            state += self.network.step[bank] @ step
+            self.states.append(state)
+
+    def half(self, tile: Tile, half: int, means: Ints, score: Float) -> tuple[Ints | int, Float]:
+        if tile.number >= TILES:
+            return 0, score
+        clamp_score(score)
+        weights, cells, bank = self.network.tiles[tile.number], self.grid.halves[half], min(tile.component, 1)
+        states = [state.take(cells, axis=1) for state in self.states[: bank + 1]]
+        if half == 0:
+            self.values = np.zeros((2 * tile.size, self.grid.h + 2 * MARGIN, self.grid.w + 2 * MARGIN), np.float32)
+        else:
+            states[bank] += weights.own @ self._columns(CROSS).take(cells, axis=1)
+        units = [unit(state, self.network.shift) for state in states]
+        x = np.concatenate([*units, np.floor(score * np.float32(1 / 4096))[None], feature(means)])
+        return _split(weights.out[half](unit(weights.hidden[half](x))), score, tile.size)
+
+    def half_done(self, tile: Tile, half: int, residuals: Ints) -> None:
+        if tile.number >= TILES:
+            return
+        cells = self.grid.halves[half]
+        inner = self.values[:, MARGIN:-MARGIN, MARGIN:-MARGIN]
+        found = np.concatenate([feature(self.grid.latents[tile.channels].take(cells, axis=1)), np.abs(feature(residuals))])
+        inner[:, cells // self.grid.w, cells % self.grid.w] = found
+        if half == 1:
+            self.states[min(tile.component, 1)] += self.network.tiles[tile.number].state @ self._columns(taps_of(tile))
+
+    def _columns(self, taps: tuple[tuple[int, int], ...]) -> Float:
+        """The values of the tile at places around every cell, float32 [taps 2 T, h * w]."""
+        h, w = self.grid.h, self.grid.w
+        around = [self.values[:, MARGIN + y : MARGIN + y + h, MARGIN + x : MARGIN + x + w] for y, x in taps]
+        return np.concatenate(around).reshape(-1, h * w)
+
+
+def dc_features(inputs: dc.Inputs, means: Ints, score: Float, step: Float) -> Float:
+    """Inputs of a DC pass's network, float32 [rows, n]."""
+    rows = feature(inputs.mean.astype(np.int32))
+    n = rows.shape[1]
+    return np.concatenate(
+        [
+            rows,
+            np.abs(rows),
+            np.floor(inputs.scale * np.float32(0.5)),
+            np.floor(score * np.float32(1 / 4096))[None],
+            feature(means),
+            np.broadcast_to(step[:, None], (3, n)),
+        ]
+    )
+
+
+def dc_differences(planes: NDArray[np.int16]) -> Float:
+    """Features of the differences of the DCs around to a cell's own, of planes [P, h, w]: float32 [2 * 24 P, h, w].
+
+    Signed ones of all planes come first, then their sizes.
+    """
+    h, w = planes.shape[1:]
+    padded = np.pad(planes.astype(np.int32), ((0, 0), (MARGIN, MARGIN), (MARGIN, MARGIN)), mode="edge")
+    middle = padded[:, MARGIN : MARGIN + h, MARGIN : MARGIN + w]
+    around = [padded[:, MARGIN + y : MARGIN + y + h, MARGIN + x : MARGIN + x + w] - middle for y, x in DC_AROUND]
+    found = feature(np.stack(around, axis=1)).reshape(-1, h, w)
+    return np.concatenate([found, np.abs(found)])
+
+
+def _split(out: Float, score: Float, size: int) -> tuple[Ints | int, Float]:
+    """Outputs [1 or 1 + T, n] to what is added to means, int32 [T, n] or 0, and the corrected score."""
+    score += out[0]
+    if len(out) == 1:
+        return 0, score
+    added = np.floor((out[1:] + np.float32(1 << (MEAN_OUT_SHIFT - 1))) * np.float32(1.0 / (1 << MEAN_OUT_SHIFT)))
+    return added.astype(np.int32), score

@@ -1,0 +1,176 @@
+"""The training loop that all networks share: reads top to bottom (as nanoGPT's train.py does).
+
+Started by torchrun, every process draws batches of its own and gradients are averaged (DistributedDataParallel); the first
+one tells the time, reports and keeps checkpoints.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from vqcodec.errors import InputError
+
+Report = Callable[[dict[str, float]], None]
+Batch = tuple[Tensor, ...]
+N = TypeVar("N", bound=nn.Module)
+
+_EVERY = 50
+"""Steps between two lines of the log, each with a checkpoint."""
+_SCORED = 10
+"""Lines between two looks at the held-out samples."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """What decides the outcome besides network and samples."""
+
+    seed: int = 0
+    batch: int = 32
+    crop: int = 16
+    """Cells a side, or fewer where pictures are smaller."""
+    rate: float = 4e-3
+    """Peak learning rate of Adam."""
+    warmup: float = 0.02
+    """Share of the time in which it rises; then it falls with a cosine."""
+    average: float = 0.998
+    """Decay of the moving average of the weights (EMA)."""
+    steps: int | None = None
+    minutes: float | None = None
+    """The schedule ends after so many steps or, where these are None, minutes."""
+
+    def __post_init__(self) -> None:
+        if self.steps is None and self.minutes is None:
+            raise ValueError("a schedule has steps or minutes")
+
+    def share_done(self, number: int, seconds: float) -> float:
+        """Share of the schedule that is over, by steps or by time, whichever is given."""
+        if self.steps is not None:
+            return number / self.steps
+        assert self.minutes is not None
+        return seconds / (60 * self.minutes)
+
+
+def check_device(device: str) -> None:
+    """Raise InputError unless torch can train on `device`."""
+    if device not in ("cpu", "cuda"):
+        raise InputError(f"{device}: devices are cpu and cuda")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InputError("there is no CUDA device here (--device cpu)")
+
+
+def join_processes(device: str) -> int:
+    """This process's rank among those that torchrun started, 0 without it; the first call lets them find each other."""
+    if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
+        return 0
+    if not distributed.is_initialized():
+        distributed.init_process_group("nccl" if device == "cuda" else "gloo")
+        if device == "cuda":
+            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    return distributed.get_rank()
+
+
+def leave_processes() -> None:
+    """The inverse of `join_processes`, when training is over."""
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
+
+
+def fast_bfloat16(device: str) -> bool:
+    """Whether products of bfloat16 are faster than those of float32 on `device`: elsewhere they are emulated, and slow."""
+    return device == "cuda" or torch.cpu._is_avx512_bf16_supported()
+
+
+def fit(
+    network: N,
+    draw: Callable[[np.random.Generator], Batch],
+    loss_of: Callable[[N, Batch], Tensor],
+    held_out: Callable[[N], float],
+    settings: Schedule,
+    *,
+    fast: Callable[[nn.Parameter], float] = lambda parameter: 1.0,
+    device: str = "cpu",
+    checkpoint: Path | None = None,
+    report: Report | None = None,
+) -> N:
+    """Train `network` for the time that the settings give; returns the moving average of its weights.
+
+    `draw` makes a batch, `loss_of` its loss in a network, `held_out` is a figure of the averaged network for the log; `fast` is
+    what a parameter's learning rate is multiplied by. Goes on from `checkpoint` where there is one of the same settings, and
+    writes it every so often.
+    """
+    rank = join_processes(device)
+    together = distributed.is_initialized()
+    network.to(device)
+    trained: Any = DistributedDataParallel(network) if together else network
+    average = copy.deepcopy(network)
+    rates: dict[float, list[nn.Parameter]] = {}
+    for parameter in network.parameters():
+        rates.setdefault(fast(parameter), []).append(parameter)
+    optimiser = torch.optim.Adam([{"params": given, "factor": factor} for factor, given in rates.items()], lr=settings.rate)
+    rng = np.random.default_rng([settings.seed, rank])
+    number, spent, losses = 0, 0.0, []
+    if checkpoint is not None and checkpoint.exists():
+        saved = torch.load(checkpoint, weights_only=True)
+        if saved["settings"] == json.dumps(asdict(settings)):
+            network.load_state_dict(saved["network"])
+            average.load_state_dict(saved["average"])
+            optimiser.load_state_dict(saved["optimiser"])
+            number, spent = saved["number"], saved["spent"]
+            rng = np.random.default_rng([settings.seed, rank, number])
+    begun = time.monotonic() - spent
+    while (done := _agreed(settings.share_done(number, time.monotonic() - begun), device)) < 1:
+        rise, fall = min(1.0, done / settings.warmup), 0.5 + 0.5 * float(np.cos(np.pi * done))
+        for group in optimiser.param_groups:
+            group["lr"] = group["factor"] * (settings.rate * rise * fall + 1e-6)
+        batch = tuple(tensor.to(device) for tensor in draw(rng))
+        with torch.autocast(device, torch.bfloat16, enabled=fast_bfloat16(device)):
+            loss = loss_of(trained, batch)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]  # torch has no type for it
+        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimiser.step()
+        number += 1
+        keep = min(settings.average, number / (number + 10))
+        with torch.no_grad():
+            for kept, new in zip(average.parameters(), network.parameters(), strict=True):
+                kept.lerp_(new, 1 - keep)
+        losses.append(loss.detach())
+        if number % _EVERY == 0:
+            elapsed = time.monotonic() - begun
+            facts = {"step": number, "seconds": elapsed, "loss": float(torch.stack(losses).mean()), "share": done}
+            losses.clear()
+            if number % (_SCORED * _EVERY) == 0:
+                facts["held_out"] = held_out(average)
+            if checkpoint is not None and rank == 0:
+                _save(checkpoint, settings, number, elapsed, {"network": network, "average": average, "optimiser": optimiser})
+            if report is not None and rank == 0:
+                report(facts)
+    return average.to("cpu")
+
+
+def _agreed(share: float, device: str) -> float:
+    """The first process's share: all must stop at the same step."""
+    if not distributed.is_initialized():
+        return share
+    found = torch.tensor(share, dtype=torch.float64, device=device)
+    distributed.broadcast(found, 0)
+    return float(found)
+
+
+def _save(checkpoint: Path, settings: Schedule, number: int, elapsed: float, parts: dict[str, Any]) -> None:
+    state = {"settings": json.dumps(asdict(settings)), "number": number, "spent": elapsed}
+    part_way = checkpoint.with_name(checkpoint.name + ".tmp")
+    torch.save(state | {name: part.state_dict() for name, part in parts.items()}, part_way)
+    part_way.replace(checkpoint)  # the old one stands until the new one is whole

@@ -1,0 +1,173 @@
+"""What networks learn from: pictures coded as `encode` does, each at a step of its own."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vqcodec import codec, context, dc, dct, networks
+from vqcodec.bands import COLOR_4X4, COLOR_8X8, GREY, Tile
+from vqcodec.context import MARGIN, Ints
+from vqcodec.model import Model
+from vqcodec.neural.context import ContextSample, PassSample
+from vqcodec.neural.synthesis import Sample
+from vqcodec.prior import SCALE_SHIFT, Float
+from vqcodec.rate import RATE
+from vqcodec.symbols import SymbolWriter, search_rates
+from vqcodec.train.data import TrainingImage
+from vqcodec.train.sessions import Progress, Session, in_grey, open_session
+
+SMALLEST_STEP: Final = networks.MIN_STEP
+LARGEST_STEP: Final = 180.0
+_GREY_EVERY: Final = 8
+
+
+def draw_network_steps(count: int, rng: np.random.Generator) -> list[float]:
+    """Steps in grey levels that networks learn from, log-uniform, evenly spread, in random order."""
+    low, high = np.log(SMALLEST_STEP), np.log(LARGEST_STEP)
+    places = (rng.permutation(count) + rng.random(count)) / max(count, 1)
+    return [float(step) for step in np.exp(low + (high - low) * places)]
+
+
+def some_grey(images: list[TrainingImage]) -> list[TrainingImage]:
+    """The images, every eighth in grey."""
+    return [in_grey(image) if number % _GREY_EVERY == _GREY_EVERY - 1 else image for number, image in enumerate(images)]
+
+
+def turned(image: TrainingImage, rng: np.random.Generator) -> TrainingImage:
+    """An image mirrored and transposed at random."""
+    pixels = image.pixels
+    if rng.random() < 0.5:
+        pixels = pixels.transpose(1, 0, 2)
+    down, across = (slice(None, None, int(d)) for d in rng.choice((-1, 1), 2))
+    return TrainingImage(image.name, np.ascontiguousarray(pixels[down, across]))
+
+
+# ----------------------------------------------------------------------------------------------------- synthesis
+
+
+def make_sample(image: TrainingImage, step: float, model: Model) -> Sample:
+    """What the synthesis sees of an image at a step in grey levels, and what the plain decode lacks."""
+    session = open_session(image, step, model.color)
+    grid = session.grid
+    codec.walk(grid, model, session.step, 1, SymbolWriter(model, session.targets, search_rates(model, RATE)))
+    full = GREY if grid.layout is GREY else COLOR_8X8
+    wanted = dct.forward(image.pixels, full, model.color) * np.float32(64 / session.step)
+    wanted[: grid.layout.channels] -= grid.latents * np.float32(1 / networks.UNIT)
+    missing = np.zeros((networks.OUTPUTS, grid.h * grid.w), np.float32)
+    missing[networks.shared_channels(full, COLOR_8X8)[1]] = wanted
+    features = networks.features(grid.latents, grid.layout, session.step / 64)
+    shape = (-1, grid.h, grid.w)
+    return Sample(features.astype(np.float16).reshape(shape), missing.astype(np.float16).reshape(shape))
+
+
+def make_samples(images: list[TrainingImage], model: Model, seed: int, what: str, progress: Progress) -> list[Sample]:
+    """A sample of every image, each at its own step, every eighth in grey."""
+    steps = draw_network_steps(len(images), np.random.default_rng(seed))
+    samples = []
+    with ThreadPoolExecutor() as pool:
+        for sample in pool.map(partial(make_sample, model=model), some_grey(images), steps):
+            samples.append(sample)
+            progress(what, len(samples), len(images))
+    return samples
+
+
+# ------------------------------------------------------------------------------------------------------- context
+
+
+class Recorder:
+    """Corrects nothing, and keeps what a network that corrects is asked."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        grid = session.grid
+        self.step = context.step_inputs(session.step)
+        self.means = np.zeros((COLOR_4X4.channels, grid.h * grid.w), np.int16)
+        self.residuals = np.zeros_like(self.means)
+        self.scores = np.zeros((context.TILES, grid.h * grid.w), np.float16)
+        self.passes: dict[str, PassSample] = {}
+        self.places = networks.shared_channels(grid.layout, COLOR_4X4)[1]
+        """Of the layout's channels that COLOR_4X4 has."""
+
+    def dc_pass(self, this: dc.Pass, inputs: dc.Inputs, means: Ints, score: Float) -> tuple[Ints | int, Float]:
+        if this.name in context.dc_pass_names():
+            context.clamp_score(score)
+            features = context.dc_features(inputs, means, score, self.step).T.astype(np.int8)
+            linear = (inputs.base + means[0]).astype(np.float32) / np.float32(networks.UNIT)
+            targets = self.session.targets[this.component, this.cells] - linear
+            self.passes[this.name] = PassSample(features, _classes(score), targets.astype(np.float16))
+        return 0, score
+
+    def dc_done(self) -> None:
+        pass
+
+    def half(self, tile: Tile, half: int, means: Ints, score: Float) -> tuple[Ints | int, Float]:
+        if tile.number < context.TILES:
+            cells = self.session.grid.halves[half]
+            self.means[self.places[tile.channels, None], cells] = means
+            self.scores[tile.number, cells] = _classes(context.clamp_score(score))
+        return 0, score
+
+    def half_done(self, tile: Tile, half: int, residuals: Ints) -> None:
+        if tile.number < context.TILES:
+            cells = self.session.grid.halves[half]
+            self.residuals[self.places[tile.channels, None], cells] = np.clip(residuals, -32767, 32767)
+
+    def sample(self) -> ContextSample:
+        """When the picture is coded."""
+        grid = self.session.grid
+        seen = len(self.places)
+        latents, targets = np.zeros_like(self.means), np.zeros(self.means.shape, np.float16)
+        latents[self.places], targets[self.places] = grid.latents[:seen], self.session.targets[:seen]
+        values = np.concatenate([context.feature(latents), np.abs(context.feature(self.residuals))])
+        shape = (-1, grid.h, grid.w)
+        return ContextSample(
+            np.pad(values.astype(np.int8).reshape(shape), ((0, 0), (MARGIN, MARGIN), (MARGIN, MARGIN))),
+            context.dc_differences(latents[:3].reshape(shape)).astype(np.int8),
+            self.step,
+            self.means.reshape(shape),
+            self.scores.reshape(shape),
+            targets.reshape(shape),
+            grid.layout.components == 3,
+        )
+
+
+def _classes(score: Float) -> NDArray[np.float16]:
+    return (score * np.float32(1 / (1 << SCALE_SHIFT))).astype(np.float16)
+
+
+def record(image: TrainingImage, step: float, model: Model) -> tuple[ContextSample, dict[str, PassSample]]:
+    """What a context network can learn from an image at a step in grey levels, of a model that has none."""
+    session = open_session(image, step, model.color)
+    recorder = Recorder(session)
+    writer = SymbolWriter(model, session.targets, search_rates(model, RATE))
+    codec.walk(session.grid, model, session.step, 1, writer, recorder)
+    return recorder.sample(), recorder.passes
+
+
+def make_context_samples(
+    images: list[TrainingImage], model: Model, seed: int, what: str, progress: Progress
+) -> tuple[list[ContextSample], dict[str, PassSample]]:
+    """Of every image, turned at random and each at its own step, every eighth in grey."""
+    rng = np.random.default_rng(seed)
+    steps = draw_network_steps(len(images), rng)
+    given = [turned(image, rng) for image in some_grey(images)]
+    samples: list[ContextSample] = []
+    passes: dict[str, list[PassSample]] = {name: [] for name in context.dc_pass_names()}
+    with ThreadPoolExecutor() as pool:
+        for sample, found in pool.map(partial(record, model=model), given, steps):
+            samples.append(sample)
+            for name, rows in found.items():
+                passes[name].append(rows)
+            progress(what, len(samples), len(images))
+    return samples, {name: _joined(name, parts) for name, parts in passes.items()}
+
+
+def _joined(name: str, parts: list[PassSample]) -> PassSample:
+    none = PassSample(np.zeros((0, context.dc_inputs_of(name)), np.int8), np.zeros(0, np.float16), np.zeros(0, np.float16))
+    parts = [none, *parts]
+    return PassSample(*(np.concatenate([getattr(p, field) for p in parts]) for field in ("inputs", "scores", "targets")))
