@@ -49,7 +49,7 @@ def encode(
 
     At most one of `quality` (0..100, default 60), `bpp` (bits per pixel) or `size` (bytes), of which the largest file
     not above it is made, and `psnr` (dB of the decode, the smallest file not below it). `effort` 1..9: below 4 is faster and
-    a little larger; from 8 on, with a model that has a synthesis, slower and a little smaller. Raises InputError, ModelError.
+    a little larger; from 7 on, with a model that has a synthesis, slower and a little smaller. Raises InputError, ModelError.
     """
     if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8:
         raise InputError("pixels must be a uint8 array")

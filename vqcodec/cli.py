@@ -197,7 +197,7 @@ def encode(
     ] = None,
     model: Model = None,
     effort: Annotated[
-        int, typer.Option("--effort", min=1, max=9, metavar="1..9", help="1-3 faster; 8, 9 slower, smaller.")
+        int, typer.Option("--effort", min=1, max=9, metavar="1..9", help="1-3 faster; 7-9 slower, smaller.")
     ] = 5,
     force: Force = False,
     threads: Threads = None,

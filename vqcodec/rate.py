@@ -27,10 +27,10 @@ _STEPS: Final = (130.0, 28.0, 12.7, 4.0, 2.0)
 _GROUPED_ABOVE: Final = 1 << 22  # pixels
 _GROUP_LOG2: Final = 7  # 1024 pixels
 _BYTES_TOLERANCE: Final = 0.002
-_AIM_EFFORT: Final = 8
-_AIM_ROUNDS: Final = 2
-_AIM_SHARE: Final = 0.5
-"""Of the way to an aim (aim.py) that targets go in each round: with all of it they swing."""
+_AIM_ABOVE: Final = 6
+"""Effort above which each more is one more round of aiming (aim.py)."""
+_AIM_SHARE: Final = 0.35
+"""Of the way to an aim that targets go in each round: with all of it they swing."""
 _MAX_TRIALS: Final = 18
 
 
@@ -50,10 +50,10 @@ class Encoder:
     """One picture and a model, to be coded at one step or several; transforms are done once a layout."""
 
     def __init__(self, pixels: NDArray[np.uint8], model: Model, threads: int, effort: int = 5) -> None:
-        """`pixels` uint8 [H, W, 1 or 3]. `effort` 1..9: below 4 only the fastest zstd level is tried; from 8 on latents are
-        chosen for the model's synthesis, where it has one, in three rounds."""
+        """`pixels` uint8 [H, W, 1 or 3]. `effort` 1..9: below 4 only the fastest zstd level is tried; from 7 on latents
+        are chosen for the model's synthesis, where it has one, in one more round for each."""
         self.levels = frames.FAST_LEVELS if effort < 4 else frames.LEVELS
-        self.rounds = _AIM_ROUNDS if effort >= _AIM_EFFORT else 0
+        self.rounds = max(0, effort - _AIM_ABOVE) if model.synthesis is not None else 0
         self.pixels, self.model, self.threads = pixels, model, threads
         large = pixels.shape[0] * pixels.shape[1] > _GROUPED_ABOVE
         self.group_log2, self.layers = (_GROUP_LOG2, 3) if large else (0, 1)
@@ -94,7 +94,7 @@ class Encoder:
         """A tile group of coefficients float32 [C', h * w] in grey levels; at high effort aimed for the synthesis."""
         network, step, layout = self.model.synthesis, settings.step / 64, LAYOUTS[settings.layout]
         coded = codec.encode_group(coefficients, cells, self.model, settings)
-        if network is None or step < networks.MIN_STEP or not self.rounds:
+        if network is None or not self.rounds or step < networks.MIN_STEP:
             return coded
         wanted = coefficients * np.float32(1 / step)
         target = wanted[: layout.channels].copy()

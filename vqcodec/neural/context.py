@@ -1,9 +1,10 @@
 """The convolutional prior in torch, and its fit to coded pictures. The formulas, in integers, are in vqcodec/context.py.
 
-Its loss is the rate of what the encoder wants to code, given contexts that are the decoder's (hard-quantised latents; Minnen and
-Singh 2020): the latents before quantisation under a density convolved with one step, whose scale the score gives. Mixtures of two
-logistic densities, one for each class, are learnt along, as the codebooks will be fitted to their classes afterwards; and the
-same for the linear predictions, so that the loss is relative to theirs.
+Its loss is what the encoder pays for what it wants to code, given contexts that are the decoder's (hard-quantised latents; Minnen
+and Singh 2020). Bits are those of the latents before quantisation under a density convolved with one step, whose scale the score
+gives; as the encoder minimises rate and distortion together, a latent costs its bits and the error of rounding, or the bits of a
+zero and its square, whichever is less. Mixtures of two logistic densities, one for each class, are learnt along, as the codebooks
+will be fitted to their classes afterwards; and the same for the linear predictions, so that the loss is relative to theirs.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ from vqcodec.context import (
 )
 from vqcodec.neural.loop import Batch, Report, Schedule, fit
 from vqcodec.prior import CLASS_OF_ONE, CLASSES, CLASSES_PER_OCTAVE, FLOAT32_EXACT, SCALE_SHIFT
+from vqcodec.rate import RATE
+from vqcodec.symbols import DC_SHARE
 
 _ONE: Final = 32
 """An integer of this size is 1 to the network."""
@@ -110,10 +113,12 @@ def _weights(outputs: int, inputs: int, gain: float) -> nn.Parameter:
 
 
 class Density(nn.Module):
-    """Bits of residuals given scores: a mixture of two logistic densities for each class, convolved with one step."""
+    """Costs of residuals given scores, in bits, by a mixture of two logistic densities for each class, convolved with one step."""
 
-    def __init__(self) -> None:
+    def __init__(self, rate: float) -> None:
+        """`rate` is the encoder's lambda in squared steps per bit."""
         super().__init__()
+        self.rate = rate
         log_scale = (torch.arange(CLASSES + 2) - CLASS_OF_ONE + 0.5) * float(np.log(2) / CLASSES_PER_OCTAVE)
         self.table = nn.Parameter(torch.stack([log_scale - 0.3, log_scale + 0.7, torch.full_like(log_scale, 0.5)], dim=1))
 
@@ -124,12 +129,16 @@ class Density(nn.Module):
         first, second, balance = (self.table[below] * (1 - share) + self.table[below + 1] * share).unbind(-1)
         size = x.float().abs()
         p: Tensor = torch.full_like(size, _LEAST_PROBABILITY)
+        p_zero: Tensor = torch.full_like(size, _LEAST_PROBABILITY)
         for log_scale, weight in ((first, torch.sigmoid(balance)), (second, torch.sigmoid(-balance))):
             sharpness = torch.exp(-log_scale) / _LOGISTIC_OF_LAPLACE
             p = p + weight * (torch.sigmoid((0.5 - size) * sharpness) - torch.sigmoid((-0.5 - size) * sharpness))
-        return -torch.log2(p)
+            p_zero = p_zero + weight * torch.tanh(0.25 * sharpness)
+        return torch.minimum(-torch.log2(p) + _ROUNDING / self.rate, -torch.log2(p_zero) + size.square() / self.rate)
 
 
+_ROUNDING: Final = 1 / 12
+"""Mean squared error of rounding, in squared steps."""
 _LEAST_PROBABILITY: Final = 2e-6
 _LOGISTIC_OF_LAPLACE: Final = 0.72
 """Scale of the logistic density with the mean magnitude 1."""
@@ -164,7 +173,7 @@ class TileContext(nn.Module):
             self.own.append(_weights(widths[bank], 8 * tile.size, 0.3))
             inputs = sum(widths[: bank + 1]) + 1 + tile.size
             self.halves.extend([Half(inputs, hidden, outputs_of(tile)) for _ in range(2)])
-        self.density, self.linear_density = Density(), Density()
+        self.density, self.linear_density = Density(RATE), Density(RATE)
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Bits of every crop with the network and with the linear predictions alone, [B] each. The batch is `draw_crops`'s."""
@@ -227,7 +236,7 @@ class DcContext(nn.Module):
     def __init__(self, hidden: tuple[int, int]) -> None:
         super().__init__()
         self.passes = nn.ModuleDict({_key(name): _DcPass(dc_inputs_of(name), hidden) for name in dc_pass_names()})
-        self.density, self.linear_density = Density(), Density()
+        self.density, self.linear_density = Density(RATE * DC_SHARE), Density(RATE * DC_SHARE)
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Bits of each pass with the network and with the linear predictions alone. The batch is `draw_rows`'s."""

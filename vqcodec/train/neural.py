@@ -22,7 +22,7 @@ from vqcodec.model import TENSORS, Model, Tensors, predictor_names, save_model
 from vqcodec.train import codebooks
 from vqcodec.train.assembly import base_books, train_books
 from vqcodec.train.data import Corpus, TrainingImage, identity, load_corpus
-from vqcodec.train.lite import finish
+from vqcodec.train.lite import finish, held_out_points
 from vqcodec.train.sessions import Collector, Fit, LiteSettings, Progress, draw_steps, open_session, pick
 
 try:
@@ -40,9 +40,13 @@ _SYNTHESIS_PIXELS: Final = 320_000_000
 _MOST_SAMPLES: Final = 8
 """Of one image, each at a step of its own."""
 _HELD_OUT_PIXELS: Final = 6_000_000
+_SCORED_PIXELS: Final = 2_000_000
+"""Of held-out pictures that are coded to files, before and after."""
 _DEFAULT_MINUTES: Final = 20.0
 _SHARES: Final = {"tiles": 0.3, "dcs": 0.1, "synthesis": 0.6}
 """Of the time."""
+_CONTINUED: Final = 0.25
+"""Of the peak learning rate, where training goes on from a network: with all of it the network is lost before it is better."""
 _REFIT_PIXELS: Final = 40_000_000
 _REFIT_PULL: Final = 300.0
 """Samples' worth of the base model's codebooks."""
@@ -65,7 +69,8 @@ def train_neural(
 ) -> dict[str, Any]:
     """Train networks for the model `init` on a folder (or a .tar) and write the model folder `output`; returns model.json.
 
-    `parts` are those of PARTS that are trained; the others stay as `init` has them. A network that `init` has is gone on from.
+    `parts` are those of PARTS that are trained; the others stay as `init` has them. A network that `init` has is gone on
+    from; where the held-out images are served no better, what `init` has is kept.
     `minutes` are shared among the parts, `steps` are of each. `log` gets a JSON line every 50 steps. With `resume` checkpoints
     beside `output` are gone on from. Of the processes that torchrun starts the first one writes the model. Raises InputError,
     ModelError, OutputError.
@@ -107,8 +112,11 @@ def train_neural(
     tensors = dict(base.tensors)
     if "context" in parts:
         settings = context.ContextSettings(seed, minutes=minutes_of("tiles"), steps=steps)
+        start_tiles, start_dcs = None, None
+        if base.context:
+            start_tiles, start_dcs = context.load_tensors(tensors)
+            settings = replace(settings, rate=settings.rate * _CONTINUED)
         dc_settings = replace(settings, minutes=minutes_of("dcs"))
-        start_tiles, start_dcs = context.load_tensors(tensors) if base.context else (None, None)
         tensors = {name: array for name, array in tensors.items() if not name.startswith("context.")}
         linear = Model("in training", tensors)
         images = _some(corpus.train, _CONTEXT_PIXELS, seed)
@@ -119,20 +127,29 @@ def train_neural(
         results |= context.saved(tiles, dcs, held_out[0], held_out[1], settings)
         del train, held_out
         corrected = Model("in training", tensors | context.to_tensors(tiles, dcs))
-        refitted, results["codebooks"] = refit(corrected, corpus.train, seed, tell)
-        tensors = refitted.tensors
+        refitted, report_of_books = refit(corrected, corpus.train, seed, tell)
+        costs = [_held_out_cost(model, _held_out(corpus, seed), tell) for model in (base, refitted)]
+        results |= {"held_out_cost_before": round(costs[0], 4), "held_out_cost": round(costs[1], 4)}
+        if costs[1] < costs[0]:
+            tensors, results["codebooks"] = refitted.tensors, report_of_books
+        else:  # a small folder may teach nothing that holds elsewhere
+            tensors = dict(base.tensors)
     if "synthesis" in parts:
         model = Model("in training", tensors)
         start = tensors if "synthesis.head" in tensors else None
         fit_settings = synthesis.SynthesisSettings(seed, minutes=minutes_of("synthesis"), steps=steps)
         if start is not None:  # its size goes on, too
-            fit_settings = replace(fit_settings, width=len(start["synthesis.head"]), blocks=len(start["synthesis.expand"]))
+            sizes_of = {"width": len(start["synthesis.head"]), "blocks": len(start["synthesis.expand"])}
+            fit_settings = replace(fit_settings, rate=fit_settings.rate * _CONTINUED, **sizes_of)
         samples = make_samples(_some(corpus.train, _SYNTHESIS_PIXELS, seed), model, seed, "samples", tell)
         kept = make_samples(_held_out(corpus, seed), model, seed + 1, "held-out samples", tell)
         found = synthesis.fit_synthesis(samples, kept, fit_settings, start=start, **options("synthesis"))
-        results["held_out_gain_db"] = round(-synthesis.held_out_error(synthesis.load_tensors(found), kept, "cpu"), 4)
+        gain = -synthesis.held_out_error(synthesis.load_tensors(found), kept, "cpu")
+        before = 0.0 if start is None else -synthesis.held_out_error(synthesis.load_tensors(start), kept, "cpu")
+        results |= {"held_out_gain_db_before": round(before, 4), "held_out_gain_db": round(gain, 4)}
         results["synthesis_settings"] = asdict(fit_settings)
-        tensors = {**tensors, **found}
+        if gain > before:
+            tensors = {**tensors, **found}
     model = Model(output.name, tensors)
     model.check()
     given = {"kind": "neural", "init": init, "parts": ",".join(parts), "seed": seed, "minutes": minutes, "steps": steps}
@@ -152,6 +169,16 @@ def train_neural(
             checkpoint.unlink(missing_ok=True)
     leave_processes()
     return summary
+
+
+def _held_out_cost(model: Model, images: list[TrainingImage], progress: Progress) -> float:
+    """As training of lite models counts: mean log of rate plus that of squared error of whole files, over three steps."""
+    progress("held-out images", 0, 1)
+    model.check()
+    few = pick(images, _SCORED_PIXELS, np.random.default_rng(0))
+    cost = float(np.mean([point["cost"] for point in held_out_points(model, few)]))
+    progress("held-out images", 1, 1)
+    return cost
 
 
 def sizes(model: Model) -> dict[str, Any]:
