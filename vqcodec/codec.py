@@ -289,30 +289,38 @@ def decode_refined(
     if model.synthesis is None:
         raise ModelError(f"model {model.name} has no synthesis: its files have the plain decode only")
     header, indices = _index_sections(data, model, max_pixels)
-    groups = header.groups
+    if header.step / 64 < networks.MIN_STEP:
+        return decode(data, model, max_pixels, threads)
+    groups, whole = header.groups, empty_latents(header)
 
-    def one(number: int) -> NDArray[np.int16]:
-        return decode_group(header, indices[number :: len(groups)], groups[number][2:], model)
+    def one(number: int) -> None:
+        place_latents(whole, groups[number], decode_group(header, indices[number :: len(groups)], groups[number][2:], model))
 
     with ThreadPoolExecutor(threads) as pool:
-        latents = list(pool.map(one, range(len(groups))))
-    pixels = refine(header, latents, model, threads, run)
+        list(pool.map(one, range(len(groups))))
+    pixels = refine(header, whole, model, threads, run)
     return pixels[:, :, 0] if pixels.shape[2] == 1 else pixels
 
 
+def empty_latents(header: Header) -> NDArray[np.int16]:
+    """Room for the latents of a whole picture, int16 [C, h, w]."""
+    return np.empty((LAYOUTS[header.layout].channels, *header.cells), np.int16)
+
+
+def place_latents(whole: NDArray[np.int16], group: tuple[int, int, int, int], latents: NDArray[np.int16]) -> None:
+    """Put the latents int16 [C, cells] of a tile group (top, left, h, w) into those of the picture."""
+    top, left, rows, columns = group
+    whole[:, top : top + rows, left : left + columns] = latents.reshape(-1, rows, columns)
+
+
 def refine(
-    header: Header, latents: Sequence[NDArray[np.int16]], model: Model, threads: int = 1, run: networks.Correct | None = None
+    header: Header, latents: NDArray[np.int16], model: Model, threads: int = 1, run: networks.Correct | None = None
 ) -> NDArray[np.uint8]:
-    """As `reconstruct`, with the model's synthesis, which it must have."""
+    """Latents int16 [C, h, w] of the picture to pixels uint8 [H, W, components], with the synthesis, which the model must have."""
     network, step = model.synthesis, header.step / 64
     assert network is not None
-    if step < networks.MIN_STEP:
-        return reconstruct(header, latents, model, threads)
     layout, (h, w) = LAYOUTS[header.layout], header.cells
-    whole = np.empty((layout.channels, h, w), np.int16)
-    for (top, left, rows, columns), values in zip(header.groups, latents, strict=True):
-        whole[:, top : top + rows, left : left + columns] = values.reshape(-1, rows, columns)
-    flat = whole.reshape(len(whole), -1)
+    flat = latents.reshape(len(latents), -1)
     full = COLOR_8X8 if layout.components == 3 else layout
     matrix = (dct.inverse_matrix(full, model.color) / (1 << dct.SHIFT)).astype(np.float32)
     pixels = np.empty((header.height, header.width, layout.components), np.uint8)

@@ -113,9 +113,14 @@ class Encoder:
 
     def psnr_db(self, step: int) -> float:
         """PSNR over all samples of the decode at a step: with the model's synthesis, where it has one, as `decode` does."""
-        latents = [group.latents for group in self.code(step)]
-        decoder = codec.reconstruct if self.model.synthesis is None else codec.refine
-        decoded = decoder(self.header(step), latents, self.model, self.threads)
+        header, coded = self.header(step), self.code(step)
+        if self.model.synthesis is None or step / 64 < networks.MIN_STEP:
+            decoded = codec.reconstruct(header, [group.latents for group in coded], self.model, self.threads)
+        else:
+            whole = codec.empty_latents(header)
+            for place, group in zip(header.groups, coded, strict=True):
+                codec.place_latents(whole, place, group.latents)
+            decoded = codec.refine(header, whole, self.model, self.threads)
         error = np.subtract(decoded, self.pixels, dtype=np.int16)
         mse = float(np.mean(np.square(error, dtype=np.int32)))
         return float("inf") if mse == 0 else 10 * float(np.log10(255.0**2 / mse))
