@@ -16,9 +16,9 @@ Bars and goals stand behind each figure. Those of BD-rate against JPEG on Kodak 
 -43 % for photo-lite, -48 and -60 % for photo. Figures of photo begin with its name, others are of photo-lite. Rates and qualities
 repeat exactly; speeds were taken on a machine that others share, so the ratios to libwebp in the same run say more than the
 figures. Speed, process time and memory were measured with nothing else running, the other figures while a bench ran beside them;
-each by its name (`measure.py speed ../shared/data`), listed here in the order of `all`. Training times and models of one's own of
-kind lite were measured before the networks came (commit 8a0eb43), on the same photo-lite, whose files are the same to the byte
-since; `adapted` on satellite alone, with the code of commit b275534 but a quarter of the learning rate, as now.
+each by its name (`measure.py speed ../shared/data`), listed here in the order of `all`. Models of one's own of kind lite were
+measured before the networks came (commit 8a0eb43): training makes the same model id since, and photo-lite's files are the same to
+the byte. `adapted` is of satellite alone, trained by code that did not yet drop what serves held-out pictures no better.
 """
 
 if __name__ == "__main__":
