@@ -12,7 +12,7 @@ from PIL import Image
 
 from conftest import program_environment, random_context, smooth_picture
 from vqcodec import api, codec, context, registry
-from vqcodec.errors import ModelError
+from vqcodec.errors import InputError, ModelError
 from vqcodec.model import Model, load_model, save_model
 from vqcodec.prior import SCALE_SHIFT
 
@@ -75,7 +75,7 @@ def in_double(thing: Any) -> Any:
     if isinstance(thing, dict):
         return {key: in_double(value) for key, value in thing.items()}
     assert is_dataclass(thing)
-    return replace(thing, **{field.name: in_double(getattr(thing, field.name)) for field in fields(thing)})  # type: ignore[type-var]
+    return replace(thing, **{field.name: in_double(getattr(thing, field.name)) for field in fields(thing)})
 
 
 def test_double_precision_finds_the_same(model: Model, picture: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,6 +221,10 @@ def test_training_saves_bits_and_begins_at_none(samples: Path, tmp_path: Path) -
     saved = neural.saved(tiles, dcs, crops, passes, settings)
     assert saved["held_out_saved_ac"] > 0.005
     assert saved["held_out_saved_dc"] > 0.005
+    strip = make_context_samples([TrainingImage("strip", pixels[:8, :300])], LITE, 0, "samples", lambda *_: None)
+    assert neural.saved(tiles, dcs, strip[0], passes, settings)["held_out_saved_ac"] == 0  # less than two cells high
+    with pytest.raises(InputError, match="too small"):
+        neural.fit_tiles(strip[0], crops, settings)
     short = replace(settings, steps=4)
     once, again = (neural.to_tensors(neural.fit_tiles(crops, crops, short), dcs) for _ in range(2))
     for name, array in once.items():

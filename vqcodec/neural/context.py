@@ -33,6 +33,7 @@ from vqcodec.context import (
     outputs_of,
     taps_of,
 )
+from vqcodec.errors import InputError
 from vqcodec.neural.loop import Batch, Report, Schedule, fit
 from vqcodec.prior import CLASS_OF_ONE, CLASSES, CLASSES_PER_OCTAVE, FLOAT32_EXACT, SCALE_SHIFT
 from vqcodec.rate import RATE
@@ -308,7 +309,9 @@ def _relative(network: nn.Module, batch: Batch) -> Tensor:
 
 
 def _saved(network: nn.Module, batches: Sequence[Batch]) -> float:
-    """Bits with the network over those with the linear predictions, less one."""
+    """Bits with the network over those with the linear predictions, less one; 0 of no batches."""
+    if not batches:
+        return 0.0
     with torch.no_grad():
         sums = [[float(bits.sum()) for bits in network(batch)] for batch in batches]
     total, linear = np.sum(sums, axis=0)
@@ -324,10 +327,21 @@ def saved(
 ) -> dict[str, float]:
     """Shares of the held-out bits that the network saves, for model.json."""
     rng = np.random.default_rng(1)
-    crop = max(2, min(settings.crop, min(min(s.scores.shape[1:]) for s in samples)) // 2 * 2)
-    crops = [draw_crops(samples, settings.batch, crop, rng) for _ in range(_HELD_OUT_BATCHES)]
+    crop = _side_of_crops(samples, settings)
+    usable = _large_enough(samples, crop)
+    crops = [draw_crops(usable, settings.batch, crop, rng) for _ in range(_HELD_OUT_BATCHES if usable else 0)]
     rows = [draw_rows(passes, settings.dc_rows, rng) for _ in range(_HELD_OUT_BATCHES)]
     return {"held_out_saved_ac": round(-_saved(tiles, crops), 4), "held_out_saved_dc": round(-_saved(dcs, rows), 4)}
+
+
+def _side_of_crops(samples: Sequence[ContextSample], settings: ContextSettings) -> int:
+    """An even number of cells that nine tenths of the samples have."""
+    sides = sorted(min(sample.scores.shape[1:]) for sample in samples)
+    return max(2, min(settings.crop, sides[len(sides) // 10]) // 2 * 2)
+
+
+def _large_enough(samples: Sequence[ContextSample], crop: int) -> list[ContextSample]:
+    return [sample for sample in samples if min(sample.scores.shape[1:]) >= crop]
 
 
 def _is_density(network: nn.Module) -> set[int]:
@@ -351,9 +365,10 @@ def fit_tiles(
 ) -> TileContext:
     """The tiles' part of the network, anew or from `start`."""
     torch.manual_seed(settings.seed)
-    sides = sorted(min(sample.scores.shape[1:]) for sample in train)
-    crop = max(2, min(settings.crop, sides[len(sides) // 10]) // 2 * 2)
-    usable, kept = ([s for s in samples if min(s.scores.shape[1:]) >= crop] for samples in (train, held_out))
+    crop = _side_of_crops(train, settings)
+    usable, kept = _large_enough(train, crop), _large_enough(held_out, crop)
+    if not usable:
+        raise InputError("the pictures are too small to train a context network on")
     rng = np.random.default_rng(1)
     batches = [draw_crops(kept or usable, settings.batch, crop, rng) for _ in range(_HELD_OUT_BATCHES)]
     network = start or TileContext(settings.luma, settings.chroma, settings.hidden)
