@@ -163,9 +163,34 @@ class Listener(context.Context):
         return added, after
 
 
+def test_a_network_grows_without_saying_anything_else(samples: Path) -> None:
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    from vqcodec.neural import context as neural
+    from vqcodec.neural import context_samples
+    from vqcodec.train.data import TrainingImage
+    from vqcodec.train.samples import record
+
+    torch.manual_seed(4)
+    start = neural.TileContext(12, 8, 6)
+    with torch.no_grad():
+        for half in start.halves:
+            half.out.normal_(std=0.5)
+            half.out_bias.normal_(std=0.5)
+    with Image.open(samples / "landscape.png") as image:
+        crop = TrainingImage("crop", np.asarray(image.convert("RGB"))[200:328, 150:278])
+    batch = context_samples.draw_crops([record(crop, 30.0, LITE)[0]], 2, 16, np.random.default_rng(0))
+    wide = neural.widened(start, 20, 10)
+    assert len(wide.dc[0]) == 20
+    with torch.no_grad():
+        for (_, _, wanted), (_, _, found) in zip(start.corrections(batch), wide.corrections(batch), strict=True):
+            torch.testing.assert_close(found, wanted)
+    assert len(neural.widened(wide, 4, 4).dc[0]) == 20  # never smaller
+
+
 def test_torch_and_numpy_agree(samples: Path) -> None:
     torch = pytest.importorskip("torch", reason="torch is not installed")
     from vqcodec.neural import context as neural
+    from vqcodec.neural import context_samples
     from vqcodec.train.data import TrainingImage
     from vqcodec.train.samples import record
     from vqcodec.train.sessions import open_session
@@ -180,7 +205,7 @@ def test_torch_and_numpy_agree(samples: Path) -> None:
             half.out_bias.normal_(std=0.5)
     network = context.ContextNetwork.from_tensors(neural.to_tensors(tiles, dcs))
     sample, _ = record(crop, 30.0, LITE)
-    batch = neural.draw_crops([sample], 1, 16, np.random.default_rng(0))
+    batch = context_samples.draw_crops([sample], 1, 16, np.random.default_rng(0))
     session = open_session(crop, 30.0, LITE.color)
     latents = session.grid.latents
     from vqcodec.symbols import SymbolWriter, search_rates
@@ -206,6 +231,7 @@ def test_torch_and_numpy_agree(samples: Path) -> None:
 def test_training_saves_bits_and_begins_at_none(samples: Path, tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="torch is not installed")
     from vqcodec.neural import context as neural
+    from vqcodec.neural import context_fit
     from vqcodec.train.data import TrainingImage
     from vqcodec.train.samples import make_context_samples
 
@@ -213,20 +239,20 @@ def test_training_saves_bits_and_begins_at_none(samples: Path, tmp_path: Path) -
         pixels = np.asarray(image.convert("RGB"))
     images = [TrainingImage(str(n), pixels[100 * n : 100 * n + 130, 80 * n : 80 * n + 150]) for n in range(4)]
     crops, passes = make_context_samples(images, LITE, 0, "samples", lambda *_: None)
-    settings = neural.ContextSettings(batch=4, crop=12, luma=16, chroma=8, hidden=8, dc_hidden=(12, 8), dc_rows=64, steps=40)
-    untrained = neural.saved(neural.TileContext(16, 8, 8), neural.DcContext((12, 8)), crops, passes, settings)
+    settings = context_fit.ContextSettings(batch=4, crop=12, luma=16, chroma=8, hidden=8, dc_hidden=(12, 8), dc_rows=64, steps=40)
+    untrained = context_fit.saved(neural.TileContext(16, 8, 8), neural.DcContext((12, 8)), crops, passes, settings)
     assert untrained == {"held_out_saved_ac": 0.0, "held_out_saved_dc": 0.0}
-    tiles = neural.fit_tiles(crops, crops, settings)
-    dcs = neural.fit_dcs(passes, passes, settings)
-    saved = neural.saved(tiles, dcs, crops, passes, settings)
+    tiles = context_fit.fit_tiles(crops, crops, settings)
+    dcs = context_fit.fit_dcs(passes, passes, settings)
+    saved = context_fit.saved(tiles, dcs, crops, passes, settings)
     assert saved["held_out_saved_ac"] > 0.005
     assert saved["held_out_saved_dc"] > 0.005
     strip = make_context_samples([TrainingImage("strip", pixels[:8, :300])], LITE, 0, "samples", lambda *_: None)
-    assert neural.saved(tiles, dcs, strip[0], passes, settings)["held_out_saved_ac"] == 0  # less than two cells high
+    assert context_fit.saved(tiles, dcs, strip[0], passes, settings)["held_out_saved_ac"] == 0  # less than two cells high
     with pytest.raises(InputError, match="too small"):
-        neural.fit_tiles(strip[0], crops, settings)
+        context_fit.fit_tiles(strip[0], crops, settings)
     short = replace(settings, steps=4)
-    once, again = (neural.to_tensors(neural.fit_tiles(crops, crops, short), dcs) for _ in range(2))
+    once, again = (neural.to_tensors(context_fit.fit_tiles(crops, crops, short), dcs) for _ in range(2))
     for name, array in once.items():
         np.testing.assert_array_equal(array, again[name])
 
@@ -242,7 +268,7 @@ def test_the_command_keeps_a_context_that_serves_held_out_pictures(
     monkeypatch.setattr(lite, "_SMALL_FILES", 8)
     monkeypatch.setattr(streams, "MAP_SIZES", (12, 4))
     costs = iter((1.0, 0.9) if better else (1.0, 1.1))
-    monkeypatch.setattr(neural, "_held_out_cost", lambda *_: next(costs))
+    monkeypatch.setattr(neural._Run, "cost", lambda *_: next(costs))
     folder = tmp_path / "pictures"
     folder.mkdir()
     with Image.open(samples / "still_life.png") as image:

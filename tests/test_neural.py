@@ -1,5 +1,7 @@
 """Neural models: the network in numpy and in torch, its training, and decoding with it."""
 
+import hashlib
+import io
 import json
 import subprocess
 import sys
@@ -13,8 +15,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from conftest import program_environment, smooth_picture
-from vqcodec import api, codec, container, dct, networks, registry
+from conftest import REPOSITORY, program_environment, smooth_picture
+from make_golden import CROPS, latents_digest
+from vqcodec import api, codec, container, dct, networks, rate, registry
 from vqcodec.bands import COLOR_4X4, COLOR_8X8, GREY
 from vqcodec.cli import main
 from vqcodec.errors import InputError, MissingExtraError, ModelError
@@ -106,14 +109,29 @@ def test_a_network_of_zeros_decodes_as_the_plain_decoder_does(picture: np.ndarra
 
 
 def test_a_neural_model_writes_its_base_models_indices_and_decodes_them_exactly(picture: np.ndarray) -> None:
-    model = with_synthesis(weights(8, 1, 0.05))
-    lite, neural = (api.encode(picture, quality=40, model=m) for m in (LITE, model))
+    """With a network of zeros, and where the encoder does not aim for the network."""
+    model, silent = (with_synthesis(weights(8, 1, spread)) for spread in (0.05, 0.0))
+    given = ((LITE, 5), (silent, 5), (model, 4))
+    lite, zeros, neural = (api.encode(picture, quality=40, model=m, effort=effort) for m, effort in given)
     assert model.file_id != LITE.file_id
-    assert [section.data for section in container.read_file(lite)[1]] == [s.data for s in container.read_file(neural)[1]]
+    sections = [[section.data for section in container.read_file(data)[1]] for data in (lite, zeros, neural)]
+    assert sections[0] == sections[1] == sections[2]
     np.testing.assert_array_equal(api.decode(lite), api.decode(neural, model=model, refine="none"))
     refined = [api.decode(neural, model=model, threads=threads).astype(int) for threads in (1, 3)]
     assert np.abs(refined[0] - refined[1]).max() <= 1
     assert np.abs(refined[0] - api.decode(lite)).max() > 3  # the default of such a model is its network
+
+
+def test_golden_files_decode_to_the_same_indices_and_within_one_of_the_same_pixels() -> None:
+    paths = sorted((REPOSITORY / "tests" / "golden" / "neural").glob("*.vqz"))
+    assert len(paths) == len(CROPS)
+    for path in paths:
+        data = path.read_bytes()
+        assert latents_digest(data, registry.find("photo")) == path.with_suffix(".latents").read_text().strip()
+        plain = api.decode(data, refine="none")
+        assert hashlib.sha256(plain.tobytes()).hexdigest() == path.with_suffix(".sha256").read_text().strip()
+        with Image.open(path.with_suffix(".png")) as image:
+            assert np.abs(api.decode(data).astype(int) - np.asarray(image)).max() <= 1
 
 
 def test_fine_steps_are_decoded_plainly(picture: np.ndarray) -> None:
@@ -140,8 +158,9 @@ def test_torch_decodes_the_same_pixels_within_one(picture: np.ndarray) -> None:
         data = api.encode(pixels, quality=40, model=model)
         wanted = api.decode(data, model=model).astype(int)
         for device in ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",):
-            found = codec.decode_refined(data, model, 1 << 28, 2, inference.correct_on(device, model))
-            assert np.abs(found - wanted).max() <= 1
+            file = container.File(io.BytesIO(data))
+            found = codec.decode_refined(file.header, file.indices, model, 2, run=inference.correct_on(device, model))
+            assert np.abs(found.reshape(wanted.shape) - wanted).max() <= 1
         assert np.abs(wanted - api.decode(data, model=model, refine="none")).max() > 3
 
 
@@ -237,7 +256,7 @@ def test_high_effort_pays(samples: Path) -> None:
     with Image.open(samples / "still_life.png") as image:
         pixels = np.asarray(image.convert("RGB"))[60:316, 100:484]
     costs = []
-    for effort in (5, 9):
+    for effort in (4, 9):
         data = api.encode(pixels, quality=50, effort=effort, model="photo")
         costs.append(len(data) * np.square(api.decode(data).astype(float) - pixels).mean())
     assert costs[1] < 0.99 * costs[0]
@@ -301,8 +320,9 @@ def test_train_command_makes_a_model_that_decodes_better(folder: Path, tmp_path:
     pytest.importorskip("torch", reason="torch is not installed")
     target, log = tmp_path / "mine", tmp_path / "log.jsonl"
     arguments = ["train", str(folder), "-o", str(target), "--kind", "neural", "--parts", "synthesis", "--steps", "60"]
-    arguments += ["--log", str(log)]
+    arguments += ["--log", str(log), "--tensorboard", str(tmp_path / "board")]
     assert main(arguments) == 0
+    assert len(list((tmp_path / "board").glob("events.*"))) == 1
     assert "held_out_gain_db" in capsys.readouterr().out
     model = load_model(target)
     assert model.summary["kind"] == "neural"
@@ -313,6 +333,54 @@ def test_train_command_makes_a_model_that_decodes_better(folder: Path, tmp_path:
     data = api.encode(pixels, quality=30, model=model)
     plain, best = (np.square(api.decode(data, model=model, refine=r).astype(float) - pixels).mean() for r in ("none", "best"))
     assert best < plain
+
+
+def test_the_log_has_figures_and_pictures(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard", reason="TensorBoard is not installed")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    from vqcodec.train.log import TrainingLog
+
+    diary = TrainingLog(tmp_path / "log.jsonl", tmp_path / "board")
+    diary.facts("tiles", {"step": 50, "loss": 0.5, "held_out": -0.07})
+    diary.codebooks([{"set": "ac", "dim": 8, "class": 3, "used": 200, "entropy_bits": 2.0}])
+    diary.picture("crop", 50, smooth_picture(8, 24))
+    diary.close()
+    first, second = map(json.loads, (tmp_path / "log.jsonl").read_text().splitlines())
+    assert first == {"part": "tiles", "step": 50, "loss": 0.5, "held_out": -0.07}
+    assert (second["used"], second["perplexity"]) == (200, 4.0)
+    found = EventAccumulator(str(tmp_path / "board")).Reload()
+    assert found.Scalars("tiles/loss")[0].value == 0.5
+    assert found.Scalars("codebooks/perplexity")[0].value == 4.0
+    assert (found.Images("crop")[0].height, found.Images("crop")[0].width) == (8, 24)
+
+
+def test_tensorboard_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch", reason="torch is not installed")
+    from vqcodec.train.log import TrainingLog
+
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard.writer", None)
+    with pytest.raises(MissingExtraError, match="vqcodec\\[train\\]"):
+        TrainingLog(None, tmp_path / "board")
+
+
+def test_pictures_of_the_log_are_those_of_the_codec(picture: np.ndarray) -> None:
+    pytest.importorskip("torch", reason="torch is not installed")
+    from vqcodec.neural import synthesis
+    from vqcodec.train.data import TrainingImage
+    from vqcodec.train.samples import make_sample
+
+    pixels = np.ascontiguousarray(picture[:64, :96])
+    sample = make_sample(TrainingImage("crop", pixels), 20.0, LITE)
+    network = synthesis.load_tensors(weights(8, 1, 0.1))
+    found = synthesis.compare(network, sample, LITE.color)
+    assert found.shape == (64, 3 * 96, 3)
+    original, plain, refined = (found[:, 96 * i : 96 * (i + 1)].astype(int) for i in range(3))
+    assert np.abs(original - pixels).max() <= 3  # of coefficients kept as float16
+    encoder = rate.Encoder(pixels, LITE, threads=1)
+    decoded = codec.reconstruct(encoder.header(20 * 64), [group.latents for group in encoder.code(20 * 64)], LITE)
+    assert np.abs(plain - decoded).max() <= 3
+    assert np.abs(refined - plain).max() > 3
 
 
 def test_two_processes_train_one_network(folder: Path, tmp_path: Path) -> None:

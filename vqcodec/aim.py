@@ -9,6 +9,7 @@ it, with the real quantiser in the loop. Only the encoder does this; files and d
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,9 @@ from numpy.typing import NDArray
 from vqcodec import networks
 from vqcodec.bands import COLOR_4X4, COLOR_8X8, Layout
 from vqcodec.networks import UNIT, Floats, Synthesis
+
+_STRIP_CELLS: Final = 1 << 12
+"""A quarter of a large group: what a strip's derivative keeps is 4 kB a cell."""
 
 
 def aims(
@@ -31,7 +35,7 @@ def aims(
     own, inputs = networks.shared_channels(layout, COLOR_4X4)
     found = np.empty(latents.shape, np.float32)
     reach = 2 * network.halo
-    for top, bottom in networks.strips(network, grid):
+    for top, bottom in networks.strips(network, grid, _STRIP_CELLS):
         first, last = max(0, top - reach), min(h, bottom + reach)
         cells = np.s_[:, first * w : last * w]
         here = latents[cells] * np.float32(1 / UNIT)
@@ -52,20 +56,33 @@ def aims(
 def correct_and_pull_back(network: Synthesis, x: Floats) -> tuple[Floats, Callable[[Floats], Floats]]:
     """As `networks.correct`, and the derivative's transpose: from errors [192, rows, columns] to gradients [97, rows, columns]."""
     _, rows, columns = x.shape
-    hidden = network.head @ x.reshape(len(x), -1) + network.head_bias[:, None]
+    hidden = network.head @ x.reshape(len(x), -1)
+    hidden += network.head_bias[:, None]
     active = []
     for block in range(len(network.expand)):
-        mixed = _depthwise(hidden, network.depthwise[block], rows, columns) + network.depthwise_bias[block][:, None]
-        wide = network.expand[block] @ mixed + network.expand_bias[block][:, None]
+        mixed = _depthwise(hidden, network.depthwise[block], rows, columns)  # then in place: groups are large
+        mixed += network.depthwise_bias[block][:, None]
+        wide = network.expand[block] @ mixed
+        del mixed
+        wide += network.expand_bias[block][:, None]
         active.append(wide > 0)
-        hidden = hidden + network.project[block] @ np.maximum(wide, 0) + network.project_bias[block][:, None]
-    correction = (network.tail @ hidden + network.tail_bias[:, None]).reshape(-1, rows, columns)
+        np.maximum(wide, 0, out=wide)
+        hidden += network.project[block] @ wide
+        del wide
+        hidden += network.project_bias[block][:, None]
+    correction = network.tail @ hidden
+    del hidden
+    correction += network.tail_bias[:, None]
+    correction = correction.reshape(-1, rows, columns)
 
     def pull_back(errors: Floats) -> Floats:
         gradient = network.tail.T @ errors.reshape(len(errors), -1)
         for block in reversed(range(len(network.expand))):
-            inner = network.expand[block].T @ ((network.project[block].T @ gradient) * active[block])
-            gradient = gradient + _depthwise(inner, network.depthwise[block][:, ::-1], rows, columns)
+            wide = network.project[block].T @ gradient
+            wide *= active[block]
+            inner = network.expand[block].T @ wide
+            del wide
+            gradient += _depthwise(inner, network.depthwise[block][:, ::-1], rows, columns)
         pulled: Floats = (network.head.T @ gradient).reshape(-1, rows, columns)
         return pulled
 

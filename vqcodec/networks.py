@@ -35,7 +35,7 @@ FEATURES: Final = SEEN + 1
 OUTPUTS: Final = COLOR_8X8.channels
 MIN_STEP: Final = 4.0
 """Grey levels below which nothing is left to restore: the plain decode is used."""
-_STEP_CENTRE: Final = 32.0
+STEP_CENTRE: Final = 32.0
 _STRIP_CELLS: Final = 1 << 14
 """Cells of a strip: memory does not grow with the picture."""
 _CHUNK: Final = 512
@@ -98,7 +98,7 @@ def features(latents: NDArray[np.int16], layout: Layout, step: float) -> Floats:
     out = np.zeros((FEATURES, latents.shape[1]), np.float32)
     own, inputs = shared_channels(layout, COLOR_4X4)
     out[inputs] = _FEATURE.take(latents[own].view(np.uint16))
-    out[-1] = np.log(step / _STEP_CENTRE)
+    out[-1] = np.log(step / STEP_CENTRE)
     return out
 
 
@@ -148,10 +148,10 @@ Correct = Callable[[Floats], Floats]
 """What runs the network: inputs [97, rows, columns] to corrections [192, rows, columns]."""
 
 
-def strips(network: Synthesis, grid: tuple[int, int]) -> list[tuple[int, int]]:
-    """First and last row of every strip in which a picture is synthesised."""
+def strips(network: Synthesis, grid: tuple[int, int], cells: int | None = None) -> list[tuple[int, int]]:
+    """First and last row of every strip, of about so many cells, in which a picture is synthesised."""
     h, w = grid
-    rows = max(2 * network.halo, _STRIP_CELLS // w)
+    rows = max(2 * network.halo, (cells or _STRIP_CELLS) // w)
     return [(top, min(h, top + rows)) for top in range(0, h, rows)]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vqcodec import dct
 from vqcodec.bands import COLOR_4X4, COLOR_8X8, Layout
-from vqcodec.networks import FEATURES, OUTPUTS, SEEN
+from vqcodec.networks import FEATURES, OUTPUTS, SEEN, STEP_CENTRE, shared_channels
 from vqcodec.neural.loop import Batch, Report, Schedule, fit
 
 
@@ -186,6 +187,24 @@ def held_out_error(network: SynthesisNetwork, samples: Sequence[Sample], device:
     return float(np.mean(gains))
 
 
+def compare(network: SynthesisNetwork, sample: Sample, color: NDArray[np.int32]) -> NDArray[np.uint8]:
+    """A sample's original, plain and refined pictures beside each other, uint8 [H, 3 W, 3]; `color` is the model's matrix."""
+    seen = sample.features[:SEEN].astype(np.float32)
+    plain = np.zeros(sample.missing.shape, np.float32)
+    plain[shared_channels(COLOR_4X4, COLOR_8X8)[1]] = np.sign(seen) * np.expm1(np.abs(seen))  # the inverse of networks.features
+    step = STEP_CENTRE * float(np.exp(sample.features[SEEN, 0, 0].astype(np.float32)))
+    with torch.no_grad():
+        device = next(network.parameters()).device
+        inputs = torch.from_numpy(sample.features.astype(np.float32))[None].to(device)
+        correction = network(inputs)[0].cpu().numpy()
+    matrix = (dct.inverse_matrix(COLOR_8X8, color) / (1 << dct.SHIFT)).astype(np.float32)
+    h, w = sample.missing.shape[1:]
+    pictures = [np.empty((8 * h, 8 * w, 3), np.uint8) for _ in range(3)]
+    for added, pixels in zip((sample.missing.astype(np.float32), 0, correction), pictures, strict=True):
+        dct.inverse_float(((plain + added) * np.float32(step)).reshape(len(plain), -1), w, matrix, pixels)
+    return np.concatenate(pictures, axis=1)
+
+
 def fit_synthesis(
     train: Sequence[Sample],
     held_out: Sequence[Sample],
@@ -195,8 +214,10 @@ def fit_synthesis(
     device: str = "cpu",
     checkpoint: Path | None = None,
     report: Report | None = None,
+    show: Callable[[SynthesisNetwork], None] = lambda network: None,
 ) -> dict[str, NDArray[Any]]:
-    """Train on `train`, from the tensors `start` or anew; returns the tensors `synthesis.*` of the averaged weights."""
+    """Train on `train`, from the tensors `start` or anew; returns the tensors `synthesis.*` of the averaged weights, which `show`
+    sees as often as the held-out samples do."""
     torch.manual_seed(settings.seed)
     sides = sorted(min(sample.features.shape[1:]) for sample in train)
     crop = min(settings.crop, sides[len(sides) // 10])  # small pictures, such as thumbnails, are cropped less
@@ -206,11 +227,15 @@ def fit_synthesis(
         inputs, missing = batch
         return relative_error(network(inputs.contiguous(memory_format=torch.channels_last)).float(), missing)
 
+    def look(network: SynthesisNetwork) -> float:
+        show(network)
+        return held_out_error(network, held_out, device)
+
     found = fit(
         SynthesisNetwork(settings.width, settings.blocks) if start is None else load_tensors(start),
         lambda rng: draw_batch(usable, settings.batch, crop, rng),
         loss_of,
-        lambda network: held_out_error(network, held_out, device),
+        look,
         settings,
         device=device,
         checkpoint=checkpoint,

@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 
 from vqcodec.container import VERSION
 from vqcodec.errors import InputError, VqcodecError
-from vqcodec.imageio import read_image
+from vqcodec.imageio import SUFFIXES, read_opaque
 
-SUFFIXES: Final = frozenset((".png", ".jpg", ".jpeg", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".ppm", ".pgm", ".gif"))
 _SKIPPED_NAMED: Final = 20
 MAX_SIDE: Final = 1024
 """Larger images contribute their middle: a corpus is many pictures, not one large one."""
@@ -84,7 +83,7 @@ def load_corpus(folder: Path, progress: Callable[[str, int, int], None]) -> Corp
             licences[name] = _first_line(read())
         if PurePath(name).suffix.lower() in SUFFIXES:
             try:
-                pixels = read_image(io.BytesIO(read())).pixels
+                pixels = read_opaque(io.BytesIO(read()))
                 images.append(TrainingImage(name, _middle(pixels.reshape(*pixels.shape[:2], -1))))
             except (VqcodecError, OSError) as error:
                 skipped.append((name, str(error)))

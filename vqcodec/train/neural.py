@@ -6,10 +6,9 @@ that it makes. The *synthesis* restores what the quantiser lost; it does not tou
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,17 +22,18 @@ from vqcodec.train import codebooks
 from vqcodec.train.assembly import base_books, train_books
 from vqcodec.train.data import Corpus, TrainingImage, identity, load_corpus
 from vqcodec.train.lite import finish, held_out_points
-from vqcodec.train.sessions import Collector, Fit, LiteSettings, Progress, draw_steps, open_session, pick
+from vqcodec.train.log import TrainingLog
+from vqcodec.train.sessions import Collector, Fit, LiteSettings, Progress, draw_steps, open_aimed, pick
 
 try:
-    from vqcodec.neural import context, synthesis
+    from vqcodec.neural import context, context_fit, synthesis
     from vqcodec.neural.loop import check_device, join_processes, leave_processes
     from vqcodec.train.samples import make_context_samples, make_samples
 except ImportError as error:  # torch is an extra
     raise MissingExtraError("training a neural model needs torch: pip install 'vqcodec[neural]'") from error
 
 PARTS: Final = ("context", "synthesis")
-_CONTEXT_PIXELS: Final = 200_000_000
+_CONTEXT_PIXELS: Final = 300_000_000
 """Of all samples of the context; one takes 13 bytes a pixel."""
 _SYNTHESIS_PIXELS: Final = 320_000_000
 """Of all samples of the synthesis; one takes 9 bytes a pixel."""
@@ -42,6 +42,8 @@ _MOST_SAMPLES: Final = 8
 _HELD_OUT_PIXELS: Final = 6_000_000
 _SCORED_PIXELS: Final = 2_000_000
 """Of held-out pictures that are coded to files, before and after."""
+_SHOWN: Final = 4
+"""Held-out pictures in the log."""
 _DEFAULT_MINUTES: Final = 20.0
 _SHARES: Final = {"tiles": 0.3, "dcs": 0.1, "synthesis": 0.6}
 """Of the time."""
@@ -66,90 +68,34 @@ def train_neural(
     overwrite: bool = False,
     progress: Progress | None = None,
     log: Path | None = None,
+    board: Path | None = None,
 ) -> dict[str, Any]:
     """Train networks for the model `init` on a folder (or a .tar) and write the model folder `output`; returns model.json.
 
     `parts` are those of PARTS that are trained; the others stay as `init` has them. A network that `init` has is gone on
     from; where the held-out images are served no better, what `init` has is kept.
-    `minutes` are shared among the parts, `steps` are of each. `log` gets a JSON line every 50 steps. With `resume` checkpoints
-    beside `output` are gone on from. Of the processes that torchrun starts the first one writes the model. Raises InputError,
-    ModelError, OutputError.
+    `minutes` are shared among the parts, `steps` are of each. `log` gets a JSON line every 50 steps, the folder `board` curves
+    and pictures for TensorBoard. With `resume` checkpoints beside `output` are gone on from. Of the processes that torchrun starts
+    the first one writes the model. Raises InputError, ModelError, OutputError, MissingExtraError.
     """
     check_new_folder(output, overwrite=overwrite, marker=TENSORS)
     check_device(device)
     rank = join_processes(device)
-    checkpoints = {part: output.with_name(f"{output.name}.{part}.checkpoint") for part in _SHARES}
-    for checkpoint in checkpoints.values():
-        if checkpoint.exists() and not resume:
-            if not overwrite:
-                raise OutputError(f"{checkpoint}: exists (--resume goes on from it, -f starts anew)")
-            checkpoint.unlink(missing_ok=True)
-    tell: Progress = progress or (lambda what, done, total: None)
-    base = registry.find(init)
-    corpus = load_corpus(folder, tell)
+    started = time.monotonic()
     if minutes is None and steps is None:
         minutes = _DEFAULT_MINUTES
+    tell: Progress = progress or (lambda what, done, total: None)
+    base = registry.find(init)
+    diary = TrainingLog(log, board) if rank == 0 else TrainingLog(None, None)
+    checkpoints = {part: output.with_name(f"{output.name}.{part}.checkpoint") for part in _SHARES}
+    _settle(checkpoints.values(), resume=resume, overwrite=overwrite)
     trained = [name for name in _SHARES if ("synthesis" if name == "synthesis" else "context") in parts]
-    share = sum(_SHARES[name] for name in trained)
-    results: dict[str, Any] = {}
-    started = time.monotonic()
-
-    def options(name: str) -> dict[str, Any]:
-        """How `name` of _SHARES is trained, and where it reports to."""
-
-        def report(facts: dict[str, float]) -> None:
-            results[f"{name}_steps"] = facts["step"]
-            tell(name, round(1000 * facts["share"]), 1000)
-            if log is not None:
-                with log.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps({"part": name, **facts}) + "\n")
-
-        return {"device": device, "checkpoint": checkpoints[name], "report": report}
-
-    def minutes_of(name: str) -> float | None:
-        return None if minutes is None else minutes * _SHARES[name] / share
-
+    run = _Run(base, load_corpus(folder, tell), seed, minutes, steps, device, trained, checkpoints, diary, tell)
     tensors = dict(base.tensors)
     if "context" in parts:
-        settings = context.ContextSettings(seed, minutes=minutes_of("tiles"), steps=steps)
-        start_tiles, start_dcs = None, None
-        if base.context:
-            start_tiles, start_dcs = context.load_tensors(tensors)
-            settings = replace(settings, rate=settings.rate * _CONTINUED)
-        dc_settings = replace(settings, minutes=minutes_of("dcs"))
-        tensors = {name: array for name, array in tensors.items() if not name.startswith("context.")}
-        linear = Model("in training", tensors)
-        images = _some(corpus.train, _CONTEXT_PIXELS, seed)
-        train = make_context_samples(images, linear, seed, "samples", tell)
-        held_out = make_context_samples(_held_out(corpus, seed), linear, seed + 1, "held-out samples", tell)
-        tiles = context.fit_tiles(train[0], held_out[0], settings, start=start_tiles, **options("tiles"))
-        dcs = context.fit_dcs(train[1], held_out[1], dc_settings, start=start_dcs, **options("dcs"))
-        results |= context.saved(tiles, dcs, held_out[0], held_out[1], settings)
-        del train, held_out
-        corrected = Model("in training", tensors | context.to_tensors(tiles, dcs))
-        refitted, report_of_books = refit(corrected, corpus.train, seed, tell)
-        costs = [_held_out_cost(model, _held_out(corpus, seed), tell) for model in (base, refitted)]
-        results |= {"held_out_cost_before": round(costs[0], 4), "held_out_cost": round(costs[1], 4)}
-        if costs[1] < costs[0]:
-            tensors, results["codebooks"] = refitted.tensors, report_of_books
-        else:  # a small folder may teach nothing that holds elsewhere
-            tensors = dict(base.tensors)
+        tensors = _fit_context(run, tensors)
     if "synthesis" in parts:
-        model = Model("in training", tensors)
-        start = tensors if "synthesis.head" in tensors else None
-        fit_settings = synthesis.SynthesisSettings(seed, minutes=minutes_of("synthesis"), steps=steps)
-        if start is not None:  # its size goes on, too
-            sizes_of = {"width": len(start["synthesis.head"]), "blocks": len(start["synthesis.expand"])}
-            fit_settings = replace(fit_settings, rate=fit_settings.rate * _CONTINUED, **sizes_of)
-        samples = make_samples(_some(corpus.train, _SYNTHESIS_PIXELS, seed), model, seed, "samples", tell)
-        kept = make_samples(_held_out(corpus, seed), model, seed + 1, "held-out samples", tell)
-        found = synthesis.fit_synthesis(samples, kept, fit_settings, start=start, **options("synthesis"))
-        gain = -synthesis.held_out_error(synthesis.load_tensors(found), kept, "cpu")
-        before = 0.0 if start is None else -synthesis.held_out_error(synthesis.load_tensors(start), kept, "cpu")
-        results |= {"held_out_gain_db_before": round(before, 4), "held_out_gain_db": round(gain, 4)}
-        results["synthesis_settings"] = asdict(fit_settings)
-        if gain > before:
-            tensors = {**tensors, **found}
+        tensors = _fit_synthesis(run, tensors)
     model = Model(output.name, tensors)
     model.check()
     given = {"kind": "neural", "init": init, "parts": ",".join(parts), "seed": seed, "minutes": minutes, "steps": steps}
@@ -158,10 +104,11 @@ def train_neural(
         "base": base.name,
         "base_id": base.id,
         "seconds": round(time.monotonic() - started),
-        **results,
+        **run.results,
         **sizes(model),
-        "corpus": corpus.facts(),
+        "corpus": run.corpus.facts(),
     }
+    diary.close()
     if rank == 0:
         with new_folder(output, overwrite=overwrite, marker=TENSORS) as folder_of_model:
             save_model(folder_of_model, Model(output.name, model.tensors, summary))
@@ -171,14 +118,110 @@ def train_neural(
     return summary
 
 
-def _held_out_cost(model: Model, images: list[TrainingImage], progress: Progress) -> float:
-    """As training of lite models counts: mean log of rate plus that of squared error of whole files, over three steps."""
-    progress("held-out images", 0, 1)
-    model.check()
-    few = pick(images, _SCORED_PIXELS, np.random.default_rng(0))
-    cost = float(np.mean([point["cost"] for point in held_out_points(model, few)]))
-    progress("held-out images", 1, 1)
-    return cost
+def _settle(checkpoints: Iterable[Path], *, resume: bool, overwrite: bool) -> None:
+    """Leave checkpoints of an earlier run where they are gone on from, remove them where they may be."""
+    for checkpoint in checkpoints:
+        if checkpoint.exists() and not resume:
+            if not overwrite:
+                raise OutputError(f"{checkpoint}: exists (--resume goes on from it, -f starts anew)")
+            checkpoint.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What the parts of one training share; `trained` are names of _SHARES, `results` what model.json will tell."""
+
+    base: Model
+    corpus: Corpus
+    seed: int
+    minutes: float | None
+    steps: int | None
+    device: str
+    trained: list[str]
+    checkpoints: dict[str, Path]
+    diary: TrainingLog
+    tell: Progress
+    results: dict[str, Any] = field(default_factory=dict)
+
+    def schedule(self, name: str) -> dict[str, Any]:
+        """Seed and length of a part's schedule."""
+        share = sum(_SHARES[other] for other in self.trained)
+        minutes = None if self.minutes is None else self.minutes * _SHARES[name] / share
+        return {"seed": self.seed, "minutes": minutes, "steps": self.steps}
+
+    def options(self, name: str) -> dict[str, Any]:
+        """Where a part is trained, and where it reports to."""
+
+        def report(facts: dict[str, float]) -> None:
+            self.results[f"{name}_steps"] = facts["step"]
+            self.tell(name, round(1000 * facts["share"]), 1000)
+            self.diary.facts(name, facts)
+
+        return {"device": self.device, "checkpoint": self.checkpoints[name], "report": report}
+
+    def held_out(self) -> list[TrainingImage]:
+        return pick(self.corpus.held_out or self.corpus.train, _HELD_OUT_PIXELS, np.random.default_rng(self.seed))
+
+    def cost(self, what: str, model: Model) -> float:
+        """As training of lite models counts: mean log of rate plus that of squared error of held-out files, over three steps."""
+        self.tell("held-out images", 0, 1)
+        model.check()
+        points = held_out_points(model, pick(self.held_out(), _SCORED_PIXELS, np.random.default_rng(0)))
+        for point in points:
+            self.diary.facts(what, point)
+        self.tell("held-out images", 1, 1)
+        return float(np.mean([point["cost"] for point in points]))
+
+
+def _fit_context(run: _Run, tensors: Tensors) -> Tensors:
+    """The base's tensors with its context trained and codebooks refitted, or as they are where that is no better."""
+    settings = context_fit.ContextSettings(**run.schedule("tiles"))
+    start_tiles, start_dcs = None, None
+    if run.base.context:
+        start_tiles, start_dcs = context.load_tensors(tensors)
+        settings = replace(settings, rate=settings.rate * _CONTINUED)
+    dc_settings = replace(settings, **run.schedule("dcs"))
+    images = _some(run.corpus.train, _CONTEXT_PIXELS, run.seed)
+    train = make_context_samples(images, run.base, run.seed, "samples", run.tell)
+    held_out = make_context_samples(run.held_out(), run.base, run.seed + 1, "held-out samples", run.tell)
+    tiles = context_fit.fit_tiles(train[0], held_out[0], settings, start=start_tiles, **run.options("tiles"))
+    dcs = context_fit.fit_dcs(train[1], held_out[1], dc_settings, start=start_dcs, **run.options("dcs"))
+    run.results.update(context_fit.saved(tiles, dcs, held_out[0], held_out[1], settings))
+    del train, held_out
+    linear = {name: array for name, array in tensors.items() if not name.startswith("context.")}
+    corrected = Model("in training", linear | context.to_tensors(tiles, dcs))
+    refitted, report_of_books = refit(corrected, run.corpus.train, run.seed, run.tell)
+    run.diary.codebooks(report_of_books)
+    before, after = run.cost("base", run.base), run.cost("refitted", refitted)
+    run.results.update({"held_out_cost_before": round(before, 4), "held_out_cost": round(after, 4)})
+    if after >= before:  # a small folder may teach nothing that holds elsewhere
+        return tensors
+    run.results["codebooks"] = report_of_books
+    return refitted.tensors
+
+
+def _fit_synthesis(run: _Run, tensors: Tensors) -> Tensors:
+    """A model's tensors with its synthesis trained, or as they are where that is no better."""
+    model = Model("in training", tensors)
+    start = tensors if "synthesis.head" in tensors else None
+    settings = synthesis.SynthesisSettings(**run.schedule("synthesis"))
+    if start is not None:  # its size goes on, too
+        sizes_of = {"width": len(start["synthesis.head"]), "blocks": len(start["synthesis.expand"])}
+        settings = replace(settings, rate=settings.rate * _CONTINUED, **sizes_of)
+    samples = make_samples(_some(run.corpus.train, _SYNTHESIS_PIXELS, run.seed), model, run.seed, "samples", run.tell)
+    kept = make_samples(run.held_out(), model, run.seed + 1, "held-out samples", run.tell)
+
+    def show(network: synthesis.SynthesisNetwork) -> None:
+        step = int(run.results.get("synthesis_steps", 0))
+        for number, sample in enumerate(kept[:_SHOWN]):
+            run.diary.picture(f"original, plain, refined/{number}", step, synthesis.compare(network, sample, model.color))
+
+    found = synthesis.fit_synthesis(samples, kept, settings, start=start, show=show, **run.options("synthesis"))
+    gain = -synthesis.held_out_error(synthesis.load_tensors(found), kept, "cpu")
+    before = 0.0 if start is None else -synthesis.held_out_error(synthesis.load_tensors(start), kept, "cpu")
+    run.results.update({"held_out_gain_db_before": round(before, 4), "held_out_gain_db": round(gain, 4)})
+    run.results["synthesis_settings"] = asdict(settings)
+    return {**tensors, **found} if gain > before else tensors
 
 
 def sizes(model: Model) -> dict[str, Any]:
@@ -193,10 +236,6 @@ def sizes(model: Model) -> dict[str, Any]:
 
 def _some(images: list[TrainingImage], pixels: int, seed: int) -> list[TrainingImage]:
     return pick(images * _MOST_SAMPLES, pixels, np.random.default_rng(seed))
-
-
-def _held_out(corpus: Corpus, seed: int) -> list[TrainingImage]:
-    return pick(corpus.held_out or corpus.train, _HELD_OUT_PIXELS, np.random.default_rng(seed))
 
 
 def refit(
@@ -217,7 +256,7 @@ def refit(
     chosen = pick(images, _REFIT_PIXELS, rng)
     for done, (image, step) in enumerate(zip(chosen, draw_steps(len(chosen), rng), strict=True)):
         progress("residuals", done, len(chosen))
-        session = open_session(image, step, model.color)
+        session = open_aimed(image, step, model)
         collector.open(session.targets)
         codec.walk(session.grid, model, session.step, 1, collector)
     progress("residuals", len(chosen), len(chosen))

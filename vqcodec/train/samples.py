@@ -13,13 +13,13 @@ from vqcodec import codec, context, dc, dct, networks
 from vqcodec.bands import COLOR_4X4, COLOR_8X8, GREY, Tile
 from vqcodec.context import MARGIN, Ints
 from vqcodec.model import Model
-from vqcodec.neural.context import ContextSample, PassSample
+from vqcodec.neural.context_samples import ContextSample, PassSample
 from vqcodec.neural.synthesis import Sample
 from vqcodec.prior import SCALE_SHIFT, Float
 from vqcodec.rate import RATE
 from vqcodec.symbols import SymbolWriter, search_rates
 from vqcodec.train.data import TrainingImage
-from vqcodec.train.sessions import Progress, Session, in_grey, open_session
+from vqcodec.train.sessions import Progress, Session, in_grey, open_aimed
 
 SMALLEST_STEP: Final = networks.MIN_STEP
 LARGEST_STEP: Final = 180.0
@@ -52,7 +52,7 @@ def turned(image: TrainingImage, rng: np.random.Generator) -> TrainingImage:
 
 def make_sample(image: TrainingImage, step: float, model: Model) -> Sample:
     """What the synthesis sees of an image at a step in grey levels, and what the plain decode lacks."""
-    session = open_session(image, step, model.color)
+    session = open_aimed(image, step, model)
     grid = session.grid
     codec.walk(grid, model, session.step, 1, SymbolWriter(model, session.targets, search_rates(model, RATE)))
     full = GREY if grid.layout is GREY else COLOR_8X8
@@ -80,11 +80,12 @@ def make_samples(images: list[TrainingImage], model: Model, seed: int, what: str
 
 
 class Recorder:
-    """Corrects nothing, and keeps what a network that corrects is asked."""
+    """Keeps what a network that corrects is asked, and corrects as the model does."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, model: Model) -> None:
         self.session = session
         grid = session.grid
+        self.inner = codec.correction_of(model, grid, session.step)
         self.step = context.step_inputs(session.step)
         self.means = np.zeros((COLOR_4X4.channels, grid.h * grid.w), np.int16)
         self.residuals = np.zeros_like(self.means)
@@ -100,22 +101,23 @@ class Recorder:
             linear = (inputs.base + means[0]).astype(np.float32) / np.float32(networks.UNIT)
             targets = self.session.targets[this.component, this.cells] - linear
             self.passes[this.name] = PassSample(features, _classes(score), targets.astype(np.float16))
-        return 0, score
+        return self.inner.dc_pass(this, inputs, means, score)
 
     def dc_done(self) -> None:
-        pass
+        self.inner.dc_done()
 
     def half(self, tile: Tile, half: int, means: Ints, score: Float) -> tuple[Ints | int, Float]:
         if tile.number < context.TILES:
             cells = self.session.grid.halves[half]
             self.means[self.places[tile.channels, None], cells] = means
             self.scores[tile.number, cells] = _classes(context.clamp_score(score))
-        return 0, score
+        return self.inner.half(tile, half, means, score)
 
     def half_done(self, tile: Tile, half: int, residuals: Ints) -> None:
         if tile.number < context.TILES:
             cells = self.session.grid.halves[half]
             self.residuals[self.places[tile.channels, None], cells] = np.clip(residuals, -32767, 32767)
+        self.inner.half_done(tile, half, residuals)
 
     def sample(self) -> ContextSample:
         """When the picture is coded."""
@@ -141,9 +143,9 @@ def _classes(score: Float) -> NDArray[np.float16]:
 
 
 def record(image: TrainingImage, step: float, model: Model) -> tuple[ContextSample, dict[str, PassSample]]:
-    """What a context network can learn from an image at a step in grey levels, of a model that has none."""
-    session = open_session(image, step, model.color)
-    recorder = Recorder(session)
+    """What a context network can learn from an image at a step in grey levels."""
+    session = open_aimed(image, step, model)
+    recorder = Recorder(session, model)
     writer = SymbolWriter(model, session.targets, search_rates(model, RATE))
     codec.walk(session.grid, model, session.step, 1, writer, recorder)
     return recorder.sample(), recorder.passes

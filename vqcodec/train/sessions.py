@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vqcodec import codec, dct, symbols
+from vqcodec.bands import COLOR_8X8, GREY
 from vqcodec.model import Model
 from vqcodec.prior import Cells, Grid
-from vqcodec.rate import RATE, layout_for
+from vqcodec.rate import RATE, aimed_targets, layout_for, rounds_of
 from vqcodec.train import streams
 from vqcodec.train.codebooks import Trained
 from vqcodec.train.data import TrainingImage
@@ -119,6 +120,18 @@ def open_session(image: TrainingImage, step: float, color: NDArray[np.int32]) ->
     return Session(grid, targets, whole)
 
 
+def open_aimed(image: TrainingImage, step: float, model: Model) -> Session:
+    """As `open_session`, with the targets that the encoder would have: aimed for the model's synthesis, where it has one."""
+    session = open_session(image, step, model.color)
+    grid, rounds = session.grid, rounds_of(model)
+    if rounds:
+        full = GREY if grid.layout is GREY else COLOR_8X8
+        settings = codec.Settings(session.step, grid.layout.code, 1, RATE)
+        coefficients = dct.forward(image.pixels, full, model.color)
+        session.targets = aimed_targets(coefficients, (grid.h, grid.w), model, settings, rounds)
+    return session
+
+
 def draw_steps(count: int, rng: np.random.Generator) -> NDArray[np.float64]:
     """Steps for `count` images: log-uniform, evenly spread, in random order."""
     low, high = np.log(STEPS[0]), np.log(STEPS[1])
@@ -162,7 +175,7 @@ def code_files(model: Model, images: list[TrainingImage], steps: NDArray[np.floa
     files = []
     for done, (image, step) in enumerate(zip(images, steps, strict=True)):
         progress("statistics", done, len(images))
-        session = open_session(image, step, model.color)
+        session = open_aimed(image, step, model)
         writer = symbols.SymbolWriter(model, session.targets, [RATE] * len(model.books))
         codec.walk(session.grid, model, session.step, 1, writer)
         files.append(writer.calls[0])

@@ -1,0 +1,49 @@
+"""What training counts as the cost of latents: what the encoder pays for what it wants to code.
+
+Contexts are the decoder's (hard-quantised latents; Minnen and Singh 2020). Bits are those of the latents before quantisation under
+a density convolved with one step, whose scale the score gives; as the encoder minimises rate and distortion together, a latent
+costs its bits and the error of rounding, or the bits of a zero and its square, whichever is less. Mixtures of two logistic
+densities, one for each class, are learnt along, as the codebooks will be fitted to their classes afterwards.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vqcodec.prior import CLASS_OF_ONE, CLASSES, CLASSES_PER_OCTAVE
+
+
+class Density(nn.Module):
+    """Costs of residuals given scores, in bits, by a mixture of two logistic densities for each class, convolved with one step."""
+
+    def __init__(self, rate: float) -> None:
+        """`rate` is the encoder's lambda in squared steps per bit."""
+        super().__init__()
+        self.rate = rate
+        log_scale = (torch.arange(CLASSES + 2) - CLASS_OF_ONE + 0.5) * float(np.log(2) / CLASSES_PER_OCTAVE)
+        self.table = nn.Parameter(torch.stack([log_scale - 0.3, log_scale + 0.7, torch.full_like(log_scale, 0.5)], dim=1))
+
+    def forward(self, x: Tensor, score: Tensor) -> Tensor:
+        score = score.float().clamp(0, CLASSES)
+        below = score.detach().floor().long()
+        share = (score - below)[..., None]
+        first, second, balance = (self.table[below] * (1 - share) + self.table[below + 1] * share).unbind(-1)
+        size = x.float().abs()
+        p: Tensor = torch.full_like(size, _LEAST_PROBABILITY)
+        p_zero: Tensor = torch.full_like(size, _LEAST_PROBABILITY)
+        for log_scale, weight in ((first, torch.sigmoid(balance)), (second, torch.sigmoid(-balance))):
+            sharpness = torch.exp(-log_scale) / _LOGISTIC_OF_LAPLACE
+            p = p + weight * (torch.sigmoid((0.5 - size) * sharpness) - torch.sigmoid((-0.5 - size) * sharpness))
+            p_zero = p_zero + weight * torch.tanh(0.25 * sharpness)
+        return torch.minimum(-torch.log2(p) + _ROUNDING / self.rate, -torch.log2(p_zero) + size.square() / self.rate)
+
+
+_ROUNDING: Final = 1 / 12
+"""Mean squared error of rounding, in squared steps."""
+_LEAST_PROBABILITY: Final = 2e-6
+_LOGISTIC_OF_LAPLACE: Final = 0.72
+"""Scale of the logistic density with the mean magnitude 1."""

@@ -1,0 +1,60 @@
+"""The log of a training: JSON lines for programs, TensorBoard for eyes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vqcodec.errors import MissingExtraError
+
+
+class TrainingLog:
+    """Writes to `lines`, a file that is appended to, and `board`, a folder for TensorBoard; None: not there."""
+
+    def __init__(self, lines: Path | None, board: Path | None) -> None:
+        """Raises MissingExtraError where TensorBoard is asked for and not installed."""
+        self._lines = lines
+        self._writer: Any = None
+        if board is not None:
+            try:
+                from torch.utils.tensorboard.writer import SummaryWriter
+            except ImportError as error:
+                raise MissingExtraError("--tensorboard needs it: pip install 'vqcodec[train]'") from error
+            self._writer = SummaryWriter(str(board))
+
+    def facts(self, part: str, facts: Mapping[str, float]) -> None:
+        """Figures of a part at facts["step"]."""
+        self._write({"part": part, **facts})
+        if self._writer is not None:
+            for name, value in facts.items():
+                if name != "step":
+                    self._writer.add_scalar(f"{part}/{name}", value, int(facts["step"]))
+
+    def codebooks(self, report: Sequence[Mapping[str, Any]]) -> None:
+        """Of every class: codewords used, and perplexity (2 to the entropy: as many equally likely words say as much)."""
+        for number, book in enumerate(report):
+            found = {"used": book["used"], "perplexity": round(2 ** book["entropy_bits"], 3)}
+            self._write({"part": "codebooks", "set": book["set"], "dim": book["dim"], "class": book["class"], **found})
+            if self._writer is not None:
+                for name, value in found.items():
+                    self._writer.add_scalar(f"codebooks/{name}", value, number)
+
+    def picture(self, name: str, step: int, pixels: NDArray[np.uint8]) -> None:
+        """Pixels uint8 [H, W, 3]; for eyes only."""
+        if self._writer is not None:
+            self._writer.add_image(name, pixels, step, dataformats="HWC")
+
+    def close(self) -> None:
+        """What was written is on the disk."""
+        if self._writer is not None:
+            self._writer.close()
+
+    def _write(self, entry: Mapping[str, Any]) -> None:
+        if self._lines is not None:
+            with self._lines.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(entry) + "\n")
