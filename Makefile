@@ -5,10 +5,11 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 BENCH_IMAGES ?= ../shared/data/kodak
+BENCH_CODECS ?= vqz,vqz:photo-lite,jpeg,webp,avif,jxl
 TRAIN_IMAGES ?= ../shared/data/photos
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench train-lite golden clean
+.PHONY: help demo test test-slow lint bench train-lite golden man clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -16,8 +17,12 @@ help: ## this list
 demo: $(VENV)/.base ## encode and decode the samples: a table, and a picture beside JPEG in out/
 	$(BIN)/python samples/demo.py
 
-test: $(VENV)/.dev ## the tests, in under three minutes
+test: $(VENV)/.dev ## the tests, in about four minutes
 	$(BIN)/python -m pytest --quiet
+
+test-slow: $(VENV)/.dev ## the trials of docs/reliability.md that take long, into out/reliability.txt
+	mkdir -p out && $(BIN)/python tests/reliability/trials.py --data $(dir $(BENCH_IMAGES)) > out/reliability.txt; \
+	status=$$?; cat out/reliability.txt; exit $$status
 
 lint: $(VENV)/.dev ## style, types, and that imports point down only
 	$(BIN)/ruff check .
@@ -25,13 +30,16 @@ lint: $(VENV)/.dev ## style, types, and that imports point down only
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.dev ## rate and distortion against the other codecs on BENCH_IMAGES: tables and a plot in out/bench
-	$(BIN)/vqcodec bench $(BENCH_IMAGES) --codecs vqz,vqz:photo-lite,jpeg,webp,avif -o out/bench -f
+	$(BIN)/vqcodec bench $(BENCH_IMAGES) --codecs $(BENCH_CODECS) -o out/bench -f
 
 train-lite: $(VENV)/.dev ## train models/photo-lite anew from TRAIN_IMAGES, into out/
 	$(BIN)/vqcodec train $(TRAIN_IMAGES) -o out/photo-lite --init none -f
 
 golden: $(VENV)/.dev ## write the golden files anew; for a new format version only
 	$(BIN)/python tests/make_golden.py
+
+man: $(VENV)/.base ## the man page, into out/
+	mkdir -p out && $(BIN)/python packaging/make_man.py > out/vqcodec.1
 
 clean: ## remove the environment and all that was built
 	rm -rf .venv build dist out .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
@@ -48,5 +56,5 @@ $(VENV)/.base: $(VENV)/.pip pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.pip pyproject.toml constraints.txt
-	$(INSTALL) --editable ".[bench,neural]" --group dev
+	$(INSTALL) --editable ".[bench,train]" --group dev
 	@touch $@ $(VENV)/.base

@@ -15,10 +15,12 @@ REMARKS = """\
 Bars and goals stand behind each figure. Those of BD-rate against JPEG on Kodak between 0.1 and 2 bpp (the table below) are -37 and
 -43 % for photo-lite, -48 and -60 % for photo. Figures of photo begin with its name, others are of photo-lite. Rates and qualities
 repeat exactly; speeds were taken on a machine that others share, so the ratios to libwebp in the same run say more than the
-figures. Speed, process time and memory were measured with nothing else running, the other figures while a bench ran beside them;
-each by its name (`measure.py speed ../shared/data`), listed here in the order of `all`. Models of one's own of kind lite were
-measured before the networks came (commit 8a0eb43): training makes the same model id since, and photo-lite's files are the same to
-the byte. `adapted` is of satellite alone, trained by code that did not yet drop what serves held-out pictures no better.
+figures. Each by its name (`measure.py speed ../shared/data`), listed in the order of `all`. speed, parts, process and network ran
+with nothing else; training, own and the bench beside other work. photo-lite's files are the same to the byte since the figures of
+quality100, domains and of its monotone quality were taken (commit 71a0edc), and `make train-lite` made
+the same model id again in 9 minutes 22 seconds. `adapted` is of satellite alone, from the model photo 9101ef0d932a. In the bench
+two images ran at once, whose BLAS threads waited for each other then: its speeds of vqz are a quarter to a half of what they are.
+SSIM was left out (`--psnr-only`). photo's peak of encode was taken after the others, when aiming went in smaller strips.
 """
 
 if __name__ == "__main__":

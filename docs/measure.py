@@ -5,6 +5,7 @@ model photo begin with its name, all others are of photo-lite.
 """
 
 import argparse
+import io
 import itertools
 import json
 import multiprocessing
@@ -64,8 +65,10 @@ def point(image: Pixels, file: bytes, decoded: Pixels) -> tuple[float, float]:
     return 8 * len(file) / (image.shape[0] * image.shape[1]), psnr_db(measure(image, decoded, psnr_only=True).mse_rgb)
 
 
-def vqz_points(image: Pixels, *, model: str = LITE, qualities: Sequence[float] = QUALITIES) -> list[tuple[float, float]]:
-    files = [api.encode(image, quality=q, model=model, threads=1) for q in qualities]
+def vqz_points(
+    image: Pixels, *, model: str = LITE, qualities: Sequence[float] = QUALITIES, effort: int = 5
+) -> list[tuple[float, float]]:
+    files = [api.encode(image, quality=q, model=model, effort=effort, threads=1) for q in qualities]
     return [point(image, file, api.decode(file, model=model, threads=1)) for file in files]
 
 
@@ -148,11 +151,13 @@ def speed(data: Path) -> None:
     pixels = picture.shape[0] * picture.shape[1]
     webp = WebpCodec()
     ours, theirs = api.encode(picture, quality=53, model=LITE, threads=1), webp.encode(picture, 40)
-    decode, encode, webp_decode, webp_encode = (
+    decode, decode_2, encode, encode_2, webp_decode, webp_encode = (
         pixels / 1e6 / best(run, 5)
         for run in (
             lambda: api.decode(ours, threads=1),
+            lambda: api.decode(ours, threads=2),
             lambda: api.encode(picture, quality=53, model=LITE, threads=1),
+            lambda: api.encode(picture, quality=53, model=LITE, threads=2),
             lambda: webp.decode(theirs),
             lambda: webp.encode(picture, 40),
         )
@@ -161,6 +166,47 @@ def speed(data: Path) -> None:
     print(f"{pixels / 1e6:.1f} megapixels of photos at {rates}, one thread, best of 5:")
     print(f"  decode {decode:.2f} MP/s (bar 7, goal 15), libwebp {webp_decode:.1f}, {webp_decode / decode:.1f} times as fast")
     print(f"  encode {encode:.2f} MP/s (bar 2, goal 6), libwebp {webp_encode:.1f}, {webp_encode / encode:.1f} times as fast")
+    print(f"  two threads: decode {decode_2:.2f} MP/s (bar 20), encode {encode_2:.2f} (bar 4)")
+
+
+def parts(data: Path) -> None:
+    """What a preview and a region cost, against the whole."""
+    picture = mosaic(data, 2560, 3840)
+    file = api.encode(picture, quality=53, model=LITE)
+
+    def read(**options: object) -> None:
+        with api.open_vqz(io.BytesIO(file)) as opened:
+            opened.read(threads=1, **options)
+
+    whole = best(read, 5)
+    found = [f"scale {scale} {whole / best(lambda scale=scale: read(scale=scale), 5):.1f} times" for scale in (8, 4, 2)]
+    region = whole / best(lambda: read(region=(1800, 1200, 384, 256)), 5)
+    found.append(f"a region of 1 % {region:.1f} times")
+    print(f"parts of the picture of speed against all of it, one thread: {', '.join(found)} as fast (bar of scale 8: 10)")
+    default = api.encode(picture, quality=53, model=PHOTO)
+    refined = best(lambda: api.decode(default, threads=1), 1) / best(lambda: preview(default), 3)
+    print(f"photo: scale 8 {refined:.1f} times as fast as the whole picture (bar 10)")
+
+
+def preview(file: bytes) -> None:
+    with api.open_vqz(io.BytesIO(file)) as opened:
+        opened.read(scale=8, threads=1)
+
+
+def effort(data: Path) -> None:
+    """Bytes at equal PSNR against the default effort, on every fourth picture of Kodak; and speed."""
+    images = load(data / "kodak")[::4]
+    for model in (PHOTO, LITE):
+        curves, speeds = {}, {}
+        for level in (1, 4, 5, 7, 9):
+            coded = partial(vqz_points, model=model, effort=level)
+            curves[level] = curve(coded, images)
+            once = partial(api.encode, images[0], quality=50, model=model, effort=level, threads=1)
+            speeds[level] = 1 / best(once, 3)
+        for level, points in curves.items():
+            gain, ratio = bd_rate(curves[5], points), speeds[level] / speeds[5]
+            megapixels = images[0].shape[0] * images[0].shape[1] / 1e6 * speeds[level]
+            print(f"{model}, effort {level}: {gain:+.2f} % bytes, {ratio:.2f} times as fast ({megapixels:.2f} MP/s, one thread)")
 
 
 def network(data: Path) -> None:
@@ -273,7 +319,8 @@ def adapted(data: Path) -> None:
             print(f"{what} {gain:+.1f} % (bar -6, goal -20)")
 
 
-_ALL = (overhead, crops, quality100, domains, monotone, targets, speed, process, memory, training, own, network, rest)
+_ALL = (overhead, crops, quality100, domains, monotone, targets, speed, parts, effort)
+_ALL += (process, memory, training, own, network, rest)
 FIGURES = {figure.__name__: figure for figure in (*_ALL, adapted)}
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
-"""Write the golden files anew: crops of the samples, coded with the shipped model, with the SHA-256 of their pixels; and
-broken files made of the smallest of them, each named after what is wrong with it.
+"""Write the golden files anew: crops of the samples, coded with the shipped models, with the SHA-256 of their exact pixels; of
+photo's files the SHA-256 of their latents, too, and the picture that the synthesis makes of them, which other machines must meet
+within 1 of 255; and broken files made of the smallest, each named after what is wrong with it.
 
 Only for a new format version or a new shipped model: a golden file that was released decodes forever.
 """
 
 import hashlib
+import io
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +15,7 @@ import numpy as np
 import zstandard
 from PIL import Image
 
-from vqcodec import api, container, records, registry
+from vqcodec import api, codec, container, records, registry
 from vqcodec.model import Model
 from vqcodec.types import Section, StreamRecord
 
@@ -81,7 +83,8 @@ def broken_files(data: bytes, model: Model) -> dict[str, bytes]:
     fields = {
         "not-a-vqz": good | {"magic": b"\x89PNG\r\n\x1a\n"},
         "future-version": good | {"version": b"\x90"},
-        "needs-alpha": tabled | {"flags": b"\x04"},
+        "no-alpha-plane": tabled | {"flags": b"\x04"},
+        "needs-step-map": tabled | {"flags": b"\x01"},
         "no-width": good | {"width": b"\x00"},
         "overlong-number": good | {"width": b"\x81\x00"},
         "too-many-pixels": good | {"width": b"\xff\xff\x03", "height": b"\xff\xff\x03"},
@@ -94,22 +97,40 @@ def broken_files(data: bytes, model: Model) -> dict[str, bytes]:
     return {name: put_together(each) for name, each in fields.items()} | {"flipped-bit": data[:-1] + bytes((data[-1] ^ 1,))}
 
 
-def write_decode(folder: Path) -> None:
+def write_decode(folder: Path, model: str) -> None:
     for name, (picture, crop, quality) in CROPS.items():
         with Image.open(HERE.parent / "samples" / f"{picture}.png") as image:
-            data = api.encode(np.asarray(image.crop(crop)), quality=quality)
+            data = api.encode(np.asarray(image.crop(crop)), quality=quality, model=model)
         (folder / f"{name}.vqz").write_bytes(data)
-        digest = hashlib.sha256(api.decode(data, threads=1).tobytes()).hexdigest()
+        digest = hashlib.sha256(api.decode(data, refine="none", threads=1).tobytes()).hexdigest()
         (folder / f"{name}.sha256").write_text(digest + "\n")
 
 
+def latents_digest(data: bytes, model: Model) -> str:
+    """SHA-256 of the latents of all tile groups, int16, channel by channel."""
+    file = container.File(io.BytesIO(data))
+    found = hashlib.sha256()
+    for number, group in enumerate(file.header.groups):
+        found.update(codec.decode_group(file.header, file.indices(number, file.header.layers), group[2:], model).tobytes())
+    return found.hexdigest()
+
+
+def write_neural(folder: Path) -> None:
+    write_decode(folder, "photo")
+    for path in folder.glob("*.vqz"):
+        data = path.read_bytes()
+        path.with_suffix(".latents").write_text(latents_digest(data, registry.find("photo")) + "\n")
+        Image.fromarray(api.decode(data, refine="best", threads=1)).save(path.with_suffix(".png"))
+
+
 def write_errors(folder: Path, good: bytes) -> None:
-    for name, data in broken_files(good, registry.find(None)).items():
+    for name, data in broken_files(good, registry.find("photo-lite")).items():
         (folder / f"{name}.vqz").write_bytes(data)
 
 
 if __name__ == "__main__":
-    for kind in ("decode", "errors"):
+    for kind in ("decode", "neural", "errors"):
         (HERE / "golden" / kind).mkdir(parents=True, exist_ok=True)
-    write_decode(HERE / "golden" / "decode")
+    write_decode(HERE / "golden" / "decode", "photo-lite")
+    write_neural(HERE / "golden" / "neural")
     write_errors(HERE / "golden" / "errors", (HERE / "golden" / "decode" / "pixel.vqz").read_bytes())

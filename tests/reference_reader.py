@@ -627,10 +627,11 @@ def read_latents(data: bytes, model_folder: Path) -> list[NDArray[np.int64]]:
     width, height = reader.varint(), reader.varint()
     require(1 <= width <= 65535 and 1 <= height <= 65535, "bad size")
     bits = reader.integer(1)
-    require(not bits & 64 or reader.integer(1) & 15 == 0, "unknown flags")
+    flags = reader.integer(1) if bits & 64 else 0
+    require(flags & 11 == 0, "unknown flags")
     group_log2 = reader.integer(1) if bits & 64 else 0
     layout, layers = bits & 3, (bits >> 4 & 3) + 1
-    require(layout < 3 and bits & 0x8C == 0 and layers < 4, "reserved layout")
+    require(layout < 3 and bits & 0x80 == 0 and layers < 4, "reserved layout")
     require(group_log2 == 0 or 3 <= group_log2 <= 13, "reserved group")
     reader.take(6)  # model id
     step, merge_map = reader.integer(2), reader.integer(1)
@@ -652,10 +653,11 @@ def read_latents(data: bytes, model_folder: Path) -> list[NDArray[np.int64]]:
     for kind, length, checksum in table:
         stored = reader.take(length)
         require(zlib.crc32(stored) == checksum, "bad checksum")
-        require(kind is None or kind >= 0x80, "unknown section")
+        require(kind is None or kind >= 0x80 or (kind == 1 and flags & 4), "unknown section")
         if kind is None:
             sections.append(stored)
     require(reader.at == len(data), "bytes after the sections")
+    require(sum(kind == 1 for kind, _, _ in table) == flags >> 2 & 1, "no alpha plane, or two")
     model = Model(model_folder)
     channels = (1 + 63, 3 + 63 + 2 * 15, 3 * 64)[layout]
     result = []

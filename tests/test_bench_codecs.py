@@ -96,14 +96,14 @@ def test_a_pillow_built_without_it_is_named(feature, monkeypatch):
 
 
 def test_jpeg_xl_says_what_to_install(monkeypatch):
-    monkeypatch.setitem(sys.modules, "pillow_jxl", None)
-    with pytest.raises(MissingExtraError, match="pip install pillow-jxl-plugin"):
+    monkeypatch.setitem(sys.modules, "imagecodecs", None)
+    with pytest.raises(MissingExtraError, match=r"pip install .vqcodec\[jxl\]"):
         open_codec("jxl")
 
 
 @pytest.mark.parametrize("shape", [(48, 64, 3), (48, 64)])
 def test_jpeg_xl_round_trip(shape):
-    pytest.importorskip("pillow_jxl", reason="pillow-jxl-plugin is not installed")
+    pytest.importorskip("imagecodecs", reason="imagecodecs is not installed")
     codec = open_codec("jxl")
     original = picture(*shape)
     decoded = codec.decode(codec.encode(original, 90))

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from vqcodec.bench.plot import plot_png
+from vqcodec.bench.plot import plot
 from vqcodec.bench.report import print_results, summaries, to_markdown
 from vqcodec.bench.results import BenchResults, CodecInfo, Failure, ImageInfo, Row
 
@@ -134,7 +134,7 @@ def test_every_markdown_table_is_even(results):
 @pytest.mark.parametrize("codecs", [["jpeg", "vqz", "vqz:mine", "webp", "avif", "jxl"], ["vqz"], []])
 def test_the_plot_is_a_png_whatever_there_is_to_draw(codecs):
     results = results_of(*((name, rows(name, 1 - 0.1 * i)) for i, name in enumerate(codecs)))
-    with Image.open(BytesIO(plot_png(results)), formats=("PNG",)) as image:
+    with Image.open(BytesIO(plot(results, "png")), formats=("PNG",)) as image:
         assert image.size == (1800, 810)
         assert np.array(image.convert("L")).min() < 60
 
@@ -143,7 +143,7 @@ def test_the_plot_draws_our_curve_in_our_colour(results):
     pink = (0xD6, 0x33, 0x6C)
 
     def count(shown: BenchResults) -> int:
-        with Image.open(BytesIO(plot_png(shown))) as image:
+        with Image.open(BytesIO(plot(shown, "png"))) as image:
             return int((np.array(image.convert("RGB")) == pink).all(axis=2).sum())
 
     assert count(results) > 1000

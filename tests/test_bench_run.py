@@ -3,6 +3,7 @@
 import json
 import math
 import platform
+import re
 from io import StringIO
 from pathlib import Path
 
@@ -302,7 +303,12 @@ def test_json_on_standard_output_is_one_object(folder, capfdbinary):
 def test_a_report_folder_is_filled(folder, tmp_path):
     report = tmp_path / "new" / "report"
     run(folder, FakeCodec("one"), FakeCodec("two"), report_dir=report, anchor="one")
-    assert sorted(path.name for path in report.iterdir()) == ["rate_psnr.png", "results.json", "results.md"]
+    assert sorted(path.name for path in report.iterdir()) == [
+        "rate_psnr.png", "rate_psnr.svg", "results.html", "results.json", "results.md",
+    ]  # fmt: skip
+    page = (report / "results.html").read_text()
+    assert not re.search(r"""<(?:link|script)|src=["']http""", page)  # it needs nothing else
+    assert page.count("<img alt='two'") == page.count("<img alt='original'") == 3
     with Image.open(report / "rate_psnr.png") as plot:
         assert plot.size[0] > 1000
         assert len(np.unique(np.array(plot.convert("L")))) > 50  # something is drawn
@@ -384,3 +390,15 @@ def test_settings_that_make_no_sense_are_refused_before_the_work(folder, tmp_pat
 def test_the_anchor_is_jpeg_if_there_is_one(folder, codecs, asked, anchor):
     results = run(folder, FakeCodec("one"), FakeCodec("two"), codecs=codecs, anchor=asked)
     assert results.anchor == anchor
+
+
+def test_images_side_by_side_give_the_same_figures(folder: Path) -> None:
+    (folder / "bad.png").write_bytes(b"rubbish")
+    settings = {"codecs": ("jpeg", "vqz:photo-lite", "none"), "qualities": {"vqz": (50.0,), "jpeg": (50.0,)}}
+    alone, together = run(folder, **settings), run(folder, jobs=2, **settings)
+    assert together.images == alone.images
+    assert together.failures == alone.failures
+    assert len(together.failures) == 1
+    figures = [[(row.codec, row.quality, row.image, row.bytes, row.mse_rgb) for row in found.rows] for found in (alone, together)]
+    assert figures[0] == figures[1]
+    assert len(figures[0]) == 9

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,9 @@ from PIL import Image
 
 import vqcodec
 from conftest import Program, program_command, program_environment, smooth_picture
-from vqcodec.cli import _size, main
+from vqcodec import cli
+from vqcodec.cli import main
+from vqcodec.options import size_of
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
@@ -82,13 +85,13 @@ def test_targets(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 
 
 def test_sizes() -> None:
-    assert [_size(text) for text in ("20000", "5B", "20k", "20K", "20kB", "20KiB")] == [
+    assert [size_of(text) for text in ("20000", "5B", "20k", "20K", "20kB", "20KiB")] == [
         20_000,
         5,
         *[20_000] * 3,
         20_480,
     ]
-    assert [_size(text) for text in ("1.5M", "2MiB")] == [1_500_000, 2 << 20]
+    assert [size_of(text) for text in ("1.5M", "2MiB")] == [1_500_000, 2 << 20]
 
 
 def test_json(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -103,10 +106,39 @@ def test_json(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
 
 def test_notes(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with Image.open(photo) as image:
-        image.convert("RGBA").save(tmp_path / "alpha.png")
-    code, _, err = run(capsys, "encode", tmp_path / "alpha.png", tmp_path / "a.vqz")
+        image.quantize(64).save(tmp_path / "palette.png")
+    code, _, err = run(capsys, "encode", tmp_path / "palette.png", tmp_path / "a.vqz")
     assert code == 0
-    assert err.startswith("vqcodec: note: the alpha channel is dropped: every pixel is opaque\n")
+    assert err.startswith("vqcodec: note: converted from a palette\n")
+
+
+def test_metadata_is_kept_or_stripped(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    exif = Image.Exif()
+    exif[0x010F] = "Maker"
+    with Image.open(photo) as image:
+        image.save(tmp_path / "a.jpg", exif=exif, icc_profile=b"profile")
+    for name, options, kept in (("kept", [], "Maker"), ("stripped", ["--strip"], None)):
+        assert run(capsys, "encode", tmp_path / "a.jpg", tmp_path / f"{name}.vqz", *options)[0] == 0
+        assert run(capsys, "decode", tmp_path / f"{name}.vqz", tmp_path / f"{name}.png")[0] == 0
+        with Image.open(tmp_path / f"{name}.png") as image:
+            assert image.getexif().get(0x010F) == kept
+            assert image.info.get("icc_profile") == (b"profile" if kept else None)
+
+
+def test_parts_smaller_ones_and_what_is_left(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rgba = np.dstack([pixels_of(photo), np.full((40, 48), 200, np.uint8)])
+    Image.fromarray(rgba).save(tmp_path / "a.png")
+    assert run(capsys, "encode", tmp_path / "a.png", tmp_path / "a.vqz")[0] == 0
+    assert run(capsys, "decode", tmp_path / "a.vqz", tmp_path / "part.png", "--region", "8,10,20,5")[0] == 0
+    assert pixels_of(tmp_path / "part.png").shape == (5, 20, 4)
+    assert run(capsys, "decode", tmp_path / "a.vqz", tmp_path / "small.png", "--scale", "8")[0] == 0
+    assert pixels_of(tmp_path / "small.png").shape == (5, 6, 4)
+    assert run(capsys, "decode", tmp_path / "a.vqz", tmp_path / "a.jpg")[0] == 5
+    data = (tmp_path / "a.vqz").read_bytes()
+    (tmp_path / "cut.vqz").write_bytes(data[:-1])
+    assert run(capsys, "decode", tmp_path / "cut.vqz", tmp_path / "cut.png")[0] == 3
+    code, _, err = run(capsys, "decode", tmp_path / "cut.vqz", tmp_path / "cut.png", "--allow-partial")
+    assert (code, err) == (0, "vqcodec: note: 1 of 1 tile groups were damaged\n")
 
 
 def test_streams(photo: Path, program: Program) -> None:
@@ -226,7 +258,7 @@ ERRORS: list[tuple[int, Sequence[str], str]] = [
     (2, ["decode", "photo.vqz", "new.png", "--refine", "gan"], "is not a decoder of this version"),
     (3, ["encode", "none.png", "new.vqz"], "cannot read none.png: No such file"),
     (3, ["encode", "photo.vqz", "new.vqz"], "not a picture in a format"),
-    (3, ["encode", "clear.png", "new.vqz"], "transparent pixels"),
+    (3, ["encode", "deep.ppm", "new.vqz"], "16 bits per sample"),
     (3, ["decode", "photo.png", "new.png"], ""),
     (3, ["decode", "cut.vqz", "new.png"], ""),
     (3, ["decode", "empty.vqz", "new.png"], ""),
@@ -258,7 +290,7 @@ def test_errors(
     Path("folder").mkdir()
     Path("empty.vqz").touch()
     Path("cut.vqz").write_bytes(vqz.read_bytes()[:-1])
-    Image.new("RGBA", (4, 4)).save("clear.png")
+    Path("deep.ppm").write_bytes(b"P6 2 2 65535\n" + bytes(24))
     Path("pickled").mkdir()
     Path("pickled/model.safetensors").write_bytes(b"\x80\x04cos\nsystem\n(S'touch owned'\ntR.")
     before = {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()}
@@ -362,6 +394,19 @@ def test_killed_at_any_moment(tmp_path: Path, number: signal.Signals) -> None:
             assert b"Traceback" not in errors
 
 
+@pytest.mark.parametrize("moment", ["_catch_signals", "_release_signals", "_report"])
+def test_an_interrupt_outside_of_the_work_has_its_exit_code(monkeypatch: pytest.MonkeyPatch, moment: str) -> None:
+    """A signal that came in the last instant once ended the program as if nothing had caught it."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cli, moment, interrupt)
+        assert main(["info", "nothing.vqz"]) == 130
+    cli._release_signals()  # where the test itself kept it from being done
+
+
 # ------------------------------------------------------------------------------------------------ start-up
 
 
@@ -385,3 +430,22 @@ def test_the_plain_path_imports_little(vqz: Path, tmp_path: Path, command: str) 
     )
     heavy = {"scipy", "torch", "matplotlib", "rich", "pydantic", "skimage", "importlib_metadata"}
     assert heavy.isdisjoint(done.stdout.splitlines()[-1].split())
+
+
+def test_compare(photo: Path, vqz: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "compare", photo, vqz, "-o", tmp_path / "difference.png", "--json")
+    assert code == 0
+    facts = json.loads(out)
+    difference = vqcodec.decode(vqz.read_bytes()).astype(int) - pixels_of(photo)
+    assert facts["psnr"] == pytest.approx(10 * np.log10(255**2 / np.square(difference).mean()))
+    assert facts["largest_difference"] == np.abs(difference).max()
+    assert facts["ms_ssim"] is None  # the picture is too small for it
+    np.testing.assert_array_equal(pixels_of(tmp_path / "difference.png"), np.clip(128 + 8 * difference, 0, 255))
+    code, out, _ = run(capsys, "compare", photo, photo)
+    assert code == 0
+    assert re.match(r"psnr +inf\npsnr y +inf\nssim +1\n", out)
+    if find_spec("ssimulacra2") is not None:
+        assert re.search(r"^ssimulacra2 +100$", out, re.MULTILINE)
+        assert 0 < facts["ssimulacra2"] < 100
+    Image.new("L", (9, 9)).save(tmp_path / "small.png")
+    assert run(capsys, "compare", photo, tmp_path / "small.png")[0] == 3

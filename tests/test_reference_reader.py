@@ -35,6 +35,11 @@ def test_golden_file(path: Path) -> None:
     assert_readers_agree(path.read_bytes())
 
 
+@pytest.mark.parametrize("name", ["colour-q40", "grey-q60", "pixel"])
+def test_golden_file_of_a_neural_model(name: str) -> None:
+    assert_readers_agree((TESTS / "golden" / "neural" / f"{name}.vqz").read_bytes(), TESTS.parent / "models" / "photo")
+
+
 @pytest.mark.parametrize(("layers", "step"), [(2, 640), (3, 1800), (3, 9)])  # the finest step makes escapes and raw bits
 def test_layers_and_groups(layers: int, step: int, samples: Path) -> None:
     with Image.open(samples / "still_life.png") as image:

@@ -1,23 +1,34 @@
-"""What Python users import: encode, decode, info, verify."""
+"""What Python users import: encode, decode, open_vqz, info, verify."""
 
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vqcodec import codec, container, networks, rate, registry
+from vqcodec import alpha, codec, container, frames, networks, rate, registry
 from vqcodec.bands import LAYOUTS
-from vqcodec.errors import InputError, MissingExtraError, ModelError
+from vqcodec.dct import Pixels
+from vqcodec.errors import FormatError, InputError, MissingExtraError, ModelError
+from vqcodec.files import open_input
 from vqcodec.model import Model
-from vqcodec.types import Header
+from vqcodec.types import Header, Metadata, Section
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ModelName = str | Path | Model | None
+Region = tuple[int, int, int, int]
+"""Left, top, width, height, in pixels."""
 REFINES: Final = ("none", "best")
 DEVICES: Final = ("cpu", "cuda", "auto")
+SCALES: Final = (1, 2, 4, 8)
+_METADATA: Final = {"icc": container.ICC, "exif": container.EXIF, "xmp": container.XMP}
 
 
 def _model(model: ModelName) -> Model:
@@ -34,43 +45,215 @@ def _threads(threads: int | None) -> int:
     return max(1, threads or os.cpu_count() or 1)
 
 
+# ------------------------------------------------------------------------------------------------ encoding
+
+
 def encode(
-    pixels: NDArray[np.uint8],
+    pixels: Pixels,
     *,
     quality: float | None = None,
     bpp: float | None = None,
     size: int | None = None,
     psnr: float | None = None,
     model: ModelName = None,
-    effort: int = 5,
+    effort: int = rate.DEFAULT_EFFORT,
+    tile: int | None = None,
+    metadata: Metadata | None = None,
     threads: int | None = None,
 ) -> bytes:
-    """Pixels uint8 [H, W] or [H, W, 1] (grey) or [H, W, 3] (RGB) to the bytes of a .vqz file.
+    """Pixels uint8 [H, W] or [H, W, 1] (grey), [H, W, 2] (grey and alpha), [H, W, 3] (RGB) or [H, W, 4] (RGB and alpha), or
+    uint16 grey, to the bytes of a .vqz file.
 
-    At most one of `quality` (0..100, default 60), `bpp` (bits per pixel) or `size` (bytes), of which the largest file
-    not above it is made, and `psnr` (dB of the decode, the smallest file not below it). `effort` 1..9: below 4 is faster and
-    a little larger; from 7 on, with a model that has a synthesis, slower and a little smaller. Raises InputError, ModelError.
+    Alpha is kept without loss. Samples of uint16 are of 10, 12 or 16 bits, the least that hold them all. At most one of `quality`
+    (0..100, default 60), `bpp` (bits per pixel) or `size` (bytes), of which the largest file not above it is made, and `psnr`
+    (dB of the decode, the smallest file not below it). `effort` 1..9: below 4 is faster and a little larger; from 5 on, with a
+    model that has a synthesis, slower and smaller. `tile`: pixels a side, a power of two from 64 to 65536, of tile groups, which
+    can be decoded one by one; 1024 in pictures above 4 megapixels, one group in others. Raises InputError, ModelError.
     """
-    if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8:
-        raise InputError("pixels must be a uint8 array")
-    picture = pixels[:, :, None] if pixels.ndim == 2 else pixels
-    if picture.ndim != 3 or picture.shape[2] not in (1, 3) or picture.size == 0:
-        raise InputError(f"pixels must be [H, W] or [H, W, 3], not {list(pixels.shape)}")
-    if max(picture.shape[:2]) > container.MAX_SIDE:
-        raise InputError(f"pictures have at most {container.MAX_SIDE} pixels a side")
+    picture, transparency = _apart(pixels)
     given = [value for value in (quality, bpp, size, psnr) if value is not None]
     if len(given) > 1:
         raise InputError("give one of quality, bpp, size and psnr")
     if quality is not None and not 0 <= quality <= 100:
         raise InputError("quality is 0 to 100")
-    encoder = rate.Encoder(picture, _model(model), _threads(threads), effort)
+    if tile is not None and (tile not in range(64, 65537) or tile & (tile - 1)):
+        raise InputError("a tile is 64, 128, 256, ... 65536 pixels a side")
+    depth = _depth_of(picture)
+    levels = frames.FAST_LEVELS if effort < 4 else frames.LEVELS[:2]
+    others = [] if transparency is None else [Section(container.ALPHA, alpha.encode_alpha(transparency, levels))]
+    others += _sections_of(metadata or Metadata())
+    encoder = rate.Encoder(picture, _model(model), _threads(threads), effort, depth=depth, tile=tile, others=others)
     if bpp is not None:
         size = int(bpp * picture.shape[0] * picture.shape[1] / 8)
     if size is not None:
         return rate.file_of_size(encoder, size)
     if psnr is not None:
         return rate.file_of_psnr(encoder, psnr)
-    return encoder.file(rate.step_of_quality(rate.DEFAULT_QUALITY if quality is None else quality))
+    return encoder.file(rate.step_of_quality(rate.DEFAULT_QUALITY if quality is None else quality, depth))
+
+
+def _apart(pixels: Pixels) -> tuple[Pixels, NDArray[np.uint8] | None]:
+    """Grey or RGB samples [H, W, 1 or 3], and the alpha plane uint8 [H, W], if there is one. Raises InputError."""
+    if not isinstance(pixels, np.ndarray) or pixels.dtype not in (np.uint8, np.uint16):
+        raise InputError("pixels must be an array of uint8, or of uint16 for deep grey")
+    picture = pixels[:, :, None] if pixels.ndim == 2 else pixels
+    if picture.ndim != 3 or picture.shape[2] not in (1, 2, 3, 4) or picture.size == 0:
+        raise InputError(f"pixels must be [H, W] or [H, W, 1 to 4], not {list(pixels.shape)}")
+    if max(picture.shape[:2]) > container.MAX_SIDE:
+        raise InputError(f"pictures have at most {container.MAX_SIDE} pixels a side")
+    if picture.dtype == np.uint16 and picture.shape[2] > 1:
+        raise InputError("pixels of uint16 must be grey without alpha: scale others to uint8 first")
+    if picture.shape[2] in (1, 3):
+        return picture, None
+    return np.ascontiguousarray(picture[:, :, :-1]), np.ascontiguousarray(picture[:, :, -1])
+
+
+def _depth_of(picture: Pixels) -> int:
+    """Bits of a sample."""
+    if picture.dtype == np.uint8:
+        return 8
+    needed = int(picture.max()).bit_length()
+    return next(depth for depth in (10, 12, 16) if depth >= needed)
+
+
+def _sections_of(metadata: Metadata) -> list[Section]:
+    given = [(kind, getattr(metadata, name)) for name, kind in _METADATA.items()]
+    if any(len(data) > container.MAX_METADATA for _, data in given):
+        raise InputError("metadata of more than 16 MiB")
+    return [Section(kind, data) for kind, data in given if data]
+
+
+# ------------------------------------------------------------------------------------------------ decoding
+
+
+class VqzFile:
+    """A .vqz file of which only what is asked for is read and checked; from `open_vqz`."""
+
+    def __init__(self, source: BinaryIO, *, model: ModelName, max_pixels: int, allow_partial: bool) -> None:
+        self.file = container.File(source, max_pixels)
+        self.header = self.file.header
+        self.allow_partial = allow_partial
+        self.lost: set[int] = set()
+        """Tile groups of which something was damaged where `read` met it, with `allow_partial`."""
+        self._model_name = model
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height."""
+        return self.header.width, self.header.height
+
+    @property
+    def channels(self) -> int:
+        """1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha."""
+        return LAYOUTS[self.header.layout].components + self.header.alpha
+
+    @property
+    def metadata(self) -> Metadata:
+        """Raises FormatError."""
+        return Metadata(**{name: self._other(kind) for name, kind in _METADATA.items()})
+
+    def read(
+        self,
+        region: Region | None = None,
+        *,
+        scale: int = 1,
+        refine: str | None = None,
+        device: str = "cpu",
+        threads: int | None = None,
+    ) -> Pixels:
+        """The pixels as `decode` gives them, of the whole picture or of a region, from the tile groups that it touches.
+
+        `scale` 2, 4 or 8 gives the whole picture so many times smaller, rounded up, from its low frequencies. The other arguments
+        are those of `decode`, as are the errors.
+        """
+        if refine not in (None, *REFINES):
+            raise InputError(f"refine is one of {', '.join(REFINES)}")
+        if device not in DEVICES:
+            raise InputError(f"device is one of {', '.join(DEVICES)}")
+        if scale not in SCALES:
+            raise InputError(f"scale is one of {', '.join(map(str, SCALES))}")
+        if scale > 1 and (region is not None or refine == "best"):
+            raise InputError("a smaller picture is whole, and plainly decoded")
+        model = _model_of_file(self._model_name, self.header)
+        if refine is None:
+            refine = "none" if model.synthesis is None else "best"
+        if refine == "best" and model.synthesis is None:
+            raise ModelError(f"model {model.name} has no synthesis: its files have the plain decode only")
+        rectangle = None if region is None else self._rectangle(region)
+        count = _threads(threads)
+        if scale > 1:
+            pixels = codec.decode_scaled(self.header, self._indices, model, scale, count)
+        elif refine == "none":
+            pixels = codec.decode(self.header, self._indices, model, count, rectangle)
+        else:
+            runner = _network_runner(device, model)
+            pixels = codec.decode_refined(self.header, self._indices, model, count, rectangle, runner)
+        if self.header.alpha:
+            plane = self._alpha(scale)
+            if rectangle is not None:
+                top, left, height, width = rectangle
+                plane = plane[top : top + height, left : left + width]
+            return np.concatenate([pixels, plane[:, :, None]], axis=2)
+        return pixels[:, :, 0] if pixels.shape[2] == 1 else pixels
+
+    def _rectangle(self, region: Region) -> codec.Rectangle:
+        left, top, width, height = region
+        if min(left, top) < 0 or min(width, height) < 1 or left + width > self.size[0] or top + height > self.size[1]:
+            raise InputError(f"the region {left},{top},{width},{height} is not in the picture of {self.size[0]}x{self.size[1]}")
+        return top, left, height, width
+
+    def _indices(self, group: int, layers: int) -> codec.Stored:
+        if not self.allow_partial:
+            return self.file.indices(group, layers)
+        found = self.file.intact_indices(group, layers)
+        if None in found:
+            self.lost.add(group)
+        return found
+
+    def _alpha(self, scale: int) -> NDArray[np.uint8]:
+        """The alpha plane, each pixel the mean of those that a smaller picture has it stand for."""
+        height, width = self.header.height, self.header.width
+        try:
+            plane = alpha.decode_alpha(self.file.other(container.ALPHA), height, width)
+        except FormatError:
+            if not self.allow_partial:
+                raise
+            self.lost.update(range(len(self.header.groups)))
+            plane = np.full((height, width), 255, np.uint8)
+        if scale == 1:
+            return plane
+        padded = np.pad(plane, ((0, -height % scale), (0, -width % scale)), mode="edge").astype(np.float32)
+        boxes = padded.reshape(padded.shape[0] // scale, scale, padded.shape[1] // scale, scale)
+        return np.floor(boxes.mean(axis=(1, 3)) + 0.5).astype(np.uint8)
+
+    def _other(self, kind: int) -> bytes:
+        try:
+            return self.file.other(kind)
+        except FormatError:
+            if not self.allow_partial:
+                raise
+            return b""
+
+
+@contextmanager
+def open_vqz(
+    source: Path | BinaryIO,
+    *,
+    model: ModelName = None,
+    max_pixels: int = container.DEFAULT_MAX_PIXELS,
+    allow_partial: bool = False,
+) -> Iterator[VqzFile]:
+    """A .vqz file opened for reading: a path, or a seekable binary stream, which stays open.
+
+    With `allow_partial`, damaged tile groups are decoded as far as they go, and listed in `lost`; otherwise they are an error.
+    Raises InputError, FormatError and its kinds, LimitError.
+    """
+    options: dict[str, Any] = {"model": model, "max_pixels": max_pixels, "allow_partial": allow_partial}
+    if isinstance(source, Path):
+        with open_input(source) as stream:
+            yield VqzFile(stream, **options)
+    else:
+        yield VqzFile(source, **options)
 
 
 def decode(
@@ -81,25 +264,17 @@ def decode(
     device: str = "cpu",
     max_pixels: int = container.DEFAULT_MAX_PIXELS,
     threads: int | None = None,
-) -> NDArray[np.uint8]:
-    """The bytes of a .vqz file to pixels uint8 [H, W] or [H, W, 3].
+) -> Pixels:
+    """The bytes of a .vqz file to pixels uint8 (uint16 where samples have more than 8 bits) [H, W] or [H, W, 2 to 4], as encoded.
 
     `refine`: "none" is the plain decode, the same on every machine; "best" goes through the model's synthesis network, is
     closer to the original, and the same within 1 of 255; None is the best that the model has. `device` is where the network
     runs: "cpu" needs numpy alone, "cuda" torch and a GPU, "auto" takes what there is. Raises FormatError and its kinds,
     ModelError, LimitError, InputError, MissingExtraError.
     """
-    if refine not in (None, *REFINES):
-        raise InputError(f"refine is one of {', '.join(REFINES)}")
-    if device not in DEVICES:
-        raise InputError(f"device is one of {', '.join(DEVICES)}")
-    header, _, _ = container.read_header(data, max_pixels)
-    found = _model_of_file(model, header)
-    if refine is None:
-        refine = "none" if found.synthesis is None else "best"
-    if refine == "none":
-        return codec.decode(data, found, max_pixels, _threads(threads))
-    return codec.decode_refined(data, found, max_pixels, _threads(threads), _network_runner(device, found))
+    with open_vqz(BytesIO(data), model=model, max_pixels=max_pixels) as opened:
+        opened.file.check()
+        return opened.read(refine=refine, device=device, threads=threads)
 
 
 def _network_runner(device: str, model: Model) -> networks.Correct | None:
@@ -117,19 +292,20 @@ def _network_runner(device: str, model: Model) -> networks.Correct | None:
     return inference.correct_on("cuda", model)
 
 
+# ------------------------------------------------------------------------------------------------ about files
+
+
 def indices(data: bytes, *, model: ModelName = None) -> dict[str, NDArray[np.uint32]]:
     """Every codebook index of a file, for those who study them: columns uint32 [n] in decoding order.
 
     `index` (0 is the likeliest word of its codebook), `codebook`, `class` (of scale, 0 the quietest), `channel` (of the first
     coefficient it stands for), `row` and `column` of its 8x8 cell. The values after an escape are not listed. Raises as `decode`.
     """
-    header, sections = container.read_file(data)
-    found = _model_of_file(model, header)
-    stored = [section.data for section in sections if section.type == container.INDICES]
-    groups = header.groups
+    file = container.File(BytesIO(data))
+    found = _model_of_file(model, file.header)
     tables = []
-    for number, (top, left, h, w) in enumerate(groups):
-        table = codec.indices_of_group(header, stored[number :: len(groups)], (h, w), found)
+    for number, (top, left, h, w) in enumerate(file.header.groups):
+        table = codec.indices_of_group(file.header, file.indices(number, file.header.layers), (h, w), found)
         cell = table.pop("cell")
         tables.append(table | {"row": top + cell // np.uint32(w), "column": left + cell % np.uint32(w)})
     return {name: np.concatenate([table[name] for table in tables]) for name in tables[0]}
@@ -142,13 +318,14 @@ def verify(data: bytes, *, model: ModelName = None) -> None:
 
 def info(data: bytes, *, model: ModelName = None) -> dict[str, Any]:
     """What a file holds, as a JSON-able dict; streams and shares are missing where its model is not installed."""
-    header, table, _ = container.read_header(data)
-    _, sections = container.read_file(data)
-    layout = LAYOUTS[header.layout]
+    file = container.File(BytesIO(data))
+    file.check()
+    header, layout = file.header, LAYOUTS[file.header.layout]
     result: dict[str, Any] = {
         "width": header.width,
         "height": header.height,
-        "channels": layout.components,
+        "channels": layout.components + header.alpha,
+        "depth": header.depth,
         "layout": layout.name,
         "version": ".".join(map(str, container.VERSION)),
         "model": None,
@@ -159,7 +336,10 @@ def info(data: bytes, *, model: ModelName = None) -> dict[str, Any]:
         "merge_map": header.merge_map,
         "bytes": len(data),
         "bpp": 8 * len(data) / (header.width * header.height),
-        "sections": [{"type": kind, "bytes": length, "checksum": f"{checksum:08x}"} for kind, length, checksum in table],
+        "sections": [
+            {"type": container.NAMES.get(kind, f"{kind:#04x}"), "bytes": length, "checksum": f"{checksum:08x}"}
+            for kind, length, checksum in file.table
+        ],
     }
     try:
         found = _model_of_file(model, header)
@@ -168,6 +348,5 @@ def info(data: bytes, *, model: ModelName = None) -> dict[str, Any]:
             raise
         return result
     result["model"] = found.name
-    indices = [section.data for section in sections if section.type == container.INDICES]
-    result |= codec.describe(header, indices, found)
+    result |= codec.describe(header, file.indices, found)
     return result

@@ -7,8 +7,7 @@ unwritable, 6 limit exceeded, 130 interrupted.
 Start-up is most of the time that a small picture takes: what one command needs is imported inside that command.
 """
 
-import math
-import re
+import os
 import shlex
 import signal
 import sys
@@ -23,25 +22,48 @@ import typer
 
 from vqcodec.errors import VqcodecError
 from vqcodec.files import MAX_PIXELS, STREAM, check_output, printable, read_input, stream_limit, write_atomic
+from vqcodec.options import (
+    PARTS,
+    USAGE,
+    Force,
+    Input,
+    Jobs,
+    Json,
+    Manifest,
+    MaxPixels,
+    Model,
+    Output,
+    Shard,
+    Threads,
+    UsageError,
+    known_device,
+    known_kind,
+    known_parts,
+    known_picture,
+    known_refine,
+    known_scale,
+    known_tile,
+    percentage,
+    positive,
+    region_of,
+    shard_of,
+    size_of,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-INTERNAL, USAGE, OUT_OF_MEMORY, INTERRUPTED = 1, 2, 6, 130
+    from vqcodec.convert import Options
+
+INTERNAL, OUT_OF_MEMORY, INTERRUPTED = 1, 6, 130
 
 app = typer.Typer(
-    add_completion=False,
+    add_completion=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     help="An image codec that learns its codebooks from images.",
     epilog="'-' stands for standard input or standard output. --debug, anywhere, shows the traceback of an error.",
 )
-
-
-class UsageError(VqcodecError):
-    """The options contradict each other or name what does not exist."""
-
-    exit_code = USAGE
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,16 +73,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = [word for word in words if word != "--debug"]
     warnings.filterwarnings("ignore", module="PIL")  # remarks on files; what matters of them is in ImageData.notes
     try:
-        _catch_signals()
-        return int(app(words or ["--help"], prog_name="vqcodec", standalone_mode=False) or 0)
-    except Exception as error:
-        if debug:
-            raise
-        return _report(error)
-    except KeyboardInterrupt:
+        try:
+            _catch_signals()
+            return int(app(words or ["--help"], prog_name="vqcodec", standalone_mode=False) or 0)
+        except Exception as error:
+            if debug:
+                raise
+            return _report(error)
+        finally:
+            _release_signals()
+    except KeyboardInterrupt:  # outside of it all: a signal may also come while an error is told or signals are released
         return INTERRUPTED
-    finally:
-        _release_signals()
 
 
 def _catch_signals() -> None:
@@ -96,67 +119,7 @@ def _report(error: Exception) -> int:
     return code
 
 
-# ------------------------------------------------------------------------------------------------ shared options
-
-
-def _size(text: str) -> int:
-    """Bytes: 20000, 20k (1000 each), 20KiB (1024 each), also M."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(?:([kM])(i?)B?|B?)", text, re.IGNORECASE)
-    if match is None:
-        raise typer.BadParameter(f"{text!r} is not a size: write 20000, 20k or 20KiB")
-    number, prefix, binary = match.groups()
-    power = {"": 0, "k": 1, "m": 2}[(prefix or "").lower()]
-    return round(float(number) * float(1024 if binary else 1000) ** power)
-
-
-def _percentage(value: float | None) -> float | None:
-    if value is not None and not 0 <= value <= 100:
-        raise typer.BadParameter(f"{value:g} is not between 0 and 100")
-    return value
-
-
-def _positive(value: float | None) -> float | None:
-    if value is not None and not (value > 0 and math.isfinite(value)):
-        raise typer.BadParameter(f"{value:g} is not a positive number")
-    return value
-
-
-def _known_refine(value: str | None) -> str | None:
-    if value is not None and value not in ("none", "best"):
-        raise typer.BadParameter(f"{value!r} is not a decoder of this version; 'none' and 'best' are")
-    return value
-
-
-def _known_device(value: str) -> str:
-    if value not in ("cpu", "cuda", "auto"):
-        raise typer.BadParameter(f"{value!r} is not a device; 'cpu', 'cuda' and 'auto' are")
-    return value
-
-
-PARTS = ("context", "synthesis")
-"""The networks of a neural model."""
-
-
-def _known_parts(value: str) -> str:
-    for part in value.split(","):
-        if part not in PARTS:
-            raise typer.BadParameter(f"{part!r} is not a network; {' and '.join(PARTS)} are")
-    return value
-
-
-def _known_kind(value: str) -> str:
-    if value not in ("lite", "neural"):
-        raise typer.BadParameter(f"{value!r} cannot be trained by this version; 'lite' and 'neural' can")
-    return value
-
-
-Input = Annotated[Path, typer.Argument(metavar="IN", help="The file to read; - for standard input.", show_default=False)]
-Output = Annotated[Path, typer.Argument(metavar="OUT", help="The file to write; - for standard output.", show_default=False)]
-Model = Annotated[str | None, typer.Option("-m", "--model", metavar="M", help="A model's name or folder.", show_default=False)]
-Force = Annotated[bool, typer.Option("-f", "--force", help="Overwrite the output if it exists.")]
-Threads = Annotated[int | None, typer.Option("--threads", min=1, metavar="N", help="Threads to use; all cores if not given.")]
-MaxPixels = Annotated[int, typer.Option("--max-pixels", min=1, metavar="N", help="Refuse pictures with more pixels.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
+# ------------------------------------------------------------------------------------------------ options of all
 
 
 def _print_version(wanted: bool) -> None:
@@ -185,61 +148,74 @@ def encode(
     output: Output,
     quality: Annotated[
         float | None,
-        typer.Option("-q", "--quality", callback=_percentage, metavar="0..100", help="60 if nothing else is asked."),
+        typer.Option("-q", "--quality", callback=percentage, metavar="0..100", help="60 if nothing else is asked."),
     ] = None,
-    bpp: Annotated[float | None, typer.Option("--bpp", callback=_positive, metavar="X", help="At most X bits per pixel.")] = None,
+    bpp: Annotated[float | None, typer.Option("--bpp", callback=positive, metavar="X", help="At most X bits per pixel.")] = None,
     size: Annotated[
         int | None,
-        typer.Option("--size", parser=_size, metavar="BYTES", help="At most so many bytes: 20000, 20k, 20KiB."),
+        typer.Option("--size", parser=size_of, metavar="BYTES", help="At most so many bytes: 20000, 20k, 20KiB."),
     ] = None,
     psnr: Annotated[
-        float | None, typer.Option("--psnr", callback=_positive, metavar="DB", help="At least so many dB of PSNR.")
+        float | None, typer.Option("--psnr", callback=positive, metavar="DB", help="At least so many dB of PSNR.")
     ] = None,
     model: Model = None,
     effort: Annotated[
-        int, typer.Option("--effort", min=1, max=9, metavar="1..9", help="1-3 faster; 7-9 slower, smaller.")
+        int, typer.Option("--effort", min=1, max=9, metavar="1..9", help="1-4 faster; 7-9 slower, smaller.")
     ] = 5,
+    tile: Annotated[
+        int | None,
+        typer.Option(
+            "--tile",
+            callback=known_tile,
+            metavar="N",
+            help="Tile groups of N pixels a side, decoded one by one; 1024 above 4 megapixels.",
+            show_default=False,
+        ),
+    ] = None,
+    strip: Annotated[bool, typer.Option("--strip", help="Leave out colour profile, EXIF and XMP.")] = False,
     force: Force = False,
+    jobs: Jobs = None,
+    shard: Shard = None,
+    manifest: Manifest = None,
     threads: Threads = None,
     max_pixels: MaxPixels = MAX_PIXELS,
     as_json: Json = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No summary and no notes.")] = False,
 ) -> None:
-    """Encode a picture (PNG, JPEG, WebP, AVIF, TIFF, ...) to a .vqz file."""
+    """Encode a picture (PNG, JPEG, WebP, AVIF, TIFF, ...) to a .vqz file, or a folder of them to a folder."""
     targets = {"--quality": quality, "--bpp": bpp, "--size": size, "--psnr": psnr}
     given = [name for name, value in targets.items() if value is not None]
     if len(given) > 1:
         raise UsageError(f"{' and '.join(given)} exclude each other")
     if as_json and output == STREAM:
         raise UsageError("--json and an output on standard output exclude each other")
-    check_output(output, overwrite=force, source=source)
 
-    from vqcodec import api
-    from vqcodec.imageio import read_image
+    _one_blas_thread()
+    from vqcodec.convert import EncodeOptions, encode_file
 
-    image = read_image(source, max_pixels=max_pixels)
-    start = time.perf_counter()
-    data = api.encode(image.pixels, quality=quality, bpp=bpp, size=size, psnr=psnr, model=model, effort=effort, threads=threads)
-    seconds = time.perf_counter() - start
-    write_atomic(output, data, overwrite=force)
-
-    height, width = image.pixels.shape[:2]
+    options = EncodeOptions(quality, bpp, size, psnr, model, effort, tile, strip, threads, max_pixels)
+    if source.is_dir():
+        _convert_folder(source, output, options, ".vqz", jobs, shard, manifest, force, as_json)
+        return
+    _only_for_folders(jobs, shard, manifest)
+    done = encode_file(source, output, options, overwrite=force)
+    bits_per_pixel = 8 * done.bytes_out / (done.width * done.height)
     if as_json:
         _print_json(
             input=str(source),
             output=str(output),
-            width=width,
-            height=height,
-            channels=1 if image.pixels.ndim == 2 else 3,
-            bytes=len(data),
-            bpp=8 * len(data) / (width * height),
-            encode_s=seconds,
-            notes=list(image.notes),
+            width=done.width,
+            height=done.height,
+            channels=done.channels,
+            bytes=done.bytes_out,
+            bpp=bits_per_pixel,
+            encode_s=done.seconds,
+            notes=list(done.notes),
         )
     if not quiet:
-        for note in image.notes:
+        for note in done.notes:
             _log(f"note: {note}")
-        _log(f"{width} x {height} pixels, {len(data)} bytes, {8 * len(data) / (width * height):.3f} bpp")
+        _log(f"{done.width} x {done.height} pixels, {done.bytes_out} bytes, {bits_per_pixel:.3f} bpp")
 
 
 @app.command()
@@ -251,7 +227,7 @@ def decode(
         str | None,
         typer.Option(
             "--refine",
-            callback=_known_refine,
+            callback=known_refine,
             metavar="none|best",
             help="none is exact on every machine; best adds the model's network, and is the default where there is one.",
             show_default=False,
@@ -259,25 +235,93 @@ def decode(
     ] = None,
     device: Annotated[
         str,
-        typer.Option("--device", callback=_known_device, metavar="cpu|cuda|auto", help="Where the network runs; cuda needs torch."),
+        typer.Option("--device", callback=known_device, metavar="cpu|cuda|auto", help="Where the network runs; cuda needs torch."),
     ] = "cpu",
+    region: Annotated[
+        str | None,
+        typer.Option("--region", metavar="X,Y,W,H", help="This part alone.", show_default=False),
+    ] = None,
+    scale: Annotated[
+        int, typer.Option("--scale", callback=known_scale, metavar="1|2|4|8", help="So many times smaller, and faster.")
+    ] = 1,
+    allow_partial: Annotated[
+        bool, typer.Option("--allow-partial", help="Decode what is left of a damaged or truncated file.")
+    ] = False,
+    to: Annotated[
+        str, typer.Option("--to", callback=known_picture, metavar="png|...", help="The format of pictures in an output folder.")
+    ] = ".png",
     force: Force = False,
+    jobs: Jobs = None,
+    shard: Shard = None,
+    manifest: Manifest = None,
     threads: Threads = None,
     max_pixels: MaxPixels = MAX_PIXELS,
 ) -> None:
-    """Decode a .vqz file to a picture: .png .ppm .pgm .jpg .webp .tif .bmp, PNG for a stream."""
-    import io
+    """Decode a .vqz file to a picture: .png .ppm .pgm .jpg .webp .tif .bmp, PNG for a stream; or a folder to a folder."""
+    _one_blas_thread()
+    from vqcodec.convert import DecodeOptions, decode_file
 
-    from vqcodec import api
-    from vqcodec.imageio import format_of, write_image
+    if scale > 1 and (region is not None or refine == "best"):
+        raise UsageError("--scale goes neither with --region nor with --refine best")
+    part = None if region is None else region_of(region)
+    options = DecodeOptions(model, refine, device, part, scale, allow_partial, threads, max_pixels)
+    if source.is_dir():
+        _convert_folder(source, output, options, to, jobs, shard, manifest, force, as_json=False)
+        return
+    _only_for_folders(jobs, shard, manifest)
+    for note in decode_file(source, output, options, overwrite=force).notes:
+        _log(f"note: {note}")
 
-    picture_format = format_of(output)
-    check_output(output, overwrite=force, source=source)
-    data = read_input(source, limit_bytes=stream_limit(max_pixels))
-    pixels = api.decode(data, model=model, refine=refine, device=device, max_pixels=max_pixels, threads=threads)
-    stream = io.BytesIO()
-    write_image(pixels, stream, format=picture_format)
-    write_atomic(output, stream.getbuffer(), overwrite=force)
+
+def _one_blas_thread() -> None:
+    """Tile groups and strips have threads of their own: with as many again in BLAS for each, large pictures take twice as long.
+
+    Read when numpy is imported, so this comes first; who has set it keeps it.
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
+def _only_for_folders(jobs: int | None, shard: str | None, manifest: Path | None) -> None:
+    given = {"-j": jobs, "--shard": shard, "--manifest": manifest}
+    if found := [name for name, value in given.items() if value is not None]:
+        raise UsageError(f"{' and '.join(found)}: for folders only")
+
+
+def _convert_folder(
+    source: Path,
+    output: Path,
+    options: "Options",
+    suffix: str,
+    jobs: int | None,
+    shard: str | None,
+    manifest: Path | None,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """A folder by batch.py; ends with the exit code of the first failure."""
+    from vqcodec.batch import BatchSettings, run_batch
+    from vqcodec.tables import batch_progress, print_batch
+
+    if output == STREAM or output.is_file():
+        raise UsageError(f"{printable(source)} is a folder: the output must be one, too")
+    part = (1, 1) if shard is None else shard_of(shard)
+    settings = BatchSettings(source, output, options, suffix, jobs or 1, part, manifest, force)
+    start = time.perf_counter()
+    with batch_progress(_console(stderr=True)) as (started, progress):
+        summary = run_batch(settings, started, progress)
+    if as_json:
+        _print_json(
+            done=summary.done,
+            left_out=summary.left_out,
+            bytes_in=summary.bytes_in,
+            bytes_out=summary.bytes_out,
+            seconds=time.perf_counter() - start,
+            failed=[{"source": outcome.source, "error": outcome.error} for outcome in summary.failed],
+        )
+    for outcome in summary.failed:
+        _log(outcome.error if outcome.source in outcome.error else f"{outcome.source}: {outcome.error}")
+    print_batch(summary, time.perf_counter() - start, _console(stderr=True))
+    raise typer.Exit(summary.failed[0].exit_code if summary.failed else 0)
 
 
 # ------------------------------------------------------------------------------------------------ about files
@@ -356,6 +400,41 @@ def models(as_json: Json = False) -> None:
         print_models(entries, _console())
 
 
+@app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(metavar="A", help="A picture or a .vqz file.", show_default=False)],
+    second: Annotated[Path, typer.Argument(metavar="B", help="Another, of the same size.", show_default=False)],
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="FILE", help="Write a picture of the difference, 8 times as large, around grey."),
+    ] = None,
+    force: Force = False,
+    max_pixels: MaxPixels = MAX_PIXELS,
+    as_json: Json = False,
+) -> None:
+    """Compare two pictures: PSNR, SSIM, MS-SSIM (needs vqcodec[bench])."""
+    import io
+    import math
+
+    from vqcodec.bench.compare import compare as compared
+    from vqcodec.bench.compare import read_any
+    from vqcodec.imageio import format_of, write_image
+
+    picture_format = "" if output is None else format_of(output)
+    if output is not None:
+        check_output(output, overwrite=force)
+    facts, difference = compared(read_any(first, max_pixels), read_any(second, max_pixels))
+    if output is not None:
+        stream = io.BytesIO()
+        write_image(difference, stream, format=picture_format)
+        write_atomic(output, stream.getbuffer(), overwrite=force)
+    if as_json:
+        _print_json(**{name: value if math.isfinite(value) else None for name, value in facts.items()})
+    else:
+        for name, value in facts.items():
+            print(f"{name.replace('_', ' '):<20} {value:.6g}")
+
+
 # ------------------------------------------------------------------------------------------------ many pictures
 
 
@@ -379,6 +458,9 @@ def bench(
     ] = None,
     psnr_only: Annotated[bool, typer.Option("--psnr-only", help="Skip SSIM and MS-SSIM.")] = False,
     threads: Annotated[int, typer.Option("--threads", min=1, metavar="N", help="Threads for each codec.")] = 1,
+    jobs: Annotated[
+        int, typer.Option("-j", "--jobs", min=1, metavar="N", help="Pictures at once; speeds are those of a busy machine then.")
+    ] = 1,
     limit: Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="Take the first N pictures.")] = None,
     force: Force = False,
 ) -> None:
@@ -394,6 +476,7 @@ def bench(
         report_dir=report_dir,
         psnr_only=psnr_only,
         threads=threads,
+        jobs=jobs,
         limit=limit,
         overwrite=force,
         command=shlex.join(["vqcodec", *sys.argv[1:]]),
@@ -415,7 +498,7 @@ def train(
         str,
         typer.Option(
             "--kind",
-            callback=_known_kind,
+            callback=known_kind,
             metavar="lite|neural",
             help="The kind of model. lite needs only numpy; neural adds a network to the model it starts from, with torch.",
         ),
@@ -426,19 +509,23 @@ def train(
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Same seed and pictures, same model.")] = 0,
     minutes: Annotated[
-        float | None, typer.Option("--minutes", callback=_positive, metavar="N", help="Stop refining after N minutes.")
+        float | None, typer.Option("--minutes", callback=positive, metavar="N", help="Stop refining after N minutes.")
     ] = None,
     steps: Annotated[
         int | None, typer.Option("--steps", min=1, metavar="N", help="neural: steps of the optimiser, instead of minutes.")
     ] = None,
     parts: Annotated[
         str,
-        typer.Option("--parts", callback=_known_parts, metavar="PARTS", help="neural: which networks to train."),
+        typer.Option("--parts", callback=known_parts, metavar="PARTS", help="neural: which networks to train."),
     ] = ",".join(PARTS),
     device: Annotated[str, typer.Option("--device", metavar="cpu|cuda", help="neural: where to train.")] = "cpu",
     resume: Annotated[bool, typer.Option("--resume", help="neural: go on from the checkpoint beside MODEL.")] = False,
     log: Annotated[
         Path | None, typer.Option("--log", metavar="FILE", help="neural: append a JSON line every 50 steps.", show_default=False)
+    ] = None,
+    board: Annotated[
+        Path | None,
+        typer.Option("--tensorboard", metavar="DIR", help="neural: curves and pictures for TensorBoard.", show_default=False),
     ] = None,
     force: Force = False,
 ) -> None:
@@ -446,8 +533,8 @@ def train(
     from vqcodec.registry import DEFAULT_MODEL, LITE_MODEL
     from vqcodec.tables import print_training, stage_progress
 
-    if kind == "lite" and (steps is not None or device != "cpu" or resume or log is not None):
-        raise UsageError("--steps, --device, --resume and --log are for --kind neural")
+    if kind == "lite" and (steps is not None or device != "cpu" or resume or log is not None or board is not None):
+        raise UsageError("--steps, --device, --resume, --log and --tensorboard are for --kind neural")
     if kind == "neural" and init == "none":
         raise UsageError("--kind neural starts from a model: --init photo-lite")
     if init is None:
@@ -476,6 +563,7 @@ def train(
                 overwrite=force,
                 progress=progress,
                 log=log,
+                board=board,
             )
     print_training(facts, output, _console())
 

@@ -7,19 +7,20 @@ in where a residual comes from: `SymbolWriter` searches the codebooks for it, `S
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vqcodec import container, dc, dct, frames, networks, prior
+from vqcodec import container, dc, dct, frames, networks, prior, seams
 from vqcodec.bands import COLOR_8X8, LAYOUTS, Layout, Tile
 from vqcodec.bits import pack_bits
 from vqcodec.context import Context, Correction, NoCorrection
+from vqcodec.dct import Pixels
 from vqcodec.errors import CorruptError, ModelError
 from vqcodec.model import AC_SET, DC_SET, Model, Stream, tile_name
 from vqcodec.prior import Cells, Float, Grid
@@ -51,16 +52,29 @@ def layer_of_tile(layout: Layout, layers: int, order: int) -> int:
     return layers - 1
 
 
-def walk(grid: Grid, model: Model, step: int, layers: int, coder: Coder, correction: Correction | None = None) -> None:
-    """Code all latents of a tile group, in place in `grid.latents`; `correction` stands in for the model's own."""
-    if correction is None:
-        correction = NoCorrection() if model.context is None else Context(model.context, grid, step)
+def correction_of(model: Model, grid: Grid, step: int) -> Correction:
+    """What corrects the linear predictions of a model in a tile group."""
+    return NoCorrection() if model.context is None else Context(model.context, grid, step)
+
+
+def walk(
+    grid: Grid,
+    model: Model,
+    step: int,
+    layers: int,
+    coder: Coder,
+    correction: Correction | None = None,
+    tiles: int | None = None,
+) -> None:
+    """Code all latents of a tile group (or `tiles` of them after the DCs), in place in `grid.latents`; `correction` stands in for
+    the model's own."""
+    correction = correction or correction_of(model, grid, step)
     coder.start_layer(0)
     walk_dc(grid, model, step, coder, correction)
     grid.dc_done()
     correction.dc_done()
     layer = 0
-    for order, tile in enumerate(grid.layout.tiles):
+    for order, tile in enumerate(grid.layout.tiles[:tiles]):
         if layer_of_tile(grid.layout, layers, order) != layer:
             layer = layer_of_tile(grid.layout, layers, order)
             coder.start_layer(layer)
@@ -119,30 +133,33 @@ def walk_dc(grid: Grid, model: Model, step: int, coder: Coder, correction: Corre
 
 @dataclass(frozen=True)
 class Settings:
-    """What an encoder may choose. `rate` is lambda in squared steps per bit."""
+    """How a tile group is coded. `rate` is lambda in squared steps per bit."""
 
     step: int
     layout: int
     layers: int
-    group_log2: int
     rate: float
-    levels: tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class CodedGroup:
-    """One tile group: its latents int16 [C, cells] and, for each layer, its calls and packed raw bits."""
+class Symbols:
+    """Of one tile group, for each layer: its calls, and packed raw bits."""
 
-    latents: NDArray[np.int16]
     calls: list[Calls]
     raw: list[bytes]
 
 
-def encode_group(coefficients: NDArray[np.float32], cells: tuple[int, int], model: Model, settings: Settings) -> CodedGroup:
-    """Coefficients float32 [C, h * w] in grey levels to latents and symbols."""
-    layout = LAYOUTS[settings.layout]
-    grid = Grid(*cells, layout)
-    targets = coefficients[: layout.channels] * np.float32(64 / settings.step)
+@dataclass(frozen=True)
+class CodedGroup:
+    """One tile group: its latents int16 [C, cells], and the symbols that stand for them."""
+
+    latents: NDArray[np.int16]
+    symbols: Symbols
+
+
+def encode_group(targets: NDArray[np.float32], cells: tuple[int, int], model: Model, settings: Settings) -> CodedGroup:
+    """Wanted latents float32 [C, h * w] in steps to latents and symbols."""
+    grid = Grid(*cells, LAYOUTS[settings.layout])
     writer = SymbolWriter(model, targets, search_rates(model, settings.rate))
     walk(grid, model, settings.step, settings.layers, writer)
     raw = []
@@ -151,29 +168,36 @@ def encode_group(coefficients: NDArray[np.float32], cells: tuple[int, int], mode
         widths = np.concatenate([width for _, width in layer]) if layer else np.zeros(0, np.uint8)
         raw.append(pack_bits(low, widths))
     # layers the walk never reached (a grid without tiles of theirs) do not exist: every layout has tiles in each
-    return CodedGroup(grid.latents, writer.calls, raw)
+    return CodedGroup(grid.latents, Symbols(writer.calls, raw))
+
+
+Stored = Sequence[bytes | None]
+"""The index sections of one tile group, one a layer; None: lost, and what was predicted stands for it."""
 
 
 def decode_group(
     header: Header,
-    sections: Sequence[bytes],
+    sections: Stored,
     cells: tuple[int, int],
     model: Model,
     bits: NDArray[np.float64] | None = None,
+    tiles: int | None = None,
 ) -> NDArray[np.int16]:
-    """The index sections of one tile group, one a layer, to latents int16 [C, h * w]; raises CorruptError.
+    """The index sections of one tile group to latents int16 [C, h * w]; raises CorruptError.
 
-    `bits` float64 [C], if given, gains the ideal code length of what was read, by channel.
+    `bits` float64 [C], if given, gains the ideal code length of what was read, by channel. With `tiles` only the DCs and so
+    many tiles are decoded: the other latents are 0.
     """
     grid = Grid(*cells, LAYOUTS[header.layout])
     reader = SymbolReader(model, header.merge_map, _unpack_layers(header, sections, cells, model), bits)
-    walk(grid, model, header.step, header.layers, reader)
-    reader.finish()
+    walk(grid, model, header.step, header.layers, reader, tiles=tiles)
+    if tiles is None:
+        reader.finish()
     return grid.latents
 
 
 def indices_of_group(
-    header: Header, sections: Sequence[bytes], cells: tuple[int, int], model: Model
+    header: Header, sections: Stored, cells: tuple[int, int], model: Model
 ) -> dict[str, NDArray[np.uint32]]:
     """The indices of one tile group, in decoding order: the columns of `IndexRecorder.table_of_indices`. Raises CorruptError."""
     recorder = IndexRecorder(model, header.merge_map, _unpack_layers(header, sections, cells, model))
@@ -183,14 +207,17 @@ def indices_of_group(
 
 
 def _unpack_layers(
-    header: Header, sections: Sequence[bytes], cells: tuple[int, int], model: Model
-) -> list[tuple[list[NDArray[np.uint8]], bytes]]:
-    """Symbols of every stream, and raw bits, of the index sections of a tile group, one a layer."""
+    header: Header, sections: Stored, cells: tuple[int, int], model: Model
+) -> list[tuple[list[NDArray[np.uint8]], bytes] | None]:
+    """Symbols of every stream, and raw bits, of the index sections of a tile group, one a layer; None where that is lost."""
     limit = 2 * LAYOUTS[header.layout].channels * cells[0] * cells[1]  # symbols: at worst an escape and then its values
     streams = model.streams[header.merge_map]
     given = [dictionary for stream in streams for dictionary in stream.dictionaries]
-    layers = []
+    layers: list[tuple[list[NDArray[np.uint8]], bytes] | None] = []
     for section in sections:
+        if section is None:
+            layers.append(None)
+            continue
         records, raw = read_streams(section, _means(streams), 2 * limit + 16)
         parts = iter([frames.decompress(r.mode, r.data, r.size, dictionary) for r, dictionary in zip(records, given, strict=True)])
         symbols = []
@@ -222,8 +249,13 @@ def _means(streams: Sequence[Stream]) -> list[list[int]]:
     return [stream.means for stream in streams]
 
 
-def pack(width: int, height: int, groups: Sequence[CodedGroup], model: Model, settings: Settings) -> bytes:
-    """Coded groups to a whole file, with the merge map that makes it smallest."""
+def pack(
+    header: Header, groups: Sequence[Symbols], model: Model, levels: tuple[int, ...], others: Sequence[Section] = ()
+) -> bytes:
+    """Symbols of all tile groups, and other sections, to a whole file, with the merge map that makes it smallest.
+
+    `levels` of zstd are tried.
+    """
     merge_map, least = 0, sys.maxsize
     tried = groups[:: -(-len(groups) // _GROUPS_TRIED)]
     for number in range(len(model.maps)):  # from many streams, for large files, to few
@@ -232,114 +264,203 @@ def pack(width: int, height: int, groups: Sequence[CodedGroup], model: Model, se
         size = sum(map(len, _sections(tried, model, number, frames.FAST_LEVELS)))
         if size < least:
             merge_map, least = number, size
-    header = Header(width, height, settings.layout, settings.layers, settings.group_log2, model.file_id, settings.step, merge_map)
-    stored = _sections(groups, model, merge_map, settings.levels)
-    return container.write_file(header, [Section(container.INDICES, data) for data in stored])
+    stored = _sections(groups, model, merge_map, levels)
+    sections = [*(Section(container.INDICES, data) for data in stored), *others]
+    return container.write_file(replace(header, merge_map=merge_map), sections)
 
 
-def _sections(groups: Sequence[CodedGroup], model: Model, merge_map: int, levels: tuple[int, ...]) -> list[bytes]:
+def _sections(groups: Sequence[Symbols], model: Model, merge_map: int, levels: tuple[int, ...]) -> list[bytes]:
     layers = len(groups[0].calls)
     return [
         pack_layer(group.calls[layer], group.raw[layer], model, merge_map, levels) for layer in range(layers) for group in groups
     ]
 
 
-def reconstruct(header: Header, latents: Sequence[NDArray[np.int16]], model: Model, threads: int = 1) -> NDArray[np.uint8]:
-    """Latents of every tile group to pixels uint8 [H, W, components]; exact."""
+def reconstruct(header: Header, latents: Sequence[NDArray[np.int16]], model: Model, threads: int = 1) -> Pixels:
+    """Latents of every tile group to pixels [H, W, components]; exact."""
     layout = LAYOUTS[header.layout]
     matrix = dct.inverse_matrix(layout, model.color)
-    pixels = np.empty((header.height, header.width, layout.components), np.uint8)
+    pixels = np.empty((header.height, header.width, layout.components), dct.sample_type(header.depth))
 
-    def place(group: tuple[int, int, int, int], values: NDArray[np.int16]) -> None:
+    def place(group: Rectangle, values: NDArray[np.int16]) -> None:
         top, left, h, w = (8 * v for v in group)
-        dct.inverse(values, header.step, group[2:], layout, matrix, pixels[top : top + h, left : left + w])
+        dct.inverse(values, header.step, group[2:], layout, matrix, pixels[top : top + h, left : left + w], header.depth)
 
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(place, header.groups, latents))
+    smooth_seams(header, pixels, (0, 0))
     return pixels
 
 
-def decode(data: bytes, model: Model, max_pixels: int, threads: int = 1) -> NDArray[np.uint8]:
-    """A whole file to pixels uint8 [H, W] or [H, W, 3]; bit-exact. Raises FormatError, ModelError, LimitError."""
-    header, indices = _index_sections(data, model, max_pixels)
+def smooth_seams(header: Header, pixels: Pixels, origin: tuple[int, int]) -> None:
+    """Smooth, in place, where the tile groups meet in pixels [H, W, components] whose first one is at `origin` (row, column)."""
+    if header.group_log2:
+        side = 8 << header.group_log2
+        rows, columns = (
+            [border - first for border in range(first // side * side + side, first + size, side)]
+            for first, size in zip(origin, pixels.shape, strict=False)
+        )
+        seams.smooth_seams(pixels, rows, columns, header.step, header.depth)
+
+
+def _with_seams(header: Header, region: Rectangle) -> Rectangle:
+    """A region, in pixels, with what its pixels depend on beyond."""
+    side = 8 << header.group_log2 if header.group_log2 else 0
+    top, bottom = seams.needed(region[0], region[0] + region[2], side, header.height)
+    left, right = seams.needed(region[1], region[1] + region[3], side, header.width)
+    return top, left, bottom - top, right - left
+
+
+Indices = Callable[[int, int], Stored]
+"""Where index sections come from: for the number of a tile group, those of its first so many layers."""
+Rectangle = tuple[int, int, int, int]
+"""Top, left, rows, columns."""
+
+
+def decode(header: Header, indices: Indices, model: Model, threads: int = 1, region: Rectangle | None = None) -> Pixels:
+    """The pixels [H, W, components] of a file, or of a region of it (in pixels), from the tile groups that it touches; bit-exact.
+
+    Raises CorruptError.
+    """
     layout = LAYOUTS[header.layout]
     matrix = dct.inverse_matrix(layout, model.color)
-    groups = header.groups
-    pixels = np.empty((header.height, header.width, layout.components), np.uint8)
+    wanted = region or (0, 0, header.height, header.width)
+    top, left, height, width = around = _with_seams(header, wanted)
+    pixels = np.empty((height, width, layout.components), dct.sample_type(header.depth))
 
     def one(number: int) -> None:
-        group = groups[number]
-        latents = decode_group(header, indices[number :: len(groups)], group[2:], model)
-        top, left, h, w = (8 * v for v in group)
-        dct.inverse(latents, header.step, group[2:], layout, matrix, pixels[top : top + h, left : left + w])
+        group = header.groups[number]
+        latents = decode_group(header, indices(number, header.layers), group[2:], model)
+        first, start = 8 * group[0], 8 * group[1]
+        rows, columns = min(8 * group[2], header.height - first), min(8 * group[3], header.width - start)
+        inside = first >= top and start >= left and first + rows <= top + height and start + columns <= left + width
+        if inside:  # of the region: no copy
+            whole = pixels[first - top : first - top + rows, start - left : start - left + columns]
+        else:
+            whole = np.empty((rows, columns, layout.components), pixels.dtype)
+        dct.inverse(latents, header.step, group[2:], layout, matrix, whole, header.depth)
+        if not inside:
+            above, below = max(first, top), min(first + rows, top + height)
+            west, east = max(start, left), min(start + columns, left + width)
+            part = whole[above - first : below - first, west - start : east - start]
+            pixels[above - top : below - top, west - left : east - left] = part
 
     with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(one, range(len(groups))))
-    return pixels[:, :, 0] if layout.components == 1 else pixels
+        list(pool.map(one, groups_touched(header, around)))
+    smooth_seams(header, pixels, (top, left))
+    return _cut(pixels, around, wanted)
+
+
+def _cut(pixels: Pixels, around: Rectangle, wanted: Rectangle) -> Pixels:
+    """The pixels of one rectangle out of those of another around it."""
+    top, left = wanted[0] - around[0], wanted[1] - around[1]
+    return pixels[top : top + wanted[2], left : left + wanted[3]]
+
+
+def groups_touched(header: Header, region: Rectangle) -> list[int]:
+    """Numbers of the tile groups that a region, in pixels, touches."""
+    top, left, height, width = region
+    return [
+        number
+        for number, (y, x, h, w) in enumerate(header.groups)
+        if 8 * y < top + height and 8 * (y + h) > top and 8 * x < left + width and 8 * (x + w) > left
+    ]
 
 
 def decode_refined(
-    data: bytes, model: Model, max_pixels: int, threads: int = 1, run: networks.Correct | None = None
-) -> NDArray[np.uint8]:
-    """As `decode`, with the model's synthesis: closer to the original, and within 1 of 255 the same on every machine.
+    header: Header,
+    indices: Indices,
+    model: Model,
+    threads: int = 1,
+    region: Rectangle | None = None,
+    run: networks.Correct | None = None,
+) -> Pixels:
+    """As `decode`, with the model's synthesis, which it must have: closer to the original, and within 1 of 255 the same on every
+    machine.
 
-    `run` runs the network elsewhere than here, one strip at a time. Raises FormatError, ModelError (also if the model has no
-    synthesis), LimitError.
+    `run` runs the network elsewhere than here, one strip at a time. Raises CorruptError.
     """
-    if model.synthesis is None:
-        raise ModelError(f"model {model.name} has no synthesis: its files have the plain decode only")
-    header, indices = _index_sections(data, model, max_pixels)
-    if header.step / 64 < networks.MIN_STEP:
-        return decode(data, model, max_pixels, threads)
-    groups, whole = header.groups, empty_latents(header)
+    if model.synthesis is None or header.step / 64 < networks.MIN_STEP:
+        return decode(header, indices, model, threads, region)
+    wanted = region or (0, 0, header.height, header.width)
+    top, left, height, width = around = _with_seams(header, wanted)
+    halo, (h, w) = model.synthesis.halo, header.cells
+    y, x = max(0, top // 8 - halo), max(0, left // 8 - halo)  # cells that the region's pixels depend on
+    rows = min(h, -(-(top + height) // 8) + halo) - y
+    columns = min(w, -(-(left + width) // 8) + halo) - x
+    found = np.empty((LAYOUTS[header.layout].channels, rows, columns), np.int16)
 
     def one(number: int) -> None:
-        place_latents(whole, groups[number], decode_group(header, indices[number :: len(groups)], groups[number][2:], model))
+        group = header.groups[number]
+        latents = decode_group(header, indices(number, header.layers), group[2:], model)
+        place_latents(found, (group[0] - y, group[1] - x, *group[2:]), latents)
 
     with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(one, range(len(groups))))
-    pixels = refine(header, whole, model, threads, run)
-    return pixels[:, :, 0] if pixels.shape[2] == 1 else pixels
+        list(pool.map(one, groups_touched(header, (8 * y, 8 * x, 8 * rows, 8 * columns))))
+    size = min(header.height - 8 * y, 8 * rows), min(header.width - 8 * x, 8 * columns)
+    pixels = refine(header, found, model, size, threads, run)
+    pixels = _cut(pixels, (8 * y, 8 * x, *size), around)
+    smooth_seams(header, pixels, (top, left))
+    return _cut(pixels, around, wanted)
 
 
-def empty_latents(header: Header) -> NDArray[np.int16]:
-    """Room for the latents of a whole picture, int16 [C, h, w]."""
-    return np.empty((LAYOUTS[header.layout].channels, *header.cells), np.int16)
-
-
-def place_latents(whole: NDArray[np.int16], group: tuple[int, int, int, int], latents: NDArray[np.int16]) -> None:
-    """Put the latents int16 [C, cells] of a tile group (top, left, h, w) into those of the picture."""
+def place_latents(whole: NDArray[np.int16], group: Rectangle, latents: NDArray[np.int16]) -> None:
+    """Put the latents int16 [C, cells] of a tile group, where they lie inside, into `whole` int16 [C, rows, columns]."""
     top, left, rows, columns = group
-    whole[:, top : top + rows, left : left + columns] = latents.reshape(-1, rows, columns)
+    given = latents.reshape(-1, rows, columns)[:, max(0, -top) :, max(0, -left) :]
+    room = whole[:, max(0, top) : max(0, top + rows), max(0, left) : max(0, left + columns)]
+    room[:] = given[:, : room.shape[1], : room.shape[2]]
 
 
 def refine(
-    header: Header, latents: NDArray[np.int16], model: Model, threads: int = 1, run: networks.Correct | None = None
-) -> NDArray[np.uint8]:
-    """Latents int16 [C, h, w] of the picture to pixels uint8 [H, W, components], with the synthesis, which the model must have."""
+    header: Header,
+    latents: NDArray[np.int16],
+    model: Model,
+    size: tuple[int, int],
+    threads: int = 1,
+    run: networks.Correct | None = None,
+) -> Pixels:
+    """Latents int16 [C, h, w] to pixels [H, W, components] of `size` (H, W), with the model's synthesis, which it must have."""
     network, step = model.synthesis, header.step / 64
     assert network is not None
-    layout, (h, w) = LAYOUTS[header.layout], header.cells
+    layout, (h, w) = LAYOUTS[header.layout], latents.shape[1:]
     flat = latents.reshape(len(latents), -1)
     full = COLOR_8X8 if layout.components == 3 else layout
     matrix = (dct.inverse_matrix(full, model.color) / (1 << dct.SHIFT)).astype(np.float32)
-    pixels = np.empty((header.height, header.width, layout.components), np.uint8)
+    pixels = np.empty((*size, layout.components), dct.sample_type(header.depth))
     correct = run or partial(networks.correct, network)
 
     def strip(rows: tuple[int, int]) -> None:
         coefficients = networks.synthesise(correct, network.halo, flat, step, (h, w), layout, rows)
-        dct.inverse_float(coefficients, w, layout.components, matrix, pixels[8 * rows[0] : 8 * rows[1]])
+        dct.inverse_float(coefficients, w, matrix, pixels[8 * rows[0] : 8 * rows[1]], header.depth)
 
     with ThreadPoolExecutor(1 if run else threads) as pool:
         list(pool.map(strip, networks.strips(network, (h, w))))
     return pixels
 
 
-def _index_sections(data: bytes, model: Model, max_pixels: int) -> tuple[Header, list[bytes]]:
-    """The header and the index sections of a file that was made with `model`."""
-    header, sections = container.read_file(data, max_pixels)
-    check_model(header, model)
-    return header, [section.data for section in sections if section.type == container.INDICES]
+def decode_scaled(header: Header, indices: Indices, model: Model, scale: int, threads: int = 1) -> Pixels:
+    """The picture at 1/8, 1/4 or 1/2 (`scale` 8, 4, 2) of its size, rounded up, from its low frequencies alone: pixels [H', W', c].
+
+    Only what these need is decoded: for 8 the DCs. Not exact as `decode` is. Raises CorruptError.
+    """
+    layout, side = LAYOUTS[header.layout], 8 // scale
+    matrix, channels = dct.scaled_matrix(layout, model.color, side)
+    tiles = sum(tile.first <= channels[-1] for tile in layout.tiles)
+    layers = 1 if tiles == 0 else 1 + layer_of_tile(layout, header.layers, tiles - 1)
+    shape = -(-header.height // scale), -(-header.width // scale), layout.components
+    pixels = np.empty(shape, dct.sample_type(header.depth))
+
+    def one(number: int) -> None:
+        top, left, h, w = header.groups[number]
+        latents = decode_group(header, indices(number, layers), (h, w), model, tiles=tiles)
+        coefficients = latents[channels] * np.float32(header.step / (64 * 16))
+        part = pixels[side * top : side * (top + h), side * left : side * (left + w)]
+        dct.inverse_float(coefficients, w, matrix, part, header.depth)
+
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(one, range(len(header.groups))))
+    return pixels
 
 
 def check_model(header: Header, model: Model) -> None:
@@ -350,10 +471,10 @@ def check_model(header: Header, model: Model) -> None:
         raise CorruptError("corrupt file: its merge map is not in the model")
 
 
-def describe(header: Header, indices: Sequence[bytes], model: Model) -> dict[str, object]:
+def describe(header: Header, indices: Indices, model: Model) -> dict[str, object]:
     """Streams with bytes, and the share of the ideal code length of each band: decodes everything.
 
-    `indices` are the index sections in file order. Raises CorruptError.
+    Raises CorruptError.
     """
     layout = LAYOUTS[header.layout]
     names = [
@@ -362,15 +483,16 @@ def describe(header: Header, indices: Sequence[bytes], model: Model) -> dict[str
         for part in range(len(entry.dictionaries))
     ] + ["raw bits"]
     counts, stored = [0] * len(names), [0] * len(names)
-    for section in indices:
-        records, raw = read_streams(section, _means(model.streams[header.merge_map]), 1 << 35)
-        for number, record in enumerate([*records, StreamRecord(len(raw), VERBATIM, raw)]):
-            counts[number] += record.size
-            stored[number] += stored_bytes(record)
     bits = np.zeros(layout.channels)
-    groups = header.groups
-    for number, group in enumerate(groups):
-        decode_group(header, indices[number :: len(groups)], group[2:], model, bits)
+    for group_number, group in enumerate(header.groups):
+        sections = indices(group_number, header.layers)
+        for section in sections:
+            assert section is not None
+            records, raw = read_streams(section, _means(model.streams[header.merge_map]), 1 << 35)
+            for number, record in enumerate([*records, StreamRecord(len(raw), VERBATIM, raw)]):
+                counts[number] += record.size
+                stored[number] += stored_bytes(record)
+        decode_group(header, sections, group[2:], model, bits)
     total = max(float(bits.sum()), 1e-9)
     shares: dict[str, float] = {}
     for channel, (component, v, u) in enumerate(layout.positions):

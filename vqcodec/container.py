@@ -12,10 +12,11 @@ negative integers round towards minus infinity. *Reserved* bits and values must 
     varint    width               1..65535 pixels
     varint    height              1..65535 pixels
     1 byte    layout              bits 0-1: 0 grey, 1 colour with 4x4 chroma, 2 colour with 8x8 chroma (3 reserved)
-                                  bits 2-3: bit depth, 0 for 8 bits (others reserved);  bits 4-5: layers - 1, 0..2 (3 reserved)
+                                  bits 2-3: bits of a sample: 0 for 8, 1 for 10, 2 for 12, 3 for 16
+                                  bits 4-5: layers - 1, 0..2 (3 reserved)
                                   bit 6: the fields marked * are there;  bit 7: reserved
-    1 byte *  flags               bits 0-3 critical, each reserved: refuse what is set (0: step map, 1: pattern codebook,
-                                  2: alpha);  bits 4-7 optional: unused
+    1 byte *  flags               bit 2: there is one section of type 01, alpha; bits 0, 1, 3 critical, each reserved: refuse
+                                  what is set (0: step map, 1: pattern codebook);  bits 4-7 optional: unused
     1 byte *  group               0: one tile group; k = 3..13: tile groups of 2**k cells square (others reserved)
     6 bytes   model id            the first 6 bytes of the model's SHA-256
     u16       step                1/64 of a grey level, 1..65535
@@ -32,9 +33,10 @@ negative integers round towards minus infinity. *Reserved* bits and values must 
     sections, one after the other in the order of the table; the file ends with the last one
 
 Without bit 6 the picture is one layer and one tile group, and its index section is the rest of the file.
-There are layers * groups index sections, ordered by layer, then by tile group, row by row. Types of the others: 00-7F reserved
-(critical: refuse); 81 ICC profile, 82 EXIF, 83 XMP (at most 16 MiB each); other optional types are skipped. Every checksum is
-verified before the bytes are looked at.
+There are layers * groups index sections, ordered by layer, then by tile group, row by row. Types of the others: 01 alpha plane,
+8 bits a pixel, as alpha.py's docstring says; others of 00-7F reserved (critical: refuse); 81 ICC profile, 82 EXIF, from its TIFF
+header on, 83 XMP (at most 16 MiB and one each); other optional types are skipped. Every checksum is verified before the bytes
+are looked at.
 
 2. GEOMETRY
 ===========
@@ -172,20 +174,26 @@ follow one another.
 
 6. PIXELS
 =========
-The plain decode is exact; its arithmetic is in dct.py's docstring: coefficient = latent * step, in 1/1024.
+The plain decode is exact; its arithmetic is in dct.py's docstring: coefficient = latent * step, in 1/1024. In files of several
+tile groups the seams between these are smoothed then, as seams.py's docstring says.
 
 7. CHANGES
 ==========
     0.1   first version
     0.2   a header without a table for single sections; blocks instead of frames with a dictionary; raw bits verbatim at the end
-    0.3   the records of an index section are bits, together at its beginning
+    0.3   the records of an index section are bits, together at its beginning; since then without a new number, as readers refuse
+          what they do not know: alpha, 10 to 16 bits a sample
 """
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from typing import Final
+from contextlib import suppress
+from io import SEEK_END, BytesIO
+from itertools import accumulate
+from threading import Lock
+from typing import BinaryIO, Final
 
 from vqcodec.bands import LAYOUTS
 from vqcodec.errors import CorruptError, FormatError, LimitError, TruncatedError, UnsupportedError
@@ -200,13 +208,18 @@ MAX_STEP: Final = 65535
 MIN_GROUP_LOG2, MAX_GROUP_LOG2 = 3, 13
 DEFAULT_MAX_PIXELS: Final = 1 << 28
 MAX_METADATA: Final = 1 << 24
-INDICES, ICC, EXIF, XMP = 0x00, 0x81, 0x82, 0x83
+INDICES, ALPHA, ICC, EXIF, XMP = 0x00, 0x01, 0x81, 0x82, 0x83
 """Types of sections; that of index sections is not written."""
+NAMES: Final = {INDICES: "indices", ALPHA: "alpha", ICC: "ICC", EXIF: "EXIF", XMP: "XMP"}
 _METADATA: Final = (ICC, EXIF, XMP)
 _OPTIONAL: Final = 0x80
+_FIRST_READ: Final = 1 << 14
+"""Bytes that hold the header and the table of most files."""
 _TABLED: Final = 0x40
 """Bit of the layout byte: there are tile groups, layers or other sections, and a table of them."""
-_CRITICAL_NAMES: Final = ("a step map", "a pattern codebook", "alpha")
+_CRITICAL_NAMES: Final = {0: "a step map", 1: "a pattern codebook"}
+_HAS_ALPHA: Final = 0x04
+_DEPTHS: Final = (8, 10, 12, 16)
 
 
 def _write_varint(value: int) -> bytes:
@@ -256,8 +269,8 @@ def write_file(header: Header, sections: Sequence[Section]) -> bytes:
     head = bytearray(MAGIC)
     head.append(VERSION[0] << 4 | VERSION[1])
     head += _write_varint(header.width) + _write_varint(header.height)
-    head.append(header.layout | (header.layers - 1) << 4 | (_TABLED if tabled else 0))
-    head += bytes((0, header.group_log2) if tabled else ()) + header.model_id
+    head.append(header.layout | _DEPTHS.index(header.depth) << 2 | (header.layers - 1) << 4 | (_TABLED if tabled else 0))
+    head += bytes((_HAS_ALPHA if header.alpha else 0, header.group_log2) if tabled else ()) + header.model_id
     head += header.step.to_bytes(2, "little") + bytes((header.merge_map,))
     body = b"".join(section.data for section in sections)
     if not tabled:
@@ -285,12 +298,13 @@ def read_header(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> tuple[Head
         raise UnsupportedError(f"unsupported file: format {version[0]}.{version[1]}, this is a reader of {VERSION[0]}.{VERSION[1]}")
     width, height, layout = reader.varint(), reader.varint(), reader.byte()
     tabled = bool(layout & _TABLED)
-    critical, group = (reader.byte() & 0x0F, reader.byte()) if tabled else (0, 0)
-    if critical:
-        needs = [name for bit, name in enumerate(_CRITICAL_NAMES) if critical >> bit & 1] or ["an unknown feature"]
+    flags, group = (reader.byte(), reader.byte()) if tabled else (0, 0)
+    if flags & 0x0F & ~_HAS_ALPHA:
+        needs = [name for bit, name in _CRITICAL_NAMES.items() if flags >> bit & 1] or ["an unknown feature"]
         raise UnsupportedError(f"unsupported file: it needs {', '.join(needs)}")
     model_id, step, merge_map = reader.take(ID_BYTES), reader.integer(2), reader.byte()
-    header = Header(width, height, layout & 3, (layout >> 4 & 3) + 1, group, model_id, step, merge_map)
+    layers, depth, alpha = (layout >> 4 & 3) + 1, _DEPTHS[layout >> 2 & 3], bool(flags & _HAS_ALPHA)
+    header = Header(width, height, layout & 3, layers, group, model_id, step, merge_map, depth, alpha)
     table = _read_table(reader, header) if tabled else []
     end = reader.cursor
     checksum, rest = reader.integer(4), b"" if tabled else data[end + 4 :]
@@ -300,8 +314,8 @@ def read_header(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> tuple[Head
         table = [(INDICES, len(rest), zlib.crc32(rest))]
     if not (1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE):
         raise CorruptError(f"corrupt file: a picture of {width}x{height}")
-    if layout & 0x8C or (header.layers > 1 and not tabled):
-        raise UnsupportedError("unsupported file: its bit depth or layout is of a newer version")
+    if layout & 0x80 or (header.layers > 1 and not tabled):
+        raise UnsupportedError("unsupported file: its layout is of a newer version")
     grouped = group == 0 or MIN_GROUP_LOG2 <= group <= MAX_GROUP_LOG2
     if layout & 3 >= len(LAYOUTS) or layout >> 4 & 3 == 3 or step == 0 or not grouped:
         raise CorruptError("corrupt file: a reserved value in the header")
@@ -317,27 +331,102 @@ def _read_table(reader: _Reader, header: Header) -> list[tuple[int, int, int]]:
     return table + [(reader.byte(), reader.varint(), reader.integer(4)) for _ in range(others)]
 
 
+class File:
+    """A file whose sections are read and checked as they are asked for, from any thread.
+
+    `read_bytes` counts what was read of it.
+    """
+
+    def __init__(self, source: BinaryIO, max_pixels: int = DEFAULT_MAX_PIXELS) -> None:
+        """Reads the header from a seekable stream. Raises FormatError and its kinds, LimitError."""
+        self._source, self._lock = source, Lock()
+        self.size = source.seek(0, SEEK_END)
+        self.read_bytes = 0
+        head = self._read_at(0, min(self.size, _FIRST_READ))
+        while True:
+            try:
+                whole = len(head) == self.size or _has_table(head)
+                if whole:
+                    self.header, self.table, start = read_header(head, max_pixels)
+                    break
+            except TruncatedError:
+                if len(head) == self.size:
+                    raise
+            head += self._read_at(len(head), self.size - len(head) if not whole else 7 * len(head))
+        self.offsets = [start + length for length in accumulate((length for _, length, _ in self.table), initial=0)]
+        self._others = self.header.layers * len(self.header.groups)
+        kinds = [kind for kind, _, _ in self.table[self._others :]]
+        unknown = [kind for kind in kinds if not kind & _OPTIONAL and kind != ALPHA]
+        if unknown:
+            raise UnsupportedError(f"unsupported file: it needs sections of type {unknown[0]:#04x}")
+        if kinds.count(ALPHA) != self.header.alpha or any(kinds.count(kind) > 1 for kind in _METADATA):
+            raise CorruptError("corrupt file: its sections are not those that the header says")
+        if any(kind in _METADATA and length > MAX_METADATA for kind, length, _ in self.table):
+            raise LimitError("metadata of more than 16 MiB")
+
+    def _read_at(self, offset: int, length: int) -> bytes:
+        with self._lock:
+            self._source.seek(offset)
+            data = self._source.read(length)
+            self.read_bytes += len(data)
+            return data
+
+    def section(self, number: int) -> bytes:
+        """The stored bytes of an entry of the table; raises TruncatedError, CorruptError."""
+        _, length, checksum = self.table[number]
+        if self.offsets[number] + length > self.size:
+            raise TruncatedError("truncated file")
+        stored = self._read_at(self.offsets[number], length)
+        if zlib.crc32(stored) != checksum:
+            raise CorruptError("corrupt file: a section's checksum is wrong")
+        return stored
+
+    def indices(self, group: int, layers: int) -> list[bytes]:
+        """The index sections of the first so many layers of a tile group. Raises TruncatedError, CorruptError."""
+        return [self.section(number) for number in self._numbers(group, layers)]
+
+    def _numbers(self, group: int, layers: int) -> range:
+        groups = len(self.header.groups)
+        return range(group, layers * groups, groups)
+
+    def intact_indices(self, group: int, layers: int) -> list[bytes | None]:
+        """As `indices`; from the first damaged one on, as nothing after it can be read without it, None."""
+        found: list[bytes | None] = []
+        for number in self._numbers(group, layers):
+            with suppress(FormatError):
+                if len(found) == sum(data is not None for data in found):
+                    found.append(self.section(number))
+                    continue
+            found.append(None)
+        return found
+
+    def other(self, kind: int) -> bytes:
+        """The section of a type other than INDICES, empty where there is none. Raises TruncatedError, CorruptError."""
+        numbers = [n for n, entry in enumerate(self.table) if n >= self._others and entry[0] == kind]
+        return self.section(numbers[0]) if numbers else b""
+
+    def check(self) -> None:
+        """Raise TruncatedError or CorruptError unless every checksum holds and the file ends with its last section."""
+        for number in range(len(self.table)):
+            self.section(number)
+        if self.offsets[-1] != self.size:
+            raise CorruptError("corrupt file: bytes after the last section")
+
+
+def _has_table(head: bytes) -> bool:
+    """Of the first bytes of a file; raises TruncatedError where they do not tell."""
+    reader = _Reader(head)
+    reader.take(len(MAGIC) + 1)
+    reader.varint(), reader.varint()
+    return bool(reader.byte() & _TABLED)
+
+
 def read_file(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> tuple[Header, list[Section]]:
     """Header and sections of a whole file, all checksums verified; unknown optional sections are left out.
 
     Raises TruncatedError, CorruptError, UnsupportedError, LimitError.
     """
-    header, table, cursor = read_header(data, max_pixels)
-    others_start = header.layers * len(header.groups)
-    sections = []
-    for number, (kind, length, checksum) in enumerate(table):
-        if kind in _METADATA and length > MAX_METADATA:
-            raise LimitError("metadata of more than 16 MiB")
-        if not kind & _OPTIONAL and number >= others_start:
-            raise UnsupportedError(f"unsupported file: it needs sections of type {kind:#04x}")
-        stored = data[cursor : cursor + length]
-        if len(stored) < length:
-            raise TruncatedError("truncated file")
-        if zlib.crc32(stored) != checksum:
-            raise CorruptError("corrupt file: a section's checksum is wrong")
-        if kind == INDICES or kind in _METADATA:
-            sections.append(Section(kind, stored))
-        cursor += length
-    if cursor != len(data):
-        raise CorruptError("corrupt file: bytes after the last section")
-    return header, sections
+    file = File(BytesIO(data), max_pixels)
+    file.check()
+    known = (INDICES, ALPHA, *_METADATA)
+    return file.header, [Section(kind, file.section(n)) for n, (kind, _, _) in enumerate(file.table) if kind in known]

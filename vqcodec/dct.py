@@ -6,7 +6,8 @@ an integer matrix, every partial sum below 2**53, so float64 BLAS gives the same
 
     basis[u][x]  = round(2**15 * a(u) * cos((2x + 1) u pi / 16)),  a(0) = sqrt(1/8), a(u) = 1/2       (DCT-II, orthonormal)
     matrix[k][y][x][c] = (basis[u][y] * basis[v][x] * S[c][component] + 2**(42 - SHIFT)) >> (43 - SHIFT)
-    pixel = clamp((sum_k coefficient[k] * matrix[k] + 128.5 * 2**(10 + SHIFT)) >> (10 + SHIFT), 0, 255)
+    pixel = clamp((sum_k coefficient[k] * matrix[k] + 128 * 2**(10 + SHIFT) + 2**(D - 1)) >> D, 0, 2**depth - 1),
+            D = 18 + SHIFT - depth: a grey level is one of 256, whatever the bits of a sample
 
 Bound: |coefficient| <= 2**22 (1/1024 of a grey level, clamped); for one pixel sum over u,v of |basis[u][y] basis[v][x]|
 < 8 * 2**30, times color.COLOR_LIMIT: sum |matrix| < 2**(3 + 2 + SHIFT); so |sum| < 2**(27 + SHIFT) = 2**45.
@@ -52,6 +53,24 @@ def inverse_matrix(layout: Layout, synthesis: NDArray[np.int32]) -> NDArray[np.f
     return np.array(rows, dtype=np.float64)
 
 
+def scaled_matrix(
+    layout: Layout, synthesis: NDArray[np.int32], side: int
+) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
+    """For pictures of `side` (1, 2 or 4) pixels to a cell: float32 [C', side * side * components], and the C' channels that count.
+
+    The low side x side coefficients of a cell are those of its block made smaller, times 8 / side.
+    """
+    u, x = np.arange(side)[:, None], np.arange(side)[None, :]
+    waves = np.cos((2 * x + 1) * u * np.pi / (2 * side)) * np.where(u == 0, np.sqrt(1 / side), np.sqrt(2 / side))
+    rows, channels = [], []
+    for channel, (component, v, h) in enumerate(layout.positions):
+        if v < side and h < side:
+            column = synthesis[:, component] / (1 << COLOR_SHIFT) if layout.components == 3 else np.ones(1)
+            rows.append((waves[v][:, None, None] * waves[h][None, :, None] * column).reshape(-1) * (side / BLOCK))
+            channels.append(channel)
+    return np.array(rows, np.float32), np.array(channels, np.intp)
+
+
 def forward_matrix(layout: Layout, synthesis: NDArray[np.int32]) -> NDArray[np.float32]:
     """float32 [8 * 8 * components, C]: centred pixels to channels, in grey levels."""
     waves = basis() / (1 << BASIS_SHIFT)
@@ -63,8 +82,16 @@ def forward_matrix(layout: Layout, synthesis: NDArray[np.int32]) -> NDArray[np.f
     return np.array(rows, dtype=np.float32).T
 
 
-def forward(pixels: NDArray[np.uint8], layout: Layout, synthesis: NDArray[np.int32]) -> NDArray[np.float32]:
-    """Pixels uint8 [H, W, components] to coefficients float32 [C, h * w] in grey levels; edges are replicated."""
+Pixels = NDArray[np.uint8 | np.uint16]
+
+
+def sample_type(depth: int) -> type[np.uint8] | type[np.uint16]:
+    """Of pixels with so many bits a sample."""
+    return np.uint8 if depth == 8 else np.uint16
+
+
+def forward(pixels: Pixels, layout: Layout, synthesis: NDArray[np.int32], depth: int = 8) -> NDArray[np.float32]:
+    """Pixels [H, W, components] to coefficients float32 [C, h * w] in grey levels; edges are replicated."""
     height, width, components = pixels.shape
     h, w = -(-height // BLOCK), -(-width // BLOCK)
     padded = np.pad(pixels, ((0, h * BLOCK - height), (0, w * BLOCK - width), (0, 0)), mode="edge")
@@ -73,8 +100,8 @@ def forward(pixels: NDArray[np.uint8], layout: Layout, synthesis: NDArray[np.int
     rows = max(1, _ROWS_PER_STRIP // w)
     for top in range(0, h, rows):
         strip = padded[top * BLOCK : (top + rows) * BLOCK].reshape(-1, BLOCK, w, BLOCK, components)
-        blocks = strip.transpose(0, 2, 1, 3, 4).reshape(-1, BLOCK * BLOCK * components)  # uint8 [n, 192]
-        centred = blocks.astype(np.float32) - np.float32(128)
+        blocks = strip.transpose(0, 2, 1, 3, 4).reshape(-1, BLOCK * BLOCK * components)  # [n, 192]
+        centred = blocks.astype(np.float32) * np.float32(1 / (1 << (depth - 8))) - np.float32(128)
         out[:, top * w : top * w + len(blocks)] = (centred @ matrix).T
     return out
 
@@ -85,15 +112,17 @@ def inverse(
     grid: tuple[int, int],
     layout: Layout,
     matrix: NDArray[np.float64],
-    out: NDArray[np.uint8],
+    out: Pixels,
+    depth: int = 8,
 ) -> None:
-    """Latents int16 [C, h * w] (1/16 step) to pixels, written into `out` uint8 [H, W, components]; exact.
+    """Latents int16 [C, h * w] (1/16 step) to pixels, written into `out` [H, W, components]; exact.
 
     `step` is in 1/64 of a grey level, so latent * step is in 1/1024. `matrix` is `inverse_matrix(...)`.
     """
     h, w = grid
     height, width, components = out.shape
-    scale, offset = 1.0 / (1 << (COEFFICIENT_SHIFT + SHIFT)), 128.5
+    levels = 1 << (depth - 8)  # of a sample, to a grey level
+    scale, offset = levels / (1 << (COEFFICIENT_SHIFT + SHIFT)), 128 * levels + 0.5
     rows = max(1, _ROWS_PER_STRIP // w)
     for top in range(0, h, rows):
         strip = latents[:, top * w : (top + rows) * w]
@@ -103,23 +132,27 @@ def inverse(
         pixels = coefficients @ matrix[used]  # float64 [n, 192], exact integers
         pixels *= scale  # a power of two: exact
         pixels += offset
-        np.clip(pixels, 0, 255, out=pixels)
-        blocks = pixels.astype(np.uint8).reshape(-1, w, BLOCK, BLOCK, components)
+        np.clip(pixels, 0, 256 * levels - 1, out=pixels)
+        blocks = pixels.astype(out.dtype).reshape(-1, w, BLOCK, BLOCK, components)
         lines = blocks.transpose(0, 2, 1, 3, 4).reshape(-1, w * BLOCK, components)
         bottom = min(height, (top + rows) * BLOCK)
         out[top * BLOCK : bottom] = lines[: bottom - top * BLOCK, :width]
 
 
 def inverse_float(
-    coefficients: NDArray[np.float32], columns: int, components: int, matrix: NDArray[np.float32], out: NDArray[np.uint8]
+    coefficients: NDArray[np.float32], columns: int, matrix: NDArray[np.float32], out: Pixels, depth: int = 8
 ) -> None:
-    """Coefficients float32 [C, h * columns] in grey levels to pixels, written into `out` uint8 [H, W, components].
+    """Coefficients float32 [C, h * columns] in grey levels to pixels, written into `out` [H, W, components].
 
-    Not exact as `inverse` is. `matrix` float32 [C, 8 * 8 * components] is `inverse_matrix(...)` over 2**SHIFT.
+    Not exact as `inverse` is. `matrix` float32 [C, side * side * components] is `inverse_matrix(...)` over 2**SHIFT, or of
+    `scaled_matrix`.
     """
-    height, width, _ = out.shape
+    height, width, components = out.shape
+    side = round((matrix.shape[1] / components) ** 0.5)
+    levels = 1 << (depth - 8)
     pixels = coefficients.T @ matrix
-    pixels += np.float32(128.5)
-    np.clip(pixels, 0, 255, out=pixels)
-    blocks = pixels.astype(np.uint8).reshape(-1, columns, BLOCK, BLOCK, components)
-    out[:] = blocks.transpose(0, 2, 1, 3, 4).reshape(-1, columns * BLOCK, components)[:height, :width]
+    pixels *= np.float32(levels)
+    pixels += np.float32(128 * levels + 0.5)
+    np.clip(pixels, 0, 256 * levels - 1, out=pixels)
+    blocks = pixels.astype(out.dtype).reshape(-1, columns, side, side, components)
+    out[:] = blocks.transpose(0, 2, 1, 3, 4).reshape(-1, columns * side, components)[:height, :width]

@@ -1,32 +1,40 @@
 """Image files to arrays and back. The only importer of Pillow outside the bench: its errors stay in this room.
 
-    read_image    PNG, JPEG, WebP, AVIF, TIFF, BMP, PPM/PGM/PBM, GIF, JPEG 2000, TGA, ICO, QOI  ->  uint8 pixels
-    write_image   uint8 pixels  ->  PNG, PPM/PGM, JPEG, WebP, TIFF, BMP
+    read_image    PNG, JPEG, WebP, AVIF, TIFF, BMP, PPM/PGM/PBM, GIF, JPEG 2000, TGA, ICO, QOI  ->  pixels, metadata
+    write_image   pixels, metadata  ->  PNG, PPM/PGM, JPEG, WebP, TIFF, BMP
 
-A .vqz file holds 8-bit grey or RGB pixels. What has an equal there is converted without a word (1 bit to grey, the
-EXIF orientation), what loses something is converted with a note (palette, CMYK, further frames, colour profile), and
-what would lose a channel or half its precision is refused with the way out (transparency, more than 8 bits).
+A .vqz file holds grey or RGB of 8 bits, with or without alpha, or grey of up to 16, with ICC profile, EXIF and XMP. What has an
+equal there is converted without a word (1 bit to grey, the EXIF orientation), what is not is converted with a note (palette,
+CMYK, further frames), and what would lose half its precision is refused with the way out (colour of more than 8 bits).
 """
 
 import io
+import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL import Image, ImageFile, PngImagePlugin, UnidentifiedImageError
 
+from vqcodec.dct import Pixels
 from vqcodec.errors import InputError, LimitError, OutputError, VqcodecError
 from vqcodec.files import MAX_PIXELS, STREAM, open_input, printable, read_stream, stream_limit
+from vqcodec.types import Metadata
 
 # Tried in this order. An allow-list: with Pillow's own list an EPS file would start Ghostscript. TGA has no magic
 # number and comes last.
 _READ_FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "TIFF", "BMP", "PPM", "GIF", "JPEG2000", "ICO", "QOI", "TGA")
 _READ_NAMES = "PNG, JPEG, WebP, AVIF, TIFF, BMP, PPM, GIF, JPEG 2000, TGA, ICO or QOI"
+
+SUFFIXES: Final = frozenset(
+    (".png", ".jpg", ".jpeg", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".ppm", ".pgm", ".pbm", ".pnm", ".gif", ".jp2", ".qoi")
+)
+"""Of files that are taken for pictures where a folder is read."""
 
 _FORMAT_OF_SUFFIX = {
     "": "PNG",
@@ -52,7 +60,11 @@ _SAVE_OPTIONS: dict[str, dict[str, object]] = {
     "BMP": {},
 }
 
-_ORIENTATION_TAG = 0x0112
+EXIF_PREFIX = b"Exif\0\0"
+_MAX_METADATA = 1 << 24
+_ORIENTATION_TAG, _XMP_TAG, _EXIF_IFD, _GPS_IFD = 0x0112, 700, 0x8769, 0x8825
+_TIFF_TAGS_KEPT = {270, 271, 272, 305, 306, 315, 316, 33432}
+"""Of a TIFF file, those about the picture: description, make, model, software, date, artist, host, copyright."""
 # EXIF orientation -> what puts the picture upright (EXIF 2.32, section 4.6.4).
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -73,12 +85,14 @@ _CONVERTED_MODES = {"P": "a palette", "PA": "a palette", "CMYK": "CMYK", "YCbCr"
 class ImageData:
     """A picture as it enters the encoder.
 
-    pixels: uint8 [H,W] grey or [H,W,3] RGB, upright
-    notes:  what was changed or dropped on the way, one short line each
+    pixels:   uint8 [H,W] grey or [H,W,3] RGB, with alpha [H,W,2] or [H,W,4]; or uint16 [H,W] grey; upright
+    notes:    what was changed or dropped on the way, one short line each
+    metadata: what the file says besides, as it is, but for the orientation
     """
 
-    pixels: NDArray[np.uint8]
+    pixels: Pixels
     notes: tuple[str, ...]
+    metadata: Metadata = field(default_factory=Metadata)
 
 
 # ------------------------------------------------------------------------------------------------ reading
@@ -95,6 +109,18 @@ def read_image(source: Path | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> Imag
     name = "standard input" if source == STREAM else printable(source)
     with open_input(source) as stream:
         return _read_named(stream, name, max_pixels)
+
+
+def read_opaque(source: Path | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
+    """As `read_image`, grey or RGB of 8 bits alone: uint8 [H,W] or [H,W,3]. Raises InputError, too, where there is more to it."""
+    pixels = read_image(source, max_pixels=max_pixels).pixels
+    if pixels.dtype != np.uint8:
+        raise InputError("more than 8 bits per sample: convert it to 8 bits first")
+    if pixels.ndim == 3 and pixels.shape[2] in (2, 4):
+        if pixels[:, :, -1].min() < 255:
+            raise InputError("transparent pixels: flatten it onto a background first")
+        pixels = pixels[:, :, 0] if pixels.shape[2] == 2 else pixels[:, :, :3]
+    return np.ascontiguousarray(pixels, np.uint8)
 
 
 def _read_named(stream: BinaryIO, name: str, max_pixels: int) -> ImageData:
@@ -120,53 +146,123 @@ def _read(stream: BinaryIO, name: str, max_pixels: int) -> ImageData:
         width, height = image.size
         if width * height > max_pixels:
             raise LimitError(f"{name} has {width} x {height} pixels, more than {max_pixels}; --max-pixels raises the limit")
-        notes = []
+        notes: list[str] = []
         bits = _bits_per_sample(image, stream)
+        deep_grey = bits <= 16 and image.mode.startswith("I") and not image.has_transparency_data
         if bits > 8 and image.format == "AVIF":  # its decoder rounds properly, while others drop bits or clip
             notes.append(f"reduced from {bits} to 8 bits per sample")
-        elif bits > 8:
-            raise InputError(f"{name} has {bits} bits per sample and .vqz holds 8: convert it to 8 bits first")
+        elif bits > 8 and not deep_grey:
+            raise InputError(f"{name} has {bits} bits per sample, and .vqz holds so many of plain grey alone: convert it to 8")
         image.load()
-        pixels = _to_pixels(image, name, notes)
-    return ImageData(pixels, tuple(notes))
+        if _frames(image) > 1:
+            notes.append("only the first of several frames is kept")
+        metadata = _metadata(image, notes)
+        if bits > 8 and deep_grey:
+            if image.format == "PPM" and bits < 16:
+                notes.append(f"scaled from {bits} to 16 bits per sample")  # by Pillow
+            pixels: Pixels = _deep_pixels(image)
+        else:
+            pixels = _to_pixels(image, name, notes)
+            if image.mode == "CMYK":  # what is made of it is sRGB
+                metadata = replace(metadata, icc=b"")
+    return ImageData(pixels, tuple(notes), metadata)
+
+
+def _deep_pixels(image: Image.Image) -> NDArray[np.uint16]:
+    """Upright grey of more than 8 bits."""
+    found = np.asarray(_upright(image, image))  # of either byte order, or of mode I, whose 32 bits hold 16
+    return np.ascontiguousarray(found.astype(np.uint16))
 
 
 def _to_pixels(image: Image.Image, name: str, notes: list[str]) -> NDArray[np.uint8]:
-    """Upright grey or RGB pixels of a loaded image; what gets lost is added to `notes`."""
-    if _frames(image) > 1:
-        notes.append("only the first of several frames is kept")
-    if not _is_srgb(image.info.get("icc_profile") or b"sRGB"):
-        notes.append("the colour profile is not kept: viewers will take the pixels for sRGB")
-
-    transparent = image.has_transparency_data
-    if transparent and _is_see_through(image):
-        raise InputError(f"{name} has transparent pixels, which .vqz cannot hold: flatten it onto a background first")
-    if transparent:
-        notes.append("the alpha channel is dropped: every pixel is opaque")
-
+    """Upright grey or RGB pixels of a loaded image, perhaps with alpha; what is converted is added to `notes`."""
     mode = image.mode
     if mode in _CONVERTED_MODES:
         notes.append(f"converted from {_CONVERTED_MODES[mode]}")
     elif mode not in _GREY_MODES | _COLOUR_MODES:
-        raise InputError(f"{name} has {mode} samples and .vqz holds 8-bit grey or RGB: convert it first")
-    target = "L" if mode in _GREY_MODES or (mode == "P" and _is_grey_palette(image)) else "RGB"
-    flat = image if mode == target else image.convert(target)
-    return np.asarray(_upright(flat, image))
+        raise InputError(f"{name} has {mode} samples and .vqz holds grey or RGB: convert it first")
+    grey = mode in _GREY_MODES or (mode in ("P", "PA") and _is_grey_palette(image))
+    if mode == "CMYK" and (converted := _cmyk_by_profile(image)):
+        return np.asarray(_upright(converted, image))
+    if image.has_transparency_data:
+        target = "LA" if grey and not isinstance(image.info.get("transparency"), tuple) else "RGBA"
+        if mode != target:
+            image_of_target = image.convert("RGBA").convert(target)  # by way of RGBA: a transparent grey becomes alpha
+            return np.asarray(_upright(image_of_target, image))
+        return np.asarray(_upright(image, image))
+    target = "L" if grey else "RGB"
+    return np.asarray(_upright(image if mode == target else image.convert(target), image))  # converting would copy
 
 
-def _is_srgb(profile: bytes) -> bool:
-    """Whether an ICC profile calls itself sRGB, in ASCII (version 2) or in UTF-16 (version 4)."""
-    return b"sRGB" in profile or "sRGB".encode("utf-16-be") in profile
+def _cmyk_by_profile(image: Image.Image) -> Image.Image | None:
+    """A CMYK image in sRGB by its own profile; None where it has none that works."""
+    try:
+        from PIL import ImageCms
+
+        own = ImageCms.ImageCmsProfile(io.BytesIO(image.info["icc_profile"]))
+        return ImageCms.profileToProfile(image, own, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    except Exception:  # no profile, a broken one, or Pillow built without it
+        return None
+
+
+def _metadata(image: Image.Image, notes: list[str]) -> Metadata:
+    """What a file says besides its pixels; what is too large is left out, with a note."""
+    found = {"icc": image.info.get("icc_profile"), "exif": image.info.get("exif"), "xmp": image.info.get("xmp")}
+    if image.format == "TIFF" and not found["exif"]:  # whose own directory is the EXIF
+        found["exif"] = _exif_of_tiff(image)
+    kept: dict[str, bytes] = {}
+    for name, value in found.items():
+        data = value.encode("utf-8", "replace") if isinstance(value, str) else value
+        if isinstance(data, bytes) and data:
+            if len(data) > _MAX_METADATA:
+                notes.append(f"{name.upper()} of {len(data)} bytes is not kept: it is larger than 16 MiB")
+            else:
+                kept[name] = data
+    if "exif" in kept:
+        kept["exif"] = reset_orientation(kept["exif"].removeprefix(EXIF_PREFIX))
+    return Metadata(**kept)
+
+
+def _exif_of_tiff(image: Image.Image) -> bytes:
+    """The tags of a TIFF file that tell of the picture and not of how it is stored, as EXIF; empty where there are none."""
+    try:
+        exif = image.getexif()
+        told = {tag: value for tag, value in exif.items() if tag in _TIFF_TAGS_KEPT}
+        if not told and not exif.get_ifd(_EXIF_IFD):
+            return b""
+        kept = Image.Exif()
+        kept.update(told)
+        for number in (_EXIF_IFD, _GPS_IFD):
+            if directory := exif.get_ifd(number):
+                kept.get_ifd(number).update(directory)
+        return kept.tobytes()
+    except Exception:  # a broken directory does not make the pixels unreadable
+        return b""
+
+
+def reset_orientation(exif: bytes) -> bytes:
+    """EXIF, from its TIFF header on, that says of its picture that it is upright; all else stays, maker notes included.
+
+    What is no EXIF is given back as it is.
+    """
+    order = {b"II": "<", b"MM": ">"}.get(exif[:2])
+    try:
+        if order is None:
+            return exif
+        (start,) = struct.unpack_from(order + "I", exif, 4)
+        (count,) = struct.unpack_from(order + "H", exif, start)
+        for entry in range(start + 2, start + 2 + 12 * count, 12):
+            if struct.unpack_from(order + "H", exif, entry)[0] == _ORIENTATION_TAG:
+                value = struct.pack(order + "HIHH", 3, 1, 1, 0)  # a short, one of them, 1, and what fills the entry
+                return exif[: entry + 2] + value + exif[entry + 12 :]
+    except struct.error:
+        pass
+    return exif
 
 
 def _is_grey_palette(image: Image.Image) -> bool:
     palette = np.array(image.getpalette("RGB")).reshape(-1, 3)
     return bool((palette == palette[:, :1]).all())
-
-
-def _is_see_through(image: Image.Image) -> bool:
-    """Whether any pixel is less than opaque, in an alpha channel, a palette or a transparent colour."""
-    return bool(image.convert("RGBA").getchannel("A").getextrema()[0] != 255)
 
 
 def _upright(flat: Image.Image, image: Image.Image) -> Image.Image:
@@ -186,16 +282,16 @@ def _frames(image: Image.Image) -> int:
 
 def _bits_per_sample(image: ImageFile.ImageFile, stream: BinaryIO) -> int:
     """Bits per sample as the file says. Pillow's mode is no guide: it opens 16-bit RGB silently as 8-bit."""
-    if image.mode.startswith(("I", "F")):
-        return 32 if image.mode in ("I", "F") else 16
     if image.format == "PNG":
         return _peek(stream, 26)[24]  # signature 8, length and type of IHDR 8, width and height 8
-    if image.format == "TIFF":
+    if image.format == "TIFF" and image.mode not in ("I", "F"):
         bits = getattr(image, "tag_v2", {}).get(258, 8)
         return max(bits) if isinstance(bits, tuple) else int(bits)
     if image.format == "PPM":
         arguments = image.tile[0].args  # "RGB", or ("RGB", the largest sample value)
-        return int(arguments[1]).bit_length() if isinstance(arguments, tuple) else 8
+        return int(arguments[1]).bit_length() if isinstance(arguments, tuple) else 16 if "16" in str(arguments) else 8
+    if image.mode.startswith(("I", "F")):
+        return 32 if image.mode in ("I", "F") else 16
     if image.format == "JPEG2000":
         head = _peek(stream, 4096)
         start = head.find(b"\xff\x4f\xff\x51")  # start of codestream, size marker; the depth minus 1 is at 42
@@ -244,14 +340,45 @@ def format_of(path: Path) -> str:
     return _FORMAT_OF_SUFFIX[suffix]
 
 
-def write_image(pixels: NDArray[np.uint8], stream: BinaryIO, *, format: str) -> None:
-    """Write uint8 [H,W] grey or [H,W,3] RGB as `format` (a value of `format_of`); lossless except for JPEG.
+def write_image(pixels: Pixels, stream: BinaryIO, *, format: str, metadata: Metadata | None = None) -> None:
+    """Write pixels, as ImageData has them, as `format` (a value of `format_of`); lossless except for JPEG.
 
-    Raises OutputError where the format cannot hold the picture's size.
+    Raises OutputError where the format cannot hold the picture.
     """
+    height, width = pixels.shape[:2]
+    what = f"{width} x {height} pixels as {format}"
+    if pixels.ndim == 3 and pixels.shape[2] in (2, 4) and format in ("JPEG", "PPM", "BMP"):
+        raise OutputError(f"cannot write {what}, which holds no transparency: .png, .webp and .tif do")
+    if pixels.dtype != np.uint8 and format not in ("PNG", "TIFF", "PPM"):
+        raise OutputError(f"cannot write {what}, which holds 8 bits a sample: .png, .tif and .pgm hold 16")
     image = Image.fromarray(pixels)
+    options = _SAVE_OPTIONS[format] | _metadata_options(metadata or Metadata(), format)
     try:
-        image.save(stream, format=format, **_SAVE_OPTIONS[format])
+        image.save(stream, format=format, **options)
     except (ValueError, OverflowError, SystemError, OSError) as error:
-        height, width = pixels.shape[:2]
-        raise OutputError(f"cannot write {width} x {height} pixels as {format}: {printable(str(error))}") from error
+        raise OutputError(f"cannot write {what}: {printable(str(error))}") from error
+
+
+def _metadata_options(metadata: Metadata, format: str) -> dict[str, object]:
+    """Arguments of Pillow's `save`; the inverse of `_metadata`. PPM and BMP hold none."""
+    options: dict[str, object] = {}
+    if format in ("PPM", "BMP"):
+        return options
+    if metadata.icc:
+        options["icc_profile"] = metadata.icc
+    if metadata.exif:
+        options["exif"] = EXIF_PREFIX + metadata.exif
+    if metadata.exif and format == "TIFF":
+        options["compression"] = "raw"  # Pillow's libtiff fails at directories within the EXIF
+    if metadata.xmp and format == "PNG":
+        chunks = PngImagePlugin.PngInfo()
+        chunks.add_itxt("XML:com.adobe.xmp", metadata.xmp.decode("utf-8", "replace"))
+        options["pnginfo"] = chunks
+    elif metadata.xmp and format == "TIFF":  # a tag among the others
+        exif = Image.Exif()
+        exif.load(EXIF_PREFIX + metadata.exif if metadata.exif else b"")
+        exif[_XMP_TAG] = metadata.xmp
+        options["exif"] = exif
+    elif metadata.xmp:
+        options["xmp"] = metadata.xmp
+    return options

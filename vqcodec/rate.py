@@ -5,18 +5,22 @@ Nothing here is known to a decoder.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final
+from dataclasses import replace
+from typing import Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vqcodec import aim, codec, container, dct, frames, networks
 from vqcodec.bands import COLOR_4X4, COLOR_8X8, GREY, LAYOUTS, Layout
+from vqcodec.dct import Pixels
 from vqcodec.model import Model
-from vqcodec.types import Header
+from vqcodec.types import Header, Section
 
+FINEST_STEP: Final = 32
+"""Half a grey level: below it the DC of a white block is more steps than a latent holds."""
 RATE: Final = 0.13
 """Lambda of the encoder's search, squared steps per bit: at high rate dD/dR of a uniform quantiser is -0.12 step^2."""
 FULL_CHROMA_BELOW: Final = 10.0
@@ -25,18 +29,26 @@ DEFAULT_QUALITY: Final = 60.0
 _QUALITIES: Final = (0.0, 50.0, 75.0, 95.0, 100.0)
 _STEPS: Final = (130.0, 28.0, 12.7, 4.0, 2.0)
 _GROUPED_ABOVE: Final = 1 << 22  # pixels
-_GROUP_LOG2: Final = 7  # 1024 pixels
+DEFAULT_TILE: Final = 1024
 _BYTES_TOLERANCE: Final = 0.002
-_AIM_ABOVE: Final = 6
-"""Effort above which each more is one more round of aiming (aim.py)."""
+DEFAULT_EFFORT: Final = 5
+_AIM_ROUNDS: Final = (0, 0, 0, 0, 1, 1, 2, 3, 4)
+"""Rounds of aiming (aim.py) at each effort from 1 on."""
 _AIM_SHARE: Final = 0.35
 """Of the way to an aim that targets go in each round: with all of it they swing."""
 _MAX_TRIALS: Final = 18
+Kept = TypeVar("Kept")
 
 
-def step_of_quality(quality: float) -> int:
-    """Quality 0..100 to a step in 1/64 of a grey level; log-linear between the anchors above."""
-    return max(1, round(64 * float(np.exp(np.interp(quality, _QUALITIES, np.log(_STEPS))))))
+def step_of_quality(quality: float, depth: int = 8) -> int:
+    """Quality 0..100 to a step in 1/64 of a grey level; log-linear between the anchors above, finer at the end for deep samples."""
+    steps = (*_STEPS[:-1], _STEPS[-1] / (1 << (depth - 8)))
+    return max(FINEST_STEP, round(64 * float(np.exp(np.interp(quality, _QUALITIES, np.log(steps))))))
+
+
+def rounds_of(model: Model, effort: int = DEFAULT_EFFORT) -> int:
+    """Rounds of aiming at an effort 1..9: none where the model has no synthesis to aim at."""
+    return 0 if model.synthesis is None else _AIM_ROUNDS[effort - 1]
 
 
 def layout_for(components: int, step: float) -> Layout:
@@ -46,40 +58,79 @@ def layout_for(components: int, step: float) -> Layout:
     return COLOR_8X8 if step < FULL_CHROMA_BELOW else COLOR_4X4
 
 
+def aimed_targets(
+    coefficients: NDArray[np.float32], cells: tuple[int, int], model: Model, settings: codec.Settings, rounds: int
+) -> NDArray[np.float32]:
+    """What latents should be, float32 [C, h * w] in steps, for coefficients float32 [C', h * w] in grey levels of a tile group.
+
+    Each round codes the group and moves the targets some way towards its aims. With rounds C' is that of COLOR_8X8 in colour.
+    """
+    network, step, layout = model.synthesis, settings.step / 64, LAYOUTS[settings.layout]
+    wanted = coefficients * np.float32(1 / step)
+    if network is None or not rounds or step < networks.MIN_STEP:
+        return wanted[: layout.channels]
+    targets = wanted[: layout.channels].copy()
+    for _ in range(rounds):
+        latents = codec.encode_group(targets, cells, model, settings).latents
+        targets += np.float32(_AIM_SHARE) * (aim.aims(network, latents, wanted, step, cells, layout) - targets)
+    return targets
+
+
 class Encoder:
     """One picture and a model, to be coded at one step or several; transforms are done once a layout."""
 
-    def __init__(self, pixels: NDArray[np.uint8], model: Model, threads: int, effort: int = 5) -> None:
-        """`pixels` uint8 [H, W, 1 or 3]. `effort` 1..9: below 4 only the fastest zstd level is tried; from 7 on latents
-        are chosen for the model's synthesis, where it has one, in one more round for each."""
+    def __init__(
+        self,
+        pixels: Pixels,
+        model: Model,
+        threads: int,
+        effort: int = DEFAULT_EFFORT,
+        *,
+        depth: int = 8,
+        tile: int | None = None,
+        others: Sequence[Section] = (),
+    ) -> None:
+        """`pixels` [H, W, 1 or 3] of `depth` bits a sample; `others` are sections that the file has besides. Tile groups are
+        `tile` pixels square, a power of two from 64 to 65536; None: of 1024 in large pictures, none in others.
+
+        `effort` 1..9: below 4 only the fastest zstd level is tried; from 5 on latents are chosen for the model's synthesis, where
+        it has one, in more and more rounds.
+        """
         self.levels = frames.FAST_LEVELS if effort < 4 else frames.LEVELS
-        self.rounds = max(0, effort - _AIM_ABOVE) if model.synthesis is not None else 0
-        self.pixels, self.model, self.threads = pixels, model, threads
-        large = pixels.shape[0] * pixels.shape[1] > _GROUPED_ABOVE
-        self.group_log2, self.layers = (_GROUP_LOG2, 3) if large else (0, 1)
+        self.rounds = rounds_of(model, effort)
+        self.pixels, self.model, self.threads, self.depth, self.others = pixels, model, threads, depth, others
+        if tile is None and pixels.shape[0] * pixels.shape[1] > _GROUPED_ABOVE:
+            tile = DEFAULT_TILE
+        self.group_log2, self.layers = (0, 1) if tile is None else (tile.bit_length() - 4, 3)
         self._coefficients: dict[tuple[int, int], NDArray[np.float32]] = {}
 
     def header(self, step: int) -> Header:
         """The header of a file at a step, but for its merge map."""
         height, width, components = self.pixels.shape
         layout = layout_for(components, step / 64).code
-        return Header(width, height, layout, self.layers, self.group_log2, self.model.file_id, step, 0)
+        alpha = any(section.type == container.ALPHA for section in self.others)
+        found = Header(width, height, layout, self.layers, self.group_log2, self.model.file_id, step)
+        return replace(found, depth=self.depth, alpha=alpha)
 
     def code(self, step: int) -> list[codec.CodedGroup]:
         """Every tile group coded at a step."""
+        return self._each_group(step, lambda coded: coded)
+
+    def _each_group(self, step: int, kept: Callable[[codec.CodedGroup], Kept]) -> list[Kept]:
+        """What is kept of every tile group coded at a step."""
         header = self.header(step)
         settings = self.settings(header)
 
-        def one(number: int) -> codec.CodedGroup:
+        def one(number: int) -> Kept:
             top, left, h, w = header.groups[number]
             key = (header.layout, number)
             if key not in self._coefficients:
                 part = self.pixels[8 * top : 8 * (top + h), 8 * left : 8 * (left + w)]
-                found = dct.forward(part, self.transformed(header), self.model.color)
+                found = dct.forward(part, self.transformed(header), self.model.color, self.depth)
                 if self.group_log2:  # a large picture's coefficients are made again rather than kept
-                    return self.code_group(found, (h, w), settings)
+                    return kept(self.code_group(found, (h, w), settings))
                 self._coefficients[key] = found
-            return self.code_group(self._coefficients[key], (h, w), settings)
+            return kept(self.code_group(self._coefficients[key], (h, w), settings))
 
         with ThreadPoolExecutor(self.threads) as pool:
             return list(pool.map(one, range(len(header.groups))))
@@ -91,25 +142,17 @@ class Encoder:
     def code_group(
         self, coefficients: NDArray[np.float32], cells: tuple[int, int], settings: codec.Settings
     ) -> codec.CodedGroup:
-        """A tile group of coefficients float32 [C', h * w] in grey levels; at high effort aimed for the synthesis."""
-        network, step, layout = self.model.synthesis, settings.step / 64, LAYOUTS[settings.layout]
-        coded = codec.encode_group(coefficients, cells, self.model, settings)
-        if network is None or not self.rounds or step < networks.MIN_STEP:
-            return coded
-        wanted = coefficients * np.float32(1 / step)
-        target = wanted[: layout.channels].copy()
-        for _ in range(self.rounds):
-            target += np.float32(_AIM_SHARE) * (aim.aims(network, coded.latents, wanted, step, cells, layout) - target)
-            coded = codec.encode_group(target * np.float32(step), cells, self.model, settings)
-        return coded
+        """A tile group of coefficients float32 [C', h * w] in grey levels, aimed for the synthesis."""
+        targets = aimed_targets(coefficients, cells, self.model, settings, self.rounds)
+        return codec.encode_group(targets, cells, self.model, settings)
 
     def settings(self, header: Header) -> codec.Settings:
-        return codec.Settings(header.step, header.layout, header.layers, header.group_log2, RATE, self.levels)
+        return codec.Settings(header.step, header.layout, header.layers, RATE)
 
     def file(self, step: int) -> bytes:
         """The file at a step."""
-        height, width = self.pixels.shape[:2]
-        return codec.pack(width, height, self.code(step), self.model, self.settings(self.header(step)))
+        symbols = self._each_group(step, lambda coded: coded.symbols)  # latents of a large picture are as large as it is
+        return codec.pack(self.header(step), symbols, self.model, self.levels, self.others)
 
     def psnr_db(self, step: int) -> float:
         """PSNR over all samples of the decode at a step: with the model's synthesis, where it has one, as `decode` does."""
@@ -117,13 +160,15 @@ class Encoder:
         if self.model.synthesis is None or step / 64 < networks.MIN_STEP:
             decoded = codec.reconstruct(header, [group.latents for group in coded], self.model, self.threads)
         else:
-            whole = codec.empty_latents(header)
+            whole = np.empty((LAYOUTS[header.layout].channels, *header.cells), np.int16)
             for place, group in zip(header.groups, coded, strict=True):
                 codec.place_latents(whole, place, group.latents)
-            decoded = codec.refine(header, whole, self.model, self.threads)
-        error = np.subtract(decoded, self.pixels, dtype=np.int16)
-        mse = float(np.mean(np.square(error, dtype=np.int32)))
-        return float("inf") if mse == 0 else 10 * float(np.log10(255.0**2 / mse))
+            decoded = codec.refine(header, whole, self.model, self.pixels.shape[:2], self.threads)
+            codec.smooth_seams(header, decoded, (0, 0))
+        error = np.subtract(decoded, self.pixels, dtype=np.int32)
+        mse = float(np.mean(np.square(error, dtype=np.int64 if self.depth > 8 else np.int32)))
+        peak = float((1 << self.depth) - 1)
+        return float("inf") if mse == 0 else 10 * float(np.log10(peak**2 / mse))
 
 
 def file_of_size(encoder: Encoder, size: int) -> bytes:
@@ -149,12 +194,12 @@ def file_of_psnr(encoder: Encoder, psnr_db: float) -> bytes:
         found = encoder.psnr_db(step)
         return found < psnr_db, False
 
-    return encoder.file(max(1, _search(misses) - 1))
+    return encoder.file(max(FINEST_STEP, _search(misses) - 1))
 
 
 def _search(test: Callable[[int], tuple[bool, bool]]) -> int:
     """Smallest step (1/64) in a log-bisection for which test(step)[0]; stops early when test(step)[1]."""
-    low, high = 1, container.MAX_STEP
+    low, high = FINEST_STEP - 1, container.MAX_STEP
     for trial in range(_MAX_TRIALS):
         if high - low <= 1:
             break

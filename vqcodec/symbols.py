@@ -150,13 +150,13 @@ class SymbolWriter(ByClass):
 
 
 class SymbolReader(ByClass):
-    """Looks residuals up; `layers` are the streams of every layer (symbols) and its raw bits."""
+    """Looks residuals up; `layers` are the streams of every layer (symbols) and its raw bits. Lost layers (None) have none."""
 
     def __init__(
         self,
         model: Model,
         merge_map: int,
-        layers: Sequence[tuple[list[Symbols], bytes]],
+        layers: Sequence[tuple[list[Symbols], bytes] | None],
         bits: NDArray[np.float64] | None,
     ) -> None:
         super().__init__(model.table)
@@ -169,10 +169,12 @@ class SymbolReader(ByClass):
 
     def start_layer(self, layer: int) -> None:
         self.finish()
-        self.current = layer
-        self.streams = self.layers[layer][0]
-        self.cursors = [0] * len(self.streams)
-        self.bits = BitReader(self.layers[layer][1])
+        found = self.layers[layer]
+        self.current = -1 if found is None else layer
+        if found is not None:
+            self.streams, raw = found
+            self.cursors = [0] * len(self.streams)
+            self.bits = BitReader(raw)
 
     def finish(self) -> None:
         """Raise CorruptError if anything of the current layer was not read."""
@@ -180,6 +182,11 @@ class SymbolReader(ByClass):
             if any(len(s) > c for s, c in zip(self.streams, self.cursors, strict=True)):
                 raise CorruptError("corrupt file: indices left over")
             self.bits.finish()
+
+    def code(self, book_set: int, channels: slice, cells: Cells, means: Means, classes: Classes) -> Residuals:
+        if self.current < 0:
+            return np.zeros(means.shape, np.int32)
+        return super().code(book_set, channels, cells, means, classes)
 
     def begin(self, channels: slice, cells: Cells, means: Means, classes: Classes, order: Cells) -> None:
         self.channels = channels
@@ -230,7 +237,7 @@ class SymbolReader(ByClass):
 class IndexRecorder(SymbolReader):
     """A reader that keeps every index of a tile's piece with its codebook, class, channel and cell."""
 
-    def __init__(self, model: Model, merge_map: int, layers: Sequence[tuple[list[Symbols], bytes]]) -> None:
+    def __init__(self, model: Model, merge_map: int, layers: Sequence[tuple[list[Symbols], bytes] | None]) -> None:
         super().__init__(model, merge_map, layers, None)
         self.found: list[tuple[int, int, int, Cells, Symbols]] = []
         self._taken: list[Symbols] = []

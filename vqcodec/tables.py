@@ -1,17 +1,23 @@
 """What `info`, `models` and `train` show a person, as Rich tables."""
 
+from __future__ import annotations
+
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from vqcodec.files import printable
 from vqcodec.registry import ModelEntry
+
+if TYPE_CHECKING:
+    from vqcodec.batch import Outcome, Summary
 
 
 def print_info(facts: Mapping[str, Any], console: Console) -> None:
@@ -84,6 +90,47 @@ def stage_progress(console: Console) -> Iterator[Callable[[str, int, int], None]
 
     with bars:
         yield update
+
+
+@contextmanager
+def batch_progress(console: Console) -> Iterator[tuple[Callable[[int], None], Callable[[Outcome], None]]]:
+    """One bar for a folder, with throughput and the time left; yields (started, progress) of `batch.run_batch`."""
+    bar = Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[speed]}", markup=False),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    )
+    task = bar.add_task("files", total=None, speed="")
+    begun, pixels = time.monotonic(), 0
+
+    def started(total: int) -> None:
+        bar.update(task, total=total)
+
+    def progress(outcome: Outcome) -> None:
+        nonlocal pixels
+        pixels += outcome.pixels
+        speed = pixels / 1e6 / max(time.monotonic() - begun, 1e-3)
+        bar.update(task, advance=1, speed=f"{speed:.2f} MP/s")
+
+    with bar:
+        yield started, progress
+
+
+def print_batch(summary: Summary, seconds: float, console: Console) -> None:
+    """What became of a folder: one line."""
+    text = f"{summary.done} files, {summary.bytes_in} bytes to {summary.bytes_out}"
+    if summary.bytes_out < summary.bytes_in:
+        text += f" ({summary.bytes_out / summary.bytes_in - 1:+.1%})"
+    text += f", {summary.pixels / 1e6:.1f} megapixels in {seconds:.1f} s"
+    if summary.left_out:
+        text += f"; {summary.left_out} done before"
+    if summary.failed:
+        text += f"; {len(summary.failed)} failed"
+    console.print(f"vqcodec: {text}", markup=False, soft_wrap=True)
 
 
 def _table(title: str | None) -> Table:

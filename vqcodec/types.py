@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 
 @dataclass(frozen=True)
@@ -19,20 +20,33 @@ class Header:
     """Tile groups are 2**group_log2 cells square; 0: the whole image is one group."""
     model_id: bytes
     step: int
-    """1/64 of a grey level, 1..65535."""
-    merge_map: int
+    """1/64 of a grey level (of 256), 1..65535."""
+    merge_map: int = 0
+    depth: int = 8
+    """Bits of a sample: 8, 10, 12 or 16."""
+    alpha: bool = False
+    """There is an alpha plane, of 8 bits."""
 
     @property
     def cells(self) -> tuple[int, int]:
         """Rows and columns of the grid of 8x8 cells."""
         return -(-self.height // 8), -(-self.width // 8)
 
-    @property
+    @cached_property
     def groups(self) -> list[tuple[int, int, int, int]]:
         """(top, left, rows, columns) in cells of every tile group, row by row."""
         h, w = self.cells
         side = 1 << self.group_log2 if self.group_log2 else max(h, w)
         return [(top, left, min(side, h - top), min(side, w - left)) for top in range(0, h, side) for left in range(0, w, side)]
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What a file says about its picture besides the pixels: an ICC profile, EXIF (from its TIFF header on), XMP."""
+
+    icc: bytes = b""
+    exif: bytes = b""
+    xmp: bytes = b""
 
 
 @dataclass(frozen=True)

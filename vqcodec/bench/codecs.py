@@ -8,10 +8,9 @@ RGB; grey is handed to every codec as grey. Pillow's codecs run as its users run
 import importlib
 import struct
 from collections.abc import Callable
-from importlib import metadata
 from io import BytesIO
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import PIL
@@ -57,7 +56,7 @@ class VqzCodec:
         self._api = api
         self._model = model
         self._threads = threads
-        self._effort = {} if effort is None else {"effort": effort}
+        self._effort: dict[str, Any] = {} if effort is None else {"effort": effort}
         self.name = ":".join(["vqz", *_model_and_effort(model, effort)])
         self.description = f"{Path(model).name if model else 'default'} model, {effort or 'default'} effort"
         probe = self.encode(np.zeros((8, 8), np.uint8), 50)  # finds a missing model now, and names the one in use
@@ -69,7 +68,7 @@ class VqzCodec:
         return self._api.encode(pixels, quality=quality, model=self._model, threads=self._threads, **self._effort)
 
     def decode(self, data: bytes) -> Pixels:
-        return self._api.decode(data, model=self._model, threads=self._threads)
+        return np.asarray(self._api.decode(data, model=self._model, threads=self._threads), np.uint8)
 
 
 class JpegCodec:
@@ -135,7 +134,7 @@ class AvifCodec:
 
 
 class JxlCodec:
-    """libjxl through the Pillow plugin pillow-jxl-plugin, which is no part of vqcodec's extras (GPL-3)."""
+    """libjxl through imagecodecs."""
 
     name = "jxl"
     description = "effort 7"
@@ -144,19 +143,27 @@ class JxlCodec:
 
     def __init__(self, *, threads: int | None = 1) -> None:
         try:
-            plugin = importlib.import_module("pillow_jxl")
+            self._library = importlib.import_module("imagecodecs")
         except ImportError as error:
-            raise MissingExtraError("JPEG XL needs a Pillow plugin: pip install pillow-jxl-plugin") from error
-        self._plugin = plugin.JpegXLImagePlugin
-        self._threads = {1: 0, None: -1}.get(threads, threads)  # the plugin's 0 is the calling thread, -1 all cores
-        self.version = f"pillow-jxl-plugin {metadata.version('pillow-jxl-plugin')}"
+            raise MissingExtraError("JPEG XL needs imagecodecs: pip install 'vqcodec[jxl]'") from error
+        if not self._library.JPEGXL.available:
+            raise MissingExtraError("this imagecodecs was built without JPEG XL")
+        self._threads = {1: 0, None: -1}.get(threads, threads)  # 0 is the calling thread, -1 all cores
+        self.version = f"{self._library.jpegxl_version()} (imagecodecs {self._library.__version__})"
 
     def encode(self, pixels: Pixels, quality: float) -> bytes:
-        return _pillow_encode(pixels, "JXL", quality=_whole(quality, self.name), effort=7, num_threads=self._threads)
+        distance = _jxl_distance(quality)
+        return bytes(self._library.jpegxl_encode(pixels, distance=distance, effort=7, numthreads=self._threads))
 
     def decode(self, data: bytes) -> Pixels:
-        self._plugin.DECODE_THREADS = self._threads
-        return _pillow_decode(data, "JXL")
+        return np.asarray(self._library.jpegxl_decode(data, numthreads=self._threads))
+
+
+def _jxl_distance(quality: float) -> float:
+    """The distance that cjxl takes for a quality (libjxl's JxlEncoderDistanceFromQuality)."""
+    if quality >= 30:
+        return 0.1 + (100 - quality) * 0.09
+    return 53 / 3000 * quality**2 - 23 / 20 * quality + 25
 
 
 class NoneCodec:

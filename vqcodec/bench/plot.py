@@ -25,8 +25,8 @@ LABEL_GAP = 0.04  # least distance between two names, as a share of the axis' he
 SHOWN_BPP = (0.04, 8.0)
 
 
-def plot_png(results: BenchResults) -> bytes:
-    """A PNG of two panels: PSNR over rate, and each codec's size against the anchor's at equal PSNR."""
+def plot(results: BenchResults, kind: str) -> bytes:
+    """A "png" or "svg" of two panels: PSNR over rate, and each codec's size against the anchor's at equal PSNR."""
     curves = {codec.name: useful_points(results.curve(codec.name)) for codec in results.codecs}
     curves = {name: points for name, points in curves.items() if len(points) >= 2}
     colours = _colours(list(curves))
@@ -40,7 +40,7 @@ def plot_png(results: BenchResults) -> bytes:
     )
     _draw_sizes(right, curves, colours, results.anchor)
     target = BytesIO()
-    figure.savefig(target, format="png")
+    figure.savefig(target, format=kind)
     return target.getvalue()
 
 

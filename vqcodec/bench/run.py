@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -21,7 +22,8 @@ from vqcodec.bench.report import print_results, to_markdown
 from vqcodec.bench.results import BenchResults, CodecInfo, Failure, ImageInfo, Row
 from vqcodec.errors import CorruptError, InputError, MissingExtraError, OutputError, VqcodecError
 from vqcodec.files import STREAM, check_output, printable, write_atomic
-from vqcodec.imageio import read_image
+from vqcodec.imageio import SUFFIXES, read_opaque
+from vqcodec.processes import processes
 
 Clock = Callable[[], float]  # seconds, from any origin
 CodecOpener = Callable[[str, int | None], Codec]  # (spec, threads) -> codec; raises VqcodecError
@@ -29,8 +31,8 @@ CodecOpener = Callable[[str, int | None], Codec]  # (spec, threads) -> codec; ra
 DEFAULT_CODECS = ("vqz", "jpeg", "webp", "avif")
 DEFAULT_ANCHOR = "jpeg"
 # Looked for in folders; a file given by name may have any suffix.
-IMAGE_SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".ppm", ".pgm"))
-REPORT_JSON, REPORT_MARKDOWN, REPORT_PLOT = "results.json", "results.md", "rate_psnr.png"
+REPORT_JSON, REPORT_MARKDOWN, REPORT_PAGE = "results.json", "results.md", "results.html"
+REPORT_PLOT, REPORT_VECTORS = "rate_psnr.png", "rate_psnr.svg"
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class BenchSettings:
     report_dir: Path | None = None
     psnr_only: bool = False
     threads: int | None = 1  # None: all cores
+    jobs: int = 1  # images at once, each in a process of its own: speeds suffer from each other
     limit: int | None = None  # at most so many images
     overwrite: bool = False
     command: str = ""  # as typed; goes into the report
@@ -98,13 +101,19 @@ def run_bench(
         codecs=codecs,
     )
     _write_json(results, outputs, overwrite=settings.overwrite)  # claims the names before the work starts
+    trials = sum(len(codec.qualities) for codec in codecs)
     with _progress(console) as progress:
-        task = progress.add_task("", total=len(images) * sum(len(codec.qualities) for codec in codecs))
-        for name, path in images:
-            for label in _bench_image(results, name, path, opened, settings.psnr_only, clock):
-                progress.update(task, advance=1, description=label)
+        task = progress.add_task("", total=len(images) * trials)
+
+        def tell(label: str, done: int) -> None:
+            progress.update(task, advance=done, description=label)
+
+        for found in _image_results(images, settings, opened, clock, tell):
+            results.images.extend(found.images)
+            results.rows.extend(found.rows)
+            results.failures.extend(found.failures)
             _write_json(results, outputs, overwrite=True)
-    _finish(results, settings, console)
+    _finish(results, settings, console, images, opened)
     return results
 
 
@@ -116,7 +125,7 @@ def find_images(paths: Sequence[Path], limit: int | None = None) -> list[tuple[s
     found: dict[Path, str] = {}
     for root in paths:
         if root.is_dir():
-            below = sorted(p for p in root.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
+            below = sorted(p for p in root.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
             for path in below:
                 found.setdefault(path.resolve(), (root.resolve().name / path.relative_to(root)).as_posix())
         elif root.exists():
@@ -141,29 +150,68 @@ def _distinct(names: Mapping[Path, str]) -> dict[Path, str]:
 # ---------------------------------------------------------------------------------------------- one image
 
 
-def _bench_image(
-    results: BenchResults, name: str, path: Path, codecs: Sequence[Codec], psnr_only: bool, clock: Clock
-) -> Iterator[str]:
-    """Add one image's rows and failures to the results when all of it is done; yields a label per trial."""
-    rows: list[Row] = []
-    failures: list[Failure] = []
-    try:
-        pixels = np.ascontiguousarray(read_image(path).pixels)
-    except Exception as error:  # one bad image must not end the run
-        results.failures.append(Failure(name, "", None, _one_line(error)))
-        yield from (printable(name) for codec in codecs for _ in codec.qualities)
+@dataclass
+class _ImageResult:
+    """Of one image, which is not among `images` if it could not be read."""
+
+    images: list[ImageInfo] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+
+
+Tell = Callable[[str, int], None]
+"""Told a label and the number of trials that are done besides."""
+
+
+def _image_results(
+    images: Sequence[tuple[str, Path]], settings: BenchSettings, codecs: Sequence[Codec], clock: Clock, tell: Tell
+) -> Iterator[_ImageResult]:
+    """The results of every image, in order."""
+    if settings.jobs == 1:
+        for name, path in images:
+            yield _bench_image(name, path, codecs, settings.psnr_only, clock, tell)
         return
+    trials = sum(len(codec.qualities) for codec in codecs)
+    with processes(settings.jobs) as pool:
+        for (name, _), found in zip(images, pool.map(partial(_bench_in_process, settings), images), strict=True):
+            tell(printable(name), trials)
+            yield found
+
+
+def _bench_in_process(settings: BenchSettings, image: tuple[str, Path]) -> _ImageResult:
+    codecs = _codecs_of_process(settings.codecs, settings.threads, tuple(settings.qualities.items()))
+    return _bench_image(*image, codecs, settings.psnr_only, time.perf_counter, lambda label, done: None)
+
+
+@lru_cache(maxsize=1)
+def _codecs_of_process(
+    specs: tuple[str, ...], threads: int | None, qualities: tuple[tuple[str, tuple[float, ...]], ...]
+) -> list[Codec]:
+    settings = BenchSettings((), specs, dict(qualities), threads=threads)
+    return _open_codecs(settings, _open_codec)[0]
+
+
+def _bench_image(
+    name: str, path: Path, codecs: Sequence[Codec], psnr_only: bool, clock: Clock, tell: Tell
+) -> _ImageResult:
+    """Every codec at every quality on one image."""
+    found = _ImageResult()
+    try:
+        pixels = read_opaque(path)
+    except Exception as error:  # one bad image must not end the run
+        found.failures.append(Failure(name, "", None, _one_line(error)))
+        tell(printable(name), sum(len(codec.qualities) for codec in codecs))
+        return found
     for codec in codecs:
         for quality in codec.qualities:
-            yield f"{printable(name)}  {codec.name} {quality:g}"
+            tell(f"{printable(name)}  {codec.name} {quality:g}", 1)
             try:
-                rows.append(_trial(codec, quality, name, pixels, psnr_only, clock))
+                found.rows.append(_trial(codec, quality, name, pixels, psnr_only, clock))
             except Exception as error:  # whatever a codec throws at one image must not end the run
-                failures.append(Failure(name, codec.name, quality, _one_line(error)))
+                found.failures.append(Failure(name, codec.name, quality, _one_line(error)))
     height, width = pixels.shape[:2]
-    results.images.append(ImageInfo(name, width, height, 1 if pixels.ndim == 2 else pixels.shape[2]))
-    results.rows.extend(rows)
-    results.failures.extend(failures)
+    found.images.append(ImageInfo(name, width, height, 1 if pixels.ndim == 2 else pixels.shape[2]))
+    return found
 
 
 def _trial(codec: Codec, quality: float, name: str, pixels: Pixels, psnr_only: bool, clock: Clock) -> Row:
@@ -280,7 +328,7 @@ def _check_outputs(settings: BenchSettings, outputs: Sequence[Path]) -> None:
             settings.report_dir.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OutputError(f"cannot make {printable(settings.report_dir)}: {error.strerror}") from error
-        planned += [settings.report_dir / REPORT_MARKDOWN, settings.report_dir / REPORT_PLOT]
+        planned += [settings.report_dir / name for name in (REPORT_MARKDOWN, REPORT_PAGE, REPORT_PLOT, REPORT_VECTORS)]
     for path in planned:
         check_output(path, overwrite=settings.overwrite)
 
@@ -290,14 +338,29 @@ def _write_json(results: BenchResults, outputs: Sequence[Path], *, overwrite: bo
         write_atomic(path, results.to_json().encode(), overwrite=overwrite)
 
 
-def _finish(results: BenchResults, settings: BenchSettings, console: Console) -> None:
+def _finish(
+    results: BenchResults,
+    settings: BenchSettings,
+    console: Console,
+    images: Sequence[tuple[str, Path]],
+    codecs: Sequence[Codec],
+) -> None:
     """The report folder's other files, standard output, and the tables."""
     if settings.report_dir is not None:
-        from vqcodec.bench.plot import plot_png
+        from vqcodec.bench.page import crops_at, to_html
+        from vqcodec.bench.plot import plot
 
-        markdown = to_markdown(results, plot=REPORT_PLOT)
-        write_atomic(settings.report_dir / REPORT_MARKDOWN, markdown.encode(), overwrite=settings.overwrite)
-        write_atomic(settings.report_dir / REPORT_PLOT, plot_png(results), overwrite=settings.overwrite)
+        compared = set(results.compared_images())
+        svg = plot(results, "svg")
+        page = to_html(results, svg.decode(), crops_at([entry for entry in images if entry[0] in compared], codecs))
+        found = {
+            REPORT_MARKDOWN: to_markdown(results, plot=REPORT_PLOT).encode(),
+            REPORT_PLOT: plot(results, "png"),
+            REPORT_VECTORS: svg,
+            REPORT_PAGE: page.encode(),
+        }
+        for name, data in found.items():
+            write_atomic(settings.report_dir / name, data, overwrite=settings.overwrite)
     if settings.json_path == STREAM:
         write_atomic(STREAM, results.to_json().encode(), overwrite=True)
     print_results(results, console)

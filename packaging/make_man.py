@@ -1,0 +1,50 @@
+"""The man page, from the program's own commands and options: python packaging/make_man.py > vqcodec.1"""
+
+import sys
+from typing import Any
+
+import typer.main
+
+from vqcodec import __version__
+from vqcodec.cli import app
+
+
+def escaped(text: str) -> str:
+    """Text as roff takes it: no escapes, no requests at the start of a line."""
+    text = " ".join(text.split()).replace("\\", "\\e").replace("-", "\\-")
+    return "\\&" + text if text[:1] in (".", "'") else text
+
+
+def options_of(command: Any) -> list[str]:
+    lines: list[str] = []
+    for parameter in command.params:
+        if parameter.param_type_name == "option" and not getattr(parameter, "hidden", False):
+            names = ", ".join(f"\\fB{escaped(name)}\\fR" for name in parameter.opts)
+            value = "" if parameter.is_flag else f" \\fI{escaped(parameter.metavar or parameter.type.name)}\\fR"
+            lines += [".TP", names + value, escaped(parameter.help or "")]
+    return lines
+
+
+def man_page() -> str:
+    """All of it."""
+    group = typer.main.get_command(app)
+    lines = [f'.TH VQCODEC 1 "" "vqcodec {__version__}"', ".SH NAME", escaped(f"vqcodec - {group.help}")]
+    lines += [".SH SYNOPSIS", r"\fBvqcodec\fR \fICOMMAND\fR [\fIOPTIONS\fR] ..."]
+    lines += [".SH DESCRIPTION", escaped(group.epilog or "")]
+    for name, command in group.commands.items():
+        arguments = [p for p in command.params if p.param_type_name == "argument"]
+        places = " ".join(f"\\fI{escaped(p.metavar or p.name.upper())}\\fR" for p in arguments)
+        lines += [".SH " + name.upper(), f"\\fBvqcodec {name}\\fR [\\fIOPTIONS\\fR] {places}", ".PP", escaped(command.help or "")]
+        for argument in arguments:
+            lines += [".TP", f"\\fI{escaped(argument.metavar or argument.name.upper())}\\fR", escaped(argument.help or "")]
+        lines += options_of(command)
+    lines += [".SH EXIT STATUS"]
+    meanings = {0: "done", 1: "internal error", 2: "usage", 3: "corrupt or unsupported file", 4: "model missing or mismatched"}
+    meanings |= {5: "output refused or unwritable", 6: "a limit exceeded", 130: "interrupted"}
+    for code, meaning in meanings.items():
+        lines += [".TP", f"\\fB{code}\\fR", meaning]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(man_page())

@@ -1,0 +1,236 @@
+"""The trials of docs/reliability.md that take too long for every run: python tests/reliability/trials.py [TRIAL...] [--data DIR]
+
+Each prints a line, what was found and what is demanded, and the program ends with 1 if any demand is missed. Without names all
+run, in about 15 minutes. `make test-slow` writes their lines to out/reliability.txt.
+"""
+
+import argparse
+import io
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+TESTS = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(TESTS))
+
+from conftest import program_command, program_environment, smooth_picture  # noqa: E402 (the path comes first)
+from make_golden import put_together, take_apart  # noqa: E402 (the path comes first)
+from vqcodec import api, registry  # noqa: E402 (the path comes first)
+from vqcodec.errors import FormatError, VqcodecError  # noqa: E402 (the path comes first)
+from vqcodec.imageio import read_image  # noqa: E402 (the path comes first)
+
+GOLDEN = sorted((TESTS / "golden" / "decode").glob("*.vqz"))
+Verdict = tuple[bool, str]
+"""Whether the demand is met, and what was found."""
+
+
+def flips(data: Path, folder: Path) -> Verdict:
+    """100,000 single-bit flips of golden files: none silently wrong."""
+    files = [path.read_bytes() for path in GOLDEN]
+    rng = random.Random(2)
+    accepted = 0
+    for _ in range(100_000):
+        damaged = bytearray(rng.choice(files))
+        place = rng.randrange(8 * len(damaged))
+        damaged[place // 8] ^= 1 << place % 8
+        try:
+            api.decode(bytes(damaged), refine="none", threads=1)
+            accepted += 1
+        except VqcodecError:
+            pass
+    return accepted == 0, f"{accepted} of 100000 flips were decoded"
+
+
+def resealed(data: Path, folder: Path) -> Verdict:
+    """5,000 flips with checksums made right: documented errors, or a picture of the right shape; at most 1 s each."""
+    good = [take_apart(path.read_bytes()) for path in GOLDEN]
+    shapes = [api.decode(path.read_bytes()).shape for path in GOLDEN]
+    rng, slowest, pictures = random.Random(3), 0.0, 0
+    for _ in range(5_000):
+        number = rng.randrange(len(good))
+        body = bytearray(good[number]["body"])
+        place = rng.randrange(8 * len(body))
+        body[place // 8] ^= 1 << place % 8
+        start = time.perf_counter()
+        try:
+            found = api.decode(put_together(good[number] | {"body": bytes(body)}), refine="none", threads=1)
+            if found.shape != shapes[number]:
+                return False, f"a picture of the wrong shape {found.shape}"
+            pictures += 1
+        except FormatError:
+            pass
+        slowest = max(slowest, time.perf_counter() - start)
+    return slowest < 1, f"5000 flips: {pictures} pictures of the right shape, else FormatError; the slowest took {slowest:.2f} s"
+
+
+def fuzz(data: Path, folder: Path) -> Verdict:
+    """Coverage-guided fuzzing (atheris) of the parser for 10 minutes: no other exception, no hang over 2 s, at most 512 MB."""
+    corpus = folder / "corpus"
+    corpus.mkdir()
+    for path in [*GOLDEN, *sorted((TESTS / "golden" / "errors").glob("*.vqz"))]:
+        shutil.copy(path, corpus)
+    command = [sys.executable, str(TESTS / "reliability" / "fuzz_parser.py"), str(corpus)]
+    command += ["-max_total_time=600", "-timeout=2", "-rss_limit_mb=512", "-max_len=2048", f"-artifact_prefix={folder}/"]
+    done = subprocess.run(command, capture_output=True, text=True, env=program_environment(), check=False)
+    if "No module named 'atheris'" in done.stderr:
+        return True, "SKIPPED: atheris is not installed"
+    last = [line for line in done.stderr.splitlines() if line.startswith("Done")] or done.stderr.splitlines()[-3:]
+    return done.returncode == 0, " ".join(last)
+
+
+def coverage(data: Path, folder: Path) -> Verdict:
+    """Branch coverage of the parser by its tests: at least 95 %."""
+    parser = ",".join(f"vqcodec/{name}.py" for name in ("container", "records", "frames", "entropy", "alpha", "bits"))
+    command = [sys.executable, "-m", "coverage", "run", "--branch", f"--include={parser}", f"--data-file={folder / 'data'}"]
+    command += ["-m", "pytest", "-q", *(f"tests/test_{name}.py" for name in ("parser", "stages", "reading", "frames", "files"))]
+    done = subprocess.run(command, cwd=TESTS.parent, capture_output=True, text=True, check=False)
+    if "No module named coverage" in done.stderr:
+        return True, "SKIPPED: coverage is not installed"
+    report = [sys.executable, "-m", "coverage", "json", f"--data-file={folder / 'data'}", "-o", str(folder / "found.json"), "-q"]
+    subprocess.run(report, cwd=TESTS.parent, check=True)
+    found = json.loads((folder / "found.json").read_text())["totals"]
+    share = 100 * found["covered_branches"] / found["num_branches"]
+    return share >= 95, f"{share:.1f} % of {found['num_branches']} branches, with lines {found['percent_covered']:.1f} % (95)"
+
+
+def kills(data: Path, folder: Path) -> Verdict:
+    """kill -9 at 200 random moments of encode: no partial file at the final name."""
+    Image.fromarray(smooth_picture(300, 300)).save(folder / "a.png")
+    command = program_command("encode", folder / "a.png", folder / "a.vqz", "-f", "-m", "photo-lite")
+    start = time.perf_counter()
+    subprocess.run(command, env=program_environment(), check=True, capture_output=True)
+    whole_s, good = time.perf_counter() - start, (folder / "a.vqz").read_bytes()
+    (folder / "a.vqz").unlink()
+    rng, complete, partial = random.Random(12), 0, 0
+    for _ in range(200):
+        process = subprocess.Popen(command, env=program_environment(), stderr=subprocess.DEVNULL)
+        time.sleep(rng.uniform(0, 1.2 * whole_s))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        if (folder / "a.vqz").exists():
+            complete += (folder / "a.vqz").read_bytes() == good
+            partial += (folder / "a.vqz").read_bytes() != good
+            (folder / "a.vqz").unlink()
+    return partial == 0, f"200 kills: {complete} files complete, {partial} partial, the others not there"
+
+
+def large_picture(path: Path, side: int) -> None:
+    """A square picture of photos' statistics, uncompressed, made row by row."""
+    tile = smooth_picture(500, 500)
+    noise = np.random.default_rng(0).integers(-9, 10, (side, 500, 3))
+    with open(path, "wb") as file:
+        file.write(f"P6 {side} {side} 255\n".encode())
+        for row in range(side):
+            line = np.clip(tile[row % 500].astype(int) + noise[row], 0, 255).astype(np.uint8)
+            file.write(np.tile(line, (-(-side // 500), 1))[:side].tobytes())
+
+
+def peak_mb(*arguments: object) -> tuple[float, float]:
+    """Peak memory, in 10**6 bytes, and seconds of a run of the program."""
+    script = "import resource,sys,vqcodec.cli as c; r=c.main(sys.argv[1:]); "
+    script += "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss); sys.exit(r)"
+    start = time.perf_counter()
+    command = [sys.executable, "-c", script, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, env=program_environment(), check=True)
+    return int(done.stdout.split()[-1]) * 1024 / 1e6, time.perf_counter() - start
+
+
+def memory(data: Path, folder: Path) -> Verdict:
+    """Peak memory at 1, 24 and 100 megapixels: at most 150 MB + 12 bytes a pixel; 1 % of 100 megapixels in a twentieth of the time,
+    from a tenth of the bytes."""
+    good, found = True, []
+    for side in (1000, 4900, 10_000):
+        source, file, back = folder / "a.ppm", folder / "a.vqz", folder / "b.ppm"
+        large_picture(source, side)
+        limit = 150 + 12 * side * side / 1e6
+        encode, _ = peak_mb("encode", source, file, "-m", "photo-lite", "-f")
+        source.unlink()
+        decode, _ = peak_mb("decode", file, back, "-f", "--refine", "none")
+        good &= max(encode, decode) <= limit
+        found.append(f"{side * side / 1e6:.0f} MP: encode {encode:.0f}, decode {decode:.0f} of {limit:.0f} MB")
+    start = time.perf_counter()
+    with api.open_vqz(file) as opened:
+        opened.read((4500, 4500, 1000, 1000), refine="none")
+        share = opened.file.read_bytes / opened.file.size
+    region_s = time.perf_counter() - start
+    whole_s = seconds_of(lambda: api.decode(file.read_bytes(), refine="none"))
+    good &= region_s < whole_s / 20 and share < 0.1
+    found.append(f"region of 1 %: {region_s / whole_s:.1%} of the time in process, {share:.1%} of the bytes")
+    return good, "; ".join(found)
+
+
+def seconds_of(run: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+def odd(data: Path, folder: Path) -> Verdict:
+    """data/odd through encode and decode: refused with one error where it is, no other exception, the right size where not."""
+    accepted, refused, other = 0, 0, []
+    with warnings.catch_warnings(action="ignore"):
+        for path in sorted(p for p in (data / "odd").rglob("*") if p.is_file()):
+            try:
+                picture = read_image(path)
+                if picture.pixels.size > 3_000_000:
+                    continue
+                found = api.decode(api.encode(picture.pixels, model="photo-lite", metadata=picture.metadata, effort=1))
+                if found.shape != picture.pixels.shape or found.dtype != picture.pixels.dtype:
+                    other.append(path.name)
+                accepted += 1
+            except VqcodecError:
+                refused += 1
+            except Exception as error:
+                other.append(f"{path.name}: {error!r}")
+    return not other, f"{accepted} encoded and decoded, {refused} refused; otherwise: {other or 'none'}"
+
+
+def batch(data: Path, folder: Path) -> Verdict:
+    """A folder of 1,000 pictures, 10 % of them corrupt: 900 done, 100 listed, exit code not 0."""
+    source = folder / "in"
+    source.mkdir()
+    stream = io.BytesIO()
+    for number in range(1000):
+        stream = io.BytesIO()
+        Image.fromarray(smooth_picture(24, 32, seed=number)).save(stream, "PNG")
+        content = stream.getvalue()
+        (source / f"{number:04}.png").write_bytes(content[: len(content) // 2] if number % 10 == 7 else content)
+    command = program_command("encode", source, folder / "out", "-j", os.cpu_count(), "-m", "photo-lite", "--effort", 1, "--json")
+    start = time.perf_counter()
+    done = subprocess.run(command, capture_output=True, text=True, env=program_environment(), check=False)
+    facts = json.loads(done.stdout)
+    files = len(list((folder / "out").rglob("*.vqz")))
+    found = f"{facts['done']} done, {len(facts['failed'])} listed, exit {done.returncode}, {time.perf_counter() - start:.0f} s"
+    return (facts["done"], files, len(facts["failed"])) == (900, 900, 100) and done.returncode != 0, found
+
+
+TRIALS = (flips, resealed, fuzz, coverage, kills, memory, odd, batch)
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("trials", nargs="*", choices=[trial.__name__ for trial in TRIALS], metavar="TRIAL")
+    parser.add_argument("--data", type=Path, default=TESTS.parent.parent / "shared" / "data")
+    arguments = parser.parse_args()
+    registry.find("photo-lite")
+    missed = 0
+    for trial in TRIALS:
+        if not arguments.trials or trial.__name__ in arguments.trials:
+            with tempfile.TemporaryDirectory() as folder:
+                good, text = trial(arguments.data, Path(folder))
+            missed += not good
+            print(f"{trial.__name__}: {'met' if good else 'MISSED'}: {text}", flush=True)
+    print(f"peak memory of this process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB", file=sys.stderr)
+    sys.exit(missed > 0)

@@ -1,0 +1,167 @@
+"""Folders: mirrors, bad files, shards, manifests that are gone on from, several processes."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from conftest import REPOSITORY, Program, program_environment, smooth_picture
+from vqcodec import batch
+from vqcodec.batch import BatchSettings, Outcome, Summary, find_jobs, run_batch
+from vqcodec.convert import DecodeOptions, EncodeOptions
+from vqcodec.errors import InputError
+from vqcodec.imageio import SUFFIXES
+
+LITE = EncodeOptions(model="photo-lite", effort=1, threads=1)
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """Six pictures in three folders, of which two share a stem; one is broken; and a text."""
+    folder = tmp_path / "tree"
+    for number, name in enumerate(("a.png", "b.jpg", "sub/c.png", "sub/c.jpg", "sub/deep/d.webp")):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(smooth_picture(16, 24, seed=number)).save(path)
+    (folder / "sub" / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\nrubbish")
+    (folder / "notes.txt").write_text("no picture")
+    return folder
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def run(settings: BatchSettings) -> tuple[Summary, list[Outcome]]:
+    seen: list[Outcome] = []
+    totals: list[int] = []
+    summary = run_batch(settings, totals.append, seen.append)
+    assert totals == [len(seen)]
+    return summary, seen
+
+
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Starting a process takes a second; that several work is tested through the program."""
+    monkeypatch.setattr(
+        batch, "_outcomes", lambda jobs, settings: (batch.convert(job, settings.options, settings.overwrite) for job in jobs)
+    )
+
+
+def test_a_tree_is_mirrored(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_this_process(monkeypatch)
+    output = tmp_path / "out"
+    summary, _ = run(BatchSettings(tree, output, LITE, ".vqz"))
+    assert names(output) == ["a.vqz", "b.vqz", "sub/c.jpg.vqz", "sub/c.png.vqz", "sub/deep/d.vqz"]
+    assert (summary.done, len(summary.failed), summary.left_out) == (5, 1, 0)
+    assert summary.bytes_out == sum((output / name).stat().st_size for name in names(output))
+    assert summary.bytes_in == sum((tree / name).stat().st_size for name in names(tree) if "bad" not in name and "txt" not in name)
+    assert "bad.png" in summary.failed[0].error
+    assert summary.failed[0].exit_code == 3
+    back = tmp_path / "back"
+    summary, _ = run(BatchSettings(output, back, DecodeOptions(), ".png"))
+    assert names(back) == ["a.png", "b.png", "sub/c.jpg.png", "sub/c.png.png", "sub/deep/d.png"]
+    assert np.abs(np.asarray(Image.open(back / "a.png"), int) - smooth_picture(16, 24)).mean() < 8
+
+
+def test_outputs_are_not_overwritten(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_this_process(monkeypatch)
+    output = tmp_path / "out"
+    output.mkdir()
+    (output / "a.vqz").write_bytes(b"mine")
+    summary, _ = run(BatchSettings(tree, output, LITE, ".vqz"))
+    assert (output / "a.vqz").read_bytes() == b"mine"
+    assert {outcome.exit_code for outcome in summary.failed} == {3, 5}
+    summary, _ = run(BatchSettings(tree, output, LITE, ".vqz", overwrite=True))
+    assert (output / "a.vqz").read_bytes() != b"mine"
+
+
+def test_a_manifest_is_gone_on_from(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_this_process(monkeypatch)
+    manifest = tmp_path / "done.jsonl"
+    settings = BatchSettings(tree, tmp_path / "out", LITE, ".vqz", manifest=manifest)
+    _, seen = run(settings)
+    lines = [json.loads(line) for line in manifest.read_text().splitlines()]
+    assert [line["source"] for line in lines] == [outcome.source for outcome in seen]
+    assert [bool(line["error"]) for line in lines].count(True) == 1
+    with manifest.open("a") as file:
+        file.write('{"source": "half a li')  # as a run that was killed leaves it
+    (tmp_path / "out" / "b.vqz").unlink()
+    Image.fromarray(smooth_picture(20, 20)).save(tree / "a.png")  # changed since
+    Image.fromarray(smooth_picture(20, 20)).save(tree / "new.png")
+    summary, seen = run(settings)
+    assert summary.left_out == 3
+    assert [Path(outcome.source).name for outcome in seen] == ["a.png", "b.jpg", "new.png", "bad.png"]
+    assert [bool(outcome.error) for outcome in seen] == [True, False, False, True]  # a.vqz stands in the way of its new picture
+
+
+def test_shards_share_a_tree(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_this_process(monkeypatch)
+    seen: list[str] = []
+    for index in (1, 2, 3):
+        _, outcomes = run(BatchSettings(tree, tmp_path / "out", LITE, ".vqz", shard=(index, 3)))
+        assert len(outcomes) == 2
+        seen += [outcome.source for outcome in outcomes]
+    assert sorted(seen) == sorted(str(path) for path in tree.rglob("*") if path.suffix in SUFFIXES)
+    assert len(names(tmp_path / "out")) == 5
+
+
+def test_an_output_inside_the_input_is_not_read(tree: Path) -> None:
+    (tree / "out").mkdir()
+    shutil.copy(tree / "a.png", tree / "out" / "made.png")
+    found = find_jobs(tree, tree / "out", SUFFIXES, ".vqz")
+    assert all("made" not in str(job.source) for job in found)
+
+
+def test_what_is_no_folder_of_pictures(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for folder in ("none", "empty"):
+        with pytest.raises(InputError, match=folder):
+            run_batch(BatchSettings(tmp_path / folder, tmp_path / "out", LITE, ".vqz"), print, print)
+
+
+def test_the_program_on_a_folder(tree: Path, tmp_path: Path, program: Program) -> None:
+    done = program("encode", tree, "out", "-j", "2", "-m", "photo-lite", "--manifest", "m.jsonl", "--json")
+    assert done.returncode == 3
+    facts = json.loads(done.stdout)
+    assert (facts["done"], facts["left_out"], len(facts["failed"])) == (5, 0, 1)
+    lines = done.stderr.decode().splitlines()
+    assert lines[0].startswith(f"vqcodec: {tree}/sub/bad.png is not a picture")
+    assert "5 files" in lines[1]
+    assert "1 failed" in lines[1]
+    done = program("decode", "out", "back", "-j", "2", "--to", "ppm")
+    assert done.returncode == 0, done.stderr
+    assert names(tmp_path / "back") == ["a.ppm", "b.ppm", "sub/c.jpg.ppm", "sub/c.png.ppm", "sub/deep/d.ppm"]
+    for arguments in (
+        ("encode", tree, "out", "--shard", "0/3"),
+        ("encode", tree, "-", "-j", "2"),
+        ("encode", tree / "a.png", "a.vqz", "-j", "2"),
+        ("decode", "out/a.vqz", "a.png", "--manifest", "x"),
+        ("decode", "out/a.vqz", "a.png", "--region", "1,2,3"),
+        ("decode", "out/a.vqz", "a.png", "--scale", "3"),
+        ("decode", "out", "back", "--to", "gif"),
+    ):
+        done = program(*arguments)
+        assert done.returncode == 2, arguments
+        assert len(done.stderr.splitlines()) == 1
+
+
+def test_the_ray_recipe_decodes_a_folder(tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="ray is not installed")
+    import vqcodec
+
+    (tmp_path / "in" / "sub").mkdir(parents=True)
+    for name in ("a.vqz", "sub/b.vqz"):
+        (tmp_path / "in" / name).write_bytes(vqcodec.encode(smooth_picture(20, 30), model="photo-lite"))
+    (tmp_path / "in" / "bad.vqz").write_bytes(b"rubbish")
+    command = [sys.executable, str(REPOSITORY / "docs" / "ray_decode.py"), "in", "out"]
+    environment = program_environment()
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=170, check=False)
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[-1] == "2 decoded, 1 failed"
+    assert "bad.vqz: not a .vqz file" in done.stderr
+    assert names(tmp_path / "out") == ["a.png", "sub/b.png"]

@@ -1,0 +1,112 @@
+"""The Pillow plugin, used as built-in formats are."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, UnidentifiedImageError
+
+import vqcodec.pillow  # noqa: F401 (what registers it)
+from conftest import smooth_picture
+from vqcodec import api
+
+
+@pytest.fixture
+def stored() -> bytes:
+    return api.encode(smooth_picture(60, 90), model="photo-lite")
+
+
+def opened(data: bytes) -> Image.Image:
+    return Image.open(io.BytesIO(data))
+
+
+def test_open(stored: bytes) -> None:
+    with opened(stored) as image:
+        assert (image.format, image.mode, image.size) == ("VQZ", "RGB", (90, 60))
+        assert image.get_format_mimetype() == "image/vnd.vqcodec.vqz"
+        np.testing.assert_array_equal(np.asarray(image), api.decode(stored))
+        assert image.convert("L").size == (90, 60)
+        assert image.copy().crop((0, 0, 5, 5)).size == (5, 5)
+
+
+KEPT = {"L": "L", "LA": "LA", "RGB": "RGB", "RGBA": "RGBA", "P": "RGB", "1": "L", "CMYK": "RGB"}
+
+
+@pytest.mark.parametrize(("mode", "kept"), KEPT.items())
+def test_save_and_open_every_mode(mode: str, kept: str, tmp_path: Path) -> None:
+    image = Image.fromarray(smooth_picture(40, 50)).convert(mode)
+    path = tmp_path / "a.vqz"
+    image.save(path, quality=90, model="photo-lite")
+    with Image.open(path) as back:
+        assert back.mode == kept
+        assert back.size == image.size
+        wanted = np.asarray(image.convert(kept), float)
+        assert np.abs(np.asarray(back, float) - wanted).mean() < 12
+
+
+def test_deep_grey() -> None:
+    pixels = smooth_picture(32, 32, 1).astype(np.uint16) * 200
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "VQZ", quality=95, model="photo-lite")
+    with opened(stream.getvalue()) as image:
+        assert image.mode == "I;16"
+        assert np.abs(np.asarray(image).astype(int) - pixels).mean() < 500
+
+
+def test_options(tmp_path: Path) -> None:
+    image = Image.fromarray(smooth_picture(64, 64))
+    exif = Image.Exif()
+    exif[0x010F] = "Maker"
+    sizes = []
+    for quality in (20, 80):
+        stream = io.BytesIO()
+        image.save(stream, "VQZ", quality=quality, model="photo-lite", exif=exif, icc_profile=b"profile", xmp=b"<x/>", effort=1)
+        sizes.append(len(stream.getvalue()))
+        with opened(stream.getvalue()) as back:
+            assert back.info["icc_profile"] == b"profile"
+            assert back.info["xmp"] == b"<x/>"
+            assert back.getexif()[0x010F] == "Maker"
+            again = io.BytesIO()
+            back.save(again, "VQZ", model="photo-lite")  # what it says of itself goes with it
+        with opened(again.getvalue()) as back:
+            assert back.getexif()[0x010F] == "Maker"
+    assert sizes[0] < sizes[1]
+    with pytest.raises(ValueError, match="quality is 0 to 100"):
+        image.save(tmp_path / "b.vqz", quality=101)
+    with pytest.raises(OSError, match="mode F"):
+        Image.new("F", (4, 4)).save(tmp_path / "c.vqz")
+
+
+def test_thumbnail_decodes_a_smaller_picture(stored: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    scales = []
+    read = api.VqzFile.read
+    monkeypatch.setattr(api.VqzFile, "read", lambda self, **given: scales.append(given["scale"]) or read(self, **given))
+    with opened(stored) as image:
+        image.thumbnail((10, 10))
+        assert max(image.size) == 10
+    assert scales == [2]
+    monkeypatch.undo()
+    whole = Image.fromarray(api.decode(stored))
+    whole.thumbnail((10, 10))
+    assert np.abs(np.asarray(image, float) - np.asarray(whole, float)).mean() < 4
+
+
+def test_verify(stored: bytes) -> None:
+    opened(stored).verify()
+    damaged = bytearray(stored)
+    damaged[-3] ^= 1
+    with pytest.raises((OSError, SyntaxError)):
+        opened(bytes(damaged)).verify()
+
+
+def test_damage_is_an_oserror(tmp_path: Path) -> None:
+    data = api.encode(smooth_picture(20, 20, 4), model="photo-lite")
+    damaged = data[:-2] + bytes((data[-2] ^ 1, data[-1]))
+    with pytest.raises(OSError, match="checksum"):
+        opened(damaged).load()
+    for broken in (data[:20], data[:8] + b"\xff" * 40):
+        with pytest.raises(UnidentifiedImageError):
+            opened(broken)
+    (tmp_path / "a.vqz").write_bytes(data)
+    Image.open(tmp_path / "a.vqz").load()  # and closes the file: a warning would be an error here

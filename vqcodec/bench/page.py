@@ -1,0 +1,115 @@
+"""The bench as one HTML page that needs nothing else: curves, tables, and crops of every codec at the same bytes."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from PIL import Image
+
+from vqcodec.bench.codecs import Codec, Pixels
+from vqcodec.bench.metrics import measure, psnr_db
+from vqcodec.bench.report import NOTES, PSNR_HEADER, gain_cells, gain_header, psnr_cells, summaries
+from vqcodec.bench.results import BenchResults
+from vqcodec.imageio import read_opaque
+
+CROP_BPP: Final = 0.25
+CROPPED_IMAGES: Final = 6
+_SIDE: Final = 256
+_TRIALS: Final = 8
+_STYLE: Final = """
+body { font: 15px/1.5 system-ui, sans-serif; color: #212529; max-width: 1120px; margin: 2rem auto; padding: 0 1rem }
+h1, h2 { font-weight: 600 } svg { width: 100%; height: auto } small, .notes { color: #6c757d }
+table { border-collapse: collapse; margin: 1rem 0 } th, td { padding: .2rem .8rem .2rem 0; text-align: right }
+th:first-child, td:first-child { text-align: left } tr { border-bottom: 1px solid #e9ecef }
+.crops { display: flex; flex-wrap: wrap; gap: 8px } figure { margin: 0 } figcaption { font-size: 12px } img { display: block }
+"""
+
+
+@dataclass(frozen=True)
+class Crop:
+    """A codec's decode of one image, cut out, at about the bytes asked for."""
+
+    codec: str
+    bpp: float
+    psnr_db: float
+    pixels: Pixels
+
+
+def crops_at(paths: Sequence[tuple[str, Path]], codecs: Sequence[Codec]) -> Iterator[tuple[str, list[Crop]]]:
+    """Of some images, evenly spread: the name, and crops of the original and of every codec at CROP_BPP."""
+    for name, path in paths[:: max(1, -(-len(paths) // CROPPED_IMAGES))]:
+        pixels = read_opaque(path)
+        top, left = (max(0, (side - _SIDE) // 2) for side in pixels.shape[:2])
+        window = np.s_[top : top + _SIDE, left : left + _SIDE]
+        found = [Crop("original", float("nan"), float("inf"), pixels[window])]
+        for codec in codecs:
+            if codec.name != "none":
+                data = nearest_below(codec, pixels, round(CROP_BPP * pixels.shape[0] * pixels.shape[1] / 8))
+                decoded = codec.decode(data)
+                if decoded.ndim > pixels.ndim:
+                    decoded = decoded[:, :, 0]
+                psnr = psnr_db(measure(pixels, decoded, psnr_only=True).mse_rgb)
+                bpp = 8 * len(data) / (pixels.shape[0] * pixels.shape[1])
+                found.append(Crop(codec.name, bpp, psnr, decoded[window]))
+        yield name, found
+
+
+def nearest_below(codec: Codec, pixels: Pixels, size: int) -> bytes:
+    """The largest file of at most `size` bytes that a bisection over the codec's whole qualities finds, or its smallest."""
+    low, high = int(min(codec.qualities)), int(max(codec.qualities))
+    best = codec.encode(pixels, low)
+    for _ in range(_TRIALS):
+        if high - low <= 1:
+            break
+        middle = (low + high) // 2
+        data = codec.encode(pixels, middle)
+        if len(data) <= size:
+            low, best = middle, data
+        else:
+            high = middle
+    return best
+
+
+def to_html(results: BenchResults, svg: str, crops: Iterable[tuple[str, list[Crop]]]) -> str:
+    """The whole page; `svg` is the plot."""
+    lines = summaries(results)
+    parts = [
+        f"<!doctype html><html lang='en'><meta charset='utf-8'><title>vqcodec bench</title><style>{_STYLE}</style>",
+        "<h1>vqcodec bench</h1>",
+        f"<p>{len(results.compared_images())} images, {html.escape(results.date)}, {html.escape(str(results.machine['cpu']))}.</p>",
+        svg[svg.index("<svg") :],
+        "<h2>Size at equal PSNR, and speed</h2>",
+        _table(("codec", *gain_header(results.anchor)), ((line.codec, *gain_cells(line)) for line in lines)),
+        "<h2>PSNR in dB at equal rate</h2>",
+        _table(("codec", *PSNR_HEADER), ((line.codec, *psnr_cells(line)) for line in lines)),
+        f"<p class='notes'>{html.escape(NOTES)}</p>",
+        f"<h2>Crops at {CROP_BPP:g} bits per pixel</h2>",
+        f"<p class='notes'>The middle of each picture, at 1:1; the largest file of at most {CROP_BPP:g} bpp, or the smallest.</p>",
+    ]
+    for name, found in crops:
+        figures = "".join(map(_figure, found))
+        parts.append(f"<h3>{html.escape(name)}</h3><div class='crops'>{figures}</div>")
+    parts.append(f"<p><small>{html.escape(results.command)}</small></p></html>")
+    return "\n".join(parts) + "\n"
+
+
+def _figure(crop: Crop) -> str:
+    stream = io.BytesIO()
+    Image.fromarray(crop.pixels).save(stream, "PNG")
+    data = base64.b64encode(stream.getvalue()).decode()
+    told = "" if crop.codec == "original" else f", {crop.bpp:.3f} bpp, {crop.psnr_db:.2f} dB"
+    caption = f"<figcaption>{html.escape(crop.codec)}{told}</figcaption>"
+    return f"<figure><img alt='{html.escape(crop.codec)}' src='data:image/png;base64,{data}'>{caption}</figure>"
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = ["".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) for tag, cells in [("th", header)]]
+    lines += ["".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in rows]
+    return "<table>" + "".join(f"<tr>{line}</tr>" for line in lines) + "</table>"

@@ -1,0 +1,115 @@
+"""One file to another: what `encode` and `decode` do with a file or a stream, and with each file of a folder (batch.py)."""
+
+from __future__ import annotations
+
+import io
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from vqcodec import api
+from vqcodec.files import MAX_PIXELS, STREAM, check_output, open_input, read_stream, stream_limit, write_atomic
+from vqcodec.imageio import format_of, read_image, write_image
+
+
+@dataclass(frozen=True)
+class EncodeOptions:
+    """How pictures are encoded: arguments of `api.encode`; `strip` leaves their metadata out."""
+
+    quality: float | None = None
+    bpp: float | None = None
+    size: int | None = None
+    psnr: float | None = None
+    model: str | None = None
+    effort: int = 5
+    tile: int | None = None
+    strip: bool = False
+    threads: int | None = None
+    max_pixels: int = MAX_PIXELS
+
+
+@dataclass(frozen=True)
+class DecodeOptions:
+    """How files are decoded: arguments of `api.open_vqz` and `VqzFile.read`."""
+
+    model: str | None = None
+    refine: str | None = None
+    device: str = "cpu"
+    region: tuple[int, int, int, int] | None = None
+    scale: int = 1
+    allow_partial: bool = False
+    threads: int | None = None
+    max_pixels: int = MAX_PIXELS
+
+
+Options = EncodeOptions | DecodeOptions
+
+
+@dataclass(frozen=True)
+class Converted:
+    """What was done with a file. `seconds` are those of coding alone; `bytes_in` is 0 for a stream."""
+
+    width: int
+    height: int
+    channels: int
+    bytes_in: int
+    bytes_out: int
+    seconds: float
+    notes: tuple[str, ...]
+
+
+def encode_file(source: Path, output: Path, options: EncodeOptions, *, overwrite: bool) -> Converted:
+    """A picture to a .vqz file, complete or not at all. Raises InputError, ModelError, LimitError, OutputError."""
+    check_output(output, overwrite=overwrite, source=source)
+    image = read_image(source, max_pixels=options.max_pixels)
+    start = time.perf_counter()
+    data = api.encode(
+        image.pixels,
+        quality=options.quality,
+        bpp=options.bpp,
+        size=options.size,
+        psnr=options.psnr,
+        model=options.model,
+        effort=options.effort,
+        tile=options.tile,
+        metadata=None if options.strip else image.metadata,
+        threads=options.threads,
+    )
+    seconds = time.perf_counter() - start
+    write_atomic(output, data, overwrite=overwrite)
+    height, width = image.pixels.shape[:2]
+    channels = 1 if image.pixels.ndim == 2 else image.pixels.shape[2]
+    return Converted(width, height, channels, _size_of(source), len(data), seconds, image.notes)
+
+
+def decode_file(source: Path, output: Path, options: DecodeOptions, *, overwrite: bool) -> Converted:
+    """A .vqz file to a picture of the format that the name of `output` asks for, complete or not at all.
+
+    Raises FormatError, ModelError, LimitError, OutputError, InputError, MissingExtraError.
+    """
+    picture_format = format_of(output)
+    check_output(output, overwrite=overwrite, source=source)
+    with open_input(source) as file:
+        seekable = file if file.seekable() else io.BytesIO(read_stream(file, stream_limit(options.max_pixels)))
+        start = time.perf_counter()
+        with api.open_vqz(
+            seekable, model=options.model, max_pixels=options.max_pixels, allow_partial=options.allow_partial
+        ) as opened:
+            if options.region is None and options.scale == 1 and not options.allow_partial:
+                opened.file.check()
+            pixels = opened.read(
+                options.region, scale=options.scale, refine=options.refine, device=options.device, threads=options.threads
+            )
+            metadata, lost, groups = opened.metadata, len(opened.lost), len(opened.header.groups)
+    seconds = time.perf_counter() - start
+    picture = io.BytesIO()
+    write_image(pixels, picture, format=picture_format, metadata=metadata)
+    write_atomic(output, picture.getbuffer(), overwrite=overwrite)
+    height, width = pixels.shape[:2]
+    channels = 1 if pixels.ndim == 2 else pixels.shape[2]
+    notes = (f"{lost} of {groups} tile groups were damaged",) if lost else ()
+    return Converted(width, height, channels, _size_of(source), len(picture.getbuffer()), seconds, notes)
+
+
+def _size_of(source: Path) -> int:
+    return source.stat().st_size if source != STREAM and source.is_file() else 0

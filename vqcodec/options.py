@@ -1,0 +1,129 @@
+"""Options of commands: their types, and what their values may be."""
+
+import math
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vqcodec.errors import VqcodecError
+
+USAGE = 2
+
+
+class UsageError(VqcodecError):
+    """The options contradict each other or name what does not exist."""
+
+    exit_code = USAGE
+
+
+def size_of(text: str) -> int:
+    """Bytes: 20000, 20k (1000 each), 20KiB (1024 each), also M."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(?:([kM])(i?)B?|B?)", text, re.IGNORECASE)
+    if match is None:
+        raise typer.BadParameter(f"{text!r} is not a size: write 20000, 20k or 20KiB")
+    number, prefix, binary = match.groups()
+    power = {"": 0, "k": 1, "m": 2}[(prefix or "").lower()]
+    return round(float(number) * float(1024 if binary else 1000) ** power)
+
+
+def percentage(value: float | None) -> float | None:
+    if value is not None and not 0 <= value <= 100:
+        raise typer.BadParameter(f"{value:g} is not between 0 and 100")
+    return value
+
+
+def positive(value: float | None) -> float | None:
+    if value is not None and not (value > 0 and math.isfinite(value)):
+        raise typer.BadParameter(f"{value:g} is not a positive number")
+    return value
+
+
+def known_refine(value: str | None) -> str | None:
+    if value is not None and value not in ("none", "best"):
+        raise typer.BadParameter(f"{value!r} is not a decoder of this version; 'none' and 'best' are")
+    return value
+
+
+def known_device(value: str) -> str:
+    if value not in ("cpu", "cuda", "auto"):
+        raise typer.BadParameter(f"{value!r} is not a device; 'cpu', 'cuda' and 'auto' are")
+    return value
+
+
+PARTS = ("context", "synthesis")
+"""The networks of a neural model."""
+
+
+def region_of(text: str) -> tuple[int, int, int, int]:
+    """Left, top, width, height: 0,0,640,480."""
+    match = re.fullmatch(r"(\d+),(\d+),(\d+),(\d+)", text)
+    if match is None:
+        raise typer.BadParameter(f"{text!r} is not a region: write x,y,width,height")
+    x, y, width, height = map(int, match.groups())
+    return x, y, width, height
+
+
+def shard_of(text: str) -> tuple[int, int]:
+    """The i-th of n shards: 1/8 is the first of 8."""
+    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    index, count = map(int, match.groups()) if match else (0, 0)
+    if not 1 <= index <= count:
+        raise typer.BadParameter(f"{text!r} is not a shard: write i/n, from 1/n to n/n")
+    return index, count
+
+
+def known_tile(value: int | None) -> int | None:
+    """A power of two that a file can have for the side of its tile groups."""
+    if value is not None and (value not in range(64, 65537) or value & (value - 1)):
+        raise typer.BadParameter(f"{value} is not 64, 128, 256, ... or 65536")
+    return value
+
+
+def known_scale(value: int) -> int:
+    """A divisor of the size."""
+    if value not in (1, 2, 4, 8):
+        raise typer.BadParameter(f"{value} is not 1, 2, 4 or 8")
+    return value
+
+
+def known_picture(value: str) -> str:
+    """A suffix of pictures, with or without its dot."""
+    suffix = "." + value.removeprefix(".").lower()
+    if suffix not in (".png", ".ppm", ".jpg", ".webp", ".tif", ".bmp"):
+        raise typer.BadParameter(f"{value!r} is not png, ppm, jpg, webp, tif or bmp")
+    return suffix
+
+
+def known_parts(value: str) -> str:
+    for part in value.split(","):
+        if part not in PARTS:
+            raise typer.BadParameter(f"{part!r} is not a network; {' and '.join(PARTS)} are")
+    return value
+
+
+def known_kind(value: str) -> str:
+    if value not in ("lite", "neural"):
+        raise typer.BadParameter(f"{value!r} cannot be trained by this version; 'lite' and 'neural' can")
+    return value
+
+
+Input = Annotated[Path, typer.Argument(metavar="IN", help="The file to read; - for standard input.", show_default=False)]
+Output = Annotated[Path, typer.Argument(metavar="OUT", help="The file to write; - for standard output.", show_default=False)]
+Model = Annotated[str | None, typer.Option("-m", "--model", metavar="M", help="A model's name or folder.", show_default=False)]
+Force = Annotated[bool, typer.Option("-f", "--force", help="Overwrite the output if it exists.")]
+Jobs = Annotated[int | None, typer.Option("-j", "--jobs", min=1, metavar="N", help="Folders: processes.", show_default=False)]
+Shard = Annotated[
+    str | None,
+    typer.Option("--shard", metavar="I/N", help="Folders: the I-th of N parts alone.", show_default=False),
+]
+Manifest = Annotated[
+    Path | None,
+    typer.Option(
+        "--manifest", metavar="FILE", help="Folders: a JSON line a file is added; what it has is left out.", show_default=False
+    ),
+]
+Threads = Annotated[int | None, typer.Option("--threads", min=1, metavar="N", help="Threads to use; all cores if not given.")]
+MaxPixels = Annotated[int, typer.Option("--max-pixels", min=1, metavar="N", help="Refuse pictures with more pixels.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]

@@ -1,0 +1,117 @@
+"""The Pillow plugin: after `import vqcodec.pillow`, Image.open and save know .vqz files as they know built-in formats."""
+
+from __future__ import annotations
+
+from typing import IO, Any, BinaryIO, Final, cast
+
+import numpy as np
+from PIL import Image, ImageFile
+
+from vqcodec import api, container
+from vqcodec.dct import Pixels
+from vqcodec.errors import VqcodecError
+from vqcodec.files import printable
+from vqcodec.imageio import EXIF_PREFIX
+from vqcodec.types import Metadata
+
+_FORMAT: Final = "VQZ"
+_MODES: Final = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
+
+
+class VqzImageFile(ImageFile.ImageFile):
+    """`_open` reads the header alone; pixels are decoded when they are asked for, smaller where `draft` allows it."""
+
+    format = _FORMAT
+    format_description = "vqcodec"
+
+    def _open(self) -> None:
+        assert self.fp is not None
+        self._vqz: api.VqzFile | None = None
+        limit = Image.MAX_IMAGE_PIXELS or container.DEFAULT_MAX_PIXELS
+        try:
+            self._vqz = api.VqzFile(cast(BinaryIO, self.fp), model=None, max_pixels=limit, allow_partial=False)
+            metadata = self._vqz.metadata
+        except VqcodecError as error:
+            raise SyntaxError(str(error)) from error  # what makes Pillow say that it is no picture it knows
+        self._size = self._vqz.size
+        self._mode = "I;16" if self._vqz.header.depth > 8 else _MODES[self._vqz.channels]
+        self._scale = 1
+        for name, value in (("icc_profile", metadata.icc), ("exif", metadata.exif), ("xmp", metadata.xmp)):
+            if value:
+                self.info[name] = EXIF_PREFIX + value if name == "exif" else value
+
+    def draft(self, mode: str | None, size: tuple[int, int] | None) -> tuple[str, tuple[int, int, float, float]] | None:
+        """As JPEG files do: decode at 1/2, 1/4 or 1/8 of the size where that is no smaller than `size` (thumbnails)."""
+        if size is None or self._scale > 1:
+            return None
+        width, height = self.size
+        scale = max((s for s in (1, 2, 4, 8) if width // s >= size[0] and height // s >= size[1]), default=1)
+        if scale > 1:
+            self._scale = scale
+            self._size = -(-width // scale), -(-height // scale)
+        return self.mode, (0, 0, width / scale, height / scale)
+
+    def load(self) -> Any:
+        """Decode; raises OSError for a damaged file."""
+        if self._vqz is not None:
+            try:
+                pixels = self._vqz.read(scale=self._scale)
+            except VqcodecError as error:
+                raise OSError(str(error)) from error
+            self.im = Image.fromarray(pixels).im
+            self._vqz = None
+            if self.fp is not None and self._exclusive_fp:
+                self.fp.close()
+            self.fp = None
+        return Image.Image.load(self)
+
+    def verify(self) -> None:
+        """Raise OSError unless every checksum holds; the image cannot be used afterwards."""
+        try:
+            if self._vqz is not None:
+                self._vqz.file.check()
+        except VqcodecError as error:
+            raise OSError(str(error)) from error
+        finally:
+            if self._exclusive_fp and self.fp is not None:
+                self.fp.close()
+            self.fp = None
+
+
+def _save(image: Image.Image, fp: IO[bytes], filename: str | bytes) -> None:
+    """Options: quality, bpp, size, psnr, model, effort as of `api.encode`; exif, icc_profile, xmp as of Pillow's formats."""
+    options = dict(image.encoderinfo)
+    given = {name: options[name] for name in ("quality", "bpp", "size", "psnr", "model", "effort") if name in options}
+    exif = options.get("exif", image.info.get("exif", b""))
+    data = exif.tobytes() if isinstance(exif, Image.Exif) else exif or b""
+    metadata = Metadata(
+        icc=options.get("icc_profile", image.info.get("icc_profile")) or b"",
+        exif=data.removeprefix(EXIF_PREFIX),
+        xmp=options.get("xmp", image.info.get("xmp")) or b"",
+    )
+    try:
+        fp.write(api.encode(_pixels_of(image), metadata=metadata, **given))
+    except VqcodecError as error:
+        raise ValueError(printable(str(error))) from error
+
+
+def _pixels_of(image: Image.Image) -> Pixels:
+    mode = image.mode
+    if mode.startswith("I;16"):
+        return np.asarray(image).astype(np.uint16)
+    if mode not in _MODES.values():
+        target = "L" if mode == "1" else "RGBA" if image.has_transparency_data else "RGB"
+        if mode not in ("1", "P", "PA", "CMYK", "YCbCr", "HSV", "RGBX", "RGBa", "La"):
+            raise OSError(f"cannot write mode {mode} as VQZ")
+        image = image.convert(target)
+    return np.asarray(image)
+
+
+def _accept(prefix: bytes) -> bool:
+    return prefix.startswith(container.MAGIC)
+
+
+Image.register_open(_FORMAT, VqzImageFile, _accept)
+Image.register_save(_FORMAT, _save)
+Image.register_extension(_FORMAT, ".vqz")
+Image.register_mime(_FORMAT, "image/vnd.vqcodec.vqz")
