@@ -104,8 +104,8 @@ def known_parts(value: str) -> str:
 
 
 def known_kind(value: str) -> str:
-    if value not in ("lite", "neural"):
-        raise typer.BadParameter(f"{value!r} cannot be trained by this version; 'lite' and 'neural' can")
+    if value not in ("lite", "neural", "refiner"):
+        raise typer.BadParameter(f"{value!r} cannot be trained by this version; 'lite', 'neural' and 'refiner' can")
     return value
 
 
