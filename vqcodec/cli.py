@@ -228,10 +228,19 @@ def decode(
         typer.Option(
             "--refine",
             callback=known_refine,
-            metavar="none|best",
-            help="none is exact on every machine; best adds the model's network, and is the default where there is one.",
+            metavar="none|best|gan",
+            help="none is exact on every machine; best, the default, adds the model's network, gan sharpness that is made up.",
             show_default=False,
         ),
+    ] = None,
+    strength: Annotated[
+        float | None,
+        typer.Option(
+            "--strength", min=0, max=1, metavar="0..1", help="Of gan; 0.7 below 0.3 bpp, falling to 0 at 1.", show_default=False
+        ),
+    ] = None,
+    refiner: Annotated[
+        str | None, typer.Option("--refiner", metavar="M", help="Of gan: a name or folder, not photo-gan.", show_default=False)
     ] = None,
     device: Annotated[
         str,
@@ -261,10 +270,12 @@ def decode(
     _one_blas_thread()
     from vqcodec.convert import DecodeOptions, decode_file
 
-    if scale > 1 and (region is not None or refine == "best"):
-        raise UsageError("--scale goes neither with --region nor with --refine best")
+    if scale > 1 and (region is not None or refine in ("best", "gan")):
+        raise UsageError("--scale goes neither with --region nor with --refine best or gan")
+    if refine != "gan" and (strength is not None or refiner is not None):
+        raise UsageError("--strength and --refiner are for --refine gan")
     part = None if region is None else region_of(region)
-    options = DecodeOptions(model, refine, device, part, scale, allow_partial, threads, max_pixels)
+    options = DecodeOptions(model, refine, strength, refiner, device, part, scale, allow_partial, threads, max_pixels)
     if source.is_dir():
         _convert_folder(source, output, options, to, jobs, shard, manifest, force, as_json=False)
         return

@@ -160,14 +160,18 @@ def correct(network: Synthesis, x: Floats) -> Floats:
 
 Correct = Callable[[Floats], Floats]
 """What runs a network: inputs [C, rows, columns] to corrections [192, rows, columns]."""
-Base = Callable[[tuple[int, int]], Floats]
-"""What decodes some rows of cells, from the first to the one behind the last: to coefficients float32 [C', n] in grey levels."""
+DEFAULT_STRENGTH: Final = 0.7
+_FULL_STEP: Final = 40.0
+_NO_STEP: Final = 13.0
+"""Steps in grey levels from which on a refiner has its default strength, and below which it has none: 0.3 and 1 bit per pixel."""
+Restored = Callable[[tuple[int, int]], Floats]
+"""What decodes some rows of cells, from the first to the one behind the last, to coefficients float32 [C', n] in grey levels."""
 
 
-def strips(network: Synthesis, grid: tuple[int, int], cells: int | None = None) -> list[tuple[int, int]]:
-    """First and last row of every strip, of about so many cells, in which a picture is synthesised."""
+def strips(halo: int, grid: tuple[int, int], cells: int | None = None) -> list[tuple[int, int]]:
+    """First and last row of every strip, of about so many cells, in which a picture is synthesised; `halo` rows are done twice."""
     h, w = grid
-    rows = max(2 * network.halo, (cells or _STRIP_CELLS) // w)
+    rows = max(2 * halo, 1, (cells or _STRIP_CELLS) // w)
     return [(top, min(h, top + rows)) for top in range(0, h, rows)]
 
 
@@ -243,7 +247,7 @@ def plain(latents: NDArray[np.int16], step: float, grid: tuple[int, int], layout
 def sharpen(
     run: Correct,
     halo: int,
-    base: Base,
+    restored: Restored,
     latents: NDArray[np.int16],
     step: float,
     grid: tuple[int, int],
@@ -251,13 +255,13 @@ def sharpen(
     strength: float,
     rows: tuple[int, int],
 ) -> Floats:
-    """Coefficients of some rows of cells as `base` decodes them, and `strength` (0..1) of what the refiner `run` adds to them.
+    """Coefficients of some rows of cells as they are `restored`, and `strength` (0..1) of what the refiner `run` adds to them.
 
     DCs, which are the means of the blocks, stay as they are: no colour moves.
     """
     h, w = grid
     top, bottom = max(0, rows[0] - halo), min(h, rows[1] + halo)
-    around = base((top, bottom))
+    around = restored((top, bottom))
     inputs = refiner_features(around, latents[:, top * w : bottom * w], layout, step)
     correction = run(inputs.reshape(len(inputs), bottom - top, w))
     kept = from_lapped(correction)[:, rows[0] - top : rows[1] - top].reshape(OUTPUTS, -1)
@@ -265,3 +269,30 @@ def sharpen(
     full, dcs = COLOR_8X8 if layout.components == 3 else layout, layout.components
     out[dcs:] += np.float32(strength * step) * kept[shared_channels(full, COLOR_8X8)[1][dcs:]]
     return out
+
+
+def default_strength(step: float) -> float:
+    """How much of what a refiner adds is added, by the step in grey levels: 0.7 from 40 on, falling to 0 at 13."""
+    share = np.log(step / _NO_STEP) / np.log(_FULL_STEP / _NO_STEP)
+    return DEFAULT_STRENGTH * float(np.clip(share, 0, 1))
+
+
+def sparing(run: Correct, here: Correct, halo: int, tell: Callable[[str], None]) -> Correct:
+    """`run`, which raises MemoryError where there is too little; then halves, and at last `here`, and `tell` says so.
+
+    `halo` is the network's: the rows around a half that it sees besides.
+    """
+
+    def correct(x: Floats) -> Floats:
+        rows = x.shape[1]
+        try:
+            return run(x)
+        except MemoryError:
+            if rows < 4 * halo:
+                tell("too little memory on the GPU: a network ran on the CPU")
+                return here(x)
+        tell("too little memory on the GPU: a network ran in smaller strips")
+        middle = rows // 2
+        return np.concatenate([correct(x[:, : middle + halo])[:, :middle], correct(x[:, middle - halo :])[:, halo:]], axis=1)
+
+    return correct

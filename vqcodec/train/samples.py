@@ -107,14 +107,9 @@ def make_refiner_sample(image: TrainingImage, step: float, model: Model) -> Refi
     """What a refiner sees of an image at a step in grey levels: the best decode that the model has; and the original."""
     session = coded(image, step, model)
     grid = session.grid
-    size, step = (grid.h, grid.w), session.step / 64
-    network, rows = model.synthesis, (0, grid.h)
-    if network is None:
-        decoded = networks.plain(grid.latents, step, size, grid.layout, rows)
-    else:
-        run = partial(networks.correct, network)
-        decoded = networks.synthesise(run, network.halo, grid.latents, step, size, grid.layout, rows)
-    base = _spread(decoded * np.float32(1 / step), GREY if grid.layout is GREY else COLOR_8X8)
+    step = session.step / 64
+    restored, _ = codec.restorer(model, grid.latents, step, (grid.h, grid.w), grid.layout)
+    base = _spread(restored((0, grid.h)) * np.float32(1 / step), GREY if grid.layout is GREY else COLOR_8X8)
     height, width = image.pixels.shape[:2]
     padded = np.pad(image.pixels, ((0, 8 * grid.h - height), (0, 8 * grid.w - width), (0, 0)), mode="edge")
     seen = networks.features(grid.latents, grid.layout, step)
