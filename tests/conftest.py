@@ -83,6 +83,22 @@ def random_context(seed: int = 0, scale: float = 1.0) -> dict[str, np.ndarray]:
     return tensors
 
 
+def weights(width: int, blocks: int, scale: float, seed: int = 0, kind: str = "synthesis") -> dict[str, np.ndarray]:
+    """Tensors `synthesis.*` or `refiner.*` of a random network."""
+    from vqcodec import networks
+
+    rng = np.random.default_rng(seed)
+    shapes: dict[str, tuple[int, ...]] = {
+        "head": (width, networks.INPUTS[kind]),
+        "depthwise": (blocks, width, 9),
+        "expand": (blocks, 2 * width, width),
+        "project": (blocks, width, 2 * width),
+        "tail": (networks.OUTPUTS, width),
+    }
+    shapes = {**shapes, **{f"{name}_bias": shape[:-1] for name, shape in shapes.items()}}
+    return {f"{kind}.{name}": (scale * rng.standard_normal(shape)).astype(np.float16) for name, shape in shapes.items()}
+
+
 @pytest.fixture
 def photo(tmp_path: Path) -> Path:
     """A 48 x 40 colour PNG."""

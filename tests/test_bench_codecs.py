@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, features
 
 import vqcodec
-from vqcodec.bench.codecs import BenchUsageError, grey_of, open_codec
+from vqcodec.bench.codecs import BenchUsageError, grey_of, open_codec, with_decoders
 from vqcodec.bench.metrics import measure, psnr_db
 from vqcodec.errors import CorruptError, MissingExtraError
 
@@ -75,7 +75,9 @@ def test_the_default_sweep_spans_a_tenth_of_a_bit_to_two(spec):
     assert list(codec.qualities) == sorted(codec.qualities)
 
 
-@pytest.mark.parametrize("spec", ["jpg", "", "jpeg:4", "none:1", "vqz:m:10", "vqz:m:0", "vqz:m:x", "vqz:m:5:6"])
+@pytest.mark.parametrize(
+    "spec", ["jpg", "", "jpeg:4", "none:1", "vqz:m:10", "vqz:m:0", "vqz:m:x", "vqz:m:5:6", "jpeg+gan", "vqz+sharp"]
+)
 def test_a_spec_without_meaning_is_refused(spec):
     with pytest.raises(BenchUsageError):
         open_codec(spec)
@@ -142,6 +144,7 @@ def calls(monkeypatch) -> list[dict]:
         ("vqz:mine", "vqz:mine", {"model": "mine"}),
         ("vqz:some/folder/mine:9", "vqz:mine:9", {"model": "some/folder/mine", "effort": 9}),
         ("vqz::9", "vqz::9", {"model": None, "effort": 9}),
+        ("vqz::9+gan", "vqz::9+gan", {"model": None, "effort": 9, "refine": "gan"}),
     ],
 )
 def test_vqz_hands_model_effort_and_threads_to_the_api(calls, spec, name, options):
@@ -151,4 +154,12 @@ def test_vqz_hands_model_effort_and_threads_to_the_api(calls, spec, name, option
     original = picture(8, 8, 3)
     calls.clear()
     assert np.array_equal(codec.decode(codec.encode(original, 62.5)), original)
-    assert calls == [{"quality": 62.5, "threads": 3, **options}, {"model": options["model"], "threads": 3}]
+    model, refine = {"model": options["model"]}, {"refine": options.pop("refine", None)}
+    assert calls == [{"quality": 62.5, "threads": 3, **options}, {"threads": 3, **model, **refine}]
+
+
+def test_decoders_are_tried_with_every_vqz_that_names_none():
+    found = with_decoders(["vqz", "jpeg", "vqz:m:9", "vqz:m+best"], ["none", "gan"])
+    assert found == ["vqz+none", "vqz+gan", "jpeg", "vqz:m:9+none", "vqz:m:9+gan", "vqz:m+best"]
+    with pytest.raises(BenchUsageError, match="unknown decoder 'sharp'"):
+        with_decoders(["vqz"], ["sharp"])

@@ -304,7 +304,7 @@ def test_a_report_folder_is_filled(folder, tmp_path):
     report = tmp_path / "new" / "report"
     run(folder, FakeCodec("one"), FakeCodec("two"), report_dir=report, anchor="one")
     assert sorted(path.name for path in report.iterdir()) == [
-        "rate_psnr.png", "rate_psnr.svg", "results.html", "results.json", "results.md",
+        "crops.png", "rate_psnr.png", "rate_psnr.svg", "results.html", "results.json", "results.md",
     ]  # fmt: skip
     page = (report / "results.html").read_text()
     assert not re.search(r"""<(?:link|script)|src=["']http""", page)  # it needs nothing else

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from conftest import REPOSITORY, program_environment, smooth_picture
+from conftest import REPOSITORY, program_environment, smooth_picture, weights
 from make_golden import CROPS, latents_digest
 from vqcodec import api, codec, container, dct, networks, rate, registry
 from vqcodec.bands import COLOR_4X4, COLOR_8X8, GREY
@@ -24,20 +24,6 @@ from vqcodec.errors import InputError, MissingExtraError, ModelError
 from vqcodec.model import Model, load_model, save_model
 
 LITE = registry.find("photo-lite")
-
-
-def weights(width: int, blocks: int, scale: float, seed: int = 0) -> dict[str, np.ndarray]:
-    """Tensors of a random synthesis network."""
-    rng = np.random.default_rng(seed)
-    shapes: Mapping[str, tuple[int, ...]] = {
-        "head": (width, networks.FEATURES),
-        "depthwise": (blocks, width, 9),
-        "expand": (blocks, 2 * width, width),
-        "project": (blocks, width, 2 * width),
-        "tail": (networks.OUTPUTS, width),
-    }
-    shapes = {**shapes, **{f"{name}_bias": shape[:-1] for name, shape in shapes.items()}}
-    return {f"synthesis.{name}": (scale * rng.standard_normal(shape)).astype(np.float16) for name, shape in shapes.items()}
 
 
 def with_synthesis(tensors: Mapping[str, Any]) -> Model:

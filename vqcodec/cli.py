@@ -468,6 +468,14 @@ def bench(
         Path | None, typer.Option("-o", "--output", metavar="DIR", help="Write results, tables and a plot.")
     ] = None,
     psnr_only: Annotated[bool, typer.Option("--psnr-only", help="Skip SSIM and MS-SSIM.")] = False,
+    refine: Annotated[
+        str | None,
+        typer.Option("--refine", metavar="A,B", help="none,best,gan: every vqz with each of these decoders.", show_default=False),
+    ] = None,
+    perceptual: Annotated[
+        Path | None,
+        typer.Option("--perceptual", metavar="DIR", help="LPIPS, too, with the weights there.", show_default=False),
+    ] = None,
     threads: Annotated[int, typer.Option("--threads", min=1, metavar="N", help="Threads for each codec.")] = 1,
     jobs: Annotated[
         int, typer.Option("-j", "--jobs", min=1, metavar="N", help="Pictures at once; speeds are those of a busy machine then.")
@@ -476,16 +484,18 @@ def bench(
     force: Force = False,
 ) -> None:
     """Compare rate, distortion and speed with other codecs on the same pictures."""
+    from vqcodec.bench.codecs import with_decoders
     from vqcodec.bench.run import BenchSettings, parse_qualities, run_bench
 
     settings = BenchSettings(
         paths=tuple(paths),
-        codecs=tuple(codecs.split(",")),
+        codecs=tuple(with_decoders(codecs.split(","), refine.split(",")) if refine else codecs.split(",")),
         qualities=parse_qualities(qualities) if qualities else {},
         anchor=anchor,
         json_path=json_path,
         report_dir=report_dir,
         psnr_only=psnr_only,
+        perceptual=perceptual,
         threads=threads,
         jobs=jobs,
         limit=limit,

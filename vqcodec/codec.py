@@ -469,7 +469,8 @@ def restorer(
     layout: Layout,
     run: networks.Correct | None = None,
 ) -> tuple[networks.Restored, int]:
-    """What gives the best coefficients that a model has for rows of latents int16 [C, h * w], and its halo; `step` in grey levels."""
+    """What gives the best coefficients that a model has for rows of latents int16 [C, h * w], and its halo; `step` is in grey
+    levels."""
     if model.synthesis is None:
         return partial(networks.plain, latents, step, grid, layout), 0
     halo = model.synthesis.halo

@@ -115,7 +115,9 @@ class Refiner(Weights):
     def check(self) -> None:
         """Raise ModelError unless every tensor is present and of the right shape."""
         try:
-            _ = self.network, self.color
+            _ = self.network
+            if self.color.shape != (3, 3):
+                raise ValueError("color is wrong")
         except KeyError as error:
             raise ModelError(f"refiner: tensor {error} is missing") from error
         except (ValueError, IndexError) as error:

@@ -1,13 +1,14 @@
 """The codecs a bench can compare, each behind the same four names: `name`, `version`, `encode`, `decode`.
 
 A spec is a codec's name: `jpeg`, `webp`, `avif`, `jxl`, `none`, and `vqz`, which takes a model and an effort:
-`vqz:MODEL`, `vqz:MODEL:EFFORT`, `vqz::EFFORT` (the default model). Pixels are uint8, [H,W] for grey and [H,W,3] for
-RGB; grey is handed to every codec as grey. Pillow's codecs run as its users run them, at settings that favour size.
+`vqz:MODEL`, `vqz:MODEL:EFFORT`, `vqz::EFFORT` (the default model); and a decoder behind them: `vqz+gan`, `vqz:MODEL+none`.
+Pixels are uint8, [H,W] for grey and [H,W,3] for RGB; grey is handed to every codec as grey. Pillow's codecs run as its users run
+them, at settings that favour size.
 """
 
 import importlib
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Protocol
@@ -50,15 +51,20 @@ class VqzCodec:
     qualities: tuple[float, ...] = (14, 20, 26, 32, 38, 44, 50, 56, 62, 68, 74, 80, 86, 91, 95)
     has_grey = True
 
-    def __init__(self, model: str | None = None, effort: int | None = None, *, threads: int | None = 1) -> None:
+    def __init__(
+        self, model: str | None = None, effort: int | None = None, refine: str | None = None, *, threads: int | None = 1
+    ) -> None:
         from vqcodec import __version__, api
 
         self._api = api
         self._model = model
         self._threads = threads
+        self._refine = refine
         self._effort: dict[str, Any] = {} if effort is None else {"effort": effort}
-        self.name = ":".join(["vqz", *_model_and_effort(model, effort)])
+        self.name = ":".join(["vqz", *_model_and_effort(model, effort)]) + (f"+{refine}" if refine else "")
         self.description = f"{Path(model).name if model else 'default'} model, {effort or 'default'} effort"
+        if refine:
+            self.description += f", decoder {refine}"
         probe = self.encode(np.zeros((8, 8), np.uint8), 50)  # finds a missing model now, and names the one in use
         facts = api.info(probe, model=model)
         used = [str(facts[key]) for key in ("model", "model_id") if facts.get(key)]
@@ -68,7 +74,7 @@ class VqzCodec:
         return self._api.encode(pixels, quality=quality, model=self._model, threads=self._threads, **self._effort)
 
     def decode(self, data: bytes) -> Pixels:
-        return np.asarray(self._api.decode(data, model=self._model, threads=self._threads), np.uint8)
+        return np.asarray(self._api.decode(data, model=self._model, refine=self._refine, threads=self._threads), np.uint8)
 
 
 class JpegCodec:
@@ -190,6 +196,7 @@ class NoneCodec:
         return pixels.reshape((height, width) if channels == 1 else (height, width, channels)).copy()
 
 
+DECODERS = ("none", "best", "gan")
 CODEC_NAMES = ("vqz", "jpeg", "webp", "avif", "jxl", "none")
 
 
@@ -198,9 +205,10 @@ def open_codec(spec: str, *, threads: int | None = 1) -> Codec:
 
     Raises BenchUsageError for a spec that means nothing, MissingExtraError when what it needs is not installed.
     """
-    kind, *options = spec.split(":")
+    name, refine = decoder_of(spec)
+    kind, *options = name.split(":")
     if kind == "vqz":
-        return _open_vqz(spec, options, threads)
+        return _open_vqz(spec, options, refine, threads)
     makers: dict[str, Callable[[], Codec]] = {
         "jpeg": JpegCodec,
         "webp": WebpCodec,
@@ -210,9 +218,26 @@ def open_codec(spec: str, *, threads: int | None = 1) -> Codec:
     }
     if kind not in makers:
         raise BenchUsageError(f"unknown codec {kind!r}: choose from {', '.join(CODEC_NAMES)}")
-    if options:
+    if options or refine:
         raise BenchUsageError(f"codec {spec!r}: {kind} takes no options")
     return makers[kind]()
+
+
+def with_decoders(specs: Sequence[str], decoders: Sequence[str]) -> list[str]:
+    """The specs, each of a vqz that names no decoder with one decoder after the other. Raises BenchUsageError."""
+    if unknown := [name for name in decoders if name not in DECODERS]:
+        raise BenchUsageError(f"unknown decoder {unknown[0]!r}: choose from {', '.join(DECODERS)}")
+    found: list[str] = []
+    for spec in specs:
+        plain = spec.split(":")[0] == "vqz" and decoder_of(spec)[1] is None
+        found.extend([f"{spec}+{name}" for name in decoders] if plain else [spec])
+    return found
+
+
+def decoder_of(spec: str) -> tuple[str, str | None]:
+    """A spec without the decoder that it names, and this."""
+    name, _, decoder = spec.rpartition("+")
+    return (name, decoder) if decoder in DECODERS and name else (spec, None)
 
 
 def grey_of(pixels: Pixels) -> Pixels:
@@ -220,12 +245,12 @@ def grey_of(pixels: Pixels) -> Pixels:
     return np.array(Image.fromarray(pixels).convert("L"))
 
 
-def _open_vqz(spec: str, options: list[str], threads: int | None) -> Codec:
-    """vqz[:MODEL[:EFFORT]]; an empty part is the default."""
+def _open_vqz(spec: str, options: list[str], refine: str | None, threads: int | None) -> Codec:
+    """vqz[:MODEL[:EFFORT]][+REFINE]; an empty part is the default."""
     model, effort = [*options, "", ""][:2]
     if len(options) > 2 or (effort and effort not in set("123456789")):
         raise BenchUsageError(f"codec {spec!r}: write vqz:MODEL:EFFORT, effort from 1 to 9")
-    return VqzCodec(model or None, int(effort) if effort else None, threads=threads)
+    return VqzCodec(model or None, int(effort) if effort else None, refine, threads=threads)
 
 
 def _model_and_effort(model: str | None, effort: int | None) -> list[str]:

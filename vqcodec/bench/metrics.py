@@ -6,11 +6,16 @@ What is measured is always the uint8 RGB (or grey) array that a decoder wrote, n
   over channels; Gaussian window 11x11 with sigma 1.5, K1 = 0.01, K2 = 0.03, only positions where the window fits.
 - Five scales need at least 161 pixels on the shorter side. Below that MS-SSIM is nan: with fewer scales it would be
   another, higher number under the same name. SSIM likewise is nan below 11 pixels.
+- High band: energy of the BT.601 luma less its [1 2 1] / 4 blur, over that of the original's: 1 is as sharp (or as noisy), below
+  is blurred. It needs no reference but this sum, so it says nothing of where the sharpness is.
+- LPIPS: by the function that `open_lpips` makes, where its weights are at hand; nan elsewhere.
 A grey picture counts as one channel: its PSNR RGB and PSNR Y are the same number.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,10 +49,18 @@ class Distance:
     mse_y: float  # the same of BT.601 luma
     ssim: float
     ms_ssim: float
+    high_band: float  # of the decoded picture over that of the original; nan where the original has none
+    lpips: float
 
 
-def measure(original: Pixels, decoded: Pixels, *, psnr_only: bool = False) -> Distance:
-    """Compare two uint8 arrays of equal shape, [H,W] or [H,W,3]; `psnr_only` leaves ssim and ms_ssim nan.
+Perceptual = Callable[[Pixels, Pixels], float]
+"""LPIPS of an original and a decoded picture."""
+
+
+def measure(
+    original: Pixels, decoded: Pixels, *, psnr_only: bool = False, perceptual: Perceptual | None = None
+) -> Distance:
+    """Compare two uint8 arrays of equal shape, [H,W] or [H,W,3]; `psnr_only` leaves all but squared errors nan.
 
     Raises ValueError when the shapes or dtypes do not fit.
     """
@@ -59,8 +72,36 @@ def measure(original: Pixels, decoded: Pixels, *, psnr_only: bool = False) -> Di
     mse_rgb = float(np.mean(np.square(difference, dtype=np.int32)))
     luma_difference = difference if difference.ndim == 2 else difference @ np.array(LUMA_WEIGHTS)  # [H,W]
     mse_y = float(np.mean(np.square(luma_difference, dtype=np.float64)))
-    ssim, ms_ssim = (math.nan, math.nan) if psnr_only else _ssim_pair(original, decoded)
-    return Distance(mse_rgb, mse_y, ssim, ms_ssim)
+    if psnr_only:
+        return Distance(mse_rgb, mse_y, math.nan, math.nan, math.nan, math.nan)
+    energies = [_high_band_energy(pixels) for pixels in (decoded, original)]
+    high_band = energies[0] / energies[1] if energies[1] else math.nan
+    lpips = math.nan if perceptual is None else perceptual(original, decoded)
+    return Distance(mse_rgb, mse_y, *_ssim_pair(original, decoded), high_band, lpips)
+
+
+def open_lpips(folder: Path) -> Perceptual:
+    """LPIPS with the weights in a folder (neural/perceptual.py). Raises InputError, MissingExtraError where there is no torch."""
+    try:
+        import torch
+
+        from vqcodec.neural.perceptual import Lpips
+    except ImportError as error:
+        raise MissingExtraError("LPIPS needs torch: pip install 'vqcodec[neural]'") from error
+    network = Lpips(folder)
+
+    def lpips(original: Pixels, decoded: Pixels) -> float:
+        planes = [np.broadcast_to(np.atleast_3d(p), (*p.shape[:2], 3)).transpose(2, 0, 1) for p in (decoded, original)]
+        tensors = [torch.from_numpy(np.ascontiguousarray(plane, np.float32))[None] / 255 for plane in planes]
+        return float(network(*tensors)[0])
+
+    return lpips
+
+
+def _high_band_energy(pixels: Pixels) -> float:
+    luma: Plane = pixels.astype(np.float64) if pixels.ndim == 2 else pixels @ np.array(LUMA_WEIGHTS)
+    blur = (0.25, 0.5, 0.25)
+    return float(np.sum(np.square(luma - correlate1d(correlate1d(luma, blur, axis=0), blur, axis=1))))
 
 
 def psnr_db(mse: float) -> float:

@@ -15,7 +15,7 @@ from PIL import Image
 
 from vqcodec.bench.codecs import Codec, Pixels
 from vqcodec.bench.metrics import measure, psnr_db
-from vqcodec.bench.report import NOTES, PSNR_HEADER, gain_cells, gain_header, psnr_cells, summaries
+from vqcodec.bench.report import NOTES, PSNR_HEADER, gain_cells, gain_header, looks_cells, psnr_cells, summaries
 from vqcodec.bench.results import BenchResults
 from vqcodec.imageio import read_opaque
 
@@ -89,6 +89,7 @@ def to_html(results: BenchResults, svg: str, crops: Iterable[tuple[str, list[Cro
         _table(("codec", *gain_header(results.anchor)), ((line.codec, *gain_cells(line)) for line in lines)),
         "<h2>PSNR in dB at equal rate</h2>",
         _table(("codec", *PSNR_HEADER), ((line.codec, *psnr_cells(line)) for line in lines)),
+        *(f"<h2>{name} at equal rate</h2>{_table(('codec', *PSNR_HEADER), rows)}" for name, rows in looks_cells(lines)),
         f"<p class='notes'>{html.escape(NOTES)}</p>",
         f"<h2>Crops at {CROP_BPP:g} bits per pixel</h2>",
         f"<p class='notes'>The middle of each picture, at 1:1; the largest file of at most {CROP_BPP:g} bpp, or the smallest.</p>",
@@ -98,6 +99,19 @@ def to_html(results: BenchResults, svg: str, crops: Iterable[tuple[str, list[Cro
         parts.append(f"<h3>{html.escape(name)}</h3><div class='crops'>{figures}</div>")
     parts.append(f"<p><small>{html.escape(results.command)}</small></p></html>")
     return "\n".join(parts) + "\n"
+
+
+def sheet_of(crops: Sequence[tuple[str, list[Crop]]]) -> bytes:
+    """The crops alone as a PNG: an image in a row, a codec in a column, in the order of the page."""
+    sides = [max((crop.pixels.shape[axis] for _, found in crops for crop in found), default=1) for axis in (0, 1)]
+    rows, columns = max(1, len(crops)), max((len(found) for _, found in crops), default=1)
+    sheet = Image.new("RGB", (columns * sides[1], rows * sides[0]), "white")
+    for row, (_, found) in enumerate(crops):
+        for column, crop in enumerate(found):
+            sheet.paste(Image.fromarray(crop.pixels), (column * sides[1], row * sides[0]))
+    stream = io.BytesIO()
+    sheet.save(stream, "PNG")
+    return stream.getvalue()
 
 
 def _figure(crop: Crop) -> str:

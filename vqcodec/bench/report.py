@@ -1,9 +1,10 @@
 """Results as tables: on the terminal (Rich) and as Markdown for docs/results.md."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from rich import box
 from rich.console import Console
 from rich.markup import escape
@@ -24,7 +25,7 @@ NOTES = (
     "RGB PSNR (Bjøntegaard, PCHIP on log-rate) over the PSNR range both sweeps cover, negative is smaller; the second "
     f"figure is over the part of it where both rates lie in {BD_RANGE_BPP[0]:g}-{BD_RANGE_BPP[1]:g} bpp. Speeds are "
     f"megapixels per second in process, at the setting nearest {SPEED_BPP:g} bpp. SSIM and MS-SSIM are per RGB "
-    "channel; MS-SSIM needs 161 pixels a side."
+    "channel; MS-SSIM needs 161 pixels a side. High band: energy of luma less its 3x3 blur, over the original's."
 )
 
 
@@ -37,8 +38,13 @@ class Summary:
     bd_percent: float  # against the anchor, over the common PSNR range
     bd_in_range_percent: float  # the same, rates within BD_RANGE_BPP
     psnr_at_db: tuple[float, ...]  # at RATES_BPP
+    looks_at: tuple[tuple[float, ...], ...]  # of each of LOOKS, at RATES_BPP
     encode_mps: float
     decode_mps: float
+
+
+LOOKS: dict[str, Callable[[RdPoint], float]] = {"LPIPS": lambda p: p.lpips, "High band": lambda p: p.high_band}
+"""What is compared at equal rate besides PSNR, where it was measured."""
 
 
 def summaries(results: BenchResults) -> list[Summary]:
@@ -58,11 +64,18 @@ def summaries(results: BenchResults) -> list[Summary]:
                 bd_percent=bd_rate(anchor, curve),
                 bd_in_range_percent=bd_rate(anchor, curve, bpp_range=BD_RANGE_BPP),
                 psnr_at_db=tuple(at_rate(curve, bpp) for bpp in RATES_BPP),
+                looks_at=tuple(tuple(_between(points, get, bpp) for bpp in RATES_BPP) for get in LOOKS.values()),
                 encode_mps=speed.encode_mps,
                 decode_mps=speed.decode_mps,
             )
         )
     return lines
+
+
+def _between(points: Sequence[RdPoint], get: Callable[[RdPoint], float], bpp: float) -> float:
+    """A figure at a rate, on straight lines over the logarithm of the rate; nan outside the points."""
+    rates = [point.bpp for point in points]
+    return float(np.interp(np.log(bpp), np.log(rates), [get(p) for p in points])) if rates[0] <= bpp <= rates[-1] else math.nan
 
 
 # ---------------------------------------------------------------------------------------------- cells, shared by both
@@ -89,6 +102,13 @@ PSNR_HEADER = tuple(f"{bpp:g} bpp" for bpp in RATES_BPP)
 def psnr_cells(line: Summary) -> tuple[str, ...]:
     """PSNR at each of RATES_BPP of one Summary as text."""
     return tuple(_number(psnr, 2) for psnr in line.psnr_at_db)
+
+
+def looks_cells(lines: Sequence[Summary]) -> Iterator[tuple[str, list[tuple[str, ...]]]]:
+    """Of each of LOOKS that was measured: its name, and a row of text for every codec."""
+    for number, name in enumerate(LOOKS):
+        if not all(math.isnan(value) for line in lines for value in line.looks_at[number]):
+            yield name, [(line.codec, *(_number(value, 3) for value in line.looks_at[number])) for line in lines]
 
 
 def point_cells(point: RdPoint) -> tuple[str, ...]:
@@ -136,6 +156,8 @@ def print_results(results: BenchResults, console: Console) -> None:
     if lines:
         title = f"[bold]PSNR in dB at equal rate[/]  {_scope(results)}"
         console.print(_table(title, ("codec", *PSNR_HEADER), ((line.codec, *psnr_cells(line)) for line in lines)))
+        for name, rows in looks_cells(lines):
+            console.print(_table(f"[bold]{name} at equal rate[/]", ("codec", *PSNR_HEADER), rows))
         title = f"[bold]Size at equal PSNR[/]  and speed at {SPEED_BPP:g} bpp"
         header = ("codec", *gain_header(results.anchor))
         console.print(_table(title, header, ((line.codec, *gain_cells(line)) for line in lines)))
@@ -191,6 +213,8 @@ def to_markdown(results: BenchResults, *, title: str = "Rate and distortion", pl
     parts.append(_markdown_table(("codec", *gain_header(results.anchor)), ((x.codec, *gain_cells(x)) for x in lines)))
     parts.append("PSNR in dB at equal rate:")
     parts.append(_markdown_table(("codec", *PSNR_HEADER), ((x.codec, *psnr_cells(x)) for x in lines)))
+    for name, rows in looks_cells(lines):
+        parts += [f"{name} at equal rate:", _markdown_table(("codec", *PSNR_HEADER), rows)]
     if plot is not None:
         parts.append(f"![Rate and PSNR of every codec]({plot})")
     parts.append(NOTES)

@@ -9,7 +9,7 @@ undefined MS-SSIM) are null.
 import json
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from typing import Any
 
 from vqcodec.bench.bdrate import RatePoint
@@ -43,7 +43,7 @@ class CodecInfo:
 
 @dataclass(frozen=True)
 class Row:
-    """One image through one codec at one quality. ssim and ms_ssim are nan where undefined or not asked for."""
+    """One image through one codec at one quality. ssim, ms_ssim, high_band and lpips are nan where undefined or not asked for."""
 
     codec: str
     quality: float
@@ -56,6 +56,8 @@ class Row:
     ms_ssim: float
     encode_s: float
     decode_s: float
+    high_band: float = math.nan  # not in files of the first versions, nor is lpips
+    lpips: float = math.nan
 
     @property
     def bpp(self) -> float:
@@ -90,6 +92,8 @@ class RdPoint:
     psnr_y: float
     ssim: float
     ms_ssim: float
+    high_band: float
+    lpips: float
     encode_s: float
     decode_s: float
     encode_mps: float
@@ -169,6 +173,8 @@ class BenchResults:
             "quality": lambda p: p.quality,
             "psnr-y": lambda p: p.psnr_y,
             "ssim-rgb": lambda p: p.ssim,
+            "high-band": lambda p: p.high_band,
+            "lpips": lambda p: p.lpips,
             "encoding_mps": lambda p: p.encode_mps,
             "decoding_mps": lambda p: p.decode_mps,
         }
@@ -203,6 +209,8 @@ def _mean_point(quality: float, rows: Sequence[Row]) -> RdPoint:
         psnr_y=_mean(row.psnr_y for row in rows),
         ssim=_mean(row.ssim for row in rows),
         ms_ssim=_mean(row.ms_ssim for row in rows),
+        high_band=_mean(row.high_band for row in rows),
+        lpips=_mean(row.lpips for row in rows),
         encode_s=encode_s / len(rows),
         decode_s=decode_s / len(rows),
         encode_mps=_rate(pixels, encode_s),
@@ -223,7 +231,7 @@ def _rate(pixels: int, seconds: float) -> float:
 
 def _only(document: dict[str, Any], kind: type) -> dict[str, Any]:
     """The entries of `document` that are fields of the dataclass `kind`; the others were computed from them."""
-    return {item.name: document[item.name] for item in fields(kind)}
+    return {item.name: document[item.name] for item in fields(kind) if item.name in document or item.default is MISSING}
 
 
 def _without_nan(value: Any) -> Any:

@@ -16,8 +16,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 import vqcodec
-from vqcodec.bench.codecs import BenchUsageError, Codec, Pixels, grey_of, open_codec
-from vqcodec.bench.metrics import measure
+from vqcodec.bench.codecs import BenchUsageError, Codec, Pixels, decoder_of, grey_of, open_codec
+from vqcodec.bench.metrics import Perceptual, measure, open_lpips
 from vqcodec.bench.report import print_results, to_markdown
 from vqcodec.bench.results import BenchResults, CodecInfo, Failure, ImageInfo, Row
 from vqcodec.errors import CorruptError, InputError, MissingExtraError, OutputError, VqcodecError
@@ -32,7 +32,8 @@ DEFAULT_CODECS = ("vqz", "jpeg", "webp", "avif")
 DEFAULT_ANCHOR = "jpeg"
 # Looked for in folders; a file given by name may have any suffix.
 REPORT_JSON, REPORT_MARKDOWN, REPORT_PAGE = "results.json", "results.md", "results.html"
-REPORT_PLOT, REPORT_VECTORS = "rate_psnr.png", "rate_psnr.svg"
+REPORT_PLOT, REPORT_VECTORS, REPORT_CROPS = "rate_psnr.png", "rate_psnr.svg", "crops.png"
+_REPORT_FILES = (REPORT_MARKDOWN, REPORT_PAGE, REPORT_PLOT, REPORT_VECTORS, REPORT_CROPS)
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class BenchSettings:
     json_path: Path | None = None
     report_dir: Path | None = None
     psnr_only: bool = False
+    perceptual: Path | None = None  # the folder of LPIPS's weights
     threads: int | None = 1  # None: all cores
     jobs: int = 1  # images at once, each in a process of its own: speeds suffer from each other
     limit: int | None = None  # at most so many images
@@ -89,6 +91,8 @@ def run_bench(
     images = find_images(settings.paths, settings.limit)
     outputs = _json_outputs(settings)
     _check_outputs(settings, outputs)
+    if settings.perceptual is not None:
+        _perceptual(settings.perceptual)  # finds what is missing before the work starts
     anchor = _anchor(settings)
     opened, codecs = _open_codecs(settings, opener or _open_codec)
     results = BenchResults(
@@ -169,7 +173,7 @@ def _image_results(
     """The results of every image, in order."""
     if settings.jobs == 1:
         for name, path in images:
-            yield _bench_image(name, path, codecs, settings.psnr_only, clock, tell)
+            yield _bench_image(name, path, codecs, settings, clock, tell)
         return
     trials = sum(len(codec.qualities) for codec in codecs)
     with processes(settings.jobs) as pool:
@@ -180,7 +184,7 @@ def _image_results(
 
 def _bench_in_process(settings: BenchSettings, image: tuple[str, Path]) -> _ImageResult:
     codecs = _codecs_of_process(settings.codecs, settings.threads, tuple(settings.qualities.items()))
-    return _bench_image(*image, codecs, settings.psnr_only, time.perf_counter, lambda label, done: None)
+    return _bench_image(*image, codecs, settings, time.perf_counter, lambda label, done: None)
 
 
 @lru_cache(maxsize=1)
@@ -192,7 +196,7 @@ def _codecs_of_process(
 
 
 def _bench_image(
-    name: str, path: Path, codecs: Sequence[Codec], psnr_only: bool, clock: Clock, tell: Tell
+    name: str, path: Path, codecs: Sequence[Codec], settings: BenchSettings, clock: Clock, tell: Tell
 ) -> _ImageResult:
     """Every codec at every quality on one image."""
     found = _ImageResult()
@@ -206,7 +210,7 @@ def _bench_image(
         for quality in codec.qualities:
             tell(f"{printable(name)}  {codec.name} {quality:g}", 1)
             try:
-                found.rows.append(_trial(codec, quality, name, pixels, psnr_only, clock))
+                found.rows.append(_trial(codec, quality, name, pixels, settings, clock))
             except Exception as error:  # whatever a codec throws at one image must not end the run
                 found.failures.append(Failure(name, codec.name, quality, _one_line(error)))
     height, width = pixels.shape[:2]
@@ -214,7 +218,7 @@ def _bench_image(
     return found
 
 
-def _trial(codec: Codec, quality: float, name: str, pixels: Pixels, psnr_only: bool, clock: Clock) -> Row:
+def _trial(codec: Codec, quality: float, name: str, pixels: Pixels, settings: BenchSettings, clock: Clock) -> Row:
     """Encode, decode, verify and measure once; only the two codec calls are on the clock."""
     start = clock()
     data = codec.encode(pixels, quality)
@@ -222,7 +226,9 @@ def _trial(codec: Codec, quality: float, name: str, pixels: Pixels, psnr_only: b
     start = clock()
     decoded = codec.decode(data)
     decode_s = clock() - start
-    distance = measure(pixels, _verified(codec, data, decoded, pixels), psnr_only=psnr_only)
+    perceptual = None if settings.perceptual is None else _perceptual(settings.perceptual)
+    verified = _verified(codec, data, decoded, pixels)
+    distance = measure(pixels, verified, psnr_only=settings.psnr_only, perceptual=perceptual)
     return Row(
         codec=codec.name,
         quality=quality,
@@ -233,9 +239,16 @@ def _trial(codec: Codec, quality: float, name: str, pixels: Pixels, psnr_only: b
         mse_y=distance.mse_y,
         ssim=distance.ssim,
         ms_ssim=distance.ms_ssim,
+        high_band=distance.high_band,
+        lpips=distance.lpips,
         encode_s=encode_s,
         decode_s=decode_s,
     )
+
+
+@lru_cache(maxsize=1)
+def _perceptual(folder: Path) -> Perceptual:
+    return open_lpips(folder)
 
 
 def _verified(codec: Codec, data: bytes, decoded: Pixels, original: Pixels) -> Pixels:
@@ -286,8 +299,9 @@ def _open_codecs(settings: BenchSettings, opener: CodecOpener) -> tuple[list[Cod
 
 
 def _sweep(qualities: Mapping[str, tuple[float, ...]], spec: str) -> tuple[float, ...] | None:
-    """The sweep asked for: of the spec itself, else of its kind, else of every codec; None for the default."""
-    for key in (spec, spec.split(":")[0], ""):
+    """The sweep asked for: of the spec itself, else of its model or kind, else of every codec; None for the default."""
+    name, _ = decoder_of(spec)
+    for key in (spec, name, name.split(":")[0], ""):
         if key in qualities:
             return qualities[key]
     return None
@@ -328,7 +342,7 @@ def _check_outputs(settings: BenchSettings, outputs: Sequence[Path]) -> None:
             settings.report_dir.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OutputError(f"cannot make {printable(settings.report_dir)}: {error.strerror}") from error
-        planned += [settings.report_dir / name for name in (REPORT_MARKDOWN, REPORT_PAGE, REPORT_PLOT, REPORT_VECTORS)]
+        planned += [settings.report_dir / name for name in _REPORT_FILES]
     for path in planned:
         check_output(path, overwrite=settings.overwrite)
 
@@ -347,17 +361,18 @@ def _finish(
 ) -> None:
     """The report folder's other files, standard output, and the tables."""
     if settings.report_dir is not None:
-        from vqcodec.bench.page import crops_at, to_html
+        from vqcodec.bench.page import crops_at, sheet_of, to_html
         from vqcodec.bench.plot import plot
 
         compared = set(results.compared_images())
         svg = plot(results, "svg")
-        page = to_html(results, svg.decode(), crops_at([entry for entry in images if entry[0] in compared], codecs))
+        crops = list(crops_at([entry for entry in images if entry[0] in compared], codecs))
         found = {
             REPORT_MARKDOWN: to_markdown(results, plot=REPORT_PLOT).encode(),
             REPORT_PLOT: plot(results, "png"),
             REPORT_VECTORS: svg,
-            REPORT_PAGE: page.encode(),
+            REPORT_PAGE: to_html(results, svg.decode(), crops).encode(),
+            REPORT_CROPS: sheet_of(crops),
         }
         for name, data in found.items():
             write_atomic(settings.report_dir / name, data, overwrite=settings.overwrite)

@@ -1,0 +1,424 @@
+"""The refiner: its waves, decoding with it in parts and whole, and its training against a discriminator."""
+
+import io
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from conftest import smooth_picture, weights
+from vqcodec import api, networks, registry
+from vqcodec.bands import COLOR_4X4, COLOR_8X8, GREY
+from vqcodec.cli import main
+from vqcodec.color import OPPONENT
+from vqcodec.errors import InputError, ModelError
+from vqcodec.model import Refiner, load_refiner, save_model
+
+Pixels = np.ndarray
+
+
+def random_refiner(scale: float = 0.15) -> Refiner:
+    refiner = Refiner("test", {**weights(6, 2, scale, kind="refiner"), "color": OPPONENT})
+    refiner.check()
+    return refiner
+
+
+REFINER = random_refiner()
+
+
+@pytest.fixture(scope="module")
+def picture(samples: Path) -> Pixels:
+    with Image.open(samples / "still_life.png") as image:
+        return np.asarray(image.convert("RGB"))[60:156, 40:173]
+
+
+@pytest.fixture(scope="module")
+def coded(picture: Pixels) -> bytes:
+    return api.encode(picture, quality=20, effort=1)
+
+
+# ------------------------------------------------------------------------------------------------ decoding
+
+
+@pytest.mark.parametrize("model", ["photo", "photo-lite"])
+def test_strength_0_is_the_best_decode_and_1_is_not(picture: Pixels, model: str) -> None:
+    data = api.encode(picture, quality=20, model=model, effort=1)
+    best, none, half, full = (
+        api.decode(data), *(api.decode(data, refine="gan", strength=s, refiner=REFINER).astype(int) for s in (0, 0.5, 1))
+    )  # fmt: skip
+    np.testing.assert_array_equal(best, none)
+    assert np.abs(full - best).mean() > 2
+    inside = (full > 0) & (full < 255) & (half > 0) & (half < 255)
+    assert np.abs((half - best) * 2 - (full - best))[inside].max() <= 4  # a blend of residuals, but for rounding
+
+
+@pytest.mark.parametrize("components", [1, 3])
+def test_means_of_blocks_stay(picture: Pixels, components: int) -> None:
+    pixels = (64 + picture // 2)[:, :, :components]  # far from black and white
+    data = api.encode(pixels, quality=20, effort=1)
+    best, refined = (api.decode(data, **options) for options in ({}, {"refine": "gan", "strength": 1, "refiner": REFINER}))
+    assert np.abs(refined.astype(int) - best).mean() > 2
+    small = [p[:, :128].reshape(12, 8, 16, 8, -1).mean(axis=(1, 3)) for p in (best, refined)]
+    assert np.abs(small[0] - small[1]).mean() < 0.2  # rounding alone
+
+
+@pytest.mark.parametrize("layout", [GREY, COLOR_4X4, COLOR_8X8], ids=["grey", "4x4", "8x8"])
+def test_dcs_are_left_alone_and_strips_have_no_seams(layout: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, halo = partial(networks.correct, REFINER.network), REFINER.network.halo + 1
+    h, w = 31, 5
+    latents = np.random.default_rng(2).integers(-200, 200, (layout.channels, h * w)).astype(np.int16)
+    restored = partial(networks.plain, latents, 20.0, (h, w), layout)
+    sharpen = partial(networks.sharpen, run, halo, restored, latents, 20.0, (h, w), layout, 1.0)
+    whole = sharpen((0, h))
+    added = whole - restored((0, h))
+    assert not added[: layout.components].any()
+    assert np.abs(added[layout.components :]).mean() > 1
+    monkeypatch.setattr(networks, "_STRIP_CELLS", 1)
+    strips = networks.strips(halo, (h, w))
+    assert len(strips) > 3
+    np.testing.assert_allclose(np.concatenate([sharpen(rows) for rows in strips], axis=1), whole, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("tile", [None, 64])
+def test_a_region_is_a_part_of_the_whole(picture: Pixels, tile: int | None) -> None:
+    data = api.encode(picture, quality=20, effort=1, tile=tile)
+    options: dict[str, Any] = {"refine": "gan", "strength": 1, "refiner": REFINER}
+    whole = api.decode(data, **options).astype(int)
+    with api.open_vqz(io.BytesIO(data)) as opened:
+        part = opened.read((50, 30, 70, 57), **options)
+    assert np.abs(part - whole[30:87, 50:120]).max() <= 1
+
+
+@pytest.mark.parametrize("channels", [1, 2, 4])
+def test_grey_and_alpha(channels: int) -> None:
+    pixels = np.concatenate([smooth_picture(40, 56, 3, seed) for seed in (0, 1)], axis=2)[:, :, :channels]
+    data = api.encode(pixels, quality=10, effort=1)
+    refined, best = api.decode(data, refine="gan", refiner=REFINER), api.decode(data)
+    assert refined.shape == best.shape
+    assert (refined != best).any()
+    if channels in (2, 4):
+        np.testing.assert_array_equal(refined[:, :, -1], best[:, :, -1])
+
+
+def test_the_default_strength_falls_with_the_step(picture: Pixels) -> None:
+    steps = np.geomspace(5, 180, 40)
+    found = [networks.default_strength(step) for step in steps]
+    assert found == sorted(found)
+    assert (min(found), max(found)) == (0, networks.DEFAULT_STRENGTH)
+    fine = api.encode(picture, quality=80, effort=1)
+    np.testing.assert_array_equal(api.decode(fine, refine="gan", refiner=REFINER), api.decode(fine))
+
+
+def test_what_makes_no_sense_is_refused(coded: bytes) -> None:
+    for options, error in (
+        ({"refine": "gan", "strength": 1.5}, "strength is 0 to 1"),
+        ({"strength": 0.5}, "for refine gan"),
+        ({"refiner": "photo-gan"}, "for refine gan"),
+    ):
+        with pytest.raises(InputError, match=error):
+            api.decode(coded, **options)
+    with pytest.raises(ModelError, match="no refiner named photo"):
+        api.decode(coded, refine="gan", refiner="photo")
+    other = replace(REFINER, tensors={**REFINER.tensors, "color": OPPONENT + 1})
+    with pytest.raises(ModelError, match="other colours"):
+        api.decode(coded, refine="gan", refiner=other)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "error"),
+    [
+        ("refiner.tail", None, "'refiner.tail' is missing"),
+        ("refiner.head", np.zeros((6, 97), np.float16), "refiner.head is wrong"),
+        ("refiner.tail_bias", np.full(192, np.nan, np.float16), "refiner.tail_bias is wrong"),
+        ("color", np.zeros((2, 3), np.int32), "color is wrong"),
+    ],
+)
+def test_damaged_refiners_are_refused(name: str, value: np.ndarray | None, error: str) -> None:
+    tensors = {key: array for key, array in (REFINER.tensors | {name: value}).items() if array is not None}
+    with pytest.raises(ModelError, match=error):
+        Refiner("bad", tensors).check()
+
+
+# ------------------------------------------------------------------------------------------------ memory and devices
+
+
+def scarce(limit: int, run: networks.Correct) -> networks.Correct:
+    """As `run`, with memory for so many rows."""
+
+    def scarce_run(x: np.ndarray) -> np.ndarray:
+        if x.shape[1] > limit:
+            raise MemoryError
+        return run(x)
+
+    return scarce_run
+
+
+@pytest.mark.parametrize(("limit", "notes"), [(40, ""), (12, "in smaller strips"), (3, "on the CPU")])
+def test_too_little_memory_is_met_by_smaller_strips_then_the_cpu(limit: int, notes: str) -> None:
+    here, told = partial(networks.correct, REFINER.network), []
+    x = np.random.default_rng(0).standard_normal((networks.INPUTS["refiner"], 33, 4)).astype(np.float32)
+    found = networks.sparing(scarce(limit, here), here, REFINER.network.halo, told.append)(x)
+    np.testing.assert_allclose(found, here(x), rtol=1e-4, atol=1e-4)
+    assert (notes in told[-1]) if notes else not told
+
+
+def test_a_gpu_without_memory_is_told_of(coded: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    def runner(device: str, model: Any, kind: str) -> networks.Correct:
+        network = model.network if kind == "refiner" else model.synthesis
+        return scarce(9, partial(networks.correct, network))
+
+    monkeypatch.setattr(api, "_network_runner", runner)
+    options: dict[str, Any] = {"refine": "gan", "strength": 1, "refiner": REFINER}
+    with api.open_vqz(io.BytesIO(coded)) as opened:
+        found = opened.read(device="cuda", **options)
+    said = "too little memory on the GPU: a network ran"
+    assert opened.notes == [f"{said} on the CPU", f"{said} in smaller strips"]  # the synthesis, of few rows; the refiner
+    monkeypatch.undo()
+    assert np.abs(found.astype(int) - api.decode(coded, **options)).max() <= 1
+
+
+def test_torch_runs_it_as_numpy_does_and_says_when_memory_is_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    from vqcodec.neural import inference
+
+    run = inference.correct_on("cpu", REFINER, "refiner")
+    x = np.random.default_rng(3).standard_normal((networks.INPUTS["refiner"], 9, 7)).astype(np.float32)
+    np.testing.assert_allclose(run(x), networks.correct(REFINER.network, x), rtol=1e-3, atol=1e-3)
+
+    def out_of_memory(*given: object) -> None:
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(torch.nn.Conv2d, "forward", out_of_memory)
+    with pytest.raises(MemoryError):
+        run(x)
+
+
+def test_no_cuda_is_one_line(
+    coded: bytes, tmp_path: Path, installed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    if torch.cuda.is_available():
+        pytest.skip("there is a CUDA device")
+    file = tmp_path / "a.vqz"
+    file.write_bytes(coded)
+    given = ["--refine", "gan", "--refiner", "sharp", "--device", "cuda"]
+    assert main(["decode", str(file), str(tmp_path / "a.png"), *given]) == 3
+    assert capsys.readouterr().err == "vqcodec: there is no CUDA device here (--device cpu)\n"
+    assert not (tmp_path / "a.png").exists()
+
+
+# ------------------------------------------------------------------------------------------------ the command
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of models with a refiner named `sharp`."""
+    folder = tmp_path / "models"
+    save_model(folder / "sharp", replace(REFINER, name="sharp", summary={"name": "sharp", "kind": "refiner"}))
+    monkeypatch.setenv("VQCODEC_MODELS", str(folder))
+    return folder
+
+
+def test_the_command_changes_no_bytes_of_the_file(
+    coded: bytes, tmp_path: Path, installed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "files"
+    folder.mkdir()
+    (folder / "a.vqz").write_bytes(coded)
+    given = ["--refine", "gan", "--refiner", "sharp", "--strength", "1"]
+    assert main(["decode", str(folder), str(tmp_path / "out"), *given]) == 0
+    assert main(["decode", str(folder / "a.vqz"), str(tmp_path / "best.png")]) == 0
+    refined, best = (np.asarray(Image.open(tmp_path / name)).astype(int) for name in ("out/a.png", "best.png"))
+    assert np.abs(refined - best).mean() > 2
+    assert (folder / "a.vqz").read_bytes() == coded
+    for given, code in (
+        (["--refine", "gan", "--refiner", "nobody"], 4),
+        (["--strength", "1"], 2),
+        (["--refine", "gan", "--scale", "2"], 2),
+        (["--refine", "gan", "--strength", "2"], 2),
+    ):
+        assert main(["decode", str(folder / "a.vqz"), str(tmp_path / "b.png"), *given]) == code
+        assert not (tmp_path / "b.png").exists()
+
+
+def test_refiners_are_listed_and_are_no_models(coded: bytes, installed: Path) -> None:
+    entries = {entry.name: entry for entry in registry.list_models()}
+    assert entries["sharp"].kind == "refiner"
+    assert entries["sharp"].id == REFINER.id[:12]
+    assert registry.find_by_id(registry.find("photo").file_id).name == "photo"
+    with pytest.raises(ModelError, match="no model named sharp"):
+        registry.find("sharp")
+    with pytest.raises(ModelError, match="is missing"):
+        registry.find(installed / "sharp")
+    np.testing.assert_array_equal(load_refiner(installed / "sharp").network.head, REFINER.network.head)
+
+
+# ------------------------------------------------------------------------------------------------ training
+
+
+@pytest.fixture(scope="module")
+def refiner_samples(picture: Pixels) -> list[Any]:
+    pytest.importorskip("torch", reason="torch is not installed")
+    from vqcodec.train.data import TrainingImage
+    from vqcodec.train.samples import make_refiner_samples
+
+    images = [TrainingImage(str(n), np.ascontiguousarray(picture[:, 10 * n : 10 * n + 96])) for n in range(4)]
+    return make_refiner_samples(images, [registry.find("photo-lite")], 0, "samples", lambda what, done, total: None)
+
+
+def test_waves_are_those_of_the_decoder(refiner_samples: list[Any]) -> None:
+    import torch
+
+    from vqcodec import dct
+    from vqcodec.neural import refiner
+
+    basis = networks.lapped_basis()
+    np.testing.assert_allclose(basis.T @ basis, np.eye(8), atol=1e-6)
+    np.testing.assert_allclose(basis[8:].T @ basis[:8], np.zeros((8, 8)), atol=1e-6)  # those of neighbours
+    x = np.random.default_rng(0).standard_normal((networks.OUTPUTS, 4, 6)).astype(np.float32)
+    coefficients = networks.from_lapped(x)
+    coefficients[:3] = 0
+    matrix = dct.inverse_matrix(COLOR_8X8, OPPONENT) / (1 << dct.SHIFT)
+    blocks = (coefficients.reshape(len(x), -1).T @ matrix).reshape(4, 6, 8, 8, 3)
+    found = refiner.added_pixels(torch.from_numpy(x)[None])[0].numpy() * 255
+    np.testing.assert_allclose(found, blocks.transpose(4, 0, 2, 1, 3).reshape(3, 32, 48), atol=1e-3)
+
+
+def test_training_sees_what_decoding_does(picture: Pixels) -> None:
+    """A sample's scene, refined by the same weights, is the picture that the decoder makes."""
+    pytest.importorskip("torch", reason="torch is not installed")
+    from vqcodec import rate
+    from vqcodec.neural import refiner
+    from vqcodec.neural.synthesis import load_tensors
+    from vqcodec.train.data import TrainingImage
+    from vqcodec.train.samples import make_refiner_sample
+
+    pixels, model = np.ascontiguousarray(picture[:96, :96]), registry.find("photo")
+    sample = make_refiner_sample(TrainingImage("crop", pixels), 40.0, model)
+    rng = np.random.default_rng(0)
+    while True:  # until a crop is neither transposed nor mirrored
+        scene = refiner.draw_scene([sample], 1, 12, rng, "cpu")
+        if np.array_equal(scene.original[0].permute(1, 2, 0).mul(255).round().numpy(), pixels):
+            break
+    found = scene.refined(load_tensors(REFINER.tensors, "refiner")).detach()[0].permute(1, 2, 0).mul(255).numpy()
+    data = rate.Encoder(pixels, model, threads=1).file(40 * 64)
+    decoded = api.decode(data, refine="gan", strength=1, refiner=REFINER)
+    assert np.abs(np.clip(found, 0, 255) - decoded).max() < 3  # of coefficients kept as float16
+
+
+def test_adversarial_steps_change_both_networks_and_stay_finite(refiner_samples: list[Any]) -> None:
+    import torch
+
+    from vqcodec.neural import refiner
+    from vqcodec.neural.perceptual import GradientStatistics
+
+    settings = refiner.RefinerSettings(steps=3, batch=2, crop=8, width=16, blocks=1, adaptive=True)
+    players = refiner.Players.new(settings, GradientStatistics(), "cpu")
+    players.set_rates(0.5)
+    before = {name: [p.detach().clone() for p in getattr(players, name).parameters()] for name in ("generator", "discriminator")}
+    rng = np.random.default_rng(0)
+    for _ in range(3):
+        scene = refiner.draw_scene(refiner_samples, 2, 8, rng, "cpu")
+        pictures = scene.refined(players.generator)
+        facts = refiner.discriminator_step(players, scene, pictures)
+        facts |= refiner.generator_step(players, scene, pictures, 0.3)
+        assert all(torch.isfinite(value) for value in facts.values())
+        assert 0 <= facts["accuracy"] <= 1
+    for name, old in before.items():
+        assert any((new != was).any() for new, was in zip(getattr(players, name).parameters(), old, strict=True))
+
+
+def test_the_adaptive_weight_evens_the_gradients_of_the_last_layer() -> None:
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    from vqcodec.neural.refiner import adaptive_weight
+    from vqcodec.neural.synthesis import SynthesisNetwork
+
+    network = SynthesisNetwork(4, 1, "refiner")
+    out = network(torch.randn(1, networks.INPUTS["refiner"], 3, 3))
+    one, other = out.square().mean() + out.mean(), 7 * out.mean()
+    norms = [torch.autograd.grad(loss, network.tail.weight, retain_graph=True)[0].norm() for loss in (one, other)]
+    assert float(adaptive_weight(one, other, network)) == pytest.approx(float(norms[0] / norms[1]), rel=1e-2)
+
+
+def test_training_goes_on_from_a_checkpoint(
+    refiner_samples: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vqcodec.neural import refiner
+    from vqcodec.neural.perceptual import GradientStatistics
+
+    monkeypatch.setattr(refiner, "EVERY", 2)
+    monkeypatch.setattr(refiner, "SCORED", 1)
+    settings = refiner.RefinerSettings(steps=4, batch=1, crop=8, width=8, blocks=1)
+    seen: list[dict[str, float]] = []
+    sheets: list[Pixels] = []
+
+    def train(report: Callable[[dict[str, float]], None]) -> dict[str, np.ndarray]:
+        options: dict[str, Any] = {"checkpoint": tmp_path / "checkpoint", "report": report}
+        options["show"] = lambda step, pixels: sheets.append(pixels)
+        return refiner.fit_refiner(refiner_samples, refiner_samples[:2], GradientStatistics(), settings, **options)[0]
+
+    def stop(facts: dict[str, float]) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(stop)
+    tensors = train(seen.append)
+    assert [facts["step"] for facts in seen] == [4]
+    wanted = {"generator_loss", "discriminator_loss", "accuracy", "perceptual", "held_out_gain_db", "held_out_distance"}
+    assert wanted < set(seen[0])
+    assert all(np.isfinite(value) for value in seen[0].values())
+    assert all(np.isfinite(array).all() for array in tensors.values())
+    assert [sheet.shape for sheet in sheets] == [(2 * 96, 3 * 96, 3)] * 2
+
+
+def test_the_command_trains_one(picture: Pixels, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("torch", reason="torch is not installed")
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number in range(3):
+        Image.fromarray(picture[:, 10 * number : 10 * number + 96]).save(folder / f"{number}.png")
+    output, log = tmp_path / "sharp", tmp_path / "log.jsonl"
+    given = ["--kind", "refiner", "--init", "photo-lite", "--steps", "2", "--log", str(log), "--lambda-a", "0.1"]
+    assert main(["train", str(folder), "-o", str(output), *given]) == 0, capsys.readouterr().err
+    summary = json.loads((output / "model.json").read_text())
+    assert summary["kind"] == "refiner"
+    assert "--lambda-a 0.1" in summary["command"]
+    assert summary["macs_per_pixel"] <= 60_000
+    assert (output / "model.safetensors").stat().st_size < 10_000_000
+    assert summary["id"] == registry.find_refiner(output).id
+    assert not list(tmp_path.glob("*.checkpoint"))
+    assert main(["train", str(folder), "-o", str(tmp_path / "b"), "--kind", "neural", "--sheets", str(tmp_path)]) == 2
+    assert main(["train", str(folder), "-o", str(tmp_path / "b"), "--kind", "refiner", "--perceptual", str(tmp_path)]) == 3
+
+
+def test_lpips_is_nothing_for_the_same_and_grows_with_noise(shared_data: Path, picture: Pixels) -> None:
+    pytest.importorskip("torch", reason="torch is not installed")
+    from vqcodec.bench.metrics import open_lpips
+
+    lpips = open_lpips(shared_data / "perceptual")
+    noise = np.random.default_rng(0).normal(0, 1, picture.shape)
+    noisy = [np.clip(picture + level * noise, 0, 255).astype(np.uint8) for level in (5, 15, 40)]
+    found = [lpips(picture, other) for other in (picture, *noisy)]
+    assert found[0] == 0
+    assert found == sorted(found)
+    assert found[-1] > 0.2
+    grey = picture[:, :, 0]
+    assert lpips(grey, grey) == 0
+
+
+def test_gradient_statistics_miss_what_is_blurred_or_noisy(picture: Pixels) -> None:
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    from vqcodec.neural.perceptual import GradientStatistics
+
+    original = torch.from_numpy(picture.transpose(2, 0, 1).astype(np.float32))[None] / 255
+    blurred = torch.nn.functional.avg_pool2d(original, 3, 1, 1)
+    noisy = original + 0.1 * torch.from_numpy(np.random.default_rng(0).standard_normal(original.shape).astype(np.float32))
+    distance = GradientStatistics()
+    assert float(distance(original, original)) == 0
+    assert min(float(distance(other, original)) for other in (blurred, noisy)) > 0.1
