@@ -17,6 +17,7 @@ import sys
 import tarfile
 import tempfile
 import time
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -29,8 +30,8 @@ from PIL import Image
 
 from vqcodec import api
 from vqcodec.bench.bdrate import RatePoint, bd_rate
-from vqcodec.bench.codecs import WebpCodec, grey_of
-from vqcodec.bench.metrics import measure, psnr_db
+from vqcodec.bench.codecs import AvifCodec, WebpCodec, grey_of
+from vqcodec.bench.metrics import measure, open_lpips, psnr_db
 
 Pixels = np.ndarray
 QUALITIES = (20, 40, 56, 70, 84, 93)
@@ -233,6 +234,42 @@ def network(data: Path) -> None:
     print(f"  encode {encode:.2f} MP/s (bar 0.7, goal 2)")
 
 
+def gan(data: Path) -> None:
+    """The refiner at its default strength, and at 1, against the best decode of the same files and AVIF at equal bytes."""
+    images = load(data / "kodak")
+    for rate in (0.10, 0.15, 0.25):
+        with ProcessPoolExecutor(2) as pool:
+            found = np.array(list(pool.map(partial(decoders, rate=rate, weights=data / "perceptual"), images)))
+        best_, default, full, avif = found.mean(axis=0)  # each LPIPS, high band, PSNR, MS-SSIM
+        wins = int((found[:, 1, 0] < found[:, 3, 0]).sum())
+        print(f"photo-gan: {rate:.2f} bpp, Kodak; LPIPS below AVIF's at equal bytes on {wins} of {len(images)} images")
+        print(f"  AVIF speed 6: LPIPS {avif[0]:.3f}, high band {avif[1]:.2f}, PSNR {avif[2]:.2f} dB, MS-SSIM {avif[3]:.4f}")
+        print(f"  best: LPIPS {best_[0]:.3f}, high band {best_[1]:.2f}, PSNR {best_[2]:.2f} dB, MS-SSIM {best_[3]:.4f}")
+        for name, value in (("default strength", default), ("strength 1", full)):
+            lpips = f"LPIPS {value[0]:.3f}, {100 * (value[0] / best_[0] - 1):+.1f} % (bar -25)"
+            losses = f"PSNR {value[2] - best_[2]:+.2f} dB (bar -1.5), MS-SSIM {value[3] - best_[3]:+.4f} (bar -0.01)"
+            print(f"  gan, {name}: {lpips}, high band {value[1]:.2f} (bar 0.8 to 1.1), {losses}")
+
+
+def decoders(image: Pixels, rate: float, weights: Path) -> list[list[float]]:
+    """LPIPS, high band, PSNR and MS-SSIM of best, gan, gan at strength 1, and of AVIF at equal bytes, between two files."""
+    lpips = open_lpips(weights)
+
+    def figures(decoded: Pixels) -> list[float]:
+        found = measure(image, decoded, perceptual=lpips)
+        return [found.lpips, found.high_band, psnr_db(found.mse_rgb), found.ms_ssim]
+
+    file = api.encode(image, bpp=rate, model=PHOTO, threads=1)
+    options = ({"refine": "best"}, {"refine": "gan"}, {"refine": "gan", "strength": 1})
+    ours = [figures(api.decode(file, threads=1, **given)) for given in options]
+    avif = AvifCodec()
+    below = bisect_right(range(100), len(file), key=lambda quality: len(avif.encode(image, quality))) - 1
+    pair = [avif.encode(image, quality) for quality in (below, below + 1)]
+    share = np.log(len(file) / len(pair[0])) / np.log(len(pair[1]) / len(pair[0]))
+    low, high = (np.array(figures(avif.decode(data))) for data in pair)
+    return [*ours, list(low + share * (high - low))]
+
+
 def rest(data: Path) -> None:
     """From what `make bench` left in out/bench."""
     document = json.loads((Path(__file__).resolve().parent.parent / "out" / "bench" / "results.json").read_text())
@@ -320,7 +357,7 @@ def adapted(data: Path) -> None:
 
 
 _ALL = (overhead, crops, quality100, domains, monotone, targets, speed, parts, effort)
-_ALL += (process, memory, training, own, network, rest)
+_ALL += (process, memory, training, own, network, gan, rest)
 FIGURES = {figure.__name__: figure for figure in (*_ALL, adapted)}
 
 if __name__ == "__main__":

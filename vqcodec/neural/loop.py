@@ -10,7 +10,7 @@ import copy
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -171,12 +171,16 @@ def average_in(average: nn.Module, network: nn.Module, keep: float) -> None:
             kept.lerp_(new, 1 - keep)
 
 
-def load_checkpoint(checkpoint: Path | None, settings: Schedule, parts: dict[str, Any]) -> tuple[int, float]:
-    """Steps and seconds done, and the states of `parts` set to theirs then; 0 where there is no checkpoint of the same settings."""
+def load_checkpoint(
+    checkpoint: Path | None, settings: Schedule, parts: dict[str, Any], free: Sequence[str] = ()
+) -> tuple[int, float]:
+    """Steps and seconds done, and the states of `parts` set to theirs then; 0 where there is no checkpoint of the same settings,
+    but for those that are `free` to change."""
     if checkpoint is None or not checkpoint.exists():
         return 0, 0.0
     saved = torch.load(checkpoint, weights_only=True)
-    if saved["settings"] != json.dumps(asdict(settings)):
+    then, now = json.loads(saved["settings"]), asdict(settings)
+    if {name: then[name] for name in then if name not in free} != {name: now[name] for name in now if name not in free}:
         return 0, 0.0
     for name, part in parts.items():
         part.load_state_dict(saved[name])

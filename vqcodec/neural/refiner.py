@@ -56,6 +56,8 @@ _DCS: Final = COLOR_8X8.components
 _HELD_OUT_CELLS: Final = 32
 """Cells a side of a held-out picture's middle that is scored."""
 _LEAK: Final = 0.2
+_FREE: Final = ("lambda_r", "lambda_p", "lambda_a", "lambda_c", "adaptive", "ramp", "minutes", "steps")
+"""Settings that may be others where training goes on."""
 _SHOWN: Final = 6
 """Held-out crops of a sheet."""
 _BETAS: Final = (0.5, 0.99)
@@ -328,7 +330,7 @@ def fit_refiner(
     """Train a refiner; returns the tensors `refiner.*` of the averaged weights, and their `score` on `held_out`.
 
     `show` gets the number of steps and a `sheet` as often as the held-out samples are scored. Goes on from `checkpoint` where there
-    is one of the same settings, and writes it every so often.
+    is one, perhaps with other weights of the losses, and writes it every so often.
     """
     torch.manual_seed(settings.seed)
     crop = usable_crop([sample.seen.shape[1:] for sample in train], settings.crop)
@@ -338,7 +340,7 @@ def fit_refiner(
     shown = [scene for scene in scored if scene.base.shape == scored[0].base.shape][:_SHOWN]
     players = Players.new(settings, perceptual.to(device, memory_format=torch.channels_last), device)  # type: ignore[call-overload]
     average = copy.deepcopy(players.generator)
-    number, spent = load_checkpoint(checkpoint, settings, players.parts | {"average": average})
+    number, spent = load_checkpoint(checkpoint, settings, players.parts | {"average": average}, _FREE)
     rng = np.random.default_rng([settings.seed, number])
     begun, lines = time.monotonic() - spent, []
     while (done := settings.share_done(number, time.monotonic() - begun)) < 1:
