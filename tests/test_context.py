@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from dataclasses import fields, is_dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -239,7 +240,7 @@ def test_training_saves_bits_and_begins_at_none(samples: Path, tmp_path: Path) -
         pixels = np.asarray(image.convert("RGB"))
     images = [TrainingImage(str(n), pixels[100 * n : 100 * n + 130, 80 * n : 80 * n + 150]) for n in range(4)]
     crops, passes = make_context_samples(images, LITE, 0, "samples", lambda *_: None)
-    settings = context_fit.ContextSettings(batch=4, crop=12, luma=16, chroma=8, hidden=8, dc_hidden=(12, 8), dc_rows=64, steps=40)
+    settings = context_fit.ContextSettings(batch=4, crop=12, luma=16, chroma=8, hidden=8, dc_hidden=(12, 8), dc_rows=64, steps=24)
     untrained = context_fit.saved(neural.TileContext(16, 8, 8), neural.DcContext((12, 8)), crops, passes, settings)
     assert untrained == {"held_out_saved_ac": 0.0, "held_out_saved_dc": 0.0}
     tiles = context_fit.fit_tiles(crops, crops, settings)
@@ -263,8 +264,12 @@ def test_the_command_keeps_a_context_that_serves_held_out_pictures(
 ) -> None:
     pytest.importorskip("torch", reason="torch is not installed")
     from vqcodec.cli import main
+    from vqcodec.neural import context_fit
     from vqcodec.train import lite, neural, streams
 
+    small = partial(context_fit.ContextSettings, luma=16, chroma=8, hidden=8, dc_hidden=(12, 8), batch=4, crop=12)
+    monkeypatch.setattr(context_fit, "ContextSettings", small)
+    monkeypatch.setattr(neural, "_MOST_SAMPLES", 2)
     monkeypatch.setattr(lite, "_SMALL_FILES", 8)
     monkeypatch.setattr(streams, "MAP_SIZES", (12, 4))
     costs = iter((1.0, 0.9) if better else (1.0, 1.1))
