@@ -84,7 +84,7 @@ def test_strips_have_no_seams(layout: Any, monkeypatch: pytest.MonkeyPatch) -> N
     whole = networks.synthesise(run, network.halo, latents, 20.0, (h, w), layout, (0, h))
     monkeypatch.setattr(networks, "_STRIP_CELLS", 1)
     monkeypatch.setattr(networks, "_CHUNK", 3)
-    strips = networks.strips(network, (h, w))
+    strips = networks.strips(network.halo, (h, w))
     assert len(strips) > 3
     parts = [networks.synthesise(run, network.halo, latents, 20.0, (h, w), layout, rows) for rows in strips]
     np.testing.assert_allclose(np.concatenate(parts, axis=1), whole, rtol=1e-5, atol=1e-4)

@@ -228,10 +228,19 @@ def decode(
         typer.Option(
             "--refine",
             callback=known_refine,
-            metavar="none|best",
-            help="none is exact on every machine; best adds the model's network, and is the default where there is one.",
+            metavar="none|best|gan",
+            help="none is exact on every machine; best, the default, adds the model's network, gan sharpness that is made up.",
             show_default=False,
         ),
+    ] = None,
+    strength: Annotated[
+        float | None,
+        typer.Option(
+            "--strength", min=0, max=1, metavar="0..1", help="Of gan; 0.7 below 0.3 bpp, falling to 0 at 1.", show_default=False
+        ),
+    ] = None,
+    refiner: Annotated[
+        str | None, typer.Option("--refiner", metavar="M", help="Of gan: a name or folder, not photo-gan.", show_default=False)
     ] = None,
     device: Annotated[
         str,
@@ -261,10 +270,12 @@ def decode(
     _one_blas_thread()
     from vqcodec.convert import DecodeOptions, decode_file
 
-    if scale > 1 and (region is not None or refine == "best"):
-        raise UsageError("--scale goes neither with --region nor with --refine best")
+    if scale > 1 and (region is not None or refine in ("best", "gan")):
+        raise UsageError("--scale goes neither with --region nor with --refine best or gan")
+    if refine != "gan" and (strength is not None or refiner is not None):
+        raise UsageError("--strength and --refiner are for --refine gan")
     part = None if region is None else region_of(region)
-    options = DecodeOptions(model, refine, device, part, scale, allow_partial, threads, max_pixels)
+    options = DecodeOptions(model, refine, strength, refiner, device, part, scale, allow_partial, threads, max_pixels)
     if source.is_dir():
         _convert_folder(source, output, options, to, jobs, shard, manifest, force, as_json=False)
         return
@@ -499,33 +510,48 @@ def train(
         typer.Option(
             "--kind",
             callback=known_kind,
-            metavar="lite|neural",
-            help="The kind of model. lite needs only numpy; neural adds a network to the model it starts from, with torch.",
+            metavar="lite|neural|refiner",
+            help="lite needs only numpy; neural adds networks to the model it starts from, refiner sharpens decodes, with torch.",
         ),
     ] = "lite",
     init: Annotated[
         str | None,
-        typer.Option("--init", metavar="MODEL", help="Start from it (photo-lite; neural: photo), or none.", show_default=False),
+        typer.Option("--init", metavar="MODEL", help="Start from it (photo-lite; others: photo), or none.", show_default=False),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Same seed and pictures, same model.")] = 0,
     minutes: Annotated[
         float | None, typer.Option("--minutes", callback=positive, metavar="N", help="Stop refining after N minutes.")
     ] = None,
     steps: Annotated[
-        int | None, typer.Option("--steps", min=1, metavar="N", help="neural: steps of the optimiser, instead of minutes.")
+        int | None, typer.Option("--steps", min=1, metavar="N", help="Not lite: steps of the optimiser, instead of minutes.")
     ] = None,
     parts: Annotated[
         str,
         typer.Option("--parts", callback=known_parts, metavar="PARTS", help="neural: which networks to train."),
     ] = ",".join(PARTS),
-    device: Annotated[str, typer.Option("--device", metavar="cpu|cuda", help="neural: where to train.")] = "cpu",
-    resume: Annotated[bool, typer.Option("--resume", help="neural: go on from the checkpoint beside MODEL.")] = False,
+    device: Annotated[str, typer.Option("--device", metavar="cpu|cuda", help="Not lite: where to train.")] = "cpu",
+    resume: Annotated[bool, typer.Option("--resume", help="Not lite: go on from the checkpoint beside MODEL.")] = False,
     log: Annotated[
-        Path | None, typer.Option("--log", metavar="FILE", help="neural: append a JSON line every 50 steps.", show_default=False)
+        Path | None, typer.Option("--log", metavar="FILE", help="Not lite: append a JSON line every 50 steps.", show_default=False)
     ] = None,
     board: Annotated[
         Path | None,
-        typer.Option("--tensorboard", metavar="DIR", help="neural: curves and pictures for TensorBoard.", show_default=False),
+        typer.Option("--tensorboard", metavar="DIR", help="Not lite: curves and pictures for TensorBoard.", show_default=False),
+    ] = None,
+    perceptual: Annotated[
+        Path | None,
+        typer.Option("--perceptual", metavar="DIR", help="refiner: LPIPS's weights over SqueezeNet.", show_default=False),
+    ] = None,
+    lambda_r: Annotated[float, typer.Option("--lambda-r", min=0, metavar="X", help="refiner: weight of the squared error.")] = 1.0,
+    lambda_p: Annotated[float, typer.Option("--lambda-p", min=0, metavar="X", help="refiner: of the perceptual distance.")] = 4.0,
+    lambda_a: Annotated[float, typer.Option("--lambda-a", min=0, metavar="X", help="refiner: of the adversarial loss.")] = 0.3,
+    lambda_c: Annotated[float, typer.Option("--lambda-c", min=0, metavar="X", help="refiner: of shifts of colour.")] = 10.0,
+    adaptive: Annotated[
+        bool, typer.Option("--adaptive", help="refiner: weigh the adversarial loss by gradients, too (VQGAN).")
+    ] = False,
+    sheets: Annotated[
+        Path | None,
+        typer.Option("--sheets", metavar="DIR", help="refiner: held-out crops as PNG, every 500 steps.", show_default=False),
     ] = None,
     force: Force = False,
 ) -> None:
@@ -534,11 +560,13 @@ def train(
     from vqcodec.tables import print_training, stage_progress
 
     if kind == "lite" and (steps is not None or device != "cpu" or resume or log is not None or board is not None):
-        raise UsageError("--steps, --device, --resume, --log and --tensorboard are for --kind neural")
-    if kind == "neural" and init == "none":
-        raise UsageError("--kind neural starts from a model: --init photo-lite")
+        raise UsageError("--steps, --device, --resume, --log and --tensorboard are for --kind neural and refiner")
+    if kind != "refiner" and (perceptual is not None or adaptive or sheets is not None):
+        raise UsageError("--perceptual, --adaptive and --sheets are for --kind refiner")
+    if kind != "lite" and init == "none":
+        raise UsageError(f"--kind {kind} starts from a model: --init photo-lite")
     if init is None:
-        init = DEFAULT_MODEL if kind == "neural" else LITE_MODEL
+        init = LITE_MODEL if kind == "lite" else DEFAULT_MODEL
     if steps is not None and minutes is not None:
         raise UsageError("--steps and --minutes exclude each other")
     with stage_progress(_console(stderr=True)) as progress:
@@ -548,23 +576,18 @@ def train(
             base = None if init == "none" else init
             facts = train_lite(folder, output, init=base, seed=seed, minutes=minutes, overwrite=force, progress=progress)
         else:
-            from vqcodec.train.neural import train_neural
+            shared: dict[str, Any] = {"init": init, "seed": seed, "minutes": minutes, "steps": steps, "device": device}
+            shared |= {"resume": resume, "overwrite": force, "progress": progress, "log": log, "board": board}
+            if kind == "neural":
+                from vqcodec.train.neural import train_neural
 
-            facts = train_neural(
-                folder,
-                output,
-                init=init,
-                parts=parts.split(","),
-                seed=seed,
-                minutes=minutes,
-                steps=steps,
-                device=device,
-                resume=resume,
-                overwrite=force,
-                progress=progress,
-                log=log,
-                board=board,
-            )
+                facts = train_neural(folder, output, parts=parts.split(","), **shared)
+            else:
+                from vqcodec.train.refiner import train_refiner
+
+                weights = {"lambda_r": lambda_r, "lambda_p": lambda_p, "lambda_a": lambda_a, "lambda_c": lambda_c}
+                weights |= {"adaptive": adaptive}
+                facts = train_refiner(folder, output, perceptual=perceptual, weights=weights, sheets=sheets, **shared)
     print_training(facts, output, _console())
 
 

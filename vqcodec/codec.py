@@ -22,7 +22,7 @@ from vqcodec.bits import pack_bits
 from vqcodec.context import Context, Correction, NoCorrection
 from vqcodec.dct import Pixels
 from vqcodec.errors import CorruptError, ModelError
-from vqcodec.model import AC_SET, DC_SET, Model, Stream, tile_name
+from vqcodec.model import AC_SET, DC_SET, Model, Refiner, Stream, tile_name
 from vqcodec.prior import Cells, Float, Grid
 from vqcodec.records import VERBATIM, read_streams, stored_bytes, write_streams
 from vqcodec.symbols import Calls, IndexRecorder, Residuals, SymbolReader, SymbolWriter, search_rates
@@ -367,6 +367,21 @@ def groups_touched(header: Header, region: Rectangle) -> list[int]:
     ]
 
 
+@dataclass(frozen=True)
+class Sharpener:
+    """A refiner and how much of what it adds is added, above 0 to 1."""
+
+    refiner: Refiner
+    strength: float
+    run: networks.Correct | None = None
+    """Runs the network elsewhere than here, one strip at a time."""
+
+    @property
+    def halo(self) -> int:
+        """Cells around a cell that it depends on: one more than the network's, since its waves overlap."""
+        return self.refiner.network.halo + 1
+
+
 def decode_refined(
     header: Header,
     indices: Indices,
@@ -374,17 +389,19 @@ def decode_refined(
     threads: int = 1,
     region: Rectangle | None = None,
     run: networks.Correct | None = None,
+    sharpener: Sharpener | None = None,
 ) -> Pixels:
-    """As `decode`, with the model's synthesis, which it must have: closer to the original, and within 1 of 255 the same on every
-    machine.
+    """As `decode`, with the model's synthesis, where it has one: closer to the original, and within 1 of 255 the same on every
+    machine; and sharpened behind that.
 
-    `run` runs the network elsewhere than here, one strip at a time. Raises CorruptError.
+    `run` runs the synthesis elsewhere than here, one strip at a time. Raises CorruptError.
     """
-    if model.synthesis is None or header.step / 64 < networks.MIN_STEP:
+    if (model.synthesis is None and sharpener is None) or header.step / 64 < networks.MIN_STEP:
         return decode(header, indices, model, threads, region)
     wanted = region or (0, 0, header.height, header.width)
     top, left, height, width = around = _with_seams(header, wanted)
-    halo, (h, w) = model.synthesis.halo, header.cells
+    halo = (model.synthesis.halo if model.synthesis else 0) + (sharpener.halo if sharpener else 0)
+    h, w = header.cells
     y, x = max(0, top // 8 - halo), max(0, left // 8 - halo)  # cells that the region's pixels depend on
     rows = min(h, -(-(top + height) // 8) + halo) - y
     columns = min(w, -(-(left + width) // 8) + halo) - x
@@ -398,7 +415,7 @@ def decode_refined(
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(one, groups_touched(header, (8 * y, 8 * x, 8 * rows, 8 * columns))))
     size = min(header.height - 8 * y, 8 * rows), min(header.width - 8 * x, 8 * columns)
-    pixels = refine(header, found, model, size, threads, run)
+    pixels = refine(header, found, model, size, threads, run, sharpener)
     pixels = _cut(pixels, (8 * y, 8 * x, *size), around)
     smooth_seams(header, pixels, (top, left))
     return _cut(pixels, around, wanted)
@@ -419,24 +436,45 @@ def refine(
     size: tuple[int, int],
     threads: int = 1,
     run: networks.Correct | None = None,
+    sharpener: Sharpener | None = None,
 ) -> Pixels:
-    """Latents int16 [C, h, w] to pixels [H, W, components] of `size` (H, W), with the model's synthesis, which it must have."""
-    network, step = model.synthesis, header.step / 64
-    assert network is not None
+    """Latents int16 [C, h, w] to pixels [H, W, components] of `size` (H, W), with the model's synthesis, where it has one, and
+    sharpened."""
+    step = header.step / 64
     layout, (h, w) = LAYOUTS[header.layout], latents.shape[1:]
     flat = latents.reshape(len(latents), -1)
     full = COLOR_8X8 if layout.components == 3 else layout
     matrix = (dct.inverse_matrix(full, model.color) / (1 << dct.SHIFT)).astype(np.float32)
     pixels = np.empty((*size, layout.components), dct.sample_type(header.depth))
-    correct = run or partial(networks.correct, network)
+    restored, halo = restorer(model, flat, step, (h, w), layout, run)
+    elsewhere = run is not None
+    if sharpener is not None:
+        sharpen = sharpener.run or partial(networks.correct, sharpener.refiner.network)
+        halo, elsewhere = sharpener.halo, elsewhere or sharpener.run is not None
+        restored = partial(networks.sharpen, sharpen, halo, restored, flat, step, (h, w), layout, sharpener.strength)
 
     def strip(rows: tuple[int, int]) -> None:
-        coefficients = networks.synthesise(correct, network.halo, flat, step, (h, w), layout, rows)
-        dct.inverse_float(coefficients, w, matrix, pixels[8 * rows[0] : 8 * rows[1]], header.depth)
+        dct.inverse_float(restored(rows), w, matrix, pixels[8 * rows[0] : 8 * rows[1]], header.depth)
 
-    with ThreadPoolExecutor(1 if run else threads) as pool:
-        list(pool.map(strip, networks.strips(network, (h, w))))
+    with ThreadPoolExecutor(1 if elsewhere else threads) as pool:
+        list(pool.map(strip, networks.strips(halo, (h, w))))
     return pixels
+
+
+def restorer(
+    model: Model,
+    latents: NDArray[np.int16],
+    step: float,
+    grid: tuple[int, int],
+    layout: Layout,
+    run: networks.Correct | None = None,
+) -> tuple[networks.Restored, int]:
+    """What gives the best coefficients that a model has for rows of latents int16 [C, h * w], and its halo; `step` in grey levels."""
+    if model.synthesis is None:
+        return partial(networks.plain, latents, step, grid, layout), 0
+    halo = model.synthesis.halo
+    correct = run or partial(networks.correct, model.synthesis)
+    return partial(networks.synthesise, correct, halo, latents, step, grid, layout), halo
 
 
 def decode_scaled(header: Header, indices: Indices, model: Model, scale: int, threads: int = 1) -> Pixels:

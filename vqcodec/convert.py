@@ -34,6 +34,8 @@ class DecodeOptions:
 
     model: str | None = None
     refine: str | None = None
+    strength: float | None = None
+    refiner: str | None = None
     device: str = "cpu"
     region: tuple[int, int, int, int] | None = None
     scale: int = 1
@@ -98,7 +100,13 @@ def decode_file(source: Path, output: Path, options: DecodeOptions, *, overwrite
             if options.region is None and options.scale == 1 and not options.allow_partial:
                 opened.file.check()
             pixels = opened.read(
-                options.region, scale=options.scale, refine=options.refine, device=options.device, threads=options.threads
+                options.region,
+                scale=options.scale,
+                refine=options.refine,
+                strength=options.strength,
+                refiner=options.refiner,
+                device=options.device,
+                threads=options.threads,
             )
             metadata, lost, groups = opened.metadata, len(opened.lost), len(opened.header.groups)
     seconds = time.perf_counter() - start
@@ -107,7 +115,7 @@ def decode_file(source: Path, output: Path, options: DecodeOptions, *, overwrite
     write_atomic(output, picture.getbuffer(), overwrite=overwrite)
     height, width = pixels.shape[:2]
     channels = 1 if pixels.ndim == 2 else pixels.shape[2]
-    notes = (f"{lost} of {groups} tile groups were damaged",) if lost else ()
+    notes = (*opened.notes, *((f"{lost} of {groups} tile groups were damaged",) if lost else ()))
     return Converted(width, height, channels, _size_of(source), len(picture.getbuffer()), seconds, notes)
 
 

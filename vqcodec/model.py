@@ -28,6 +28,11 @@ model is loaded.
         shift [1], 1..10; luma.dc, luma.step, chroma.dc, chroma.step, tile.TT.state, .own, .hidden, .out, dc.C.L.P.first, .second,
         .out; biases of the last five int32, as NAME_bias
     synthesis.NAME       float16           weights of networks.Synthesis; not in every model, and not needed to parse a file
+
+A refiner is a model of another kind, which no file names: a folder of the same form with two sorts of tensors,
+
+    color                int32 [3, 3]      as above: the colours that it was trained in
+    refiner.NAME         float16           weights of networks.Synthesis
 """
 
 from __future__ import annotations
@@ -76,8 +81,8 @@ class Stream:
 
 
 @dataclass(frozen=True, eq=False)
-class Model:
-    """A loaded model. `tensors` is the truth; all else is parsed from it and checked."""
+class Weights:
+    """What a model folder holds. `tensors` is the truth; all else is parsed from it and checked."""
 
     name: str
     tensors: Tensors
@@ -95,12 +100,35 @@ class Model:
         return digest.hexdigest()
 
     @property
-    def file_id(self) -> bytes:
-        return bytes.fromhex(self.id)[:ID_BYTES]
-
-    @property
     def color(self) -> NDArray[np.int32]:
         return self.tensors["color"]
+
+
+@dataclass(frozen=True, eq=False)
+class Refiner(Weights):
+    """A loaded refiner (networks.sharpen)."""
+
+    @cached_property
+    def network(self) -> Synthesis:
+        return Synthesis.from_tensors(self.tensors, "refiner")
+
+    def check(self) -> None:
+        """Raise ModelError unless every tensor is present and of the right shape."""
+        try:
+            _ = self.network, self.color
+        except KeyError as error:
+            raise ModelError(f"refiner: tensor {error} is missing") from error
+        except (ValueError, IndexError) as error:
+            raise ModelError(f"refiner: {error}") from error
+
+
+@dataclass(frozen=True, eq=False)
+class Model(Weights):
+    """A loaded model that files are made with."""
+
+    @property
+    def file_id(self) -> bytes:
+        return bytes.fromhex(self.id)[:ID_BYTES]
 
     @property
     def table(self) -> NDArray[np.int16]:
@@ -300,6 +328,20 @@ def _check_streams(tensors: Tensors) -> None:
 
 def load_model(folder: Path) -> Model:
     """Load and check a model folder; raises ModelError."""
+    model = Model(*_read(folder))
+    model.check()
+    return model
+
+
+def load_refiner(folder: Path) -> Refiner:
+    """Load and check the folder of a refiner; raises ModelError."""
+    refiner = Refiner(*_read(folder))
+    refiner.check()
+    return refiner
+
+
+def _read(folder: Path) -> tuple[str, Tensors, dict[str, Any]]:
+    """Name, tensors and summary."""
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
@@ -312,13 +354,11 @@ def load_model(folder: Path) -> Model:
         raise ModelError(f"model at {folder} cannot be read: {error}") from error
     if not isinstance(summary, dict):
         raise ModelError(f"model at {folder} cannot be read: {SUMMARY} is not an object")
-    model = Model(str(summary.get("name", folder.name)), tensors, summary)
-    model.check()
-    return model
+    return str(summary.get("name", folder.name)), tensors, summary
 
 
-def save_model(folder: Path, model: Model) -> None:
-    """Write a model folder (its parent must exist); the inverse of `load_model`."""
+def save_model(folder: Path, model: Weights) -> None:
+    """Write a model folder (its parent must exist); the inverse of `load_model` and of `load_refiner`."""
     from safetensors.numpy import save
 
     folder.mkdir(parents=True, exist_ok=True)

@@ -19,11 +19,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vqcodec import dct
 from vqcodec.bands import COLOR_4X4, COLOR_8X8, Layout
 
 Floats = NDArray[np.float32]
@@ -33,6 +35,8 @@ SEEN: Final = COLOR_4X4.channels
 """Channels that the network sees."""
 FEATURES: Final = SEEN + 1
 OUTPUTS: Final = COLOR_8X8.channels
+INPUTS: Final = {"synthesis": FEATURES, "refiner": OUTPUTS + FEATURES}
+"""Of the networks of each kind."""
 MIN_STEP: Final = 4.0
 """Grey levels below which nothing is left to restore: the plain decode is used."""
 STEP_CENTRE: Final = 32.0
@@ -44,8 +48,8 @@ _CHUNK: Final = 512
 
 @dataclass(frozen=True, eq=False)
 class Synthesis:
-    """Weights and biases of W channels: head [W, 97], depthwise [blocks, W, 9], expand [blocks, E, W], project [blocks, W, E],
-    tail [192, W]."""
+    """Weights and biases of W channels: head [W, inputs], depthwise [blocks, W, 9], expand [blocks, E, W],
+    project [blocks, W, E], tail [192, W]. A refiner has the same layers behind more inputs."""
 
     head: Floats
     head_bias: Floats
@@ -59,17 +63,17 @@ class Synthesis:
     tail_bias: Floats
 
     @classmethod
-    def from_tensors(cls, tensors: Mapping[str, NDArray[Any]]) -> Synthesis:
-        """From a model's tensors `synthesis.*`, float16. Raises KeyError, ValueError."""
-        found = cls(*(tensors[f"synthesis.{name}"].astype(np.float32) for name in cls.__dataclass_fields__))
+    def from_tensors(cls, tensors: Mapping[str, NDArray[Any]], kind: str = "synthesis") -> Synthesis:
+        """From a model's tensors `synthesis.*` or `refiner.*`, float16. Raises KeyError, ValueError."""
+        found = cls(*(tensors[f"{kind}.{name}"].astype(np.float32) for name in cls.__dataclass_fields__))
         width, blocks, wide = len(found.head), len(found.expand), found.expand_bias.shape[-1]
-        shapes = ((width, FEATURES), (blocks, width, 9), (blocks, wide, width), (blocks, width, wide), (OUTPUTS, width))
+        shapes = ((width, INPUTS[kind]), (blocks, width, 9), (blocks, wide, width), (blocks, width, wide), (OUTPUTS, width))
         names = iter(cls.__dataclass_fields__)
         for shape in shapes:
             for name, wanted in ((next(names), shape), (next(names), shape[:-1])):  # weights, biases
                 array = getattr(found, name)
                 if array.shape != wanted or not np.isfinite(array).all():
-                    raise ValueError(f"synthesis.{name} is wrong")
+                    raise ValueError(f"{kind}.{name} is wrong")
         return found
 
     @property
@@ -102,6 +106,16 @@ def features(latents: NDArray[np.int16], layout: Layout, step: float) -> Floats:
     return out
 
 
+def refiner_features(base: Floats, latents: NDArray[np.int16], layout: Layout, step: float) -> Floats:
+    """Inputs float32 [289, n] of a refiner, for decoded coefficients float32 [C', n] in grey levels and what they came from."""
+    full = COLOR_8X8 if layout.components == 3 else layout
+    out = np.zeros((INPUTS["refiner"], latents.shape[1]), np.float32)
+    x = base * np.float32(1 / step)
+    out[shared_channels(full, COLOR_8X8)[1]] = np.copysign(np.log1p(np.abs(x)), x)
+    out[OUTPUTS:] = features(latents, layout, step)
+    return out
+
+
 def shared_channels(layout: Layout, other: Layout) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """The channels that two layouts share: their numbers in `layout`, and those in `other`."""
     place = {position: channel for channel, position in enumerate(other.positions)}
@@ -111,7 +125,7 @@ def shared_channels(layout: Layout, other: Layout) -> tuple[NDArray[np.intp], ND
 
 
 def correct(network: Synthesis, x: Floats) -> Floats:
-    """Inputs [97, rows, columns] to corrections [192, rows, columns] in steps; the outside is zeros."""
+    """Inputs [C, rows, columns] to corrections [192, rows, columns] in steps; the outside is zeros."""
     _, rows, columns = x.shape
     width = columns + 2
     hidden = np.zeros((len(network.head), rows + 2, width), np.float32)
@@ -145,13 +159,19 @@ def correct(network: Synthesis, x: Floats) -> Floats:
 
 
 Correct = Callable[[Floats], Floats]
-"""What runs the network: inputs [97, rows, columns] to corrections [192, rows, columns]."""
+"""What runs a network: inputs [C, rows, columns] to corrections [192, rows, columns]."""
+DEFAULT_STRENGTH: Final = 0.7
+_FULL_STEP: Final = 40.0
+_NO_STEP: Final = 13.0
+"""Steps in grey levels from which on a refiner has its default strength, and below which it has none: 0.3 and 1 bit per pixel."""
+Restored = Callable[[tuple[int, int]], Floats]
+"""What decodes some rows of cells, from the first to the one behind the last, to coefficients float32 [C', n] in grey levels."""
 
 
-def strips(network: Synthesis, grid: tuple[int, int], cells: int | None = None) -> list[tuple[int, int]]:
-    """First and last row of every strip, of about so many cells, in which a picture is synthesised."""
+def strips(halo: int, grid: tuple[int, int], cells: int | None = None) -> list[tuple[int, int]]:
+    """First and last row of every strip, of about so many cells, in which a picture is synthesised; `halo` rows are done twice."""
     h, w = grid
-    rows = max(2 * network.halo, (cells or _STRIP_CELLS) // w)
+    rows = max(2 * halo, 1, (cells or _STRIP_CELLS) // w)
     return [(top, min(h, top + rows)) for top in range(0, h, rows)]
 
 
@@ -178,3 +198,101 @@ def synthesise(
     out[: layout.channels] += latents[:, rows[0] * w : rows[1] * w] * np.float32(1 / UNIT)
     out *= np.float32(step)
     return out
+
+
+@lru_cache(maxsize=1)
+def lapped_basis() -> Floats:
+    """Waves of the modulated lapped transform (Malvar 1990), orthonormal: float32 [16 samples, 8 frequencies] of a cell and the
+    four pixels on either side of it, where they fade."""
+    n, k = np.arange(16)[:, None] + 0.5, np.arange(8)[None, :] + 0.5
+    return (0.5 * np.sin(n * np.pi / 16) * np.cos((n + 4) * k * np.pi / 8)).astype(np.float32)
+
+
+@lru_cache(maxsize=1)
+def _lapped_parts() -> tuple[Floats, Floats, Floats]:
+    """What the waves of a cell are in the DCT of the cell before it, of itself, and of the one behind it: float32 [8, 8] each."""
+    waves, frequencies = lapped_basis(), (dct.basis() / (1 << dct.BASIS_SHIFT)).astype(np.float32)
+    return frequencies[:, 4:] @ waves[:4], frequencies @ waves[4:12], frequencies[:, :4] @ waves[12:]
+
+
+def from_lapped(x: Floats) -> Floats:
+    """Coefficients [192, rows, columns] of overlapping waves to those of the DCT, so that no block shows its edges."""
+    places = [64 * component + 8 * v + u for component, v, u in COLOR_8X8.positions]
+    cells = np.empty(x.shape, np.float32)
+    cells[places] = x
+    grid = x.shape[1:]
+    cells = _overlap(cells.reshape(24, 8, *grid), axis=3)
+    cells = _overlap(cells.reshape(3, 8, 8, *grid), axis=3)
+    result: Floats = cells.reshape(x.shape)[places]
+    return result
+
+
+def _overlap(cells: Floats, axis: int) -> Floats:
+    """Waves [n, 8, ...] of cells to frequencies, along the one of the axes on which they lie beside each other."""
+    flat = cells.reshape(len(cells), 8, -1)
+    before, own, behind = (np.moveaxis((part @ flat).reshape(cells.shape), axis, 0) for part in _lapped_parts())
+    own[:-1] += before[1:]
+    own[1:] += behind[:-1]
+    return np.moveaxis(own, 0, axis)
+
+
+def plain(latents: NDArray[np.int16], step: float, grid: tuple[int, int], layout: Layout, rows: tuple[int, int]) -> Floats:
+    """As `synthesise`, without a network: the latents themselves, and zeros for what was never coded."""
+    given = latents[:, rows[0] * grid[1] : rows[1] * grid[1]]
+    out = np.zeros(((COLOR_8X8 if layout.components == 3 else layout).channels, given.shape[1]), np.float32)
+    out[: len(given)] = given * np.float32(step / UNIT)
+    return out
+
+
+def sharpen(
+    run: Correct,
+    halo: int,
+    restored: Restored,
+    latents: NDArray[np.int16],
+    step: float,
+    grid: tuple[int, int],
+    layout: Layout,
+    strength: float,
+    rows: tuple[int, int],
+) -> Floats:
+    """Coefficients of some rows of cells as they are `restored`, and `strength` (0..1) of what the refiner `run` adds to them.
+
+    DCs, which are the means of the blocks, stay as they are: no colour moves.
+    """
+    h, w = grid
+    top, bottom = max(0, rows[0] - halo), min(h, rows[1] + halo)
+    around = restored((top, bottom))
+    inputs = refiner_features(around, latents[:, top * w : bottom * w], layout, step)
+    correction = run(inputs.reshape(len(inputs), bottom - top, w))
+    kept = from_lapped(correction)[:, rows[0] - top : rows[1] - top].reshape(OUTPUTS, -1)
+    out = np.ascontiguousarray(around[:, (rows[0] - top) * w : (rows[1] - top) * w])
+    full, dcs = COLOR_8X8 if layout.components == 3 else layout, layout.components
+    out[dcs:] += np.float32(strength * step) * kept[shared_channels(full, COLOR_8X8)[1][dcs:]]
+    return out
+
+
+def default_strength(step: float) -> float:
+    """How much of what a refiner adds is added, by the step in grey levels: 0.7 from 40 on, falling to 0 at 13."""
+    share = np.log(step / _NO_STEP) / np.log(_FULL_STEP / _NO_STEP)
+    return DEFAULT_STRENGTH * float(np.clip(share, 0, 1))
+
+
+def sparing(run: Correct, here: Correct, halo: int, tell: Callable[[str], None]) -> Correct:
+    """`run`, which raises MemoryError where there is too little; then halves, and at last `here`, and `tell` says so.
+
+    `halo` is the network's: the rows around a half that it sees besides.
+    """
+
+    def correct(x: Floats) -> Floats:
+        rows = x.shape[1]
+        try:
+            return run(x)
+        except MemoryError:
+            if rows < 4 * halo:
+                tell("too little memory on the GPU: a network ran on the CPU")
+                return here(x)
+        tell("too little memory on the GPU: a network ran in smaller strips")
+        middle = rows // 2
+        return np.concatenate([correct(x[:, : middle + halo])[:, :middle], correct(x[:, middle - halo :])[:, halo:]], axis=1)
+
+    return correct

@@ -41,8 +41,8 @@ def positive(value: float | None) -> float | None:
 
 
 def known_refine(value: str | None) -> str | None:
-    if value is not None and value not in ("none", "best"):
-        raise typer.BadParameter(f"{value!r} is not a decoder of this version; 'none' and 'best' are")
+    if value is not None and value not in ("none", "best", "gan"):
+        raise typer.BadParameter(f"{value!r} is not a decoder of this version; 'none', 'best' and 'gan' are")
     return value
 
 
@@ -104,8 +104,8 @@ def known_parts(value: str) -> str:
 
 
 def known_kind(value: str) -> str:
-    if value not in ("lite", "neural"):
-        raise typer.BadParameter(f"{value!r} cannot be trained by this version; 'lite' and 'neural' can")
+    if value not in ("lite", "neural", "refiner"):
+        raise typer.BadParameter(f"{value!r} cannot be trained by this version; 'lite', 'neural' and 'refiner' can")
     return value
 
 

@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from vqcodec.container import ID_BYTES
 from vqcodec.errors import ModelError
-from vqcodec.model import SUMMARY, TENSORS, Model, load_model
+from vqcodec.model import SUMMARY, TENSORS, Model, Refiner, Weights, load_model, load_refiner
 
 DEFAULT_MODEL: Final = "photo"
 LITE_MODEL: Final = "photo-lite"
 """What training of lite models starts from."""
+DEFAULT_REFINER: Final = "photo-gan"
+REFINER: Final = "refiner"
+"""The kind in its model.json."""
+
+Loaded = TypeVar("Loaded", bound=Weights)
 
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """An installed model; `bytes` of its tensors on disk, `summary` is model.json."""
+    """An installed model or refiner; `bytes` of its tensors on disk, `summary` is model.json."""
 
     name: str
     kind: str
@@ -49,35 +55,51 @@ def _folders() -> list[Path]:
 
 
 @lru_cache(maxsize=8)
-def _load(folder: Path, modified_ns: int) -> Model:
-    return load_model(folder)
+def _load(loader: Callable[[Path], Any], folder: Path, modified_ns: int) -> Any:
+    return loader(folder)
 
 
-def load(folder: Path) -> Model:
-    """Load a model folder, or the same one again from memory; raises ModelError."""
+def _load_once(loader: Callable[[Path], Loaded], folder: Path) -> Loaded:
+    """Load a folder, or what it held once more from memory; raises ModelError."""
     try:
         modified = (folder / TENSORS).stat().st_mtime_ns
     except OSError as error:
         raise ModelError(f"no model at {folder}") from error
-    return _load(folder.resolve(), modified)
+    found: Loaded = _load(loader, folder.resolve(), modified)
+    return found
+
+
+def load(folder: Path) -> Model:
+    """A model from its folder; raises ModelError."""
+    return _load_once(load_model, folder)
 
 
 def find(name: str | Path | None) -> Model:
     """A model by path or by name; the default model for None. Raises ModelError."""
-    if name is None:
-        name = DEFAULT_MODEL
+    return load(_folder_of(DEFAULT_MODEL if name is None else name, refiner=False))
+
+
+def find_refiner(name: str | Path | None) -> Refiner:
+    """A refiner by path or by name; the default one for None. Raises ModelError."""
+    return _load_once(load_refiner, _folder_of(DEFAULT_REFINER if name is None else name, refiner=True))
+
+
+def _folder_of(name: str | Path, *, refiner: bool) -> Path:
+    """The folder of a model, or of a refiner, by path or by name."""
     if isinstance(name, Path) or os.sep in name or (Path(name) / TENSORS).is_file():
-        return load(Path(name))
-    for folder in _folders():
+        return Path(name)
+    installed = [folder for folder in _folders() if (_claimed(folder, "kind") == REFINER) is refiner]
+    for folder in installed:
         if folder.name == name:
-            return load(folder)
-    known = ", ".join(sorted({folder.name for folder in _folders()})) or "none"
-    raise ModelError(f"no model named {name} (installed: {known})")
+            return folder
+    known = ", ".join(sorted({folder.name for folder in installed})) or "none"
+    raise ModelError(f"no {'refiner' if refiner else 'model'} named {name} (installed: {known})")
 
 
 def find_by_id(file_id: bytes) -> Model:
     """The installed model a file was made with; raises ModelError."""
-    folders = sorted(_folders(), key=lambda folder: not _claimed_id(folder).startswith(file_id.hex()))
+    folders = [folder for folder in _folders() if _claimed(folder, "kind") != REFINER]
+    folders.sort(key=lambda folder: not _claimed(folder, "id").startswith(file_id.hex()))
     for folder in folders:  # those that claim to be it come first: others need not be loaded
         model = load(folder)
         if model.file_id == file_id:
@@ -85,20 +107,20 @@ def find_by_id(file_id: bytes) -> Model:
     raise ModelError(f"the file needs model {file_id.hex()}, which is not installed (-m PATH, or $VQCODEC_MODELS)")
 
 
-def _claimed_id(folder: Path) -> str:
-    """The id in a model.json, which nobody has checked."""
+def _claimed(folder: Path, name: str) -> str:
+    """What a model.json says of its `id` or `kind`, which nobody has checked."""
     try:
-        return str(json.loads((folder / SUMMARY).read_text(encoding="utf-8"))["id"])
+        return str(json.loads((folder / SUMMARY).read_text(encoding="utf-8"))[name])
     except (OSError, ValueError, KeyError, TypeError):
         return ""
 
 
 def list_models() -> list[ModelEntry]:
-    """All installed models, in order of lookup."""
+    """All installed models and refiners, in order of lookup."""
     entries = []
     for folder in _folders():
-        model = load(folder)
+        kind = _claimed(folder, "kind") or "lite"
+        model: Weights = find_refiner(folder) if kind == REFINER else load(folder)
         size = (folder / TENSORS).stat().st_size
-        kind = str(model.summary.get("kind", "lite"))
         entries.append(ModelEntry(folder.name, kind, model.id[: 2 * ID_BYTES], folder, size, model.summary))
     return entries

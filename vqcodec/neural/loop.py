@@ -26,9 +26,9 @@ Report = Callable[[dict[str, float]], None]
 Batch = tuple[Tensor, ...]
 N = TypeVar("N", bound=nn.Module)
 
-_EVERY = 50
+EVERY = 50
 """Steps between two lines of the log, each with a checkpoint."""
-_SCORED = 10
+SCORED = 10
 """Lines between two looks at the held-out samples."""
 
 
@@ -60,6 +60,10 @@ class Schedule:
             return number / self.steps
         assert self.minutes is not None
         return seconds / (60 * self.minutes)
+
+    def share_of_rate(self, done: float) -> float:
+        """Of the peak learning rate, at a share of the schedule."""
+        return min(1.0, done / self.warmup) * (0.5 + 0.5 * float(np.cos(np.pi * done)))
 
 
 def check_device(device: str) -> None:
@@ -120,20 +124,14 @@ def fit(
         rates.setdefault(fast(parameter), []).append(parameter)
     optimiser = torch.optim.Adam([{"params": given, "factor": factor} for factor, given in rates.items()], lr=settings.rate)
     rng = np.random.default_rng([settings.seed, rank])
-    number, spent, losses = 0, 0.0, []
-    if checkpoint is not None and checkpoint.exists():
-        saved = torch.load(checkpoint, weights_only=True)
-        if saved["settings"] == json.dumps(asdict(settings)):
-            network.load_state_dict(saved["network"])
-            average.load_state_dict(saved["average"])
-            optimiser.load_state_dict(saved["optimiser"])
-            number, spent = saved["number"], saved["spent"]
-            rng = np.random.default_rng([settings.seed, rank, number])
+    parts = {"network": network, "average": average, "optimiser": optimiser}
+    number, spent = load_checkpoint(checkpoint, settings, parts)
+    rng = np.random.default_rng([settings.seed, rank, number] if number else [settings.seed, rank])
+    losses: list[Tensor] = []
     begun = time.monotonic() - spent
     while (done := _agreed(settings.share_done(number, time.monotonic() - begun), device)) < 1:
-        rise, fall = min(1.0, done / settings.warmup), 0.5 + 0.5 * float(np.cos(np.pi * done))
         for group in optimiser.param_groups:
-            group["lr"] = group["factor"] * (settings.rate * rise * fall + 1e-6)
+            group["lr"] = group["factor"] * (settings.rate * settings.share_of_rate(done) + 1e-6)
         batch = tuple(tensor.to(device) for tensor in draw(rng))
         with torch.autocast(device, torch.bfloat16, enabled=fast_bfloat16(device)):
             loss = loss_of(trained, batch)
@@ -142,19 +140,16 @@ def fit(
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimiser.step()
         number += 1
-        keep = min(settings.average, number / (number + 10))
-        with torch.no_grad():
-            for kept, new in zip(average.parameters(), network.parameters(), strict=True):
-                kept.lerp_(new, 1 - keep)
+        average_in(average, network, min(settings.average, number / (number + 10)))
         losses.append(loss.detach())
-        if number % _EVERY == 0:
+        if number % EVERY == 0:
             elapsed = time.monotonic() - begun
             facts = {"step": number, "seconds": elapsed, "loss": float(torch.stack(losses).mean()), "share": done}
             losses.clear()
-            if number % (_SCORED * _EVERY) == 0:
+            if number % (SCORED * EVERY) == 0:
                 facts["held_out"] = held_out(average)
             if checkpoint is not None and rank == 0:
-                _save(checkpoint, settings, number, elapsed, {"network": network, "average": average, "optimiser": optimiser})
+                save_checkpoint(checkpoint, settings, number, elapsed, parts)
             if report is not None and rank == 0:
                 report(facts)
     return average.to("cpu")
@@ -169,7 +164,27 @@ def _agreed(share: float, device: str) -> float:
     return float(found)
 
 
-def _save(checkpoint: Path, settings: Schedule, number: int, elapsed: float, parts: dict[str, Any]) -> None:
+def average_in(average: nn.Module, network: nn.Module, keep: float) -> None:
+    """Move the averaged weights towards those of `network`, keeping the share `keep` of them."""
+    with torch.no_grad():
+        for kept, new in zip(average.parameters(), network.parameters(), strict=True):
+            kept.lerp_(new, 1 - keep)
+
+
+def load_checkpoint(checkpoint: Path | None, settings: Schedule, parts: dict[str, Any]) -> tuple[int, float]:
+    """Steps and seconds done, and the states of `parts` set to theirs then; 0 where there is no checkpoint of the same settings."""
+    if checkpoint is None or not checkpoint.exists():
+        return 0, 0.0
+    saved = torch.load(checkpoint, weights_only=True)
+    if saved["settings"] != json.dumps(asdict(settings)):
+        return 0, 0.0
+    for name, part in parts.items():
+        part.load_state_dict(saved[name])
+    return saved["number"], saved["spent"]
+
+
+def save_checkpoint(checkpoint: Path, settings: Schedule, number: int, elapsed: float, parts: dict[str, Any]) -> None:
+    """The inverse of `load_checkpoint`."""
     state = {"settings": json.dumps(asdict(settings)), "number": number, "spent": elapsed}
     part_way = checkpoint.with_name(checkpoint.name + ".tmp")
     torch.save(state | {name: part.state_dict() for name, part in parts.items()}, part_way)

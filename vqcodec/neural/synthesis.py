@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from vqcodec import dct
 from vqcodec.bands import COLOR_4X4, COLOR_8X8, Layout
-from vqcodec.networks import FEATURES, OUTPUTS, SEEN, STEP_CENTRE, shared_channels
+from vqcodec.networks import INPUTS, OUTPUTS, SEEN, STEP_CENTRE, shared_channels
 from vqcodec.neural.loop import Batch, Report, Schedule, fit
 
 
@@ -58,11 +58,12 @@ class Block(nn.Module):
 
 
 class SynthesisNetwork(nn.Module):
-    """Inputs [B, 97, h, w] to corrections [B, 192, h, w] in steps; zero before training."""
+    """Inputs [B, C, h, w] to corrections [B, 192, h, w] in steps; zero before training. A refiner is one, too: `kind`."""
 
-    def __init__(self, width: int, blocks: int) -> None:
+    def __init__(self, width: int, blocks: int, kind: str = "synthesis") -> None:
         super().__init__()
-        self.head = nn.Conv2d(FEATURES, width, 1)
+        self.kind = kind
+        self.head = nn.Conv2d(INPUTS[kind], width, 1)
         self.blocks = nn.ModuleList([Block(width) for _ in range(blocks)])
         self.tail = nn.Conv2d(width, OUTPUTS, 1)
         nn.init.zeros_(self.tail.weight)
@@ -83,21 +84,21 @@ class SynthesisNetwork(nn.Module):
 
 
 def to_tensors(network: SynthesisNetwork) -> dict[str, NDArray[Any]]:
-    """A model's tensors `synthesis.*`, float16, as networks.Synthesis has them; the inverse of `load_tensors`."""
+    """A model's tensors `synthesis.*` or `refiner.*`, float16, as networks.Synthesis has them; the inverse of `load_tensors`."""
     found = {}
     for name, layers in _layers(network).items():
         weights = np.stack([_numpy(layer.weight).reshape(len(layer.weight), -1) for layer in layers])
         biases = np.stack([_numpy(layer.bias) for layer in layers])
         found[name], found[f"{name}_bias"] = (weights[0], biases[0]) if name in _SINGLE else (weights, biases)
-    return {f"synthesis.{name}": np.ascontiguousarray(array, np.float16) for name, array in found.items()}
+    return {f"{network.kind}.{name}": np.ascontiguousarray(array, np.float16) for name, array in found.items()}
 
 
-def load_tensors(tensors: dict[str, NDArray[Any]]) -> SynthesisNetwork:
+def load_tensors(tensors: dict[str, NDArray[Any]], kind: str = "synthesis") -> SynthesisNetwork:
     """The inverse of `to_tensors`."""
-    network = SynthesisNetwork(len(tensors["synthesis.head"]), len(tensors["synthesis.expand"]))
+    network = SynthesisNetwork(len(tensors[f"{kind}.head"]), len(tensors[f"{kind}.expand"]), kind)
     with torch.no_grad():
         for name, layers in _layers(network).items():
-            weights, biases = (tensors[f"synthesis.{kind}"].astype(np.float32) for kind in (name, f"{name}_bias"))
+            weights, biases = (tensors[f"{kind}.{key}"].astype(np.float32) for key in (name, f"{name}_bias"))
             for number, layer in enumerate(layers):
                 weight, bias = (weights, biases) if name in _SINGLE else (weights[number], biases[number])
                 assert layer.bias is not None
@@ -132,12 +133,12 @@ _FLOOR = 1e-3
 """Squared steps: keeps flat pictures, of which nothing is missing, from weighing much."""
 
 
-def mirror_columns(x: NDArray[np.float16], signs: NDArray[np.float16]) -> NDArray[np.float16]:
+def mirror_columns(x: NDArray[Any], signs: NDArray[Any]) -> NDArray[Any]:
     """Coefficients or features [C, h, w] of the picture mirrored left to right: odd horizontal frequencies change sign."""
     return x[:, :, ::-1] * signs[:, None, None]
 
 
-def transpose(x: NDArray[np.float16], order: NDArray[np.intp]) -> NDArray[np.float16]:
+def transpose(x: NDArray[Any], order: NDArray[np.intp]) -> NDArray[Any]:
     """The same of the transposed picture: frequencies change places."""
     return x[order].transpose(0, 2, 1)
 
@@ -158,22 +159,53 @@ FEATURE_ORDER = np.append(transposed_order(COLOR_4X4), SEEN)
 OUTPUT_SIGNS, OUTPUT_ORDER = mirror_signs(COLOR_8X8), transposed_order(COLOR_8X8)
 
 
+@dataclass(frozen=True)
+class Place:
+    """A crop of a sample: its cells, and whether it is transposed, then mirrored."""
+
+    number: int
+    top: int
+    left: int
+    crop: int
+    transposed: bool
+    mirrored: bool
+
+    def cut(self, x: NDArray[Any], order: NDArray[np.intp], signs: NDArray[Any], scale: int = 1) -> NDArray[Any]:
+        """The crop of x [C, scale * h, scale * w]; `order` and `signs` are what `transpose` and `mirror_columns` want."""
+        top, left, side = scale * self.top, scale * self.left, scale * self.crop
+        x = x[:, top : top + side, left : left + side]
+        if self.transposed:
+            x = transpose(x, order)
+        return mirror_columns(x, signs) if self.mirrored else x
+
+
+def draw_places(sides: Sequence[tuple[int, ...]], batch: int, crop: int, rng: np.random.Generator) -> Iterator[Place]:
+    """Crops of samples of these numbers of cells down and across, by their number of cells, mirrored and transposed at random."""
+    weights = np.array([h * w for h, w in sides], np.float64)
+    for number in rng.choice(len(sides), batch, p=weights / weights.sum()):
+        top, left = (int(rng.integers(side - crop + 1)) for side in sides[number])
+        yield Place(int(number), top, left, crop, bool(rng.random() < 0.5), bool(rng.random() < 0.5))
+
+
 def draw_batch(samples: Sequence[Sample], batch: int, crop: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Crops of samples, mirrored and transposed at random, by their number of cells: inputs and what is missing, float32."""
-    weights = np.array([sample.features.shape[1] * sample.features.shape[2] for sample in samples], np.float64)
+    """Crops of samples: inputs and what is missing, float32."""
     inputs, targets = [], []
-    for number in rng.choice(len(samples), batch, p=weights / weights.sum()):
-        sample = samples[number]
-        top, left = (int(rng.integers(side - crop + 1)) for side in sample.features.shape[1:])
-        window = np.s_[:, top : top + crop, left : left + crop]
-        x, y = sample.features[window], sample.missing[window]
-        if rng.random() < 0.5:
-            x, y = transpose(x, FEATURE_ORDER), transpose(y, OUTPUT_ORDER)
-        if rng.random() < 0.5:
-            x, y = mirror_columns(x, FEATURE_SIGNS), mirror_columns(y, OUTPUT_SIGNS)
-        inputs.append(x)
-        targets.append(y)
-    return torch.from_numpy(np.stack(inputs).astype(np.float32)), torch.from_numpy(np.stack(targets).astype(np.float32))
+    for place in draw_places([sample.features.shape[1:] for sample in samples], batch, crop, rng):
+        sample = samples[place.number]
+        inputs.append(place.cut(sample.features, FEATURE_ORDER, FEATURE_SIGNS))
+        targets.append(place.cut(sample.missing, OUTPUT_ORDER, OUTPUT_SIGNS))
+    return stacked(inputs), stacked(targets)
+
+
+def stacked(arrays: Sequence[NDArray[Any]]) -> Tensor:
+    """A batch, float32."""
+    return torch.from_numpy(np.stack(arrays).astype(np.float32))
+
+
+def usable_crop(sides: Sequence[tuple[int, ...]], crop: int) -> int:
+    """The side of crops, in cells: small pictures, such as thumbnails, are cropped less."""
+    shortest = sorted(map(min, sides))
+    return min(crop, shortest[len(shortest) // 10])
 
 
 def held_out_error(network: SynthesisNetwork, samples: Sequence[Sample], device: str) -> float:
@@ -219,8 +251,7 @@ def fit_synthesis(
     """Train on `train`, from the tensors `start` or anew; returns the tensors `synthesis.*` of the averaged weights, which `show`
     sees as often as the held-out samples do."""
     torch.manual_seed(settings.seed)
-    sides = sorted(min(sample.features.shape[1:]) for sample in train)
-    crop = min(settings.crop, sides[len(sides) // 10])  # small pictures, such as thumbnails, are cropped less
+    crop = usable_crop([sample.features.shape[1:] for sample in train], settings.crop)
     usable = [sample for sample in train if min(sample.features.shape[1:]) >= crop]
 
     def loss_of(network: SynthesisNetwork, batch: Batch) -> Tensor:

@@ -44,7 +44,7 @@ _SCORED_PIXELS: Final = 2_000_000
 """Of held-out pictures that are coded to files, before and after."""
 _SHOWN: Final = 4
 """Held-out pictures in the log."""
-_DEFAULT_MINUTES: Final = 20.0
+DEFAULT_MINUTES: Final = 20.0
 _SHARES: Final = {"tiles": 0.3, "dcs": 0.1, "synthesis": 0.6}
 """Of the time."""
 _CONTINUED: Final = 0.25
@@ -83,12 +83,12 @@ def train_neural(
     rank = join_processes(device)
     started = time.monotonic()
     if minutes is None and steps is None:
-        minutes = _DEFAULT_MINUTES
+        minutes = DEFAULT_MINUTES
     tell: Progress = progress or (lambda what, done, total: None)
     base = registry.find(init)
     diary = TrainingLog(log, board) if rank == 0 else TrainingLog(None, None)
     checkpoints = {part: output.with_name(f"{output.name}.{part}.checkpoint") for part in _SHARES}
-    _settle(checkpoints.values(), resume=resume, overwrite=overwrite)
+    settle(checkpoints.values(), resume=resume, overwrite=overwrite)
     trained = [name for name in _SHARES if ("synthesis" if name == "synthesis" else "context") in parts]
     run = _Run(base, load_corpus(folder, tell), seed, minutes, steps, device, trained, checkpoints, diary, tell)
     tensors = dict(base.tensors)
@@ -118,7 +118,7 @@ def train_neural(
     return summary
 
 
-def _settle(checkpoints: Iterable[Path], *, resume: bool, overwrite: bool) -> None:
+def settle(checkpoints: Iterable[Path], *, resume: bool, overwrite: bool) -> None:
     """Leave checkpoints of an earlier run where they are gone on from, remove them where they may be."""
     for checkpoint in checkpoints:
         if checkpoint.exists() and not resume:

@@ -2,33 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vqcodec import codec, context, dc, dct, networks
-from vqcodec.bands import COLOR_4X4, COLOR_8X8, GREY, Tile
+from vqcodec.bands import COLOR_4X4, COLOR_8X8, GREY, Layout, Tile
 from vqcodec.context import MARGIN, Ints
 from vqcodec.model import Model
 from vqcodec.neural.context_samples import ContextSample, PassSample
+from vqcodec.neural.refiner import RefinerSample
 from vqcodec.neural.synthesis import Sample
-from vqcodec.prior import SCALE_SHIFT, Float
+from vqcodec.prior import SCALE_SHIFT, Float, Grid
 from vqcodec.rate import RATE
 from vqcodec.symbols import SymbolWriter, search_rates
 from vqcodec.train.data import TrainingImage
 from vqcodec.train.sessions import Progress, Session, in_grey, open_aimed
 
-SMALLEST_STEP: Final = networks.MIN_STEP
-LARGEST_STEP: Final = 180.0
+NETWORK_STEPS: Final = (networks.MIN_STEP, 180.0)
+REFINED_STEPS: Final = (14.0, 130.0)
+"""On photos about 0.95 and 0.06 bits per pixel: with more there is nothing to refine, and quality 0 makes no less."""
 _GREY_EVERY: Final = 8
+Made = TypeVar("Made")
 
 
-def draw_network_steps(count: int, rng: np.random.Generator) -> list[float]:
-    """Steps in grey levels that networks learn from, log-uniform, evenly spread, in random order."""
-    low, high = np.log(SMALLEST_STEP), np.log(LARGEST_STEP)
+def draw_network_steps(count: int, limits: tuple[float, float], rng: np.random.Generator) -> list[float]:
+    """Steps in grey levels that networks learn from, within limits, log-uniform, evenly spread, in random order."""
+    low, high = np.log(limits)
     places = (rng.permutation(count) + rng.random(count)) / max(count, 1)
     return [float(step) for step in np.exp(low + (high - low) * places)]
 
@@ -52,28 +56,74 @@ def turned(image: TrainingImage, rng: np.random.Generator) -> TrainingImage:
 
 def make_sample(image: TrainingImage, step: float, model: Model) -> Sample:
     """What the synthesis sees of an image at a step in grey levels, and what the plain decode lacks."""
-    session = open_aimed(image, step, model)
+    session = coded(image, step, model)
     grid = session.grid
-    codec.walk(grid, model, session.step, 1, SymbolWriter(model, session.targets, search_rates(model, RATE)))
     full = GREY if grid.layout is GREY else COLOR_8X8
     wanted = dct.forward(image.pixels, full, model.color) * np.float32(64 / session.step)
     wanted[: grid.layout.channels] -= grid.latents * np.float32(1 / networks.UNIT)
-    missing = np.zeros((networks.OUTPUTS, grid.h * grid.w), np.float32)
-    missing[networks.shared_channels(full, COLOR_8X8)[1]] = wanted
     features = networks.features(grid.latents, grid.layout, session.step / 64)
-    shape = (-1, grid.h, grid.w)
-    return Sample(features.astype(np.float16).reshape(shape), missing.astype(np.float16).reshape(shape))
+    return Sample(_on_grid(features, grid), _on_grid(_spread(wanted, full), grid))
+
+
+def coded(image: TrainingImage, step: float, model: Model) -> Session:
+    """The image as the encoder codes it, at a step in grey levels."""
+    session = open_aimed(image, step, model)
+    codec.walk(session.grid, model, session.step, 1, SymbolWriter(model, session.targets, search_rates(model, RATE)))
+    return session
+
+
+def _spread(coefficients: NDArray[np.float32], layout: Layout) -> NDArray[np.float32]:
+    """Coefficients [C, n] of a layout as those of COLOR_8X8, with zeros for what it lacks."""
+    out = np.zeros((networks.OUTPUTS, coefficients.shape[1]), np.float32)
+    out[networks.shared_channels(layout, COLOR_8X8)[1]] = coefficients
+    return out
+
+
+def _on_grid(rows: NDArray[np.float32], grid: Grid) -> NDArray[np.float16]:
+    return rows.astype(np.float16).reshape(-1, grid.h, grid.w)
 
 
 def make_samples(images: list[TrainingImage], model: Model, seed: int, what: str, progress: Progress) -> list[Sample]:
     """A sample of every image, each at its own step, every eighth in grey."""
-    steps = draw_network_steps(len(images), np.random.default_rng(seed))
-    samples = []
+    steps = draw_network_steps(len(images), NETWORK_STEPS, np.random.default_rng(seed))
+    jobs = [partial(make_sample, image, step, model) for image, step in zip(some_grey(images), steps, strict=True)]
+    return side_by_side(jobs, what, progress)
+
+
+def side_by_side(jobs: Sequence[Callable[[], Made]], what: str, progress: Progress) -> list[Made]:
+    """What the jobs make, in order, as many of them at once as there are cores."""
+    made = []
     with ThreadPoolExecutor() as pool:
-        for sample in pool.map(partial(make_sample, model=model), some_grey(images), steps):
-            samples.append(sample)
-            progress(what, len(samples), len(images))
-    return samples
+        for one in pool.map(lambda job: job(), jobs):
+            made.append(one)
+            progress(what, len(made), len(jobs))
+    return made
+
+
+# ------------------------------------------------------------------------------------------------------- refiner
+
+
+def make_refiner_sample(image: TrainingImage, step: float, model: Model) -> RefinerSample:
+    """What a refiner sees of an image at a step in grey levels: the best decode that the model has; and the original."""
+    session = coded(image, step, model)
+    grid = session.grid
+    step = session.step / 64
+    restored, _ = codec.restorer(model, grid.latents, step, (grid.h, grid.w), grid.layout)
+    base = _spread(restored((0, grid.h)) * np.float32(1 / step), GREY if grid.layout is GREY else COLOR_8X8)
+    height, width = image.pixels.shape[:2]
+    padded = np.pad(image.pixels, ((0, 8 * grid.h - height), (0, 8 * grid.w - width), (0, 0)), mode="edge")
+    seen = networks.features(grid.latents, grid.layout, step)
+    return RefinerSample(_on_grid(seen, grid), _on_grid(base, grid), padded)
+
+
+def make_refiner_samples(
+    images: list[TrainingImage], models: Sequence[Model], seed: int, what: str, progress: Progress
+) -> list[RefinerSample]:
+    """A sample of every image, coded with one model after the other, each at its own step, every eighth in grey."""
+    steps = draw_network_steps(len(images), REFINED_STEPS, np.random.default_rng(seed))
+    turns = [models[(number + number // _GREY_EVERY) % len(models)] for number in range(len(images))]  # grey ones, too, of each
+    given = zip(some_grey(images), steps, turns, strict=True)
+    return side_by_side([partial(make_refiner_sample, image, step, model) for image, step, model in given], what, progress)
 
 
 # ------------------------------------------------------------------------------------------------------- context
@@ -156,7 +206,7 @@ def make_context_samples(
 ) -> tuple[list[ContextSample], dict[str, PassSample]]:
     """Of every image, turned at random and each at its own step, every eighth in grey."""
     rng = np.random.default_rng(seed)
-    steps = draw_network_steps(len(images), rng)
+    steps = draw_network_steps(len(images), NETWORK_STEPS, rng)
     given = [turned(image, rng) for image in some_grey(images)]
     samples: list[ContextSample] = []
     passes: dict[str, list[PassSample]] = {name: [] for name in context.dc_pass_names()}

@@ -1,0 +1,125 @@
+"""How unlike two pictures look: LPIPS where its weights are at hand, else statistics of gradients.
+
+LPIPS (Zhang, Isola, Efros, Shechtman, Wang 2018, eq. 1) over SqueezeNet 1.1 (Iandola et al. 2016): features of both pictures, each
+of unit length over its channels, squared differences weighted by channel, means over places, sums over seven layers. The weights
+belong to others and are read from a folder: `squeezenet1_1_fp16.npz` with torchvision's names and `squeeze_lin.npz` with those of
+LPIPS 0.1.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from vqcodec.errors import InputError
+
+_MEANS: Final = (0.485, 0.456, 0.406)
+_DEVIATIONS: Final = (0.229, 0.224, 0.225)
+"""Of the red, green and blue that the network was trained on."""
+_FIRES: Final = (3, 4, 6, 7, 9, 10, 11, 12)
+"""Numbers of torchvision's fire modules."""
+_HALVED_BEFORE: Final = (3, 6, 9)
+_SCALES: Final = 3
+_WINDOW: Final = 8
+_FAINT: Final = 1e-4
+"""Squared; of a gradient, where white less black is 1."""
+
+
+class Lpips(nn.Module):
+    """LPIPS of pictures [B, 3, H, W], 0 to 1, at least 32 pixels a side; its weights do not learn."""
+
+    def __init__(self, folder: Path) -> None:
+        """Raises InputError unless `folder` has the weights."""
+        super().__init__()
+        found = _arrays(folder / "squeezenet1_1_fp16.npz") | _arrays(folder / "squeeze_lin.npz")
+        try:
+            self.first = _layer(found, "features.0", stride=2)
+            self.fires = nn.ModuleList([Fire(found, f"features.{number}") for number in _FIRES])
+            for layer in range(7):
+                self.register_buffer(f"weight_{layer}", torch.from_numpy(found[f"lin{layer}.model.1.weight"].astype(np.float32)))
+        except KeyError as error:
+            raise InputError(f"{folder}: {error} is missing from the weights") from error
+        self.register_buffer("means", torch.tensor(_MEANS)[None, :, None, None])
+        self.register_buffer("deviations", torch.tensor(_DEVIATIONS)[None, :, None, None])
+        self.requires_grad_(False)
+
+    def forward(self, pictures: Tensor, originals: Tensor) -> Tensor:
+        """Distances [B]; gradients flow to `pictures` alone."""
+        with torch.no_grad():
+            wanted = self._taps(originals)
+        total = torch.zeros(len(pictures), device=pictures.device)
+        for layer, (one, other) in enumerate(zip(self._taps(pictures), wanted, strict=True)):
+            weighted = functional.conv2d((one - other).square(), self.get_buffer(f"weight_{layer}"))
+            total = total + weighted.float().mean(dim=(1, 2, 3))
+        return total
+
+    def _taps(self, pictures: Tensor) -> list[Tensor]:
+        """Features of unit length of seven layers."""
+        x = functional.relu(self.first((pictures - self.get_buffer("means")) / self.get_buffer("deviations")))
+        found = [x]
+        for number, fire in zip(_FIRES, self.fires, strict=True):
+            if number in _HALVED_BEFORE:
+                x = functional.max_pool2d(x, 3, 2, ceil_mode=True)
+            x = fire(x)
+            found.append(x)
+        return [functional.normalize(found[tap].float(), dim=1, eps=1e-10) for tap in (0, 2, 4, 5, 6, 7, 8)]
+
+
+class Fire(nn.Module):
+    """A squeeze to few channels, and an expansion by 1x1 and by 3x3 convolutions beside each other."""
+
+    def __init__(self, arrays: dict[str, NDArray[Any]], name: str) -> None:
+        super().__init__()
+        self.squeeze = _layer(arrays, f"{name}.squeeze")
+        self.near, self.wide = _layer(arrays, f"{name}.expand1x1"), _layer(arrays, f"{name}.expand3x3")
+
+    def forward(self, x: Tensor) -> Tensor:
+        squeezed = functional.relu(self.squeeze(x))
+        return functional.relu(torch.cat([self.near(squeezed), self.wide(squeezed)], dim=1))
+
+
+def _arrays(path: Path) -> dict[str, NDArray[Any]]:
+    try:
+        with np.load(path) as archive:
+            return dict(archive)
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path}: no weights of a perceptual loss ({error})") from error
+
+
+def _layer(arrays: dict[str, NDArray[Any]], name: str, stride: int = 1) -> nn.Conv2d:
+    weight, bias = (torch.from_numpy(arrays[f"{name}.{kind}"].astype(np.float32)) for kind in ("weight", "bias"))
+    outputs, inputs, side = weight.shape[:3]
+    # the first layer alone pads nothing, and shrinks
+    layer = nn.Conv2d(inputs, outputs, side, stride, padding=side // 2 if stride == 1 else 0)
+    layer.load_state_dict({"weight": weight, "bias": bias})
+    return layer
+
+
+class GradientStatistics(nn.Module):
+    """Differences of local gradient energy at three scales, for want of LPIPS: pictures [B, 3, H, W], 0 to 1, to distances [B].
+
+    For each direction the mean square of the differences of neighbouring pixels in windows of 8 pixels, of which logarithms are
+    compared: how much texture there is, not where each stroke lies (Portilla and Simoncelli 2000 match more moments).
+    """
+
+    def forward(self, pictures: Tensor, originals: Tensor) -> Tensor:
+        """Distances [B]."""
+        total = torch.zeros(len(pictures), device=pictures.device)
+        for _ in range(_SCALES):
+            for one, other in zip(_energies(pictures), _energies(originals), strict=True):
+                total = total + (one - other).abs().mean(dim=(1, 2, 3)) / (2 * _SCALES)
+            pictures, originals = functional.avg_pool2d(pictures, 2), functional.avg_pool2d(originals, 2)
+        return total
+
+
+def _energies(pictures: Tensor) -> list[Tensor]:
+    """Logarithms of local gradient energy, across and down."""
+    gradients = (pictures.diff(dim=3), pictures.diff(dim=2))
+    return [torch.log(functional.avg_pool2d(g.square(), _WINDOW, _WINDOW // 2) + _FAINT) for g in gradients]

@@ -1,0 +1,366 @@
+"""The refiner in torch: a generator trained against a discriminator to make decoded pictures sharp (Esser, Rombach, Ommer 2021).
+
+The generator is the network of networks.py behind more inputs: the decoded coefficients, the latents and log(step). It adds to the
+AC coefficients what the discriminator, and eyes, miss. Deterministic: no noise goes in. The total loss of the generator is
+
+    L = lambda_r L_r + lambda_p L_p + lambda_a L_a + lambda_c L_c
+
+    L_r  squared error over that of the decode it starts from: every quality counts alike
+    L_p  perceptual distance to the original (perceptual.py)
+    L_a  what the discriminator says (hinge, Lim and Ye 2017), its weight rising from nothing with the first steps: a discriminator
+         that begins late and with full weight ruins what was learnt before
+    L_c  colour: how far means of 8x8 pixels, every 4 pixels, move from those of the decode. Those of whole blocks cannot, since
+         DCs stay, but for what clipping does
+
+There is no commitment loss here: nothing is quantised behind the decoder.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils.parametrizations import spectral_norm
+
+from vqcodec import dct, networks
+from vqcodec.bands import COLOR_8X8
+from vqcodec.color import COLOR_SHIFT, OPPONENT
+from vqcodec.networks import STEP_CENTRE
+from vqcodec.neural.loop import EVERY, SCORED, Report, Schedule, average_in, fast_bfloat16, load_checkpoint, save_checkpoint
+from vqcodec.neural.synthesis import (
+    FEATURE_ORDER,
+    FEATURE_SIGNS,
+    OUTPUT_ORDER,
+    OUTPUT_SIGNS,
+    SynthesisNetwork,
+    draw_places,
+    relative_error,
+    stacked,
+    to_tensors,
+    usable_crop,
+)
+
+Perceptual = Callable[[Tensor, Tensor], Tensor]
+"""Distances [B] of pictures [B, 3, H, W] from their originals, 0 to 1."""
+_DCS: Final = COLOR_8X8.components
+_HELD_OUT_CELLS: Final = 32
+"""Cells a side of a held-out picture's middle that is scored."""
+_LEAK: Final = 0.2
+_SHOWN: Final = 6
+"""Held-out crops of a sheet."""
+_BETAS: Final = (0.5, 0.99)
+"""Of Adam, which looks back less than usual: what is right changes with the other player."""
+_LARGEST_WEIGHT: Final = 1e4
+"""Of the adaptive weight (Esser et al.)."""
+
+
+@dataclass(frozen=True)
+class RefinerSettings(Schedule):
+    """Everything that decides the outcome, with the samples."""
+
+    batch: int = 6
+    rate: float = 1e-3
+    discriminator_rate: float = 1e-3
+    average: float = 0.999
+    width: int = 320
+    blocks: int = 6
+    lambda_r: float = 1.0
+    lambda_p: float = 4.0
+    lambda_a: float = 0.3
+    lambda_c: float = 10.0
+    adaptive: bool = False
+    """Weigh L_a by the ratio of the gradients of the other losses to its own, at the last layer (Esser et al. 2021, eq. 7)."""
+    ramp: float = 0.3
+    """Share of the time in which the weight of L_a rises."""
+
+
+@dataclass(frozen=True)
+class RefinerSample:
+    """A coded picture of h x w cells: `seen` float16 [97, h, w], networks.features of its latents; `base` float16 [192, h, w], its
+    best decode in steps; and the original `pixels` uint8 [8 h, 8 w, 1 or 3]."""
+
+    seen: NDArray[np.float16]
+    base: NDArray[np.float16]
+    pixels: NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A batch of crops: network inputs `x` [B, 289, h, w], `base` coefficients in steps [B, 192, h, w] and `step` [B, 1, 1, 1] in
+    grey levels, `free` [B, 192, 1, 1], 0 for chroma of grey ones; pictures [B, 3, 8 h, 8 w], 0 to 1: the `original`,
+    and the `decoded` one."""
+
+    x: Tensor
+    base: Tensor
+    step: Tensor
+    free: Tensor
+    original: Tensor
+    decoded: Tensor
+
+    @classmethod
+    def of(cls, seen: Tensor, base: Tensor, original: Tensor, color: Tensor) -> Scene:
+        """From stacked crops of samples, the original 0 to 255; `color` [B] is 0 for grey ones."""
+        free = torch.ones(len(seen), COLOR_8X8.channels, 1, 1, device=seen.device)
+        chroma = torch.tensor([position[0] > 0 for position in COLOR_8X8.positions], device=seen.device)
+        free[:, chroma] *= color[:, None, None, None]
+        step = STEP_CENTRE * torch.exp(seen[:, -1:, :1, :1])
+        x = torch.cat([torch.sign(base) * torch.log1p(base.abs()), seen], dim=1).contiguous(memory_format=torch.channels_last)
+        return cls(x, base, step, free, original / 255, to_pictures(base * step))
+
+    def refined(self, generator: nn.Module) -> Tensor:
+        """Pictures [B, 3, 8 h, 8 w], 0 to 1 but for what sticks out."""
+        return self.decoded + added_pixels(self.free * generator(self.x).float() * self.step)
+
+
+def to_pictures(coefficients: Tensor) -> Tensor:
+    """Coefficients [B, 192, h, w] in grey levels to pictures [B, 3, 8 h, 8 w], 0 to 1 but for what sticks out."""
+    weights = _pixel_weights().to(coefficients.device)
+    with torch.autocast(coefficients.device.type, enabled=False):  # 8 bits of a picture are more than those of a bfloat16
+        return functional.pixel_shuffle(functional.conv2d(coefficients, weights), dct.BLOCK) * (1 / 255) + 128 / 255
+
+
+@lru_cache(maxsize=1)
+def _pixel_weights() -> Tensor:
+    """The inverse DCT as a 1x1 convolution [192, 192, 1, 1] to pixels in the order of pixel_shuffle: component, row, column."""
+    matrix = dct.inverse_matrix(COLOR_8X8, OPPONENT) / (1 << dct.SHIFT)  # float64 [channel, row, column, component]
+    by_component = matrix.reshape(-1, dct.BLOCK * dct.BLOCK, _DCS).transpose(2, 1, 0).reshape(-1, COLOR_8X8.channels)
+    return torch.from_numpy(by_component.astype(np.float32))[:, :, None, None]
+
+
+def added_pixels(waves: Tensor) -> Tensor:
+    """What coefficients [B, 192, h, w] of overlapping waves, in grey levels, add to pictures [B, 3, 8 h, 8 w] of 0 to 1.
+
+    The same as `networks.from_lapped` without DCs: means of blocks are taken out.
+    """
+    weights = _wave_weights().to(waves.device)
+    with torch.autocast(waves.device.type, enabled=False):
+        patches = functional.conv2d(waves, weights)  # [B, 3 * 16 * 16, h, w]
+        size = tuple(8 * side + 8 for side in waves.shape[2:])
+        pixels = functional.fold(patches.flatten(2), size, 16, stride=8)[:, :, 4:-4, 4:-4]
+        means = functional.avg_pool2d(pixels, dct.BLOCK)
+        return (pixels - functional.interpolate(means, scale_factor=dct.BLOCK)) * (1 / 255)
+
+
+@lru_cache(maxsize=1)
+def _wave_weights() -> Tensor:
+    """The waves of all channels as a 1x1 convolution [768, 192, 1, 1] to patches of 16 x 16 pixels: component, row, column."""
+    waves, colors = networks.lapped_basis(), OPPONENT / (1 << COLOR_SHIFT)
+    found = [np.einsum("c,y,x->cyx", colors[:, c], waves[:, v], waves[:, u]).reshape(-1) for c, v, u in COLOR_8X8.positions]
+    return torch.from_numpy(np.stack(found, axis=1).astype(np.float32))[:, :, None, None]
+
+
+class Discriminator(nn.Module):
+    """Tells originals from decoded pictures by patches of 22 and of 70 pixels, knowing the decode and the step (Isola et al. 2017).
+
+    Spectral norms (Miyato et al. 2018) keep its slope, and so the generator's gradients, within bounds.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fine = nn.ModuleList([_normed(7, 48, 4, 2), _normed(48, 96, 4, 2)])
+        self.coarse = nn.ModuleList([_normed(96, 160, 4, 2), _normed(160, 160, 3, 1)])
+        self.fine_out, self.coarse_out = _normed(96, 1, 3, 1), _normed(160, 1, 3, 1)
+
+    def forward(self, pictures: Tensor, scene: Scene) -> list[Tensor]:
+        """Of pictures [B, 3, 8 h, 8 w]: above 0 where they look original, [B, 1, 2 h, 2 w] and [B, 1, h, w]."""
+        step = torch.log(scene.step / STEP_CENTRE).expand(-1, 1, *pictures.shape[2:])
+        x = torch.cat([2 * pictures - 1, 4 * (pictures - scene.decoded), step], dim=1)
+        x = x.contiguous(memory_format=torch.channels_last)
+        for layer in self.fine:
+            x = functional.leaky_relu(layer(x), _LEAK)
+        found = [self.fine_out(x).float()]
+        for layer in self.coarse:
+            x = functional.leaky_relu(layer(x), _LEAK)
+        return [*found, self.coarse_out(x).float()]
+
+
+def _normed(inputs: int, outputs: int, side: int, stride: int) -> nn.Module:
+    layer: nn.Module = spectral_norm(nn.Conv2d(inputs, outputs, side, stride, padding=1))
+    return layer
+
+
+@dataclass(frozen=True)
+class Players:
+    """The two networks, their optimisers, and what the generator is told besides."""
+
+    settings: RefinerSettings
+    generator: SynthesisNetwork
+    discriminator: Discriminator
+    perceptual: Perceptual
+    generator_optimiser: torch.optim.Optimizer
+    discriminator_optimiser: torch.optim.Optimizer
+
+    @classmethod
+    def new(cls, settings: RefinerSettings, perceptual: Perceptual, device: str) -> Players:
+        """Before training."""
+        layout = torch.channels_last
+        generator = SynthesisNetwork(settings.width, settings.blocks, "refiner").to(device, memory_format=layout)  # type: ignore[call-overload]  # torch's types lack it
+        discriminator = Discriminator().to(device, memory_format=layout)  # type: ignore[call-overload]
+        optimisers = (
+            torch.optim.Adam(generator.parameters(), settings.rate, _BETAS),
+            torch.optim.Adam(discriminator.parameters(), settings.discriminator_rate, _BETAS),
+        )
+        return cls(settings, generator, discriminator, perceptual, *optimisers)
+
+    @property
+    def parts(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        names = ("generator", "discriminator", "generator_optimiser", "discriminator_optimiser")
+        return {name: getattr(self, name) for name in names}
+
+    def set_rates(self, done: float) -> None:
+        """Learning rates at a share of the schedule."""
+        share = self.settings.share_of_rate(done) + 1e-3
+        rates = (self.settings.rate, self.settings.discriminator_rate)
+        for optimiser, rate in zip((self.generator_optimiser, self.discriminator_optimiser), rates, strict=True):
+            for group in optimiser.param_groups:
+                group["lr"] = rate * share
+
+
+def discriminator_step(players: Players, scene: Scene, pictures: Tensor) -> dict[str, Tensor]:
+    """Teach the discriminator to tell originals from the refined `pictures`; its loss, and the share that it told right before."""
+    real, fake = players.discriminator(scene.original, scene), players.discriminator(pictures.detach(), scene)
+    pairs = list(zip(real, fake, strict=True))
+    loss = torch.stack([functional.relu(1 - r).mean() + functional.relu(1 + f).mean() for r, f in pairs]).mean()
+    right = torch.stack([((r > 0).float().mean() + (f < 0).float().mean()) / 2 for r, f in pairs]).mean()
+    _descend(players.discriminator, players.discriminator_optimiser, loss)
+    return {"discriminator_loss": loss.detach(), "accuracy": right}
+
+
+def generator_step(players: Players, scene: Scene, pictures: Tensor, adversarial: float) -> dict[str, Tensor]:
+    """Teach the generator, of which the refined `pictures` come; `adversarial` is the weight of L_a. Its losses."""
+    settings, steps = players.settings, 255 / scene.step
+    players.discriminator.requires_grad_(False)
+    losses = {
+        "error": relative_error((pictures - scene.decoded) * steps, (scene.original - scene.decoded) * steps),
+        "perceptual": players.perceptual(pictures, scene.original).mean(),
+        "color": color_shift(pictures, scene.decoded),
+    }
+    told = -torch.stack([f.mean() for f in players.discriminator(pictures, scene)]).mean()
+    others = settings.lambda_r * losses["error"] + settings.lambda_p * losses["perceptual"] + settings.lambda_c * losses["color"]
+    weight = adversarial * (adaptive_weight(others, told, players.generator) if settings.adaptive else 1.0)
+    total = others + weight * told
+    _descend(players.generator, players.generator_optimiser, total)
+    players.discriminator.requires_grad_(True)
+    return {name: loss.detach() for name, loss in {"generator_loss": total, "adversarial": told, **losses}.items()}
+
+
+def color_shift(pictures: Tensor, decoded: Tensor) -> Tensor:
+    """How far means of 8x8 pixels, every 4 pixels, move between two pictures as they are written, clipped: 0 to 1."""
+    means = [functional.avg_pool2d(p.clamp(0, 1), dct.BLOCK, dct.BLOCK // 2) for p in (pictures, decoded)]
+    return (means[0] - means[1]).abs().mean()
+
+
+def adaptive_weight(others: Tensor, told: Tensor, generator: SynthesisNetwork) -> Tensor:
+    """Of L_a, for gradients of the last layer as large as those of the other losses."""
+    last = generator.tail.weight
+    ours, theirs = (torch.autograd.grad(loss, last, retain_graph=True)[0].norm() for loss in (others, told))
+    return (ours / (theirs + 1e-4)).clamp(0, _LARGEST_WEIGHT)
+
+
+def _descend(network: nn.Module, optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]  # torch has no type for it
+    nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+    optimiser.step()
+
+
+# ---------------------------------------------------------------------------------------------------- batches and the loop
+
+
+def draw_scene(samples: Sequence[RefinerSample], batch: int, crop: int, rng: np.random.Generator, device: str) -> Scene:
+    """Crops of samples."""
+    seen, base, pixels, color = [], [], [], []  # of each crop
+    for place in draw_places([sample.seen.shape[1:] for sample in samples], batch, crop, rng):
+        sample = samples[place.number]
+        seen.append(place.cut(sample.seen, FEATURE_ORDER, FEATURE_SIGNS))
+        base.append(place.cut(sample.base, OUTPUT_ORDER, OUTPUT_SIGNS))
+        planes = np.broadcast_to(sample.pixels.transpose(2, 0, 1), (3, *sample.pixels.shape[:2]))
+        pixels.append(place.cut(planes, np.arange(3), np.ones(3, np.uint8), dct.BLOCK))
+        color.append(np.array(sample.pixels.shape[2] == 3))
+    return Scene.of(*(stacked(arrays).to(device) for arrays in (seen, base, pixels, color)))
+
+
+def score(generator: SynthesisNetwork, scenes: Sequence[Scene], perceptual: Perceptual) -> dict[str, float]:
+    """Means over scenes of one crop: what PSNR gains over the decode, in dB, and the perceptual distance before and after."""
+    found = []
+    with torch.no_grad():
+        for scene in scenes:
+            pictures = scene.refined(generator).clamp(0, 1)
+            errors = [(p - scene.original).square().mean() + 1e-9 for p in (scene.decoded, pictures)]
+            distances = [perceptual(p, scene.original)[0] for p in (scene.decoded, pictures)]
+            found.append([10 * float(torch.log10(errors[0] / errors[1])), *map(float, distances)])
+    gain, before, after = np.mean(found, axis=0)
+    return {"held_out_gain_db": float(gain), "held_out_distance_before": float(before), "held_out_distance": float(after)}
+
+
+def sheet(generator: SynthesisNetwork, scenes: Sequence[Scene]) -> NDArray[np.uint8]:
+    """Crops of one size below each other, each as the original, the decode and refined: uint8 [H, 3 W, 3]."""
+    rows = []
+    with torch.no_grad():
+        for scene in scenes:
+            pictures = torch.cat([scene.original, scene.decoded, scene.refined(generator)], dim=3)[0]
+            rows.append((255 * pictures.clamp(0, 1)).round().permute(1, 2, 0).cpu().numpy().astype(np.uint8))
+    return np.concatenate(rows)
+
+
+def fit_refiner(
+    train: Sequence[RefinerSample],
+    held_out: Sequence[RefinerSample],
+    perceptual: nn.Module,
+    settings: RefinerSettings,
+    *,
+    device: str = "cpu",
+    checkpoint: Path | None = None,
+    report: Report | None = None,
+    show: Callable[[int, NDArray[np.uint8]], None] = lambda step, pixels: None,
+) -> tuple[dict[str, NDArray[Any]], dict[str, float]]:
+    """Train a refiner; returns the tensors `refiner.*` of the averaged weights, and their `score` on `held_out`.
+
+    `show` gets the number of steps and a `sheet` as often as the held-out samples are scored. Goes on from `checkpoint` where there
+    is one of the same settings, and writes it every so often.
+    """
+    torch.manual_seed(settings.seed)
+    crop = usable_crop([sample.seen.shape[1:] for sample in train], settings.crop)
+    usable = [sample for sample in train if min(sample.seen.shape[1:]) >= crop]
+    rng = np.random.default_rng(settings.seed + 1)
+    scored = [draw_scene([s], 1, min(*s.seen.shape[1:], _HELD_OUT_CELLS), rng, device) for s in held_out]
+    shown = [scene for scene in scored if scene.base.shape == scored[0].base.shape][:_SHOWN]
+    players = Players.new(settings, perceptual.to(device, memory_format=torch.channels_last), device)  # type: ignore[call-overload]
+    average = copy.deepcopy(players.generator)
+    number, spent = load_checkpoint(checkpoint, settings, players.parts | {"average": average})
+    rng = np.random.default_rng([settings.seed, number])
+    begun, lines = time.monotonic() - spent, []
+    while (done := settings.share_done(number, time.monotonic() - begun)) < 1:
+        players.set_rates(done)
+        scene = draw_scene(usable, settings.batch, crop, rng, device)
+        with torch.autocast(device, torch.bfloat16, enabled=fast_bfloat16(device)):
+            pictures = scene.refined(players.generator)
+            facts = discriminator_step(players, scene, pictures)
+            facts |= generator_step(players, scene, pictures, settings.lambda_a * min(1.0, done / settings.ramp))
+        number += 1
+        average_in(average, players.generator, min(settings.average, number / (number + 10)))
+        lines.append(facts)
+        if number % EVERY == 0:
+            elapsed = time.monotonic() - begun
+            line = {name: float(torch.stack([facts[name] for facts in lines]).mean()) for name in lines[0]}
+            line |= {"step": number, "seconds": elapsed, "share": done}
+            lines.clear()
+            if number % (SCORED * EVERY) == 0:
+                line |= score(average, scored, perceptual)
+                show(number, sheet(average, shown))
+            if checkpoint is not None:
+                save_checkpoint(checkpoint, settings, number, elapsed, players.parts | {"average": average})
+            if report is not None:
+                report(line)
+    return to_tensors(average), score(average, scored, perceptual)
