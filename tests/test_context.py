@@ -100,6 +100,21 @@ def test_threads_find_the_same(model: Model, picture: np.ndarray, tmp_path: Path
     assert found[0] == found[1] == found[2]
 
 
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_torch_finds_the_same(model: Model, picture: np.ndarray, device: str) -> None:
+    """To the last bit, on whatever multiplies: or the decoder would lose its place in the streams."""
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    from vqcodec.neural.inference import model_on
+
+    data = api.encode(picture, quality=70, model=model)
+    moved = model_on(device, model)
+    np.testing.assert_array_equal(api.decode(data, model=moved), api.decode(data, model=model))
+    assert api.encode(picture, quality=70, model=moved) == data
+    assert not isinstance(moved.context.tiles[0].state, np.ndarray)  # it was torch that multiplied
+
+
 def test_groups_are_independent(model: Model, picture: np.ndarray) -> None:
     """A group of a file of many is what a file of that group alone is."""
     from vqcodec.rate import Encoder
