@@ -6,6 +6,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+# Read when numpy and torch are imported. Matrices of tests are small, and threads that wait for each other take minutes where
+# something else runs; tests of threads set these for programs that they start.
+os.environ["OPENBLAS_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"] = "1"
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray

@@ -305,8 +305,8 @@ def test_a_few_steps_lower_the_loss_and_a_checkpoint_goes_on(folder: Path, tmp_p
 def test_train_command_makes_a_model_that_decodes_better(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("torch", reason="torch is not installed")
     target, log = tmp_path / "mine", tmp_path / "log.jsonl"
-    arguments = ["train", str(folder), "-o", str(target), "--kind", "neural", "--parts", "synthesis", "--steps", "60"]
-    arguments += ["--log", str(log), "--tensorboard", str(tmp_path / "board")]
+    arguments = ["train", str(folder), "-o", str(target), "--kind", "neural", "--init", "photo-lite"]
+    arguments += ["--parts", "synthesis", "--steps", "50", "--log", str(log), "--tensorboard", str(tmp_path / "board")]
     assert main(arguments) == 0
     assert len(list((tmp_path / "board").glob("events.*"))) == 1
     assert "held_out_gain_db" in capsys.readouterr().out
@@ -373,12 +373,13 @@ def test_two_processes_train_one_network(folder: Path, tmp_path: Path) -> None:
     """With torchrun and gloo: batches of their own, one gradient, one model, written by the first."""
     pytest.importorskip("torch", reason="torch is not installed")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "vqcodec"]
-    command += ["train", str(folder), "-o", "mine", "--kind", "neural", "--parts", "synthesis", "--steps", "50"]
+    command += ["train", str(folder), "-o", "mine", "--kind", "neural", "--init", "photo-lite", "--parts", "synthesis"]
+    command += ["--steps", "50"]
     environment = {**program_environment(), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True, timeout=120)
     summary = load_model(tmp_path / "mine").summary
     assert summary["synthesis_steps"] == 50
-    assert summary["held_out_gain_db"] > 0.01
+    assert summary["held_out_gain_db"] > 0
     assert not list(tmp_path.glob("*.checkpoint"))
 
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from functools import partial
 from io import BytesIO
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import numpy as np
@@ -187,6 +188,9 @@ class VqzFile:
         model = _model_of_file(self._model_name, self.header)
         if refine == "best" and model.synthesis is None:
             raise ModelError(f"model {model.name} has no synthesis: its files have the plain decode, and gan")
+        inference = None if model.context is None else _inference(device)
+        if inference is not None:
+            model = inference.model_on("cuda", model)
         rectangle = None if region is None else self._rectangle(region)
         count = _threads(threads)
         if scale > 1:
@@ -313,7 +317,13 @@ def decode(
 
 
 def _network_runner(device: str, weights: Weights, kind: str) -> networks.Correct | None:
-    """What runs the network `kind` on a device; None is numpy, here. torch takes seconds to import: only where asked for."""
+    """What runs the network `kind` on a device; None is numpy, here."""
+    inference = _inference(device)
+    return None if inference is None else inference.correct_on("cuda", weights, kind)
+
+
+def _inference(device: str) -> ModuleType | None:
+    """The room that runs networks on a GPU; None where they run here. torch takes seconds to import: only where asked for."""
     if device == "cpu":
         return None
     try:
@@ -322,9 +332,7 @@ def _network_runner(device: str, weights: Weights, kind: str) -> networks.Correc
         if device == "auto":
             return None
         raise MissingExtraError("decoding on a GPU needs torch: pip install 'vqcodec[neural]'") from error
-    if device == "auto" and not inference.has_gpu():
-        return None
-    return inference.correct_on("cuda", weights, kind)
+    return None if device == "auto" and not inference.has_gpu() else inference
 
 
 # ------------------------------------------------------------------------------------------------ about files

@@ -1,10 +1,15 @@
-"""The networks run by torch: what `networks.correct` does in numpy, on a GPU or, to compare, on the CPU."""
+"""The networks run by torch on a GPU or, to compare, on the CPU: those of `networks.correct`, and the context's products."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
 import torch
 
-from vqcodec.model import Weights
+from vqcodec.context import ContextNetwork, Layer
+from vqcodec.model import Model, Weights
 from vqcodec.networks import Correct, Floats
 from vqcodec.neural.loop import check_device
 from vqcodec.neural.synthesis import load_tensors
@@ -27,6 +32,55 @@ def correct_on(device: str, model: Weights, kind: str = "synthesis") -> Correct:
         return found
 
     return run
+
+
+@dataclass(frozen=True, eq=False)
+class ModelOn(Model):
+    """A model whose context is multiplied on `device`. It finds the same: the context's sums are exact in any order."""
+
+    device: str = "cpu"
+
+    @cached_property
+    def context(self) -> ContextNetwork | None:
+        here = super().context
+        return None if here is None else _moved(here, self.device)
+
+
+def model_on(device: str, model: Model) -> ModelOn:
+    """Raises InputError where there is no such device."""
+    check_device(device)
+    return ModelOn(model.name, model.tensors, model.summary, device)
+
+
+class _Matrix:
+    """Weights float32 [out, in] on a device; what they are multiplied with comes from here, and the product comes back."""
+
+    def __init__(self, weights: Floats, device: str) -> None:
+        self.there = torch.from_numpy(weights).to(device)
+
+    def __matmul__(self, x: Floats) -> Floats:
+        # Never TF32 (which torch has to be asked for): it would round the integers to 11 bits.
+        with torch.inference_mode():
+            found: Floats = (self.there @ torch.from_numpy(x).to(self.there.device)).cpu().numpy()
+        return found
+
+
+def _moved(network: ContextNetwork, device: str) -> ContextNetwork:
+    """The same network, checked already, with its matrices on a device."""
+
+    def there(weights: Floats) -> Any:
+        return _Matrix(weights, device)
+
+    def moved(*layers: Layer) -> Any:
+        return tuple(replace(layer, weights=there(layer.weights)) for layer in layers)
+
+    tiles = [
+        replace(tile, state=there(tile.state), own=there(tile.own), hidden=moved(*tile.hidden), out=moved(*tile.out))
+        for tile in network.tiles
+    ]
+    passes = {name: moved(*layers) for name, layers in network.passes.items()}
+    dc, step = ((there(first), there(second)) for first, second in (network.dc, network.step))
+    return replace(network, dc=dc, step=step, tiles=tuple(tiles), passes=passes)
 
 
 def has_gpu() -> bool:

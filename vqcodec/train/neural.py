@@ -174,7 +174,7 @@ class _Run:
 
 
 def _fit_context(run: _Run, tensors: Tensors) -> Tensors:
-    """The base's tensors with its context trained and codebooks refitted, or as they are where that is no better."""
+    """The base's tensors with a trained context, with codebooks refitted, too, or as they are: what serves held-out images best."""
     settings = context_fit.ContextSettings(**run.schedule("tiles"))
     start_tiles, start_dcs = None, None
     if run.base.context:
@@ -188,16 +188,17 @@ def _fit_context(run: _Run, tensors: Tensors) -> Tensors:
     dcs = context_fit.fit_dcs(train[1], held_out[1], dc_settings, start=start_dcs, **run.options("dcs"))
     run.results.update(context_fit.saved(tiles, dcs, held_out[0], held_out[1], settings))
     del train, held_out
-    linear = {name: array for name, array in tensors.items() if not name.startswith("context.")}
-    corrected = Model("in training", linear | context.to_tensors(tiles, dcs))
-    refitted, report_of_books = refit(corrected, run.corpus.train, run.seed, run.tell)
+    others = {name: array for name, array in tensors.items() if not name.startswith("context.")}
+    trained = Model("in training", others | context.to_tensors(tiles, dcs))
+    refitted, report_of_books = refit(trained, run.corpus.train, run.seed, run.tell)
     run.diary.codebooks(report_of_books)
-    before, after = run.cost("base", run.base), run.cost("refitted", refitted)
-    run.results.update({"held_out_cost_before": round(before, 4), "held_out_cost": round(after, 4)})
-    if after >= before:  # a small folder may teach nothing that holds elsewhere
-        return tensors
-    run.results["codebooks"] = report_of_books
-    return refitted.tensors
+    candidates = {"base": run.base, "context": trained, "context and codebooks": refitted}
+    costs = {what: run.cost(what, model) for what, model in candidates.items()}
+    kept = min(costs, key=lambda what: costs[what])  # a small folder may teach nothing that holds elsewhere
+    run.results.update({"held_out_costs": {what: round(cost, 4) for what, cost in costs.items()}, "kept": kept})
+    if kept == "context and codebooks":
+        run.results["codebooks"] = report_of_books
+    return candidates[kept].tensors
 
 
 def _fit_synthesis(run: _Run, tensors: Tensors) -> Tensors:
