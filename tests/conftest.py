@@ -12,8 +12,12 @@ os.environ["OPENBLAS_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from numpy.typing import NDArray
 from PIL import Image
+
+settings.register_profile("untimed", deadline=None)  # no test measures time: others may use the machine
+settings.load_profile("untimed")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 Program = Callable[..., "subprocess.CompletedProcess[bytes]"]

@@ -1,7 +1,9 @@
 """Folders: mirrors, bad files, shards, manifests that are gone on from, several processes."""
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -50,6 +52,22 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         batch, "_outcomes", lambda jobs, settings: (batch.convert(job, settings.options, settings.overwrite) for job in jobs)
     )
+
+
+def kill_itself_at_b(job: batch.Job, options: EncodeOptions, overwrite: bool) -> Outcome:
+    if job.source.name == "b.jpg":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return batch.convert(job, options, overwrite)
+
+
+def test_a_process_that_dies_costs_its_file_alone(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch, "convert", kill_itself_at_b)  # the processes import this module, and the real one with it
+    summary, seen = run(BatchSettings(tree, tmp_path / "out", LITE, ".vqz"))
+    assert names(tmp_path / "out") == ["a.vqz", "sub/c.jpg.vqz", "sub/c.png.vqz", "sub/deep/d.vqz"]
+    assert sorted(Path(failed.source).name for failed in summary.failed) == ["b.jpg", "bad.png"]
+    assert {outcome.error for outcome in seen if outcome.source.endswith("b.jpg")} == {
+        "the process that worked on it died, perhaps of too little memory"
+    }
 
 
 def test_a_tree_is_mirrored(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

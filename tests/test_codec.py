@@ -72,6 +72,25 @@ def test_psnr_target_is_met_closely() -> None:
     assert 36.0 <= found < 36.05
 
 
+@pytest.mark.parametrize("excess", [0.0, 0.02])  # what aiming adds to the bytes
+def test_a_search_aims_only_when_it_is_near(excess: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sizes as those of files, with ripples; the search has to find one within 0.2 % of what is asked for."""
+    tried: list[tuple[int, bool]] = []
+
+    def file(encoder: rate.Encoder, step: int) -> bytes:
+        tried.append((step, encoder.rounds > 0))
+        size = 2e6 * step**-1.07 * (1 + 0.001 * np.sin(step) + (excess if encoder.rounds else 0))
+        return bytes(round(size))
+
+    monkeypatch.setattr(rate.Encoder, "file", file)
+    encoder = rate.Encoder(np.zeros((8, 8, 3), np.uint8), registry.find("photo"), threads=1)
+    for size in (100, 700, 5000, 20_000):
+        tried.clear()
+        assert size * 0.99 <= len(rate.file_of_size(encoder, size)) <= size
+        assert sum(aimed for _, aimed in tried) <= 6
+    assert len(rate.file_of_size(encoder, 1)) == len(file(encoder, container.MAX_STEP))  # the smallest there is
+
+
 def test_threads_and_tile_groups_change_no_pixel() -> None:
     pixels = np.tile(sample("still_life"), (2, 2, 1))[:500, :900]
     data = api.encode(pixels, quality=40, threads=2, effort=3, tile=256)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field, replace
@@ -158,15 +158,37 @@ def _is_done(job: Job, finished: dict[str, dict[str, Any]]) -> bool:
 
 
 def _outcomes(jobs: list[Job], settings: BatchSettings) -> Iterator[Outcome]:
-    """The outcome of every job, as they come."""
+    """The outcome of every job, as they come. A process that dies takes its pool with it: what was being done then is done again,
+    file by file, and the one that ends its process again has failed.
+    """
     options = replace(settings.options, threads=settings.options.threads or 1)
+    rest = iter(jobs)
+    doubtful: list[Job] = []
+    while True:
+        yield from _pooled(rest, options, settings, doubtful)
+        if not doubtful:
+            return
+        for job in doubtful:
+            again: list[Job] = []
+            yield from _pooled(iter([job]), options, replace(settings, jobs=1), again)
+            for dead in again:
+                error = "the process that worked on it died, perhaps of too little memory"
+                yield Outcome(os.fspath(dead.source), os.fspath(dead.output), error=error, exit_code=VqcodecError.exit_code)
+        doubtful.clear()
+
+
+def _pooled(jobs: Iterator[Job], options: Options, settings: BatchSettings, doubtful: list[Job]) -> Iterator[Outcome]:
+    """Outcomes of jobs by a pool of processes; when one of these dies, what the pool had in hand is `doubtful`, and it ends."""
     waiting: dict[Future[Outcome], Job] = {}
-    rest: Iterable[Job] = iter(jobs)
     with processes(settings.jobs, _leave_interrupts_to_the_parent) as pool:
         try:
             while True:
-                for job in islice(rest, _AHEAD * settings.jobs - len(waiting)):
-                    waiting[pool.submit(convert, job, options, settings.overwrite)] = job
+                for job in islice(jobs, 0 if doubtful else _AHEAD * settings.jobs - len(waiting)):
+                    try:
+                        waiting[pool.submit(convert, job, options, settings.overwrite)] = job
+                    except BrokenProcessPool:
+                        doubtful.append(job)
+                        break
                 if not waiting:
                     return
                 for future in wait(waiting, return_when=FIRST_COMPLETED).done:
@@ -174,8 +196,7 @@ def _outcomes(jobs: list[Job], settings: BatchSettings) -> Iterator[Outcome]:
                     try:
                         yield future.result()
                     except BrokenProcessPool:
-                        name = printable(job.source)
-                        raise VqcodecError(f"a process died, perhaps of too little memory, at or near {name}") from None
+                        doubtful.append(job)
         finally:
             pool.shutdown(cancel_futures=True)
 

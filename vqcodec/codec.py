@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from typing import Protocol
 
 import numpy as np
@@ -19,20 +20,28 @@ from numpy.typing import NDArray
 from vqcodec import container, dc, dct, frames, networks, prior, seams
 from vqcodec.bands import COLOR_8X8, LAYOUTS, Layout, Tile
 from vqcodec.bits import pack_bits
-from vqcodec.context import Context, Correction, NoCorrection
+from vqcodec.context import Context, Correction, DcContext, DcCorrection, NoCorrection
 from vqcodec.dct import Pixels
 from vqcodec.errors import CorruptError, ModelError
 from vqcodec.model import AC_SET, DC_SET, Model, Refiner, Stream, tile_name
 from vqcodec.prior import Cells, Float, Grid
 from vqcodec.records import VERBATIM, read_streams, stored_bytes, write_streams
-from vqcodec.symbols import Calls, IndexRecorder, Residuals, SymbolReader, SymbolWriter, search_rates
+from vqcodec.symbols import Calls, GroupStreams, IndexRecorder, Residuals, SymbolReader, SymbolWriter, search_rates
 from vqcodec.types import Header, Section, StreamRecord
 
 _MAPS_AHEAD = 2
 """Merge maps that are tried after one that made a file smaller; for small files all are."""
 _SMALL_FILE = 8192
+_SIDE_BY_SIDE = 8
+"""Tile groups whose DCs are decoded together, at most."""
 _GROUPS_TRIED = 3
 """Tile groups, evenly spread, on which merge maps are tried: all groups of a large picture would take a third of its time."""
+
+
+_TILES_AHEAD = 7
+"""Tiles whose predictions are begun together: features of a large group do not stay in the cache from tile to tile."""
+_CELLS_AT_ONCE = 8192
+"""Cells of a DC pass whose features are made at once: fresh memory for more of them costs more than what is done there."""
 
 
 class Coder(Protocol):
@@ -57,30 +66,37 @@ def correction_of(model: Model, grid: Grid, step: int) -> Correction:
     return NoCorrection() if model.context is None else Context(model.context, grid, step)
 
 
-def walk(
-    grid: Grid,
-    model: Model,
-    step: int,
-    layers: int,
-    coder: Coder,
-    correction: Correction | None = None,
-    tiles: int | None = None,
-) -> None:
-    """Code all latents of a tile group (or `tiles` of them after the DCs), in place in `grid.latents`; `correction` stands in for
-    the model's own."""
+def dc_correction_of(model: Model, step: int) -> DcCorrection:
+    """What corrects the linear predictions of a model's DCs."""
+    return NoCorrection() if model.context is None else DcContext(model.context, step)
+
+
+def walk(grid: Grid, model: Model, step: int, layers: int, coder: Coder, correction: Correction | None = None) -> None:
+    """Code all latents of a tile group, in place in `grid.latents`; `correction` stands in for the model's own."""
     correction = correction or correction_of(model, grid, step)
     coder.start_layer(0)
-    walk_dc(grid, model, step, coder, correction)
+    grid.latents[: grid.layout.components] = walk_dc((grid.h, grid.w), grid.layout, model, step, coder, correction)
+    walk_tiles(grid, model, step, layers, coder, correction)
+
+
+def walk_tiles(
+    grid: Grid, model: Model, step: int, layers: int, coder: Coder, correction: Correction, count: int | None = None
+) -> None:
+    """Code the tiles of a tile group (or `count` of them) whose DCs are in `grid.latents`, in place there."""
     grid.dc_done()
     correction.dc_done()
     layer = 0
-    for order, tile in enumerate(grid.layout.tiles[:tiles]):
+    tiles = [(tile, model.predictors[tile_name(tile)]) for tile in grid.layout.tiles[:count]]
+    ahead: list[prior.Products] = []
+    for order, (tile, predictor) in enumerate(tiles):
         if layer_of_tile(grid.layout, layers, order) != layer:
             layer = layer_of_tile(grid.layout, layers, order)
             coder.start_layer(layer)
-        predictor = model.predictors[tile_name(tile)]
+        if order % _TILES_AHEAD == 0:
+            ahead = prior.products(grid, tiles[order : order + _TILES_AHEAD])
         magnitude = np.zeros(grid.h * grid.w, np.int32)
-        shared = prior.products(grid, tile, predictor)
+        shared = ahead[order % _TILES_AHEAD]
+        prior.complete(grid, tile, predictor, shared)
         for half in (0, 1):
             means, score = prior.expect(grid, tile, predictor, shared, step, half, magnitude)
             code_half(grid, tile, half, means, score, magnitude, coder, correction)
@@ -100,35 +116,57 @@ def code_half(
     """Code one half of a tile's cells, given linear means and scores: fills `grid.latents` and `magnitude`."""
     cells = grid.halves[half]
     added, score = correction.half(tile, half, means, score)
-    residuals = coder.code(AC_SET, tile.channels, cells, means + added, prior.classes_of(score)) + added
-    grid.latents[tile.channels, cells] = prior.clamp_latents(means + residuals)
+    residuals = coder.code(AC_SET, tile.channels, cells, plus(means, added), prior.classes_of(score))
+    residuals = plus(residuals, added)
+    grid.put(grid.latents[tile.channels], half, prior.clamp_latents(means + residuals))
     correction.half_done(tile, half, residuals)
     sums = np.abs(residuals).sum(axis=0, dtype=np.int32) * (8 // tile.size)
-    magnitude[cells] = np.minimum(sums, prior.MAGNITUDE_MAX)
+    grid.put(magnitude, half, np.minimum(sums, prior.MAGNITUDE_MAX))
 
 
-def walk_dc(grid: Grid, model: Model, step: int, coder: Coder, correction: Correction) -> None:
-    planes = np.zeros((grid.layout.components, grid.h * grid.w), np.int32)
+def plus(values: NDArray[np.int32], added: NDArray[np.int32] | int) -> NDArray[np.int32]:
+    """The sum; no pass over the values where nothing is added."""
+    return values if isinstance(added, int) else values + added
+
+
+def walk_dc(
+    cells: tuple[int, int], layout: Layout, model: Model, step: int, coder: Coder, correction: DcCorrection, groups: int = 1
+) -> NDArray[np.int32]:
+    """Code the DCs of tile groups of one shape, of `cells` rows and columns, side by side: int32 [components, groups * h * w].
+
+    The passes of coarse levels are over a few cells: of one group alone they cost as much as those of the finest.
+    """
+    h, w = cells
+    planes = np.zeros((layout.components, groups * h * w), np.int32)
     magnitudes = np.zeros_like(planes)
     bias = np.array(prior.step_features(step))
-    for component in range(grid.layout.components):
+    roots = np.arange(0, groups * h * w, h * w)
+    for component in range(layout.components):
         channel = slice(component, component + 1)
         root = prior.classes_of((model.predictors[f"dc.root.{component}"].bias @ bias).astype(np.float32))
-        first = coder.code(DC_SET, channel, np.zeros(1, np.intp), np.zeros((1, 1), np.int32), root)
-        planes[component, :1] = prior.clamp_latents(first[0])
-        magnitudes[component, 0] = abs(first[0, 0])
-        for this in dc.passes(grid.h, grid.w, component):
+        first = coder.code(DC_SET, channel, roots, np.zeros((1, groups), np.int32), np.repeat(root, groups))
+        planes[component, roots] = prior.clamp_latents(first[0])
+        magnitudes[component, roots] = np.abs(first[0])
+        for this in dc.passes(h, w, component, groups):
             predictor = model.predictors[this.name]
             assert predictor.mean is not None
-            inputs = dc.inputs(planes, magnitudes, grid.h, grid.w, this)
-            score = (predictor.scale @ inputs.scale)[0] + np.float32(predictor.bias[0] @ bias)
-            linear = prior.means_of(predictor.mean @ inputs.mean)  # int32 [1, n]
-            added, score = correction.dc_pass(this, inputs, linear, score)
-            means = inputs.base + linear
-            residuals = coder.code(DC_SET, channel, this.cells, means + added, prior.classes_of(score)) + added
-            planes[component, this.cells] = prior.clamp_latents(means + residuals)
-            magnitudes[component, this.cells] = np.abs(residuals)
-    grid.latents[: grid.layout.components] = planes
+            each = max(1, _CELLS_AT_ONCE * groups // len(this.cells)) * h * w
+            expected = []
+            for start in range(0, groups * h * w, each):
+                some = slice(start, start + each)
+                inputs = dc.inputs(planes[:, some], magnitudes[:, some], h, w, this)
+                score = (predictor.scale @ inputs.scale)[0] + np.float32(predictor.bias[0] @ bias)
+                linear = prior.means_of(predictor.mean @ inputs.mean)  # int32 [1, n], then with the base
+                added, score = correction.dc_pass(this, inputs, linear, score)
+                linear += inputs.base
+                expected.append((linear, plus(linear, added), prior.classes_of(score)))
+            linear, means = (np.concatenate([part[i] for part in expected], axis=1) for i in (0, 1))
+            classes = np.concatenate([part[2] for part in expected])
+            decoded = coder.code(DC_SET, channel, this.cells, means, classes)
+            decoded += means
+            magnitudes[component, this.cells] = np.abs(decoded - linear)
+            planes[component, this.cells] = prior.clamp_latents(decoded)
+    return planes
 
 
 @dataclass(frozen=True)
@@ -173,60 +211,108 @@ def encode_group(targets: NDArray[np.float32], cells: tuple[int, int], model: Mo
 
 Stored = Sequence[bytes | None]
 """The index sections of one tile group, one a layer; None: lost, and what was predicted stands for it."""
+Indices = Callable[[int, int], Stored]
+"""Where index sections come from: for the number of a tile group, those of its first so many layers."""
+Rectangle = tuple[int, int, int, int]
+"""Top, left, rows, columns."""
 
 
 def decode_group(
-    header: Header,
-    sections: Stored,
-    cells: tuple[int, int],
-    model: Model,
-    bits: NDArray[np.float64] | None = None,
-    tiles: int | None = None,
+    header: Header, sections: Stored, cells: tuple[int, int], model: Model, ideal: NDArray[np.float64] | None = None
 ) -> NDArray[np.int16]:
     """The index sections of one tile group to latents int16 [C, h * w]; raises CorruptError.
 
-    `bits` float64 [C], if given, gains the ideal code length of what was read, by channel. With `tiles` only the DCs and so
-    many tiles are decoded: the other latents are 0.
+    `ideal` float64 [C], if given, gains the ideal code length of what was read, by channel.
     """
     grid = Grid(*cells, LAYOUTS[header.layout])
-    reader = SymbolReader(model, header.merge_map, _unpack_layers(header, sections, cells, model), bits)
-    walk(grid, model, header.step, header.layers, reader, tiles=tiles)
+    reader = SymbolReader(model, header.merge_map, [group_streams(header, sections, cells, model)], ideal)
+    walk(grid, model, header.step, header.layers, reader)
+    reader.finish()
+    return grid.latents
+
+
+@dataclass(frozen=True)
+class OpenGroup:
+    """A tile group whose DCs are decoded, int16 [components, h * w]; its streams go on behind them."""
+
+    place: Rectangle
+    dcs: NDArray[np.int16]
+    streams: GroupStreams
+
+
+def open_groups(header: Header, indices: Indices, model: Model, numbers: Sequence[int], layers: int) -> list[OpenGroup]:
+    """Decode the DCs of tile groups of one shape, side by side. Raises CorruptError."""
+    places, layout = [header.groups[number] for number in numbers], LAYOUTS[header.layout]
+    cells = places[0][2:]
+    streams = [group_streams(header, indices(number, layers), cells, model) for number in numbers]
+    reader = SymbolReader(model, header.merge_map, streams)
+    reader.start_layer(0)
+    dcs = walk_dc(cells, layout, model, header.step, reader, dc_correction_of(model, header.step), len(numbers))
+    apart = dcs.astype(np.int16).reshape(layout.components, len(numbers), -1)
+    return [OpenGroup(place, apart[:, i], own) for i, (place, own) in enumerate(zip(places, streams, strict=True))]
+
+
+def finish_group(header: Header, group: OpenGroup, model: Model, tiles: int | None = None) -> NDArray[np.int16]:
+    """All latents int16 [C, h * w] of a tile group; raises CorruptError. With `tiles` only so many are decoded, others are 0."""
+    grid = Grid(*group.place[2:], LAYOUTS[header.layout])
+    grid.latents[: grid.layout.components] = group.dcs
+    reader = SymbolReader(model, header.merge_map, [group.streams])
+    walk_tiles(grid, model, header.step, header.layers, reader, correction_of(model, grid, header.step), tiles)
     if tiles is None:
         reader.finish()
     return grid.latents
+
+
+def each_group(
+    header: Header,
+    indices: Indices,
+    model: Model,
+    numbers: Sequence[int],
+    threads: int,
+    then: Callable[[OpenGroup], None],
+    layers: int | None = None,
+) -> None:
+    """Decode the DCs of these tile groups, and do something with every one then. Raises CorruptError."""
+    by_shape: dict[tuple[int, ...], list[int]] = {}
+    for number in numbers:
+        by_shape.setdefault(header.groups[number][2:], []).append(number)
+    batches = []
+    for alike in by_shape.values():
+        count = max(threads, -(-len(alike) // _SIDE_BY_SIDE))
+        batches += [alike[i::count] for i in range(min(count, len(alike)))]
+    with ThreadPoolExecutor(threads) as pool:
+        opened = list(pool.map(lambda batch: open_groups(header, indices, model, batch, layers or header.layers), batches))
+        list(pool.map(then, chain.from_iterable(opened)))
 
 
 def indices_of_group(
     header: Header, sections: Stored, cells: tuple[int, int], model: Model
 ) -> dict[str, NDArray[np.uint32]]:
     """The indices of one tile group, in decoding order: the columns of `IndexRecorder.table_of_indices`. Raises CorruptError."""
-    recorder = IndexRecorder(model, header.merge_map, _unpack_layers(header, sections, cells, model))
+    recorder = IndexRecorder(model, header.merge_map, group_streams(header, sections, cells, model))
     walk(Grid(*cells, LAYOUTS[header.layout]), model, header.step, header.layers, recorder)
     recorder.finish()
     return recorder.table_of_indices()
 
 
-def _unpack_layers(
-    header: Header, sections: Stored, cells: tuple[int, int], model: Model
-) -> list[tuple[list[NDArray[np.uint8]], bytes] | None]:
-    """Symbols of every stream, and raw bits, of the index sections of a tile group, one a layer; None where that is lost."""
+def group_streams(header: Header, sections: Stored, cells: tuple[int, int], model: Model) -> GroupStreams:
+    """Streams that unpack the index sections of a tile group, one a layer."""
     limit = 2 * LAYOUTS[header.layout].channels * cells[0] * cells[1]  # symbols: at worst an escape and then its values
-    streams = model.streams[header.merge_map]
+    return GroupStreams(lambda layer: _unpack(sections[layer], model.streams[header.merge_map], limit))
+
+
+def _unpack(section: bytes | None, streams: Sequence[Stream], limit: int) -> tuple[list[NDArray[np.uint8]], bytes] | None:
+    """Symbols of every stream, and raw bits, of an index section; None if it is lost. Raises CorruptError."""
+    if section is None:
+        return None
     given = [dictionary for stream in streams for dictionary in stream.dictionaries]
-    layers: list[tuple[list[NDArray[np.uint8]], bytes] | None] = []
-    for section in sections:
-        if section is None:
-            layers.append(None)
-            continue
-        records, raw = read_streams(section, _means(streams), 2 * limit + 16)
-        parts = iter([frames.decompress(r.mode, r.data, r.size, dictionary) for r, dictionary in zip(records, given, strict=True)])
-        symbols = []
-        left = limit
-        for stream in streams:
-            symbols.append(stream.form.unpack([next(parts) for _ in stream.dictionaries], left))
-            left -= len(symbols[-1])
-        layers.append((symbols, raw))
-    return layers
+    records, raw = read_streams(section, _means(streams), 2 * limit + 16)
+    parts = iter([frames.decompress(r.mode, r.data, r.size, dictionary) for r, dictionary in zip(records, given, strict=True)])
+    symbols = []
+    for stream in streams:
+        symbols.append(stream.form.unpack([next(parts) for _ in stream.dictionaries], limit))
+        limit -= len(symbols[-1])
+    return symbols, raw
 
 
 def pack_layer(calls: Calls, raw: bytes, model: Model, merge_map: int, levels: tuple[int, ...]) -> bytes:
@@ -311,12 +397,6 @@ def _with_seams(header: Header, region: Rectangle) -> Rectangle:
     return top, left, bottom - top, right - left
 
 
-Indices = Callable[[int, int], Stored]
-"""Where index sections come from: for the number of a tile group, those of its first so many layers."""
-Rectangle = tuple[int, int, int, int]
-"""Top, left, rows, columns."""
-
-
 def decode(header: Header, indices: Indices, model: Model, threads: int = 1, region: Rectangle | None = None) -> Pixels:
     """The pixels [H, W, components] of a file, or of a region of it (in pixels), from the tile groups that it touches; bit-exact.
 
@@ -328,9 +408,8 @@ def decode(header: Header, indices: Indices, model: Model, threads: int = 1, reg
     top, left, height, width = around = _with_seams(header, wanted)
     pixels = np.empty((height, width, layout.components), dct.sample_type(header.depth))
 
-    def one(number: int) -> None:
-        group = header.groups[number]
-        latents = decode_group(header, indices(number, header.layers), group[2:], model)
+    def one(opened: OpenGroup) -> None:
+        latents, group = finish_group(header, opened, model), opened.place
         first, start = 8 * group[0], 8 * group[1]
         rows, columns = min(8 * group[2], header.height - first), min(8 * group[3], header.width - start)
         inside = first >= top and start >= left and first + rows <= top + height and start + columns <= left + width
@@ -345,8 +424,7 @@ def decode(header: Header, indices: Indices, model: Model, threads: int = 1, reg
             part = whole[above - first : below - first, west - start : east - start]
             pixels[above - top : below - top, west - left : east - left] = part
 
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(one, groups_touched(header, around)))
+    each_group(header, indices, model, groups_touched(header, around), threads, one)
     smooth_seams(header, pixels, (top, left))
     return _cut(pixels, around, wanted)
 
@@ -407,13 +485,11 @@ def decode_refined(
     columns = min(w, -(-(left + width) // 8) + halo) - x
     found = np.empty((LAYOUTS[header.layout].channels, rows, columns), np.int16)
 
-    def one(number: int) -> None:
-        group = header.groups[number]
-        latents = decode_group(header, indices(number, header.layers), group[2:], model)
-        place_latents(found, (group[0] - y, group[1] - x, *group[2:]), latents)
+    def one(opened: OpenGroup) -> None:
+        group = opened.place
+        place_latents(found, (group[0] - y, group[1] - x, *group[2:]), finish_group(header, opened, model))
 
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(one, groups_touched(header, (8 * y, 8 * x, 8 * rows, 8 * columns))))
+    each_group(header, indices, model, groups_touched(header, (8 * y, 8 * x, 8 * rows, 8 * columns)), threads, one)
     size = min(header.height - 8 * y, 8 * rows), min(header.width - 8 * x, 8 * columns)
     pixels = refine(header, found, model, size, threads, run, sharpener)
     pixels = _cut(pixels, (8 * y, 8 * x, *size), around)
@@ -490,15 +566,14 @@ def decode_scaled(header: Header, indices: Indices, model: Model, scale: int, th
     shape = -(-header.height // scale), -(-header.width // scale), layout.components
     pixels = np.empty(shape, dct.sample_type(header.depth))
 
-    def one(number: int) -> None:
-        top, left, h, w = header.groups[number]
-        latents = decode_group(header, indices(number, layers), (h, w), model, tiles=tiles)
+    def one(opened: OpenGroup) -> None:
+        top, left, h, w = opened.place
+        latents = finish_group(header, opened, model, tiles) if tiles else opened.dcs
         coefficients = latents[channels] * np.float32(header.step / (64 * 16))
         part = pixels[side * top : side * (top + h), side * left : side * (left + w)]
         dct.inverse_float(coefficients, w, matrix, part, header.depth)
 
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(one, range(len(header.groups))))
+    each_group(header, indices, model, range(len(header.groups)), threads, one, layers)
     return pixels
 
 

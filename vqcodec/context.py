@@ -223,12 +223,16 @@ def clamp_score(score: Float) -> Float:
     return np.minimum(score, SCORE_MAX, out=score)
 
 
-class Correction(Protocol):
-    """What the walk over a tile group asks of a network: corrections of linear predictions. All scores are float32 [n]."""
+class DcCorrection(Protocol):
+    """What coding DCs asks of a network. All scores are float32 [n]."""
 
     def dc_pass(self, this: dc.Pass, inputs: dc.Inputs, means: Ints, score: Float) -> tuple[Ints | int, Float]:
         """For linear means int32 [1, n] (without their base): what is added to them, and the score corrected."""
         ...
+
+
+class Correction(DcCorrection, Protocol):
+    """What the walk over a tile group asks of a network: corrections of linear predictions."""
 
     def dc_done(self) -> None:
         """All DCs are in `grid.latents`."""
@@ -259,14 +263,12 @@ class NoCorrection:
         pass
 
 
-class Context:
-    """The states of one tile group as it is coded."""
+class DcContext:
+    """Corrects the predictions of DCs."""
 
-    def __init__(self, network: ContextNetwork, grid: Grid, step: int) -> None:
-        self.network, self.grid = network, grid
+    def __init__(self, network: ContextNetwork, step: int) -> None:
+        self.network = network
         self.step = step_inputs(step)
-        self.states: list[Float] = []
-        self.values = np.zeros((0, 0, 0), np.float32)
 
     def dc_pass(self, this: dc.Pass, inputs: dc.Inputs, means: Ints, score: Float) -> tuple[Ints | int, Float]:
         layers = self.network.passes.get(this.name)
@@ -276,6 +278,16 @@ class Context:
         first, second, out = layers
         hidden = unit(second(unit(first(dc_features(inputs, means, score, self.step)))))
         return _split(out(hidden), score, 1)
+
+
+class Context(DcContext):
+    """The states of one tile group as it is coded."""
+
+    def __init__(self, network: ContextNetwork, grid: Grid, step: int) -> None:
+        super().__init__(network, step)
+        self.grid = grid
+        self.states: list[Float] = []
+        self.values = np.zeros((0, 0, 0), np.float32)
 
     def dc_done(self) -> None:
         step = self.step[:, None]

@@ -69,14 +69,17 @@ class Pass:
         return f"dc.{self.component}.{self.level}.{self.number}"
 
 
-def passes(h: int, w: int, component: int) -> Iterator[Pass]:
-    """All passes of one component after the root cell (0, 0), in coding order, without empty ones."""
-    index = np.arange(h * w).reshape(h, w)
+def passes(h: int, w: int, component: int, grids: int = 1) -> Iterator[Pass]:
+    """All passes of one component after the root cell (0, 0), in coding order, without empty ones.
+
+    Of several grids side by side: first all cells of one, then those of the next.
+    """
+    index = np.arange(grids * h * w).reshape(grids, h, w)
     levels = (max(h, w) - 1).bit_length()
     for level in range(levels - 1, -1, -1):
         stride = 1 << level
         for number, (oy, ox) in enumerate(_TARGETS):
-            cells = index[oy * stride :: 2 * stride, ox * stride :: 2 * stride].reshape(-1)
+            cells = index[:, oy * stride :: 2 * stride, ox * stride :: 2 * stride].reshape(-1)
             if cells.size:
                 yield Pass(component, min(level, LEVELS - 1), number, stride, cells)
 
@@ -96,44 +99,46 @@ class Inputs:
 
 
 def _pad(lattice: NDArray[np.int32]) -> NDArray[np.int32]:
-    """A lattice with its edges repeated twice above and left, three times below and right: what neighbours reach."""
-    h, w = lattice.shape
-    padded = np.empty((h + 5, w + 5), lattice.dtype)
-    padded[2:-3, 2:-3] = lattice
-    padded[2:-3, :2], padded[2:-3, -3:] = lattice[:, :1], lattice[:, -1:]
-    padded[:2], padded[-3:] = padded[2], padded[-4]
+    """Lattices [grids, h, w] with their edges repeated twice above and left, three times below and right: what neighbours reach."""
+    grids, h, w = lattice.shape
+    padded = np.empty((grids, h + 5, w + 5), lattice.dtype)
+    padded[:, 2:-3, 2:-3] = lattice
+    padded[:, 2:-3, :2], padded[:, 2:-3, -3:] = lattice[:, :, :1], lattice[:, :, -1:]
+    padded[:, :2], padded[:, -3:] = padded[:, 2:3], padded[:, -4:-3]
     return padded
 
 
 def _neighbours(plane: NDArray[np.int32], this: Pass, count: int) -> list[NDArray[np.int32] | None]:
-    """The first `count` neighbours of the cells of a pass, each int32 [rows, columns] of the pass's own lattice.
+    """The first `count` neighbours of the cells of a pass, each int32 [grids, rows, columns] of the
+    pass's own lattice.
 
     They are clamped at the edge of the lattice that they belong to; None where that is empty.
     """
     stride, (ty, tx) = this.stride, _TARGETS[this.number]
-    rows = -(-(plane.shape[0] - ty * stride) // (2 * stride))
-    columns = -(-(plane.shape[1] - tx * stride) // (2 * stride))
+    rows = -(-(plane.shape[1] - ty * stride) // (2 * stride))
+    columns = -(-(plane.shape[2] - tx * stride) // (2 * stride))
     padded: dict[Lattice, NDArray[np.int32] | None] = {}
     found = []
     for (oy, ox), di, dj in _NEIGHBOURS[this.number][:count]:
         if (oy, ox) not in padded:
-            lattice = plane[oy * stride :: 2 * stride, ox * stride :: 2 * stride]
+            lattice = plane[:, oy * stride :: 2 * stride, ox * stride :: 2 * stride]
             padded[oy, ox] = _pad(lattice) if lattice.size else None
         around = padded[oy, ox]
-        found.append(None if around is None else around[2 + di : 2 + di + rows, 2 + dj : 2 + dj + columns])
+        found.append(None if around is None else around[:, 2 + di : 2 + di + rows, 2 + dj : 2 + dj + columns])
     return found
 
 
 def inputs(planes: NDArray[np.int32], magnitudes: NDArray[np.int32], h: int, w: int, this: Pass) -> Inputs:
-    """Features of a pass. `planes` int32 [components, h * w] are DC latents, `magnitudes` int32 their residuals' sizes.
+    """Features of a pass. `planes` int32 [components, grids * h * w] are DC latents, `magnitudes` int32 their residuals' sizes.
 
-    A plane's cells that are not decoded yet are never looked at.
+    There may be fewer grids than the pass has cells of: its first cells are meant then. Cells that are not decoded yet are never
+    looked at.
     """
     own = len(_NEIGHBOURS[this.number])
-    values = _neighbours(planes[this.component].reshape(h, w), this, own)
+    values = _neighbours(planes[this.component].reshape(-1, h, w), this, own)
     known = [value for value in values[: _BASE[this.number]] if value is not None]
-    base = (sum(known[1:], start=known[0]) + len(known) // 2) // len(known)  # int32 [rows, columns]
-    shape = base.shape
+    base = (sum(known[1:], start=known[0]) + len(known) // 2) // len(known)  # int32 [grids, rows, columns]
+    shape, cells = base.shape, this.cells[: base.size]
     steps = np.zeros((own + _NEAREST * this.component, *shape), np.int32)
     scale = np.zeros((SCALE_ROWS[this.component] // 2, *shape), np.int32)
     for row, value in zip(steps[:own], values, strict=True):
@@ -145,21 +150,23 @@ def inputs(planes: NDArray[np.int32], magnitudes: NDArray[np.int32], h: int, w: 
     np.sum(sizes[_NEAREST:], axis=0, out=scale[1])
     np.abs(steps[first[0]] - steps[first[1]], out=scale[2])
     np.abs(steps[second[0]] - steps[second[1]], out=scale[3])
-    for size in _neighbours(magnitudes[this.component].reshape(h, w), this, _NEAREST):
+    for size in _neighbours(magnitudes[this.component].reshape(-1, h, w), this, _NEAREST):
         if size is not None:
             scale[4] += size
     for other in range(this.component):
         plane = planes[other]
-        here = plane[this.cells].reshape(shape)
+        here = plane[cells].reshape(shape)
         rows = steps[own + _NEAREST * other :][:_NEAREST]
-        for row, value in zip(rows, _neighbours(plane.reshape(h, w), this, _NEAREST), strict=True):
+        for row, value in zip(rows, _neighbours(plane.reshape(-1, h, w), this, _NEAREST), strict=True):
             if value is not None:
                 np.subtract(value, here, out=row)
-        scale[5 + 2 * other] = magnitudes[other][this.cells].reshape(shape)
+        scale[5 + 2 * other] = magnitudes[other][cells].reshape(shape)
         np.sum(np.abs(rows), axis=0, out=scale[6 + 2 * other])
     np.clip(steps, -MEAN_MAX, MEAN_MAX, out=steps)
-    scale *= _SCALE_UNITS[: len(scale), None, None]
+    scale *= _SCALE_UNITS[: len(scale), None, None, None]
     np.minimum(scale, MAGNITUDE_MAX, out=scale)
     scale = scale.reshape(len(scale), -1)
-    logs = np.concatenate([table.take(scale) for table in _SINGLE])
-    return Inputs(base.reshape(-1), steps.reshape(len(steps), -1).astype(np.float32), logs)
+    logs = np.empty((len(_SINGLE), *scale.shape), np.float32)
+    for row, table in zip(logs, _SINGLE, strict=True):
+        table.take(scale, out=row, mode="clip")
+    return Inputs(base.reshape(-1), steps.reshape(len(steps), -1).astype(np.float32), logs.reshape(-1, base.size))

@@ -122,16 +122,16 @@ def inverse(
     h, w = grid
     height, width, components = out.shape
     levels = 1 << (depth - 8)  # of a sample, to a grey level
-    scale, offset = levels / (1 << (COEFFICIENT_SHIFT + SHIFT)), 128 * levels + 0.5
+    scale, offset = levels / (1 << (COEFFICIENT_SHIFT + SHIFT)), np.full(matrix.shape[1], 128 * levels + 0.5)
     rows = max(1, _ROWS_PER_STRIP // w)
     for top in range(0, h, rows):
         strip = latents[:, top * w : (top + rows) * w]
         used = np.flatnonzero(strip.any(axis=1))  # high bands are often silent: their columns add nothing
-        coefficients = strip[used].T * np.float64(step)  # float64 [n, C used], exact integers
+        coefficients = np.ones((len(used) + 1, strip.shape[1]))  # float64, exact integers; the ones are for the offset
+        np.multiply(strip[used], np.float64(step), out=coefficients[:-1])
         np.clip(coefficients, -COEFFICIENT_MAX, COEFFICIENT_MAX, out=coefficients)
-        pixels = coefficients @ matrix[used]  # float64 [n, 192], exact integers
-        pixels *= scale  # a power of two: exact
-        pixels += offset
+        weights = np.concatenate([matrix[used] * scale, offset[None]])  # the scale is a power of two: all stays exact
+        pixels = coefficients.T @ weights  # float64 [n, 192]
         np.clip(pixels, 0, 256 * levels - 1, out=pixels)
         blocks = pixels.astype(out.dtype).reshape(-1, w, BLOCK, BLOCK, components)
         lines = blocks.transpose(0, 2, 1, 3, 4).reshape(-1, w * BLOCK, components)

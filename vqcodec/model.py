@@ -56,7 +56,7 @@ from vqcodec.entropy import RUN_BITS, Direct, Form, Pairs, Split
 from vqcodec.errors import ModelError
 from vqcodec.frames import HUFFMAN_MAX_BITS, Dictionary
 from vqcodec.networks import Synthesis
-from vqcodec.vq import ALPHABET, ALPHABET_RAW_BITS, UNIT, Book
+from vqcodec.vq import ALPHABET, ALPHABET_RAW_BITS, UNIT, Book, Shelf, shelve
 
 TENSORS: Final = "model.safetensors"
 SUMMARY: Final = "model.json"
@@ -148,6 +148,11 @@ class Model(Weights):
             books.append(Book(words, bits, escape, alphabet))
             word, entry, letter = word + dim * size, entry + size, letter + (size if dim == 1 else 0)
         return tuple(books)
+
+    @cached_property
+    def shelves(self) -> dict[int, Shelf]:
+        """The books by dimension, for looking symbols up."""
+        return {dim: shelve(self.books, dim) for dim in {book.dim for book in self.books}}
 
     @property
     def maps(self) -> NDArray[np.uint8]:

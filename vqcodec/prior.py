@@ -14,8 +14,9 @@ four neighbours' residuals and latents of the very same tile.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -162,6 +163,15 @@ class Grid:
         centre = (rows + 1) * (w + 2) + columns + 1
         self._cross_of_odd = np.stack([centre + (y - 1) * (w + 2) + (x - 1) for y, x in _CROSS])
 
+    def put(self, rows: NDArray[Any], half: int, values: NDArray[Any]) -> None:
+        """Write the values [..., n] of the cells of a half into rows [..., h * w]: as slices, much faster than by their indices."""
+        if self.w % 2:  # rows and columns together are as odd as the cell's number
+            rows[..., half::2] = values
+            return
+        lines, own = rows.reshape(*rows.shape[:-1], self.h, self.w), values.reshape(*values.shape[:-1], self.h, self.w // 2)
+        for row in (0, 1):
+            lines[..., row::2, (row + half) % 2 :: 2] = own[..., row::2, :]
+
     def dc_done(self) -> None:
         """Make the features of the DC planes; call once when all are decoded."""
         for component in range(self.layout.components):
@@ -194,13 +204,13 @@ class Grid:
     def own_activity(self, magnitude: NDArray[np.int32]) -> Float:
         """Scale features of the odd cells from the even cells' magnitudes of the same tile, float32 [2, n odd]."""
         padded = pad_edge(magnitude.reshape(self.h, self.w)).reshape(-1)
-        around = padded[self._cross_of_odd].sum(axis=0)
-        return np.stack([table[around] for table in _SUM_OF_4])
+        around = padded.take(self._cross_of_odd).sum(axis=0, dtype=np.int32)
+        return np.stack([table.take(around) for table in _SUM_OF_4])
 
     def own_latents(self, channel: int) -> Float:
         """Mean features of the odd cells from the even cells' latents of the same channel, float32 [4, n odd]."""
         padded = pad_edge(self.latents[channel].reshape(self.h, self.w)).reshape(-1)
-        return np.clip(padded[self._cross_of_odd], -MEAN_MAX, MEAN_MAX).astype(np.float32)
+        return np.clip(padded.take(self._cross_of_odd), -MEAN_MAX, MEAN_MAX).astype(np.float32)
 
     def tile_done(self, tile: Tile, magnitude: NDArray[np.int32]) -> None:
         """Make the features of a tile; `magnitude` int32 [h * w] is its mean absolute residual in 1/128 step."""
@@ -232,20 +242,50 @@ def has_mean(tile: Tile, order_in_component: int) -> bool:
 
 @dataclass(frozen=True)
 class Products:
-    """What the latents before a tile say of both its halves: scores float32 [2, h * w], and products of means [2 T, h * w]."""
+    """What the latents before a tile say of both its halves: scores float32 [2, h * w], and products of means [2 T, h * w].
+
+    `activity` (by bank) and `mean` are the rows of features that are in them.
+    """
 
     scores: Float
     means: Float | None
+    activity: list[int]
+    mean: int
 
 
-def products(grid: Grid, tile: Tile, predictor: Predictor) -> Products:
-    """Both halves at once: the features are read from memory once for a tile."""
-    scores = np.zeros((2, grid.h * grid.w), np.float32)
-    first = 0
-    for rows in grid.activity(tile.component):
-        scores += predictor.scale[:, first : first + len(rows)] @ rows
-        first += len(rows)
-    return Products(scores, None if predictor.mean is None else predictor.mean @ grid.mean_features(tile.component))
+def products(grid: Grid, tiles: Sequence[tuple[Tile, Predictor]]) -> list[Products]:
+    """Of tiles to come, from the features that there are: these are read from memory once for all the tiles and both halves."""
+    luma, *rest = grid.activity(grid.layout.components - 1)
+    scores = np.concatenate([predictor.scale[:, : len(luma)] for _, predictor in tiles]) @ luma  # [2 tiles, h * w]
+    weighted = [predictor.mean for tile, predictor in tiles if tile.component == 0 and predictor.mean is not None]
+    rows = grid.mean_features(0)
+    sums = np.concatenate([weights[:, : len(rows)] for weights in weighted]) @ rows if weighted else scores[:0]
+    found, columns = [], len(luma)  # the columns of luma among a chroma tile's weights, when its turn comes
+    for place, (tile, predictor) in enumerate(tiles):
+        score, means, had = scores[2 * place : 2 * place + 2], None, [len(luma)]
+        if tile.component:
+            score += predictor.scale[:, columns : columns + len(rest[0])] @ rest[0]
+            had.append(len(rest[0]))
+        else:
+            columns += TILE_ROWS
+        if predictor.mean is not None and tile.component:
+            means = predictor.mean @ grid.mean_features(tile.component)
+        elif predictor.mean is not None:
+            means, sums = np.split(sums, [2 * tile.size])
+        found.append(Products(score, means, had, len(grid.mean_features(tile.component))))
+    return found
+
+
+def complete(grid: Grid, tile: Tile, predictor: Predictor, given: Products) -> None:
+    """Add to a tile's products, in place, the features that have been made since."""
+    column = 0
+    for rows, had in zip(grid.activity(tile.component), given.activity, strict=True):
+        if len(rows) > had:
+            given.scores[:] += predictor.scale[:, column + had : column + len(rows)] @ rows[had:]
+        column += len(rows)
+    rows = grid.mean_features(tile.component)
+    if given.means is not None and predictor.mean is not None and len(rows) > given.mean:
+        given.means[:] += predictor.mean[:, given.mean :] @ rows[given.mean :]
 
 
 def expect(

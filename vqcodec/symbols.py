@@ -7,7 +7,9 @@ class, and then in order; within a cell, pieces of the tile's coefficients of as
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import Final
 
 import numpy as np
@@ -18,13 +20,14 @@ from vqcodec.errors import CorruptError
 from vqcodec.model import DC_SET, TILE_SIZES, Model
 from vqcodec.prior import CLASSES, Cells
 from vqcodec.vq import (
+    NO_WORD,
     SCALAR_MAX,
     UNIT,
     Book,
-    dequantize_scalar,
     dequantize_vector,
     quantize_scalar,
     quantize_vector,
+    with_low_bits,
 )
 
 DC_SHARE: Final = 0.2
@@ -149,113 +152,175 @@ class SymbolWriter(ByClass):
             symbols[doubtful[escape + cost.sum(axis=1) < costs[doubtful]]] = book.escape
 
 
-class SymbolReader(ByClass):
-    """Looks residuals up; `layers` are the streams of every layer (symbols) and its raw bits. Lost layers (None) have none."""
+Layer = tuple[list[Symbols], bytes]
+"""The symbols of every stream, and raw bits."""
 
-    def __init__(
-        self,
-        model: Model,
-        merge_map: int,
-        layers: Sequence[tuple[list[Symbols], bytes] | None],
-        bits: NDArray[np.float64] | None,
-    ) -> None:
-        super().__init__(model.table)
-        self.books = model.books
-        self.ideal = bits
-        self.channels = slice(0)
-        self.stream_of = model.maps[merge_map].tolist()
-        self.layers = layers
-        self.current = -1
+
+class GroupStreams:
+    """The streams of one tile group, read layer by layer from the front."""
+
+    def __init__(self, unpack: Callable[[int], Layer | None]) -> None:
+        """`unpack` makes a layer from what is stored when its turn comes; None: it is lost, and all its residuals are zero."""
+        self._unpack = unpack
+        self.lost = True
+        self._streams: list[Symbols] = []
 
     def start_layer(self, layer: int) -> None:
+        """Raises CorruptError."""
         self.finish()
-        found = self.layers[layer]
-        self.current = -1 if found is None else layer
+        found = self._unpack(layer)
+        self.lost = found is None
         if found is not None:
-            self.streams, raw = found
-            self.cursors = [0] * len(self.streams)
+            self._streams, raw = found
+            self._cursors = [0] * len(self._streams)
             self.bits = BitReader(raw)
 
     def finish(self) -> None:
         """Raise CorruptError if anything of the current layer was not read."""
-        if self.current >= 0:
-            if any(len(s) > c for s, c in zip(self.streams, self.cursors, strict=True)):
+        if not self.lost:
+            if any(len(s) > c for s, c in zip(self._streams, self._cursors, strict=True)):
                 raise CorruptError("corrupt file: indices left over")
             self.bits.finish()
+            self.lost, self._streams = True, []  # many groups wait for their next layer, or stay behind when they are decoded
 
-    def code(self, book_set: int, channels: slice, cells: Cells, means: Means, classes: Classes) -> Residuals:
-        if self.current < 0:
-            return np.zeros(means.shape, np.int32)
-        return super().code(book_set, channels, cells, means, classes)
-
-    def begin(self, channels: slice, cells: Cells, means: Means, classes: Classes, order: Cells) -> None:
-        self.channels = channels
-
-    def pieces(self, number: int, run: slice, size: int) -> NDArray[np.int32]:
-        book = self.books[number]
-        count = (run.stop - run.start) * size // book.dim
-        if book.dim == 1:
-            return self._scalars(number, count)[:, None]
-        symbols, last = self.take(number, count)
-        words = dequantize_vector(book, symbols)
-        if 0 <= book.escape <= last:
-            escaped = np.flatnonzero(symbols == book.escape)
-            if len(escaped):
-                words[escaped] = self._scalars(len(self.books) - 1, len(escaped) * book.dim).reshape(-1, book.dim)
-        return words
-
-    def take(self, number: int, count: int) -> tuple[Symbols, int]:
-        """The next symbols uint8 [count] of a book, and the largest of them."""
-        book, stream = self.books[number], self.stream_of[number]
-        start = self.cursors[stream]
-        self.cursors[stream] = start + count
-        symbols = self.streams[stream][start : start + count]
-        last = int(symbols.max()) if len(symbols) else 0
-        if last >= book.size:
-            raise CorruptError("corrupt file: an index is not in its codebook")
+    def take(self, stream: int, count: int) -> Symbols:
+        """The next symbols uint8 [count] of a stream; zeros where it has ended."""
+        start = self._cursors[stream]
+        self._cursors[stream] = start + count
+        symbols = self._streams[stream][start : start + count]
         if len(symbols) < count:
             symbols = np.concatenate([symbols, np.zeros(count - len(symbols), np.uint8)])
-        if self.ideal is not None:
-            self._add_ideal(float(book.bits[symbols].sum(dtype=np.float64)))
-        return symbols, last
+        return symbols
 
-    def _scalars(self, number: int, count: int) -> NDArray[np.int32]:
-        book = self.books[number]
-        symbols, last = self.take(number, count)
-        if last < book.first_raw:
-            return dequantize_scalar(book, symbols, None)
-        widths = book.raw_bits.take(symbols)
-        if self.ideal is not None:
-            self._add_ideal(float(widths.sum()))
-        return dequantize_scalar(book, symbols, self.bits.take(widths))
 
-    def _add_ideal(self, bits: float) -> None:
-        assert self.ideal is not None
-        self.ideal[self.channels] += bits / (self.channels.stop - self.channels.start)
+Run = tuple[int, GroupStreams, int, int, int]
+"""Cells of one group and class: the dimension of their book (0: nothing is coded), group, book, first in order of coding, count."""
+
+
+class SymbolReader:
+    """Looks residuals up, of one tile group, or of several of one shape side by side: the cells of one follow those of another.
+
+    Symbols of books of one dimension are looked up together: a class by itself costs little more than a slice of its stream.
+    """
+
+    def __init__(
+        self, model: Model, merge_map: int, groups: Sequence[GroupStreams], ideal: NDArray[np.float64] | None = None
+    ) -> None:
+        """`ideal` float64 [C], if given, gains the ideal code length of what is read, by channel."""
+        self.books, self.shelves = model.books, model.shelves
+        self.table = model.table.tolist()
+        self.dims = [*(book.dim for book in model.books), 0]  # of book -1, too
+        self.escapes = [book.escape for book in model.books]
+        self.stream_of = model.maps[merge_map].tolist()
+        self.groups = groups
+        self.ideal = ideal
+
+    def start_layer(self, layer: int) -> None:
+        for group in self.groups:
+            group.start_layer(layer)
+
+    def finish(self) -> None:
+        """Raise CorruptError if anything of the current layer was not read."""
+        for group in self.groups:
+            group.finish()
+
+    def code(self, book_set: int, channels: slice, cells: Cells, means: Means, classes: Classes) -> Residuals:
+        """Residuals int32 [T, n] in 1/16 step for n cells, given means int32 [T, n] and classes uint8 [n]. Raises CorruptError."""
+        size, n = means.shape
+        keys = classes
+        if len(self.groups) > 1:
+            firsts = np.arange(len(self.groups), dtype=np.uint16) * CLASSES
+            keys = (classes.reshape(len(self.groups), -1) + firsts[:, None]).reshape(-1)
+        order = np.argsort(keys, kind="stable")
+        counts = np.bincount(keys, minlength=CLASSES * len(self.groups)).tolist()
+        rows = np.empty((n, size), np.int32)
+        bits = 0.0
+        for dim, some in groupby(self._runs(self.table[book_set][TILE_SIZES.index(size)], counts), key=itemgetter(0)):
+            runs = list(some)
+            here = slice(runs[0][3], runs[-1][3] + runs[-1][4])
+            if dim:
+                words, length = self._words(dim, runs, size)
+                rows[here] = words.reshape(-1, size)
+                bits += length
+            else:
+                rows[here] = 0
+        if self.ideal is not None:
+            self.ideal[channels] += bits / size
+        place = np.empty_like(order)
+        place[order] = np.arange(n)
+        return np.ascontiguousarray(rows.take(place, axis=0).T)
+
+    def _runs(self, books: list[int], counts: list[int]) -> list[Run]:
+        """All runs of a half tile, in order of coding; `books` are those of the classes, `counts` the cells of groups' classes."""
+        runs, start, numbers = [], 0, iter(counts)
+        for group in self.groups:
+            for number, count in zip(books, numbers):  # noqa: B905 (the counts of the group)
+                if count:
+                    runs.append((0 if group.lost else self.dims[number], group, number, start, count))
+                    start += count
+        return runs
+
+    def take(self, run: Run, count: int) -> Symbols:
+        """The next symbols uint8 [count] of a run."""
+        return run[1].take(self.stream_of[run[2]], count)
+
+    def _words(self, dim: int, runs: list[Run], size: int) -> tuple[NDArray[np.int32], float]:
+        """Words int32 [pieces, d] of runs whose books have one dimension, and their ideal code length."""
+        symbols, escapes, first, bits, each = [], [], 0, 0.0, size // dim
+        for run in runs:
+            found = self.take(run, run[4] * each)
+            symbols.append(found)
+            escape = self.escapes[run[2]]
+            if escape >= 0 and escape in found.tobytes():  # their values follow at once
+                escaped = np.flatnonzero(found == escape)
+                last = len(self.books) - 1
+                values = run[1].take(self.stream_of[last], dim * len(escaped))
+                words, length = self._look_up(1, [(1, run[1], last, 0, 0)], [values])
+                escapes.append((first + escaped, words.reshape(-1, dim)))
+                bits += length
+            first += len(found)
+        words, length = self._look_up(dim, runs, symbols)
+        for places, escaped_words in escapes:
+            words[places] = escaped_words
+        return words, bits + length
+
+    def _look_up(self, dim: int, runs: list[Run], symbols: list[Symbols]) -> tuple[NDArray[np.int32], float]:
+        """Words int32 [pieces, d] of the symbols of runs, with their raw bits, and their ideal code length if that is wanted."""
+        shelf = self.shelves[dim]
+        lengths = [len(found) for found in symbols]
+        places = np.repeat(shelf.first[[run[2] for run in runs]], lengths)
+        places += np.concatenate(symbols)
+        words = shelf.words.take(places, axis=0)
+        widths = shelf.raw_bits.take(places)
+        if widths.any():
+            if widths.max() == NO_WORD:
+                raise CorruptError("corrupt file: an index is not in its codebook")
+            start = 0
+            for group, some in groupby(zip(runs, lengths, strict=True), key=lambda pair: pair[0][1]):
+                stop = start + sum(length for _, length in some)
+                raw = start + np.flatnonzero(widths[start:stop])
+                words[raw, 0] = with_low_bits(words[raw, 0], group.bits.take(widths[raw]))
+                start = stop
+        return words, 0.0 if self.ideal is None else float(shelf.bits.take(places).sum(dtype=np.float64))
 
 
 class IndexRecorder(SymbolReader):
-    """A reader that keeps every index of a tile's piece with its codebook, class, channel and cell."""
+    """A reader of one group that keeps every index of a tile's piece with its codebook, class, channel and cell."""
 
-    def __init__(self, model: Model, merge_map: int, layers: Sequence[tuple[list[Symbols], bytes] | None]) -> None:
-        super().__init__(model, merge_map, layers, None)
+    def __init__(self, model: Model, merge_map: int, group: GroupStreams) -> None:
+        super().__init__(model, merge_map, [group])
         self.found: list[tuple[int, int, int, Cells, Symbols]] = []
-        self._taken: list[Symbols] = []
 
-    def begin(self, channels: slice, cells: Cells, means: Means, classes: Classes, order: Cells) -> None:
-        super().begin(channels, cells, means, classes, order)
-        self._cells, self._classes = cells[order], classes[order]
+    def code(self, book_set: int, channels: slice, cells: Cells, means: Means, classes: Classes) -> Residuals:
+        order = np.argsort(classes, kind="stable")
+        self._channel, self._cells, self._classes = channels.start, cells[order], classes[order]
+        return super().code(book_set, channels, cells, means, classes)
 
-    def take(self, number: int, count: int) -> tuple[Symbols, int]:
-        found = super().take(number, count)
-        self._taken.append(found[0])
-        return found
-
-    def pieces(self, number: int, run: slice, size: int) -> NDArray[np.int32]:
-        self._taken = []
-        words = super().pieces(number, run, size)
-        self.found.append((number, int(self._classes[run.start]), self.channels.start, self._cells[run], self._taken[0]))
-        return words
+    def take(self, run: Run, count: int) -> Symbols:
+        symbols = super().take(run, count)
+        _, _, number, start, cells = run
+        self.found.append((number, int(self._classes[start]), self._channel, self._cells[start : start + cells], symbols))
+        return symbols
 
     def table_of_indices(self) -> dict[str, NDArray[np.uint32]]:
         """Columns uint32 [n]: index (rank in its codebook), codebook, class, channel (of the piece's first coefficient), cell."""

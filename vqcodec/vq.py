@@ -10,6 +10,7 @@ The search is entropy-constrained (Chou, Lookabaugh, Gray 1989): argmin |x - c|^
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -78,11 +79,6 @@ class Book:
         return ALPHABET_RAW_BITS[self.alphabet]
 
     @cached_property
-    def first_raw(self) -> int:
-        """Rank of the first symbol with raw bits behind it, or the size; scalar books only."""
-        return int(np.argmax(np.append(self.raw_bits > 0, True)))
-
-    @cached_property
     def rows(self) -> NDArray[np.int32]:
         """The codewords one after the other, int32 [K, d]."""
         return np.ascontiguousarray(self.words.T, dtype=np.int32)
@@ -107,6 +103,38 @@ class Book:
             barred[self.escape] = np.inf
             words[:, self.escape] = 0
         return words, barred
+
+
+NO_WORD: Final = 255
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """The books of one dimension, one after the other, so that symbols of several are looked up at once.
+
+    `first` intp [B] is the place of each book's symbol 0 (of no use for books of other dimensions). For every place: `words` int32
+    [places, d] in 1/16 step; `raw_bits` uint8 behind the symbol, NO_WORD if there is no such symbol; `bits` float32 with these.
+    """
+
+    first: NDArray[np.intp]
+    words: NDArray[np.int32]
+    raw_bits: NDArray[np.uint8]
+    bits: NDArray[np.float32]
+
+
+def shelve(books: Sequence[Book], dim: int) -> Shelf:
+    """The books of a dimension."""
+    own = [number for number, book in enumerate(books) if book.dim == dim]
+    first = np.zeros(len(books), np.intp)
+    words, raw_bits = np.zeros((len(own) << 8, dim), np.int32), np.full(len(own) << 8, NO_WORD, np.uint8)
+    bits = np.zeros(len(own) << 8, np.float32)
+    for place, number in enumerate(own):
+        book, start = books[number], place << 8
+        here = slice(start, start + book.size)
+        first[number], words[here] = start, book.rows
+        raw_bits[here] = book.raw_bits if dim == 1 else 0
+        bits[here] = book.bits + raw_bits[here]
+    return Shelf(first, words, raw_bits, bits)
 
 
 def quantize_scalar(
@@ -137,11 +165,9 @@ def quantize_scalar(
     return chosen, low, reconstructions.take(best)
 
 
-def dequantize_scalar(book: Book, symbols: NDArray[np.uint8], low: NDArray[np.int32] | None) -> NDArray[np.int32]:
-    """Symbols and raw low bits (None: all zero) to reconstructions int32 [n] in 1/16 step."""
-    words: NDArray[np.int32] = book.rows.take(symbols)
-    if low is not None:
-        words += np.sign(words) * (low * UNIT)
+def with_low_bits(words: NDArray[np.int32], low: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Reconstructions int32 [n] in 1/16 step of the words of scalar symbols, which are changed, and the raw bits behind these."""
+    words += np.sign(words) * (low * UNIT)
     return words
 
 

@@ -38,8 +38,10 @@ def sweep(
     model = Model("in training", predictor_tensors(fit))
     for session in sessions:
         collector.open(session.targets)
-        codec.walk_dc(session.grid, model, session.step, collector, NoCorrection())
-        session.grid.dc_done()
+        grid = session.grid
+        dcs = codec.walk_dc((grid.h, grid.w), grid.layout, model, session.step, collector, NoCorrection())
+        grid.latents[: grid.layout.components] = dcs
+        grid.dc_done()
     for tile in COLOR_8X8.tiles:
         progress("predictors", tile.number, len(COLOR_8X8.tiles))
         users = [(s, t) for s in sessions for t in s.grid.layout.tiles if t.number == tile.number]
@@ -182,7 +184,7 @@ def _fit_tile(
         )
         for session, own in users:
             collector.open(session.targets)
-            shared = prior.products(session.grid, own, predictor)
+            shared = prior.products(session.grid, [(own, predictor)])[0]
             means, score = prior.expect(session.grid, own, predictor, shared, session.step, half, session.magnitude)
             codec.code_half(session.grid, own, half, means, score, session.magnitude, collector, NoCorrection())
     for session, own in users:
