@@ -255,7 +255,7 @@ ERRORS: list[tuple[int, Sequence[str], str]] = [
     (2, ["encode", "photo.png", "new.vqz", "--threads", "0"], "range"),
     (2, ["encode", "photo.png", "new.vqz", "-q", "5", "--bpp", "1"], "--quality and --bpp exclude each other"),
     (2, ["encode", "photo.png", "-", "--json"], "exclude each other"),
-    (2, ["decode", "photo.vqz", "new.png", "--refine", "gan"], "is not a decoder of this version"),
+    (2, ["decode", "photo.vqz", "new.png", "--refine", "magic"], "is not a decoder of this version"),
     (3, ["encode", "none.png", "new.vqz"], "cannot read none.png: No such file"),
     (3, ["encode", "photo.vqz", "new.vqz"], "not a picture in a format"),
     (3, ["encode", "deep.ppm", "new.vqz"], "16 bits per sample"),
