@@ -263,10 +263,10 @@ def decoders(image: Pixels, rate: float, weights: Path) -> list[list[float]]:
     options = ({"refine": "best"}, {"refine": "gan"}, {"refine": "gan", "strength": 1})
     ours = [figures(api.decode(file, threads=1, **given)) for given in options]
     avif = AvifCodec()
-    below = bisect_right(range(100), len(file), key=lambda quality: len(avif.encode(image, quality))) - 1
-    pair = [avif.encode(image, quality) for quality in (below, below + 1)]
-    share = np.log(len(file) / len(pair[0])) / np.log(len(pair[1]) / len(pair[0]))
+    above = bisect_right(range(100), len(file), key=lambda quality: len(avif.encode(image, quality)))
+    pair = [avif.encode(image, quality) for quality in (max(0, above - 1), above)]
     low, high = (np.array(figures(avif.decode(data))) for data in pair)
+    share = np.log(len(file) / len(pair[0])) / np.log(len(pair[1]) / len(pair[0])) if above else 0  # its smallest is larger
     return [*ours, list(low + share * (high - low))]
 
 
