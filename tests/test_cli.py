@@ -394,17 +394,13 @@ def test_killed_at_any_moment(tmp_path: Path, number: signal.Signals) -> None:
             assert b"Traceback" not in errors
 
 
-@pytest.mark.parametrize("moment", ["_catch_signals", "_release_signals", "_report"])
-def test_an_interrupt_outside_of_the_work_has_its_exit_code(monkeypatch: pytest.MonkeyPatch, moment: str) -> None:
-    """A signal that came in the last instant once ended the program as if nothing had caught it."""
-
-    def interrupt(*_: object) -> None:
+@pytest.mark.parametrize("moment", ["app", "_report"])
+def test_an_interrupt_has_its_exit_code(monkeypatch: pytest.MonkeyPatch, moment: str) -> None:
+    def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch:
-        patch.setattr(cli, moment, interrupt)
-        assert main(["info", "nothing.vqz"]) == 130
-    cli._release_signals()  # where the test itself kept it from being done
+    monkeypatch.setattr(cli, moment, interrupt)
+    assert main(["info", "nothing.vqz"]) == 130
 
 
 # ------------------------------------------------------------------------------------------------ start-up

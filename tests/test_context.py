@@ -255,7 +255,7 @@ def test_training_saves_bits_and_begins_at_none(samples: Path, tmp_path: Path) -
         pixels = np.asarray(image.convert("RGB"))
     images = [TrainingImage(str(n), pixels[100 * n : 100 * n + 130, 80 * n : 80 * n + 150]) for n in range(4)]
     crops, passes = make_context_samples(images, LITE, 0, "samples", lambda *_: None)
-    settings = context_fit.ContextSettings(batch=4, crop=12, luma=16, chroma=8, hidden=8, dc_hidden=(12, 8), dc_rows=64, steps=24)
+    settings = context_fit.ContextSettings(batch=4, crop=12, luma=16, chroma=8, hidden=8, dc_hidden=(12, 8), dc_rows=64, steps=20)
     untrained = context_fit.saved(neural.TileContext(16, 8, 8), neural.DcContext((12, 8)), crops, passes, settings)
     assert untrained == {"held_out_saved_ac": 0.0, "held_out_saved_dc": 0.0}
     tiles = context_fit.fit_tiles(crops, crops, settings)
@@ -267,7 +267,7 @@ def test_training_saves_bits_and_begins_at_none(samples: Path, tmp_path: Path) -
     assert context_fit.saved(tiles, dcs, strip[0], passes, settings)["held_out_saved_ac"] == 0  # less than two cells high
     with pytest.raises(InputError, match="too small"):
         context_fit.fit_tiles(strip[0], crops, settings)
-    short = replace(settings, steps=4)
+    short = replace(settings, steps=2)
     once, again = (neural.to_tensors(context_fit.fit_tiles(crops, crops, short), dcs) for _ in range(2))
     for name, array in once.items():
         np.testing.assert_array_equal(array, again[name])
@@ -288,6 +288,8 @@ def test_the_command_keeps_a_context_that_serves_held_out_pictures(
     monkeypatch.setattr(lite, "_SMALL_FILES", 8)
     monkeypatch.setattr(streams, "MAP_SIZES", (12, 4))
     monkeypatch.setattr(neural._Run, "cost", lambda _, what, model: float(what != kept))
+    if kept != "context and codebooks":  # what is not kept need not take long
+        monkeypatch.setattr(neural, "refit", lambda model, *_: (model, []))
     folder = tmp_path / "pictures"
     folder.mkdir()
     with Image.open(samples / "still_life.png") as image:

@@ -174,6 +174,7 @@ def test_a_gpu_without_memory_is_told_of(coded: bytes, monkeypatch: pytest.Monke
         return scarce(9, partial(networks.correct, network))
 
     monkeypatch.setattr(api, "_network_runner", runner)
+    monkeypatch.setattr(api, "_inference", lambda device: None)  # the context stays here
     options: dict[str, Any] = {"refine": "gan", "strength": 1, "refiner": REFINER}
     with api.open_vqz(io.BytesIO(coded)) as opened:
         found = opened.read(device="cuda", **options)

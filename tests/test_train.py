@@ -38,7 +38,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def little_work() -> Iterator[None]:
     """Few small files and merge maps: the rest takes seconds."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lite, "_SMALL_FILES", 30)
+        patch.setattr(lite, "_SMALL_FILES", 12)
         patch.setattr(streams, "MAP_SIZES", (12, 4))
         yield
 
@@ -88,7 +88,8 @@ def test_same_pictures_and_seed_same_model(pictures: Path, from_scratch: Path, t
     assert again["id"] == summary(from_scratch)["id"]
 
 
-def test_a_refined_model_is_never_worse(pictures: Path, tmp_path: Path) -> None:
+def test_a_refined_model_is_never_worse(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lite, "STRENGTHS", (300.0,))
     facts = lite.train_lite(pictures, tmp_path / "own", init="photo-lite", minutes=1)
     candidates = facts["candidates"]
     assert "photo-lite unchanged" in candidates

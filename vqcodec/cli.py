@@ -9,14 +9,12 @@ Start-up is most of the time that a small picture takes: what one command needs 
 
 import os
 import shlex
-import signal
 import sys
 import time
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -74,35 +72,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     warnings.filterwarnings("ignore", module="PIL")  # remarks on files; what matters of them is in ImageData.notes
     try:
         try:
-            _catch_signals()
             return int(app(words or ["--help"], prog_name="vqcodec", standalone_mode=False) or 0)
         except Exception as error:
             if debug:
                 raise
             return _report(error)
-        finally:
-            _release_signals()
-    except KeyboardInterrupt:  # outside of it all: a signal may also come while an error is told or signals are released
+    except KeyboardInterrupt:  # outside of it all: it may also come while an error is told
         return INTERRUPTED
-
-
-def _catch_signals() -> None:
-    """Termination and hang-up end the program as Ctrl-C does: by an exception, so that temporary files go."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) == signal.SIG_DFL:
-            signal.signal(number, _interrupt)
-
-
-def _release_signals() -> None:
-    """The inverse: with the work done there is nothing to clean up, and an exception on the way out would be shown."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) == _interrupt:
-            signal.signal(number, signal.SIG_DFL)
-
-
-def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
-    signal.signal(number, signal.SIG_IGN)  # a second one must not interrupt the cleaning up
-    raise KeyboardInterrupt
 
 
 def _report(error: Exception) -> int:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from vqcodec.errors import InputError, LimitError, OutputError
+from vqcodec.interrupts import termination_raises
 
 MAX_PIXELS = 2**28  # of a picture, where the user sets no other limit
 STREAM = Path("-")  # standard input or standard output, as most commands read it
@@ -101,7 +102,8 @@ def write_atomic(path: Path, data: bytes | memoryview, *, overwrite: bool) -> No
         if path in _STDOUT:
             _write_stdout(data)
         else:
-            _write_path(path, data, overwrite)
+            with termination_raises():
+                _write_path(path, data, overwrite)
     except OSError as error:
         raise OutputError(f"cannot write {name}: {_reason(error)}") from error
 
@@ -125,17 +127,18 @@ def new_folder(path: Path, *, overwrite: bool, marker: str) -> Iterator[Path]:
     token = os.urandom(8).hex()
     temporary, old = (path.parent / f".{token}.{kind}" for kind in ("tmp", "old"))
     try:
-        try:
-            temporary.mkdir(parents=True)
-            yield temporary
-            if path.exists():
-                path.rename(old)
-            temporary.rename(path)
-        finally:
-            if old.exists() and not path.exists():
-                old.rename(path)
-            shutil.rmtree(temporary, ignore_errors=True)
-            shutil.rmtree(old, ignore_errors=True)
+        with termination_raises():
+            try:
+                temporary.mkdir(parents=True)
+                yield temporary
+                if path.exists():
+                    path.rename(old)
+                temporary.rename(path)
+            finally:
+                if old.exists() and not path.exists():
+                    old.rename(path)
+                shutil.rmtree(temporary, ignore_errors=True)
+                shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
         raise OutputError(f"cannot write {printable(path)}: {_reason(error)}") from error
 

@@ -9,6 +9,8 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from typing import Final
 
+from vqcodec.interrupts import termination_raises
+
 _THREADS_OF_BLAS: Final = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 """Read when numpy is imported, so only a process that has not begun yet can be told."""
 
@@ -17,12 +19,12 @@ _THREADS_OF_BLAS: Final = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_T
 def processes(jobs: int, initializer: Callable[[], None] | None = None) -> Iterator[ProcessPoolExecutor]:
     """A pool of fresh processes whose BLAS has one thread each: where every one takes all cores, they wait for each other.
 
-    Fresh, as a fork would copy locks of threads that are not there.
+    Fresh, as a fork would copy locks of threads that are not there. A termination signal ends the block, and them.
     """
     before = {name: os.environ.get(name) for name in _THREADS_OF_BLAS}
     os.environ.update({name: value or "1" for name, value in before.items()})
     try:
-        with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), initializer=initializer) as pool:
+        with termination_raises(), ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), initializer=initializer) as pool:
             yield pool
     finally:
         for name, value in before.items():

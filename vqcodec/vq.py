@@ -22,6 +22,8 @@ UNIT: Final = 16
 """Codewords and residuals are in 1/16 of a step."""
 SCALAR_MAX: Final = 2047
 _EXACT: Final = 15
+_BARRED: Final = np.float32(1e30)
+"""More than any cost, but finite: there are matrix kernels that multiply by zeros beside what they are given, and warn."""
 _CHUNK: Final = 256  # vectors per search product: 256 KB of scores stay in the cache
 
 
@@ -96,11 +98,11 @@ class Book:
 
     @cached_property
     def search(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Codewords float32 [d, K] in steps, and what to add to their code lengths: infinity for the escape, else 0."""
+        """Codewords float32 [d, K] in steps, and what to add to their code lengths: _BARRED for the escape, else 0."""
         words = self.words.astype(np.float32) * np.float32(1 / UNIT)
         barred = np.zeros(self.size, np.float32)
         if self.escape >= 0:
-            barred[self.escape] = np.inf
+            barred[self.escape] = _BARRED
             words[:, self.escape] = 0
         return words, barred
 

@@ -1,0 +1,38 @@
+"""Termination signals while there is something to clean up; at all other times they end the program by the system's default."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Final, NoReturn
+
+_SIGNALS: Final = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+
+
+@contextmanager
+def termination_raises() -> Iterator[None]:
+    """In the block, SIGTERM and SIGHUP raise KeyboardInterrupt, as SIGINT does, so that what the block made can be removed.
+
+    Blocks may be nested. In a thread other than the main one, where Python cannot catch signals, the block changes nothing. Keep
+    blocks short: an exception raised at any place at all may come where Python drops it, in callbacks of an import, say.
+    """
+    caught = [number for number in _SIGNALS if _is_main() and signal.getsignal(number) == signal.SIG_DFL]
+    try:
+        for number in caught:
+            signal.signal(number, _interrupt)
+        yield
+    finally:
+        for number in caught:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _is_main() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    signal.signal(number, signal.SIG_IGN)  # a second one must not interrupt the cleaning up
+    raise KeyboardInterrupt
