@@ -378,6 +378,21 @@ def test_training_goes_on_from_a_checkpoint(
     assert [sheet.shape for sheet in sheets] == [(2 * 96, 3 * 96, 3)] * 2
 
 
+def test_training_goes_on_from_a_refiner_of_its_size(refiner_samples: list[Any]) -> None:
+    from vqcodec.neural import refiner
+    from vqcodec.neural.perceptual import GradientStatistics
+    from vqcodec.neural.synthesis import load_tensors
+
+    settings = refiner.RefinerSettings(steps=2, batch=1, crop=8, width=8, blocks=1, rate=1e-7)
+    start, distance = weights(8, 1, 0.1, kind="refiner"), GradientStatistics()
+    found, scores = refiner.fit_refiner(refiner_samples, refiner_samples[:2], distance, settings, start=start)
+    for name, array in start.items():
+        np.testing.assert_allclose(found[name], array, atol=1e-3)
+    _, untrained = refiner.fit_refiner(refiner_samples, refiner_samples[:2], distance, settings)
+    assert abs(untrained["held_out_gain_db"]) < 0.01 < abs(scores["held_out_gain_db"])
+    assert load_tensors(found, "refiner").head.weight.shape[0] == 8
+
+
 def test_the_command_trains_one(picture: Pixels, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("torch", reason="torch is not installed")
     folder = tmp_path / "pictures"
@@ -394,6 +409,9 @@ def test_the_command_trains_one(picture: Pixels, tmp_path: Path, capsys: pytest.
     assert (output / "model.safetensors").stat().st_size < 10_000_000
     assert summary["id"] == registry.find_refiner(output).id
     assert not list(tmp_path.glob("*.checkpoint"))
+    given = ["--kind", "refiner", "--init", "photo-lite", "--refiner", str(output), "--steps", "1"]
+    assert main(["train", str(folder), "-o", str(tmp_path / "on"), *given]) == 0, capsys.readouterr().err
+    assert json.loads((tmp_path / "on" / "model.json").read_text())["refiner_id"] == summary["id"]
     assert main(["train", str(folder), "-o", str(tmp_path / "b"), "--kind", "neural", "--sheets", str(tmp_path)]) == 2
     assert main(["train", str(folder), "-o", str(tmp_path / "b"), "--kind", "refiner", "--perceptual", str(tmp_path)]) == 3
 

@@ -524,13 +524,17 @@ def train(
         Path | None,
         typer.Option("--tensorboard", metavar="DIR", help="Not lite: curves and pictures for TensorBoard.", show_default=False),
     ] = None,
+    refiner: Annotated[
+        str | None, typer.Option("--refiner", metavar="M", help="refiner: go on from this one.", show_default=False)
+    ] = None,
     perceptual: Annotated[
         Path | None,
         typer.Option("--perceptual", metavar="DIR", help="refiner: LPIPS's weights over SqueezeNet.", show_default=False),
     ] = None,
     lambda_r: Annotated[float, typer.Option("--lambda-r", min=0, metavar="X", help="refiner: weight of the squared error.")] = 1.0,
     lambda_p: Annotated[float, typer.Option("--lambda-p", min=0, metavar="X", help="refiner: of the perceptual distance.")] = 4.0,
-    lambda_a: Annotated[float, typer.Option("--lambda-a", min=0, metavar="X", help="refiner: of the adversarial loss.")] = 0.3,
+    lambda_t: Annotated[float, typer.Option("--lambda-t", min=0, metavar="X", help="refiner: of the texture's statistics.")] = 0.5,
+    lambda_a: Annotated[float, typer.Option("--lambda-a", min=0, metavar="X", help="refiner: of the adversarial loss.")] = 0.8,
     lambda_c: Annotated[float, typer.Option("--lambda-c", min=0, metavar="X", help="refiner: of shifts of colour.")] = 10.0,
     adaptive: Annotated[
         bool, typer.Option("--adaptive", help="refiner: weigh the adversarial loss by gradients, too (VQGAN).")
@@ -547,8 +551,8 @@ def train(
 
     if kind == "lite" and (steps is not None or device != "cpu" or resume or log is not None or board is not None):
         raise UsageError("--steps, --device, --resume, --log and --tensorboard are for --kind neural and refiner")
-    if kind != "refiner" and (perceptual is not None or adaptive or sheets is not None):
-        raise UsageError("--perceptual, --adaptive and --sheets are for --kind refiner")
+    if kind != "refiner" and (refiner is not None or perceptual is not None or adaptive or sheets is not None):
+        raise UsageError("--refiner, --perceptual, --adaptive and --sheets are for --kind refiner")
     if kind != "lite" and init == "none":
         raise UsageError(f"--kind {kind} starts from a model: --init photo-lite")
     if init is None:
@@ -571,9 +575,10 @@ def train(
             else:
                 from vqcodec.train.refiner import train_refiner
 
-                weights = {"lambda_r": lambda_r, "lambda_p": lambda_p, "lambda_a": lambda_a, "lambda_c": lambda_c}
-                weights |= {"adaptive": adaptive}
-                facts = train_refiner(folder, output, perceptual=perceptual, weights=weights, sheets=sheets, **shared)
+                weights = {"lambda_r": lambda_r, "lambda_p": lambda_p, "lambda_t": lambda_t, "lambda_a": lambda_a}
+                weights |= {"lambda_c": lambda_c, "adaptive": adaptive}
+                shared |= {"refiner": refiner, "perceptual": perceptual, "weights": weights, "sheets": sheets}
+                facts = train_refiner(folder, output, **shared)
     print_training(facts, output, _console())
 
 

@@ -3,10 +3,12 @@
 The generator is the network of networks.py behind more inputs: the decoded coefficients, the latents and log(step). It adds to the
 AC coefficients what the discriminator, and eyes, miss. Deterministic: no noise goes in. The total loss of the generator is
 
-    L = lambda_r L_r + lambda_p L_p + lambda_a L_a + lambda_c L_c
+    L = lambda_r L_r + lambda_p L_p + lambda_t L_t + lambda_a L_a + lambda_c L_c
 
     L_r  squared error over that of the decode it starts from: every quality counts alike
     L_p  perceptual distance to the original (perceptual.py)
+    L_t  statistics of gradients against the original's (perceptual.py): how much texture there is, not where it lies. Errors and
+         LPIPS alone have too little of it
     L_a  what the discriminator says (hinge, Lim and Ye 2017), its weight rising from nothing with the first steps: a discriminator
          that begins late and with full weight ruins what was learnt before
     L_c  colour: how far means of 8x8 pixels, every 4 pixels, move from those of the decode. Those of whole blocks cannot, since
@@ -19,7 +21,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -37,6 +39,7 @@ from vqcodec.bands import COLOR_8X8
 from vqcodec.color import COLOR_SHIFT, OPPONENT
 from vqcodec.networks import STEP_CENTRE
 from vqcodec.neural.loop import EVERY, SCORED, Report, Schedule, average_in, fast_bfloat16, load_checkpoint, save_checkpoint
+from vqcodec.neural.perceptual import GradientStatistics
 from vqcodec.neural.synthesis import (
     FEATURE_ORDER,
     FEATURE_SIGNS,
@@ -44,19 +47,21 @@ from vqcodec.neural.synthesis import (
     OUTPUT_SIGNS,
     SynthesisNetwork,
     draw_places,
+    load_tensors,
     relative_error,
     stacked,
     to_tensors,
     usable_crop,
 )
 
+Tensors = Mapping[str, NDArray[Any]]
 Perceptual = Callable[[Tensor, Tensor], Tensor]
 """Distances [B] of pictures [B, 3, H, W] from their originals, 0 to 1."""
 _DCS: Final = COLOR_8X8.components
 _HELD_OUT_CELLS: Final = 32
 """Cells a side of a held-out picture's middle that is scored."""
 _LEAK: Final = 0.2
-_FREE: Final = ("lambda_r", "lambda_p", "lambda_a", "lambda_c", "adaptive", "ramp", "minutes", "steps")
+_FREE: Final = ("lambda_r", "lambda_p", "lambda_t", "lambda_a", "lambda_c", "adaptive", "ramp", "minutes", "steps")
 """Settings that may be others where training goes on."""
 _SHOWN: Final = 6
 """Held-out crops of a sheet."""
@@ -78,11 +83,12 @@ class RefinerSettings(Schedule):
     blocks: int = 6
     lambda_r: float = 1.0
     lambda_p: float = 4.0
-    lambda_a: float = 0.3
+    lambda_t: float = 0.5
+    lambda_a: float = 0.8
     lambda_c: float = 10.0
     adaptive: bool = False
     """Weigh L_a by the ratio of the gradients of the other losses to its own, at the last layer (Esser et al. 2021, eq. 7)."""
-    ramp: float = 0.3
+    ramp: float = 0.2
     """Share of the time in which the weight of L_a rises."""
 
 
@@ -199,20 +205,22 @@ class Players:
     generator: SynthesisNetwork
     discriminator: Discriminator
     perceptual: Perceptual
+    texture: Perceptual
     generator_optimiser: torch.optim.Optimizer
     discriminator_optimiser: torch.optim.Optimizer
 
     @classmethod
-    def new(cls, settings: RefinerSettings, perceptual: Perceptual, device: str) -> Players:
-        """Before training."""
+    def new(cls, settings: RefinerSettings, perceptual: Perceptual, device: str, start: Tensors | None = None) -> Players:
+        """Before training; the generator has the tensors `start` where they are given."""
         layout = torch.channels_last
-        generator = SynthesisNetwork(settings.width, settings.blocks, "refiner").to(device, memory_format=layout)  # type: ignore[call-overload]  # torch's types lack it
+        first = SynthesisNetwork(settings.width, settings.blocks, "refiner") if start is None else load_tensors(start, "refiner")
+        generator = first.to(device, memory_format=layout)  # type: ignore[call-overload]  # torch's types lack it
         discriminator = Discriminator().to(device, memory_format=layout)  # type: ignore[call-overload]
         optimisers = (
             torch.optim.Adam(generator.parameters(), settings.rate, _BETAS),
             torch.optim.Adam(discriminator.parameters(), settings.discriminator_rate, _BETAS),
         )
-        return cls(settings, generator, discriminator, perceptual, *optimisers)
+        return cls(settings, generator, discriminator, perceptual, GradientStatistics(), *optimisers)
 
     @property
     def parts(self) -> dict[str, Any]:
@@ -246,10 +254,12 @@ def generator_step(players: Players, scene: Scene, pictures: Tensor, adversarial
     losses = {
         "error": relative_error((pictures - scene.decoded) * steps, (scene.original - scene.decoded) * steps),
         "perceptual": players.perceptual(pictures, scene.original).mean(),
+        "texture": players.texture(pictures, scene.original).mean(),
         "color": color_shift(pictures, scene.decoded),
     }
     told = -torch.stack([f.mean() for f in players.discriminator(pictures, scene)]).mean()
-    others = settings.lambda_r * losses["error"] + settings.lambda_p * losses["perceptual"] + settings.lambda_c * losses["color"]
+    weights = (settings.lambda_r, settings.lambda_p, settings.lambda_t, settings.lambda_c)
+    others = torch.stack([weight * loss for weight, loss in zip(weights, losses.values(), strict=True)]).sum()
     weight = adversarial * (adaptive_weight(others, told, players.generator) if settings.adaptive else 1.0)
     total = others + weight * told
     _descend(players.generator, players.generator_optimiser, total)
@@ -322,12 +332,14 @@ def fit_refiner(
     perceptual: nn.Module,
     settings: RefinerSettings,
     *,
+    start: Tensors | None = None,
     device: str = "cpu",
     checkpoint: Path | None = None,
     report: Report | None = None,
     show: Callable[[int, NDArray[np.uint8]], None] = lambda step, pixels: None,
 ) -> tuple[dict[str, NDArray[Any]], dict[str, float]]:
-    """Train a refiner; returns the tensors `refiner.*` of the averaged weights, and their `score` on `held_out`.
+    """Train a refiner, from the tensors `start` or from nothing; returns the tensors `refiner.*` of the averaged weights, and their
+    `score` on `held_out`.
 
     `show` gets the number of steps and a `sheet` as often as the held-out samples are scored. Goes on from `checkpoint` where there
     is one, perhaps with other weights of the losses, and writes it every so often.
@@ -338,7 +350,7 @@ def fit_refiner(
     rng = np.random.default_rng(settings.seed + 1)
     scored = [draw_scene([s], 1, min(*s.seen.shape[1:], _HELD_OUT_CELLS), rng, device) for s in held_out]
     shown = [scene for scene in scored if scene.base.shape == scored[0].base.shape][:_SHOWN]
-    players = Players.new(settings, perceptual.to(device, memory_format=torch.channels_last), device)  # type: ignore[call-overload]
+    players = Players.new(settings, perceptual.to(device, memory_format=torch.channels_last), device, start)  # type: ignore[call-overload]
     average = copy.deepcopy(players.generator)
     number, spent = load_checkpoint(checkpoint, settings, players.parts | {"average": average}, _FREE)
     rng = np.random.default_rng([settings.seed, number])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,7 +93,7 @@ def to_tensors(network: SynthesisNetwork) -> dict[str, NDArray[Any]]:
     return {f"{network.kind}.{name}": np.ascontiguousarray(array, np.float16) for name, array in found.items()}
 
 
-def load_tensors(tensors: dict[str, NDArray[Any]], kind: str = "synthesis") -> SynthesisNetwork:
+def load_tensors(tensors: Mapping[str, NDArray[Any]], kind: str = "synthesis") -> SynthesisNetwork:
     """The inverse of `to_tensors`."""
     network = SynthesisNetwork(len(tensors[f"{kind}.head"]), len(tensors[f"{kind}.expand"]), kind)
     with torch.no_grad():

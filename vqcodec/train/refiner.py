@@ -7,7 +7,7 @@ synthesis behind them and files without.
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,6 +36,8 @@ except ImportError as error:  # torch is an extra
 _PIXELS: Final = 120_000_000
 """Of all samples; one takes 12 bytes a pixel."""
 _HELD_OUT_PIXELS: Final = 8_000_000
+_CONTINUED: Final = 0.5
+"""Of the generator's peak learning rate, where training goes on from one: the discriminator begins anew."""
 
 
 def train_refiner(
@@ -43,6 +45,7 @@ def train_refiner(
     output: Path,
     *,
     init: str,
+    refiner: str | None = None,
     perceptual: Path | None = None,
     weights: dict[str, float | bool] | None = None,
     seed: int = 0,
@@ -58,10 +61,11 @@ def train_refiner(
 ) -> dict[str, Any]:
     """Train a refiner on a folder (or a .tar) coded by the model `init` and by the lite one; returns model.json.
 
-    `perceptual` is the folder of LPIPS's weights, without which statistics of gradients stand in; `weights` are of RefinerSettings
-    (lambda_r, lambda_p, lambda_a, lambda_c, adaptive). `log` gets a JSON line every 50 steps; TensorBoard, in the folder `board`,
-    curves and sheets of held-out crops, and the folder `sheets` these as PNG. With `resume` the checkpoint beside `output` is gone
-    on from. Raises InputError, ModelError, OutputError, MissingExtraError.
+    `refiner` is one whose generator is gone on from, against a new discriminator. `perceptual` is the folder of LPIPS's weights,
+    without which statistics of gradients stand in; `weights` are of RefinerSettings (lambda_r, lambda_p, lambda_t, lambda_a,
+    lambda_c, adaptive). `log` gets a JSON line every 50 steps; TensorBoard, in the folder `board`, curves and sheets of held-out
+    crops, and the folder `sheets` these as PNG. With `resume` the checkpoint beside `output` is gone on from. Raises InputError,
+    ModelError, OutputError, MissingExtraError.
     """
     check_new_folder(output, overwrite=overwrite, marker=TENSORS)
     check_device(device)
@@ -73,11 +77,15 @@ def train_refiner(
     models = [registry.find(name) for name in dict.fromkeys((init, registry.LITE_MODEL))]
     if any((model.color != OPPONENT).any() for model in models):
         raise ModelError(f"{init}: its colours are not those that refiners work in")
+    start = None if refiner is None else registry.find_refiner(refiner)
     diary = TrainingLog(log, board)
     checkpoint = output.with_name(f"{output.name}.checkpoint")
     settle([checkpoint], resume=resume, overwrite=overwrite)
     corpus = load_corpus(folder, tell)
     settings = RefinerSettings(seed=seed, minutes=minutes, steps=steps, **(weights or {}))  # type: ignore[arg-type]  # by name
+    if start is not None:  # its size goes on, too
+        width, blocks = len(start.network.head), len(start.network.expand)
+        settings = replace(settings, width=width, blocks=blocks, rate=settings.rate * _CONTINUED)
     images = pick(corpus.train, _PIXELS, np.random.default_rng(seed))
     kept = pick(corpus.held_out or corpus.train, _HELD_OUT_PIXELS, np.random.default_rng(seed))
     train = make_refiner_samples(images, models, seed, "samples", tell)
@@ -97,26 +105,27 @@ def train_refiner(
                 write_image(pixels, file, format="PNG")
 
     options: dict[str, Any] = {"device": device, "checkpoint": checkpoint, "report": report, "show": show}
-    found, scores = fit_refiner(train, held_out, distance, settings, **options)
-    refiner = Refiner(output.name, found | {"color": OPPONENT})
-    refiner.check()
-    given = {"kind": "refiner", "init": init, "seed": seed, "minutes": minutes, "steps": steps}
-    given |= {"perceptual": None if perceptual is None else perceptual.name}
+    found, scores = fit_refiner(train, held_out, distance, settings, start=None if start is None else start.tensors, **options)
+    made = Refiner(output.name, found | {"color": OPPONENT})
+    made.check()
+    given: dict[str, object] = {"kind": "refiner", "init": init, "refiner": refiner, "seed": seed, "minutes": minutes}
+    given |= {"steps": steps, "perceptual": None if perceptual is None else perceptual.name}
     given |= {name.replace("_", "-"): value for name, value in (weights or {}).items() if value is not False}
     summary: dict[str, Any] = {
-        **identity(refiner.id, registry.REFINER, (folder, output), given),
+        **identity(made.id, registry.REFINER, (folder, output), given),
+        **({} if start is None else {"refiner_id": start.id}),
         "decodes_of": [f"{model.name} {model.id[:12]}" for model in models],
         "distance": "statistics of gradients" if perceptual is None else "LPIPS 0.1, SqueezeNet 1.1",
         "seconds": round(time.monotonic() - started),
         **results,
         **{name: round(value, 4) for name, value in scores.items()},
         "parameters": sum(array.size for array in found.values()),
-        "macs_per_pixel": round(refiner.network.macs_per_pixel),
+        "macs_per_pixel": round(made.network.macs_per_pixel),
         "settings": asdict(settings),
         "corpus": corpus.facts(),
     }
     diary.close()
     with new_folder(output, overwrite=overwrite, marker=TENSORS) as folder_of_model:
-        save_model(folder_of_model, Refiner(output.name, refiner.tensors, summary))
+        save_model(folder_of_model, Refiner(output.name, made.tensors, summary))
     checkpoint.unlink(missing_ok=True)
     return summary
