@@ -240,24 +240,26 @@ def gan(data: Path) -> None:
     for rate in (0.10, 0.15, 0.25):
         with ProcessPoolExecutor(2) as pool:
             found = np.array(list(pool.map(partial(decoders, rate=rate, weights=data / "perceptual"), images)))
-        best_, default, full, avif = found.mean(axis=0)  # each LPIPS, high band, PSNR, MS-SSIM
+        best_, default, full, avif = found.mean(axis=0)  # each LPIPS, high band, PSNR, MS-SSIM, SSIMULACRA2
         wins = int((found[:, 1, 0] < found[:, 3, 0]).sum())
         print(f"photo-gan: {rate:.2f} bpp, Kodak; LPIPS below AVIF's at equal bytes on {wins} of {len(images)} images")
-        print(f"  AVIF speed 6: LPIPS {avif[0]:.3f}, high band {avif[1]:.2f}, PSNR {avif[2]:.2f} dB, MS-SSIM {avif[3]:.4f}")
-        print(f"  best: LPIPS {best_[0]:.3f}, high band {best_[1]:.2f}, PSNR {best_[2]:.2f} dB, MS-SSIM {best_[3]:.4f}")
+        for name, value in (("AVIF speed 6", avif), ("best", best_)):
+            likeness = f"PSNR {value[2]:.2f} dB, MS-SSIM {value[3]:.4f}, SSIMULACRA2 {value[4]:.1f}"
+            print(f"  {name}: LPIPS {value[0]:.3f}, high band {value[1]:.2f}, {likeness}")
         for name, value in (("default strength", default), ("strength 1", full)):
             lpips = f"LPIPS {value[0]:.3f}, {100 * (value[0] / best_[0] - 1):+.1f} % (bar -25)"
             losses = f"PSNR {value[2] - best_[2]:+.2f} dB (bar -1.5), MS-SSIM {value[3] - best_[3]:+.4f} (bar -0.01)"
-            print(f"  gan, {name}: {lpips}, high band {value[1]:.2f} (bar 0.8 to 1.1), {losses}")
+            losses += f", SSIMULACRA2 {value[4] - best_[4]:+.1f} (bar -5)"
+            print(f"  gan, {name}: {lpips}, high band {value[1]:.2f} (bar 0.8 to 1.1), {losses}", flush=True)
 
 
 def decoders(image: Pixels, rate: float, weights: Path) -> list[list[float]]:
-    """LPIPS, high band, PSNR and MS-SSIM of best, gan, gan at strength 1, and of AVIF at equal bytes, between two files."""
+    """LPIPS, high band, PSNR, MS-SSIM and SSIMULACRA2 (nan without its package) of best, gan, gan at strength 1, and of AVIF at equal bytes, between two files."""
     lpips = open_lpips(weights)
 
     def figures(decoded: Pixels) -> list[float]:
         found = measure(image, decoded, perceptual=lpips)
-        return [found.lpips, found.high_band, psnr_db(found.mse_rgb), found.ms_ssim]
+        return [found.lpips, found.high_band, psnr_db(found.mse_rgb), found.ms_ssim, found.ssimulacra2]
 
     file = api.encode(image, bpp=rate, model=PHOTO, threads=1)
     options = ({"refine": "best"}, {"refine": "gan"}, {"refine": "gan", "strength": 1})

@@ -1,11 +1,15 @@
 """Metrics against scikit-image, a slow MS-SSIM written straight from the paper, and hand-made numbers."""
 
 import importlib
+import io
 import math
 import sys
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 
 import numpy as np
 import pytest
+from PIL import Image
 from scipy.signal import convolve2d
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
@@ -140,3 +144,24 @@ def test_without_its_extra_the_bench_says_what_to_install(module, hidden, monkey
     monkeypatch.delitem(sys.modules, f"vqcodec.bench.{module}", raising=False)
     with pytest.raises(MissingExtraError, match=r"pip install 'vqcodec\[bench\]'"):
         importlib.import_module(f"vqcodec.bench.{module}")
+
+
+def test_ssimulacra2_is_asked_of_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def compute(original: io.BytesIO, decoded: io.BytesIO) -> float:
+        seen.extend(np.asarray(Image.open(file)) for file in (original, decoded))
+        return 42.0
+
+    package = ModuleType("ssimulacra2")
+    package.__spec__ = ModuleSpec("ssimulacra2", None)
+    package.compute_ssimulacra2 = compute
+    monkeypatch.setitem(sys.modules, "ssimulacra2", package)
+    grey = picture(20, 30) // 2
+    assert measure(grey, grey + 1).ssimulacra2 == 42
+    for found, wanted in zip(seen, (grey, grey + 1), strict=True):
+        np.testing.assert_array_equal(found, np.stack([wanted] * 3, axis=2))
+    assert math.isnan(measure(grey, grey, psnr_only=True).ssimulacra2)
+    monkeypatch.delitem(sys.modules, "ssimulacra2")
+    monkeypatch.setattr("vqcodec.bench.metrics.find_spec", lambda name: None)
+    assert math.isnan(measure(grey, grey).ssimulacra2)

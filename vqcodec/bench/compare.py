@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import io
-from importlib.util import find_spec
+import math
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +14,7 @@ from vqcodec.bench.metrics import measure, psnr_db
 from vqcodec.container import MAGIC
 from vqcodec.errors import InputError
 from vqcodec.files import open_input, printable, read_stream, stream_limit
-from vqcodec.imageio import read_opaque, write_image
+from vqcodec.imageio import read_opaque
 
 AMPLIFIED: Final = 8
 """Times that differences are shown larger than they are."""
@@ -31,17 +30,6 @@ def read_any(path: Path, max_pixels: int) -> NDArray[np.uint8]:
     if pixels.dtype != np.uint8 or (pixels.ndim == 3 and pixels.shape[2] != 3):
         raise InputError(f"{printable(path)} has alpha or more than 8 bits per sample, which are not compared")
     return np.asarray(pixels, np.uint8)
-
-
-def _ssimulacra2(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> float:
-    """By the package of that name: 100 for the same pictures, 90 where no difference is seen, 70 for high quality."""
-    import ssimulacra2
-
-    files = [io.BytesIO(), io.BytesIO()]
-    for pixels, file in zip((first, second), files, strict=True):
-        write_image(pixels if pixels.ndim == 3 else np.repeat(pixels[:, :, None], 3, axis=2), file, format="PNG")
-        file.seek(0)
-    return float(ssimulacra2.compute_ssimulacra2(*files))
 
 
 def compare(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> tuple[dict[str, Any], NDArray[np.uint8]]:
@@ -65,6 +53,6 @@ def compare(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> tuple[dict[s
         "largest_difference": int(np.abs(difference).max()),
         "pixels_that_differ": int((difference.reshape(*difference.shape[:2], -1) != 0).any(axis=2).sum()),
     }
-    if find_spec("ssimulacra2") is not None:
-        facts["ssimulacra2"] = _ssimulacra2(first, second)
+    if not math.isnan(found.ssimulacra2):
+        facts["ssimulacra2"] = found.ssimulacra2
     return facts, np.clip(128 + AMPLIFIED * difference, 0, 255).astype(np.uint8)

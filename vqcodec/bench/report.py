@@ -43,7 +43,11 @@ class Summary:
     decode_mps: float
 
 
-LOOKS: dict[str, Callable[[RdPoint], float]] = {"LPIPS": lambda p: p.lpips, "High band": lambda p: p.high_band}
+LOOKS: dict[str, Callable[[RdPoint], float]] = {
+    "LPIPS": lambda p: p.lpips,
+    "High band": lambda p: p.high_band,
+    "SSIMULACRA2": lambda p: p.ssimulacra2,
+}
 """What is compared at equal rate besides PSNR, where it was measured."""
 
 

@@ -43,7 +43,7 @@ class CodecInfo:
 
 @dataclass(frozen=True)
 class Row:
-    """One image through one codec at one quality. ssim, ms_ssim, high_band and lpips are nan where undefined or not asked for."""
+    """One image through one codec at one quality. What is undefined or was not asked for of ssim and those after it is nan."""
 
     codec: str
     quality: float
@@ -56,8 +56,9 @@ class Row:
     ms_ssim: float
     encode_s: float
     decode_s: float
-    high_band: float = math.nan  # not in files of the first versions, nor is lpips
+    high_band: float = math.nan  # not in files of the first versions, nor are those below
     lpips: float = math.nan
+    ssimulacra2: float = math.nan
 
     @property
     def bpp(self) -> float:
@@ -94,6 +95,7 @@ class RdPoint:
     ms_ssim: float
     high_band: float
     lpips: float
+    ssimulacra2: float
     encode_s: float
     decode_s: float
     encode_mps: float
@@ -175,6 +177,7 @@ class BenchResults:
             "ssim-rgb": lambda p: p.ssim,
             "high-band": lambda p: p.high_band,
             "lpips": lambda p: p.lpips,
+            "ssimulacra2": lambda p: p.ssimulacra2,
             "encoding_mps": lambda p: p.encode_mps,
             "decoding_mps": lambda p: p.decode_mps,
         }
@@ -211,6 +214,7 @@ def _mean_point(quality: float, rows: Sequence[Row]) -> RdPoint:
         ms_ssim=_mean(row.ms_ssim for row in rows),
         high_band=_mean(row.high_band for row in rows),
         lpips=_mean(row.lpips for row in rows),
+        ssimulacra2=_mean(row.ssimulacra2 for row in rows),
         encode_s=encode_s / len(rows),
         decode_s=decode_s / len(rows),
         encode_mps=_rate(pixels, encode_s),

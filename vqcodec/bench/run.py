@@ -241,6 +241,7 @@ def _trial(codec: Codec, quality: float, name: str, pixels: Pixels, settings: Be
         ms_ssim=distance.ms_ssim,
         high_band=distance.high_band,
         lpips=distance.lpips,
+        ssimulacra2=distance.ssimulacra2,
         encode_s=encode_s,
         decode_s=decode_s,
     )

@@ -1,0 +1,59 @@
+"""A blind comparison with AVIF at equal bytes: python docs/blind.py ../shared/data/kodak [--bpp 0.15] [-o out/blind]
+
+Writes sheets of three rows, each the middle of an original and, in an order drawn by lot, of what AVIF (speed 6) and
+`decode --refine gan` make of it at the same bytes, unlabelled; and key.json, to be opened after judging.
+"""
+
+import argparse
+import json
+import random
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from vqcodec import api
+from vqcodec.bench.codecs import AvifCodec
+
+HEIGHT, WIDTH, ROWS, GAP = 320, 440, 3, 8
+
+
+def middle(pixels: np.ndarray) -> np.ndarray:
+    """The middle of a picture, on a white ground."""
+    top, left = ((side - part) // 2 for side, part in zip(pixels.shape[:2], (HEIGHT, WIDTH), strict=True))
+    return np.pad(pixels[top : top + HEIGHT, left : left + WIDTH], ((0, GAP), (0, GAP), (0, 0)), constant_values=255)
+
+
+def avif_of_size(pixels: np.ndarray, size: int) -> bytes:
+    """The AVIF file of the size next to `size`."""
+    codec = AvifCodec()
+    low, high = 0, 100
+    while high - low > 1:
+        centre = (low + high) // 2
+        low, high = (centre, high) if len(codec.encode(pixels, centre)) <= size else (low, centre)
+    return min((codec.encode(pixels, quality) for quality in (low, high)), key=lambda data: abs(len(data) - size))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--bpp", type=float, default=0.15)
+    parser.add_argument("-o", "--output", type=Path, default=Path("out/blind"))
+    given = parser.parse_args()
+    given.output.mkdir(parents=True, exist_ok=True)
+    rows, key = [], {}
+    for path in sorted(given.folder.glob("*.png")):
+        pixels = np.asarray(Image.open(path).convert("RGB"))
+        data = api.encode(pixels, bpp=given.bpp)
+        other = avif_of_size(pixels, len(data))
+        pair = [("gan", api.decode(data, refine="gan")), ("avif", AvifCodec().decode(other))]
+        random.SystemRandom().shuffle(pair)
+        rows.append(np.concatenate([middle(pixels), *(middle(decoded) for _, decoded in pair)], axis=1))
+        key[path.stem] = {"second": pair[0][0], "third": pair[1][0], "bytes": len(data), "avif_bytes": len(other)}
+    for first in range(0, len(rows), ROWS):
+        Image.fromarray(np.concatenate(rows[first : first + ROWS])).save(given.output / f"{first // ROWS + 1}.png")
+    (given.output / "key.json").write_text(json.dumps(key, indent=2))
+
+
+if __name__ == "__main__":
+    main()
