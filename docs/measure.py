@@ -254,7 +254,8 @@ def gan(data: Path) -> None:
 
 
 def decoders(image: Pixels, rate: float, weights: Path) -> list[list[float]]:
-    """LPIPS, high band, PSNR, MS-SSIM and SSIMULACRA2 (nan without its package) of best, gan, gan at strength 1, and of AVIF at equal bytes, between two files."""
+    """LPIPS, high band, PSNR, MS-SSIM and SSIMULACRA2 (nan without its package) of best, gan, gan at strength 1, and of AVIF at
+    equal bytes, between two files."""
     lpips = open_lpips(weights)
 
     def figures(decoded: Pixels) -> list[float]:
