@@ -74,7 +74,7 @@ def test_dcs_are_left_alone_and_strips_have_no_seams(layout: Any, monkeypatch: p
     h, w = 31, 5
     latents = np.random.default_rng(2).integers(-200, 200, (layout.channels, h * w)).astype(np.int16)
     restored = partial(networks.plain, latents, 20.0, (h, w), layout)
-    sharpen = partial(networks.sharpen, run, halo, restored, latents, 20.0, (h, w), layout, 1.0)
+    sharpen = partial(networks.sharpen, run, halo, restored, latents, 20.0, (h, w), layout, 1.0, (3, 4))
     whole = sharpen((0, h))
     added = whole - restored((0, h))
     assert not added[: layout.components].any()
@@ -83,6 +83,16 @@ def test_dcs_are_left_alone_and_strips_have_no_seams(layout: Any, monkeypatch: p
     strips = networks.strips(halo, (h, w))
     assert len(strips) > 3
     np.testing.assert_allclose(np.concatenate([sharpen(rows) for rows in strips], axis=1), whole, rtol=1e-4, atol=1e-3)
+
+
+def test_noise_is_of_the_place_and_like_no_other() -> None:
+    whole = networks.noise((0, 0), 200, 150)
+    np.testing.assert_array_equal(networks.noise((30, 40), 7, 9), whole[:, 30:37, 40:49])
+    assert abs(whole.mean()) < 0.01
+    assert whole.std() == pytest.approx(1, abs=0.01)
+    shifted = [np.roll(whole, shift, axis=axis) for axis in range(3) for shift in (1, 2, 3)]
+    assert max(abs((whole * other).mean()) for other in shifted) < 0.01
+    assert len(np.unique(whole)) > 0.9 * whole.size
 
 
 @pytest.mark.parametrize("tile", [None, 64])
@@ -293,7 +303,7 @@ def test_waves_are_those_of_the_decoder(refiner_samples: list[Any]) -> None:
 
 def test_training_sees_what_decoding_does(picture: Pixels) -> None:
     """A sample's scene, refined by the same weights, is the picture that the decoder makes."""
-    pytest.importorskip("torch", reason="torch is not installed")
+    torch = pytest.importorskip("torch", reason="torch is not installed")
     from vqcodec import rate
     from vqcodec.neural import refiner
     from vqcodec.neural.synthesis import load_tensors
@@ -307,6 +317,7 @@ def test_training_sees_what_decoding_does(picture: Pixels) -> None:
         scene = refiner.draw_scene([sample], 1, 12, rng, "cpu")
         if np.array_equal(scene.original[0].permute(1, 2, 0).mul(255).round().numpy(), pixels):
             break
+    scene.x[0, -networks.NOISE :] = torch.from_numpy(networks.noise((0, 0), 12, 12))  # crops have that of any place
     found = scene.refined(load_tensors(REFINER.tensors, "refiner")).detach()[0].permute(1, 2, 0).mul(255).numpy()
     data = rate.Encoder(pixels, model, threads=1).file(40 * 64)
     decoded = api.decode(data, refine="gan", strength=1, refiner=REFINER)

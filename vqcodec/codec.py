@@ -491,7 +491,7 @@ def decode_refined(
 
     each_group(header, indices, model, groups_touched(header, (8 * y, 8 * x, 8 * rows, 8 * columns)), threads, one)
     size = min(header.height - 8 * y, 8 * rows), min(header.width - 8 * x, 8 * columns)
-    pixels = refine(header, found, model, size, threads, run, sharpener)
+    pixels = refine(header, found, model, size, threads, run, sharpener, (y, x))
     pixels = _cut(pixels, (8 * y, 8 * x, *size), around)
     smooth_seams(header, pixels, (top, left))
     return _cut(pixels, around, wanted)
@@ -513,9 +513,10 @@ def refine(
     threads: int = 1,
     run: networks.Correct | None = None,
     sharpener: Sharpener | None = None,
+    corner: tuple[int, int] = (0, 0),
 ) -> Pixels:
     """Latents int16 [C, h, w] to pixels [H, W, components] of `size` (H, W), with the model's synthesis, where it has one, and
-    sharpened."""
+    sharpened. `corner` is the place of the first cell in the picture."""
     step = header.step / 64
     layout, (h, w) = LAYOUTS[header.layout], latents.shape[1:]
     flat = latents.reshape(len(latents), -1)
@@ -527,7 +528,7 @@ def refine(
     if sharpener is not None:
         sharpen = sharpener.run or partial(networks.correct, sharpener.refiner.network)
         halo, elsewhere = sharpener.halo, elsewhere or sharpener.run is not None
-        restored = partial(networks.sharpen, sharpen, halo, restored, flat, step, (h, w), layout, sharpener.strength)
+        restored = partial(networks.sharpen, sharpen, halo, restored, flat, step, (h, w), layout, sharpener.strength, corner)
 
     def strip(rows: tuple[int, int]) -> None:
         dct.inverse_float(restored(rows), w, matrix, pixels[8 * rows[0] : 8 * rows[1]], header.depth)

@@ -35,7 +35,9 @@ SEEN: Final = COLOR_4X4.channels
 """Channels that the network sees."""
 FEATURES: Final = SEEN + 1
 OUTPUTS: Final = COLOR_8X8.channels
-INPUTS: Final = {"synthesis": FEATURES, "refiner": OUTPUTS + FEATURES}
+NOISE: Final = 8
+"""Channels of noise that a refiner sees: where nothing was coded all cells are alike, and would get the same texture, in a grid."""
+INPUTS: Final = {"synthesis": FEATURES, "refiner": OUTPUTS + FEATURES + NOISE}
 """Of the networks of each kind."""
 MIN_STEP: Final = 4.0
 """Grey levels below which nothing is left to restore: the plain decode is used."""
@@ -106,14 +108,33 @@ def features(latents: NDArray[np.int16], layout: Layout, step: float) -> Floats:
     return out
 
 
-def refiner_features(base: Floats, latents: NDArray[np.int16], layout: Layout, step: float) -> Floats:
-    """Inputs float32 [289, n] of a refiner, for decoded coefficients float32 [C', n] in grey levels and what they came from."""
+def refiner_features(
+    base: Floats, latents: NDArray[np.int16], layout: Layout, step: float, columns: int, corner: tuple[int, int]
+) -> Floats:
+    """Inputs float32 [297, n] of a refiner, for decoded coefficients float32 [C', n] in grey levels and what they came from.
+
+    They are of whole rows of `columns` cells, the first of which is the cell `corner` (row, column) of the picture.
+    """
     full = COLOR_8X8 if layout.components == 3 else layout
     out = np.zeros((INPUTS["refiner"], latents.shape[1]), np.float32)
     x = base * np.float32(1 / step)
     out[shared_channels(full, COLOR_8X8)[1]] = np.copysign(np.log1p(np.abs(x)), x)
-    out[OUTPUTS:] = features(latents, layout, step)
+    out[OUTPUTS:-NOISE] = features(latents, layout, step)
+    out[-NOISE:] = noise(corner, latents.shape[1] // columns, columns).reshape(NOISE, -1)
     return out
+
+
+def noise(corner: tuple[int, int], rows: int, columns: int) -> Floats:
+    """Noise float32 [NOISE, rows, columns], uniform, of mean 0 and variance 1, that depends on a cell's place in the picture alone:
+    every decode of it, whole or of a region, is the same. By the mixing of MurmurHash3 (Appleby 2011)."""
+    row = np.arange(corner[0], corner[0] + rows, dtype=np.uint32)[:, None] * np.uint32(0x9E3779B1)
+    column = np.arange(corner[1], corner[1] + columns, dtype=np.uint32) * np.uint32(0x85EBCA6B)
+    bits = (row ^ column) + np.arange(1, NOISE + 1, dtype=np.uint32)[:, None, None] * np.uint32(0xC2B2AE35)
+    for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
+        bits ^= bits >> np.uint32(shift)
+        bits *= np.uint32(factor)
+    bits ^= bits >> np.uint32(16)
+    return (bits.astype(np.float32) * np.float32(2**-32) - np.float32(0.5)) * np.float32(12**0.5)
 
 
 def shared_channels(layout: Layout, other: Layout) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -253,16 +274,19 @@ def sharpen(
     grid: tuple[int, int],
     layout: Layout,
     strength: float,
+    corner: tuple[int, int],
     rows: tuple[int, int],
 ) -> Floats:
     """Coefficients of some rows of cells as they are `restored`, and `strength` (0..1) of what the refiner `run` adds to them.
+    `corner` is the place of the first cell in the picture.
 
     DCs, which are the means of the blocks, stay as they are: no colour moves.
     """
     h, w = grid
     top, bottom = max(0, rows[0] - halo), min(h, rows[1] + halo)
     around = restored((top, bottom))
-    inputs = refiner_features(around, latents[:, top * w : bottom * w], layout, step)
+    place = (corner[0] + top, corner[1])
+    inputs = refiner_features(around, latents[:, top * w : bottom * w], layout, step, w, place)
     correction = run(inputs.reshape(len(inputs), bottom - top, w))
     kept = from_lapped(correction)[:, rows[0] - top : rows[1] - top].reshape(OUTPUTS, -1)
     out = np.ascontiguousarray(around[:, (rows[0] - top) * w : (rows[1] - top) * w])

@@ -103,10 +103,11 @@ def _layer(arrays: dict[str, NDArray[Any]], name: str, stride: int = 1) -> nn.Co
 
 
 class GradientStatistics(nn.Module):
-    """Differences of local gradient energy at three scales, for want of LPIPS: pictures [B, 3, H, W], 0 to 1, to distances [B].
+    """Differences of local energy at three scales: pictures [B, 3, H, W], 0 to 1, to distances [B].
 
-    For each direction the mean square of the differences of neighbouring pixels in windows of 8 pixels, of which logarithms are
-    compared: how much texture there is, not where each stroke lies (Portilla and Simoncelli 2000 match more moments).
+    The mean squares, in windows of 8 pixels, of the differences of neighbouring pixels in each direction and of what a blur takes
+    away, of which logarithms are compared: how much texture there is, not where each stroke lies (Portilla and Simoncelli 2000
+    match more moments).
     """
 
     def forward(self, pictures: Tensor, originals: Tensor) -> Tensor:
@@ -114,12 +115,14 @@ class GradientStatistics(nn.Module):
         total = torch.zeros(len(pictures), device=pictures.device)
         for _ in range(_SCALES):
             for one, other in zip(_energies(pictures), _energies(originals), strict=True):
-                total = total + (one - other).abs().mean(dim=(1, 2, 3)) / (2 * _SCALES)
+                total = total + (one - other).abs().mean(dim=(1, 2, 3)) / (3 * _SCALES)
             pictures, originals = functional.avg_pool2d(pictures, 2), functional.avg_pool2d(originals, 2)
         return total
 
 
 def _energies(pictures: Tensor) -> list[Tensor]:
-    """Logarithms of local gradient energy, across and down."""
-    gradients = (pictures.diff(dim=3), pictures.diff(dim=2))
-    return [torch.log(functional.avg_pool2d(g.square(), _WINDOW, _WINDOW // 2) + _FAINT) for g in gradients]
+    """Logarithms of local energy: of gradients, across and down, and of the high band."""
+    across = (pictures[..., :-2] + 2 * pictures[..., 1:-1] + pictures[..., 2:]) / 4
+    blurred = (across[..., :-2, :] + 2 * across[..., 1:-1, :] + across[..., 2:, :]) / 4
+    bands = (pictures.diff(dim=3), pictures.diff(dim=2), pictures[:, :, 1:-1, 1:-1] - blurred)
+    return [torch.log(functional.avg_pool2d(band.square(), _WINDOW, _WINDOW // 2) + _FAINT) for band in bands]

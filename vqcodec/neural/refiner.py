@@ -1,7 +1,7 @@
 """The refiner in torch: a generator trained against a discriminator to make decoded pictures sharp (Esser, Rombach, Ommer 2021).
 
-The generator is the network of networks.py behind more inputs: the decoded coefficients, the latents and log(step). It adds to the
-AC coefficients what the discriminator, and eyes, miss. Deterministic: no noise goes in. The total loss of the generator is
+The generator is the network of networks.py behind more inputs: the decoded coefficients, the latents, log(step), and noise that
+depends on the place alone. It adds to the AC coefficients what the discriminator, and eyes, miss. Its total loss is
 
     L = lambda_r L_r + lambda_p L_p + lambda_t L_t + lambda_a L_a + lambda_c L_c
 
@@ -104,7 +104,7 @@ class RefinerSample:
 
 @dataclass(frozen=True)
 class Scene:
-    """A batch of crops: network inputs `x` [B, 289, h, w], `base` coefficients in steps [B, 192, h, w] and `step` [B, 1, 1, 1] in
+    """A batch of crops: network inputs `x` [B, 297, h, w], `base` coefficients in steps [B, 192, h, w] and `step` [B, 1, 1, 1] in
     grey levels, `free` [B, 192, 1, 1], 0 for chroma of grey ones; pictures [B, 3, 8 h, 8 w], 0 to 1: the `original`,
     and the `decoded` one."""
 
@@ -116,13 +116,14 @@ class Scene:
     decoded: Tensor
 
     @classmethod
-    def of(cls, seen: Tensor, base: Tensor, original: Tensor, color: Tensor) -> Scene:
-        """From stacked crops of samples, the original 0 to 255; `color` [B] is 0 for grey ones."""
+    def of(cls, seen: Tensor, base: Tensor, original: Tensor, color: Tensor, noise: Tensor) -> Scene:
+        """From stacked crops of samples, the original 0 to 255; `color` [B] is 0 for grey ones; `noise` [B, NOISE, h, w]."""
         free = torch.ones(len(seen), COLOR_8X8.channels, 1, 1, device=seen.device)
         chroma = torch.tensor([position[0] > 0 for position in COLOR_8X8.positions], device=seen.device)
         free[:, chroma] *= color[:, None, None, None]
         step = STEP_CENTRE * torch.exp(seen[:, -1:, :1, :1])
-        x = torch.cat([torch.sign(base) * torch.log1p(base.abs()), seen], dim=1).contiguous(memory_format=torch.channels_last)
+        x = torch.cat([torch.sign(base) * torch.log1p(base.abs()), seen, noise], dim=1)
+        x = x.contiguous(memory_format=torch.channels_last)
         return cls(x, base, step, free, original / 255, to_pictures(base * step))
 
     def refined(self, generator: nn.Module) -> Tensor:
@@ -292,7 +293,7 @@ def _descend(network: nn.Module, optimiser: torch.optim.Optimizer, loss: Tensor)
 
 def draw_scene(samples: Sequence[RefinerSample], batch: int, crop: int, rng: np.random.Generator, device: str) -> Scene:
     """Crops of samples."""
-    seen, base, pixels, color = [], [], [], []  # of each crop
+    seen, base, pixels, color, noise = [], [], [], [], []  # of each crop
     for place in draw_places([sample.seen.shape[1:] for sample in samples], batch, crop, rng):
         sample = samples[place.number]
         seen.append(place.cut(sample.seen, FEATURE_ORDER, FEATURE_SIGNS))
@@ -300,7 +301,8 @@ def draw_scene(samples: Sequence[RefinerSample], batch: int, crop: int, rng: np.
         planes = np.broadcast_to(sample.pixels.transpose(2, 0, 1), (3, *sample.pixels.shape[:2]))
         pixels.append(place.cut(planes, np.arange(3), np.ones(3, np.uint8), dct.BLOCK))
         color.append(np.array(sample.pixels.shape[2] == 3))
-    return Scene.of(*(stacked(arrays).to(device) for arrays in (seen, base, pixels, color)))
+        noise.append(networks.noise((int(rng.integers(1 << 16)), int(rng.integers(1 << 16))), *seen[-1].shape[1:]))
+    return Scene.of(*(stacked(arrays).to(device) for arrays in (seen, base, pixels, color, noise)))
 
 
 def score(generator: SynthesisNetwork, scenes: Sequence[Scene], perceptual: Perceptual) -> dict[str, float]:
