@@ -28,8 +28,8 @@ _FIRES: Final = (3, 4, 6, 7, 9, 10, 11, 12)
 _HALVED_BEFORE: Final = (3, 6, 9)
 _SCALES: Final = 3
 _WINDOW: Final = 8
-_FAINT: Final = 1e-4
-"""Squared; of a gradient, where white less black is 1."""
+_FAINT: Final = 1e-5
+"""Squared; of a difference of pixels, where white less black is 1."""
 
 
 class Lpips(nn.Module):
@@ -103,26 +103,26 @@ def _layer(arrays: dict[str, NDArray[Any]], name: str, stride: int = 1) -> nn.Co
 
 
 class GradientStatistics(nn.Module):
-    """Differences of local energy at three scales: pictures [B, 3, H, W], 0 to 1, to distances [B].
+    """Differences of local contrast at three scales: pictures [B, 3, H, W], 0 to 1, to distances [B].
 
-    The mean squares, in windows of 8 pixels, of the differences of neighbouring pixels in each direction and of what a blur takes
-    away, of which logarithms are compared: how much texture there is, not where each stroke lies (Portilla and Simoncelli 2000
-    match more moments).
+    The root mean squares, in windows of 8 pixels, of the differences of neighbouring pixels in each direction and of what a blur
+    takes away: how much texture there is, not where each stroke lies (Portilla and Simoncelli 2000 match more moments). Relative
+    to the original's mean; of logarithms faint windows would count as much as those that eyes rest on.
     """
 
     def forward(self, pictures: Tensor, originals: Tensor) -> Tensor:
         """Distances [B]."""
         total = torch.zeros(len(pictures), device=pictures.device)
         for _ in range(_SCALES):
-            for one, other in zip(_energies(pictures), _energies(originals), strict=True):
-                total = total + (one - other).abs().mean(dim=(1, 2, 3)) / (3 * _SCALES)
+            for one, other in zip(_contrasts(pictures), _contrasts(originals), strict=True):
+                total = total + (one - other).abs().mean(dim=(1, 2, 3)) / other.mean(dim=(1, 2, 3)) / (3 * _SCALES)
             pictures, originals = functional.avg_pool2d(pictures, 2), functional.avg_pool2d(originals, 2)
         return total
 
 
-def _energies(pictures: Tensor) -> list[Tensor]:
-    """Logarithms of local energy: of gradients, across and down, and of the high band."""
+def _contrasts(pictures: Tensor) -> list[Tensor]:
+    """Local contrast: of gradients, across and down, and of the high band."""
     across = (pictures[..., :-2] + 2 * pictures[..., 1:-1] + pictures[..., 2:]) / 4
     blurred = (across[..., :-2, :] + 2 * across[..., 1:-1, :] + across[..., 2:, :]) / 4
     bands = (pictures.diff(dim=3), pictures.diff(dim=2), pictures[:, :, 1:-1, 1:-1] - blurred)
-    return [torch.log(functional.avg_pool2d(band.square(), _WINDOW, _WINDOW // 2) + _FAINT) for band in bands]
+    return [torch.sqrt(functional.avg_pool2d(band.square(), _WINDOW, _WINDOW // 2) + _FAINT) for band in bands]
