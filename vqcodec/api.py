@@ -205,20 +205,24 @@ class VqzFile:
             if refine in ("best", "gan"):
                 raise ModelError(f"{model.name} is a token model: its files have one decode, and neither best nor gan")
             pixels = self._decode_tokens(model, rectangle, scale, device, count)
+            return self._finished(pixels, rectangle, scale)
+        if refine == "best" and model.synthesis is None:
+            raise ModelError(f"model {model.name} has no synthesis: its files have the plain decode, and gan")
+        inference = None if model.context is None else _inference(device)
+        if inference is not None:
+            model = inference.model_on("cuda", model)
+        if scale > 1:
+            pixels = codec.decode_scaled(self.header, self._indices, model, scale, count)
+        elif refine == "none":
+            pixels = codec.decode(self.header, self._indices, model, count, rectangle)
         else:
-            if refine == "best" and model.synthesis is None:
-                raise ModelError(f"model {model.name} has no synthesis: its files have the plain decode, and gan")
-            inference = None if model.context is None else _inference(device)
-            if inference is not None:
-                model = inference.model_on("cuda", model)
-            if scale > 1:
-                pixels = codec.decode_scaled(self.header, self._indices, model, scale, count)
-            elif refine == "none":
-                pixels = codec.decode(self.header, self._indices, model, count, rectangle)
-            else:
-                sharpener = self._sharpener(model, refiner, strength, device) if refine == "gan" else None
-                runner = None if model.synthesis is None else self._runner(device, model, "synthesis", model.synthesis)
-                pixels = codec.decode_refined(self.header, self._indices, model, count, rectangle, runner, sharpener)
+            sharpener = self._sharpener(model, refiner, strength, device) if refine == "gan" else None
+            runner = None if model.synthesis is None else self._runner(device, model, "synthesis", model.synthesis)
+            pixels = codec.decode_refined(self.header, self._indices, model, count, rectangle, runner, sharpener)
+        return self._finished(pixels, rectangle, scale)
+
+    def _finished(self, pixels: Pixels, rectangle: codec.Rectangle | None, scale: int) -> Pixels:
+        """Decoded pixels [H, W, 1 or 3] with the alpha plane, where there is one, as `read` gives them."""
         if self.header.alpha:
             plane = self._alpha(scale)
             if rectangle is not None:
@@ -337,9 +341,10 @@ def decode(
     closer to the original, and the same within 1 of 255; "gan" adds to the best that the model has what a refiner invents, which
     looks sharper and is further from the original; None is the best that the model has. `strength` 0..1 is how much of it "gan"
     adds, 0 nothing; by itself 0.7 in files of less than about 0.3 bits per pixel, falling to 0 at 1 (networks.default_strength).
-    `refiner` is a name or a folder instead of photo-gan. Token files have one decode, the same within 1 of 255: neither "best"
-    nor "gan". `device` is where the networks run: "cpu" needs numpy alone, "cuda" torch
-    and a GPU, "auto" takes what there is. Raises FormatError and its kinds, ModelError, LimitError, InputError, MissingExtraError.
+    `refiner` is a name or a folder instead of photo-gan. Token files have one decode, the same within 1 of 255, and neither "best"
+    nor "gan". `device` is where the networks run: "cpu" needs numpy alone, "cuda" torch and a GPU, "auto" takes what there is.
+
+    Raises FormatError and its kinds, ModelError, LimitError, InputError, MissingExtraError.
     """
     with open_vqz(BytesIO(data), model=model, max_pixels=max_pixels) as opened:
         opened.file.check()

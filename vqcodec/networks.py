@@ -36,7 +36,7 @@ SEEN: Final = COLOR_4X4.channels
 FEATURES: Final = SEEN + 1
 OUTPUTS: Final = COLOR_8X8.channels
 INPUTS: Final = {"synthesis": FEATURES, "refiner": OUTPUTS + FEATURES}
-"""Of the networks of each kind; the encoders and decoders of token models have ends of their own."""
+"""Of the networks of each kind."""
 MIN_STEP: Final = 4.0
 """Grey levels below which nothing is left to restore: the plain decode is used."""
 STEP_CENTRE: Final = 32.0
