@@ -105,7 +105,8 @@ class Quantiser(nn.Module):
         """The index of the codeword nearest to each of the vectors [n, D], int64 [n]."""
         lengths = self.words.square().sum(dim=1)
         parts = torch.split(z, max(1, _DISTANCES // len(self.words)))
-        return torch.cat([(lengths - 2 * part @ self.words.T).argmin(dim=1) for part in parts])
+        with torch.autocast(z.device.type, enabled=False):  # bfloat16 does not tell neighbours apart
+            return torch.cat([(lengths - 2 * part @ self.words.T).argmin(dim=1) for part in parts])
 
     @torch.no_grad()
     def start(self, z: Tensor, rng: np.random.Generator) -> None:
@@ -257,8 +258,9 @@ def fit_tokens(
     while (done := settings.share_done(number, time.monotonic() - begun)) < 1:
         for group in optimiser.param_groups:
             group["lr"] = settings.rate * settings.share_of_rate(done) + 1e-6
+        x = draw(rng)
         with torch.autocast(device, torch.bfloat16, enabled=fast_bfloat16(device)):
-            losses, z, index = losses_of(network, cells, draw(rng))
+            losses, z, index = losses_of(network, cells, x)
         optimiser.zero_grad(set_to_none=True)
         losses["loss"].backward()  # type: ignore[no-untyped-call]  # torch has no type for it
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
