@@ -91,17 +91,20 @@ def random_context(seed: int = 0, scale: float = 1.0) -> dict[str, np.ndarray]:
     return tensors
 
 
-def weights(width: int, blocks: int, scale: float, seed: int = 0, kind: str = "synthesis") -> dict[str, np.ndarray]:
-    """Tensors `synthesis.*` or `refiner.*` of a random network."""
+def weights(
+    width: int, blocks: int, scale: float, seed: int = 0, kind: str = "synthesis", ends: tuple[int, int] | None = None
+) -> dict[str, np.ndarray]:
+    """Tensors `synthesis.*`, `refiner.*` or, with inputs and outputs as `ends`, others, of a random network."""
     from vqcodec import networks
 
     rng = np.random.default_rng(seed)
+    inputs, outputs = ends or (networks.INPUTS[kind], networks.OUTPUTS)
     shapes: dict[str, tuple[int, ...]] = {
-        "head": (width, networks.INPUTS[kind]),
+        "head": (width, inputs),
         "depthwise": (blocks, width, 9),
         "expand": (blocks, 2 * width, width),
         "project": (blocks, width, 2 * width),
-        "tail": (networks.OUTPUTS, width),
+        "tail": (outputs, width),
     }
     shapes = {**shapes, **{f"{name}_bias": shape[:-1] for name, shape in shapes.items()}}
     return {f"{kind}.{name}": (scale * rng.standard_normal(shape)).astype(np.float16) for name, shape in shapes.items()}

@@ -27,7 +27,7 @@ CROPS = {
     "pixel": ("still_life", (0, 0, 1, 1), 60),
 }
 _FIELDS = {"magic": 8, "version": 1, "width": 0, "height": 0, "layout": 1, "flags": 1, "group": 1}
-_FIELDS |= {"model": container.ID_BYTES, "step": 2, "map": 1, "others": 0}
+_FIELDS |= {"model": container.ID_BYTES, "step": 2, "map": 1, "grid": 1, "others": 0}
 """Bytes of the fields of a header in order; 0 for a varint."""
 _TABLED = ("flags", "group", "others")
 """The fields that are there if there is a table."""
@@ -41,7 +41,9 @@ def take_apart(data: bytes) -> Fields:
     fields: Fields = {}
     at = 0
     for name, length in _FIELDS.items():
-        if name not in _TABLED or fields["layout"][0] & 0x40:
+        tokens = "layout" in fields and fields["layout"][0] & 3 == 3
+        there = name not in ("step", "map") if tokens else name != "grid"
+        if there and (name not in _TABLED or fields["layout"][0] & 0x40):
             end = at + (length or 1)
             while not length and data[end - 1] & 0x80:
                 end += 1

@@ -6,6 +6,7 @@ It shares no code with vqcodec and goes cell by cell; the section numbers are th
 from __future__ import annotations
 
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +37,7 @@ TILES_WITHOUT_8X8_CHROMA = 28
 TILES_WITH_CONTEXT = 28
 LOW_TILES = 11
 MAGIC = bytes.fromhex("8956515A0D0A1A0A")
-GREY, COLOUR_8X8 = 0, 2
+GREY, COLOUR_8X8, TOKENS = 0, 2, 3
 
 # 5.1: the neighbours of each pass, as (lattice, i, j)
 _FIRST = [(0, 0), (0, 1), (1, 0), (1, 1)]
@@ -127,6 +128,23 @@ def raw_bits_of(letter: int) -> int:
 # 3. INDEX SECTION
 
 
+def unpacked(data: bytes, size: int, mode: int, dictionary: zstandard.ZstdCompressionDict | None = None) -> bytes:
+    """The `size` bytes in a frame (mode 1), a block (2) or a block with dictionary (3)."""
+    x = len(data)
+    if mode in (2, 3):
+        f, n, h = (2, 14, 4) if size < 16384 else (3, 18, 5)
+        if size < 1024:
+            f, n, h = (0 if mode == 3 or size < 256 else 1), 10, 3
+        require(0 <= x < 1 << n and max(x, size) <= 131072, "a block is too large")
+        literals = mode + 4 * f + 16 * size + (x << 4 + n)
+        block = 5 + 8 * (h + x + 1)
+        data = block.to_bytes(3, "little") + literals.to_bytes(h, "little") + data + b"\0"
+    frame = bytes.fromhex("28B52FFD 0038") + data
+    result = zstandard.ZstdDecompressor(dictionary).decompress(frame, max_output_size=size, allow_extra_data=False)
+    require(len(result) == size, "a frame has another size")
+    return result
+
+
 class Layer:
     """The streams of one index section: takes symbols and raw bits from it."""
 
@@ -210,19 +228,7 @@ class Layer:
             tensor = self.model.tensors[f"dictionary.{dictionary - 1:03}"]
             given = zstandard.ZstdCompressionDict(tensor.tobytes(), dict_type=zstandard.DICT_TYPE_FULLDICT)
         data = b"".join(length.to_bytes(2, "little") for length in lengths[:-1]) + reader.take(sum(lengths))
-        x = len(data)
-        if mode in (2, 3):
-            f, n, h = (2, 14, 4) if size < 16384 else (3, 18, 5)
-            if size < 1024:
-                f, n, h = (0 if mode == 3 or size < 256 else 1), 10, 3
-            require(0 <= x < 1 << n and max(x, size) <= 131072, "a block is too large")
-            literals = mode + 4 * f + 16 * size + (x << 4 + n)
-            block = 5 + 8 * (h + x + 1)
-            data = block.to_bytes(3, "little") + literals.to_bytes(h, "little") + data + b"\0"
-        frame = bytes.fromhex("28B52FFD 0038") + data
-        result = zstandard.ZstdDecompressor(given).decompress(frame, max_output_size=size, allow_extra_data=False)
-        require(len(result) == size, "a frame has another size")
-        return result
+        return unpacked(data, size, mode, given)
 
     def _symbols(self, form: int, parts: list[bytes]) -> list[int]:
         if form == 0:
@@ -619,8 +625,27 @@ class Group:
 # 1. FILE
 
 
-def read_latents(data: bytes, model_folder: Path) -> list[NDArray[np.int64]]:
-    """The latents [C, h * w] of each tile group."""
+@dataclass(frozen=True)
+class File:
+    """What a file says before its index sections, and these. Tokens have a grid, and 0 for step and merge map; others have -1."""
+
+    width: int
+    height: int
+    layout: int
+    layers: int
+    group_log2: int
+    step: int
+    merge_map: int
+    grid: int
+    sections: list[bytes]
+
+    def groups(self, h: int, w: int) -> list[tuple[int, int]]:
+        """Rows and columns of each tile group of h x w cells."""
+        side = 2**self.group_log2 if self.group_log2 else max(h, w)
+        return [(min(side, h - top), min(side, w - left)) for top in range(0, h, side) for left in range(0, w, side)]
+
+
+def read_file(data: bytes) -> File:
     reader = Bytes(data)
     require(reader.take(8) == MAGIC, "not a .vqz file")
     require(reader.integer(1) == 3, "unknown version")
@@ -631,17 +656,22 @@ def read_latents(data: bytes, model_folder: Path) -> list[NDArray[np.int64]]:
     require(flags & 11 == 0, "unknown flags")
     group_log2 = reader.integer(1) if bits & 64 else 0
     layout, layers = bits & 3, (bits >> 4 & 3) + 1
-    require(layout < 3 and bits & 0x80 == 0 and layers < 4, "reserved layout")
+    require(bits & 0x80 == 0 and layers < 4, "reserved layout")
     require(group_log2 == 0 or 3 <= group_log2 <= 13, "reserved group")
     reader.take(6)  # model id
-    step, merge_map = reader.integer(2), reader.integer(1)
-    require(step > 0, "bad step")
-    h, w = -(-height // 8), -(-width // 8)
-    side = 2**group_log2 if group_log2 else max(h, w)
-    groups = [(min(side, h - top), min(side, w - left)) for top in range(0, h, side) for left in range(0, w, side)]
+    step, merge_map, grid = 0, 0, -1
+    if layout == TOKENS:
+        require(bits & 0x38 == 0 and group_log2 == 0, "reserved layout")
+        grid = reader.integer(1)
+        require(grid & 0xE0 == 0, "reserved grid")
+    else:
+        step, merge_map = reader.integer(2), reader.integer(1)
+        require(step > 0, "bad step")
+    found = File(width, height, layout, layers, group_log2, step, merge_map, grid, [])
     if bits & 64:
         others = reader.varint()
-        table = [(None, reader.varint(), reader.integer(4)) for _ in range(layers * len(groups))]
+        groups = len(found.groups(-(-height // 8), -(-width // 8)))
+        table = [(None, reader.varint(), reader.integer(4)) for _ in range(layers * groups)]
         table += [(reader.integer(1), reader.varint(), reader.integer(4)) for _ in range(others)]
         require(zlib.crc32(data[: reader.at]) == reader.integer(4), "bad header checksum")
     else:
@@ -649,20 +679,64 @@ def read_latents(data: bytes, model_folder: Path) -> list[NDArray[np.int64]]:
         rest = data[reader.at + 4 :]
         table = [(None, len(rest), zlib.crc32(rest))]
         require(zlib.crc32(data[: reader.at] + rest) == reader.integer(4), "bad checksum")
-    sections = []
     for kind, length, checksum in table:
         stored = reader.take(length)
         require(zlib.crc32(stored) == checksum, "bad checksum")
         require(kind is None or kind >= 0x80 or (kind == 1 and flags & 4), "unknown section")
         if kind is None:
-            sections.append(stored)
+            found.sections.append(stored)
     require(reader.at == len(data), "bytes after the sections")
     require(sum(kind == 1 for kind, _, _ in table) == flags >> 2 & 1, "no alpha plane, or two")
+    return found
+
+
+def read_latents(data: bytes, model_folder: Path) -> list[NDArray[np.int64]]:
+    """The latents [C, h * w] of each tile group."""
+    file = read_file(data)
+    require(file.layout != TOKENS, "tokens")
     model = Model(model_folder)
-    channels = (1 + 63, 3 + 63 + 2 * 15, 3 * 64)[layout]
+    channels = (1 + 63, 3 + 63 + 2 * 15, 3 * 64)[file.layout]
+    groups = file.groups(-(-file.height // 8), -(-file.width // 8))
     result = []
     for number, (rows, columns) in enumerate(groups):
-        own = [Layer(section, model, merge_map, channels * rows * columns) for section in sections[number :: len(groups)]]
-        planes = Group(model, own, layout, step, rows, columns).decode()
+        stored = file.sections[number :: len(groups)]
+        own = [Layer(section, model, file.merge_map, channels * rows * columns) for section in stored]
+        planes = Group(model, own, file.layout, file.step, rows, columns).decode()
         result.append(np.array(planes).reshape(channels, rows * columns))
     return result
+
+
+# 7. TOKENS
+
+
+def read_tokens(data: bytes) -> list[list[int]]:
+    """The rows of indices of a token file: no model is needed."""
+    file = read_file(data)
+    require(file.layout == TOKENS, "no tokens")
+    b, side = (file.grid & 15) + 1, 16 if file.grid & 16 else 8
+    h, w = -(-file.height // side), -(-file.width // side)
+    reader = Bytes(file.sections[0])
+    modes = reader.integer(1)
+    require(modes & 0xF0 == 0, "reserved modes")
+    low_mode, high_mode = modes & 3, modes >> 2
+    if b <= 8:
+        require(high_mode == 0, "no high plane")
+        rest = len(reader.data) - reader.at
+        indices = read_plane(reader.take(rest), low_mode, h * w, b)
+    else:
+        length = h * w if low_mode == 0 else reader.varint()
+        low = read_plane(reader.take(length), low_mode, h * w, 8)
+        high = read_plane(reader.take(len(reader.data) - reader.at), high_mode, h * w, b - 8)
+        indices = [x + 256 * y for x, y in zip(low, high, strict=True)]
+    require(all(index < 1 << b for index in indices), "an index of too many bits")
+    return [indices[row * w : row * w + w] for row in range(h)]
+
+
+def read_plane(stored: bytes, mode: int, n: int, width: int) -> list[int]:
+    """The n values of `width` bits of a plane."""
+    require(mode < 3, "reserved mode")
+    if mode == 0:
+        bits = "".join(f"{byte:08b}" for byte in stored)
+        require(len(stored) == (n * width + 7) // 8 and "1" not in bits[n * width :], "not as many values")
+        return [int(bits[i * width : (i + 1) * width], 2) for i in range(n)]
+    return list(unpacked(stored, n, mode))

@@ -218,7 +218,7 @@ def test_train_refuses_early(photo: Path, tmp_path: Path, capsys: pytest.Capture
     (tmp_path / "model").mkdir()
     code, _, err = run(capsys, "train", tmp_path, "-o", tmp_path / "model")
     assert (code, err) == (5, f"vqcodec: {tmp_path}/model exists already; -f overwrites it\n")
-    assert run(capsys, "train", tmp_path, "-o", tmp_path / "new", "--kind", "token")[0] == 2
+    assert run(capsys, "train", tmp_path, "-o", tmp_path / "new", "--kind", "token-prior")[0] == 2
 
 
 def test_info_writes_indices(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -422,7 +422,7 @@ def test_without_torch_decoding_works_and_training_says_what_to_install(
         (["--steps", "5"], "are for --kind neural"),
         (["--kind", "neural", "--init", "none"], "starts from a model"),
         (["--kind", "neural", "--steps", "5", "--minutes", "1"], "exclude each other"),
-        (["--kind", "token"], "cannot be trained by this version"),
+        (["--kind", "token-prior"], "cannot be trained by this version"),
     ],
 )
 def test_options_that_do_not_fit(

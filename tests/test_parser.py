@@ -131,7 +131,6 @@ def huge(value: int) -> bytes:
         ({"width": huge(2**35 - 1)}, CorruptError, f"a picture of {2**35 - 1}x1"),
         ({"width": huge(2**35)}, CorruptError, "a number is badly written"),
         ({"width": b"\x80\x80\x80\x80\x00"}, CorruptError, "a number is badly written"),
-        ({"layout": bytes((LAYOUT | 3,))}, CorruptError, "a reserved value in the header"),
         ({"layout": bytes((LAYOUT | 0x10,))}, UnsupportedError, "its layout is of a newer version"),
         ({"layout": bytes((LAYOUT | 0x80,))}, UnsupportedError, "its layout is of a newer version"),
         ({"step": bytes(2)}, CorruptError, "a reserved value in the header"),

@@ -13,18 +13,19 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from vqcodec import alpha, codec, container, frames, networks, rate, registry
+from vqcodec import alpha, codec, container, frames, networks, rate, registry, tokens
 from vqcodec.bands import LAYOUTS
 from vqcodec.dct import Pixels
 from vqcodec.errors import FormatError, InputError, MissingExtraError, ModelError
 from vqcodec.files import open_input
-from vqcodec.model import Model, Refiner, Weights
+from vqcodec.model import Model, Refiner, TokenModel, Weights
 from vqcodec.types import Header, Metadata, Section
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ModelName = str | Path | Model | None
+AnyModel = Model | TokenModel
+ModelName = str | Path | Model | TokenModel | None
 RefinerName = str | Path | Refiner | None
 Region = tuple[int, int, int, int]
 """Left, top, width, height, in pixels."""
@@ -34,13 +35,16 @@ SCALES: Final = (1, 2, 4, 8)
 _METADATA: Final = {"icc": container.ICC, "exif": container.EXIF, "xmp": container.XMP}
 
 
-def _model(model: ModelName) -> Model:
-    return model if isinstance(model, Model) else registry.find(model)
+def _model(model: ModelName) -> AnyModel:
+    return model if isinstance(model, Model | TokenModel) else registry.find_any(model)
 
 
-def _model_of_file(model: ModelName, header: Header) -> Model:
+def _model_of_file(model: ModelName, header: Header) -> AnyModel:
     found = registry.find_by_id(header.model_id) if model is None else _model(model)
-    codec.check_model(header, found)
+    if isinstance(found, TokenModel):
+        tokens.check_model(header, found)
+    else:
+        codec.check_model(header, found)
     return found
 
 
@@ -71,7 +75,8 @@ def encode(
     (0..100, default 60), `bpp` (bits per pixel) or `size` (bytes), of which the largest file not above it is made, and `psnr`
     (dB of the decode, the smallest file not below it). `effort` 1..9: below 4 is faster and a little larger; from 5 on, with a
     model that has a synthesis, slower and smaller. `tile`: pixels a side, a power of two from 64 to 65536, of tile groups, which
-    can be decoded one by one; 1024 in pictures above 4 megapixels, one group in others. Raises InputError, ModelError.
+    can be decoded one by one; 1024 in pictures above 4 megapixels, one group in others. A token model has one rate: it takes
+    none of quality, bpp, size, psnr and tile. Raises InputError, ModelError.
     """
     picture, transparency = _apart(pixels)
     given = [value for value in (quality, bpp, size, psnr) if value is not None]
@@ -85,7 +90,15 @@ def encode(
     levels = frames.FAST_LEVELS if effort < 4 else frames.LEVELS[:2]
     others = [] if transparency is None else [Section(container.ALPHA, alpha.encode_alpha(transparency, levels))]
     others += _sections_of(metadata or Metadata())
-    encoder = rate.Encoder(picture, _model(model), _threads(threads), effort, depth=depth, tile=tile, others=others)
+    found = _model(model)
+    if isinstance(found, TokenModel):
+        if given or tile is not None:
+            raise InputError(f"{found.name} is a token model: its rate is fixed, and it takes no quality, bpp, size, psnr or tile")
+        if picture.dtype != np.uint8:
+            raise InputError(f"{found.name} is a token model, of 8 bits a sample: scale deeper ones to uint8 first")
+        chosen = tokens.encode(picture.astype(np.uint8, copy=False), found, _threads(threads))
+        return tokens.write(picture.shape, chosen, found, levels, others)
+    encoder = rate.Encoder(picture, found, _threads(threads), effort, depth=depth, tile=tile, others=others)
     if bpp is not None:
         size = int(bpp * picture.shape[0] * picture.shape[1] / 8)
     if size is not None:
@@ -186,13 +199,18 @@ class VqzFile:
         if strength is not None and not 0 <= strength <= 1:
             raise InputError("strength is 0 to 1")
         model = _model_of_file(self._model_name, self.header)
+        rectangle = None if region is None else self._rectangle(region)
+        count = _threads(threads)
+        if isinstance(model, TokenModel):
+            if refine in ("best", "gan"):
+                raise ModelError(f"{model.name} is a token model: its files have one decode, and neither best nor gan")
+            pixels = self._decode_tokens(model, rectangle, scale, device, count)
+            return self._finished(pixels, rectangle, scale)
         if refine == "best" and model.synthesis is None:
             raise ModelError(f"model {model.name} has no synthesis: its files have the plain decode, and gan")
         inference = None if model.context is None else _inference(device)
         if inference is not None:
             model = inference.model_on("cuda", model)
-        rectangle = None if region is None else self._rectangle(region)
-        count = _threads(threads)
         if scale > 1:
             pixels = codec.decode_scaled(self.header, self._indices, model, scale, count)
         elif refine == "none":
@@ -201,6 +219,10 @@ class VqzFile:
             sharpener = self._sharpener(model, refiner, strength, device) if refine == "gan" else None
             runner = None if model.synthesis is None else self._runner(device, model, "synthesis", model.synthesis)
             pixels = codec.decode_refined(self.header, self._indices, model, count, rectangle, runner, sharpener)
+        return self._finished(pixels, rectangle, scale)
+
+    def _finished(self, pixels: Pixels, rectangle: codec.Rectangle | None, scale: int) -> Pixels:
+        """Decoded pixels [H, W, 1 or 3] with the alpha plane, where there is one, as `read` gives them."""
         if self.header.alpha:
             plane = self._alpha(scale)
             if rectangle is not None:
@@ -208,6 +230,17 @@ class VqzFile:
                 plane = plane[top : top + height, left : left + width]
             return np.concatenate([pixels, plane[:, :, None]], axis=2)
         return pixels[:, :, 0] if pixels.shape[2] == 1 else pixels
+
+    def _decode_tokens(
+        self, model: TokenModel, rectangle: codec.Rectangle | None, scale: int, device: str, threads: int
+    ) -> Pixels:
+        """Of a damaged file nothing is left, whatever was allowed: there is one section."""
+        indices = tokens.read(self.header, self.file.indices(0, 1)[0], model)
+        shape = self.header.height, self.header.width, LAYOUTS[self.header.layout].components
+        run = self._runner(device, model, "decoder", model.decoder)
+        pixels = tokens.decode(indices, model, shape, scale=scale, threads=threads, run=run)
+        top, left, height, width = rectangle or (0, 0, *pixels.shape[:2])
+        return pixels[top : top + height, left : left + width]
 
     def _sharpener(
         self, model: Model, name: RefinerName, strength: float | None, device: str
@@ -308,8 +341,10 @@ def decode(
     closer to the original, and the same within 1 of 255; "gan" adds to the best that the model has what a refiner invents, which
     looks sharper and is further from the original; None is the best that the model has. `strength` 0..1 is how much of it "gan"
     adds, 0 nothing; by itself 0.7 in files of less than about 0.3 bits per pixel, falling to 0 at 1 (networks.default_strength).
-    `refiner` is a name or a folder instead of photo-gan. `device` is where the networks run: "cpu" needs numpy alone, "cuda" torch
-    and a GPU, "auto" takes what there is. Raises FormatError and its kinds, ModelError, LimitError, InputError, MissingExtraError.
+    `refiner` is a name or a folder instead of photo-gan. Token files have one decode, the same within 1 of 255, and neither "best"
+    nor "gan". `device` is where the networks run: "cpu" needs numpy alone, "cuda" torch and a GPU, "auto" takes what there is.
+
+    Raises FormatError and its kinds, ModelError, LimitError, InputError, MissingExtraError.
     """
     with open_vqz(BytesIO(data), model=model, max_pixels=max_pixels) as opened:
         opened.file.check()
@@ -342,10 +377,15 @@ def indices(data: bytes, *, model: ModelName = None) -> dict[str, NDArray[np.uin
     """Every codebook index of a file, for those who study them: columns uint32 [n] in decoding order.
 
     `index` (0 is the likeliest word of its codebook), `codebook`, `class` (of scale, 0 the quietest), `channel` (of the first
-    coefficient it stands for), `row` and `column` of its 8x8 cell. The values after an escape are not listed. Raises as `decode`.
+    coefficient it stands for), `row` and `column` of its 8x8 cell. The values after an escape are not listed. Token files have
+    `index`, `row` and `column`. Raises as `decode`.
     """
     file = container.File(BytesIO(data))
     found = _model_of_file(model, file.header)
+    if isinstance(found, TokenModel):
+        grid = tokens.read(file.header, file.indices(0, 1)[0], found)
+        rows, columns = np.indices(grid.shape, np.uint32)
+        return {"index": grid.reshape(-1).astype(np.uint32), "row": rows.reshape(-1), "column": columns.reshape(-1)}
     tables = []
     for number, (top, left, h, w) in enumerate(file.header.groups):
         table = codec.indices_of_group(file.header, file.indices(number, file.header.layers), (h, w), found)
@@ -360,23 +400,27 @@ def verify(data: bytes, *, model: ModelName = None) -> None:
 
 
 def info(data: bytes, *, model: ModelName = None) -> dict[str, Any]:
-    """What a file holds, as a JSON-able dict; streams and shares are missing where its model is not installed."""
+    """What a file holds, as a JSON-able dict; streams and shares are missing where its model is not installed.
+
+    A token file has cells and indices instead of a step and streams.
+    """
     file = container.File(BytesIO(data))
     file.check()
     header, layout = file.header, LAYOUTS[file.header.layout]
+    if header.tokens is None:
+        coding = {"step": header.step / 64, "layers": header.layers, "groups": len(header.groups), "merge_map": header.merge_map}
+    else:
+        coding = tokens.describe(header, file.indices(0, 1)[0])
     result: dict[str, Any] = {
         "width": header.width,
         "height": header.height,
         "channels": layout.components + header.alpha,
         "depth": header.depth,
-        "layout": layout.name,
+        "layout": layout.name if header.tokens is None else "tokens",
         "version": ".".join(map(str, container.VERSION)),
         "model": None,
         "model_id": header.model_id.hex(),
-        "step": header.step / 64,
-        "layers": header.layers,
-        "groups": len(header.groups),
-        "merge_map": header.merge_map,
+        **coding,
         "bytes": len(data),
         "bpp": 8 * len(data) / (header.width * header.height),
         "sections": [
@@ -391,5 +435,7 @@ def info(data: bytes, *, model: ModelName = None) -> dict[str, Any]:
             raise
         return result
     result["model"] = found.name
-    result |= codec.describe(header, file.indices, found)
-    return result
+    if isinstance(found, TokenModel):
+        tokens.read(header, file.indices(0, 1)[0], found)
+        return result | {"codewords": len(found.words)}
+    return result | codec.describe(header, file.indices, found)

@@ -34,6 +34,7 @@ from vqcodec.options import (
     Shard,
     Threads,
     UsageError,
+    known_cell,
     known_device,
     known_kind,
     known_parts,
@@ -485,7 +486,9 @@ def bench(
 def train(
     folder: Annotated[
         Path,
-        typer.Argument(metavar="FOLDER", help="Pictures of one kind; subfolders and .tar are read.", show_default=False),
+        typer.Argument(
+            metavar="FOLDER", help="Pictures of one kind; subfolders and .tar are read, or a gzipped idx file.", show_default=False
+        ),
     ],
     output: Annotated[
         Path,
@@ -496,8 +499,9 @@ def train(
         typer.Option(
             "--kind",
             callback=known_kind,
-            metavar="lite|neural|refiner",
-            help="lite needs only numpy; neural adds networks to the model it starts from, refiner sharpens decodes, with torch.",
+            metavar="lite|neural|refiner|token",
+            help="lite needs only numpy; neural adds networks to the model it starts from, refiner sharpens decodes, token has one "
+            "index a cell and a fixed low rate, with torch.",
         ),
     ] = "lite",
     init: Annotated[
@@ -531,11 +535,30 @@ def train(
         Path | None,
         typer.Option("--perceptual", metavar="DIR", help="refiner: LPIPS's weights over SqueezeNet.", show_default=False),
     ] = None,
-    lambda_r: Annotated[float, typer.Option("--lambda-r", min=0, metavar="X", help="refiner: weight of the squared error.")] = 1.0,
+    cell: Annotated[
+        int | None,
+        typer.Option("--cell", callback=known_cell, metavar="8|16", help="token: pixels a side of a cell; 8.", show_default=False),
+    ] = None,
+    codewords: Annotated[
+        int | None, typer.Option("--codewords", min=2, max=65536, metavar="K", help="token: codewords; 256.", show_default=False)
+    ] = None,
+    beta: Annotated[
+        float | None,
+        typer.Option("--beta", min=0, metavar="B", help="token: weight of the commitment, in L_c; 0.25.", show_default=False),
+    ] = None,
+    cosine: Annotated[bool, typer.Option("--cosine", help="token: codewords of unit length, told apart by angle.")] = False,
+    lambda_r: Annotated[
+        float, typer.Option("--lambda-r", min=0, metavar="X", help="refiner, token: weight of the squared error.")
+    ] = 1.0,
     lambda_p: Annotated[float, typer.Option("--lambda-p", min=0, metavar="X", help="refiner: of the perceptual distance.")] = 4.0,
     lambda_t: Annotated[float, typer.Option("--lambda-t", min=0, metavar="X", help="refiner: of the texture's statistics.")] = 0.5,
     lambda_a: Annotated[float, typer.Option("--lambda-a", min=0, metavar="X", help="refiner: of the adversarial loss.")] = 0.8,
-    lambda_c: Annotated[float, typer.Option("--lambda-c", min=0, metavar="X", help="refiner: of shifts of colour.")] = 10.0,
+    lambda_c: Annotated[
+        float | None,
+        typer.Option(
+            "--lambda-c", min=0, metavar="X", help="refiner: of shifts of colour, 10; token: of L_c, 1.", show_default=False
+        ),
+    ] = None,
     adaptive: Annotated[
         bool, typer.Option("--adaptive", help="refiner: weigh the adversarial loss by gradients, too (VQGAN).")
     ] = False,
@@ -550,10 +573,15 @@ def train(
     from vqcodec.tables import print_training, stage_progress
 
     if kind == "lite" and (steps is not None or device != "cpu" or resume or log is not None or board is not None):
-        raise UsageError("--steps, --device, --resume, --log and --tensorboard are for --kind neural and refiner")
+        raise UsageError("--steps, --device, --resume, --log and --tensorboard are for --kind neural, refiner and token")
     if kind != "refiner" and (refiner is not None or perceptual is not None or adaptive or sheets is not None):
         raise UsageError("--refiner, --perceptual, --adaptive and --sheets are for --kind refiner")
-    if kind != "lite" and init == "none":
+    sizes = {name: value for name, value in (("cell", cell), ("codewords", codewords), ("beta", beta)) if value is not None}
+    if kind != "token" and (sizes or cosine):
+        raise UsageError("--cell, --codewords, --beta and --cosine are for --kind token")
+    if kind == "token" and init is not None:
+        raise UsageError("--kind token starts from no model: leave out --init")
+    if kind in ("neural", "refiner") and init == "none":
         raise UsageError(f"--kind {kind} starts from a model: --init photo-lite")
     if init is None:
         init = LITE_MODEL if kind == "lite" else DEFAULT_MODEL
@@ -566,18 +594,23 @@ def train(
             base = None if init == "none" else init
             facts = train_lite(folder, output, init=base, seed=seed, minutes=minutes, overwrite=force, progress=progress)
         else:
-            shared: dict[str, Any] = {"init": init, "seed": seed, "minutes": minutes, "steps": steps, "device": device}
+            shared: dict[str, Any] = {"seed": seed, "minutes": minutes, "steps": steps, "device": device}
             shared |= {"resume": resume, "overwrite": force, "progress": progress, "log": log, "board": board}
-            if kind == "neural":
+            if kind == "token":
+                from vqcodec.train.token import train_token
+
+                given = sizes | {"lambda_r": lambda_r, "lambda_c": 1.0 if lambda_c is None else lambda_c, "cosine": cosine}
+                facts = train_token(folder, output, given=given, **shared)
+            elif kind == "neural":
                 from vqcodec.train.neural import train_neural
 
-                facts = train_neural(folder, output, parts=parts.split(","), **shared)
+                facts = train_neural(folder, output, init=init, parts=parts.split(","), **shared)
             else:
                 from vqcodec.train.refiner import train_refiner
 
                 weights = {"lambda_r": lambda_r, "lambda_p": lambda_p, "lambda_t": lambda_t, "lambda_a": lambda_a}
-                weights |= {"lambda_c": lambda_c, "adaptive": adaptive}
-                shared |= {"refiner": refiner, "perceptual": perceptual, "weights": weights, "sheets": sheets}
+                weights |= {"lambda_c": 10.0 if lambda_c is None else lambda_c, "adaptive": adaptive}
+                shared |= {"init": init, "refiner": refiner, "perceptual": perceptual, "weights": weights, "sheets": sheets}
                 facts = train_refiner(folder, output, **shared)
     print_training(facts, output, _console())
 

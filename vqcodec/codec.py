@@ -582,6 +582,8 @@ def check_model(header: Header, model: Model) -> None:
     """Raise ModelError or CorruptError unless `model` is the one the file was made with."""
     if header.model_id != model.file_id:
         raise ModelError(f"the file was made with model {header.model_id.hex()}, not with {model.name} ({model.file_id.hex()})")
+    if header.tokens:
+        raise CorruptError("corrupt file: it has tokens, and its model has none")
     if header.merge_map >= len(model.maps):
         raise CorruptError("corrupt file: its merge map is not in the model")
 

@@ -11,7 +11,7 @@ negative integers round towards minus infinity. *Reserved* bits and values must 
                                   another is refused
     varint    width               1..65535 pixels
     varint    height              1..65535 pixels
-    1 byte    layout              bits 0-1: 0 grey, 1 colour with 4x4 chroma, 2 colour with 8x8 chroma (3 reserved)
+    1 byte    layout              bits 0-1: 0 grey, 1 colour with 4x4 chroma, 2 colour with 8x8 chroma, 3 tokens (section 7)
                                   bits 2-3: bits of a sample: 0 for 8, 1 for 10, 2 for 12, 3 for 16
                                   bits 4-5: layers - 1, 0..2 (3 reserved)
                                   bit 6: the fields marked * are there;  bit 7: reserved
@@ -19,8 +19,8 @@ negative integers round towards minus infinity. *Reserved* bits and values must 
                                   what is set (0: step map, 1: pattern codebook);  bits 4-7 optional: unused
     1 byte *  group               0: one tile group; k = 3..13: tile groups of 2**k cells square (others reserved)
     6 bytes   model id            the first 6 bytes of the model's SHA-256
-    u16       step                1/64 of a grey level, 1..65535
-    1 byte    merge map           number of one of the model's merge maps
+    u16       step                1/64 of a grey level, 1..65535                    ) tokens have another byte
+    1 byte    merge map           number of one of the model's merge maps           ) in place of both
     varint *  others              number of sections besides the index sections
   * for each index section:
       varint  length              stored bytes of the section
@@ -177,12 +177,29 @@ follow one another.
 The plain decode is exact; its arithmetic is in dct.py's docstring: coefficient = latent * step, in 1/1024. In files of several
 tile groups the seams between these are smoothed then, as seams.py's docstring says.
 
-7. CHANGES
+7. TOKENS
+=========
+A file of tokens has one index a cell, of the one codebook of a model of kind token. Sections 2 to 6 do not apply to it. In its
+layout byte bit 2 says that the picture is in colour, and bits 3-5 are reserved; in place of step and merge map it has
+    1 byte    grid                bits 0-3: b - 1, b the bits of an index; bit 4: cells are 16x16 pixels, else 8x8; others reserved
+Samples are of 8 bits, `group` is 0, and there is one index section. The picture, its right and bottom edge repeated, is a grid of
+h = ceil(height / side) rows and w = ceil(width / side) columns of cells. The low 8 bits of the indices of all n = h * w cells, row
+by row, are the low plane; if b > 8 the other bits are the high plane. The section is
+    1 byte    modes               bits 0-1 of the low plane, bits 2-3 of the high plane (0 without one): 0 packed, 1 zstd frame,
+                                  2 block (3 reserved);  bits 4-7: reserved
+    varint    length              stored bytes of the low plane, if it is not packed and there is a high plane
+    bytes     the low plane, then the high plane, as they are stored; the section ends with them
+Packed values have the plane's min(b, 8) or b - 8 bits each, most significant first, filled up with zeros to a whole byte. Frames
+and blocks are those of section 3, without a dictionary; n bytes, one a value, come out of them. An index that is not below 1 << b,
+or not in the model's codebook, is an error, and so is a grid that is not the model's. Pixels are what tokens.py's docstring says,
+in floating point: within 1 of 255 the same on every machine.
+
+8. CHANGES
 ==========
     0.1   first version
     0.2   a header without a table for single sections; blocks instead of frames with a dictionary; raw bits verbatim at the end
     0.3   the records of an index section are bits, together at its beginning; since then without a new number, as readers refuse
-          what they do not know: alpha, 10 to 16 bits a sample
+          what they do not know: alpha, 10 to 16 bits a sample, tokens
 """
 
 from __future__ import annotations
@@ -195,9 +212,9 @@ from itertools import accumulate
 from threading import Lock
 from typing import BinaryIO, Final
 
-from vqcodec.bands import LAYOUTS
+from vqcodec.bands import COLOR_8X8, GREY, LAYOUTS
 from vqcodec.errors import CorruptError, FormatError, LimitError, TruncatedError, UnsupportedError
-from vqcodec.types import Header, Section
+from vqcodec.types import Header, Section, Tokens
 
 MAGIC: Final = bytes((0x89, 0x56, 0x51, 0x5A, 0x0D, 0x0A, 0x1A, 0x0A))
 VERSION: Final = (0, 3)
@@ -219,10 +236,16 @@ _TABLED: Final = 0x40
 """Bit of the layout byte: there are tile groups, layers or other sections, and a table of them."""
 _CRITICAL_NAMES: Final = {0: "a step map", 1: "a pattern codebook"}
 _HAS_ALPHA: Final = 0x04
+_TOKENS: Final = 3
+"""In the layout byte's bits of the layout."""
+_TOKENS_IN_COLOR: Final = 0x04
+_TOKENS_OF_16: Final = 0x10
+"""Bits of the layout byte and of the grid byte of token files."""
 _DEPTHS: Final = (8, 10, 12, 16)
 
 
-def _write_varint(value: int) -> bytes:
+def write_varint(value: int) -> bytes:
+    """A number of up to 35 bits as the format writes it; the inverse of `Reader.varint`."""
     out = bytearray()
     while value > 0x7F:
         out.append(value & 0x7F | 0x80)
@@ -231,7 +254,7 @@ def _write_varint(value: int) -> bytes:
     return bytes(out)
 
 
-class _Reader:
+class Reader:
     """A cursor over bytes that raises TruncatedError at their end."""
 
     def __init__(self, data: bytes) -> None:
@@ -268,18 +291,27 @@ def write_file(header: Header, sections: Sequence[Section]) -> bytes:
     tabled = bool(header.group_log2) or header.layers > 1 or len(sections) != 1
     head = bytearray(MAGIC)
     head.append(VERSION[0] << 4 | VERSION[1])
-    head += _write_varint(header.width) + _write_varint(header.height)
-    head.append(header.layout | _DEPTHS.index(header.depth) << 2 | (header.layers - 1) << 4 | (_TABLED if tabled else 0))
+    head += write_varint(header.width) + write_varint(header.height)
+    head.append(_layout_byte(header) | (_TABLED if tabled else 0))
     head += bytes((_HAS_ALPHA if header.alpha else 0, header.group_log2) if tabled else ()) + header.model_id
-    head += header.step.to_bytes(2, "little") + bytes((header.merge_map,))
+    if header.tokens:
+        head.append(header.tokens.bits - 1 | (_TOKENS_OF_16 if header.tokens.side == 16 else 0))
+    else:
+        head += header.step.to_bytes(2, "little") + bytes((header.merge_map,))
     body = b"".join(section.data for section in sections)
     if not tabled:
         return bytes(head) + zlib.crc32(body, zlib.crc32(head)).to_bytes(4, "little") + body
-    head += _write_varint(sum(section.type != INDICES for section in sections))
+    head += write_varint(sum(section.type != INDICES for section in sections))
     for section in sections:
         head += b"" if section.type == INDICES else bytes((section.type,))
-        head += _write_varint(len(section.data)) + zlib.crc32(section.data).to_bytes(4, "little")
+        head += write_varint(len(section.data)) + zlib.crc32(section.data).to_bytes(4, "little")
     return bytes(head) + zlib.crc32(head).to_bytes(4, "little") + body
+
+
+def _layout_byte(header: Header) -> int:
+    if header.tokens:
+        return _TOKENS | (_TOKENS_IN_COLOR if LAYOUTS[header.layout].components == 3 else 0)
+    return header.layout | _DEPTHS.index(header.depth) << 2 | (header.layers - 1) << 4
 
 
 def read_header(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> tuple[Header, list[tuple[int, int, int]], int]:
@@ -291,7 +323,7 @@ def read_header(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> tuple[Head
         if data and MAGIC.startswith(data[: len(MAGIC)]):
             raise TruncatedError("truncated file")
         raise FormatError("not a .vqz file")
-    reader = _Reader(data)
+    reader = Reader(data)
     reader.take(len(MAGIC))
     version = divmod(reader.byte(), 16)
     if version != VERSION:
@@ -302,9 +334,16 @@ def read_header(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> tuple[Head
     if flags & 0x0F & ~_HAS_ALPHA:
         needs = [name for bit, name in _CRITICAL_NAMES.items() if flags >> bit & 1] or ["an unknown feature"]
         raise UnsupportedError(f"unsupported file: it needs {', '.join(needs)}")
-    model_id, step, merge_map = reader.take(ID_BYTES), reader.integer(2), reader.byte()
-    layers, depth, alpha = (layout >> 4 & 3) + 1, _DEPTHS[layout >> 2 & 3], bool(flags & _HAS_ALPHA)
-    header = Header(width, height, layout & 3, layers, group, model_id, step, merge_map, depth, alpha)
+    model_id, alpha = reader.take(ID_BYTES), bool(flags & _HAS_ALPHA)
+    if layout & 3 == _TOKENS:
+        grid, code = reader.byte(), (COLOR_8X8 if layout & _TOKENS_IN_COLOR else GREY).code
+        tokens = Tokens(16 if grid & _TOKENS_OF_16 else 8, (grid & 0x0F) + 1)
+        header = Header(width, height, code, 1, group, model_id, step=0, alpha=alpha, tokens=tokens)
+        reserved = bool(layout & 0x38 or grid & 0xE0 or group)
+    else:
+        step, merge_map, layers, depth = reader.integer(2), reader.byte(), (layout >> 4 & 3) + 1, _DEPTHS[layout >> 2 & 3]
+        header = Header(width, height, layout & 3, layers, group, model_id, step, merge_map, depth, alpha)
+        reserved = layers == 4 or step == 0 or not (group == 0 or MIN_GROUP_LOG2 <= group <= MAX_GROUP_LOG2)
     table = _read_table(reader, header) if tabled else []
     end = reader.cursor
     checksum, rest = reader.integer(4), b"" if tabled else data[end + 4 :]
@@ -316,15 +355,14 @@ def read_header(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> tuple[Head
         raise CorruptError(f"corrupt file: a picture of {width}x{height}")
     if layout & 0x80 or (header.layers > 1 and not tabled):
         raise UnsupportedError("unsupported file: its layout is of a newer version")
-    grouped = group == 0 or MIN_GROUP_LOG2 <= group <= MAX_GROUP_LOG2
-    if layout & 3 >= len(LAYOUTS) or layout >> 4 & 3 == 3 or step == 0 or not grouped:
+    if reserved:
         raise CorruptError("corrupt file: a reserved value in the header")
     if width * height > max_pixels:
         raise LimitError(f"{width}x{height} is more than {max_pixels} pixels (--max-pixels)")
     return header, table, reader.cursor
 
 
-def _read_table(reader: _Reader, header: Header) -> list[tuple[int, int, int]]:
+def _read_table(reader: Reader, header: Header) -> list[tuple[int, int, int]]:
     others = reader.varint()
     h, w = (-(-cells // (1 << header.group_log2)) if header.group_log2 else 1 for cells in header.cells)
     table = [(INDICES, reader.varint(), reader.integer(4)) for _ in range(header.layers * h * w)]
@@ -415,7 +453,7 @@ class File:
 
 def _has_table(head: bytes) -> bool:
     """Of the first bytes of a file; raises TruncatedError where they do not tell."""
-    reader = _Reader(head)
+    reader = Reader(head)
     reader.take(len(MAGIC) + 1)
     reader.varint(), reader.varint()
     return bool(reader.byte() & _TABLED)

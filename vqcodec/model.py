@@ -33,6 +33,16 @@ A refiner is a model of another kind, which no file names: a folder of the same 
 
     color                int32 [3, 3]      as above: the colours that it was trained in
     refiner.NAME         float16           weights of networks.Synthesis
+
+A token model has its own kind of files (tokens.py). C is side * side * components, of cells of 8 or 16 pixels a side, grey or in
+colour: 64, 192, 256 or 768.
+
+    color                int32 [3, 3]      as above
+    token.words          float16 [K, D]    the codebook, 2 <= K <= 65536
+    token.mean           float32 [C]       of the coefficients of cells, and
+    token.scale          float32 [C]       what they are divided by before the encoder
+    encoder.NAME         float16           weights of networks.Synthesis with C inputs and D outputs
+    decoder.NAME         float16           with D inputs and C outputs
 """
 
 from __future__ import annotations
@@ -100,6 +110,11 @@ class Weights:
         return digest.hexdigest()
 
     @property
+    def file_id(self) -> bytes:
+        """What files have of the id."""
+        return bytes.fromhex(self.id)[:ID_BYTES]
+
+    @property
     def color(self) -> NDArray[np.int32]:
         return self.tensors["color"]
 
@@ -124,13 +139,80 @@ class Refiner(Weights):
             raise ModelError(f"refiner: {error}") from error
 
 
+TOKEN_CELLS: Final = {64: (8, 1), 192: (8, 3), 256: (16, 1), 768: (16, 3)}
+"""Pixels a side and components of the cells of a token model, by the number of its coefficients."""
+MAX_TOKENS: Final = 1 << 16
+
+
+@dataclass(frozen=True, eq=False)
+class TokenModel(Weights):
+    """A loaded token model (tokens.py)."""
+
+    @property
+    def words(self) -> NDArray[np.float16]:
+        """The codebook, float16 [K, D]."""
+        return self.tensors["token.words"]
+
+    @property
+    def mean(self) -> NDArray[np.float32]:
+        """Of the coefficients, float32 [C] in grey levels."""
+        return self.tensors["token.mean"]
+
+    @property
+    def scale(self) -> NDArray[np.float32]:
+        """Of the coefficients, float32 [C] in grey levels."""
+        return self.tensors["token.scale"]
+
+    @property
+    def channels(self) -> int:
+        """Coefficients of a cell."""
+        return len(self.mean)
+
+    @property
+    def side(self) -> int:
+        """Pixels a side of a cell."""
+        return TOKEN_CELLS[self.channels][0]
+
+    @property
+    def components(self) -> int:
+        """1 for a model of grey pictures alone, else 3."""
+        return TOKEN_CELLS[self.channels][1]
+
+    @property
+    def bits(self) -> int:
+        """Of an index."""
+        return (len(self.words) - 1).bit_length()
+
+    @cached_property
+    def encoder(self) -> Synthesis:
+        return Synthesis.from_tensors(self.tensors, "encoder", (self.channels, self.words.shape[1]))
+
+    @cached_property
+    def decoder(self) -> Synthesis:
+        return Synthesis.from_tensors(self.tensors, "decoder", (self.words.shape[1], self.channels))
+
+    def check(self) -> None:
+        """Raise ModelError unless every tensor is present, of the right shape, and finite."""
+        try:
+            words, mean, scale = self.words, self.mean, self.scale
+            if words.ndim != 2 or not 2 <= len(words) <= MAX_TOKENS or not np.isfinite(words).all():
+                raise ValueError("token.words is wrong")
+            if mean.ndim != 1 or len(mean) not in TOKEN_CELLS or not np.isfinite(mean).all():
+                raise ValueError("token.mean is wrong")
+            if scale.shape != mean.shape or not (np.isfinite(scale).all() and (scale > 0).all()):
+                raise ValueError("token.scale is wrong")
+            if self.color.shape != (3, 3) or not np.linalg.det(self.color):
+                raise ValueError("color is wrong")
+            _ = self.encoder, self.decoder
+        except KeyError as error:
+            raise ModelError(f"token model: tensor {error} is missing") from error
+        except (ValueError, IndexError) as error:
+            raise ModelError(f"token model: {error}") from error
+
+
 @dataclass(frozen=True, eq=False)
 class Model(Weights):
     """A loaded model that files are made with."""
-
-    @property
-    def file_id(self) -> bytes:
-        return bytes.fromhex(self.id)[:ID_BYTES]
 
     @property
     def table(self) -> NDArray[np.int16]:
@@ -334,8 +416,21 @@ def _check_streams(tensors: Tensors) -> None:
 
 
 def load_model(folder: Path) -> Model:
-    """Load and check a model folder; raises ModelError."""
-    model = Model(*_read(folder))
+    """Load and check a model folder, not a token model's; raises ModelError."""
+    return no_token_model(load_any_model(folder))
+
+
+def no_token_model(model: Model | TokenModel) -> Model:
+    """The model itself; raises ModelError for a token model."""
+    if isinstance(model, TokenModel):
+        raise ModelError(f"{model.name} is a token model, and this wants one of another kind")
+    return model
+
+
+def load_any_model(folder: Path) -> Model | TokenModel:
+    """Load and check the folder of a model that files are made with; raises ModelError."""
+    name, tensors, summary = _read(folder)
+    model: Model | TokenModel = (TokenModel if "token.words" in tensors else Model)(name, tensors, summary)
     model.check()
     return model
 
@@ -365,7 +460,7 @@ def _read(folder: Path) -> tuple[str, Tensors, dict[str, Any]]:
 
 
 def save_model(folder: Path, model: Weights) -> None:
-    """Write a model folder (its parent must exist); the inverse of `load_model` and of `load_refiner`."""
+    """Write a model folder (its parent must exist); the inverse of `load_any_model` and of `load_refiner`."""
     from safetensors.numpy import save
 
     folder.mkdir(parents=True, exist_ok=True)

@@ -51,7 +51,8 @@ _CHUNK: Final = 512
 @dataclass(frozen=True, eq=False)
 class Synthesis:
     """Weights and biases of W channels: head [W, inputs], depthwise [blocks, W, 9], expand [blocks, E, W],
-    project [blocks, W, E], tail [192, W]. A refiner has the same layers behind more inputs."""
+    project [blocks, W, E], tail [192, W]. A refiner has the same layers behind more inputs, and the encoder and decoder of a token
+    model have them between other inputs and outputs."""
 
     head: Floats
     head_bias: Floats
@@ -65,11 +66,17 @@ class Synthesis:
     tail_bias: Floats
 
     @classmethod
-    def from_tensors(cls, tensors: Mapping[str, NDArray[Any]], kind: str = "synthesis") -> Synthesis:
-        """From a model's tensors `synthesis.*` or `refiner.*`, float16. Raises KeyError, ValueError."""
+    def from_tensors(
+        cls, tensors: Mapping[str, NDArray[Any]], kind: str = "synthesis", ends: tuple[int, int] | None = None
+    ) -> Synthesis:
+        """From a model's tensors `synthesis.*`, `refiner.*` or, with numbers of inputs and outputs as `ends`, others, float16.
+
+        Raises KeyError, ValueError.
+        """
+        inputs, outputs = ends or (INPUTS[kind], OUTPUTS)
         found = cls(*(tensors[f"{kind}.{name}"].astype(np.float32) for name in cls.__dataclass_fields__))
         width, blocks, wide = len(found.head), len(found.expand), found.expand_bias.shape[-1]
-        shapes = ((width, INPUTS[kind]), (blocks, width, 9), (blocks, wide, width), (blocks, width, wide), (OUTPUTS, width))
+        shapes = ((width, inputs), (blocks, width, 9), (blocks, wide, width), (blocks, width, wide), (outputs, width))
         names = iter(cls.__dataclass_fields__)
         for shape in shapes:
             for name, wanted in ((next(names), shape), (next(names), shape[:-1])):  # weights, biases
@@ -146,7 +153,7 @@ def shared_channels(layout: Layout, other: Layout) -> tuple[NDArray[np.intp], ND
 
 
 def correct(network: Synthesis, x: Floats) -> Floats:
-    """Inputs [C, rows, columns] to corrections [192, rows, columns] in steps; the outside is zeros."""
+    """Inputs [C, rows, columns] to corrections [192, rows, columns] in steps, or to other outputs; the outside is zeros."""
     _, rows, columns = x.shape
     width = columns + 2
     hidden = np.zeros((len(network.head), rows + 2, width), np.float32)

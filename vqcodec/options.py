@@ -104,8 +104,15 @@ def known_parts(value: str) -> str:
 
 
 def known_kind(value: str) -> str:
-    if value not in ("lite", "neural", "refiner"):
-        raise typer.BadParameter(f"{value!r} cannot be trained by this version; 'lite', 'neural' and 'refiner' can")
+    if value not in ("lite", "neural", "refiner", "token"):
+        raise typer.BadParameter(f"{value!r} cannot be trained by this version; 'lite', 'neural', 'refiner' and 'token' can")
+    return value
+
+
+def known_cell(value: int | None) -> int | None:
+    """Pixels a side of a token model's cells."""
+    if value not in (None, 8, 16):
+        raise typer.BadParameter(f"{value} is not 8 or 16")
     return value
 
 

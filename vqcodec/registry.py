@@ -12,14 +12,15 @@ from typing import Any, Final, TypeVar
 
 from vqcodec.container import ID_BYTES
 from vqcodec.errors import ModelError
-from vqcodec.model import SUMMARY, TENSORS, Model, Refiner, Weights, load_model, load_refiner
+from vqcodec.model import SUMMARY, TENSORS, Model, Refiner, TokenModel, Weights, load_any_model, load_refiner, no_token_model
 
 DEFAULT_MODEL: Final = "photo"
 LITE_MODEL: Final = "photo-lite"
 """What training of lite models starts from."""
 DEFAULT_REFINER: Final = "photo-gan"
 REFINER: Final = "refiner"
-"""The kind in its model.json."""
+TOKEN: Final = "token"
+"""The kinds in their model.json."""
 
 Loaded = TypeVar("Loaded", bound=Weights)
 
@@ -69,14 +70,14 @@ def _load_once(loader: Callable[[Path], Loaded], folder: Path) -> Loaded:
     return found
 
 
-def load(folder: Path) -> Model:
-    """A model from its folder; raises ModelError."""
-    return _load_once(load_model, folder)
-
-
 def find(name: str | Path | None) -> Model:
-    """A model by path or by name; the default model for None. Raises ModelError."""
-    return load(_folder_of(DEFAULT_MODEL if name is None else name, refiner=False))
+    """A model by path or by name, not a token model; the default model for None. Raises ModelError."""
+    return no_token_model(find_any(name))
+
+
+def find_any(name: str | Path | None) -> Model | TokenModel:
+    """A model that files are made with, by path or by name; the default model for None. Raises ModelError."""
+    return _load_once(load_any_model, _folder_of(DEFAULT_MODEL if name is None else name, refiner=False))
 
 
 def find_refiner(name: str | Path | None) -> Refiner:
@@ -96,12 +97,12 @@ def _folder_of(name: str | Path, *, refiner: bool) -> Path:
     raise ModelError(f"no {'refiner' if refiner else 'model'} named {name} (installed: {known})")
 
 
-def find_by_id(file_id: bytes) -> Model:
+def find_by_id(file_id: bytes) -> Model | TokenModel:
     """The installed model a file was made with; raises ModelError."""
     folders = [folder for folder in _folders() if _claimed(folder, "kind") != REFINER]
     folders.sort(key=lambda folder: not _claimed(folder, "id").startswith(file_id.hex()))
     for folder in folders:  # those that claim to be it come first: others need not be loaded
-        model = load(folder)
+        model = _load_once(load_any_model, folder)
         if model.file_id == file_id:
             return model
     raise ModelError(f"the file needs model {file_id.hex()}, which is not installed (-m PATH, or $VQCODEC_MODELS)")
@@ -120,7 +121,7 @@ def list_models() -> list[ModelEntry]:
     entries = []
     for folder in _folders():
         kind = _claimed(folder, "kind") or "lite"
-        model: Weights = find_refiner(folder) if kind == REFINER else load(folder)
+        model: Weights = find_refiner(folder) if kind == REFINER else find_any(folder)
         size = (folder / TENSORS).stat().st_size
         entries.append(ModelEntry(folder.name, kind, model.id[: 2 * ID_BYTES], folder, size, model.summary))
     return entries

@@ -7,30 +7,41 @@ from functools import cached_property
 
 
 @dataclass(frozen=True)
+class Tokens:
+    """How the indices of a token file lie: cells of `side` x `side` pixels, 8 or 16, with one index of `bits` bits, 1..16, each."""
+
+    side: int
+    bits: int
+
+
+@dataclass(frozen=True)
 class Header:
     """The fields of a .vqz header (container.py has their encoding)."""
 
     width: int
     height: int
     layout: int
-    """0 grey, 1 colour with 4x4 chroma, 2 colour with 8x8 chroma."""
+    """0 grey, 1 colour with 4x4 chroma, 2 colour with 8x8 chroma; 0 or 2 in token files."""
     layers: int
     """1, 2 or 3."""
     group_log2: int
     """Tile groups are 2**group_log2 cells square; 0: the whole image is one group."""
     model_id: bytes
     step: int
-    """1/64 of a grey level (of 256), 1..65535."""
+    """1/64 of a grey level (of 256), 1..65535; 0 in token files, which have none."""
     merge_map: int = 0
     depth: int = 8
     """Bits of a sample: 8, 10, 12 or 16."""
     alpha: bool = False
     """There is an alpha plane, of 8 bits."""
+    tokens: Tokens | None = None
+    """Of a token file: it has one layer, one tile group, and 8 bits a sample."""
 
     @property
     def cells(self) -> tuple[int, int]:
-        """Rows and columns of the grid of 8x8 cells."""
-        return -(-self.height // 8), -(-self.width // 8)
+        """Rows and columns of the grid of cells, which are 8x8 pixels but for those of some token files."""
+        side = self.tokens.side if self.tokens else 8
+        return -(-self.height // side), -(-self.width // side)
 
     @cached_property
     def groups(self) -> list[tuple[int, int, int, int]]:

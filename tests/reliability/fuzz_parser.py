@@ -14,13 +14,14 @@ with atheris.instrument_imports(include=["vqcodec"]):
 
 def resealed(data: bytes) -> bytes:
     """The bytes with a right checksum of the header, if they get that far: the fuzzer would hardly guess it."""
-    reader = container._Reader(data)
+    reader = container.Reader(data)
     try:
         reader.take(9)
         reader.varint(), reader.varint()
-        if reader.byte() & container._TABLED:
+        layout = reader.byte()
+        if layout & container._TABLED:
             return data
-        reader.take(container.ID_BYTES + 3)
+        reader.take(container.ID_BYTES + (1 if layout & 3 == container._TOKENS else 3))
         at = reader.cursor
     except VqcodecError:
         return data

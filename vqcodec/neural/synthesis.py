@@ -58,14 +58,18 @@ class Block(nn.Module):
 
 
 class SynthesisNetwork(nn.Module):
-    """Inputs [B, C, h, w] to corrections [B, 192, h, w] in steps; zero before training. A refiner is one, too: `kind`."""
+    """Inputs [B, C, h, w] to corrections [B, 192, h, w] in steps; zero before training. A refiner is one, too: `kind`.
 
-    def __init__(self, width: int, blocks: int, kind: str = "synthesis") -> None:
+    Other kinds are given their numbers of inputs and outputs as `ends`.
+    """
+
+    def __init__(self, width: int, blocks: int, kind: str = "synthesis", ends: tuple[int, int] | None = None) -> None:
         super().__init__()
         self.kind = kind
-        self.head = nn.Conv2d(INPUTS[kind], width, 1)
+        inputs, outputs = ends or (INPUTS[kind], OUTPUTS)
+        self.head = nn.Conv2d(inputs, width, 1)
         self.blocks = nn.ModuleList([Block(width) for _ in range(blocks)])
-        self.tail = nn.Conv2d(width, OUTPUTS, 1)
+        self.tail = nn.Conv2d(width, outputs, 1)
         nn.init.zeros_(self.tail.weight)
         for module in self.modules():
             if isinstance(module, nn.Conv2d) and module.bias is not None:
@@ -84,7 +88,7 @@ class SynthesisNetwork(nn.Module):
 
 
 def to_tensors(network: SynthesisNetwork) -> dict[str, NDArray[Any]]:
-    """A model's tensors `synthesis.*` or `refiner.*`, float16, as networks.Synthesis has them; the inverse of `load_tensors`."""
+    """A model's tensors `synthesis.*` or of another kind, float16, as in networks.Synthesis; the inverse of `load_tensors`."""
     found = {}
     for name, layers in _layers(network).items():
         weights = np.stack([_numpy(layer.weight).reshape(len(layer.weight), -1) for layer in layers])
@@ -95,7 +99,8 @@ def to_tensors(network: SynthesisNetwork) -> dict[str, NDArray[Any]]:
 
 def load_tensors(tensors: Mapping[str, NDArray[Any]], kind: str = "synthesis") -> SynthesisNetwork:
     """The inverse of `to_tensors`."""
-    network = SynthesisNetwork(len(tensors[f"{kind}.head"]), len(tensors[f"{kind}.expand"]), kind)
+    head, tail = tensors[f"{kind}.head"], tensors[f"{kind}.tail"]
+    network = SynthesisNetwork(len(head), len(tensors[f"{kind}.expand"]), kind, (head.shape[1], len(tail)))
     with torch.no_grad():
         for name, layers in _layers(network).items():
             weights, biases = (tensors[f"{kind}.{key}"].astype(np.float32) for key in (name, f"{name}_bias"))

@@ -1,4 +1,4 @@
-"""Training images: a folder (recursive, .tar files in it too) -> uint8 arrays, and the fixed held-out tenth."""
+"""Training images: a folder (recursive, .tar files in it too) or an idx file -> uint8 arrays, and the fixed held-out tenth."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from vqcodec.container import VERSION
 from vqcodec.errors import InputError, VqcodecError
 from vqcodec.imageio import SUFFIXES, read_opaque
+from vqcodec.train import idx
 
 _SKIPPED_NAMED: Final = 20
 MAX_SIDE: Final = 1024
@@ -72,7 +73,11 @@ class Corpus:
 
 
 def load_corpus(folder: Path, progress: Callable[[str, int, int], None]) -> Corpus:
-    """Read every image below a folder (or the one image or .tar that it names); raises InputError if there is none."""
+    """Read every image below a folder (or the one image, .tar or gzipped idx file that it names); raises InputError if there is
+    none."""
+    if folder.suffix == idx.SUFFIX and folder.is_file():
+        held_out, train = _split([TrainingImage(*entry) for entry in idx.read_pictures(folder)])
+        return Corpus(train, held_out, [], {})
     images: list[TrainingImage] = []
     skipped: list[tuple[str, str]] = []
     licences: dict[str, str] = {}

@@ -1,0 +1,56 @@
+"""Pictures in an idx file, the format of MNIST (LeCun, Cortes, Burges 1998): one gzipped array of bytes, its labels in another.
+
+    idx: 00 00, 08 for bytes, the number of dimensions; the dimensions, u32 each, big-endian; the bytes, last dimension fastest
+"""
+
+from __future__ import annotations
+
+import gzip
+import math
+import zlib
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vqcodec.errors import InputError
+from vqcodec.files import MAX_PIXELS, open_input, printable
+
+SUFFIX: Final = ".gz"
+_IMAGES, _LABELS = "images-idx3", "labels-idx1"
+"""In the names of files that belong together."""
+
+
+def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
+    """The array uint8 in a gzipped idx file, of so many dimensions; raises InputError."""
+    name = printable(path)
+    with open_input(path) as stream:
+        try:
+            with gzip.open(stream) as file:
+                head = file.read(4 + 4 * dimensions)
+                shape = [int.from_bytes(head[i : i + 4], "big") for i in range(4, len(head), 4)]
+                if head[:4] != bytes((0, 0, 8, dimensions)) or len(head) != 4 + 4 * dimensions or 0 in shape:
+                    raise InputError(f"{name}: not an idx file of bytes in {dimensions} dimensions")
+                if math.prod(shape) > MAX_PIXELS:
+                    raise InputError(f"{name}: more than {MAX_PIXELS} bytes")
+                data = file.read(math.prod(shape) + 1)
+        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+            raise InputError(f"{name}: not a gzip file, or damaged") from error
+    if len(data) != math.prod(shape):
+        raise InputError(f"{name}: it has not as many bytes as it says")
+    return np.frombuffer(data, np.uint8).reshape(shape)
+
+
+def read_pictures(path: Path) -> list[tuple[str, NDArray[np.uint8]]]:
+    """(name, pixels uint8 [H, W, 1]) of every picture in an idx file; where labels lie beside it, `label/number` is the name, as if
+    each class had a folder. Raises InputError."""
+    pictures = read_idx(path, 3)
+    labels_path = path.with_name(path.name.replace(_IMAGES, _LABELS))
+    if labels_path == path or not labels_path.exists():
+        return [(f"{number:06d}", pixels[:, :, None]) for number, pixels in enumerate(pictures)]
+    labels = read_idx(labels_path, 1)
+    if len(labels) != len(pictures):
+        raise InputError(f"{printable(labels_path)}: {len(labels)} labels for {len(pictures)} pictures")
+    names = [f"{label}/{number:06d}" for number, label in enumerate(labels)]
+    return [(name, pixels[:, :, None]) for name, pixels in zip(names, pictures, strict=True)]
