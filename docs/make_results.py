@@ -12,15 +12,16 @@ from pathlib import Path
 from vqcodec import registry
 
 REMARKS = """\
-Bars and goals stand behind each figure. Those of BD-rate against JPEG on Kodak between 0.1 and 2 bpp (the table below) are -37 and
--43 % for photo-lite, -48 and -60 % for photo. Figures of photo begin with its name, others are of photo-lite. Rates and qualities
-repeat exactly; speeds were taken on a machine that others share, so the ratios to libwebp in the same run say more than the
-figures. Each by its name (`measure.py speed ../shared/data`), listed in the order of `all`. speed, parts, process and network ran
-with nothing else; training, own and the bench beside other work. photo-lite's files are the same to the byte since the figures of
-quality100, domains and of its monotone quality were taken (commit 71a0edc), and `make train-lite` made
-the same model id again in 9 minutes 22 seconds. `adapted` is of satellite alone, from the model photo 9101ef0d932a. In the bench
-two images ran at once, whose BLAS threads waited for each other then: its speeds of vqz are a quarter to a half of what they are.
-SSIM was left out (`--psnr-only`). photo's peak of encode was taken after the others, when aiming went in smaller strips.
+Bars and goals stand behind each figure. Those of BD-rate against JPEG on Kodak between 0.1 and 2 bpp (the table below) are -37
+and -43 % for photo-lite, -48 and -60 % for photo. Figures of photo begin with its name, others are of photo-lite. Rates and
+qualities repeat exactly: quality100, domains and photo-lite's monotone quality, run again on another processor (AVX2 for
+AVX-512), came out the same to the last digit. Speeds were taken on a machine that others share, so the ratios to libwebp in the
+same run say more than the figures. Each by its name (`measure.py speed ../shared/data`), listed in the order of `all`. speed,
+parts, process and network ran with nothing else; own and the bench beside other work. `make train-lite` made the same model id
+again in 9 minutes 22 seconds. `adapted` is of satellite alone, from the model photo 9101ef0d932a. In the bench two images ran
+at once, whose BLAS threads waited for each other then: its speeds of vqz are a quarter to a half of what they are. SSIM was
+left out (`--psnr-only`). photo's peak of encode was taken after the others, when aiming went in smaller strips. Training on 40
+images took 103 and 64 s on one machine, and 343 and 182 s, over the bar, on a slower one whose other core trained the refiner.
 """
 
 if __name__ == "__main__":
