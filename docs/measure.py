@@ -244,12 +244,13 @@ def gan(data: Path) -> None:
         wins = int((found[:, 1, 0] < found[:, 3, 0]).sum())
         print(f"photo-gan: {rate:.2f} bpp, Kodak; LPIPS below AVIF's at equal bytes on {wins} of {len(images)} images")
         for name, value in (("AVIF speed 6", avif), ("best", best_)):
-            likeness = f"PSNR {value[2]:.2f} dB, MS-SSIM {value[3]:.4f}, SSIMULACRA2 {value[4]:.1f}"
+            likeness = f"PSNR {value[2]:.2f} dB, MS-SSIM {value[3]:.4f}"
+            likeness += "" if np.isnan(value[4]) else f", SSIMULACRA2 {value[4]:.1f}"
             print(f"  {name}: LPIPS {value[0]:.3f}, high band {value[1]:.2f}, {likeness}")
         for name, value in (("default strength", default), ("strength 1", full)):
             lpips = f"LPIPS {value[0]:.3f}, {100 * (value[0] / best_[0] - 1):+.1f} % (bar -25)"
             losses = f"PSNR {value[2] - best_[2]:+.2f} dB (bar -1.5), MS-SSIM {value[3] - best_[3]:+.4f} (bar -0.01)"
-            losses += f", SSIMULACRA2 {value[4] - best_[4]:+.1f} (bar -5)"
+            losses += "" if np.isnan(value[4]) else f", SSIMULACRA2 {value[4] - best_[4]:+.1f} (bar -5)"
             print(f"  gan, {name}: {lpips}, high band {value[1]:.2f} (bar 0.8 to 1.1), {losses}", flush=True)
 
 
