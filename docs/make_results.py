@@ -21,7 +21,8 @@ parts, process and network ran with nothing else; own and the bench beside other
 again in 9 minutes 22 seconds. `adapted` is of satellite alone, from the model photo 9101ef0d932a. In the bench two images ran
 at once, whose BLAS threads waited for each other then: its speeds of vqz are a quarter to a half of what they are. SSIM was
 left out (`--psnr-only`). photo's peak of encode was taken after the others, when aiming went in smaller strips. Training on 40
-images took 103 and 64 s on one machine, and 343 and 182 s, over the bar, on a slower one whose other core trained the refiner.
+images, last run, is of a slower machine (AVX2; the tests take 187 s there) with nothing else running, and misses its bar; on an
+earlier one, at 8a0eb43, it took 103 and 64 s.
 """
 
 if __name__ == "__main__":
