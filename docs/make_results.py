@@ -14,15 +14,16 @@ from vqcodec import registry
 REMARKS = """\
 Bars and goals stand behind each figure. Those of BD-rate against JPEG on Kodak between 0.1 and 2 bpp (the table below) are -37
 and -43 % for photo-lite, -48 and -60 % for photo. Figures of photo begin with its name, others are of photo-lite. Rates and
-qualities repeat exactly: quality100, domains and photo-lite's monotone quality, run again on another processor (AVX2 for
-AVX-512), came out the same to the last digit. Speeds were taken on a machine that others share, so the ratios to libwebp in the
-same run say more than the figures. Each by its name (`measure.py speed ../shared/data`), listed in the order of `all`. speed,
-parts, process and network ran with nothing else; own and the bench beside other work. `make train-lite` made the same model id
-again in 9 minutes 22 seconds. `adapted` is of satellite alone, from the model photo 9101ef0d932a. In the bench two images ran
-at once, whose BLAS threads waited for each other then: its speeds of vqz are a quarter to a half of what they are. SSIM was
-left out (`--psnr-only`). photo's peak of encode was taken after the others, when aiming went in smaller strips. Training on 40
-images, last run, is of a slower machine (AVX2; the tests take 187 s there) with nothing else running, and misses its bar; on an
-earlier one, at 8a0eb43, it took 103 and 64 s.
+qualities repeat exactly: quality100, domains and photo-lite's monotone quality, run again on another machine (an AMD processor
+with AVX2), came out the same to the last digit printed. Speeds were taken on a machine that others share, so the ratios to
+libwebp in the same run say more than the figures. Each by its name (`measure.py speed ../shared/data`), listed in the order of
+`all`. speed, parts, process and network ran with nothing else; own and the bench beside other work. `make train-lite` made the
+same model id again in 9 minutes 22 seconds. `adapted` is of satellite alone, from the model photo 9101ef0d932a. In the bench
+two images ran at once, whose BLAS threads waited for each other then: its speeds of vqz are a quarter to a half of what they
+are. SSIM was left out (`--psnr-only`). photo's peak of encode was taken after the others, when aiming went in smaller strips.
+Training on 40 images, last run, is of a slower machine (AVX2; the tests take 187 s there) with nothing else running, and misses
+its bar; on an earlier one, with other work running, it took 103 and 64 s. On the slower one, in the same minutes, satellite
+took 195 s at 71a0edc and 221 s now.
 """
 
 if __name__ == "__main__":

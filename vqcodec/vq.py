@@ -23,7 +23,7 @@ UNIT: Final = 16
 SCALAR_MAX: Final = 2047
 _EXACT: Final = 15
 _BARRED: Final = np.float32(1e30)
-"""More than any cost, but finite: there are matrix kernels that multiply by zeros beside what they are given, and warn."""
+"""More than any cost, but finite: on some processors numpy warns of an invalid value in a product with infinity."""
 _CHUNK: Final = 256  # vectors per search product: 256 KB of scores stay in the cache
 
 
