@@ -44,6 +44,7 @@ class Form(Protocol):
         ...
 
 
+@dataclass(frozen=True)
 class Direct:
     """A byte a symbol."""
 
@@ -59,6 +60,7 @@ class Direct:
         return np.frombuffer(parts[0], np.uint8)
 
 
+@dataclass(frozen=True)
 class Split:
     """Part 0: the run of zeros before each symbol, one byte, or 255 and going on; part 1: the symbols."""
 

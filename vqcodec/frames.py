@@ -40,6 +40,9 @@ class Dictionary:
     content: bytes
     lengths: NDArray[np.uint8]
 
+    def __reduce__(self) -> tuple[type[Dictionary], tuple[bytes, NDArray[np.uint8]]]:
+        return Dictionary, (self.content, self.lengths)  # what is cached can go to no other process
+
     @cached_property
     def zstd(self) -> zstandard.ZstdCompressionDict:
         return zstandard.ZstdCompressionDict(self.content, dict_type=zstandard.DICT_TYPE_FULLDICT)

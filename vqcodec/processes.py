@@ -16,8 +16,9 @@ _THREADS_OF_BLAS: Final = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_T
 
 
 @contextmanager
-def processes(jobs: int, initializer: Callable[[], None] | None = None) -> Iterator[ProcessPoolExecutor]:
-    """A pool of fresh processes whose BLAS has one thread each: where every one takes all cores, they wait for each other.
+def processes(jobs: int | None = None, initializer: Callable[[], None] | None = None) -> Iterator[ProcessPoolExecutor]:
+    """A pool of fresh processes, one for each core if nothing is said, whose BLAS has one thread each: where every one takes all
+    cores, they wait for each other.
 
     Fresh, as a fork would copy locks of threads that are not there. A termination signal ends the block, and them.
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -13,6 +14,7 @@ from vqcodec import codec, dct, symbols
 from vqcodec.bands import COLOR_8X8, GREY
 from vqcodec.model import Model
 from vqcodec.prior import Cells, Grid
+from vqcodec.processes import processes
 from vqcodec.rate import RATE, aimed_targets, layout_for, rounds_of
 from vqcodec.train import streams
 from vqcodec.train.codebooks import Trained
@@ -26,6 +28,8 @@ _VECTORS_PER_BOOK: Final = 120_000
 SMALL_SIDES: Final = (48.0, 256.0)
 """Pixels a side of the small files that the streams are trained for besides whole images, log-uniform."""
 _DEAD_ZONE: Final = 0.36
+_CHUNK: Final = 16
+"""Images that a process is sent at once: the model goes with them each time."""
 
 
 @dataclass(frozen=True)
@@ -171,13 +175,19 @@ def cut_small(images: list[TrainingImage], each: int, rng: np.random.Generator) 
 
 
 def code_files(model: Model, images: list[TrainingImage], steps: NDArray[np.float64], progress: Progress) -> list[streams.File]:
-    """Calls of every image coded as one file."""
+    """Calls of every image coded as one file; each core takes some of the images."""
     files = []
-    for done, (image, step) in enumerate(zip(images, steps, strict=True)):
-        progress("statistics", done, len(images))
-        session = open_aimed(image, step, model)
-        writer = symbols.SymbolWriter(model, session.targets, [RATE] * len(model.books))
-        codec.walk(session.grid, model, session.step, 1, writer)
-        files.append(writer.calls[0])
+    with processes() as pool:
+        calls = pool.map(partial(_calls, model), images, steps, chunksize=_CHUNK)
+        for done, found in enumerate(calls):
+            progress("statistics", done, len(images))
+            files.append(found)
     progress("statistics", len(images), len(images))
     return files
+
+
+def _calls(model: Model, image: TrainingImage, step: float) -> streams.File:
+    session = open_aimed(image, step, model)
+    writer = symbols.SymbolWriter(model, session.targets, [RATE] * len(model.books))
+    codec.walk(session.grid, model, session.step, 1, writer)
+    return writer.calls[0]

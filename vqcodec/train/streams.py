@@ -16,10 +16,13 @@ from numpy.typing import NDArray
 
 from vqcodec.entropy import LITERAL, NO_SYMBOL, RUN_BITS, Direct, Form, Pairs, Split
 from vqcodec.frames import Dictionary
+from vqcodec.processes import processes
 from vqcodec.records import SINGLE_BELOW
 from vqcodec.train import huffman
 
 MAP_SIZES: Final = (40, 28, 20, 14, 10, 7, 5, 4, 3, 2, 1)
+_FIXED: Final[tuple[Form, ...]] = (Direct(), Split())
+"""Forms that are the same in every model, by number."""
 _FREE_PAIRS: Final = (247, 120, 56, 24)
 """Sizes of pair tables that are tried; the first fills all 256 bytes, with the literal and the runs."""
 _RARE: Final = (0.0, 1e-5, 1e-4, 1e-3)
@@ -127,46 +130,59 @@ def train_streams(files: list[File], sizes: NDArray[np.int64]) -> StreamModel:
     tables: list[Pairs] = []
     dictionaries: list[Dictionary] = []
     symbols_of = [sum(len(symbols) for _, symbols in calls) for calls in files]
-    for m, stream_of in enumerate(maps):
-        count = int(stream_of.max()) + 1
-        users = files if m == 0 else [f for f, n in zip(files, symbols_of, strict=True) if n < _SYMBOLS * count**2]
-        for stream in range(count):
-            members = np.flatnonzero(stream_of == stream)
-            size = int(sizes[members].max())
-            form[m, stream], given = _train_stream(users, set(members.tolist()), size, tables, dictionaries)
-            number[m, stream, : len(given)] = given
+    with processes() as pool:
+        waiting = []
+        for m, stream_of in enumerate(maps):
+            limit = _SYMBOLS * (int(stream_of.max()) + 1) ** 2
+            users = files if m == 0 else [f for f, n in zip(files, symbols_of, strict=True) if n < limit]
+            largest = [int(sizes[stream_of == stream].max()) for stream in range(int(stream_of.max()) + 1)]
+            waiting.append(pool.submit(_train_map, _by_stream(users, stream_of), largest))
+        for m, future in enumerate(waiting):
+            for stream, (found, given) in enumerate(future.result()):
+                form[m, stream] = _FIXED.index(found) if found in _FIXED else len(_FIXED) + len(tables)
+                if isinstance(found, Pairs):
+                    tables.append(found)
+                for part, code in enumerate(given):
+                    if code is not None:
+                        dictionaries.append(code)
+                        number[m, stream, part] = len(dictionaries)
     return StreamModel(maps, form, number, tables, dictionaries)
 
 
-def _train_stream(
-    files: list[File], members: set[int], size: int, tables: list[Pairs], dictionaries: list[Dictionary]
-) -> tuple[int, list[int]]:
-    """Form of one stream and dictionary number of each of its parts; appends what it trains."""
-    streams = []
+def _by_stream(files: list[File], stream_of: NDArray[np.uint8]) -> list[list[NDArray[np.uint8]]]:
+    """For each stream of a merge map, its symbols in every file that has any, up to the last that is not zero."""
+    found: list[list[NDArray[np.uint8]]] = [[] for _ in range(int(stream_of.max()) + 1)]
     for calls in files:
-        pieces = [values for book, values in calls if book in members]
-        symbols = np.trim_zeros(np.concatenate(pieces), "b") if pieces else np.zeros(0, np.uint8)
-        if len(symbols):
-            streams.append(symbols)
+        pieces: list[list[NDArray[np.uint8]]] = [[] for _ in found]
+        for book, symbols in calls:
+            pieces[stream_of[book]].append(symbols)
+        for streams, own in zip(found, pieces, strict=True):
+            whole = np.concatenate(own) if own else np.zeros(0, np.uint8)
+            ends = np.flatnonzero(whole)
+            if len(ends):
+                streams.append(whole[: ends[-1] + 1])
+    return found
+
+
+def _train_map(streams: list[list[NDArray[np.uint8]]], largest: list[int]) -> list[tuple[Form, list[Dictionary | None]]]:
+    """`_train_stream` of all streams of a merge map."""
+    return [_train_stream(own, size) for own, size in zip(streams, largest, strict=True)]
+
+
+def _train_stream(streams: list[NDArray[np.uint8]], size: int) -> tuple[Form, list[Dictionary | None]]:
+    """Form of a stream of symbols below `size`, as it is in several files, and the dictionary of each of its parts."""
     if not streams:
-        return 0, [0]
+        return _FIXED[0], [None]
     whole = np.concatenate(streams)
     ranked = rank_pairs(whole)
-    forms: list[Form] = [Direct(), Split(), *(pair_table(ranked, pairs) for pairs in _FREE_PAIRS)]
-    best = min(range(len(forms)), key=lambda number: _form_bytes(forms[number], whole, len(streams)))
-    form, number = forms[best], best
-    if isinstance(form, Pairs):
-        tables.append(form)
-        number = 1 + len(tables)
+    forms: list[Form] = [*_FIXED, *(pair_table(ranked, pairs) for pairs in _FREE_PAIRS)]
+    form = min(forms, key=lambda form: _form_bytes(form, whole, len(streams)))
     packed = [form.pack(symbols) for symbols in streams]
     given = []
     for part in range(form.parts):
         counts = np.stack([np.bincount(np.frombuffer(parts[part], np.uint8), minlength=256) for parts in packed])
-        found = _best_code(counts, size if isinstance(form, Direct) or part == 1 else 256)
-        if found is not None:
-            dictionaries.append(found)
-        given.append(0 if found is None else len(dictionaries))
-    return number, given
+        given.append(_best_code(counts, size if isinstance(form, Direct) or part == 1 else 256))
+    return form, given
 
 
 def _form_bytes(form: Form, symbols: NDArray[np.uint8], files: int) -> float:
