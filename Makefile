@@ -17,8 +17,8 @@ help: ## this list
 demo: $(VENV)/.base ## encode and decode the samples: a table, and a picture beside JPEG in out/
 	$(BIN)/python samples/demo.py
 
-test: $(VENV)/.dev ## the tests, in about two minutes on two cores
-	$(BIN)/python -m pytest --quiet --numprocesses 2 --dist loadfile
+test: $(VENV)/.dev ## the tests, in two to three minutes on two cores
+	$(BIN)/python -m pytest --quiet --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test-slow: $(VENV)/.dev ## the trials of docs/reliability.md that take long, into out/reliability.txt
 	mkdir -p out && $(BIN)/python tests/reliability/trials.py --data $(dir $(BENCH_IMAGES)) > out/reliability.txt; \

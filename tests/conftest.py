@@ -21,6 +21,12 @@ settings.load_profile("untimed")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 Program = Callable[..., "subprocess.CompletedProcess[bytes]"]
+_LONG = ("test_train", "test_context", "test_neural", "test_codec")
+"""Files that take longest: begun last, one would keep one process busy while the other has nothing left to do."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.stem not in _LONG)
 
 
 @pytest.fixture(scope="session")

@@ -253,7 +253,7 @@ def test_training_saves_bits_and_begins_at_none(samples: Path, tmp_path: Path) -
 
     with Image.open(samples / "still_life.png") as image:
         pixels = np.asarray(image.convert("RGB"))
-    images = [TrainingImage(str(n), pixels[100 * n : 100 * n + 130, 80 * n : 80 * n + 150]) for n in range(4)]
+    images = [TrainingImage(str(n), pixels[100 * n : 100 * n + 130, 80 * n : 80 * n + 150]) for n in range(3)]
     crops, passes = make_context_samples(images, LITE, 0, "samples", lambda *_: None)
     settings = context_fit.ContextSettings(batch=4, crop=12, luma=16, chroma=8, hidden=8, dc_hidden=(12, 8), dc_rows=64, steps=20)
     untrained = context_fit.saved(neural.TileContext(16, 8, 8), neural.DcContext((12, 8)), crops, passes, settings)
