@@ -6,7 +6,7 @@
 `corpus` scales photos down into a folder to train on. `table` writes docs/previews.md, bytes and LPIPS of previews by a token
 model, by WebP (method 6) and by AVIF (speed 6), and docs/previews.png, every fourth of them side by side. The other codecs get the
 model's bytes; where even their lowest quality needs more, that is what they get. A sensible user would rather have them code a
-smaller picture and scale it up: of the sizes 1/1, 1/2 and 1/4 the one of least LPIPS within the model's bytes is given, too.
+smaller picture and scale it up: of the sizes 1/1 to 1/8 the one of least LPIPS within the model's bytes is given, too.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from vqcodec.bench.metrics import Perceptual, measure, open_lpips, psnr_db
 from vqcodec.train.data import load_corpus
 
 SIDE, MOST_BYTES = 256, 500
-SIZES = (1, 2, 4)
+SIZES = (1, 2, 4, 8)
 SHOWN_EVERY, LABEL, GAP = 4, 14, 6
 DOCS = Path(__file__).resolve().parent
 
@@ -84,7 +84,7 @@ def previews_of(original: np.ndarray, model: str, lpips: Perceptual) -> list[Pre
     for codec in (WebpCodec(), AvifCodec()):
         found = [coded(original, codec, size, len(data), lpips) for size in SIZES]
         whole.append(found[0])
-        best.append(min(found, key=lambda preview: (preview.bytes > len(data), preview.lpips)))
+        best.append(min(found, key=lambda preview: (max(preview.bytes, len(data)), preview.lpips)))
     return [Preview.of("vqz", 1, data, api.decode(data, model=model), original, lpips), *whole, *best]
 
 
@@ -111,11 +111,12 @@ def table(names: list[str], found: list[list[Preview]], model: str) -> str:
     lines = [
         "# Previews",
         "",
-        f"Kodak scaled to {SIDE} pixels on the long side, by the token model {summary.name} ({summary.id[:12]}), by WebP (method 6)",
-        f"and AVIF (speed 6). The model's files have at most {most} bytes; others get as many as the model's or, where their lowest",
-        "quality needs more, that (in italics). \"Best size\" codes the picture at 1/1, 1/2 or 1/4 of its sides, whichever has the",
-        "least LPIPS within the model's bytes, and scales it up (bicubic). LPIPS 0.1 over SqueezeNet 1.1: the model's decoder was",
-        "trained for it, the others were not. Every fourth picture is in `previews.png`.",
+        f"Kodak scaled to {SIDE} pixels on the long side, by the token model {summary.name} ({summary.id[:12]}), by WebP (method",
+        f"6) and AVIF (speed 6). The model's files have at most {most} bytes; others get as many as the model's or, where their",
+        "lowest quality needs more, that (in italics). \"Best size\" codes the picture at 1/1, 1/2, 1/4 or 1/8 of its sides,",
+        "whichever has the least LPIPS within the model's bytes or, where none is, the fewest bytes, and scales it up (bicubic).",
+        "LPIPS 0.1 over SqueezeNet 1.1: the model's decoder was trained for it, the others were not. Every fourth picture is in",
+        "`previews.png`.",
         "",
         f"`python docs/previews.py table ../shared/data/kodak ../shared/data/perceptual -m {summary.name}`, {platform.machine()}.",
         "",

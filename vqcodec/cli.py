@@ -627,8 +627,9 @@ def train(
             if kind == "token":
                 from vqcodec.train.token import train_token
 
-                given = sizes | {"lambda_r": lambda_r, "lambda_c": 1.0 if lambda_c is None else lambda_c}
-                given |= {"lambda_p": lambda_p or 0.0, "lambda_a": lambda_a or 0.0, "cosine": cosine, "adaptive": adaptive}
+                given: dict[str, float | bool] = {**sizes, "lambda_r": lambda_r, "lambda_c": 1.0 if lambda_c is None else lambda_c}
+                given |= {name: value for name, value in (("lambda_p", lambda_p), ("lambda_a", lambda_a)) if value}
+                given |= {"cosine": cosine, "adaptive": adaptive}
                 shared |= {"init": init, "parts": trained, "perceptual": perceptual, "sheets": sheets}
                 facts = train_token(folder, output, given=given, **shared)
             elif kind == "neural":
