@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from vqcodec import frames, registry, tokens
 from vqcodec.color import OPPONENT
-from vqcodec.errors import InputError, MissingExtraError
+from vqcodec.errors import InputError, MissingExtraError, ModelError
 from vqcodec.files import check_new_folder, new_folder
 from vqcodec.model import TENSORS, TokenModel, save_model
 from vqcodec.train.data import TrainingImage, identity, load_corpus
@@ -91,6 +91,8 @@ def train_token(
     settings = TokenSettings(seed=seed, minutes=minutes, steps=steps, frozen=frozen, **(given or {}))  # type: ignore[arg-type]  # by name
     components = max(image.pixels.shape[2] for image in corpus.train + corpus.held_out)
     if start is not None:
+        if (start.color != OPPONENT).any():
+            raise ModelError(f"{start.name}: its colours are not those that token models are trained in")
         if components > start.components:
             raise InputError(f"token model {start.name} is of grey pictures, and {folder} has some in colour")
         settings, components = continued(settings, start), start.components
