@@ -21,7 +21,6 @@ import typer
 from vqcodec.errors import VqcodecError
 from vqcodec.files import MAX_PIXELS, STREAM, check_output, printable, read_input, stream_limit, write_atomic
 from vqcodec.options import (
-    PARTS,
     USAGE,
     Force,
     Input,
@@ -37,11 +36,11 @@ from vqcodec.options import (
     known_cell,
     known_device,
     known_kind,
-    known_parts,
     known_picture,
     known_refine,
     known_scale,
     known_tile,
+    parts_of,
     percentage,
     positive,
     region_of,
@@ -506,7 +505,12 @@ def train(
     ] = "lite",
     init: Annotated[
         str | None,
-        typer.Option("--init", metavar="MODEL", help="Start from it (photo-lite; others: photo), or none.", show_default=False),
+        typer.Option(
+            "--init",
+            metavar="MODEL",
+            help="Start from it, or none (lite: photo-lite; token: none; others: photo).",
+            show_default=False,
+        ),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Same seed and pictures, same model.")] = 0,
     minutes: Annotated[
@@ -516,9 +520,14 @@ def train(
         int | None, typer.Option("--steps", min=1, metavar="N", help="Not lite: steps of the optimiser, instead of minutes.")
     ] = None,
     parts: Annotated[
-        str,
-        typer.Option("--parts", callback=known_parts, metavar="PARTS", help="neural: which networks to train."),
-    ] = ",".join(PARTS),
+        str | None,
+        typer.Option(
+            "--parts",
+            metavar="PARTS",
+            help="Which networks to train. neural: context,synthesis; token: encoder,decoder, or decoder alone, with --init.",
+            show_default=False,
+        ),
+    ] = None,
     device: Annotated[str, typer.Option("--device", metavar="cpu|cuda", help="Not lite: where to train.")] = "cpu",
     resume: Annotated[bool, typer.Option("--resume", help="Not lite: go on from the checkpoint beside MODEL.")] = False,
     log: Annotated[
@@ -533,7 +542,7 @@ def train(
     ] = None,
     perceptual: Annotated[
         Path | None,
-        typer.Option("--perceptual", metavar="DIR", help="refiner: LPIPS's weights over SqueezeNet.", show_default=False),
+        typer.Option("--perceptual", metavar="DIR", help="refiner, token: LPIPS's weights over SqueezeNet.", show_default=False),
     ] = None,
     cell: Annotated[
         int | None,
@@ -541,6 +550,9 @@ def train(
     ] = None,
     codewords: Annotated[
         int | None, typer.Option("--codewords", min=2, max=65536, metavar="K", help="token: codewords; 256.", show_default=False)
+    ] = None,
+    batch: Annotated[
+        int | None, typer.Option("--batch", min=1, metavar="N", help="token: crops a step; 64.", show_default=False)
     ] = None,
     beta: Annotated[
         float | None,
@@ -550,9 +562,17 @@ def train(
     lambda_r: Annotated[
         float, typer.Option("--lambda-r", min=0, metavar="X", help="refiner, token: weight of the squared error.")
     ] = 1.0,
-    lambda_p: Annotated[float, typer.Option("--lambda-p", min=0, metavar="X", help="refiner: of the perceptual distance.")] = 4.0,
+    lambda_p: Annotated[
+        float | None,
+        typer.Option(
+            "--lambda-p", min=0, metavar="X", help="Of the perceptual distance; refiner 4, token 0.", show_default=False
+        ),
+    ] = None,
     lambda_t: Annotated[float, typer.Option("--lambda-t", min=0, metavar="X", help="refiner: of the texture's statistics.")] = 0.5,
-    lambda_a: Annotated[float, typer.Option("--lambda-a", min=0, metavar="X", help="refiner: of the adversarial loss.")] = 0.8,
+    lambda_a: Annotated[
+        float | None,
+        typer.Option("--lambda-a", min=0, metavar="X", help="Of the adversarial loss; refiner 0.8, token 0.", show_default=False),
+    ] = None,
     lambda_c: Annotated[
         float | None,
         typer.Option(
@@ -560,11 +580,11 @@ def train(
         ),
     ] = None,
     adaptive: Annotated[
-        bool, typer.Option("--adaptive", help="refiner: weigh the adversarial loss by gradients, too (VQGAN).")
+        bool, typer.Option("--adaptive", help="refiner, token: weigh the adversarial loss by gradients, too (VQGAN).")
     ] = False,
     sheets: Annotated[
         Path | None,
-        typer.Option("--sheets", metavar="DIR", help="refiner: held-out crops as PNG, every 500 steps.", show_default=False),
+        typer.Option("--sheets", metavar="DIR", help="refiner, token: held-out crops as PNG, every 500 steps.", show_default=False),
     ] = None,
     force: Force = False,
 ) -> None:
@@ -574,24 +594,32 @@ def train(
 
     if kind == "lite" and (steps is not None or device != "cpu" or resume or log is not None or board is not None):
         raise UsageError("--steps, --device, --resume, --log and --tensorboard are for --kind neural, refiner and token")
-    if kind != "refiner" and (refiner is not None or perceptual is not None or adaptive or sheets is not None):
-        raise UsageError("--refiner, --perceptual, --adaptive and --sheets are for --kind refiner")
-    sizes = {name: value for name, value in (("cell", cell), ("codewords", codewords), ("beta", beta)) if value is not None}
+    if kind != "refiner" and refiner is not None:
+        raise UsageError("--refiner is for --kind refiner")
+    if kind not in ("refiner", "token") and (perceptual is not None or adaptive or sheets is not None):
+        raise UsageError("--perceptual, --adaptive and --sheets are for --kind refiner and token")
+    own = (("cell", cell), ("codewords", codewords), ("batch", batch), ("beta", beta))
+    sizes = {name: value for name, value in own if value is not None}
+    trained = parts_of(kind, parts)
     if kind != "token" and (sizes or cosine):
-        raise UsageError("--cell, --codewords, --beta and --cosine are for --kind token")
-    if kind == "token" and init is not None:
-        raise UsageError("--kind token starts from no model: leave out --init")
+        raise UsageError("--cell, --codewords, --batch, --beta and --cosine are for --kind token")
+    if kind == "token":
+        init = None if init == "none" else init
+        if init is not None and (cell is not None or codewords is not None or cosine):
+            raise UsageError("--cell, --codewords and --cosine are those of the model that --init names")
+        if "decoder" not in trained:
+            raise UsageError("--parts encoder: a decoder has to follow its codebook")
+        if "encoder" not in trained and init is None:
+            raise UsageError("--parts decoder goes on from a token model: name it by --init")
     if kind in ("neural", "refiner") and init == "none":
         raise UsageError(f"--kind {kind} starts from a model: --init photo-lite")
-    if init is None:
-        init = LITE_MODEL if kind == "lite" else DEFAULT_MODEL
     if steps is not None and minutes is not None:
         raise UsageError("--steps and --minutes exclude each other")
     with stage_progress(_console(stderr=True)) as progress:
         if kind == "lite":
             from vqcodec.train.lite import train_lite
 
-            base = None if init == "none" else init
+            base = None if init == "none" else init or LITE_MODEL
             facts = train_lite(folder, output, init=base, seed=seed, minutes=minutes, overwrite=force, progress=progress)
         else:
             shared: dict[str, Any] = {"seed": seed, "minutes": minutes, "steps": steps, "device": device}
@@ -599,19 +627,23 @@ def train(
             if kind == "token":
                 from vqcodec.train.token import train_token
 
-                given = sizes | {"lambda_r": lambda_r, "lambda_c": 1.0 if lambda_c is None else lambda_c, "cosine": cosine}
+                given: dict[str, float | bool] = {**sizes, "lambda_r": lambda_r, "lambda_c": 1.0 if lambda_c is None else lambda_c}
+                given |= {name: value for name, value in (("lambda_p", lambda_p), ("lambda_a", lambda_a)) if value}
+                given |= {"cosine": cosine, "adaptive": adaptive}
+                shared |= {"init": init, "parts": trained, "perceptual": perceptual, "sheets": sheets}
                 facts = train_token(folder, output, given=given, **shared)
             elif kind == "neural":
                 from vqcodec.train.neural import train_neural
 
-                facts = train_neural(folder, output, init=init, parts=parts.split(","), **shared)
+                facts = train_neural(folder, output, init=init or DEFAULT_MODEL, parts=trained, **shared)
             else:
                 from vqcodec.train.refiner import train_refiner
 
-                weights = {"lambda_r": lambda_r, "lambda_p": lambda_p, "lambda_t": lambda_t, "lambda_a": lambda_a}
-                weights |= {"lambda_c": 10.0 if lambda_c is None else lambda_c, "adaptive": adaptive}
-                shared |= {"init": init, "refiner": refiner, "perceptual": perceptual, "weights": weights, "sheets": sheets}
-                facts = train_refiner(folder, output, **shared)
+                weights = {"lambda_r": lambda_r, "lambda_p": 4.0 if lambda_p is None else lambda_p, "lambda_t": lambda_t}
+                weights |= {"lambda_a": 0.8 if lambda_a is None else lambda_a, "lambda_c": 10.0 if lambda_c is None else lambda_c}
+                weights |= {"adaptive": adaptive}
+                shared |= {"init": init or DEFAULT_MODEL, "refiner": refiner, "perceptual": perceptual, "sheets": sheets}
+                facts = train_refiner(folder, output, weights=weights, **shared)
     print_training(facts, output, _console())
 
 

@@ -52,8 +52,8 @@ def known_device(value: str) -> str:
     return value
 
 
-PARTS = ("context", "synthesis")
-"""The networks of a neural model."""
+PARTS = {"neural": ("context", "synthesis"), "token": ("encoder", "decoder")}
+"""The networks of a model, by its kind."""
 
 
 def region_of(text: str) -> tuple[int, int, int, int]:
@@ -96,11 +96,17 @@ def known_picture(value: str) -> str:
     return suffix
 
 
-def known_parts(value: str) -> str:
+def parts_of(kind: str, value: str | None) -> list[str]:
+    """The networks to train: all of the kind unless some are named."""
+    known = PARTS.get(kind, ())
+    if value is None:
+        return list(known)
+    if not known:
+        raise UsageError("--parts is for --kind neural and token")
     for part in value.split(","):
-        if part not in PARTS:
-            raise typer.BadParameter(f"{part!r} is not a network; {' and '.join(PARTS)} are")
-    return value
+        if part not in known:
+            raise UsageError(f"{part!r} is not a network of --kind {kind}; {' and '.join(known)} are")
+    return value.split(",")
 
 
 def known_kind(value: str) -> str:

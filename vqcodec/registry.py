@@ -80,6 +80,14 @@ def find_any(name: str | Path | None) -> Model | TokenModel:
     return _load_once(load_any_model, _folder_of(DEFAULT_MODEL if name is None else name, refiner=False))
 
 
+def find_token(name: str | Path) -> TokenModel:
+    """A token model by path or by name. Raises ModelError."""
+    model = find_any(name)
+    if not isinstance(model, TokenModel):
+        raise ModelError(f"{model.name} is no token model, and this wants one")
+    return model
+
+
 def find_refiner(name: str | Path | None) -> Refiner:
     """A refiner by path or by name; the default one for None. Raises ModelError."""
     return _load_once(load_refiner, _folder_of(DEFAULT_REFINER if name is None else name, refiner=True))

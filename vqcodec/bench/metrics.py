@@ -89,19 +89,10 @@ def measure(
 def open_lpips(folder: Path) -> Perceptual:
     """LPIPS with the weights in a folder (neural/perceptual.py). Raises InputError, MissingExtraError where there is no torch."""
     try:
-        import torch
-
         from vqcodec.neural.perceptual import Lpips
     except ImportError as error:
         raise MissingExtraError("LPIPS needs torch: pip install 'vqcodec[neural]'") from error
-    network = Lpips(folder)
-
-    def lpips(original: Pixels, decoded: Pixels) -> float:
-        planes = [np.broadcast_to(np.atleast_3d(p), (*p.shape[:2], 3)).transpose(2, 0, 1) for p in (decoded, original)]
-        tensors = [torch.from_numpy(np.ascontiguousarray(plane, np.float32))[None] / 255 for plane in planes]
-        return float(network(*tensors)[0])
-
-    return lpips
+    return Lpips(folder).between
 
 
 def _ssimulacra2(original: Pixels, decoded: Pixels) -> float:

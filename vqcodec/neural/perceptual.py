@@ -60,6 +60,14 @@ class Lpips(nn.Module):
             total = total + weighted.float().mean(dim=(1, 2, 3))
         return total
 
+    def between(self, original: NDArray[np.uint8], decoded: NDArray[np.uint8]) -> float:
+        """The distance of two pictures uint8 [H, W] or [H, W, 1 or 3]."""
+        planes = [np.broadcast_to(np.atleast_3d(p), (*p.shape[:2], 3)).transpose(2, 0, 1) for p in (decoded, original)]
+        device = self.get_buffer("means").device
+        tensors = [torch.from_numpy(np.ascontiguousarray(plane, np.float32))[None].to(device) / 255 for plane in planes]
+        with torch.no_grad():
+            return float(self(*tensors)[0])
+
     def _taps(self, pictures: Tensor) -> list[Tensor]:
         """Features of unit length of seven layers."""
         x = functional.relu(self.first((pictures - self.get_buffer("means")) / self.get_buffer("deviations")))
@@ -114,6 +122,8 @@ class GradientStatistics(nn.Module):
         """Distances [B]."""
         total = torch.zeros(len(pictures), device=pictures.device)
         for _ in range(_SCALES):
+            if min(pictures.shape[2:]) < _WINDOW + 2:
+                break  # small crops have fewer scales
             for one, other in zip(_contrasts(pictures), _contrasts(originals), strict=True):
                 total = total + (one - other).abs().mean(dim=(1, 2, 3)) / other.mean(dim=(1, 2, 3)) / (3 * _SCALES)
             pictures, originals = functional.avg_pool2d(pictures, 2), functional.avg_pool2d(originals, 2)

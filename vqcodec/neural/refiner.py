@@ -32,12 +32,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.utils.parametrizations import spectral_norm
 
 from vqcodec import dct, networks
 from vqcodec.bands import COLOR_8X8
 from vqcodec.color import COLOR_SHIFT, OPPONENT
 from vqcodec.networks import STEP_CENTRE
+from vqcodec.neural import adversary
+from vqcodec.neural.adversary import BETAS, Discriminator, Perceptual, adaptive_weight, adversarial_loss, descend
 from vqcodec.neural.loop import EVERY, SCORED, Report, Schedule, average_in, fast_bfloat16, load_checkpoint, save_checkpoint
 from vqcodec.neural.perceptual import GradientStatistics
 from vqcodec.neural.synthesis import (
@@ -55,20 +56,15 @@ from vqcodec.neural.synthesis import (
 )
 
 Tensors = Mapping[str, NDArray[Any]]
-Perceptual = Callable[[Tensor, Tensor], Tensor]
-"""Distances [B] of pictures [B, 3, H, W] from their originals, 0 to 1."""
 _DCS: Final = COLOR_8X8.components
+_JUDGED: Final = 7
+"""Planes that the discriminator sees."""
 _HELD_OUT_CELLS: Final = 32
 """Cells a side of a held-out picture's middle that is scored."""
-_LEAK: Final = 0.2
 _FREE: Final = ("lambda_r", "lambda_p", "lambda_t", "lambda_a", "lambda_c", "adaptive", "ramp", "minutes", "steps")
 """Settings that may be others where training goes on."""
 _SHOWN: Final = 6
 """Held-out crops of a sheet."""
-_BETAS: Final = (0.5, 0.99)
-"""Of Adam, which looks back less than usual: what is right changes with the other player."""
-_LARGEST_WEIGHT: Final = 1e4
-"""Of the adaptive weight (Esser et al.)."""
 
 
 @dataclass(frozen=True)
@@ -130,6 +126,12 @@ class Scene:
         """Pictures [B, 3, 8 h, 8 w], 0 to 1 but for what sticks out."""
         return self.decoded + added_pixels(self.free * generator(self.x).float() * self.step)
 
+    def judged(self, pictures: Tensor) -> Tensor:
+        """What the discriminator sees of pictures [B, 3, 8 h, 8 w]: them, their difference to the decode, and log(step);
+        [B, 7, 8 h, 8 w]."""
+        step = torch.log(self.step / STEP_CENTRE).expand(-1, 1, *pictures.shape[2:])
+        return torch.cat([2 * pictures - 1, 4 * (pictures - self.decoded), step], dim=1)
+
 
 def to_pictures(coefficients: Tensor) -> Tensor:
     """Coefficients [B, 192, h, w] in grey levels to pictures [B, 3, 8 h, 8 w], 0 to 1 but for what sticks out."""
@@ -168,36 +170,6 @@ def _wave_weights() -> Tensor:
     return torch.from_numpy(np.stack(found, axis=1).astype(np.float32))[:, :, None, None]
 
 
-class Discriminator(nn.Module):
-    """Tells originals from decoded pictures by patches of 22 and of 70 pixels, knowing the decode and the step (Isola et al. 2017).
-
-    Spectral norms (Miyato et al. 2018) keep its slope, and so the generator's gradients, within bounds.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.fine = nn.ModuleList([_normed(7, 48, 4, 2), _normed(48, 96, 4, 2)])
-        self.coarse = nn.ModuleList([_normed(96, 160, 4, 2), _normed(160, 160, 3, 1)])
-        self.fine_out, self.coarse_out = _normed(96, 1, 3, 1), _normed(160, 1, 3, 1)
-
-    def forward(self, pictures: Tensor, scene: Scene) -> list[Tensor]:
-        """Of pictures [B, 3, 8 h, 8 w]: above 0 where they look original, [B, 1, 2 h, 2 w] and [B, 1, h, w]."""
-        step = torch.log(scene.step / STEP_CENTRE).expand(-1, 1, *pictures.shape[2:])
-        x = torch.cat([2 * pictures - 1, 4 * (pictures - scene.decoded), step], dim=1)
-        x = x.contiguous(memory_format=torch.channels_last)
-        for layer in self.fine:
-            x = functional.leaky_relu(layer(x), _LEAK)
-        found = [self.fine_out(x).float()]
-        for layer in self.coarse:
-            x = functional.leaky_relu(layer(x), _LEAK)
-        return [*found, self.coarse_out(x).float()]
-
-
-def _normed(inputs: int, outputs: int, side: int, stride: int) -> nn.Module:
-    layer: nn.Module = spectral_norm(nn.Conv2d(inputs, outputs, side, stride, padding=1))
-    return layer
-
-
 @dataclass(frozen=True)
 class Players:
     """The two networks, their optimisers, and what the generator is told besides."""
@@ -216,10 +188,10 @@ class Players:
         layout = torch.channels_last
         first = SynthesisNetwork(settings.width, settings.blocks, "refiner") if start is None else load_tensors(start, "refiner")
         generator = first.to(device, memory_format=layout)  # type: ignore[call-overload]  # torch's types lack it
-        discriminator = Discriminator().to(device, memory_format=layout)  # type: ignore[call-overload]
+        discriminator = Discriminator(_JUDGED).to(device, memory_format=layout)  # type: ignore[call-overload]
         optimisers = (
-            torch.optim.Adam(generator.parameters(), settings.rate, _BETAS),
-            torch.optim.Adam(discriminator.parameters(), settings.discriminator_rate, _BETAS),
+            torch.optim.Adam(generator.parameters(), settings.rate, BETAS),
+            torch.optim.Adam(discriminator.parameters(), settings.discriminator_rate, BETAS),
         )
         return cls(settings, generator, discriminator, perceptual, GradientStatistics(), *optimisers)
 
@@ -240,12 +212,8 @@ class Players:
 
 def discriminator_step(players: Players, scene: Scene, pictures: Tensor) -> dict[str, Tensor]:
     """Teach the discriminator to tell originals from the refined `pictures`; its loss, and the share that it told right before."""
-    real, fake = players.discriminator(scene.original, scene), players.discriminator(pictures.detach(), scene)
-    pairs = list(zip(real, fake, strict=True))
-    loss = torch.stack([functional.relu(1 - r).mean() + functional.relu(1 + f).mean() for r, f in pairs]).mean()
-    right = torch.stack([((r > 0).float().mean() + (f < 0).float().mean()) / 2 for r, f in pairs]).mean()
-    _descend(players.discriminator, players.discriminator_optimiser, loss)
-    return {"discriminator_loss": loss.detach(), "accuracy": right}
+    original, made = scene.judged(scene.original), scene.judged(pictures)
+    return adversary.discriminator_step(players.discriminator, players.discriminator_optimiser, original, made)
 
 
 def generator_step(players: Players, scene: Scene, pictures: Tensor, adversarial: float) -> dict[str, Tensor]:
@@ -258,12 +226,12 @@ def generator_step(players: Players, scene: Scene, pictures: Tensor, adversarial
         "texture": players.texture(pictures, scene.original).mean(),
         "color": color_shift(pictures, scene.decoded),
     }
-    told = -torch.stack([f.mean() for f in players.discriminator(pictures, scene)]).mean()
+    told = adversarial_loss(players.discriminator, scene.judged(pictures))
     weights = (settings.lambda_r, settings.lambda_p, settings.lambda_t, settings.lambda_c)
     others = torch.stack([weight * loss for weight, loss in zip(weights, losses.values(), strict=True)]).sum()
     weight = adversarial * (adaptive_weight(others, told, players.generator) if settings.adaptive else 1.0)
     total = others + weight * told
-    _descend(players.generator, players.generator_optimiser, total)
+    descend(players.generator, players.generator_optimiser, total)
     players.discriminator.requires_grad_(True)
     return {name: loss.detach() for name, loss in {"generator_loss": total, "adversarial": told, **losses}.items()}
 
@@ -272,20 +240,6 @@ def color_shift(pictures: Tensor, decoded: Tensor) -> Tensor:
     """How far means of 8x8 pixels, every 4 pixels, move between two pictures as they are written, clipped: 0 to 1."""
     means = [functional.avg_pool2d(p.clamp(0, 1), dct.BLOCK, dct.BLOCK // 2) for p in (pictures, decoded)]
     return (means[0] - means[1]).abs().mean()
-
-
-def adaptive_weight(others: Tensor, told: Tensor, generator: SynthesisNetwork) -> Tensor:
-    """Of L_a, for gradients of the last layer as large as those of the other losses."""
-    last = generator.tail.weight
-    ours, theirs = (torch.autograd.grad(loss, last, retain_graph=True)[0].norm() for loss in (others, told))
-    return (ours / (theirs + 1e-4)).clamp(0, _LARGEST_WEIGHT)
-
-
-def _descend(network: nn.Module, optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
-    optimiser.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]  # torch has no type for it
-    nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-    optimiser.step()
 
 
 # ---------------------------------------------------------------------------------------------------- batches and the loop

@@ -1,4 +1,4 @@
-"""The log of a training: JSON lines for programs, TensorBoard for eyes."""
+"""The log of a training: JSON lines for programs, TensorBoard and PNGs for eyes."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vqcodec.errors import MissingExtraError
+from vqcodec.imageio import write_image
 
 
 class TrainingLog:
-    """Writes to `lines`, a file that is appended to, and `board`, a folder for TensorBoard; None: not there."""
+    """Writes to `lines`, a file that is appended to, `board`, a folder for TensorBoard, and `sheets`, one for pictures; None: not
+    there."""
 
-    def __init__(self, lines: Path | None, board: Path | None) -> None:
+    def __init__(self, lines: Path | None, board: Path | None, sheets: Path | None = None) -> None:
         """Raises MissingExtraError where TensorBoard is asked for and not installed."""
-        self._lines = lines
+        self._lines, self._sheets = lines, sheets
         self._writer: Any = None
         if board is not None:
             try:
@@ -48,6 +50,10 @@ class TrainingLog:
         """Pixels uint8 [H, W, 3]; for eyes only."""
         if self._writer is not None:
             self._writer.add_image(name, pixels, step, dataformats="HWC")
+        if self._sheets is not None:
+            self._sheets.mkdir(parents=True, exist_ok=True)
+            with (self._sheets / f"{step:06d}.png").open("wb") as file:
+                write_image(pixels, file, format="PNG")
 
     def close(self) -> None:
         """What was written is on the disk."""

@@ -18,7 +18,6 @@ from vqcodec import registry
 from vqcodec.color import OPPONENT
 from vqcodec.errors import MissingExtraError, ModelError
 from vqcodec.files import check_new_folder, new_folder
-from vqcodec.imageio import write_image
 from vqcodec.model import TENSORS, Refiner, save_model
 from vqcodec.train.data import identity, load_corpus
 from vqcodec.train.log import TrainingLog
@@ -78,7 +77,7 @@ def train_refiner(
     if any((model.color != OPPONENT).any() for model in models):
         raise ModelError(f"{init}: its colours are not those that refiners work in")
     start = None if refiner is None else registry.find_refiner(refiner)
-    diary = TrainingLog(log, board)
+    diary = TrainingLog(log, board, sheets)
     checkpoint = output.with_name(f"{output.name}.checkpoint")
     settle([checkpoint], resume=resume, overwrite=overwrite)
     corpus = load_corpus(folder, tell)
@@ -99,10 +98,6 @@ def train_refiner(
 
     def show(step: int, pixels: NDArray[np.uint8]) -> None:
         diary.picture("original, decoded, refined", step, pixels)
-        if sheets is not None:
-            sheets.mkdir(parents=True, exist_ok=True)
-            with (sheets / f"{step:06d}.png").open("wb") as file:
-                write_image(pixels, file, format="PNG")
 
     options: dict[str, Any] = {"device": device, "checkpoint": checkpoint, "report": report, "show": show}
     found, scores = fit_refiner(train, held_out, distance, settings, start=None if start is None else start.tensors, **options)

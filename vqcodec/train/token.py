@@ -1,10 +1,14 @@
-"""Training of a token model: an autoencoder of cells around one codebook (neural/token.py), on pictures as they are."""
+"""Training of a token model: an autoencoder of cells around one codebook (neural/token.py), on pictures as they are.
+
+From nothing, or from a trained token model: trained against a discriminator its decoder alone makes a VQGAN of it, whose indices
+are the same.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,7 +17,7 @@ from numpy.typing import NDArray
 
 from vqcodec import frames, registry, tokens
 from vqcodec.color import OPPONENT
-from vqcodec.errors import MissingExtraError
+from vqcodec.errors import InputError, MissingExtraError, ModelError
 from vqcodec.files import check_new_folder, new_folder
 from vqcodec.model import TENSORS, TokenModel, save_model
 from vqcodec.train.data import TrainingImage, identity, load_corpus
@@ -22,6 +26,7 @@ from vqcodec.train.sessions import Progress, pick
 
 try:
     from vqcodec.neural.loop import check_device
+    from vqcodec.neural.perceptual import Lpips
     from vqcodec.neural.token import TokenSettings, fit_tokens
     from vqcodec.train.neural import DEFAULT_MINUTES, settle
 except ImportError as error:  # torch is an extra
@@ -30,6 +35,14 @@ except ImportError as error:  # torch is an extra
 _MEASURED_PIXELS: Final = 4_000_000
 """Of pictures that tell the coefficients' means and deviations."""
 _HELD_OUT_PIXELS: Final = 500_000
+_CONTINUED: Final = 0.5
+"""Of the peak learning rate, where training goes on from a model."""
+_LPIPS_SIDE: Final = 32
+"""Pixels that LPIPS wants, at least."""
+_SHOWN, _SHOWN_SIDE = 6, 192
+"""Held-out pictures of a sheet, and pixels a side of their middles."""
+_UNIT: Final = 0.01
+"""What a codeword of unit length, in float16, may be off."""
 _LEAST_SCALE: Final = 0.5
 """Grey levels: a coefficient that hardly ever changes is not blown up."""
 
@@ -38,6 +51,9 @@ def train_token(
     folder: Path,
     output: Path,
     *,
+    init: str | None = None,
+    parts: Sequence[str] = ("encoder", "decoder"),
+    perceptual: Path | None = None,
     given: dict[str, float | bool] | None = None,
     seed: int = 0,
     minutes: float | None = None,
@@ -48,12 +64,16 @@ def train_token(
     progress: Progress | None = None,
     log: Path | None = None,
     board: Path | None = None,
+    sheets: Path | None = None,
 ) -> dict[str, Any]:
     """Train a token model on a folder, a .tar or a gzipped idx file, and write the model folder `output`; returns model.json.
 
-    It is of grey pictures if all are, else of colour. `given` are settings of TokenSettings: cell, codewords, beta, lambda_r,
-    lambda_c, cosine. `log` gets a JSON line every 50 steps, the folder `board` curves for TensorBoard. With `resume` the checkpoint
-    beside `output` is gone on from. Raises InputError, OutputError, MissingExtraError.
+    It is of grey pictures if all are, else of colour. `init` is a token model that is gone on from, with its sizes; `parts` without
+    the encoder keep that and the codebook as they are. `given` are settings of TokenSettings: cell, codewords, cosine (without
+    `init`), batch, beta, lambda_r, lambda_c, lambda_p, lambda_a, adaptive. `perceptual` is the folder of LPIPS's weights; without
+    them statistics of gradients stand in where lambda_p is above 0. `log` gets a JSON line every 50 steps, the folder `board`
+    curves for TensorBoard, `sheets` held-out crops as PNG. With `resume` the checkpoint beside `output` is gone on from. Raises
+    InputError, ModelError, OutputError, MissingExtraError.
     """
     check_new_folder(output, overwrite=overwrite, marker=TENSORS)
     check_device(device)
@@ -61,38 +81,59 @@ def train_token(
     if minutes is None and steps is None:
         minutes = DEFAULT_MINUTES
     tell: Progress = progress or (lambda what, done, total: None)
-    diary = TrainingLog(log, board)
+    start = None if init is None else registry.find_token(init)
+    lpips = None if perceptual is None else Lpips(perceptual)
+    diary = TrainingLog(log, board, sheets)
     checkpoint = output.with_name(f"{output.name}.checkpoint")
     settle([checkpoint], resume=resume, overwrite=overwrite)
     corpus = load_corpus(folder, tell)
-    settings = TokenSettings(seed=seed, minutes=minutes, steps=steps, **(given or {}))  # type: ignore[arg-type]  # by name
-    components = max(image.pixels.shape[2] for image in corpus.train)
+    frozen = "encoder" not in parts
+    settings = TokenSettings(seed=seed, minutes=minutes, steps=steps, frozen=frozen, **(given or {}))  # type: ignore[arg-type]  # by name
+    components = max(image.pixels.shape[2] for image in corpus.train + corpus.held_out)
+    if start is not None:
+        if (start.color != OPPONENT).any():
+            raise ModelError(f"{start.name}: its colours are not those that token models are trained in")
+        if components > start.components:
+            raise InputError(f"token model {start.name} is of grey pictures, and {folder} has some in colour")
+        settings, components = continued(settings, start), start.components
+    if lpips is not None:
+        check_sides(corpus.train + corpus.held_out, settings.cell)
     pictures = [whole_cells(image.pixels, settings.cell, components) for image in corpus.train]
-    measured = pick(corpus.train, _MEASURED_PIXELS, np.random.default_rng(seed))
-    mean, scale = statistics([whole_cells(image.pixels, settings.cell, components) for image in measured], settings.cell)
+    if start is None:
+        measured = pick(corpus.train, _MEASURED_PIXELS, np.random.default_rng(seed))
+        mean, scale = statistics([whole_cells(image.pixels, settings.cell, components) for image in measured], settings.cell)
+    else:
+        mean, scale = start.mean, start.scale
     held_out = pick(corpus.held_out or corpus.train, _HELD_OUT_PIXELS, np.random.default_rng(seed))
     fixed = {"color": OPPONENT, "token.mean": mean, "token.scale": scale}
     results: dict[str, Any] = {}
 
     def score(found: dict[str, NDArray[Any]]) -> dict[str, float]:
-        return score_files(TokenModel("in training", found | fixed), held_out)
+        return score_files(TokenModel("in training", found | fixed), held_out, lpips)
+
+    def show(step: int, found: dict[str, NDArray[Any]]) -> None:
+        diary.picture("original, decoded", step, sheet(TokenModel("in training", found | fixed), held_out[:_SHOWN]))
 
     def report(facts: dict[str, float]) -> None:
         results.update({"optimiser_steps": facts["step"], "perplexity": round(facts["perplexity"], 1), "used": facts["used"]})
         tell("tokens", round(1000 * facts["share"]), 1000)
         diary.facts("token", facts)
 
-    options: dict[str, Any] = {"device": device, "checkpoint": checkpoint, "report": report, "score": score}
+    options: dict[str, Any] = {"device": device, "checkpoint": checkpoint, "report": report, "score": score, "show": show}
+    options |= {"start": None if start is None else start.tensors, "perceptual": lpips}
     found = fit_tokens(pictures, mean, scale, settings, **options)
     made = TokenModel(output.name, found | fixed)
     made.check()
-    command: dict[str, object] = {"kind": registry.TOKEN, "seed": seed, "minutes": minutes, "steps": steps}
+    command: dict[str, object] = {"kind": registry.TOKEN, "init": init, "seed": seed, "minutes": minutes, "steps": steps}
+    command |= {"parts": "decoder" if settings.frozen else None, "perceptual": None if perceptual is None else perceptual.name}
     command |= {name.replace("_", "-"): value for name, value in (given or {}).items() if value is not False}
     summary: dict[str, Any] = {
         **identity(made.id, registry.TOKEN, (folder, output), command),
+        **({} if start is None else {"init_id": start.id}),
+        **({} if lpips is None else {"distance": "LPIPS 0.1, SqueezeNet 1.1"}),
         "seconds": round(time.monotonic() - started),
         **results,
-        **{name: round(value, 3) for name, value in score_files(made, held_out).items()},
+        **{name: round(value, 4) for name, value in score_files(made, held_out, lpips).items()},
         "parameters": sum(array.size for array in found.values()),
         "settings": asdict(settings),
         "corpus": corpus.facts(),
@@ -102,6 +143,29 @@ def train_token(
         save_model(folder_of_model, TokenModel(output.name, made.tensors, summary))
     checkpoint.unlink(missing_ok=True)
     return summary
+
+
+def continued(settings: TokenSettings, start: TokenModel) -> TokenSettings:
+    """The settings for going on from a model: its sizes, and a lower learning rate."""
+    lengths = np.linalg.norm(start.words.astype(np.float32), axis=1)
+    return replace(
+        settings,
+        rate=settings.rate * _CONTINUED,
+        cell=start.side,
+        codewords=len(start.words),
+        dim=start.words.shape[1],
+        cosine=bool((np.abs(lengths - 1) < _UNIT).all()),
+        width=len(start.tensors["encoder.head"]),
+        blocks=len(start.tensors["encoder.expand"]),
+    )
+
+
+def check_sides(images: Sequence[TrainingImage], cell: int) -> None:
+    """Raise InputError unless LPIPS can look at all of them, padded to whole cells."""
+    for image in images:
+        height, width = image.pixels.shape[:2]
+        if min(-(-height // cell), -(-width // cell)) * cell < _LPIPS_SIDE:
+            raise InputError(f"{image.name}: {width} x {height} pixels; LPIPS wants {_LPIPS_SIDE} a side (leave out --perceptual)")
 
 
 def whole_cells(pixels: NDArray[np.uint8], side: int, components: int) -> NDArray[np.uint8]:
@@ -121,14 +185,31 @@ def statistics(pictures: Sequence[NDArray[np.uint8]], side: int) -> tuple[NDArra
     return mean.astype(np.float32), scale.astype(np.float32)
 
 
-def score_files(model: TokenModel, images: Sequence[TrainingImage]) -> dict[str, float]:
-    """PSNR in dB over all pixels of decoded pictures together, and mean bytes of their files: what `encode` and `decode` do."""
+def score_files(model: TokenModel, images: Sequence[TrainingImage], lpips: Lpips | None) -> dict[str, float]:
+    """PSNR in dB over all pixels of decoded pictures together, and mean bytes of their files: what `encode` and `decode` do; mean
+    LPIPS, where there is one, of pictures padded to whole cells."""
     squares = samples = size = 0
+    distances = []
     for image in images:
         indices = tokens.encode(image.pixels, model)
         decoded = tokens.decode(indices, model, image.pixels.shape)
         squares += int(np.square(np.subtract(decoded, image.pixels, dtype=np.int64)).sum())
         samples += image.pixels.size
         size += len(tokens.write(image.pixels.shape, indices, model, frames.LEVELS))
+        if lpips is not None:
+            distances.append(lpips.between(*(whole_cells(p, model.side, p.shape[2]) for p in (image.pixels, decoded))))
     psnr_db = 10 * float(np.log10(255**2 * samples / max(squares, 1)))
-    return {"held_out_psnr_db": psnr_db, "held_out_bytes": size / len(images)}
+    found = {"held_out_psnr_db": psnr_db, "held_out_bytes": size / len(images)}
+    return found | ({"held_out_distance": float(np.mean(distances))} if distances else {})
+
+
+def sheet(model: TokenModel, images: Sequence[TrainingImage]) -> NDArray[np.uint8]:
+    """Middles of pictures, of one size, below each other, each as the original and decoded: uint8 [H, 2 W, 3]."""
+    side = min(_SHOWN_SIDE, *(length for image in images for length in image.pixels.shape[:2]))
+    rows = []
+    for image in images:
+        top, left = ((length - side) // 2 for length in image.pixels.shape[:2])
+        pixels = np.broadcast_to(image.pixels[top : top + side, left : left + side], (side, side, model.components))
+        decoded = tokens.decode(tokens.encode(pixels, model), model, pixels.shape)
+        rows.append(np.broadcast_to(np.concatenate([pixels, decoded], axis=1), (side, 2 * side, 3)))
+    return np.concatenate(rows)
