@@ -1,7 +1,7 @@
 """Token priors: the network in torch and in numpy, what is drawn from it, repaired pictures, training on a toy corpus."""
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +21,11 @@ Pixels = np.ndarray
 CLASSES = ["cat", "dog"]
 
 
-def random_prior(model: TokenModel, picture: tuple[int, int, int], grid: tuple[int, int] = (3, 4), spread: float = 0.3) -> TokenPrior:
+def random_prior(model: TokenModel, picture: tuple[int, int, int], grid: tuple[int, int] = (3, 4)) -> TokenPrior:
     """A prior that nobody trained."""
     rng = np.random.default_rng(0)
     shapes = transformer.shapes(32, 2, len(model.words), grid, len(CLASSES))
-    tensors: dict[str, Any] = {f"prior.{name}": rng.normal(0, spread, shape).astype(np.float16) for name, shape in shapes.items()}
+    tensors: dict[str, Any] = {f"prior.{name}": rng.normal(0, 0.3, shape).astype(np.float16) for name, shape in shapes.items()}
     tensors |= {"prior.picture": np.array(picture, np.uint16), "prior.token_id": np.frombuffer(model.file_id, np.uint8)}
     found = TokenPrior("prior", tensors, {"name": "prior", "kind": "token-prior", "id": "", "labels": CLASSES})
     found.check()
@@ -63,6 +63,16 @@ def test_torch_and_numpy_give_the_same_logits() -> None:
     found = transformer.logits(Transformer.from_tensors(network.tensors()), grids, labels)
     assert wanted.std() > 1
     np.testing.assert_allclose(found, wanted, atol=1e-3)
+
+
+def test_torch_and_numpy_find_the_same_tokens() -> None:
+    pytest.importorskip("torch")
+    from vqcodec.neural.token_prior import encode_all
+
+    pictures = [smooth_picture(16 + 8 * (seed % 2), 32, 3, seed) for seed in range(7)]
+    found = encode_all(pictures, COLOR, lambda done: None)
+    for picture, grid in zip(pictures, found, strict=True):
+        assert (grid == tokens.encode(picture, COLOR)).mean() > 0.9  # but for ties
 
 
 def test_only_the_masked_cells_are_drawn_and_all_of_them() -> None:
@@ -139,18 +149,19 @@ def hole(height: int, width: int) -> np.ndarray:
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 def test_repair_leaves_what_is_outside_the_mask(folder: Path, channels: int) -> None:
     """Of a picture of 5x7 cells, more than the prior's grid of 3x4."""
-    pixels, mask = smooth_picture(37, 53, channels), hole(37, 53)
+    pixels, mask, colours = smooth_picture(37, 53, channels), hole(37, 53), 3 if channels > 2 else 1
     found = api.repair(pixels, mask, prior="./prior", seed=1)
+    assert found.shape == pixels.shape
     np.testing.assert_array_equal(found[~mask], pixels[~mask])
-    inside = found[mask].reshape(mask.sum(), -1)
-    assert (inside[:, : (channels + 1) // 2 * 2 - 1] != pixels[mask].reshape(inside.shape)[:, : (channels + 1) // 2 * 2 - 1]).mean() > 0.8
-    if channels in (2, 4):
-        np.testing.assert_array_equal(found[:, :, -1], pixels[:, :, -1])
-    other = pixels.copy()
-    other[mask] = 255 - other[mask] if channels in (1, 3) else np.concatenate(
-        [255 - other[mask][:, :-1], other[mask][:, -1:]], axis=1
-    )
-    np.testing.assert_array_equal(api.repair(other, mask, prior="./prior", seed=1), found)  # what was hidden has no part in it
+    before, after = (picture.reshape(37, 53, -1) for picture in (pixels, found))
+    assert (after != before)[mask][:, :colours].mean() > 0.8
+    np.testing.assert_array_equal(after[:, :, colours:], before[:, :, colours:])
+    other = before.copy()
+    other[mask, :colours] ^= 255
+    other = other.reshape(pixels.shape)
+    np.testing.assert_array_equal(
+        api.repair(other, mask, prior="./prior", seed=1)[mask].reshape(-1, channels)[:, :colours], after[mask][:, :colours]
+    )  # what was hidden has no part in it
     assert (api.repair(pixels, mask, prior="./prior", seed=2) != found).any()
 
 
@@ -352,7 +363,7 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _small(settings: type) -> tuple[Any, ...]:
     """Defaults of settings, but of a small network."""
     own = {"width": 32, "layers": 1, "batch": 32, "rate": 1e-2}
-    return tuple(own.get(name, value) for name, value in zip(settings.__dataclass_fields__, settings.__init__.__defaults__, strict=True))
+    return tuple(own.get(field.name, field.default) for field in fields(settings))
 
 
 def levels() -> TokenModel:
@@ -389,12 +400,12 @@ def test_what_is_generated_is_of_its_class(toy: Path) -> None:
 
 
 def test_what_is_repaired_fits_its_surroundings(toy: Path) -> None:
+    mask = np.zeros((12, 20), np.bool_)
+    mask[:, 8:12] = True
     for level in (40, 200):
-        mask = np.zeros((12, 20), np.bool_)
-        mask[:, 8:12] = True
         pixels = np.where(mask, 0, level).astype(np.uint8)
-        found = api.repair(pixels, mask, prior=toy / "prior")
-        assert np.abs(found[mask] - float(level)).mean() < 30
+        found = [api.repair(pixels, mask, prior=toy / "prior", seed=seed)[mask].astype(int) for seed in range(10)]
+        assert np.median(np.abs(np.array(found) - level).mean(axis=1)) < 20
 
 
 def test_training_wants_a_token_model(toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -170,9 +170,9 @@ def _smoothed(values: Floats, mask: Mask, fade: float) -> Floats:
     height, width = mask.shape
     edges = (0, height % 2), (0, width % 2)
     known = np.pad(~mask, edges).astype(np.float32)[:, :, None]
-    sums = _halved(np.pad(values, (*edges, (0, 0))) * known)
     counts = _halved(known)
-    coarse = _smoothed(sums / np.maximum(counts, 1), counts[:, :, 0] == 0, fade / 2)
+    means: Floats = (_halved(np.pad(values, (*edges, (0, 0))) * known) / np.maximum(counts, 1)).astype(np.float32, copy=False)
+    coarse = _smoothed(means, counts[:, :, 0] == 0, fade / 2)
     inside = mask[:, :, None]
     found = np.where(inside, coarse.repeat(2, axis=0).repeat(2, axis=1)[:height, :width], values)
     weight = np.float32(1 / (4 + 1 / fade**2))

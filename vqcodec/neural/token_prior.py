@@ -9,7 +9,7 @@ that of drawing cell by cell in random order (Uria, Murray and Larochelle 2014, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -20,13 +20,18 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vqcodec.model import TokenModel
 from vqcodec.neural.loop import Batch, Report, Schedule, fit
+from vqcodec.neural.synthesis import load_tensors
+from vqcodec.tokens import forward_matrix
 from vqcodec.transformer import EPSILON, HEAD, shapes
 
 _SCORED: Final = 2048
 """Held-out grids, with masks that stay the same."""
 _PART: Final = 256
 """Of them at once."""
+_CELLS: Final = 1 << 12
+"""That are encoded at once."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,31 @@ class Grid:
 
     tokens: NDArray[np.int64]
     label: int
+
+
+@torch.no_grad()
+def encode_all(pictures: Sequence[NDArray[np.uint8]], model: TokenModel, tell: Callable[[int], None]) -> list[NDArray[np.int64]]:
+    """Pictures uint8 [H, W, c] of whole cells to their tokens int64 [h, w], as tokens.encode does but for ties, in batches of alike
+    ones; `tell` hears how many are done."""
+    encoder = load_tensors(model.tensors, "encoder")
+    matrix, side = torch.from_numpy(forward_matrix(model.side, model.components, model.color)), model.side
+    mean, scale, words = (torch.from_numpy(array.astype(np.float32)) for array in (model.mean, model.scale, model.words))
+    sizes: dict[tuple[int, ...], list[int]] = {}
+    for number, picture in enumerate(pictures):
+        sizes.setdefault(picture.shape, []).append(number)
+    found: dict[int, NDArray[np.int64]] = {}
+    for (height, width, _), numbers in sizes.items():
+        h, w = height // side, width // side
+        for start in range(0, len(numbers), max(1, _CELLS // (h * w))):
+            part = numbers[start : start + max(1, _CELLS // (h * w))]
+            pixels = np.stack([pictures[number] for number in part]).reshape(len(part), h, side, w, side, -1)
+            blocks = torch.from_numpy(pixels.transpose(0, 1, 3, 2, 4, 5).reshape(len(part), h, w, -1).astype(np.float32))
+            x = ((blocks - 128) @ matrix - mean) / scale
+            z = encoder(x.movedim(-1, 1).contiguous()).movedim(1, -1)
+            index = (words.square().sum(dim=1) - 2 * z @ words.T).argmin(dim=-1)
+            found |= zip(part, index.numpy(), strict=True)
+            tell(len(found))
+    return [found[number] for number in range(len(pictures))]
 
 
 class PriorNetwork(nn.Module):

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from vqcodec import registry, tokens
-from vqcodec.errors import MissingExtraError, ModelError
+from vqcodec import registry
+from vqcodec.errors import InputError, MissingExtraError, ModelError
 from vqcodec.files import check_new_folder, new_folder
 from vqcodec.model import TENSORS, TokenModel, TokenPrior, save_model
 from vqcodec.train.data import TrainingImage, identity, load_corpus
@@ -20,8 +20,9 @@ from vqcodec.train.sessions import Progress
 
 try:
     from vqcodec.neural.loop import check_device
-    from vqcodec.neural.token_prior import Grid, PriorSettings, fit_prior
+    from vqcodec.neural.token_prior import Grid, PriorSettings, encode_all, fit_prior
     from vqcodec.train.neural import DEFAULT_MINUTES, settle
+    from vqcodec.train.token import whole_cells
 except ImportError as error:  # torch is an extra
     raise MissingExtraError("training a token prior needs torch: pip install 'vqcodec[neural]'") from error
 
@@ -61,6 +62,8 @@ def train_prior(
     checkpoint = output.with_name(f"{output.name}.checkpoint")
     settle([checkpoint], resume=resume, overwrite=overwrite)
     corpus = load_corpus(folder, tell)
+    if any(image.pixels.shape[2] > model.components for image in corpus.train + corpus.held_out):
+        raise InputError(f"{folder}: it has pictures in colour, and token model {model.name} is of grey ones")
     labels = classes_of(corpus.train + corpus.held_out)
     train = grids_of(corpus.train, labels, model, "tokens", tell)
     held_out = grids_of(corpus.held_out, labels, model, "held-out tokens", tell)
@@ -114,15 +117,11 @@ def classes_of(images: Sequence[TrainingImage]) -> list[str]:
 def grids_of(
     images: Sequence[TrainingImage], labels: Sequence[str], model: TokenModel, stage: str, progress: Progress
 ) -> list[Grid]:
-    """Pictures as `encode` codes them; one without a class has the label behind the last."""
+    """The tokens of pictures; one without a class has the label behind the last."""
     numbers = {label: number for number, label in enumerate(labels)}
-    found = []
-    for done, image in enumerate(images):
-        progress(stage, done, len(images))
-        indices = tokens.encode(image.pixels, model)
-        found.append(Grid(indices.astype(np.int64), numbers.get(class_of(image), len(labels))))
-    progress(stage, len(images), len(images))
-    return found
+    pictures = [whole_cells(image.pixels, model.side, model.components) for image in images]
+    found = encode_all(pictures, model, lambda done: progress(stage, done, len(images)))
+    return [Grid(grid, numbers.get(class_of(image), len(labels))) for grid, image in zip(found, images, strict=True)]
 
 
 def picture_of(images: Sequence[TrainingImage], grid: tuple[int, int], side: int) -> tuple[int, int, int]:
