@@ -50,9 +50,8 @@ def draw(
     order = np.where(hidden, rng.random(flat.shape), 2).argsort(axis=1)
     for start, stop in rounds(count):
         cells = order[:, start:stop]
-        scores = _guided(network, flat.reshape(grids.shape), labels, guidance).reshape(*flat.shape, -1)
-        chosen = np.take_along_axis(scores, cells[:, :, None], axis=1) / np.float32(temperature)
-        np.put_along_axis(flat, cells, (chosen + rng.gumbel(size=chosen.shape)).argmax(axis=2), axis=1)
+        scores = _guided(network, flat.reshape(grids.shape), labels, cells, guidance) / np.float32(temperature)
+        np.put_along_axis(flat, cells, (scores + rng.gumbel(size=scores.shape)).argmax(axis=2), axis=1)
     return flat.reshape(grids.shape)
 
 
@@ -65,10 +64,10 @@ def rounds(count: int) -> list[tuple[int, int]]:
     return list(zip([0, *ends[:-1].tolist()], ends.tolist(), strict=True))
 
 
-def _guided(network: Transformer, grids: Ints, labels: Ints, guidance: float) -> Floats:
-    found = transformer.logits(network, grids, labels)
+def _guided(network: Transformer, grids: Ints, labels: Ints, cells: NDArray[np.intp], guidance: float) -> Floats:
+    found = transformer.logits(network, grids, labels, cells)
     if guidance:
-        found += np.float32(guidance) * (found - transformer.logits(network, grids, np.full_like(labels, network.classes)))
+        found += np.float32(guidance) * (found - transformer.logits(network, grids, np.full_like(labels, network.classes), cells))
     return found
 
 

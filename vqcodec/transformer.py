@@ -119,8 +119,9 @@ class Transformer:
         return len(self.labels) - 1
 
 
-def logits(network: Transformer, tokens: Ints, labels: Ints) -> Floats:
-    """Tokens int64 [B, h, w] up to the mask, and labels int64 [B], to logits float32 [B, h, w, K]."""
+def logits(network: Transformer, tokens: Ints, labels: Ints, cells: NDArray[np.intp]) -> Floats:
+    """Logits float32 [B, m, K] of some `cells` [B, m], counted row by row, given tokens int64 [B, h, w] up to the mask and labels
+    int64 [B]."""
     batch, h, w = tokens.shape
     x = network.words[tokens] + network.rows[:h, None] + network.columns[:w] + network.labels[labels][:, None, None]
     x = x.reshape(batch, h * w, -1)
@@ -129,8 +130,9 @@ def logits(network: Transformer, tokens: Ints, labels: Ints) -> Floats:
         x += _attention(seen @ network.qkv[n].T + network.qkv_bias[n]) @ network.mix[n].T + network.mix_bias[n]
         seen = _norm(x, network.second_norm[n], network.second_norm_bias[n])
         x += _gelu(seen @ network.expand[n].T + network.expand_bias[n]) @ network.project[n].T + network.project_bias[n]
+    x = np.take_along_axis(x, cells[:, :, None], axis=1)
     found: Floats = _norm(x, network.last_norm, network.last_norm_bias) @ network.tail.T + network.tail_bias
-    return found.reshape(batch, h, w, -1)
+    return found
 
 
 def _norm(x: Floats, weight: Floats, bias: Floats) -> Floats:
