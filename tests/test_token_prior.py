@@ -171,10 +171,9 @@ def test_an_empty_mask_and_a_full_one(folder: Path) -> None:
     pixels = smooth_picture(20, 30)
     np.testing.assert_array_equal(api.repair(pixels, np.zeros((20, 30), np.bool_), prior="./prior"), pixels)
     found, model = registry.find_prior("./prior")
-    full = np.ones((20, 30), np.bool_)
-    grids = draw.draw(found.network, np.full((1, 3, 4), 40), np.array([2]), np.random.default_rng(5))
-    drawn = tokens.decode(grids[0].astype(np.uint16), model, (20, 30, 3))
-    np.testing.assert_array_equal(api.repair(pixels, full, prior="./prior", seed=5), drawn)
+    grids = draw.draw(found.network, np.full((draw._CANDIDATES, 3, 4), 40), np.full(8, 2), np.random.default_rng(5))
+    drawn = tokens.decode(grids[0].astype(np.uint16), model, (20, 30, 3))  # all fit what is known, which is nothing
+    np.testing.assert_array_equal(api.repair(pixels, np.ones((20, 30), np.bool_), prior="./prior", seed=5), drawn)
 
 
 def test_the_seam_is_as_smooth_as_the_picture(folder: Path) -> None:

@@ -24,6 +24,8 @@ Mask = NDArray[np.bool_]
 ROUNDS: Final = 16
 _CELLS: Final = 1 << 11
 """Cells of pictures that are drawn at once."""
+_CANDIDATES: Final = 8
+"""Draws of a repaired part, of which one is kept."""
 _SWEEPS: Final = 40
 """Over each scale of a membrane."""
 _DAMPING: Final = np.float32(0.8)
@@ -112,15 +114,39 @@ def repair(
 ) -> Pixels:
     """Pixels uint8 [H, W, 1 or 3] with those of the mask [H, W] made up, and all others as they are. Raises InputError.
 
-    What the mask hides has no part in it. Cells that the mask touches are drawn given the others, then decoded; inside the mask the
-    error that the decode has around it is taken off, fading inwards, so that no edge shows (Perez, Gangnet and Blake 2003).
+    What the mask hides has no part in it. Cells that the mask touches are drawn given the others, a few times, and the draw that
+    comes closest to what is known of their pixels is decoded; inside the mask the error that the decode has around it is taken off,
+    fading inwards, so that no edge shows (Perez, Gangnet and Blake 2003). Grids larger than the prior's are drawn window by window.
     """
     filled = _rounded(membrane(pixels - np.float32(128), mask) + 128)
     known, rng = tokens.encode(filled, model, threads).astype(np.int64), np.random.default_rng(seed)
-    grid = _redraw(known, touched(mask, model.side), prior.network, temperature, rng)
+    grid = np.where(touched(mask, model.side), prior.network.mask, known)
+    while (left := np.argwhere(grid == prior.network.mask)).size:
+        window = _window(left[0].tolist(), prior.network.grid, grid.shape)
+        part = tuple(slice(cells.start * model.side, cells.stop * model.side) for cells in window)
+        grid[window] = _best(grid[window], filled[part], ~mask[part], prior.network, model, temperature, rng)
     decoded = tokens.decode(grid.astype(np.uint16), model, pixels.shape, threads=threads).astype(np.float32)
     mended = decoded + membrane(pixels - decoded, mask, _FADE)
     return np.where(mask[:, :, None], _rounded(mended), pixels)
+
+
+def _window(cell: Sequence[int], most: tuple[int, int], grid: tuple[int, ...]) -> tuple[slice, slice]:
+    """Of at most so many rows and columns of cells, around a cell of a grid."""
+    starts = (max(0, min(place - size // 2, length - size)) for place, size, length in zip(cell, most, grid, strict=True))
+    rows, columns = (slice(start, min(start + size, length)) for start, size, length in zip(starts, most, grid, strict=True))
+    return rows, columns
+
+
+def _best(
+    grid: Ints, pixels: Pixels, known: Mask, network: Transformer, model: TokenModel, temperature: float, rng: np.random.Generator
+) -> Ints:
+    """Tokens [h, w] with the masked ones drawn, _CANDIDATES times; those that come closest to the known pixels of their cells."""
+    labels = np.full(_CANDIDATES, network.classes)
+    drawn = draw(network, np.repeat(grid[None], _CANDIDATES, axis=0), labels, rng, temperature=temperature)
+    decoded = [tokens.decode(candidate.astype(np.uint16), model, pixels.shape) for candidate in drawn]
+    errors = [np.square(np.subtract(found, pixels, dtype=np.float32)[known]).sum() for found in decoded]
+    best: Ints = drawn[int(np.argmin(errors))]
+    return best
 
 
 def _rounded(values: Floats) -> Pixels:
@@ -132,20 +158,6 @@ def touched(mask: Mask, side: int) -> Mask:
     down, right = (-length % side for length in mask.shape)
     padded = np.pad(mask, ((0, down), (0, right)))
     found: Mask = padded.reshape(padded.shape[0] // side, side, -1, side).max(axis=(1, 3))
-    return found
-
-
-def _redraw(grid: Ints, hidden: Mask, network: Transformer, temperature: float, rng: np.random.Generator) -> Ints:
-    """Tokens [h, w] with the hidden ones drawn given the others, in windows of the prior's grid around the first cell left."""
-    found = np.where(hidden, network.mask, grid)
-    label = np.array([network.classes])
-    while (left := np.argwhere(found == network.mask)).size:
-        window = tuple(
-            slice(start, start + min(size, length))
-            for cell, size, length in zip(left[0].tolist(), network.grid, found.shape, strict=True)
-            for start in [max(0, min(cell - size // 2, length - size))]
-        )
-        found[window] = draw(network, found[window][None], label, rng, temperature=temperature)[0]
     return found
 
 
