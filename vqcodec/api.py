@@ -1,4 +1,4 @@
-"""What Python users import: encode, decode, open_vqz, info, verify."""
+"""What Python users import: encode, decode, open_vqz, generate, repair, info, verify."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from vqcodec import alpha, codec, container, frames, networks, rate, registry, tokens
+from vqcodec import alpha, codec, container, draw, frames, networks, rate, registry, tokens
 from vqcodec.bands import LAYOUTS
 from vqcodec.dct import Pixels
 from vqcodec.errors import FormatError, InputError, MissingExtraError, ModelError
@@ -368,6 +368,67 @@ def _inference(device: str) -> ModuleType | None:
             return None
         raise MissingExtraError("decoding on a GPU needs torch: pip install 'vqcodec[neural]'") from error
     return None if device == "auto" and not inference.has_gpu() else inference
+
+
+# ------------------------------------------------------------------------------------------------ pictures made up
+
+
+def generate(
+    count: int,
+    *,
+    prior: str | Path,
+    label: str | None = None,
+    temperature: float = 1.0,
+    guidance: float = 0.0,
+    seed: int = 0,
+) -> tuple[NDArray[np.uint8], list[str]]:
+    """Pictures uint8 [count, H, W] or [count, H, W, 3] that a token prior makes up, and the class of each; "" where it knows none.
+
+    They are of the class `label` or, without one, of all classes in order, as many of each as of others. `temperature` > 0 divides
+    logits; `guidance` >= 0 moves them away from those without a class (draw.py). Raises ModelError, InputError.
+    """
+    found, model = registry.find_prior(prior)
+    if count < 1 or not temperature > 0 or not guidance >= 0:
+        raise InputError("a count is at least 1, a temperature above 0, and guidance not below 0")
+    if label is not None and label not in found.labels:
+        known = ", ".join(found.labels) or "none"
+        raise InputError(f"token prior {found.name} has no class {label} (it has: {known})")
+    if guidance and not found.labels:
+        raise InputError(f"token prior {found.name} knows no classes, and guidance is towards one")
+    numbers = np.arange(count) * max(1, len(found.labels)) // count
+    if label is not None:
+        numbers[:] = found.labels.index(label)
+    pictures = draw.generate(found, model, numbers, temperature=temperature, guidance=guidance, seed=seed)
+    return pictures[..., 0] if pictures.shape[3] == 1 else pictures, [found.labels[n] if found.labels else "" for n in numbers]
+
+
+def repair(
+    pixels: Pixels,
+    mask: NDArray[np.bool_],
+    *,
+    prior: str | Path,
+    temperature: float = 1.0,
+    seed: int = 0,
+    threads: int | None = None,
+) -> NDArray[np.uint8]:
+    """Pixels as `encode` takes them, of uint8, with the colours of those of the mask [H, W] made up by a token prior (draw.repair).
+
+    All other pixels, and alpha, are the same. Raises ModelError, InputError.
+    """
+    found, model = registry.find_prior(prior)
+    picture, transparency = _apart(pixels)
+    if picture.dtype != np.uint8:
+        raise InputError("token models have 8 bits a sample: scale deeper ones to uint8 first")
+    if mask.shape != picture.shape[:2]:
+        height, width = mask.shape[:2]
+        raise InputError(f"the mask has {width} x {height} pixels, and the picture {picture.shape[1]} x {picture.shape[0]}")
+    if not temperature > 0:
+        raise InputError("a temperature is above 0")
+    options: dict[str, Any] = {"temperature": temperature, "seed": seed, "threads": _threads(threads)}
+    mended = draw.repair(picture.astype(np.uint8, copy=False), mask, found, model, **options)
+    if transparency is not None:
+        mended = np.dstack([mended, transparency])
+    return mended.reshape(pixels.shape)
 
 
 # ------------------------------------------------------------------------------------------------ about files

@@ -21,6 +21,7 @@ import typer
 from vqcodec.errors import VqcodecError
 from vqcodec.files import MAX_PIXELS, STREAM, check_output, printable, read_input, stream_limit, write_atomic
 from vqcodec.options import (
+    DEFAULT_TEMPERATURE,
     USAGE,
     Force,
     Input,
@@ -30,7 +31,10 @@ from vqcodec.options import (
     MaxPixels,
     Model,
     Output,
+    Prior,
+    Seed,
     Shard,
+    Temperature,
     Threads,
     UsageError,
     known_cell,
@@ -311,6 +315,59 @@ def _convert_folder(
     raise typer.Exit(summary.failed[0].exit_code if summary.failed else 0)
 
 
+# ------------------------------------------------------------------------------------------------ pictures made up
+
+
+@app.command()
+def generate(
+    prior: Prior,
+    output: Annotated[
+        Path,
+        typer.Option(
+            "-o", "--output", metavar="OUT", help="A picture of them all, or a folder for one file each.", show_default=False
+        ),
+    ],
+    count: Annotated[int, typer.Option("-n", "--count", min=1, max=10000, metavar="N", help="How many.")] = 64,
+    label: Annotated[
+        str | None, typer.Option("--label", metavar="L", help="Of this class alone; else of all in turn.", show_default=False)
+    ] = None,
+    temperature: Temperature = DEFAULT_TEMPERATURE,
+    guidance: Annotated[
+        float, typer.Option("--guidance", min=0, metavar="G", help="More of what tells the class from others; 0 is as learnt.")
+    ] = 0.0,
+    seed: Seed = 0,
+    force: Force = False,
+) -> None:
+    """Make pictures up, of the kind that a token prior was trained on."""
+    _one_blas_thread()
+    from vqcodec.convert import generate_files
+
+    generate_files(prior, output, count, label, temperature, guidance, seed, overwrite=force)
+
+
+@app.command()
+def repair(
+    source: Input,
+    output: Output,
+    mask: Annotated[
+        Path, typer.Option("--mask", metavar="MASK", help="A picture of the same size, white where to repair.", show_default=False)
+    ],
+    prior: Prior,
+    temperature: Temperature = DEFAULT_TEMPERATURE,
+    seed: Seed = 0,
+    force: Force = False,
+    threads: Threads = None,
+    max_pixels: MaxPixels = MAX_PIXELS,
+) -> None:
+    """Replace a part of a picture by what a token prior makes up; all other pixels stay as they are."""
+    _one_blas_thread()
+    from vqcodec.convert import repair_file
+
+    options: dict[str, Any] = {"temperature": temperature, "seed": seed, "threads": threads, "max_pixels": max_pixels}
+    for note in repair_file(source, output, mask, prior, **options, overwrite=force):
+        _log(f"note: {note}")
+
+
 # ------------------------------------------------------------------------------------------------ about files
 
 
@@ -498,9 +555,9 @@ def train(
         typer.Option(
             "--kind",
             callback=known_kind,
-            metavar="lite|neural|refiner|token",
+            metavar="lite|neural|refiner|token|token-prior",
             help="lite needs only numpy; neural adds networks to the model it starts from, refiner sharpens decodes, token has one "
-            "index a cell and a fixed low rate, with torch.",
+            "index a cell and a fixed low rate, token-prior makes pictures of such, with torch.",
         ),
     ] = "lite",
     init: Annotated[
@@ -508,7 +565,7 @@ def train(
         typer.Option(
             "--init",
             metavar="MODEL",
-            help="Start from it, or none (lite: photo-lite; token: none; others: photo).",
+            help="Start from it, or none (lite: photo-lite; token: none; token-prior: its token model; others: photo).",
             show_default=False,
         ),
     ] = None,
@@ -593,7 +650,7 @@ def train(
     from vqcodec.tables import print_training, stage_progress
 
     if kind == "lite" and (steps is not None or device != "cpu" or resume or log is not None or board is not None):
-        raise UsageError("--steps, --device, --resume, --log and --tensorboard are for --kind neural, refiner and token")
+        raise UsageError("--steps, --device, --resume, --log and --tensorboard are for all but --kind lite")
     if kind != "refiner" and refiner is not None:
         raise UsageError("--refiner is for --kind refiner")
     if kind not in ("refiner", "token") and (perceptual is not None or adaptive or sheets is not None):
@@ -611,6 +668,8 @@ def train(
             raise UsageError("--parts encoder: a decoder has to follow its codebook")
         if "encoder" not in trained and init is None:
             raise UsageError("--parts decoder goes on from a token model: name it by --init")
+    if kind == "token-prior" and init in (None, "none"):
+        raise UsageError("--kind token-prior is for a token model: --init MODEL")
     if kind in ("neural", "refiner") and init == "none":
         raise UsageError(f"--kind {kind} starts from a model: --init photo-lite")
     if steps is not None and minutes is not None:
@@ -632,6 +691,10 @@ def train(
                 given |= {"cosine": cosine, "adaptive": adaptive}
                 shared |= {"init": init, "parts": trained, "perceptual": perceptual, "sheets": sheets}
                 facts = train_token(folder, output, given=given, **shared)
+            elif kind == "token-prior":
+                from vqcodec.train.token_prior import train_prior
+
+                facts = train_prior(folder, output, **shared | {"init": init})
             elif kind == "neural":
                 from vqcodec.train.neural import train_neural
 

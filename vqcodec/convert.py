@@ -1,15 +1,34 @@
-"""One file to another: what `encode` and `decode` do with a file or a stream, and with each file of a folder (batch.py)."""
+"""One file to another: what `encode` and `decode` do with a file or a stream, and with each file of a folder (batch.py); and what
+`generate` and `repair` do."""
 
 from __future__ import annotations
 
 import io
+import json
+import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Final
 
-from vqcodec import api
-from vqcodec.files import MAX_PIXELS, STREAM, check_output, open_input, read_stream, stream_limit, write_atomic
-from vqcodec.imageio import format_of, read_image, write_image
+from vqcodec import api, draw
+from vqcodec.dct import Pixels
+from vqcodec.files import (
+    MAX_PIXELS,
+    STREAM,
+    check_new_folder,
+    check_output,
+    new_folder,
+    open_input,
+    read_stream,
+    stream_limit,
+    write_atomic,
+)
+from vqcodec.imageio import format_of, read_image, read_opaque, write_image
+from vqcodec.types import Metadata
+
+GENERATED: Final = "generated.json"
+"""In a folder of generated pictures: what made them, and the class of each."""
 
 
 @dataclass(frozen=True)
@@ -110,13 +129,75 @@ def decode_file(source: Path, output: Path, options: DecodeOptions, *, overwrite
             )
             metadata, lost, groups = opened.metadata, len(opened.lost), len(opened.header.groups)
     seconds = time.perf_counter() - start
-    picture = io.BytesIO()
-    write_image(pixels, picture, format=picture_format, metadata=metadata)
-    write_atomic(output, picture.getbuffer(), overwrite=overwrite)
+    picture = _written(pixels, picture_format, metadata)
+    write_atomic(output, picture, overwrite=overwrite)
     height, width = pixels.shape[:2]
     channels = 1 if pixels.ndim == 2 else pixels.shape[2]
     notes = (*opened.notes, *((f"{lost} of {groups} tile groups were damaged",) if lost else ()))
-    return Converted(width, height, channels, _size_of(source), len(picture.getbuffer()), seconds, notes)
+    return Converted(width, height, channels, _size_of(source), len(picture), seconds, notes)
+
+
+def generate_files(
+    prior: str, output: Path, count: int, label: str | None, temperature: float, guidance: float, seed: int, *, overwrite: bool
+) -> None:
+    """Pictures that a token prior makes up (api.generate): side by side in one where `output` has a suffix, else each in a file of
+    that folder, with a list of them. Raises ModelError, InputError, OutputError."""
+    options: dict[str, Any] = {"label": label, "temperature": temperature, "guidance": guidance, "seed": seed}
+    if output == STREAM or output.suffix:
+        picture_format = format_of(output)
+        check_output(output, overwrite=overwrite)
+        pictures, labels = api.generate(count, prior=prior, **options)
+        write_atomic(output, _written(draw.sheet(pictures, labels), picture_format), overwrite=overwrite)
+        return
+    check_new_folder(output, overwrite=overwrite, marker=GENERATED)
+    pictures, labels = api.generate(count, prior=prior, **options)
+    digits = max(3, len(str(count - 1)))
+    names = [f"{number:0{digits}}{_in_names(label)}.png" for number, label in enumerate(labels)]
+    with new_folder(output, overwrite=overwrite, marker=GENERATED) as folder:
+        for name, pixels in zip(names, pictures, strict=True):
+            (folder / name).write_bytes(_written(pixels, "PNG"))
+        facts = {"model": prior, **options, "pictures": dict(zip(names, labels, strict=True))}
+        (folder / GENERATED).write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _in_names(label: str) -> str:
+    """A class's name as names of files have it: it comes from a model.json, which nobody has checked."""
+    return "-" + re.sub(r"[^\w.-]", "_", label)[:50] if label else ""
+
+
+def repair_file(
+    source: Path,
+    output: Path,
+    mask: Path,
+    prior: str,
+    *,
+    temperature: float,
+    seed: int,
+    threads: int | None,
+    max_pixels: int,
+    overwrite: bool,
+) -> tuple[str, ...]:
+    """A picture with what is white in the picture `mask` made up by a token prior (api.repair); returns notes.
+
+    Raises ModelError, InputError, LimitError, OutputError.
+    """
+    picture_format = format_of(output)
+    for read in (source, mask):
+        check_output(output, overwrite=overwrite, source=read)
+    image = read_image(source, max_pixels=max_pixels)
+    white = read_opaque(mask, max_pixels=max_pixels)
+    hidden = white.reshape(*white.shape[:2], -1).mean(axis=2) >= 128
+    options: dict[str, Any] = {"temperature": temperature, "seed": seed, "threads": threads}
+    mended = api.repair(image.pixels, hidden, prior=prior, **options)
+    data = _written(mended, picture_format, image.metadata)
+    write_atomic(output, data, overwrite=overwrite)
+    return image.notes if hidden.any() else (*image.notes, "the mask has no white: the picture is as it was")
+
+
+def _written(pixels: Pixels, picture_format: str, metadata: Metadata | None = None) -> memoryview:
+    stream = io.BytesIO()
+    write_image(pixels, stream, format=picture_format, metadata=metadata)
+    return stream.getbuffer()
 
 
 def _size_of(source: Path) -> int:

@@ -43,6 +43,12 @@ colour: 64, 192, 256 or 768.
     token.scale          float32 [C]       what they are divided by before the encoder
     encoder.NAME         float16           weights of networks.Synthesis with C inputs and D outputs
     decoder.NAME         float16           with D inputs and C outputs
+
+A token prior draws pictures of a token model (draw.py); no file names it. `labels` in its model.json are the names of its classes.
+
+    prior.NAME           float16           weights of transformer.Transformer
+    prior.picture        uint16 [3]        height, width and components of the pictures that it makes
+    prior.token_id       uint8 [6]         what files of the token model have of its id
 """
 
 from __future__ import annotations
@@ -66,6 +72,7 @@ from vqcodec.entropy import RUN_BITS, Direct, Form, Pairs, Split
 from vqcodec.errors import ModelError
 from vqcodec.frames import HUFFMAN_MAX_BITS, Dictionary
 from vqcodec.networks import Synthesis
+from vqcodec.transformer import Transformer
 from vqcodec.vq import ALPHABET, ALPHABET_RAW_BITS, UNIT, Book, Shelf, shelve
 
 TENSORS: Final = "model.safetensors"
@@ -208,6 +215,58 @@ class TokenModel(Weights):
             raise ModelError(f"token model: tensor {error} is missing") from error
         except (ValueError, IndexError) as error:
             raise ModelError(f"token model: {error}") from error
+
+
+@dataclass(frozen=True, eq=False)
+class TokenPrior(Weights):
+    """A loaded token prior (draw.py)."""
+
+    @cached_property
+    def network(self) -> Transformer:
+        return Transformer.from_tensors(self.tensors)
+
+    @property
+    def picture(self) -> tuple[int, int, int]:
+        """Height, width and components of the pictures that it makes."""
+        height, width, components = self.tensors["prior.picture"].tolist()
+        return height, width, components
+
+    @property
+    def token_id(self) -> bytes:
+        """The file id of its token model."""
+        return self.tensors["prior.token_id"].tobytes()
+
+    @property
+    def labels(self) -> list[str]:
+        """Names of its classes, in order; none where it knows no classes."""
+        return self.summary.get("labels", [])
+
+    def check(self) -> None:
+        """Raise ModelError unless every tensor is present, of the right shape, and finite, and each class has a name."""
+        try:
+            _ = self.network
+            picture, token_id, labels = self.tensors["prior.picture"], self.tensors["prior.token_id"], self.labels
+            if picture.dtype != np.uint16 or picture.shape != (3,) or not picture.all() or picture[2] not in (1, 3):
+                raise ValueError("prior.picture is wrong")
+            if token_id.dtype != np.uint8 or token_id.shape != (ID_BYTES,):
+                raise ValueError("prior.token_id is wrong")
+            if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+                raise ValueError(f"labels in {SUMMARY} are not names")
+            if len(labels) != self.network.classes or len(set(labels)) != len(labels):
+                raise ValueError(f"labels in {SUMMARY} are not a name for each class")
+        except KeyError as error:
+            raise ModelError(f"token prior: tensor {error} is missing") from error
+        except (ValueError, IndexError) as error:
+            raise ModelError(f"token prior: {error}") from error
+
+    def check_model(self, model: TokenModel) -> None:
+        """Raise ModelError unless this is a prior for the tokens of `model`."""
+        cells = tuple(-(-length // model.side) for length in self.picture[:2])
+        fits = all(own <= most for own, most in zip(cells, self.network.grid, strict=True))
+        if model.file_id != self.token_id or self.network.codewords != len(model.words):
+            raise ModelError(f"token prior {self.name} is not one for token model {model.name}")
+        if self.picture[2] > model.components or not fits:
+            raise ModelError(f"token prior {self.name} makes pictures that it has no cells for")
 
 
 @dataclass(frozen=True, eq=False)
@@ -442,6 +501,16 @@ def load_refiner(folder: Path) -> Refiner:
     return refiner
 
 
+def load_prior(folder: Path) -> TokenPrior:
+    """Load and check the folder of a token prior; raises ModelError."""
+    name, tensors, summary = _read(folder)
+    if not any(tensor.startswith("prior.") for tensor in tensors):
+        raise ModelError(f"{name} is no token prior, and this wants one (train --kind token-prior)")
+    found = TokenPrior(name, tensors, summary)
+    found.check()
+    return found
+
+
 def _read(folder: Path) -> tuple[str, Tensors, dict[str, Any]]:
     """Name, tensors and summary."""
     from safetensors import SafetensorError
@@ -460,7 +529,7 @@ def _read(folder: Path) -> tuple[str, Tensors, dict[str, Any]]:
 
 
 def save_model(folder: Path, model: Weights) -> None:
-    """Write a model folder (its parent must exist); the inverse of `load_any_model` and of `load_refiner`."""
+    """Write a model folder (its parent must exist); the inverse of `load_any_model`, `load_refiner`, `load_prior`."""
     from safetensors.numpy import save
 
     folder.mkdir(parents=True, exist_ok=True)

@@ -52,6 +52,8 @@ def known_device(value: str) -> str:
     return value
 
 
+KINDS = ("lite", "neural", "refiner", "token", "token-prior")
+"""What can be trained."""
 PARTS = {"neural": ("context", "synthesis"), "token": ("encoder", "decoder")}
 """The networks of a model, by its kind."""
 
@@ -110,8 +112,8 @@ def parts_of(kind: str, value: str | None) -> list[str]:
 
 
 def known_kind(value: str) -> str:
-    if value not in ("lite", "neural", "refiner", "token"):
-        raise typer.BadParameter(f"{value!r} cannot be trained by this version; 'lite', 'neural', 'refiner' and 'token' can")
+    if value not in KINDS:
+        raise typer.BadParameter(f"{value!r} cannot be trained by this version; {', '.join(map(repr, KINDS))} can")
     return value
 
 
@@ -125,6 +127,12 @@ def known_cell(value: int | None) -> int | None:
 Input = Annotated[Path, typer.Argument(metavar="IN", help="The file to read; - for standard input.", show_default=False)]
 Output = Annotated[Path, typer.Argument(metavar="OUT", help="The file to write; - for standard output.", show_default=False)]
 Model = Annotated[str | None, typer.Option("-m", "--model", metavar="M", help="A model's name or folder.", show_default=False)]
+Prior = Annotated[str, typer.Option("-m", "--model", metavar="M", help="A token prior's name or folder.", show_default=False)]
+DEFAULT_TEMPERATURE = 1.0
+Temperature = Annotated[
+    float, typer.Option("--temperature", callback=positive, metavar="T", help="Below 1 likelier pictures, and less various ones.")
+]
+Seed = Annotated[int, typer.Option("--seed", min=0, metavar="S", help="Same seed, same picture.")]
 Force = Annotated[bool, typer.Option("-f", "--force", help="Overwrite the output if it exists.")]
 Jobs = Annotated[int | None, typer.Option("-j", "--jobs", min=1, metavar="N", help="Folders: processes.", show_default=False)]
 Shard = Annotated[

@@ -12,7 +12,19 @@ from typing import Any, Final, TypeVar
 
 from vqcodec.container import ID_BYTES
 from vqcodec.errors import ModelError
-from vqcodec.model import SUMMARY, TENSORS, Model, Refiner, TokenModel, Weights, load_any_model, load_refiner, no_token_model
+from vqcodec.model import (
+    SUMMARY,
+    TENSORS,
+    Model,
+    Refiner,
+    TokenModel,
+    TokenPrior,
+    Weights,
+    load_any_model,
+    load_prior,
+    load_refiner,
+    no_token_model,
+)
 
 DEFAULT_MODEL: Final = "photo"
 LITE_MODEL: Final = "photo-lite"
@@ -20,14 +32,17 @@ LITE_MODEL: Final = "photo-lite"
 DEFAULT_REFINER: Final = "photo-gan"
 REFINER: Final = "refiner"
 TOKEN: Final = "token"
+TOKEN_PRIOR: Final = "token-prior"
 """The kinds in their model.json."""
+_NO_FILES: Final = {REFINER: "refiner", TOKEN_PRIOR: "token prior"}
+"""Kinds that no file is made with, each with models of its own behind a name; all others are one sort."""
 
 Loaded = TypeVar("Loaded", bound=Weights)
 
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """An installed model or refiner; `bytes` of its tensors on disk, `summary` is model.json."""
+    """An installed model of any kind; `bytes` of its tensors on disk, `summary` is model.json."""
 
     name: str
     kind: str
@@ -46,13 +61,12 @@ def search_folders() -> list[Path]:
 
 
 def _folders() -> list[Path]:
-    return [
-        folder
-        for root in search_folders()
-        if root.is_dir()
-        for folder in sorted(root.iterdir())
-        if (folder / TENSORS).is_file() and (folder / SUMMARY).is_file()
-    ]
+    return [folder for root in search_folders() if root.is_dir() for folder in _within(root)]
+
+
+def _within(root: Path) -> list[Path]:
+    """Model folders in a folder, in order of name."""
+    return [folder for folder in sorted(root.iterdir()) if (folder / TENSORS).is_file() and (folder / SUMMARY).is_file()]
 
 
 @lru_cache(maxsize=8)
@@ -77,7 +91,7 @@ def find(name: str | Path | None) -> Model:
 
 def find_any(name: str | Path | None) -> Model | TokenModel:
     """A model that files are made with, by path or by name; the default model for None. Raises ModelError."""
-    return _load_once(load_any_model, _folder_of(DEFAULT_MODEL if name is None else name, refiner=False))
+    return _load_once(load_any_model, _folder_of(DEFAULT_MODEL if name is None else name))
 
 
 def find_token(name: str | Path) -> TokenModel:
@@ -90,24 +104,46 @@ def find_token(name: str | Path) -> TokenModel:
 
 def find_refiner(name: str | Path | None) -> Refiner:
     """A refiner by path or by name; the default one for None. Raises ModelError."""
-    return _load_once(load_refiner, _folder_of(DEFAULT_REFINER if name is None else name, refiner=True))
+    return _load_once(load_refiner, _folder_of(DEFAULT_REFINER if name is None else name, REFINER))
 
 
-def _folder_of(name: str | Path, *, refiner: bool) -> Path:
-    """The folder of a model, or of a refiner, by path or by name."""
+def find_prior(name: str | Path) -> tuple[TokenPrior, TokenModel]:
+    """A token prior by path or by name, and its token model, which lies beside it or is installed. Raises ModelError."""
+    folder = _folder_of(name, TOKEN_PRIOR)
+    prior = _load_once(load_prior, folder)
+    claimed = [other for other in _within(folder.resolve().parent) if _claimed(other, "id").startswith(prior.token_id.hex())]
+    try:
+        model = _load_once(load_any_model, claimed[0]) if claimed else find_by_id(prior.token_id)
+    except ModelError as error:
+        wanted = f"token model {prior.token_id.hex()}, which is neither installed nor beside it"
+        raise error if claimed else ModelError(f"token prior {prior.name} was made for {wanted}") from error
+    if not isinstance(model, TokenModel):
+        raise ModelError(f"{model.name}, which token prior {prior.name} was made for, is no token model")
+    prior.check_model(model)
+    return prior, model
+
+
+def _folder_of(name: str | Path, kind: str = "") -> Path:
+    """The folder of a model that files are made with or, where given, of a `kind` of _NO_FILES, by path or by name."""
     if isinstance(name, Path) or os.sep in name or (Path(name) / TENSORS).is_file():
         return Path(name)
-    installed = [folder for folder in _folders() if (_claimed(folder, "kind") == REFINER) is refiner]
+    installed = [folder for folder in _folders() if _kind(folder) == kind]
     for folder in installed:
         if folder.name == name:
             return folder
     known = ", ".join(sorted({folder.name for folder in installed})) or "none"
-    raise ModelError(f"no {'refiner' if refiner else 'model'} named {name} (installed: {known})")
+    raise ModelError(f"no {_NO_FILES.get(kind, 'model')} named {name} (installed: {known})")
+
+
+def _kind(folder: Path) -> str:
+    """The kind of a folder where it is one of _NO_FILES, else nothing."""
+    kind = _claimed(folder, "kind")
+    return kind if kind in _NO_FILES else ""
 
 
 def find_by_id(file_id: bytes) -> Model | TokenModel:
     """The installed model a file was made with; raises ModelError."""
-    folders = [folder for folder in _folders() if _claimed(folder, "kind") != REFINER]
+    folders = [folder for folder in _folders() if not _kind(folder)]
     folders.sort(key=lambda folder: not _claimed(folder, "id").startswith(file_id.hex()))
     for folder in folders:  # those that claim to be it come first: others need not be loaded
         model = _load_once(load_any_model, folder)
@@ -125,11 +161,12 @@ def _claimed(folder: Path, name: str) -> str:
 
 
 def list_models() -> list[ModelEntry]:
-    """All installed models and refiners, in order of lookup."""
+    """All installed models, refiners and token priors, in order of lookup."""
+    loaders: dict[str, Callable[[Path], Weights]] = {REFINER: load_refiner, TOKEN_PRIOR: load_prior}
     entries = []
     for folder in _folders():
         kind = _claimed(folder, "kind") or "lite"
-        model: Weights = find_refiner(folder) if kind == REFINER else find_any(folder)
+        model = _load_once(loaders.get(kind, load_any_model), folder)
         size = (folder / TENSORS).stat().st_size
         entries.append(ModelEntry(folder.name, kind, model.id[: 2 * ID_BYTES], folder, size, model.summary))
     return entries

@@ -1,0 +1,418 @@
+"""Token priors: the network in torch and in numpy, what is drawn from it, repaired pictures, training on a toy corpus."""
+
+import json
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from conftest import smooth_picture
+from test_token import random_model
+from vqcodec import api, draw, registry, tokens, transformer
+from vqcodec.cli import main
+from vqcodec.errors import InputError, ModelError
+from vqcodec.model import TokenModel, TokenPrior, load_prior, save_model
+from vqcodec.transformer import Transformer
+
+Pixels = np.ndarray
+CLASSES = ["cat", "dog"]
+
+
+def random_prior(model: TokenModel, picture: tuple[int, int, int], grid: tuple[int, int] = (3, 4)) -> TokenPrior:
+    """A prior that nobody trained."""
+    rng = np.random.default_rng(0)
+    shapes = transformer.shapes(32, 2, len(model.words), grid, len(CLASSES))
+    tensors: dict[str, Any] = {f"prior.{name}": rng.normal(0, 0.3, shape).astype(np.float16) for name, shape in shapes.items()}
+    tensors |= {"prior.picture": np.array(picture, np.uint16), "prior.token_id": np.frombuffer(model.file_id, np.uint8)}
+    found = TokenPrior("prior", tensors, {"name": "prior", "kind": "token-prior", "id": "", "labels": CLASSES})
+    found.check()
+    found.check_model(model)
+    return found
+
+
+COLOR, GREY = random_model(codewords=40), random_model(16, 1, 40)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a prior and its token model, in which the program runs."""
+    save_model(tmp_path / "tokens", replace(COLOR, summary={"name": "tokens", "kind": "token", "id": COLOR.id}))
+    save_model(tmp_path / "prior", random_prior(COLOR, (20, 30, 3)))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+# ------------------------------------------------------------------------------------------------ the network
+
+
+def test_torch_and_numpy_give_the_same_logits() -> None:
+    torch = pytest.importorskip("torch")
+    from vqcodec.neural.token_prior import PriorNetwork, PriorSettings
+
+    torch.manual_seed(0)
+    network = PriorNetwork(PriorSettings(steps=1, width=64, layers=3), 20, (4, 5), 3)
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight.copy_((weight + 0.2 * torch.randn_like(weight)).half())
+    grids, labels = np.random.default_rng(0).integers(0, 21, (6, 3, 5)), np.array([0, 1, 2, 3, 3, 0])
+    with torch.no_grad():
+        wanted = network.eval()(torch.from_numpy(grids), torch.from_numpy(labels)).numpy()
+    cells = np.array([np.random.default_rng(number).permutation(15)[:9] for number in range(6)])
+    wanted = np.take_along_axis(wanted.reshape(6, 15, -1), cells[:, :, None], axis=1)
+    found = transformer.logits(Transformer.from_tensors(network.tensors()), grids, labels, cells)
+    assert wanted.std() > 1
+    np.testing.assert_allclose(found, wanted, atol=1e-3)
+
+
+def test_torch_and_numpy_find_the_same_tokens() -> None:
+    pytest.importorskip("torch")
+    from vqcodec.neural.token_prior import encode_all
+
+    pictures = [smooth_picture(16 + 8 * (seed % 2), 32, 3, seed) for seed in range(7)]
+    found = encode_all(pictures, COLOR, lambda done: None)
+    for picture, grid in zip(pictures, found, strict=True):
+        assert (grid == tokens.encode(picture, COLOR)).mean() > 0.9  # but for ties
+
+
+def test_only_the_masked_cells_are_drawn_and_all_of_them() -> None:
+    network = random_prior(COLOR, (20, 30, 3)).network
+    grids = np.random.default_rng(1).integers(0, 40, (5, 3, 4))
+    hidden = np.zeros(grids.shape, np.bool_)
+    hidden[:, 1, 1:] = hidden[:, 2, 0] = True
+    found = draw.draw(network, np.where(hidden, 40, grids), np.zeros(5, np.int64), np.random.default_rng(2))
+    np.testing.assert_array_equal(found[~hidden], grids[~hidden])
+    assert found.max() < 40
+    assert len(np.unique(found[hidden])) > 5
+
+
+def test_cells_are_drawn_as_often_as_the_logits_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two cells, which are equal: 0 with the probability 0.7, else 1. Guidance leads away from what is likely without a label."""
+    network = random_prior(COLOR, (8, 16, 3), (1, 2)).network
+
+    def logits(network: Transformer, grids: np.ndarray, labels: np.ndarray, cells: np.ndarray) -> np.ndarray:
+        found = np.full((*cells.shape, 40), -50, np.float32)
+        other = np.take_along_axis(grids[:, 0], 1 - cells, axis=1)
+        found[..., 0] = np.where(other == 40, np.log(0.7), np.where(other == 0, 0, -50))
+        found[..., 1] = np.where(other == 40, np.log(0.3), np.where(other == 1, 0, -50))
+        found[labels == 2, :, 0] += 2 * (other[labels == 2] == 40)
+        return found
+
+    monkeypatch.setattr(transformer, "logits", logits)
+    shares = []
+    for options in ({}, {"temperature": 0.5}, {"guidance": 0.5}):
+        hidden = np.full((20000, 1, 2), 40)
+        found = draw.draw(network, hidden, np.zeros(20000, np.int64), np.random.default_rng(0), **options)
+        np.testing.assert_array_equal(found[:, 0, 0], found[:, 0, 1])
+        shares.append((found == 0).mean())
+    likelier, away = 0.49 / (0.49 + 0.09), 0.7 / (0.7 + 0.3 * np.e)
+    np.testing.assert_allclose(shares, [0.7, likelier, away], atol=0.015)
+
+
+@pytest.mark.parametrize("count", [0, 1, 15, 16, 17, 40, 256])
+def test_rounds_draw_each_cell_once(count: int) -> None:
+    found = draw.rounds(count)
+    assert [start for start, _ in found] == [0, *[stop for _, stop in found[:-1]]][: len(found)]
+    assert all(start < stop for start, stop in found)
+    assert len(found) == min(count, draw.ROUNDS)
+    assert not found or found[-1][1] == count
+
+
+# ------------------------------------------------------------------------------------------------ pictures
+
+
+def test_the_same_seed_makes_the_same_pictures(folder: Path) -> None:
+    first, labels = api.generate(7, prior="./prior", seed=3)
+    again, _ = api.generate(7, prior="./prior", seed=3)
+    other, _ = api.generate(7, prior="./prior", seed=4)
+    assert first.shape == (7, 20, 30, 3)
+    assert labels == ["cat"] * 4 + ["dog"] * 3
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+    assert api.generate(2, prior="./prior", label="dog")[1] == ["dog", "dog"]
+
+
+def test_a_sheet_has_a_row_for_each_class() -> None:
+    pictures = np.arange(1, 6, dtype=np.uint8)[:, None, None] * np.ones((2, 3), np.uint8)
+    assert draw.sheet(pictures, ["a", "a", "a", "b", "b"])[::2, ::3].tolist() == [[1, 2, 3], [4, 5, 0]]
+    assert draw.sheet(pictures, [""] * 5)[::2, ::3].tolist() == [[1, 2, 3], [4, 5, 0]]
+    assert draw.sheet(pictures[:4], [""] * 4)[::2, ::3].tolist() == [[1, 2], [3, 4]]
+
+
+def hole(height: int, width: int) -> np.ndarray:
+    mask = np.zeros((height, width), np.bool_)
+    mask[9 : height - 5, 10 : width - 12] = True
+    mask[0, width - 1] = True
+    return mask
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_repair_leaves_what_is_outside_the_mask(folder: Path, channels: int) -> None:
+    """Of a picture of 5x7 cells, more than the prior's grid of 3x4."""
+    pixels, mask, colours = smooth_picture(37, 53, channels), hole(37, 53), 3 if channels > 2 else 1
+    found = api.repair(pixels, mask, prior="./prior", seed=1)
+    assert found.shape == pixels.shape
+    np.testing.assert_array_equal(found[~mask], pixels[~mask])
+    before, after = (picture.reshape(37, 53, -1) for picture in (pixels, found))
+    assert (after != before)[mask][:, :colours].mean() > 0.8
+    np.testing.assert_array_equal(after[:, :, colours:], before[:, :, colours:])
+    other = before.copy()
+    other[mask, :colours] ^= 255
+    other = other.reshape(pixels.shape)
+    np.testing.assert_array_equal(
+        api.repair(other, mask, prior="./prior", seed=1)[mask].reshape(-1, channels)[:, :colours], after[mask][:, :colours]
+    )  # what was hidden has no part in it
+    assert (api.repair(pixels, mask, prior="./prior", seed=2) != found).any()
+
+
+def test_an_empty_mask_and_a_full_one(folder: Path) -> None:
+    pixels = smooth_picture(20, 30)
+    np.testing.assert_array_equal(api.repair(pixels, np.zeros((20, 30), np.bool_), prior="./prior"), pixels)
+    found, model = registry.find_prior("./prior")
+    grids = draw.draw(found.network, np.full((draw._CANDIDATES, 3, 4), 40), np.full(8, 2), np.random.default_rng(5))
+    drawn = tokens.decode(grids[0].astype(np.uint16), model, (20, 30, 3))  # all fit what is known, which is nothing
+    np.testing.assert_array_equal(api.repair(pixels, np.ones((20, 30), np.bool_), prior="./prior", seed=5), drawn)
+
+
+def test_the_seam_is_as_smooth_as_the_picture(folder: Path) -> None:
+    """The decoder gives noise about grey, far from a bright picture: what is repaired starts from the colours around."""
+    pixels, mask = np.full((40, 60, 3), 240, np.uint8), hole(40, 60)
+    mask[0] = False
+    found = api.repair(pixels, mask, prior="./prior").astype(int)
+    edge = found[9, 10:48]
+    assert np.abs(edge - 240).mean() < np.abs(found[20, 20:40] - 240).mean()
+    assert np.abs(np.diff(found[8:10, 10:48], axis=0)).mean() < 40
+
+
+def test_a_membrane_is_a_slope_where_a_slope_surrounds_it() -> None:
+    y, x = np.mgrid[:40, :50].astype(np.float32)
+    slope, mask = np.stack([2 * x + y, 3 * y], axis=2), hole(40, 50)
+    mask[0] = False
+    found = draw.membrane(np.where(mask[:, :, None], 999, slope).astype(np.float32), mask)
+    assert np.abs(found - slope).max() < 2
+    faded = np.abs(draw.membrane(np.where(mask[:, :, None], 0, 100 + 0 * slope), mask, 3.0))
+    assert faded[9, 30, 0] > 60
+    assert faded[21, 24, 0] < 5
+    assert faded[0, 0, 0] == 100
+
+
+def test_colour_on_a_grey_model_is_refused(tmp_path: Path) -> None:
+    save_model(tmp_path / "tokens", replace(GREY, summary={"id": GREY.id}))
+    save_model(tmp_path / "prior", random_prior(GREY, (40, 60, 1)))
+    mask = hole(20, 30)
+    with pytest.raises(InputError, match="grey pictures"):
+        api.repair(smooth_picture(20, 30), mask, prior=tmp_path / "prior")
+    assert api.repair(smooth_picture(20, 30, 1), mask, prior=tmp_path / "prior").shape == (20, 30)
+    assert api.generate(3, prior=tmp_path / "prior")[0].shape == (3, 40, 60)
+    with pytest.raises(InputError, match="8 bits"):
+        api.repair(np.zeros((20, 30), np.uint16), mask, prior=tmp_path / "prior")
+
+
+# ------------------------------------------------------------------------------------------------ folders
+
+
+def test_priors_are_listed_and_found_by_name(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VQCODEC_MODELS", str(folder))
+    (folder / "elsewhere").mkdir()
+    (folder / "prior").rename(folder / "elsewhere" / "prior")
+    assert registry.find_prior("elsewhere/prior")[1].id == COLOR.id  # installed
+    (folder / "elsewhere" / "prior").rename(folder / "prior")
+    assert {entry.name: entry.kind for entry in registry.list_models()}["prior"] == "token-prior"
+    assert registry.find_prior("prior")[0].labels == CLASSES
+    assert registry.find_by_id(COLOR.file_id).name == "tokens"
+    monkeypatch.chdir(folder.parent)
+    for name, message in (("prior", "no model named prior"), ("photo-gan", "no model named")):
+        with pytest.raises(ModelError, match=message):
+            registry.find_any(name)
+    with pytest.raises(ModelError, match="no token prior named tokens"):
+        registry.find_prior("tokens")
+
+
+def test_a_prior_without_its_token_model_says_so(folder: Path) -> None:
+    for name in ("tokens", "photo-gan"):
+        with pytest.raises(ModelError, match="token prior"):
+            registry.find_prior(folder / name if name == "tokens" else name)
+    (folder / "tokens").rename(folder.parent / f"{folder.name}-moved")
+    with pytest.raises(ModelError, match="neither installed nor beside it"):
+        registry.find_prior("./prior")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"prior.tail": None},
+        {"prior.rows": np.zeros((0, 32), np.float16)},
+        {"prior.qkv": np.zeros((2, 96, 31), np.float16)},
+        {"prior.qkv_bias": np.full((2, 96), np.nan, np.float16)},
+        {"prior.words": np.zeros((40, 32), np.float16)},
+        {"prior.mix": np.array(1, np.float16)},
+        {"prior.tail": np.zeros((40, 33), np.float16)},
+        {"prior.picture": np.array([20, 0, 3], np.uint16)},
+        {"prior.picture": np.array([20, 33, 3], np.uint16)},
+        {"prior.picture": np.array([20, 30, 3], np.int64)},
+        {"prior.token_id": np.zeros(5, np.uint8)},
+        {"prior.labels": np.zeros((2, 32), np.float16)},
+    ],
+)
+def test_damaged_priors_are_refused(folder: Path, damage: dict[str, Any]) -> None:
+    whole = load_prior(folder / "prior")
+    tensors = {name: array for name, array in (whole.tensors | damage).items() if array is not None}
+    save_model(folder / "prior", TokenPrior("prior", tensors, whole.summary))
+    with pytest.raises(ModelError):
+        registry.find_prior("./prior")
+
+
+@pytest.mark.parametrize("labels", [None, "ab", ["cat"], ["cat", "cat"], [1, 2], {"cat": 1, "dog": 2}])
+def test_labels_that_are_no_names_are_refused(folder: Path, labels: Any) -> None:
+    whole = load_prior(folder / "prior")
+    save_model(folder / "prior", TokenPrior("prior", whole.tensors, whole.summary | {"labels": labels}))
+    with pytest.raises(ModelError, match="labels"):
+        load_prior(folder / "prior")
+
+
+def test_a_prior_of_another_token_model_is_refused() -> None:
+    other = replace(COLOR, tensors=COLOR.tensors | {"token.mean": COLOR.mean + 1})
+    with pytest.raises(ModelError, match="not one for"):
+        random_prior(COLOR, (20, 30, 3)).check_model(other)
+
+
+# ------------------------------------------------------------------------------------------------ the program
+
+
+def test_generate_writes_a_picture_or_a_folder(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["generate", "-m", "./prior", "-n", "5", "-o", "all.png", "--seed", "2"]) == 0
+    with Image.open("all.png") as image:
+        assert image.size == (3 * 30, 2 * 20)
+    assert main(["generate", "-m", "./prior", "-n", "5", "-o", "each", "--seed", "2"]) == 0
+    names = [f"{number:03}-{'cat' if number < 3 else 'dog'}.png" for number in range(5)]
+    assert sorted(path.name for path in Path("each").iterdir()) == [*names, "generated.json"]
+    assert json.loads(Path("each/generated.json").read_text())["pictures"][names[0]] == "cat"
+    with Image.open("all.png") as image, Image.open(f"each/{names[1]}") as one:
+        np.testing.assert_array_equal(np.array(image)[:20, 30:60], one)
+    for output in ("all.png", "each"):
+        assert main(["generate", "-m", "./prior", "-n", "1", "-o", output]) == 5
+        assert main(["generate", "-m", "./prior", "-n", "1", "-o", output, "-f", "--label", "dog", "--guidance", "1"]) == 0
+    assert sorted(path.name for path in Path("each").iterdir()) == ["000-dog.png", "generated.json"]
+    capsys.readouterr()
+    for arguments, code in (
+        (["-m", "./prior", "-o", "x.png", "--label", "cow"], 3),
+        (["-m", "./prior", "-o", "x.jpeg2"], 5),
+        (["-m", "./tokens", "-o", "x.png"], 4),
+        (["-m", "photo", "-o", "x.png"], 4),
+        (["-m", "./prior", "-o", "x.png", "--temperature", "0"], 2),
+        (["-o", "x.png"], 2),
+    ):
+        assert main(["generate", *arguments]) == code
+        assert capsys.readouterr().err.count("\n") == 1
+    assert not Path("x.png").exists()
+
+
+def test_repair_reads_and_writes_files(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pixels, mask = smooth_picture(37, 53), hole(37, 53)
+    Image.fromarray(pixels).save("in.png", icc_profile=b"a profile")
+    Image.fromarray(mask).save("mask.png")
+    assert main(["repair", "in.png", "out.png", "--mask", "mask.png", "-m", "./prior", "--seed", "1"]) == 0
+    with Image.open("out.png") as image:
+        assert image.info["icc_profile"] == b"a profile"
+        np.testing.assert_array_equal(image, api.repair(pixels, mask, prior="./prior", seed=1))
+    assert capsys.readouterr().err == ""
+    Image.new("L", (53, 37)).save("black.png")
+    Image.new("L", (53, 36)).save("small.png")
+    assert main(["repair", "in.png", "same.png", "--mask", "black.png", "-m", "./prior"]) == 0
+    assert "note: the mask has no white" in capsys.readouterr().err
+    with Image.open("same.png") as image:
+        np.testing.assert_array_equal(image, pixels)
+    for arguments, code in (
+        (["in.png", "x.png", "--mask", "small.png", "-m", "./prior"], 3),
+        (["in.png", "x.png", "--mask", "none.png", "-m", "./prior"], 3),
+        (["in.png", "out.png", "--mask", "mask.png", "-m", "./prior"], 5),
+        (["in.png", "mask.png", "--mask", "mask.png", "-m", "./prior", "-f"], 5),
+        (["in.png", "x.png", "--mask", "mask.png", "-m", "./tokens"], 4),
+        (["in.png", "x.png", "-m", "./prior"], 2),
+    ):
+        assert main(["repair", *arguments]) == code
+        assert capsys.readouterr().err.count("\n") == 1
+    assert not Path("x.png").exists()
+
+
+# ------------------------------------------------------------------------------------------------ training
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Dark and bright pictures in a folder each, a token model that tells them apart, and a prior trained on them."""
+    pytest.importorskip("torch")
+    from vqcodec.neural import token_prior
+
+    folder = tmp_path_factory.mktemp("toy")
+    rng = np.random.default_rng(0)
+    for name, level in (("dark", 40), ("light", 200)):
+        (folder / "pictures" / name).mkdir(parents=True)
+        for number in range(12):
+            pixels = rng.normal(level + 10 * (np.arange(20) > 9), 2, (12, 20)).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / "pictures" / name / f"{number}.png")
+    save_model(folder / "tokens", levels())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(token_prior.PriorSettings.__init__, "__defaults__", _small(token_prior.PriorSettings))
+        arguments = ["train", str(folder / "pictures"), "-o", str(folder / "prior"), "--kind", "token-prior"]
+        assert main([*arguments, "--init", str(folder / "tokens"), "--steps", "100", "--log", str(folder / "log")]) == 0
+    return folder
+
+
+def _small(settings: type) -> tuple[Any, ...]:
+    """Defaults of settings, but of a small network."""
+    own = {"width": 32, "layers": 1, "batch": 32, "rate": 1e-2}
+    return tuple(own.get(field.name, field.default) for field in fields(settings))
+
+
+def levels() -> TokenModel:
+    """A token model whose codewords are grey levels, 8 apart: networks that pass the DC on."""
+    base = random_model(8, 1, 32, 1)
+    tensors = dict(base.tensors)
+    for kind in ("encoder", "decoder"):
+        for name in ("head", "tail", "project"):
+            tensors[f"{kind}.{name}"] = np.zeros_like(tensors[f"{kind}.{name}"])
+            tensors[f"{kind}.{name}_bias"] = np.zeros_like(tensors[f"{kind}.{name}_bias"])
+        tensors[f"{kind}.head"][0, 0] = tensors[f"{kind}.tail"][0, 0] = 1
+    tensors["token.scale"] = np.full(64, 8, np.float32)  # 8 times a grey level is a DC
+    tensors["token.words"] = (np.arange(32) * 8 - 124).astype(np.float16)[:, None]
+    model = TokenModel("tokens", tensors)
+    return replace(model, summary={"name": "tokens", "kind": "token", "id": model.id})
+
+
+def test_training_lowers_the_loss(toy: Path) -> None:
+    lines = [json.loads(line) for line in (toy / "log").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [50, 100]
+    assert lines[-1]["loss"] < 0.5 * lines[0]["loss"]
+    summary = json.loads((toy / "prior" / "model.json").read_text())
+    assert summary["labels"] == ["dark", "light"]
+    assert summary["held_out_bits_per_token"] < 2  # of 5
+    assert load_prior(toy / "prior").picture == (12, 20, 1)
+
+
+def test_what_is_generated_is_of_its_class(toy: Path) -> None:
+    pictures, labels = api.generate(40, prior=toy / "prior")
+    assert pictures.shape == (40, 12, 20)
+    bright = pictures.mean(axis=(1, 2)) > 120
+    assert labels == ["dark"] * 20 + ["light"] * 20
+    assert (bright == [label == "light" for label in labels]).mean() > 0.9
+
+
+def test_what_is_repaired_fits_its_surroundings(toy: Path) -> None:
+    mask = np.zeros((12, 20), np.bool_)
+    mask[:, 8:12] = True
+    for level in (40, 200):
+        pixels = np.where(mask, 0, level).astype(np.uint8)
+        found = [api.repair(pixels, mask, prior=toy / "prior", seed=seed)[mask].astype(int) for seed in range(5)]
+        assert np.median(np.abs(np.array(found) - level).mean(axis=1)) < 20
+
+
+def test_training_wants_a_token_model(toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["train", str(toy / "pictures"), "-o", str(tmp_path / "x"), "--kind", "token-prior"]
+    for given, code in (([], 2), (["--init", "photo-lite"], 4), (["--init", str(toy / "tokens"), "--cosine"], 2)):
+        assert main([*arguments, *given]) == code
+        assert capsys.readouterr().err.count("\n") == 1
+    with pytest.raises(ModelError, match="token prior"):
+        registry.find_prior(toy / "tokens")
