@@ -385,7 +385,8 @@ def generate(
     """Pictures uint8 [count, H, W] or [count, H, W, 3] that a token prior makes up, and the class of each; "" where it knows none.
 
     They are of the class `label` or, without one, of all classes in order, as many of each as of others. `temperature` > 0 divides
-    logits; `guidance` >= 0 moves them away from those without a class (draw.py), if there are classes. Raises ModelError, InputError.
+    logits; `guidance` >= 0 moves them away from those without a class, if there are classes (draw.py). Raises ModelError,
+    InputError.
     """
     found, model = registry.find_prior(prior)
     if count < 1 or not temperature > 0 or not guidance >= 0:
