@@ -379,13 +379,14 @@ def generate(
     prior: str | Path,
     label: str | None = None,
     temperature: float = 1.0,
-    guidance: float = 0.0,
+    guidance: float = 1.0,
     seed: int = 0,
 ) -> tuple[NDArray[np.uint8], list[str]]:
     """Pictures uint8 [count, H, W] or [count, H, W, 3] that a token prior makes up, and the class of each; "" where it knows none.
 
     They are of the class `label` or, without one, of all classes in order, as many of each as of others. `temperature` > 0 divides
-    logits; `guidance` >= 0 moves them away from those without a class (draw.py). Raises ModelError, InputError.
+    logits; `guidance` >= 0 moves them away from those without a class, if there are classes (draw.py). Raises ModelError,
+    InputError.
     """
     found, model = registry.find_prior(prior)
     if count < 1 or not temperature > 0 or not guidance >= 0:
@@ -393,8 +394,6 @@ def generate(
     if label is not None and label not in found.labels:
         known = ", ".join(found.labels) or "none"
         raise InputError(f"token prior {found.name} has no class {label} (it has: {known})")
-    if guidance and not found.labels:
-        raise InputError(f"token prior {found.name} knows no classes, and guidance is towards one")
     numbers = np.arange(count) * max(1, len(found.labels)) // count
     if label is not None:
         numbers[:] = found.labels.index(label)

@@ -334,7 +334,7 @@ def generate(
     temperature: Temperature = DEFAULT_TEMPERATURE,
     guidance: Annotated[
         float, typer.Option("--guidance", min=0, metavar="G", help="More of what tells the class from others; 0 is as learnt.")
-    ] = 0.0,
+    ] = 1.0,
     seed: Seed = 0,
     force: Force = False,
 ) -> None:

@@ -68,7 +68,7 @@ def rounds(count: int) -> list[tuple[int, int]]:
 
 def _guided(network: Transformer, grids: Ints, labels: Ints, cells: NDArray[np.intp], guidance: float) -> Floats:
     found = transformer.logits(network, grids, labels, cells)
-    if guidance:
+    if guidance and network.classes:
         found += np.float32(guidance) * (found - transformer.logits(network, grids, np.full_like(labels, network.classes), cells))
     return found
 
