@@ -286,6 +286,7 @@ def test_the_command_keeps_a_context_that_serves_held_out_pictures(
     monkeypatch.setattr(context_fit, "ContextSettings", small)
     monkeypatch.setattr(neural, "_MOST_SAMPLES", 2)
     monkeypatch.setattr(lite, "_SMALL_FILES", 8)
+    monkeypatch.setattr(lite, "_FEW_FILES", 6)
     monkeypatch.setattr(streams, "MAP_SIZES", (12, 4))
     monkeypatch.setattr(neural._Run, "cost", lambda _, what, model: float(what != kept))
     if kept != "context and codebooks":  # what is not kept need not take long

@@ -39,6 +39,7 @@ def little_work() -> Iterator[None]:
     """Few small files and merge maps: the rest takes seconds."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lite, "_SMALL_FILES", 12)
+        patch.setattr(lite, "_FEW_FILES", 14)
         patch.setattr(streams, "MAP_SIZES", (12, 4))
         yield
 

@@ -38,7 +38,7 @@ _CELLS: Final = 1 << 12
 class PriorSettings(Schedule):
     """Everything that decides the outcome, with the tokens."""
 
-    batch: int = 128
+    batch: int = 64
     crop: int = 16
     rate: float = 1e-3
     width: int = 192

@@ -30,6 +30,8 @@ from vqcodec.train.sweep import sweep
 _SWEEP_PIXELS: Final = 40_000_000
 _STATISTICS_PIXELS: Final = 80_000_000
 _SMALL_FILES: Final = 1200
+_FEW_FILES: Final = 200
+"""Whole pictures that statistics are of, at least, with a base model: each of fewer is coded at up to eight steps."""
 HELD_OUT_STEPS: Final = (12.0, 28.0, 64.0)
 STRENGTHS: Final = (300.0, 5000.0)
 """Pulls towards the base model, tried in turn until one is better on the held-out images; the base itself is kept if none is."""
@@ -71,8 +73,8 @@ def finish(
     """Statistics of the final pipeline: ranks, code lengths, merge maps, forms, dictionaries."""
     tensors, orders = assemble(fit, books, None)
     chosen = pick(images, _STATISTICS_PIXELS, rng)
-    if base is not None:  # few images: each at several steps
-        chosen = chosen * max(1, min(8, 200 // len(chosen)))
+    if base is not None:
+        chosen = chosen * max(1, min(8, _FEW_FILES // len(chosen)))
     steps = draw_steps(len(chosen), rng)
     files = code_files(Model("in training", tensors), chosen, steps, progress)
     books = recount(books, orders, files, 16.0 + settings.strength)
