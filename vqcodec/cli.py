@@ -46,6 +46,7 @@ from vqcodec.options import (
     positive,
     region_of,
     shard_of,
+    sigma_of,
     size_of,
 )
 
@@ -258,6 +259,30 @@ def decode(
         return
     _only_for_folders(jobs, shard, manifest)
     for note in decode_file(source, output, options, overwrite=force).notes:
+        _log(f"note: {note}")
+
+
+@app.command()
+def denoise(
+    source: Input,
+    output: Output,
+    model: Annotated[
+        str | None,
+        typer.Option("-m", "--model", metavar="M", help="A denoiser's name or folder; photo-denoise.", show_default=False),
+    ] = None,
+    sigma: Annotated[
+        str, typer.Option("--sigma", metavar="S|auto", help="The noise's standard deviation in grey levels; estimated if auto.")
+    ] = "auto",
+    force: Force = False,
+    threads: Threads = None,
+    max_pixels: MaxPixels = MAX_PIXELS,
+) -> None:
+    """Take white Gaussian noise out of a picture (formats as of encode) and write it as one (formats as of decode)."""
+    level = sigma_of(sigma)
+    _one_blas_thread()
+    from vqcodec.convert import denoise_file
+
+    for note in denoise_file(source, output, model, level, threads=threads, max_pixels=max_pixels, overwrite=force).notes:
         _log(f"note: {note}")
 
 
@@ -499,14 +524,19 @@ def train(
         typer.Option(
             "--kind",
             callback=known_kind,
-            metavar="lite|neural|refiner|token",
+            metavar="lite|neural|refiner|token|denoiser",
             help="lite needs only numpy; neural adds networks to the model it starts from, refiner sharpens decodes, token has one "
-            "index a cell and a fixed low rate, with torch.",
+            "index a cell and a fixed low rate, denoiser is for denoise, with torch.",
         ),
     ] = "lite",
     init: Annotated[
         str | None,
-        typer.Option("--init", metavar="MODEL", help="Start from it (photo-lite; others: photo), or none.", show_default=False),
+        typer.Option(
+            "--init",
+            metavar="MODEL",
+            help="Start from it (photo-lite; denoiser: none; others: photo), or none.",
+            show_default=False,
+        ),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Same seed and pictures, same model.")] = 0,
     minutes: Annotated[
@@ -573,7 +603,7 @@ def train(
     from vqcodec.tables import print_training, stage_progress
 
     if kind == "lite" and (steps is not None or device != "cpu" or resume or log is not None or board is not None):
-        raise UsageError("--steps, --device, --resume, --log and --tensorboard are for --kind neural, refiner and token")
+        raise UsageError("--steps, --device, --resume, --log and --tensorboard are for --kind neural, refiner, token and denoiser")
     if kind != "refiner" and (refiner is not None or perceptual is not None or adaptive or sheets is not None):
         raise UsageError("--refiner, --perceptual, --adaptive and --sheets are for --kind refiner")
     sizes = {name: value for name, value in (("cell", cell), ("codewords", codewords), ("beta", beta)) if value is not None}
@@ -584,7 +614,7 @@ def train(
     if kind in ("neural", "refiner") and init == "none":
         raise UsageError(f"--kind {kind} starts from a model: --init photo-lite")
     if init is None:
-        init = LITE_MODEL if kind == "lite" else DEFAULT_MODEL
+        init = {"lite": LITE_MODEL, "denoiser": "none"}.get(kind, DEFAULT_MODEL)
     if steps is not None and minutes is not None:
         raise UsageError("--steps and --minutes exclude each other")
     with stage_progress(_console(stderr=True)) as progress:
@@ -601,6 +631,10 @@ def train(
 
                 given = sizes | {"lambda_r": lambda_r, "lambda_c": 1.0 if lambda_c is None else lambda_c, "cosine": cosine}
                 facts = train_token(folder, output, given=given, **shared)
+            elif kind == "denoiser":
+                from vqcodec.train.denoiser import train_denoiser
+
+                facts = train_denoiser(folder, output, init=None if init == "none" else init, **shared)
             elif kind == "neural":
                 from vqcodec.train.neural import train_neural
 

@@ -1,4 +1,5 @@
-"""One file to another: what `encode` and `decode` do with a file or a stream, and with each file of a folder (batch.py)."""
+"""One file to another: what `encode`, `decode` and `denoise` do with a file or a stream, and the first two with each file of a
+folder (batch.py)."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vqcodec import api
+from vqcodec.denoising import NO_NOISE
 from vqcodec.files import MAX_PIXELS, STREAM, check_output, open_input, read_stream, stream_limit, write_atomic
 from vqcodec.imageio import format_of, read_image, write_image
 
@@ -117,6 +119,39 @@ def decode_file(source: Path, output: Path, options: DecodeOptions, *, overwrite
     channels = 1 if pixels.ndim == 2 else pixels.shape[2]
     notes = (*opened.notes, *((f"{lost} of {groups} tile groups were damaged",) if lost else ()))
     return Converted(width, height, channels, _size_of(source), len(picture.getbuffer()), seconds, notes)
+
+
+def denoise_file(
+    source: Path,
+    output: Path,
+    model: str | None,
+    sigma: float | None,
+    *,
+    threads: int | None,
+    max_pixels: int,
+    overwrite: bool,
+) -> Converted:
+    """A picture to one with less noise, of the format that the name of `output` asks for, complete or not at all.
+
+    `sigma` None is estimated; the notes tell it. Raises InputError, ModelError, LimitError, OutputError.
+    """
+    picture_format = format_of(output)
+    check_output(output, overwrite=overwrite, source=source)
+    image = read_image(source, max_pixels=max_pixels)
+    start = time.perf_counter()
+    how = "given" if sigma is not None else "estimated"
+    sigma = api.estimate_sigma(image.pixels) if sigma is None else sigma
+    told = f"sigma {sigma:.1f} grey levels, {how}"
+    if sigma < NO_NOISE:
+        told += ": too little to take out, the picture stays as it is"
+    pixels = api.denoise(image.pixels, model=model, sigma=sigma, threads=threads)
+    seconds = time.perf_counter() - start
+    picture = io.BytesIO()
+    write_image(pixels, picture, format=picture_format, metadata=image.metadata)
+    write_atomic(output, picture.getbuffer(), overwrite=overwrite)
+    height, width = pixels.shape[:2]
+    channels = 1 if pixels.ndim == 2 else pixels.shape[2]
+    return Converted(width, height, channels, _size_of(source), len(picture.getbuffer()), seconds, (*image.notes, told))
 
 
 def _size_of(source: Path) -> int:

@@ -104,9 +104,23 @@ def known_parts(value: str) -> str:
 
 
 def known_kind(value: str) -> str:
-    if value not in ("lite", "neural", "refiner", "token"):
-        raise typer.BadParameter(f"{value!r} cannot be trained by this version; 'lite', 'neural', 'refiner' and 'token' can")
+    if value not in ("lite", "neural", "refiner", "token", "denoiser"):
+        known = "'lite', 'neural', 'refiner', 'token' and 'denoiser'"
+        raise typer.BadParameter(f"{value!r} cannot be trained by this version; {known} can")
     return value
+
+
+def sigma_of(text: str) -> float | None:
+    """Standard deviation of noise in grey levels; None for auto."""
+    if text == "auto":
+        return None
+    try:
+        sigma = float(text)
+    except ValueError:
+        sigma = -1
+    if not (sigma >= 0 and math.isfinite(sigma)):
+        raise typer.BadParameter(f"{text!r} is neither auto nor a number of grey levels")
+    return sigma
 
 
 def known_cell(value: int | None) -> int | None:

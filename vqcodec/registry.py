@@ -12,13 +12,28 @@ from typing import Any, Final, TypeVar
 
 from vqcodec.container import ID_BYTES
 from vqcodec.errors import ModelError
-from vqcodec.model import SUMMARY, TENSORS, Model, Refiner, TokenModel, Weights, load_any_model, load_refiner, no_token_model
+from vqcodec.model import (
+    SUMMARY,
+    TENSORS,
+    Denoiser,
+    Model,
+    Refiner,
+    TokenModel,
+    Weights,
+    has_denoiser,
+    load_any_model,
+    load_denoiser,
+    load_refiner,
+    no_token_model,
+)
 
 DEFAULT_MODEL: Final = "photo"
 LITE_MODEL: Final = "photo-lite"
 """What training of lite models starts from."""
 DEFAULT_REFINER: Final = "photo-gan"
+DEFAULT_DENOISER: Final = "photo-denoise"
 REFINER: Final = "refiner"
+DENOISER: Final = "denoiser"
 TOKEN: Final = "token"
 """The kinds in their model.json."""
 
@@ -27,7 +42,7 @@ Loaded = TypeVar("Loaded", bound=Weights)
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """An installed model or refiner; `bytes` of its tensors on disk, `summary` is model.json."""
+    """An installed model, refiner or denoiser; `bytes` of its tensors on disk, `summary` is model.json."""
 
     name: str
     kind: str
@@ -77,29 +92,42 @@ def find(name: str | Path | None) -> Model:
 
 def find_any(name: str | Path | None) -> Model | TokenModel:
     """A model that files are made with, by path or by name; the default model for None. Raises ModelError."""
-    return _load_once(load_any_model, _folder_of(DEFAULT_MODEL if name is None else name, refiner=False))
+    return _load_once(load_any_model, _folder_of(DEFAULT_MODEL if name is None else name, "model"))
 
 
 def find_refiner(name: str | Path | None) -> Refiner:
     """A refiner by path or by name; the default one for None. Raises ModelError."""
-    return _load_once(load_refiner, _folder_of(DEFAULT_REFINER if name is None else name, refiner=True))
+    return _load_once(load_refiner, _folder_of(DEFAULT_REFINER if name is None else name, REFINER))
 
 
-def _folder_of(name: str | Path, *, refiner: bool) -> Path:
-    """The folder of a model, or of a refiner, by path or by name."""
+def find_denoiser(name: str | Path | None) -> Denoiser:
+    """A denoiser, or another model that has one, by path or by name; the default one for None. Raises ModelError."""
+    return _load_once(load_denoiser, _folder_of(DEFAULT_DENOISER if name is None else name, DENOISER))
+
+
+def _folder_of(name: str | Path, kind: str) -> Path:
+    """The folder of a model, a refiner or a denoiser, by path or by name."""
     if isinstance(name, Path) or os.sep in name or (Path(name) / TENSORS).is_file():
         return Path(name)
-    installed = [folder for folder in _folders() if (_claimed(folder, "kind") == REFINER) is refiner]
+    installed = [folder for folder in _folders() if _serves_as(kind, folder)]
     for folder in installed:
         if folder.name == name:
             return folder
     known = ", ".join(sorted({folder.name for folder in installed})) or "none"
-    raise ModelError(f"no {'refiner' if refiner else 'model'} named {name} (installed: {known})")
+    raise ModelError(f"no {kind} named {name} (installed: {known})")
+
+
+def _serves_as(kind: str, folder: Path) -> bool:
+    """Whether a folder claims to hold a refiner, has a denoiser, or claims to be a model that files are made with."""
+    if kind == DENOISER:
+        return has_denoiser(folder)
+    claimed = _claimed(folder, "kind")
+    return claimed == REFINER if kind == REFINER else claimed not in (REFINER, DENOISER)
 
 
 def find_by_id(file_id: bytes) -> Model | TokenModel:
     """The installed model a file was made with; raises ModelError."""
-    folders = [folder for folder in _folders() if _claimed(folder, "kind") != REFINER]
+    folders = [folder for folder in _folders() if _serves_as("model", folder)]
     folders.sort(key=lambda folder: not _claimed(folder, "id").startswith(file_id.hex()))
     for folder in folders:  # those that claim to be it come first: others need not be loaded
         model = _load_once(load_any_model, folder)
@@ -117,11 +145,12 @@ def _claimed(folder: Path, name: str) -> str:
 
 
 def list_models() -> list[ModelEntry]:
-    """All installed models and refiners, in order of lookup."""
+    """All installed models, refiners and denoisers, in order of lookup."""
+    finders: dict[str, Callable[[Path], Weights]] = {REFINER: find_refiner, DENOISER: find_denoiser}
     entries = []
     for folder in _folders():
         kind = _claimed(folder, "kind") or "lite"
-        model: Weights = find_refiner(folder) if kind == REFINER else find_any(folder)
+        model = finders.get(kind, find_any)(folder)
         size = (folder / TENSORS).stat().st_size
         entries.append(ModelEntry(folder.name, kind, model.id[: 2 * ID_BYTES], folder, size, model.summary))
     return entries
