@@ -43,8 +43,8 @@ _FLOOR: Final = 0.02
 class DenoiserSettings(Schedule):
     """Everything that decides the outcome, with the pictures."""
 
-    batch: int = 8
-    crop: int = 8
+    batch: int = 6
+    crop: int = 10
     rate: float = 2e-3
     width: int = 256
     blocks: int = 6
