@@ -387,7 +387,7 @@ def denoised(image: Pixels, seed: int) -> dict[str, float]:
     from scipy.ndimage import median_filter
     from skimage.restoration import denoise_nl_means
 
-    noisy = noisy_of(image, seed)
+    noisy, means = noisy_of(image, seed), "non-local means, 5x5 patches, distance 6, fast"
 
     def psnr(decoded: Pixels) -> float:
         return psnr_db(measure(image, decoded, psnr_only=True).mse_rgb)
@@ -400,8 +400,7 @@ def denoised(image: Pixels, seed: int) -> dict[str, float]:
         "noisy": psnr(noisy),
         "median 3x3": psnr(median_filter(noisy, (3, 3, 1))),
         "median 5x5": psnr(median_filter(noisy, (5, 5, 1))),
-        "non-local means, 5x5 patches, distance 6, fast, h 0.6 sigma": psnr(non_local(0.6)),
-        "non-local means, 5x5 patches, distance 6, fast, h 0.8 sigma": psnr(non_local(0.8)),
+        **{f"{means}, h {share} sigma": psnr(non_local(share)) for share in (0.4, 0.5, 0.6, 0.8)},
         "ours, sigma given": psnr(api.denoise(noisy, sigma=25, threads=1)),
         "ours, auto": psnr(api.denoise(noisy, threads=1)),
         "sigma estimated": api.estimate_sigma(noisy),
