@@ -419,10 +419,10 @@ def test_without_torch_decoding_works_and_training_says_what_to_install(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--steps", "5"], "are for --kind neural"),
+        (["--steps", "5"], "--steps: only for --kind neural, refiner"),
         (["--kind", "neural", "--init", "none"], "starts from a model"),
         (["--kind", "neural", "--steps", "5", "--minutes", "1"], "exclude each other"),
-        (["--kind", "token-prior"], "cannot be trained by this version"),
+        (["--kind", "transformer"], "cannot be trained by this version"),
     ],
 )
 def test_options_that_do_not_fit(

@@ -373,7 +373,7 @@ def test_info_needs_no_model(photo: Path, capsys: pytest.CaptureFixture[str]) ->
         (["decode", "VQZ", "OUT.png", "--refine", "gan"], 4, "words is a token model: its files have one decode"),
         (["train", "IN", "-o", "OUT", "--init", "words"], 4, "words is a token model, and this wants one of another kind"),
         (["train", "IN", "-o", "OUT", "--kind", "token", "--init", "photo"], 4, "photo is no token model"),
-        (["train", "IN", "-o", "OUT", "--kind", "neural", "--cell", "8"], 2, "are for --kind token"),
+        (["train", "IN", "-o", "OUT", "--kind", "neural", "--cell", "8"], 2, "--cell: only for --kind token"),
         (["train", "IN", "-o", "OUT", "--kind", "token", "--cell", "9"], 2, "9 is not 8 or 16"),
         (["train", "IN", "-o", "OUT", "--kind", "token", "--codewords", "1"], 2, "1 is not in the range"),
     ],

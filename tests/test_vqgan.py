@@ -211,10 +211,10 @@ def test_what_cannot_be_is_one_line(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--parts", "encoder"], "--parts is for --kind neural and token"),
-        (["--sheets", "x"], "--perceptual, --adaptive and --sheets are for --kind refiner and token"),
+        (["--parts", "encoder"], "--parts: only for --kind neural, token"),
+        (["--sheets", "x"], "--sheets: only for --kind refiner, token"),
         (["--kind", "neural", "--parts", "decoder"], "'decoder' is not a network of --kind neural"),
-        (["--kind", "neural", "--batch", "3"], "--cell, --codewords, --batch, --beta and --cosine are for --kind token"),
+        (["--kind", "neural", "--batch", "3"], "--batch: only for --kind token"),
     ],
 )
 def test_what_other_kinds_do_not_have(words: list[str], message: str, photo: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,7 +21,9 @@ import typer
 from vqcodec.errors import VqcodecError
 from vqcodec.files import MAX_PIXELS, STREAM, check_output, printable, read_input, stream_limit, write_atomic
 from vqcodec.options import (
+    base_of,
     DEFAULT_TEMPERATURE,
+    KINDS,
     USAGE,
     Force,
     Input,
@@ -44,11 +46,13 @@ from vqcodec.options import (
     known_refine,
     known_scale,
     known_tile,
+    of_kinds,
     parts_of,
     percentage,
     positive,
     region_of,
     shard_of,
+    sigma_of,
     size_of,
 )
 
@@ -261,6 +265,30 @@ def decode(
         return
     _only_for_folders(jobs, shard, manifest)
     for note in decode_file(source, output, options, overwrite=force).notes:
+        _log(f"note: {note}")
+
+
+@app.command()
+def denoise(
+    source: Input,
+    output: Output,
+    model: Annotated[
+        str | None,
+        typer.Option("-m", "--model", metavar="M", help="A denoiser's name or folder; photo-denoise.", show_default=False),
+    ] = None,
+    sigma: Annotated[
+        str, typer.Option("--sigma", metavar="S|auto", help="The noise's standard deviation in grey levels; estimated if auto.")
+    ] = "auto",
+    force: Force = False,
+    threads: Threads = None,
+    max_pixels: MaxPixels = MAX_PIXELS,
+) -> None:
+    """Take white Gaussian noise out of a picture (formats as of encode) and write it as one (formats as of decode)."""
+    level = sigma_of(sigma)
+    _one_blas_thread()
+    from vqcodec.convert import denoise_file
+
+    for note in denoise_file(source, output, model, level, threads=threads, max_pixels=max_pixels, overwrite=force).notes:
         _log(f"note: {note}")
 
 
@@ -555,9 +583,9 @@ def train(
         typer.Option(
             "--kind",
             callback=known_kind,
-            metavar="lite|neural|refiner|token|token-prior",
-            help="lite needs only numpy; neural adds networks to the model it starts from, refiner sharpens decodes, token has one "
-            "index a cell and a fixed low rate, token-prior makes pictures of such, with torch.",
+            metavar="|".join(KINDS),
+            help="lite needs only numpy, the others torch: neural adds networks to the model it starts from, refiner sharpens decodes, "
+            "token has one index a cell and a fixed low rate, token-prior makes pictures of such, denoiser takes noise out.",
         ),
     ] = "lite",
     init: Annotated[
@@ -565,7 +593,7 @@ def train(
         typer.Option(
             "--init",
             metavar="MODEL",
-            help="Start from it, or none (lite: photo-lite; token: none; token-prior: its token model; others: photo).",
+            help="Start from it, or none (lite: photo-lite; neural, refiner: photo; token-prior: its token model; others: none).",
             show_default=False,
         ),
     ] = None,
@@ -617,15 +645,21 @@ def train(
     ] = None,
     cosine: Annotated[bool, typer.Option("--cosine", help="token: codewords of unit length, told apart by angle.")] = False,
     lambda_r: Annotated[
-        float, typer.Option("--lambda-r", min=0, metavar="X", help="refiner, token: weight of the squared error.")
-    ] = 1.0,
+        float | None,
+        typer.Option(
+            "--lambda-r", min=0, metavar="X", help="Weight of the squared error; refiner, token 1.", show_default=False
+        ),
+    ] = None,
     lambda_p: Annotated[
         float | None,
         typer.Option(
             "--lambda-p", min=0, metavar="X", help="Of the perceptual distance; refiner 4, token 0.", show_default=False
         ),
     ] = None,
-    lambda_t: Annotated[float, typer.Option("--lambda-t", min=0, metavar="X", help="refiner: of the texture's statistics.")] = 0.5,
+    lambda_t: Annotated[
+        float | None,
+        typer.Option("--lambda-t", min=0, metavar="X", help="Of the texture's statistics; refiner 0.5.", show_default=False),
+    ] = None,
     lambda_a: Annotated[
         float | None,
         typer.Option("--lambda-a", min=0, metavar="X", help="Of the adversarial loss; refiner 0.8, token 0.", show_default=False),
@@ -633,7 +667,7 @@ def train(
     lambda_c: Annotated[
         float | None,
         typer.Option(
-            "--lambda-c", min=0, metavar="X", help="refiner: of shifts of colour, 10; token: of L_c, 1.", show_default=False
+            "--lambda-c", min=0, metavar="X", help="Of shifts of colour, refiner 10; of L_c, token 1.", show_default=False
         ),
     ] = None,
     adaptive: Annotated[
@@ -646,67 +680,54 @@ def train(
     force: Force = False,
 ) -> None:
     """Train a model on a folder of pictures."""
-    from vqcodec.registry import DEFAULT_MODEL, LITE_MODEL
     from vqcodec.tables import print_training, stage_progress
 
-    if kind == "lite" and (steps is not None or device != "cpu" or resume or log is not None or board is not None):
-        raise UsageError("--steps, --device, --resume, --log and --tensorboard are for all but --kind lite")
-    if kind != "refiner" and refiner is not None:
-        raise UsageError("--refiner is for --kind refiner")
-    if kind not in ("refiner", "token") and (perceptual is not None or adaptive or sheets is not None):
-        raise UsageError("--perceptual, --adaptive and --sheets are for --kind refiner and token")
-    own = (("cell", cell), ("codewords", codewords), ("batch", batch), ("beta", beta))
-    sizes = {name: value for name, value in own if value is not None}
-    trained = parts_of(kind, parts)
-    if kind != "token" and (sizes or cosine):
-        raise UsageError("--cell, --codewords, --batch, --beta and --cosine are for --kind token")
-    if kind == "token":
-        init = None if init == "none" else init
-        if init is not None and (cell is not None or codewords is not None or cosine):
-            raise UsageError("--cell, --codewords and --cosine are those of the model that --init names")
-        if "decoder" not in trained:
-            raise UsageError("--parts encoder: a decoder has to follow its codebook")
-        if "encoder" not in trained and init is None:
-            raise UsageError("--parts decoder goes on from a token model: name it by --init")
-    if kind == "token-prior" and init in (None, "none"):
-        raise UsageError("--kind token-prior is for a token model: --init MODEL")
-    if kind in ("neural", "refiner") and init == "none":
-        raise UsageError(f"--kind {kind} starts from a model: --init photo-lite")
+    networks = {"--steps": steps, "--device": device != "cpu", "--resume": resume, "--log": log, "--tensorboard": board}
+    pictures = {"--perceptual": perceptual, "--adaptive": adaptive, "--sheets": sheets}
+    weights = {"lambda_r": lambda_r, "lambda_p": lambda_p, "lambda_t": lambda_t, "lambda_a": lambda_a, "lambda_c": lambda_c}
+    shape = {"--cell": cell, "--codewords": codewords, "--cosine": cosine}
+    of_kinds(kind, networks, *KINDS[1:])
+    of_kinds(kind, pictures | {f"--{name.replace('_', '-')}": weight for name, weight in weights.items()}, "refiner", "token")
+    of_kinds(kind, {"--refiner": refiner, "--lambda-t": lambda_t}, "refiner")
+    of_kinds(kind, shape | {"--batch": batch, "--beta": beta}, "token")
+    base, trained = base_of(kind, init), parts_of(kind, parts)
+    if kind == "token" and base is not None and any(shape.values()):
+        raise UsageError("--cell, --codewords and --cosine are those of the model that --init names")
+    if kind == "token" and base is None and "encoder" not in trained:
+        raise UsageError("--parts decoder goes on from a token model: name it by --init")
     if steps is not None and minutes is not None:
         raise UsageError("--steps and --minutes exclude each other")
     with stage_progress(_console(stderr=True)) as progress:
+        shared: dict[str, Any] = {"init": base, "seed": seed, "minutes": minutes, "overwrite": force, "progress": progress}
+        if kind != "lite":
+            shared |= {"steps": steps, "device": device, "resume": resume, "log": log, "board": board}
+        given = {name: value for name, value in weights.items() if value is not None} | {"adaptive": adaptive}
         if kind == "lite":
             from vqcodec.train.lite import train_lite
 
-            base = None if init == "none" else init or LITE_MODEL
-            facts = train_lite(folder, output, init=base, seed=seed, minutes=minutes, overwrite=force, progress=progress)
+            facts = train_lite(folder, output, **shared)
+        elif kind == "neural":
+            from vqcodec.train.neural import train_neural
+
+            facts = train_neural(folder, output, parts=trained, **shared)
+        elif kind == "refiner":
+            from vqcodec.train.refiner import train_refiner
+
+            facts = train_refiner(folder, output, weights=given, refiner=refiner, perceptual=perceptual, sheets=sheets, **shared)
+        elif kind == "token":
+            from vqcodec.train.token import train_token
+
+            own = {"cell": cell, "codewords": codewords, "batch": batch, "beta": beta}
+            given |= {"cosine": cosine} | {name: value for name, value in own.items() if value is not None}
+            facts = train_token(folder, output, given=given, parts=trained, perceptual=perceptual, sheets=sheets, **shared)
+        elif kind == "token-prior":
+            from vqcodec.train.token_prior import train_prior
+
+            facts = train_prior(folder, output, **shared)
         else:
-            shared: dict[str, Any] = {"seed": seed, "minutes": minutes, "steps": steps, "device": device}
-            shared |= {"resume": resume, "overwrite": force, "progress": progress, "log": log, "board": board}
-            if kind == "token":
-                from vqcodec.train.token import train_token
+            from vqcodec.train.denoiser import train_denoiser
 
-                given: dict[str, float | bool] = {**sizes, "lambda_r": lambda_r, "lambda_c": 1.0 if lambda_c is None else lambda_c}
-                given |= {name: value for name, value in (("lambda_p", lambda_p), ("lambda_a", lambda_a)) if value}
-                given |= {"cosine": cosine, "adaptive": adaptive}
-                shared |= {"init": init, "parts": trained, "perceptual": perceptual, "sheets": sheets}
-                facts = train_token(folder, output, given=given, **shared)
-            elif kind == "token-prior":
-                from vqcodec.train.token_prior import train_prior
-
-                facts = train_prior(folder, output, **shared | {"init": init})
-            elif kind == "neural":
-                from vqcodec.train.neural import train_neural
-
-                facts = train_neural(folder, output, init=init or DEFAULT_MODEL, parts=trained, **shared)
-            else:
-                from vqcodec.train.refiner import train_refiner
-
-                weights = {"lambda_r": lambda_r, "lambda_p": 4.0 if lambda_p is None else lambda_p, "lambda_t": lambda_t}
-                weights |= {"lambda_a": 0.8 if lambda_a is None else lambda_a, "lambda_c": 10.0 if lambda_c is None else lambda_c}
-                weights |= {"adaptive": adaptive}
-                shared |= {"init": init or DEFAULT_MODEL, "refiner": refiner, "perceptual": perceptual, "sheets": sheets}
-                facts = train_refiner(folder, output, weights=weights, **shared)
+            facts = train_denoiser(folder, output, **shared)
     print_training(facts, output, _console())
 
 

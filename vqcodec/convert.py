@@ -1,5 +1,5 @@
-"""One file to another: what `encode` and `decode` do with a file or a stream, and with each file of a folder (batch.py); and what
-`generate` and `repair` do."""
+"""One file to another: what `encode`, `decode`, `denoise`, `generate` and `repair` do with a file or a stream, and the first two with
+each file of a folder (batch.py)."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from vqcodec import api, draw
 from vqcodec.dct import Pixels
+from vqcodec.denoising import NO_NOISE
 from vqcodec.files import (
     MAX_PIXELS,
     STREAM,
@@ -198,6 +199,38 @@ def _written(pixels: Pixels, picture_format: str, metadata: Metadata | None = No
     stream = io.BytesIO()
     write_image(pixels, stream, format=picture_format, metadata=metadata)
     return stream.getbuffer()
+
+
+def denoise_file(
+    source: Path,
+    output: Path,
+    model: str | None,
+    sigma: float | None,
+    *,
+    threads: int | None,
+    max_pixels: int,
+    overwrite: bool,
+) -> Converted:
+    """A picture to one with less noise, of the format that the name of `output` asks for, complete or not at all.
+
+    `sigma` None is estimated; the notes tell it. Raises InputError, ModelError, LimitError, OutputError.
+    """
+    picture_format = format_of(output)
+    check_output(output, overwrite=overwrite, source=source)
+    image = read_image(source, max_pixels=max_pixels)
+    start = time.perf_counter()
+    how = "given" if sigma is not None else "estimated"
+    sigma = api.estimate_sigma(image.pixels) if sigma is None else sigma
+    told = f"sigma {sigma:.1f} grey levels, {how}"
+    if sigma < NO_NOISE:
+        told += ": too little to take out, the picture stays as it is"
+    pixels = api.denoise(image.pixels, model=model, sigma=sigma, threads=threads)
+    seconds = time.perf_counter() - start
+    picture = _written(pixels, picture_format, image.metadata)
+    write_atomic(output, picture, overwrite=overwrite)
+    height, width = pixels.shape[:2]
+    channels = 1 if pixels.ndim == 2 else pixels.shape[2]
+    return Converted(width, height, channels, _size_of(source), len(picture), seconds, (*image.notes, told))
 
 
 def _size_of(source: Path) -> int:

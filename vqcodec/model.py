@@ -34,6 +34,12 @@ A refiner is a model of another kind, which no file names: a folder of the same 
     color                int32 [3, 3]      as above: the colours that it was trained in
     refiner.NAME         float16           weights of networks.Synthesis
 
+A denoiser is a third kind, which no file names either (denoising.py). A model of any kind may have its network besides its own, and
+is a denoiser, too, then.
+
+    color                int32 [3, 3]      as above
+    denoiser.NAME        float16           weights of networks.Synthesis
+
 A token model has its own kind of files (tokens.py). C is side * side * components, of cells of 8 or 16 pixels a side, grey or in
 colour: 64, 192, 256 or 768.
 
@@ -144,6 +150,26 @@ class Refiner(Weights):
             raise ModelError(f"refiner: tensor {error} is missing") from error
         except (ValueError, IndexError) as error:
             raise ModelError(f"refiner: {error}") from error
+
+
+@dataclass(frozen=True, eq=False)
+class Denoiser(Weights):
+    """A loaded denoiser (denoising.py), perhaps with other tensors."""
+
+    @cached_property
+    def network(self) -> Synthesis:
+        return Synthesis.from_tensors(self.tensors, "denoiser")
+
+    def check(self) -> None:
+        """Raise ModelError unless every tensor is present, of the right shape, and finite."""
+        try:
+            _ = self.network
+            if self.color.shape != (3, 3) or not np.linalg.det(self.color):
+                raise ValueError("color is wrong")
+        except KeyError as error:
+            raise ModelError(f"denoiser: tensor {error} is missing") from error
+        except (ValueError, IndexError) as error:
+            raise ModelError(f"denoiser: {error}") from error
 
 
 TOKEN_CELLS: Final = {64: (8, 1), 192: (8, 3), 256: (16, 1), 768: (16, 3)}
@@ -511,6 +537,24 @@ def load_prior(folder: Path) -> TokenPrior:
     return found
 
 
+def has_denoiser(folder: Path) -> bool:
+    """Whether a folder's tensors include a denoiser's, by their names alone; False where they cannot be read."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(folder / TENSORS, "numpy") as tensors:
+            return "denoiser.head" in tensors.keys()  # noqa: SIM118  # it is no mapping
+    except (SafetensorError, OSError):
+        return False
+
+
+def load_denoiser(folder: Path) -> Denoiser:
+    """Load and check the folder of a denoiser, or of another model that has one; raises ModelError."""
+    denoiser = Denoiser(*_read(folder))
+    denoiser.check()
+    return denoiser
+
+
 def _read(folder: Path) -> tuple[str, Tensors, dict[str, Any]]:
     """Name, tensors and summary."""
     from safetensors import SafetensorError
@@ -529,7 +573,7 @@ def _read(folder: Path) -> tuple[str, Tensors, dict[str, Any]]:
 
 
 def save_model(folder: Path, model: Weights) -> None:
-    """Write a model folder (its parent must exist); the inverse of `load_any_model`, `load_refiner`, `load_prior`."""
+    """Write a model folder (its parent must exist); the inverse of `load_any_model`, `load_refiner`, `load_prior`, `load_denoiser`."""
     from safetensors.numpy import save
 
     folder.mkdir(parents=True, exist_ok=True)

@@ -37,11 +37,14 @@ FEATURES: Final = SEEN + 1
 OUTPUTS: Final = COLOR_8X8.channels
 NOISE: Final = 8
 """Channels of noise that a refiner sees: where nothing was coded all cells are alike, and would get the same texture, in a grid."""
-INPUTS: Final = {"synthesis": FEATURES, "refiner": OUTPUTS + FEATURES + NOISE}
+INPUTS: Final = {"synthesis": FEATURES, "refiner": OUTPUTS + FEATURES + NOISE, "denoiser": 2 * OUTPUTS + 1}
 """Of the networks of each kind."""
 MIN_STEP: Final = 4.0
 """Grey levels below which nothing is left to restore: the plain decode is used."""
 STEP_CENTRE: Final = 32.0
+SIGMA_CENTRE: Final = 20.0
+LINEAR_DIVISOR: Final = 8.0
+"""Of a denoiser's linear inputs, which are large where the picture is not flat."""
 _STRIP_CELLS: Final = 1 << 14
 """Cells of a strip: memory does not grow with the picture."""
 _CHUNK: Final = 512
@@ -129,6 +132,14 @@ def refiner_features(
     out[OUTPUTS:-NOISE] = features(latents, layout, step)
     out[-NOISE:] = noise(corner, latents.shape[1] // columns, columns).reshape(NOISE, -1)
     return out
+
+
+def denoiser_features(noisy: Floats, sigma: float) -> Floats:
+    """Inputs float32 [385, rows, columns] of a denoiser, for coefficients [192, rows, columns] of overlapping waves of a noisy
+    picture, and the noise's standard deviation, both in grey levels: linear, and as the synthesis has them; and log(sigma / 20)."""
+    x = noisy * np.float32(1 / sigma)
+    level = np.full((1, *x.shape[1:]), np.log(sigma / SIGMA_CENTRE), np.float32)
+    return np.concatenate([x * np.float32(1 / LINEAR_DIVISOR), np.copysign(np.log1p(np.abs(x)), x), level])
 
 
 def noise(corner: tuple[int, int], rows: int, columns: int) -> Floats:
@@ -245,20 +256,31 @@ def _lapped_parts() -> tuple[Floats, Floats, Floats]:
 
 def from_lapped(x: Floats) -> Floats:
     """Coefficients [192, rows, columns] of overlapping waves to those of the DCT, so that no block shows its edges."""
+    return _between(x, _lapped_parts())
+
+
+def to_lapped(x: Floats) -> Floats:
+    """The inverse of `from_lapped`, but for the outermost cells, whose waves reach out of what is given."""
+    before, own, behind = _lapped_parts()
+    return _between(x, (behind.T, own.T, before.T))
+
+
+def _between(x: Floats, parts: tuple[Floats, Floats, Floats]) -> Floats:
     places = [64 * component + 8 * v + u for component, v, u in COLOR_8X8.positions]
     cells = np.empty(x.shape, np.float32)
     cells[places] = x
     grid = x.shape[1:]
-    cells = _overlap(cells.reshape(24, 8, *grid), axis=3)
-    cells = _overlap(cells.reshape(3, 8, 8, *grid), axis=3)
+    cells = _overlap(cells.reshape(24, 8, *grid), parts, axis=3)
+    cells = _overlap(cells.reshape(3, 8, 8, *grid), parts, axis=3)
     result: Floats = cells.reshape(x.shape)[places]
     return result
 
 
-def _overlap(cells: Floats, axis: int) -> Floats:
-    """Waves [n, 8, ...] of cells to frequencies, along the one of the axes on which they lie beside each other."""
+def _overlap(cells: Floats, parts: tuple[Floats, Floats, Floats], axis: int) -> Floats:
+    """Coefficients [n, 8, ...] of cells to those of the other transform, along the one of the axes on which they lie beside each
+    other; `parts` are what those of a cell are in the cell before it, in itself, and in the one behind it."""
     flat = cells.reshape(len(cells), 8, -1)
-    before, own, behind = (np.moveaxis((part @ flat).reshape(cells.shape), axis, 0) for part in _lapped_parts())
+    before, own, behind = (np.moveaxis((part @ flat).reshape(cells.shape), axis, 0) for part in parts)
     own[:-1] += before[1:]
     own[1:] += behind[:-1]
     return np.moveaxis(own, 0, axis)

@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -52,7 +53,7 @@ def known_device(value: str) -> str:
     return value
 
 
-KINDS = ("lite", "neural", "refiner", "token", "token-prior")
+KINDS = ("lite", "neural", "refiner", "token", "token-prior", "denoiser")
 """What can be trained."""
 PARTS = {"neural": ("context", "synthesis"), "token": ("encoder", "decoder")}
 """The networks of a model, by its kind."""
@@ -98,16 +99,36 @@ def known_picture(value: str) -> str:
     return suffix
 
 
+def of_kinds(kind: str, options: Mapping[str, object], *kinds: str) -> None:
+    """Raise UsageError for options, by name, that are given and that the `kind` to be trained does not have."""
+    given = [name for name, value in options.items() if value is not None and value is not False]
+    if given and kind not in kinds:
+        raise UsageError(f"{' and '.join(given)}: only for --kind {', '.join(kinds)}")
+
+
+def base_of(kind: str, init: str | None) -> str | None:
+    """The model that training starts from; None for none."""
+    from vqcodec.registry import DEFAULT_MODEL, LITE_MODEL
+
+    known: dict[str, str | None] = {"lite": LITE_MODEL, "neural": DEFAULT_MODEL, "refiner": DEFAULT_MODEL}
+    base = known.get(kind) if init is None else None if init == "none" else init
+    if base is None and kind in ("neural", "refiner", "token-prior"):
+        what = "token model: --init MODEL" if kind == "token-prior" else "model: --init photo-lite"
+        raise UsageError(f"--kind {kind} starts from a {what}")
+    return base
+
+
 def parts_of(kind: str, value: str | None) -> list[str]:
     """The networks to train: all of the kind unless some are named."""
     known = PARTS.get(kind, ())
     if value is None:
         return list(known)
-    if not known:
-        raise UsageError("--parts is for --kind neural and token")
+    of_kinds(kind, {"--parts": value}, *PARTS)
     for part in value.split(","):
         if part not in known:
             raise UsageError(f"{part!r} is not a network of --kind {kind}; {' and '.join(known)} are")
+    if kind == "token" and "decoder" not in value.split(","):
+        raise UsageError("--parts encoder: a decoder has to follow its codebook")
     return value.split(",")
 
 
@@ -115,6 +136,19 @@ def known_kind(value: str) -> str:
     if value not in KINDS:
         raise typer.BadParameter(f"{value!r} cannot be trained by this version; {', '.join(map(repr, KINDS))} can")
     return value
+
+
+def sigma_of(text: str) -> float | None:
+    """Standard deviation of noise in grey levels; None for auto."""
+    if text == "auto":
+        return None
+    try:
+        sigma = float(text)
+    except ValueError:
+        sigma = -1
+    if not (sigma >= 0 and math.isfinite(sigma)):
+        raise typer.BadParameter(f"{text!r} is neither auto nor a number of grey levels")
+    return sigma
 
 
 def known_cell(value: int | None) -> int | None:

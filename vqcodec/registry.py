@@ -15,12 +15,15 @@ from vqcodec.errors import ModelError
 from vqcodec.model import (
     SUMMARY,
     TENSORS,
+    Denoiser,
     Model,
     Refiner,
     TokenModel,
     TokenPrior,
     Weights,
+    has_denoiser,
     load_any_model,
+    load_denoiser,
     load_prior,
     load_refiner,
     no_token_model,
@@ -30,12 +33,14 @@ DEFAULT_MODEL: Final = "photo"
 LITE_MODEL: Final = "photo-lite"
 """What training of lite models starts from."""
 DEFAULT_REFINER: Final = "photo-gan"
+DEFAULT_DENOISER: Final = "photo-denoise"
 REFINER: Final = "refiner"
+DENOISER: Final = "denoiser"
 TOKEN: Final = "token"
 TOKEN_PRIOR: Final = "token-prior"
 """The kinds in their model.json."""
-_NO_FILES: Final = {REFINER: "refiner", TOKEN_PRIOR: "token prior"}
-"""Kinds that no file is made with, each with models of its own behind a name; all others are one sort."""
+_FOR_NO_FILES: Final = (REFINER, TOKEN_PRIOR, DENOISER)
+"""Kinds that no file is made with, each with names of its own; all others are one sort."""
 
 Loaded = TypeVar("Loaded", bound=Weights)
 
@@ -123,27 +128,34 @@ def find_prior(name: str | Path) -> tuple[TokenPrior, TokenModel]:
     return prior, model
 
 
-def _folder_of(name: str | Path, kind: str = "") -> Path:
-    """The folder of a model that files are made with or, where given, of a `kind` of _NO_FILES, by path or by name."""
+def find_denoiser(name: str | Path | None) -> Denoiser:
+    """A denoiser, or another model that has one, by path or by name; the default one for None. Raises ModelError."""
+    return _load_once(load_denoiser, _folder_of(DEFAULT_DENOISER if name is None else name, DENOISER))
+
+
+def _folder_of(name: str | Path, kind: str = "model") -> Path:
+    """The folder of a model that files are made with or, where given, of one of _FOR_NO_FILES, by path or by name."""
     if isinstance(name, Path) or os.sep in name or (Path(name) / TENSORS).is_file():
         return Path(name)
-    installed = [folder for folder in _folders() if _kind(folder) == kind]
+    installed = [folder for folder in _folders() if _serves_as(kind, folder)]
     for folder in installed:
         if folder.name == name:
             return folder
     known = ", ".join(sorted({folder.name for folder in installed})) or "none"
-    raise ModelError(f"no {_NO_FILES.get(kind, 'model')} named {name} (installed: {known})")
+    raise ModelError(f"no {kind.replace('-', ' ')} named {name} (installed: {known})")
 
 
-def _kind(folder: Path) -> str:
-    """The kind of a folder where it is one of _NO_FILES, else nothing."""
-    kind = _claimed(folder, "kind")
-    return kind if kind in _NO_FILES else ""
+def _serves_as(kind: str, folder: Path) -> bool:
+    """Whether a folder has a denoiser, or claims to be of another kind, or to be a model that files are made with."""
+    if kind == DENOISER:
+        return has_denoiser(folder)
+    claimed = _claimed(folder, "kind")
+    return claimed == kind if kind in _FOR_NO_FILES else claimed not in _FOR_NO_FILES
 
 
 def find_by_id(file_id: bytes) -> Model | TokenModel:
     """The installed model a file was made with; raises ModelError."""
-    folders = [folder for folder in _folders() if not _kind(folder)]
+    folders = [folder for folder in _folders() if _serves_as("model", folder)]
     folders.sort(key=lambda folder: not _claimed(folder, "id").startswith(file_id.hex()))
     for folder in folders:  # those that claim to be it come first: others need not be loaded
         model = _load_once(load_any_model, folder)
@@ -161,8 +173,8 @@ def _claimed(folder: Path, name: str) -> str:
 
 
 def list_models() -> list[ModelEntry]:
-    """All installed models, refiners and token priors, in order of lookup."""
-    loaders: dict[str, Callable[[Path], Weights]] = {REFINER: load_refiner, TOKEN_PRIOR: load_prior}
+    """All installed models of all kinds, in order of lookup."""
+    loaders: dict[str, Callable[[Path], Weights]] = {REFINER: load_refiner, TOKEN_PRIOR: load_prior, DENOISER: load_denoiser}
     entries = []
     for folder in _folders():
         kind = _claimed(folder, "kind") or "lite"

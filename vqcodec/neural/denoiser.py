@@ -1,0 +1,163 @@
+"""The denoiser in torch, and its fit to pictures made noisy. The formulas are in networks.py and denoising.py.
+
+The loss of a crop is log(e + e0), for the share e of the noise's energy that is left: a decibel counts alike at every sigma and in
+every picture, and e0 keeps flat ones, where nearly nothing is left, from weighing most. Waves of the cells are orthonormal, so the
+squared error is summed over coefficients.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from vqcodec import networks
+from vqcodec.bands import COLOR_8X8
+from vqcodec.color import OPPONENT, analysis_matrix
+from vqcodec.networks import LINEAR_DIVISOR, OUTPUTS, SIGMA_CENTRE
+from vqcodec.neural.loop import Batch, Report, Schedule, fit
+from vqcodec.neural.synthesis import SynthesisNetwork, load_tensors, to_tensors, usable_crop
+
+SIGMAS: Final = (2.0, 80.0)
+"""Of the noise in training, in grey levels, log-uniform."""
+SCORED_SIGMAS: Final = (15.0, 25.0, 50.0)
+"""Of the noise of held-out pictures."""
+_GREY: Final = 8
+"""Every eighth crop is made grey."""
+_MARGIN: Final = 4
+"""Pixels that waves reach into the surroundings of their cell."""
+_HELD_OUT_CROPS: Final = 24
+_FLOOR: Final = 0.02
+"""e0 of the loss."""
+
+
+@dataclass(frozen=True)
+class DenoiserSettings(Schedule):
+    """Everything that decides the outcome, with the pictures."""
+
+    batch: int = 6
+    crop: int = 10
+    rate: float = 2e-3
+    width: int = 256
+    blocks: int = 6
+
+
+def draw_crops(
+    pictures: Sequence[NDArray[np.uint8]], likely: NDArray[np.float64], batch: int, side: int, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """Squares of pictures uint8 [H, W, 1 or 3], chosen with the probabilities `likely`, turned and mirrored at random; every eighth
+    is grey: float32 [batch, 3, side, side]."""
+    crops = []
+    for number in rng.choice(len(pictures), batch, p=likely):
+        picture = pictures[number]
+        top, left = (int(rng.integers(length - side + 1)) for length in picture.shape[:2])
+        crop = np.rot90(picture[top : top + side, left : left + side], int(rng.integers(4)))
+        crop = crop[:, ::-1] if rng.random() < 0.5 else crop
+        crop = crop.mean(axis=2, keepdims=True).round() if rng.integers(_GREY) == 0 else crop
+        crops.append(np.broadcast_to(crop, (side, side, 3)).transpose(2, 0, 1).astype(np.float32))
+    return np.stack(crops)
+
+
+def add_noise(clean: NDArray[np.float32], sigma: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    """Pictures [B, 3, H, W] with noise of standard deviation `sigma` [B], rounded and clipped as files are; in grey ones the same
+    thrice."""
+    noise = rng.standard_normal(clean.shape, np.float32)
+    grey = is_grey(clean)
+    noise[grey] = noise[grey, :1]
+    return np.clip(np.rint(clean + sigma[:, None, None, None] * noise), 0, 255)
+
+
+def is_grey(pictures: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Which of the pictures [B, 3, H, W] have three like components, bool [B]."""
+    found: NDArray[np.bool_] = (pictures == pictures[:, :1]).all(axis=(1, 2, 3))
+    return found
+
+
+def batch_of(clean: NDArray[np.float32], sigma: NDArray[np.float32], rng: np.random.Generator) -> Batch:
+    """Clean pictures [B, 3, H, W] and sigmas [B] to: noisy ones; their noise; its level [B], as in denoising.py; and which
+    coefficients count, [B, 192, 1, 1]."""
+    noisy = add_noise(clean, sigma, rng)
+    grey = is_grey(clean)
+    level = np.where(grey, 3**0.5 * sigma, sigma).astype(np.float32)
+    chroma = np.array([component > 0 for component, _, _ in COLOR_8X8.positions])
+    counts = np.where(grey[:, None] & chroma, 0, 1).astype(np.float32)[:, :, None, None]
+    return tuple(torch.from_numpy(array) for array in (noisy, noisy - clean, level, counts))
+
+
+def lapped_waves() -> Tensor:
+    """Waves of all channels as a convolution [192, 3, 16, 16] of stride 8 from pixels."""
+    waves, colors = networks.lapped_basis(), analysis_matrix(OPPONENT)
+    found = [np.einsum("r,y,x->ryx", colors[c], waves[:, v], waves[:, u]) for c, v, u in COLOR_8X8.positions]
+    return torch.from_numpy(np.stack(found).astype(np.float32))
+
+
+def to_waves(pixels: Tensor, waves: Tensor) -> Tensor:
+    """Pixels [B, 3, 8 h + 8, 8 w + 8] to waves [B, 192, h, w] of the cells that begin 4 pixels inside."""
+    with torch.autocast(pixels.device.type, enabled=False):  # 8 bits of a picture are more than those of a bfloat16
+        return functional.conv2d(pixels, waves, stride=8)
+
+
+def error_left(network: SynthesisNetwork, batch: Batch, waves: Tensor) -> Tensor:
+    """Shares [B] of the noise's energy, were it not clipped, that are left when what the network finds is subtracted."""
+    noisy, noise, level, counts = batch
+    level = level[:, None, None, None]
+    x = to_waves(noisy - 128, waves) / level
+    inputs = [x / LINEAR_DIVISOR, torch.sign(x) * torch.log1p(x.abs())]
+    inputs.append(torch.log(level / SIGMA_CENTRE).expand(-1, 1, *x.shape[2:]))
+    found = network(torch.cat(inputs, dim=1).contiguous(memory_format=torch.channels_last)).float()
+    errors = counts * (found - to_waves(noise, waves) / level)
+    cells = x.shape[2] * x.shape[3]
+    return 3 * errors.square().sum(dim=(1, 2, 3)) / (cells * counts.sum(dim=(1, 2, 3)))
+
+
+def fit_denoiser(
+    train: Sequence[NDArray[np.uint8]],
+    held_out: Sequence[NDArray[np.uint8]],
+    settings: DenoiserSettings,
+    *,
+    start: Mapping[str, NDArray[Any]] | None = None,
+    device: str = "cpu",
+    checkpoint: Path | None = None,
+    report: Report | None = None,
+) -> dict[str, NDArray[Any]]:
+    """Train on pictures uint8 [H, W, 1 or 3], from the tensors `start` or anew; returns the tensors `denoiser.*` of the averaged
+    weights. The log's `held_out` is what PSNR gains on crops of `held_out` in dB, a mean over SCORED_SIGMAS."""
+    torch.manual_seed(settings.seed)
+    crop = usable_crop([((p.shape[0] - 2 * _MARGIN) // 8, (p.shape[1] - 2 * _MARGIN) // 8) for p in train], settings.crop)
+    side = 8 * crop + 2 * _MARGIN
+    waves = lapped_waves().to(device)
+
+    def draw_of(pictures: Sequence[NDArray[np.uint8]], batch: int, rng: np.random.Generator) -> NDArray[np.float32]:
+        usable = [picture for picture in pictures if min(picture.shape[:2]) >= side]
+        areas = np.array([picture.shape[0] * picture.shape[1] for picture in usable], np.float64)
+        return draw_crops(usable, areas / areas.sum(), batch, side, rng)
+
+    def draw(rng: np.random.Generator) -> Batch:
+        sigma = np.exp(rng.uniform(math.log(SIGMAS[0]), math.log(SIGMAS[1]), settings.batch)).astype(np.float32)
+        return batch_of(draw_of(train, settings.batch, rng), sigma, rng)
+
+    def loss_of(network: SynthesisNetwork, batch: Batch) -> Tensor:
+        return torch.log(error_left(network, batch, waves) + _FLOOR).mean()
+
+    rng = np.random.default_rng(settings.seed)
+    scored = draw_of(held_out, _HELD_OUT_CROPS, rng)
+    noisy = [batch_of(scored, np.full(len(scored), sigma, np.float32), rng) for sigma in SCORED_SIGMAS]
+
+    def gain(network: SynthesisNetwork) -> float:
+        with torch.no_grad():
+            left = [error_left(network, tuple(part.to(device) for part in batch), waves) for batch in noisy]
+        return float(-10 * torch.log10(torch.cat(left)).mean())
+
+    network = SynthesisNetwork(settings.width, settings.blocks, "denoiser") if start is None else load_tensors(start, "denoiser")
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's types lack it
+    found = fit(network, draw, loss_of, gain, settings, device=device, checkpoint=checkpoint, report=report)
+    assert found.tail.out_channels == OUTPUTS
+    return to_tensors(found)
