@@ -7,9 +7,10 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 BENCH_IMAGES ?= ../shared/data/kodak
 BENCH_CODECS ?= vqz,vqz:photo-lite,jpeg,webp,avif,jxl
 TRAIN_IMAGES ?= ../shared/data/photos
+MNIST ?= ../shared/data/mnist
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint bench train-lite golden man clean
+.PHONY: help demo test test-slow lint bench train-lite mnist golden man clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -34,6 +35,10 @@ bench: $(VENV)/.dev ## rate and distortion against the other codecs on BENCH_IMA
 
 train-lite: $(VENV)/.dev ## train models/photo-lite anew from TRAIN_IMAGES, into out/
 	$(BIN)/vqcodec train $(TRAIN_IMAGES) -o out/photo-lite --init none -f
+
+mnist: $(VENV)/.dev ## the MNIST case study, docs/mnist.md: trains in under half an hour on two cores, from the idx files in MNIST
+	$(BIN)/python docs/mnist.py train $(MNIST) out/mnist
+	$(BIN)/python docs/mnist.py report $(MNIST) out/mnist
 
 golden: $(VENV)/.dev ## write the golden files anew; for a new format version only
 	$(BIN)/python tests/make_golden.py

@@ -21,7 +21,6 @@ import typer
 from vqcodec.errors import VqcodecError
 from vqcodec.files import MAX_PIXELS, STREAM, check_output, printable, read_input, stream_limit, write_atomic
 from vqcodec.options import (
-    base_of,
     DEFAULT_TEMPERATURE,
     KINDS,
     USAGE,
@@ -39,6 +38,7 @@ from vqcodec.options import (
     Temperature,
     Threads,
     UsageError,
+    base_of,
     known_cell,
     known_device,
     known_kind,
@@ -584,8 +584,8 @@ def train(
             "--kind",
             callback=known_kind,
             metavar="|".join(KINDS),
-            help="lite needs only numpy, the others torch: neural adds networks to the model it starts from, refiner sharpens decodes, "
-            "token has one index a cell and a fixed low rate, token-prior makes pictures of such, denoiser takes noise out.",
+            help="lite needs only numpy, the others torch: neural adds networks to the model it starts from, refiner sharpens "
+            "decodes, token has one index a cell and a low rate, token-prior makes pictures of such, denoiser takes noise out.",
         ),
     ] = "lite",
     init: Annotated[

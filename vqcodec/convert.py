@@ -1,5 +1,5 @@
-"""One file to another: what `encode`, `decode`, `denoise`, `generate` and `repair` do with a file or a stream, and the first two with
-each file of a folder (batch.py)."""
+"""One file to another: what `encode`, `decode`, `denoise`, `generate` and `repair` do with a file or a stream, and the first two
+with each file of a folder (batch.py)."""
 
 from __future__ import annotations
 

@@ -573,7 +573,7 @@ def _read(folder: Path) -> tuple[str, Tensors, dict[str, Any]]:
 
 
 def save_model(folder: Path, model: Weights) -> None:
-    """Write a model folder (its parent must exist); the inverse of `load_any_model`, `load_refiner`, `load_prior`, `load_denoiser`."""
+    """Write a model folder (its parent must exist); the inverse of `load_any_model` and those of other kinds."""
     from safetensors.numpy import save
 
     folder.mkdir(parents=True, exist_ok=True)
