@@ -209,8 +209,8 @@ def report(data: Path, folder: Path) -> None:
         f"Made by `make mnist` (docs/mnist.py), {platform.system()} {platform.machine()}, {date.today()}; nothing here is typed.",
         f"Cells of {model.side}x{model.side} pixels, of which a digit is 4x4; K = {count} codewords of {dim} values. On the 10,000 "
         f"test digits {len(np.unique(indices))} of them are used, at a perplexity of {perplexity(indices):.0f}. "
-        f"Training took {times}; parameters: {sizes_of}. {VQGAN} is {VQVAE} with its decoder trained on against a discriminator: the "
-        "tokens of a digit are the same.",
+        f"Training took {times}; parameters: {sizes_of}. {VQGAN} is {VQVAE} with its decoder trained on against a "
+        "discriminator: the tokens of a digit are the same.",
         "![Test digits, their reconstructions by the VQ-VAE, and by the VQGAN](mnist_digits.png)",
         "Rows: originals, VQ-VAE, VQGAN; the first two test digits of each class.",
         "| the 10,000 test digits | PSNR, dB | bytes a digit | told right by the classifier |\n|---|---:|---:|---:|",

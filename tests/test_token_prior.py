@@ -409,6 +409,15 @@ def test_what_is_repaired_fits_its_surroundings(toy: Path) -> None:
         assert np.median(np.abs(np.array(found) - level).mean(axis=1)) < 20
 
 
+def test_what_is_repaired_is_of_the_class_that_is_asked_for(toy: Path) -> None:
+    pixels, mask = np.full((12, 20), 120, np.uint8), np.ones((12, 20), np.bool_)
+    for label, is_bright in (("light", True), ("dark", False)):
+        found = [api.repair(pixels, mask, prior=toy / "prior", label=label, seed=seed).mean() > 128 for seed in range(5)]
+        assert sum(bright == is_bright for bright in found) >= 4
+    with pytest.raises(InputError, match="no class grey"):
+        api.repair(pixels, mask, prior=toy / "prior", label="grey")
+
+
 def test_training_wants_a_token_model(toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["train", str(toy / "pictures"), "-o", str(tmp_path / "x"), "--kind", "token-prior"]
     for given, code in (([], 2), (["--init", "photo-lite"], 4), (["--init", str(toy / "tokens"), "--cosine"], 2)):

@@ -18,7 +18,7 @@ from vqcodec.bands import LAYOUTS
 from vqcodec.dct import Pixels
 from vqcodec.errors import FormatError, InputError, MissingExtraError, ModelError
 from vqcodec.files import open_input
-from vqcodec.model import Denoiser, Model, Refiner, TokenModel, Weights
+from vqcodec.model import Denoiser, Model, Refiner, TokenModel, TokenPrior, Weights
 from vqcodec.types import Header, Metadata, Section
 
 if TYPE_CHECKING:
@@ -431,14 +431,18 @@ def generate(
     found, model = registry.find_prior(prior)
     if count < 1 or not temperature > 0 or not guidance >= 0:
         raise InputError("a count is at least 1, a temperature above 0, and guidance not below 0")
-    if label is not None and label not in found.labels:
-        known = ", ".join(found.labels) or "none"
-        raise InputError(f"token prior {found.name} has no class {label} (it has: {known})")
-    numbers = np.arange(count) * max(1, len(found.labels)) // count
-    if label is not None:
-        numbers[:] = found.labels.index(label)
+    in_turn = np.arange(count) * max(1, len(found.labels)) // count
+    numbers = in_turn if label is None else np.full(count, _class_number(found, label))
     pictures = draw.generate(found, model, numbers, temperature=temperature, guidance=guidance, seed=seed)
     return pictures[..., 0] if pictures.shape[3] == 1 else pictures, [found.labels[n] if found.labels else "" for n in numbers]
+
+
+def _class_number(prior: TokenPrior, label: str | None) -> int:
+    """The number of a class by its name, that of all classes for None. Raises InputError."""
+    if label is not None and label not in prior.labels:
+        known = ", ".join(prior.labels) or "none"
+        raise InputError(f"token prior {prior.name} has no class {label} (it has: {known})")
+    return prior.network.classes if label is None else prior.labels.index(label)
 
 
 def repair(
@@ -446,11 +450,13 @@ def repair(
     mask: NDArray[np.bool_],
     *,
     prior: str | Path,
+    label: str | None = None,
     temperature: float = 1.0,
     seed: int = 0,
     threads: int | None = None,
 ) -> NDArray[np.uint8]:
-    """Pixels as `encode` takes them, of uint8, with the colours of those of the mask [H, W] made up by a token prior (draw.repair).
+    """Pixels as `encode` takes them, of uint8, with the colours of those of the mask [H, W] made up by a token prior (draw.repair),
+    which is told the class `label` of the picture if it is known.
 
     All other pixels, and alpha, are the same. Raises ModelError, InputError.
     """
@@ -464,6 +470,7 @@ def repair(
     if not temperature > 0:
         raise InputError("a temperature is above 0")
     options: dict[str, Any] = {"temperature": temperature, "seed": seed, "threads": _threads(threads)}
+    options["label"] = _class_number(found, label)
     mended = draw.repair(picture.astype(np.uint8, copy=False), mask, found, model, **options)
     if transparency is not None:
         mended = np.dstack([mended, transparency])

@@ -381,6 +381,9 @@ def repair(
         Path, typer.Option("--mask", metavar="MASK", help="A picture of the same size, white where to repair.", show_default=False)
     ],
     prior: Prior,
+    label: Annotated[
+        str | None, typer.Option("--label", metavar="L", help="The picture's class, where it is known.", show_default=False)
+    ] = None,
     temperature: Temperature = DEFAULT_TEMPERATURE,
     seed: Seed = 0,
     force: Force = False,
@@ -391,7 +394,8 @@ def repair(
     _one_blas_thread()
     from vqcodec.convert import repair_file
 
-    options: dict[str, Any] = {"temperature": temperature, "seed": seed, "threads": threads, "max_pixels": max_pixels}
+    options: dict[str, Any] = {"label": label, "temperature": temperature, "seed": seed, "threads": threads}
+    options["max_pixels"] = max_pixels
     for note in repair_file(source, output, mask, prior, **options, overwrite=force):
         _log(f"note: {note}")
 

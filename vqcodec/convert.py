@@ -172,6 +172,7 @@ def repair_file(
     mask: Path,
     prior: str,
     *,
+    label: str | None,
     temperature: float,
     seed: int,
     threads: int | None,
@@ -188,7 +189,7 @@ def repair_file(
     image = read_image(source, max_pixels=max_pixels)
     white = read_opaque(mask, max_pixels=max_pixels)
     hidden = white.reshape(*white.shape[:2], -1).mean(axis=2) >= 128
-    options: dict[str, Any] = {"temperature": temperature, "seed": seed, "threads": threads}
+    options: dict[str, Any] = {"label": label, "temperature": temperature, "seed": seed, "threads": threads}
     mended = api.repair(image.pixels, hidden, prior=prior, **options)
     data = _written(mended, picture_format, image.metadata)
     write_atomic(output, data, overwrite=overwrite)

@@ -110,9 +110,18 @@ def sheet(pictures: Pixels, labels: Sequence[str]) -> Pixels:
 
 
 def repair(
-    pixels: Pixels, mask: Mask, prior: TokenPrior, model: TokenModel, *, temperature: float, seed: int, threads: int = 1
+    pixels: Pixels,
+    mask: Mask,
+    prior: TokenPrior,
+    model: TokenModel,
+    *,
+    label: int,
+    temperature: float,
+    seed: int,
+    threads: int = 1,
 ) -> Pixels:
-    """Pixels uint8 [H, W, 1 or 3] with those of the mask [H, W] made up, and all others as they are. Raises InputError.
+    """Pixels uint8 [H, W, 1 or 3] with those of the mask [H, W] made up, and all others as they are. `label` is the number of the
+    picture's class, or that of classes if it has none. Raises InputError.
 
     What the mask hides has no part in it. Cells that the mask touches are drawn given the others, a few times, and the draw that
     comes closest to what is known of their pixels is decoded; inside the mask the error that the decode has around it is taken off,
@@ -124,7 +133,7 @@ def repair(
     while (left := np.argwhere(grid == prior.network.mask)).size:
         window = _window(left[0].tolist(), prior.network.grid, grid.shape)
         part = tuple(slice(cells.start * model.side, cells.stop * model.side) for cells in window)
-        grid[window] = _best(grid[window], filled[part], ~mask[part], prior.network, model, temperature, rng)
+        grid[window] = _best(grid[window], filled[part], ~mask[part], prior.network, model, label, temperature, rng)
     decoded = tokens.decode(grid.astype(np.uint16), model, pixels.shape, threads=threads).astype(np.float32)
     mended = decoded + membrane(pixels - decoded, mask, _FADE)
     return np.where(mask[:, :, None], _rounded(mended), pixels)
@@ -138,10 +147,17 @@ def _window(cell: Sequence[int], most: tuple[int, int], grid: tuple[int, ...]) -
 
 
 def _best(
-    grid: Ints, pixels: Pixels, known: Mask, network: Transformer, model: TokenModel, temperature: float, rng: np.random.Generator
+    grid: Ints,
+    pixels: Pixels,
+    known: Mask,
+    network: Transformer,
+    model: TokenModel,
+    label: int,
+    temperature: float,
+    rng: np.random.Generator,
 ) -> Ints:
     """Tokens [h, w] with the masked ones drawn, _CANDIDATES times; those that come closest to the known pixels of their cells."""
-    labels = np.full(_CANDIDATES, network.classes)
+    labels = np.full(_CANDIDATES, label)
     drawn = draw(network, np.repeat(grid[None], _CANDIDATES, axis=0), labels, rng, temperature=temperature)
     decoded = [tokens.decode(candidate.astype(np.uint16), model, pixels.shape) for candidate in drawn]
     errors = [np.square(np.subtract(found, pixels, dtype=np.float32)[known]).sum() for found in decoded]
