@@ -4,11 +4,12 @@
     python docs/tokens.py report ../shared/data/domains/faces_orl out/faces
 
 `train` makes a VQ-VAE, its decoder trained on against a discriminator and LPIPS, and a prior, from the folder's `train`; `report`
-writes docs/tokens.md and its pictures from these models and the folder's `test`, whose people are in `train`, too.
+writes docs/tokens.md and its pictures from these models and the folder's `test`, which has other people.
 """
 
 import argparse
 import platform
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 
@@ -38,6 +39,12 @@ def masked(pixels: Pixels) -> tuple[Pixels, Pixels]:
     return np.where(mask, np.uint8(255), pixels), mask
 
 
+def rms_inside(faces: Sequence[Pixels], found: Sequence[Pixels], masks: Sequence[Pixels]) -> float:
+    """Root mean squared error under masks, in grey levels."""
+    squares = [np.square(np.subtract(a, b, dtype=np.float64))[m] for a, b, m in zip(faces, found, masks, strict=False)]
+    return float(np.sqrt(np.mean(np.concatenate(squares))))
+
+
 def report(data: Path, folder: Path) -> None:
     """docs/tokens.md, docs/tokens_faces.png, docs/tokens_made.png and docs/tokens_curves.png."""
     faces = [np.asarray(Image.open(path).convert("L")) for path in sorted((data / "test").iterdir())]
@@ -57,26 +64,24 @@ def report(data: Path, folder: Path) -> None:
     holes = [masked(face) for face in faces[::step][:SHOWN]]
     mended = [api.repair(face, mask, prior=folder / PRIOR) for face, mask in holes]
     studies.enlarged(studies.rows_of([list(made), [face for face, _ in holes], mended]), ZOOM, DOCS / "tokens_made.png")
-    inside = [np.square(np.subtract(a, b, dtype=np.float64))[m].mean() for a, b, (_, m) in zip(faces[::step], mended, holes, strict=False)]
-    smooth = [np.where(m, draw.membrane(f[:, :, None].astype(np.float32), m)[:, :, 0], f) for f, m in holes]
-    by_none = [np.square(a - b.astype(np.float64))[m].mean() for a, b, (_, m) in zip(faces[::step], smooth, holes, strict=False)]
-    bits = facts[PRIOR]["held_out_bits_per_token"]
+    smooth = [np.where(mask, draw.membrane(face[:, :, None].astype(np.float32), mask)[:, :, 0], face) for face, mask in holes]
+    errors = [rms_inside(faces[::step], found, [mask for _, mask in holes]) for found in (mended, smooth)]
+    alone, bits = np.log2(studies.perplexity(indices)), facts[PRIOR]["held_out_bits_per_token"]
     times = " + ".join(f"{fact['seconds']} s ({name})" for name, fact in facts.items())
     lines = [
         "# Token models of faces",
         f"Made by `docs/tokens.py`, {platform.system()} {platform.machine()}, {date.today()}; MNIST's are in [mnist.md](mnist.md).",
-        f"{facts[VQVAE]['corpus']['trained_on']} faces of 88x112 to learn from, {len(faces)} to test, of the same 40 people. Cells of "
-        f"{model.side}x{model.side} pixels, K = {len(model.words)}, a perplexity of {studies.perplexity(indices):.0f} on the test faces; "
+        f"{facts[VQVAE]['corpus']['trained_on']} faces of 88x112 to learn from, of 34 people, and {len(faces)} of six others to "
+        f"test. Cells of {model.side}x{model.side} pixels, K = {len(model.words)}, a perplexity of {2**alone:.0f} on the test faces; "
         f"training took {times}.",
         "| the test faces | PSNR, dB | bytes a face |\n|---|---:|---:|\n" + "\n".join(rows),
         "![Test faces, their VQ-VAE, and their VQGAN](tokens_faces.png)",
-        "Rows: originals, VQ-VAE, VQGAN (decoder alone trained on, LPIPS and a discriminator); every "
+        "Rows: originals, VQ-VAE, VQGAN (its decoder alone trained on, for LPIPS and against a discriminator); every "
         f"{step}th test face.",
         "![Generated faces; test faces with a hole; the same, repaired](tokens_made.png)",
-        f"Rows: the first {SHOWN} that `generate` makes, seed 0; test faces without eyes; these after `repair`. The prior needs {bits:.2f} "
-        f"bits a token of held-out faces, how likely each codeword is by itself {np.log2(studies.perplexity(indices)):.2f}. Inside the "
-        f"holes the root mean squared error is {np.sqrt(np.mean(inside)):.1f} grey levels, that of a smooth filling without a prior "
-        f"{np.sqrt(np.mean(by_none)):.1f}.",
+        f"Rows: the first {SHOWN} that `generate` makes, seed 0; test faces without eyes; these after `repair`. The prior needs "
+        f"{bits:.2f} bits a token of held-out faces, how likely each codeword is by itself {alone:.2f}. Inside the holes the root "
+        f"mean squared error is {errors[0]:.1f} grey levels, that of a smooth filling without a prior {errors[1]:.1f}.",
     ]
     if studies.draw_curves(folder, RECIPE, DOCS / "tokens_curves.png"):
         lines += ["![Curves of the three trainings](tokens_curves.png)"]
