@@ -72,8 +72,8 @@ def report(data: Path, folder: Path) -> None:
         "# Token models of faces",
         f"Made by `docs/tokens.py`, {platform.system()} {platform.machine()}, {date.today()}; MNIST's are in [mnist.md](mnist.md).",
         f"{facts[VQVAE]['corpus']['trained_on']} faces of 88x112 to learn from, of 34 people, and {len(faces)} of six others to "
-        f"test. Cells of {model.side}x{model.side} pixels, K = {len(model.words)}, a perplexity of {2**alone:.0f} on the test faces; "
-        f"training took {times}.",
+        f"test. Cells of {model.side}x{model.side} pixels, K = {len(model.words)}, a perplexity of {2**alone:.0f} on the test "
+        f"faces; training took {times}.",
         "| the test faces | PSNR, dB | bytes a face |\n|---|---:|---:|\n" + "\n".join(rows),
         "![Test faces, their VQ-VAE, and their VQGAN](tokens_faces.png)",
         "Rows: originals, VQ-VAE, VQGAN (its decoder alone trained on, for LPIPS and against a discriminator); every "
