@@ -404,7 +404,7 @@ def test_without_torch_decoding_works_and_training_says_what_to_install(
 ) -> None:
     for name in [name for name in sys.modules if name.split(".")[0] == "torch" or name.startswith("vqcodec.neural")]:
         monkeypatch.delitem(sys.modules, name)
-    monkeypatch.delitem(sys.modules, "vqcodec.train.neural", raising=False)
+    monkeypatch.delitem(sys.modules, "vqcodec.train.course", raising=False)
     monkeypatch.setitem(sys.modules, "torch", None)
     model = with_synthesis(weights(8, 1, 0.05))
     data = api.encode(picture[:40, :40], model=model)

@@ -702,36 +702,39 @@ def train(
     if steps is not None and minutes is not None:
         raise UsageError("--steps and --minutes exclude each other")
     with stage_progress(_console(stderr=True)) as progress:
-        shared: dict[str, Any] = {"init": base, "seed": seed, "minutes": minutes, "overwrite": force, "progress": progress}
-        if kind != "lite":
-            shared |= {"steps": steps, "device": device, "resume": resume, "log": log, "board": board}
         given = {name: value for name, value in weights.items() if value is not None} | {"adaptive": adaptive}
         if kind == "lite":
             from vqcodec.train.lite import train_lite
 
-            facts = train_lite(folder, output, **shared)
-        elif kind == "neural":
+            facts = train_lite(folder, output, init=base, seed=seed, minutes=minutes, overwrite=force, progress=progress)
+            print_training(facts, output, _console())
+            return
+        from vqcodec.train.course import Course
+
+        course = Course(folder, output, seed, minutes, steps, device, resume, force, progress, log, board, sheets)
+        start: dict[str, Any] = {"init": base}
+        if kind == "neural":
             from vqcodec.train.neural import train_neural
 
-            facts = train_neural(folder, output, parts=trained, **shared)
+            facts = train_neural(course, parts=trained, **start)
         elif kind == "refiner":
             from vqcodec.train.refiner import train_refiner
 
-            facts = train_refiner(folder, output, weights=given, refiner=refiner, perceptual=perceptual, sheets=sheets, **shared)
+            facts = train_refiner(course, refiner=refiner, perceptual=perceptual, weights=given, **start)
         elif kind == "token":
             from vqcodec.train.token import train_token
 
             own = {"cell": cell, "codewords": codewords, "batch": batch, "beta": beta}
             given |= {"cosine": cosine} | {name: value for name, value in own.items() if value is not None}
-            facts = train_token(folder, output, given=given, parts=trained, perceptual=perceptual, sheets=sheets, **shared)
+            facts = train_token(course, parts=trained, perceptual=perceptual, given=given, **start)
         elif kind == "token-prior":
             from vqcodec.train.token_prior import train_prior
 
-            facts = train_prior(folder, output, **shared)
+            facts = train_prior(course, **start)
         else:
             from vqcodec.train.denoiser import train_denoiser
 
-            facts = train_denoiser(folder, output, **shared)
+            facts = train_denoiser(course, **start)
     print_training(facts, output, _console())
 
 

@@ -6,31 +6,23 @@ that it makes. The *synthesis* restores what the quantiser lost; it does not tou
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 import numpy as np
 
 from vqcodec import codec, registry
-from vqcodec.errors import MissingExtraError, OutputError
-from vqcodec.files import check_new_folder, new_folder
-from vqcodec.model import TENSORS, Model, Tensors, predictor_names, save_model
+from vqcodec.model import Model, Tensors, predictor_names
+from vqcodec.neural import context, context_fit, synthesis
+from vqcodec.neural.loop import check_device, join_processes, leave_processes
 from vqcodec.train import codebooks
 from vqcodec.train.assembly import base_books, train_books
-from vqcodec.train.data import Corpus, TrainingImage, identity, load_corpus
+from vqcodec.train.course import Course
+from vqcodec.train.data import Corpus, TrainingImage
 from vqcodec.train.lite import finish, held_out_points
-from vqcodec.train.log import TrainingLog
+from vqcodec.train.samples import make_context_samples, make_samples
 from vqcodec.train.sessions import Collector, Fit, LiteSettings, Progress, draw_steps, open_aimed, pick
-
-try:
-    from vqcodec.neural import context, context_fit, synthesis
-    from vqcodec.neural.loop import check_device, join_processes, leave_processes
-    from vqcodec.train.samples import make_context_samples, make_samples
-except ImportError as error:  # torch is an extra
-    raise MissingExtraError("training a neural model needs torch: pip install 'vqcodec[neural]'") from error
 
 PARTS: Final = ("context", "synthesis")
 _CONTEXT_PIXELS: Final = 300_000_000
@@ -44,7 +36,6 @@ _SCORED_PIXELS: Final = 2_000_000
 """Of held-out pictures that are coded to files, before and after."""
 _SHOWN: Final = 4
 """Held-out pictures in the log."""
-DEFAULT_MINUTES: Final = 20.0
 _SHARES: Final = {"tiles": 0.3, "dcs": 0.1, "synthesis": 0.6}
 """Of the time."""
 _CONTINUED: Final = 0.25
@@ -54,122 +45,69 @@ _REFIT_PULL: Final = 300.0
 """Samples' worth of the base model's codebooks."""
 
 
-def train_neural(
-    folder: Path,
-    output: Path,
-    *,
-    init: str,
-    parts: Sequence[str] = PARTS,
-    seed: int = 0,
-    minutes: float | None = None,
-    steps: int | None = None,
-    device: str = "cpu",
-    resume: bool = False,
-    overwrite: bool = False,
-    progress: Progress | None = None,
-    log: Path | None = None,
-    board: Path | None = None,
-) -> dict[str, Any]:
-    """Train networks for the model `init` on a folder (or a .tar) and write the model folder `output`; returns model.json.
+def train_neural(course: Course, *, init: str, parts: Sequence[str] = PARTS) -> dict[str, Any]:
+    """Train networks for the model `init` and write the model's folder; returns model.json.
 
     `parts` are those of PARTS that are trained; the others stay as `init` has them. A network that `init` has is gone on
-    from; where the held-out images are served no better, what `init` has is kept.
-    `minutes` are shared among the parts, `steps` are of each. `log` gets a JSON line every 50 steps, the folder `board` curves
-    and pictures for TensorBoard. With `resume` checkpoints beside `output` are gone on from. Of the processes that torchrun starts
-    the first one writes the model. Raises InputError, ModelError, OutputError, MissingExtraError.
+    from; where the held-out images are served no better, what `init` has is kept. Minutes are shared among the parts, steps are of
+    each. Of the processes that torchrun starts the first one writes the model. Raises InputError, ModelError, OutputError,
+    MissingExtraError.
     """
-    check_new_folder(output, overwrite=overwrite, marker=TENSORS)
-    check_device(device)
-    rank = join_processes(device)
-    started = time.monotonic()
-    if minutes is None and steps is None:
-        minutes = DEFAULT_MINUTES
-    tell: Progress = progress or (lambda what, done, total: None)
+    check_device(course.device)
+    rank = join_processes(course.device)
+    if rank:
+        course = replace(course, log=None, board=None)
     base = registry.find(init)
-    diary = TrainingLog(log, board) if rank == 0 else TrainingLog(None, None)
-    checkpoints = {part: output.with_name(f"{output.name}.{part}.checkpoint") for part in _SHARES}
-    settle(checkpoints.values(), resume=resume, overwrite=overwrite)
     trained = [name for name in _SHARES if ("synthesis" if name == "synthesis" else "context") in parts]
-    run = _Run(base, load_corpus(folder, tell), seed, minutes, steps, device, trained, checkpoints, diary, tell)
+    run = _Run(course, base, course.begin(tuple(_SHARES)), trained)
     tensors = dict(base.tensors)
     if "context" in parts:
         tensors = _fit_context(run, tensors)
     if "synthesis" in parts:
         tensors = _fit_synthesis(run, tensors)
-    model = Model(output.name, tensors)
+    model = Model(course.output.name, tensors)
     model.check()
-    given = {"kind": "neural", "init": init, "parts": ",".join(parts), "seed": seed, "minutes": minutes, "steps": steps}
-    summary: dict[str, Any] = {
-        **identity(model.id, "neural", (folder, output), given),
-        "base": base.name,
-        "base_id": base.id,
-        "seconds": round(time.monotonic() - started),
-        **run.results,
-        **sizes(model),
-        "corpus": run.corpus.facts(),
-    }
-    diary.close()
+    facts = {"base": base.name, "base_id": base.id, **sizes(model)}
+    summary = course.summary(model, "neural", {"init": init, "parts": ",".join(parts)}, facts, run.corpus)
     if rank == 0:
-        with new_folder(output, overwrite=overwrite, marker=TENSORS) as folder_of_model:
-            save_model(folder_of_model, Model(output.name, model.tensors, summary))
-        for checkpoint in checkpoints.values():
-            checkpoint.unlink(missing_ok=True)
+        course.write(model, summary, tuple(_SHARES))
     leave_processes()
     return summary
 
 
-def settle(checkpoints: Iterable[Path], *, resume: bool, overwrite: bool) -> None:
-    """Leave checkpoints of an earlier run where they are gone on from, remove them where they may be."""
-    for checkpoint in checkpoints:
-        if checkpoint.exists() and not resume:
-            if not overwrite:
-                raise OutputError(f"{checkpoint}: exists (--resume goes on from it, -f starts anew)")
-            checkpoint.unlink(missing_ok=True)
-
-
 @dataclass(frozen=True)
 class _Run:
-    """What the parts of one training share; `trained` are names of _SHARES, `results` what model.json will tell."""
+    """What the parts of one training share; `trained` are names of _SHARES."""
 
+    course: Course
     base: Model
     corpus: Corpus
-    seed: int
-    minutes: float | None
-    steps: int | None
-    device: str
     trained: list[str]
-    checkpoints: dict[str, Path]
-    diary: TrainingLog
-    tell: Progress
-    results: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def seed(self) -> int:
+        return self.course.seed
 
     def schedule(self, name: str) -> dict[str, Any]:
         """Seed and length of a part's schedule."""
-        share = sum(_SHARES[other] for other in self.trained)
-        minutes = None if self.minutes is None else self.minutes * _SHARES[name] / share
-        return {"seed": self.seed, "minutes": minutes, "steps": self.steps}
+        whole, share = self.course.schedule, sum(_SHARES[other] for other in self.trained)
+        return whole | {"minutes": None if whole["minutes"] is None else whole["minutes"] * _SHARES[name] / share}
 
     def options(self, name: str) -> dict[str, Any]:
         """Where a part is trained, and where it reports to."""
-
-        def report(facts: dict[str, float]) -> None:
-            self.results[f"{name}_steps"] = facts["step"]
-            self.tell(name, round(1000 * facts["share"]), 1000)
-            self.diary.facts(name, facts)
-
-        return {"device": self.device, "checkpoint": self.checkpoints[name], "report": report}
+        return self.course.options(name, part=name, counted=f"{name}_steps")
 
     def held_out(self) -> list[TrainingImage]:
         return pick(self.corpus.held_out or self.corpus.train, _HELD_OUT_PIXELS, np.random.default_rng(self.seed))
 
     def cost(self, what: str, model: Model) -> float:
         """As training of lite models counts: mean log of rate plus that of squared error of held-out files, over three steps."""
-        self.tell("held-out images", 0, 1)
+        self.course.tell("held-out images", 0, 1)
         model.check()
         points = held_out_points(model, pick(self.held_out(), _SCORED_PIXELS, np.random.default_rng(0)))
         for point in points:
-            self.diary.facts(what, point)
-        self.tell("held-out images", 1, 1)
+            self.course.diary.facts(what, point)
+        self.course.tell("held-out images", 1, 1)
         return float(np.mean([point["cost"] for point in points]))
 
 
@@ -182,22 +120,22 @@ def _fit_context(run: _Run, tensors: Tensors) -> Tensors:
         settings = replace(settings, rate=settings.rate * _CONTINUED)
     dc_settings = replace(settings, **run.schedule("dcs"))
     images = _some(run.corpus.train, _CONTEXT_PIXELS, run.seed)
-    train = make_context_samples(images, run.base, run.seed, "samples", run.tell)
-    held_out = make_context_samples(run.held_out(), run.base, run.seed + 1, "held-out samples", run.tell)
+    train = make_context_samples(images, run.base, run.seed, "samples", run.course.tell)
+    held_out = make_context_samples(run.held_out(), run.base, run.seed + 1, "held-out samples", run.course.tell)
     tiles = context_fit.fit_tiles(train[0], held_out[0], settings, start=start_tiles, **run.options("tiles"))
     dcs = context_fit.fit_dcs(train[1], held_out[1], dc_settings, start=start_dcs, **run.options("dcs"))
-    run.results.update(context_fit.saved(tiles, dcs, held_out[0], held_out[1], settings))
+    run.course.results.update(context_fit.saved(tiles, dcs, held_out[0], held_out[1], settings))
     del train, held_out
     others = {name: array for name, array in tensors.items() if not name.startswith("context.")}
     trained = Model("in training", others | context.to_tensors(tiles, dcs))
-    refitted, report_of_books = refit(trained, run.corpus.train, run.seed, run.tell)
-    run.diary.codebooks(report_of_books)
+    refitted, report_of_books = refit(trained, run.corpus.train, run.seed, run.course.tell)
+    run.course.diary.codebooks(report_of_books)
     candidates = {"base": run.base, "context": trained, "context and codebooks": refitted}
     costs = {what: run.cost(what, model) for what, model in candidates.items()}
     kept = min(costs, key=lambda what: costs[what])  # a small folder may teach nothing that holds elsewhere
-    run.results.update({"held_out_costs": {what: round(cost, 4) for what, cost in costs.items()}, "kept": kept})
+    run.course.results.update({"held_out_costs": {what: round(cost, 4) for what, cost in costs.items()}, "kept": kept})
     if kept == "context and codebooks":
-        run.results["codebooks"] = report_of_books
+        run.course.results["codebooks"] = report_of_books
     return candidates[kept].tensors
 
 
@@ -209,19 +147,19 @@ def _fit_synthesis(run: _Run, tensors: Tensors) -> Tensors:
     if start is not None:  # its size goes on, too
         sizes_of = {"width": len(start["synthesis.head"]), "blocks": len(start["synthesis.expand"])}
         settings = replace(settings, rate=settings.rate * _CONTINUED, **sizes_of)
-    samples = make_samples(_some(run.corpus.train, _SYNTHESIS_PIXELS, run.seed), model, run.seed, "samples", run.tell)
-    kept = make_samples(run.held_out(), model, run.seed + 1, "held-out samples", run.tell)
+    samples = make_samples(_some(run.corpus.train, _SYNTHESIS_PIXELS, run.seed), model, run.seed, "samples", run.course.tell)
+    kept = make_samples(run.held_out(), model, run.seed + 1, "held-out samples", run.course.tell)
 
     def show(network: synthesis.SynthesisNetwork) -> None:
-        step = int(run.results.get("synthesis_steps", 0))
+        step = int(run.course.results.get("synthesis_steps", 0))
         for number, sample in enumerate(kept[:_SHOWN]):
-            run.diary.picture(f"original, plain, refined/{number}", step, synthesis.compare(network, sample, model.color))
+            run.course.diary.picture(f"original, plain, refined/{number}", step, synthesis.compare(network, sample, model.color))
 
     found = synthesis.fit_synthesis(samples, kept, settings, start=start, show=show, **run.options("synthesis"))
     gain = -synthesis.held_out_error(synthesis.load_tensors(found), kept, "cpu")
     before = 0.0 if start is None else -synthesis.held_out_error(synthesis.load_tensors(start), kept, "cpu")
-    run.results.update({"held_out_gain_db_before": round(before, 4), "held_out_gain_db": round(gain, 4)})
-    run.results["synthesis_settings"] = asdict(settings)
+    run.course.results.update({"held_out_gain_db_before": round(before, 4), "held_out_gain_db": round(gain, 4)})
+    run.course.results["synthesis_settings"] = asdict(settings)
     return {**tensors, **found} if gain > before else tensors
 
 

@@ -6,7 +6,6 @@ are the same.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -17,20 +16,13 @@ from numpy.typing import NDArray
 
 from vqcodec import frames, registry, tokens
 from vqcodec.color import OPPONENT
-from vqcodec.errors import InputError, MissingExtraError, ModelError
-from vqcodec.files import check_new_folder, new_folder
-from vqcodec.model import TENSORS, TokenModel, save_model
-from vqcodec.train.data import TrainingImage, identity, load_corpus
-from vqcodec.train.log import TrainingLog
-from vqcodec.train.sessions import Progress, pick
-
-try:
-    from vqcodec.neural.loop import check_device
-    from vqcodec.neural.perceptual import Lpips
-    from vqcodec.neural.token import TokenSettings, fit_tokens
-    from vqcodec.train.neural import DEFAULT_MINUTES, settle
-except ImportError as error:  # torch is an extra
-    raise MissingExtraError("training a token model needs torch: pip install 'vqcodec[neural]'") from error
+from vqcodec.errors import InputError, ModelError
+from vqcodec.model import TokenModel
+from vqcodec.neural.perceptual import Lpips
+from vqcodec.neural.token import TokenSettings, fit_tokens
+from vqcodec.train.course import Course
+from vqcodec.train.data import TrainingImage
+from vqcodec.train.sessions import pick
 
 _MEASURED_PIXELS: Final = 4_000_000
 """Of pictures that tell the coefficients' means and deviations."""
@@ -48,100 +40,65 @@ _LEAST_SCALE: Final = 0.5
 
 
 def train_token(
-    folder: Path,
-    output: Path,
+    course: Course,
     *,
     init: str | None = None,
     parts: Sequence[str] = ("encoder", "decoder"),
     perceptual: Path | None = None,
     given: dict[str, float | bool] | None = None,
-    seed: int = 0,
-    minutes: float | None = None,
-    steps: int | None = None,
-    device: str = "cpu",
-    resume: bool = False,
-    overwrite: bool = False,
-    progress: Progress | None = None,
-    log: Path | None = None,
-    board: Path | None = None,
-    sheets: Path | None = None,
 ) -> dict[str, Any]:
-    """Train a token model on a folder, a .tar or a gzipped idx file, and write the model folder `output`; returns model.json.
+    """Train a token model and write its folder; returns model.json.
 
     It is of grey pictures if all are, else of colour. `init` is a token model that is gone on from, with its sizes; `parts` without
     the encoder keep that and the codebook as they are. `given` are settings of TokenSettings: cell, codewords, cosine (without
     `init`), batch, beta, lambda_r, lambda_c, lambda_p, lambda_a, adaptive. `perceptual` is the folder of LPIPS's weights; without
-    them statistics of gradients stand in where lambda_p is above 0. `log` gets a JSON line every 50 steps, the folder `board`
-    curves for TensorBoard, `sheets` held-out crops as PNG. With `resume` the checkpoint beside `output` is gone on from. Raises
-    InputError, ModelError, OutputError, MissingExtraError.
+    them statistics of gradients stand in where lambda_p is above 0. Raises InputError, ModelError, OutputError, MissingExtraError.
     """
-    check_new_folder(output, overwrite=overwrite, marker=TENSORS)
-    check_device(device)
-    started = time.monotonic()
-    if minutes is None and steps is None:
-        minutes = DEFAULT_MINUTES
-    tell: Progress = progress or (lambda what, done, total: None)
     start = None if init is None else registry.find_token(init)
     lpips = None if perceptual is None else Lpips(perceptual)
-    diary = TrainingLog(log, board, sheets)
-    checkpoint = output.with_name(f"{output.name}.checkpoint")
-    settle([checkpoint], resume=resume, overwrite=overwrite)
-    corpus = load_corpus(folder, tell)
-    frozen = "encoder" not in parts
-    settings = TokenSettings(seed=seed, minutes=minutes, steps=steps, frozen=frozen, **(given or {}))  # type: ignore[arg-type]  # by name
+    corpus = course.begin()
+    settings = TokenSettings(**course.schedule, frozen="encoder" not in parts, **(given or {}))  # type: ignore[arg-type]  # by name
     components = max(image.pixels.shape[2] for image in corpus.train + corpus.held_out)
     if start is not None:
         if (start.color != OPPONENT).any():
             raise ModelError(f"{start.name}: its colours are not those that token models are trained in")
         if components > start.components:
-            raise InputError(f"token model {start.name} is of grey pictures, and {folder} has some in colour")
+            raise InputError(f"token model {start.name} is of grey pictures, and {course.folder} has some in colour")
         settings, components = continued(settings, start), start.components
     if lpips is not None:
         check_sides(corpus.train + corpus.held_out, settings.cell)
     pictures = [whole_cells(image.pixels, settings.cell, components) for image in corpus.train]
     if start is None:
-        measured = pick(corpus.train, _MEASURED_PIXELS, np.random.default_rng(seed))
+        measured = pick(corpus.train, _MEASURED_PIXELS, np.random.default_rng(settings.seed))
         mean, scale = statistics([whole_cells(image.pixels, settings.cell, components) for image in measured], settings.cell)
     else:
         mean, scale = start.mean, start.scale
-    held_out = pick(corpus.held_out or corpus.train, _HELD_OUT_PIXELS, np.random.default_rng(seed))
+    held_out = pick(corpus.held_out or corpus.train, _HELD_OUT_PIXELS, np.random.default_rng(settings.seed))
     fixed = {"color": OPPONENT, "token.mean": mean, "token.scale": scale}
-    results: dict[str, Any] = {}
 
     def score(found: dict[str, NDArray[Any]]) -> dict[str, float]:
         return score_files(TokenModel("in training", found | fixed), held_out, lpips)
 
     def show(step: int, found: dict[str, NDArray[Any]]) -> None:
-        diary.picture("original, decoded", step, sheet(TokenModel("in training", found | fixed), held_out[:_SHOWN]))
+        shown = sheet(TokenModel("in training", found | fixed), held_out[:_SHOWN])
+        course.diary.picture("original, decoded", step, shown)
 
-    def report(facts: dict[str, float]) -> None:
-        results.update({"optimiser_steps": facts["step"], "perplexity": round(facts["perplexity"], 1), "used": facts["used"]})
-        tell("tokens", round(1000 * facts["share"]), 1000)
-        diary.facts("token", facts)
-
-    options: dict[str, Any] = {"device": device, "checkpoint": checkpoint, "report": report, "score": score, "show": show}
-    options |= {"start": None if start is None else start.tensors, "perceptual": lpips}
-    found = fit_tokens(pictures, mean, scale, settings, **options)
-    made = TokenModel(output.name, found | fixed)
+    options = course.options("token", kept=("perplexity", "used")) | {"score": score, "show": show, "perceptual": lpips}
+    found = fit_tokens(pictures, mean, scale, settings, start=None if start is None else start.tensors, **options)
+    made = TokenModel(course.output.name, found | fixed)
     made.check()
-    command: dict[str, object] = {"kind": registry.TOKEN, "init": init, "seed": seed, "minutes": minutes, "steps": steps}
-    command |= {"parts": "decoder" if settings.frozen else None, "perceptual": None if perceptual is None else perceptual.name}
-    command |= {name.replace("_", "-"): value for name, value in (given or {}).items() if value is not False}
-    summary: dict[str, Any] = {
-        **identity(made.id, registry.TOKEN, (folder, output), command),
+    facts = {
         **({} if start is None else {"init_id": start.id}),
         **({} if lpips is None else {"distance": "LPIPS 0.1, SqueezeNet 1.1"}),
-        "seconds": round(time.monotonic() - started),
-        **results,
         **{name: round(value, 4) for name, value in score_files(made, held_out, lpips).items()},
         "parameters": sum(array.size for array in found.values()),
         "settings": asdict(settings),
-        "corpus": corpus.facts(),
     }
-    diary.close()
-    with new_folder(output, overwrite=overwrite, marker=TENSORS) as folder_of_model:
-        save_model(folder_of_model, TokenModel(output.name, made.tensors, summary))
-    checkpoint.unlink(missing_ok=True)
+    command: dict[str, object] = {"init": init, "parts": "decoder" if settings.frozen else None}
+    command |= {"perceptual": None if perceptual is None else perceptual.name}
+    command |= {name.replace("_", "-"): value for name, value in (given or {}).items() if value is not False}
+    summary = course.summary(made, registry.TOKEN, command, facts, corpus)
+    course.write(made, summary)
     return summary
 
 

@@ -2,103 +2,55 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
 
 from vqcodec import registry
-from vqcodec.errors import InputError, MissingExtraError, ModelError
-from vqcodec.files import check_new_folder, new_folder
-from vqcodec.model import TENSORS, TokenModel, TokenPrior, save_model
-from vqcodec.train.data import TrainingImage, identity, load_corpus
-from vqcodec.train.log import TrainingLog
+from vqcodec.errors import InputError, ModelError
+from vqcodec.model import TokenModel, TokenPrior
+from vqcodec.neural.token_prior import Grid, PriorSettings, encode_all, fit_prior
+from vqcodec.train.course import Course
+from vqcodec.train.data import TrainingImage
 from vqcodec.train.sessions import Progress
-
-try:
-    from vqcodec.neural.loop import check_device
-    from vqcodec.neural.token_prior import Grid, PriorSettings, encode_all, fit_prior
-    from vqcodec.train.neural import DEFAULT_MINUTES, settle
-    from vqcodec.train.token import whole_cells
-except ImportError as error:  # torch is an extra
-    raise MissingExtraError("training a token prior needs torch: pip install 'vqcodec[neural]'") from error
+from vqcodec.train.token import whole_cells
 
 
-def train_prior(
-    folder: Path,
-    output: Path,
-    *,
-    init: str,
-    seed: int = 0,
-    minutes: float | None = None,
-    steps: int | None = None,
-    device: str = "cpu",
-    resume: bool = False,
-    overwrite: bool = False,
-    progress: Progress | None = None,
-    log: Path | None = None,
-    board: Path | None = None,
-) -> dict[str, Any]:
-    """Train a prior for the token model `init` on a folder, a .tar or a gzipped idx file, and write the model folder `output`;
-    returns model.json.
+def train_prior(course: Course, *, init: str) -> dict[str, Any]:
+    """Train a prior for the token model `init` and write its folder; returns model.json.
 
-    Where pictures lie in two or more folders (those of idx files do, by label), these are classes. `log` gets a JSON line every 50
-    steps, the folder `board` curves for TensorBoard. With `resume` the checkpoint beside `output` is gone on from. Raises
-    InputError, ModelError, OutputError, MissingExtraError.
+    Where pictures lie in two or more folders (those of idx files do, by label), these are classes. Raises InputError, ModelError,
+    OutputError, MissingExtraError.
     """
-    check_new_folder(output, overwrite=overwrite, marker=TENSORS)
-    check_device(device)
-    started = time.monotonic()
-    if minutes is None and steps is None:
-        minutes = DEFAULT_MINUTES
-    tell: Progress = progress or (lambda what, done, total: None)
     model = registry.find_any(init)
     if not isinstance(model, TokenModel):
         raise ModelError(f"{model.name} is no token model, and a token prior is trained for one (train --kind token)")
-    diary = TrainingLog(log, board)
-    checkpoint = output.with_name(f"{output.name}.checkpoint")
-    settle([checkpoint], resume=resume, overwrite=overwrite)
-    corpus = load_corpus(folder, tell)
+    corpus = course.begin()
     if any(image.pixels.shape[2] > model.components for image in corpus.train + corpus.held_out):
-        raise InputError(f"{folder}: it has pictures in colour, and token model {model.name} is of grey ones")
+        raise InputError(f"{course.folder}: it has pictures in colour, and token model {model.name} is of grey ones")
     labels = classes_of(corpus.train + corpus.held_out)
-    train = grids_of(corpus.train, labels, model, "tokens", tell)
-    held_out = grids_of(corpus.held_out, labels, model, "held-out tokens", tell)
-    settings = PriorSettings(seed=seed, minutes=minutes, steps=steps)
-    results: dict[str, Any] = {}
-
-    def report(facts: dict[str, float]) -> None:
-        results["optimiser_steps"] = facts["step"]
-        tell("prior", round(1000 * facts["share"]), 1000)
-        diary.facts("prior", facts)
-
-    options: dict[str, Any] = {"device": device, "checkpoint": checkpoint, "report": report}
-    found, bits = fit_prior(train, held_out, len(model.words), len(labels), settings, **options)
+    train = grids_of(corpus.train, labels, model, "tokens", course.tell)
+    held_out = grids_of(corpus.held_out, labels, model, "held-out tokens", course.tell)
+    settings = PriorSettings(**course.schedule)
+    found, bits = fit_prior(train, held_out, len(model.words), len(labels), settings, **course.options("prior"))
     grid = len(found["prior.rows"]), len(found["prior.columns"])
     found["prior.picture"] = np.array(picture_of(corpus.train, grid, model.side), np.uint16)
     found["prior.token_id"] = np.frombuffer(model.file_id, np.uint8)
-    made = TokenPrior(output.name, found, {"labels": labels})
+    made = TokenPrior(course.output.name, found, {"labels": labels})
     made.check()
     made.check_model(model)
-    command: dict[str, object] = {"kind": registry.TOKEN_PRIOR, "init": init, "seed": seed, "minutes": minutes, "steps": steps}
-    summary: dict[str, Any] = {
-        **identity(made.id, registry.TOKEN_PRIOR, (folder, output), command),
+    facts = {
         "token_model": f"{model.name} {model.id[:12]}",
         "labels": labels,
-        "seconds": round(time.monotonic() - started),
-        **results,
         "held_out_bits_per_token": round(bits, 4),
         "parameters": sum(array.size for array in found.values()),
         "settings": asdict(settings),
-        "corpus": corpus.facts(),
     }
-    diary.close()
-    with new_folder(output, overwrite=overwrite, marker=TENSORS) as folder_of_model:
-        save_model(folder_of_model, TokenPrior(output.name, made.tensors, summary))
-    checkpoint.unlink(missing_ok=True)
+    summary = course.summary(made, registry.TOKEN_PRIOR, {"init": init}, facts, corpus)
+    course.write(made, summary)
     return summary
 
 

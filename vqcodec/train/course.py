@@ -1,0 +1,115 @@
+"""What all trainings of networks share: pictures, time, device, checkpoints, what is told, and the folder that comes of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+from vqcodec.errors import MissingExtraError, OutputError
+from vqcodec.files import check_new_folder, new_folder
+from vqcodec.model import TENSORS, Weights, save_model
+from vqcodec.train.data import Corpus, identity, load_corpus
+from vqcodec.train.log import TrainingLog
+from vqcodec.train.sessions import Progress
+
+try:
+    from vqcodec.neural.loop import check_device
+except ImportError as error:  # torch is an extra
+    raise MissingExtraError("training networks needs torch: pip install 'vqcodec[neural]'") from error
+
+DEFAULT_MINUTES: Final = 20.0
+
+
+@dataclass(frozen=True)
+class Course:
+    """One training, from the pictures of a `folder`, a .tar or a gzipped idx file, to the model folder `output`.
+
+    It takes `steps` of the optimiser or, where these are None, `minutes`. `log` gets a JSON line every 50 steps, the folder `board`
+    curves and pictures for TensorBoard, `sheets` pictures as PNG. With `resume` checkpoints beside `output` are gone on from.
+    """
+
+    folder: Path
+    output: Path
+    seed: int = 0
+    minutes: float | None = None
+    steps: int | None = None
+    device: str = "cpu"
+    resume: bool = False
+    overwrite: bool = False
+    progress: Progress | None = None
+    log: Path | None = None
+    board: Path | None = None
+    sheets: Path | None = None
+    started: float = field(default_factory=time.monotonic)
+    results: dict[str, Any] = field(default_factory=dict)
+    """What model.json will tell of the way."""
+
+    def begin(self, parts: Sequence[str] = ("",)) -> Corpus:
+        """Settle what earlier trainings left of the checkpoints of these parts, and read the pictures.
+
+        Raises InputError, OutputError, MissingExtraError.
+        """
+        check_new_folder(self.output, overwrite=self.overwrite, marker=TENSORS)
+        check_device(self.device)
+        _ = self.diary
+        for checkpoint in map(self.checkpoint, parts):
+            if checkpoint.exists() and not self.resume:
+                if not self.overwrite:
+                    raise OutputError(f"{checkpoint}: exists (--resume goes on from it, -f starts anew)")
+                checkpoint.unlink(missing_ok=True)
+        return load_corpus(self.folder, self.tell)
+
+    @property
+    def schedule(self) -> dict[str, Any]:
+        """`seed`, `minutes` and `steps` as settings have them."""
+        minutes = DEFAULT_MINUTES if self.minutes is None and self.steps is None else self.minutes
+        return {"seed": self.seed, "minutes": minutes, "steps": self.steps}
+
+    @cached_property
+    def diary(self) -> TrainingLog:
+        return TrainingLog(self.log, self.board, self.sheets)
+
+    def tell(self, what: str, done: int, total: int) -> None:
+        """How far a stage is."""
+        if self.progress is not None:
+            self.progress(what, done, total)
+
+    def checkpoint(self, part: str = "") -> Path:
+        """Of the whole training, or of a part of it."""
+        return self.output.with_name(f"{self.output.name}{part and '.'}{part}.checkpoint")
+
+    def options(self, name: str, *, part: str = "", counted: str = "optimiser_steps", kept: Sequence[str] = ()) -> dict[str, Any]:
+        """For the loop of a network: where it is trained, goes on from, and reports to. model.json will have its steps as `counted`
+        and those of the facts that are `kept`."""
+
+        def report(facts: dict[str, float]) -> None:
+            self.results.update({counted: facts["step"], **{key: round(facts[key], 1) for key in kept}})
+            self.tell(name, round(1000 * facts["share"]), 1000)
+            self.diary.facts(name, facts)
+
+        return {"device": self.device, "checkpoint": self.checkpoint(part), "report": report}
+
+    def summary(
+        self, made: Weights, kind: str, given: Mapping[str, object], facts: Mapping[str, Any], corpus: Corpus
+    ) -> dict[str, Any]:
+        """model.json: the model, the options of `train` that were `given` besides its schedule, results, and other facts."""
+        command = {"kind": kind, "init": given.get("init"), **self.schedule, **given}
+        return {
+            **identity(made.id, kind, (self.folder, self.output), command),
+            "seconds": round(time.monotonic() - self.started),
+            **self.results,
+            **facts,
+            "corpus": corpus.facts(),
+        }
+
+    def write(self, made: Weights, summary: dict[str, Any], parts: Sequence[str] = ("",)) -> None:
+        """The model folder, all of it or nothing; the checkpoints of its parts have served."""
+        self.diary.close()
+        with new_folder(self.output, overwrite=self.overwrite, marker=TENSORS) as folder_of_model:
+            save_model(folder_of_model, replace(made, summary=summary))
+        for checkpoint in map(self.checkpoint, parts):
+            checkpoint.unlink(missing_ok=True)
