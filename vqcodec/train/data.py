@@ -27,7 +27,7 @@ _LICENCE_NAMES: Final = ("license", "licence", "copying")
 def identity(model_id: str, kind: str, paths: tuple[Path, Path], options: dict[str, object]) -> dict[str, Any]:
     """How model.json begins: the model, and the command that makes it from the folder and output `paths`."""
     folder, output = paths
-    given = [f"--{name} {value}" for name, value in options.items() if value is not None]
+    given = [f"--{name}" if value is True else f"--{name} {value}" for name, value in options.items() if value is not None]
     return {
         "name": output.name,
         "kind": kind,
