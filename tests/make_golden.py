@@ -1,6 +1,6 @@
 """Write the golden files anew: crops of the samples, coded with the shipped models, with the SHA-256 of their exact pixels; of
 photo's files the SHA-256 of their latents, too, and the picture that the synthesis makes of them, which other machines must meet
-within 1 of 255; and broken files made of the smallest, each named after what is wrong with it.
+within 1 of 255; token files with the SHA-256 of their indices, and their pictures; and broken files made of the smallest, each named after what is wrong with it.
 
 Only for a new format version or a new shipped model: a golden file that was released decodes forever.
 """
@@ -25,6 +25,10 @@ CROPS = {
     "colour-q95": ("landscape", (200, 150, 261, 203), 95),
     "grey-q60": ("scan", (100, 100, 200, 173), 60),
     "pixel": ("still_life", (0, 0, 1, 1), 60),
+}
+TOKEN_CROPS = {
+    "grey": ("scan", (100, 100, 149, 140), "mnist-token"),
+    "colour": ("still_life", (300, 200, 429, 290), "photo-preview"),
 }
 _FIELDS = {"magic": 8, "version": 1, "width": 0, "height": 0, "layout": 1, "flags": 1, "group": 1}
 _FIELDS |= {"model": container.ID_BYTES, "step": 2, "map": 1, "grid": 1, "others": 0}
@@ -125,14 +129,29 @@ def write_neural(folder: Path) -> None:
         Image.fromarray(api.decode(data, refine="best", threads=1)).save(path.with_suffix(".png"))
 
 
+def indices_digest(data: bytes) -> str:
+    """SHA-256 of a token file's indices, uint32, row by row."""
+    return hashlib.sha256(api.indices(data)["index"].astype("<u4").tobytes()).hexdigest()
+
+
+def write_token(folder: Path) -> None:
+    for name, (picture, crop, model) in TOKEN_CROPS.items():
+        with Image.open(HERE.parent / "samples" / f"{picture}.png") as image:
+            data = api.encode(np.asarray(image.crop(crop)), model=model)
+        (folder / f"{name}.vqz").write_bytes(data)
+        (folder / f"{name}.indices").write_text(indices_digest(data) + "\n")
+        Image.fromarray(api.decode(data, threads=1)).save(folder / f"{name}.png")
+
+
 def write_errors(folder: Path, good: bytes) -> None:
     for name, data in broken_files(good, registry.find("photo-lite")).items():
         (folder / f"{name}.vqz").write_bytes(data)
 
 
 if __name__ == "__main__":
-    for kind in ("decode", "neural", "errors"):
+    for kind in ("decode", "neural", "token", "errors"):
         (HERE / "golden" / kind).mkdir(parents=True, exist_ok=True)
     write_decode(HERE / "golden" / "decode", "photo-lite")
     write_neural(HERE / "golden" / "neural")
+    write_token(HERE / "golden" / "token")
     write_errors(HERE / "golden" / "errors", (HERE / "golden" / "decode" / "pixel.vqz").read_bytes())

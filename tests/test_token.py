@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from conftest import smooth_picture, weights
-from make_golden import put_together, take_apart
+from conftest import REPOSITORY, smooth_picture, weights
+from make_golden import TOKEN_CROPS, indices_digest, put_together, take_apart
 from reference_reader import read_tokens
 from test_parser import raised
 from vqcodec import api, container, frames, networks, registry, tokens
@@ -372,7 +372,6 @@ def test_info_needs_no_model(photo: Path, capsys: pytest.CaptureFixture[str]) ->
         (["decode", "VQZ", "OUT.png", "--refine", "best"], 4, "words is a token model: its files have one decode"),
         (["decode", "VQZ", "OUT.png", "--refine", "gan"], 4, "words is a token model: its files have one decode"),
         (["train", "IN", "-o", "OUT", "--init", "words"], 4, "words is a token model, and this wants one of another kind"),
-        (["train", "IN", "-o", "OUT", "--kind", "token", "--init", "photo"], 4, "photo is no token model"),
         (["train", "IN", "-o", "OUT", "--kind", "neural", "--cell", "8"], 2, "--cell: only for --kind token"),
         (["train", "IN", "-o", "OUT", "--kind", "token", "--cell", "9"], 2, "9 is not 8 or 16"),
         (["train", "IN", "-o", "OUT", "--kind", "token", "--codewords", "1"], 2, "1 is not in the range"),
@@ -627,3 +626,20 @@ def test_the_command_trains_one(digits: Path, monkeypatch: pytest.MonkeyPatch, c
     assert np.abs(api.decode(data, model=output).astype(int) - DIGITS[0, :, :, 0]).mean() < 100
     with pytest.raises(ModelError, match="is a token model"):
         load_model(output)
+
+
+def test_training_goes_on_from_token_models_alone(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("torch", reason="torch is not installed")
+    assert main(["train", str(photo), "-o", str(photo.with_name("out")), "--kind", "token", "--init", "photo"]) == 4
+    assert "photo is no token model" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", sorted(TOKEN_CROPS))
+def test_golden_files_have_the_same_indices_and_pixels_within_one(name: str) -> None:
+    path = REPOSITORY / "tests" / "golden" / "token" / f"{name}.vqz"
+    data = path.read_bytes()
+    assert indices_digest(data) == path.with_suffix(".indices").read_text().strip()
+    np.testing.assert_array_equal(np.ravel(read_tokens(data)), api.indices(data)["index"])
+    with Image.open(path.with_suffix(".png")) as image:
+        wanted = np.asarray(image).astype(int)
+    assert np.abs(api.decode(data).astype(int) - wanted).max() <= 1

@@ -32,7 +32,7 @@ from vqcodec import api, registry  # noqa: E402 (the path comes first)
 from vqcodec.errors import FormatError, VqcodecError  # noqa: E402 (the path comes first)
 from vqcodec.imageio import read_image  # noqa: E402 (the path comes first)
 
-GOLDEN = sorted((TESTS / "golden" / "decode").glob("*.vqz"))
+GOLDEN = [path for kind in ("decode", "token") for path in sorted((TESTS / "golden" / kind).glob("*.vqz"))]
 Verdict = tuple[bool, str]
 """Whether the demand is met, and what was found."""
 
