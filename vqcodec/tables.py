@@ -48,7 +48,7 @@ def print_models(entries: Sequence[ModelEntry], console: Console) -> None:
         console.print("no models found")
         return
     table = _table(None)
-    for name in ("name", "kind", "id", "bytes", "path", "summary"):
+    for name in ("name", "kind", "id", "bytes", "path"):
         table.add_column(name, justify="right" if name == "bytes" else "left", overflow="fold")
     for entry in entries:
         table.add_row(
@@ -57,7 +57,6 @@ def print_models(entries: Sequence[ModelEntry], console: Console) -> None:
             entry.id,
             str(entry.bytes),
             escape(printable(entry.path)),
-            escape(_text({k: v for k, v in entry.summary.items() if k in ("method", "format")})),
         )
     console.print(table)
 
