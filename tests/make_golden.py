@@ -1,6 +1,7 @@
 """Write the golden files anew: crops of the samples, coded with the shipped models, with the SHA-256 of their exact pixels; of
 photo's files the SHA-256 of their latents, too, and the picture that the synthesis makes of them, which other machines must meet
-within 1 of 255; token files with the SHA-256 of their indices, and their pictures; and broken files made of the smallest, each named after what is wrong with it.
+within 1 of 255; token files with the SHA-256 of their indices, and their pictures; and broken files made of the smallest, each
+named after what is wrong with it.
 
 Only for a new format version or a new shipped model: a golden file that was released decodes forever.
 """
