@@ -24,7 +24,7 @@ VQVAE, VQGAN, PRIOR = "faces-vqvae", "faces-token", "faces-prior"
 RECIPE = {
     VQVAE: ["--kind", "token", "--codewords", "256", "--batch", "32", "--steps", "2500"],
     VQGAN: f"--kind token --init {VQVAE} --parts decoder --batch 8 --lambda-p 1 --lambda-a 0.3 --adaptive --steps 600".split(),
-    PRIOR: f"--kind token-prior --init {VQGAN} --steps 600".split(),
+    PRIOR: f"--kind token-prior --init {VQGAN} --steps 250".split(),
 }
 SHOWN, ZOOM = 8, 2
 LOWEST = {"WEBP": {"quality": 0, "method": 6}, "JPEG": {"quality": 1, "optimize": True}}
