@@ -293,7 +293,7 @@ def test_denoisers_are_listed_and_are_no_models(installed: Path) -> None:
     assert entries["calm"].kind == "denoiser"
     assert entries["calm"].id == DENOISER.id[:12]
     assert registry.find_denoiser("calm").id == registry.find_denoiser(installed / "calm").id == DENOISER.id
-    with pytest.raises(ModelError, match=r"no model named calm \(installed: both, photo, "):
+    with pytest.raises(ModelError, match=r"no model named calm \(installed: both, "):
         registry.find("calm")
     with pytest.raises(ModelError, match="is missing"):
         registry.find(installed / "calm")

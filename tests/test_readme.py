@@ -1,7 +1,7 @@
 """The README cannot rot: the commands of its console blocks are run here, and what they print is compared.
 
-A block that begins with ```console is run, one line after the other, in a folder that holds `photo.png` (a part of a
-sample), `scan.png` (a sample) and `photos/` (three pictures); all blocks share that folder, in the order of the README. Lines
+A block that begins with ```console is run, one line after the other, in a folder that holds `photo.png` and
+`scan.png` (parts of samples) and `photos/` (three pictures); all blocks share that folder, in the order of the README. Lines
 that start with `$ ` are commands, the lines below them are what the command prints. In the comparison all numbers count
 as equal, white space and table rules do not count, and a line `...` stands for any lines. A block below a line
 `<!-- not run: reason -->` is shown only; so are blocks of any other kind (```sh, ```python).
@@ -9,7 +9,6 @@ as equal, white space and table rules do not count, and a line `...` stands for 
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -64,7 +63,8 @@ def matches(shown: list[str], printed: list[str]) -> bool:
 def folder(tmp_path: Path, samples: Path) -> Path:
     with Image.open(samples / "still_life.png") as photo:
         photo.crop((200, 100, 520, 356)).save(tmp_path / "photo.png")
-    shutil.copy(samples / "scan.png", tmp_path / "scan.png")
+    with Image.open(samples / "scan.png") as scan:
+        scan.crop((100, 100, 340, 300)).save(tmp_path / "scan.png")
     (tmp_path / "photos").mkdir()
     with Image.open(samples / "landscape.png") as landscape:
         for k in range(3):

@@ -16,6 +16,7 @@ from vqcodec.bench.metrics import measure, psnr_db
 from vqcodec.errors import InputError, OutputError
 from vqcodec.model import TENSORS, load_model
 from vqcodec.train import lite, streams
+from vqcodec.train.sessions import LiteSettings
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +41,7 @@ def little_work() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lite, "_SMALL_FILES", 12)
         patch.setattr(lite, "_FEW_FILES", 14)
+        patch.setattr(lite, "LiteSettings", lambda seed, sweeps=1, **others: LiteSettings(seed, sweeps, **others))
         patch.setattr(streams, "MAP_SIZES", (12, 4))
         yield
 
