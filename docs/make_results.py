@@ -21,9 +21,8 @@ libwebp in the same run say more than the figures. Each by its name (`measure.py
 same model id again in 9 minutes 22 seconds. `adapted` is of satellite alone, from the model photo 9101ef0d932a. In the bench
 two images ran at once, whose BLAS threads waited for each other then: its speeds of vqz are a quarter to a half of what they
 are. SSIM was left out (`--psnr-only`). photo's peak of encode was taken after the others, when aiming went in smaller strips.
-Training on 40 images, last run, is of a slower machine (AVX2; the tests take 187 s there) with nothing else running, and misses
-its bar; on an earlier one, with other work running, it took 103 and 64 s. On the slower one, in the same minutes, satellite
-took 195 s at 71a0edc and 221 s now.
+Training on 40 images is of the slower machine, too, with nothing else running: files are coded and streams trained on both cores now;
+before, the same took 235 and 138 s there. photo-denoise was measured beside other work, so its speed is a lower bound.
 """
 
 if __name__ == "__main__":
