@@ -21,12 +21,13 @@ libwebp in the same run say more than the figures. Each by its name (`measure.py
 same model id again in 9 minutes 22 seconds. `adapted` is of satellite alone, from the model photo 9101ef0d932a. In the bench
 two images ran at once, whose BLAS threads waited for each other then: its speeds of vqz are a quarter to a half of what they
 are. SSIM was left out (`--psnr-only`). photo's peak of encode was taken after the others, when aiming went in smaller strips.
-Training on 40 images is of the slower machine, too, with nothing else running: files are coded and streams trained on both cores now;
-before, the same took 235 and 138 s there. photo-denoise was measured beside other work, so its speed is a lower bound.
-On the slower machine with nothing else of ours running, 2026-11-26: decode 8.30 MP/s and encode 2.23 on one thread (libwebp 41.7 and
-6.3 in the same run), 7.21 and 1.46 on two; whole process 0.51 s, photo's 0.87 s, which both miss their bars there. Two threads were
-slower than one, which was not looked into. The three stages of `make mnist`, timed there by 400, 100 and 100 of their steps on two
-threads, would take 24 minutes in all, with some 4 more for the report: it was never run at a stretch.
+Training on 40 images is of the slower machine, too, with nothing else running: files are coded and streams trained on both
+cores now; before, the same took 235 and 138 s there. photo-denoise was measured beside other work, so its speed is a lower
+bound. On the slower machine with nothing else of ours running, 2026-11-26: decode 8.30 MP/s and encode 2.23 on one thread
+(libwebp 41.7 and 6.3 in the same run), 7.21 and 1.46 on two; whole process 0.51 s, photo's 0.87 s, which both miss their bars
+there. Two threads were slower than one, which was not looked into. The three stages of `make mnist`, timed there by 400, 100
+and 100 of their steps on two threads, would take 24 minutes in all, with some 4 more for the report: it was never run at a
+stretch.
 """
 
 if __name__ == "__main__":
