@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import chain
 from typing import Protocol
 
 import numpy as np
@@ -28,6 +26,7 @@ from vqcodec.prior import Cells, Float, Grid
 from vqcodec.records import VERBATIM, read_streams, stored_bytes, write_streams
 from vqcodec.symbols import Calls, GroupStreams, IndexRecorder, Residuals, SymbolReader, SymbolWriter, search_rates
 from vqcodec.types import Header, Section, StreamRecord
+from vqcodec.workers import shared_empty, side_by_side
 
 _MAPS_AHEAD = 2
 """Merge maps that are tried after one that made a file smaller; for small files all are."""
@@ -240,11 +239,11 @@ class OpenGroup:
     streams: GroupStreams
 
 
-def open_groups(header: Header, indices: Indices, model: Model, numbers: Sequence[int], layers: int) -> list[OpenGroup]:
-    """Decode the DCs of tile groups of one shape, side by side. Raises CorruptError."""
+def open_groups(header: Header, sections: Sequence[Stored], model: Model, numbers: Sequence[int]) -> list[OpenGroup]:
+    """Decode the DCs of tile groups of one shape, side by side, from the index sections of each. Raises CorruptError."""
     places, layout = [header.groups[number] for number in numbers], LAYOUTS[header.layout]
     cells = places[0][2:]
-    streams = [group_streams(header, indices(number, layers), cells, model) for number in numbers]
+    streams = [group_streams(header, stored, cells, model) for stored in sections]
     reader = SymbolReader(model, header.merge_map, streams)
     reader.start_layer(0)
     dcs = walk_dc(cells, layout, model, header.step, reader, dc_correction_of(model, header.step), len(numbers))
@@ -272,7 +271,11 @@ def each_group(
     then: Callable[[OpenGroup], None],
     layers: int | None = None,
 ) -> None:
-    """Decode the DCs of these tile groups, and do something with every one then. Raises CorruptError."""
+    """Decode the DCs of these tile groups, and do something with every one then. Raises CorruptError.
+
+    What is done must store into `workers.shared_empty` only.
+    """
+    sections = {number: indices(number, layers or header.layers) for number in numbers}  # read here: copies share one file
     by_shape: dict[tuple[int, ...], list[int]] = {}
     for number in numbers:
         by_shape.setdefault(header.groups[number][2:], []).append(number)
@@ -280,9 +283,12 @@ def each_group(
     for alike in by_shape.values():
         count = max(threads, -(-len(alike) // _SIDE_BY_SIDE))
         batches += [alike[i::count] for i in range(min(count, len(alike)))]
-    with ThreadPoolExecutor(threads) as pool:
-        opened = list(pool.map(lambda batch: open_groups(header, indices, model, batch, layers or header.layers), batches))
-        list(pool.map(then, chain.from_iterable(opened)))
+
+    def one(batch: Sequence[int]) -> None:
+        for opened in open_groups(header, [sections[number] for number in batch], model, batch):
+            then(opened)
+
+    side_by_side(one, batches, threads)
 
 
 def indices_of_group(
@@ -336,7 +342,12 @@ def _means(streams: Sequence[Stream]) -> list[list[int]]:
 
 
 def pack(
-    header: Header, groups: Sequence[Symbols], model: Model, levels: tuple[int, ...], others: Sequence[Section] = ()
+    header: Header,
+    groups: Sequence[Symbols],
+    model: Model,
+    levels: tuple[int, ...],
+    others: Sequence[Section] = (),
+    threads: int = 1,
 ) -> bytes:
     """Symbols of all tile groups, and other sections, to a whole file, with the merge map that makes it smallest.
 
@@ -347,33 +358,35 @@ def pack(
     for number in range(len(model.maps)):  # from many streams, for large files, to few
         if number > merge_map + _MAPS_AHEAD and least > _SMALL_FILE:
             break
-        size = sum(map(len, _sections(tried, model, number, frames.FAST_LEVELS)))
+        size = sum(map(len, _sections(tried, model, number, frames.FAST_LEVELS, threads)))
         if size < least:
             merge_map, least = number, size
-    stored = _sections(groups, model, merge_map, levels)
+    stored = _sections(groups, model, merge_map, levels, threads)
     sections = [*(Section(container.INDICES, data) for data in stored), *others]
     return container.write_file(replace(header, merge_map=merge_map), sections)
 
 
-def _sections(groups: Sequence[Symbols], model: Model, merge_map: int, levels: tuple[int, ...]) -> list[bytes]:
-    layers = len(groups[0].calls)
-    return [
-        pack_layer(group.calls[layer], group.raw[layer], model, merge_map, levels) for layer in range(layers) for group in groups
-    ]
+def _sections(groups: Sequence[Symbols], model: Model, merge_map: int, levels: tuple[int, ...], threads: int) -> list[bytes]:
+    def one(place: tuple[int, Symbols]) -> bytes:
+        layer, group = place
+        return pack_layer(group.calls[layer], group.raw[layer], model, merge_map, levels)
+
+    return side_by_side(one, [(layer, group) for layer in range(len(groups[0].calls)) for group in groups], threads)
 
 
 def reconstruct(header: Header, latents: Sequence[NDArray[np.int16]], model: Model, threads: int = 1) -> Pixels:
     """Latents of every tile group to pixels [H, W, components]; exact."""
     layout = LAYOUTS[header.layout]
     matrix = dct.inverse_matrix(layout, model.color)
-    pixels = np.empty((header.height, header.width, layout.components), dct.sample_type(header.depth))
+    pixels = shared_empty((header.height, header.width, layout.components), dct.sample_type(header.depth))
 
-    def place(group: Rectangle, values: NDArray[np.int16]) -> None:
+    def place(number: int) -> None:
+        group = header.groups[number]
         top, left, h, w = (8 * v for v in group)
-        dct.inverse(values, header.step, group[2:], layout, matrix, pixels[top : top + h, left : left + w], header.depth)
+        part = pixels[top : top + h, left : left + w]
+        dct.inverse(latents[number], header.step, group[2:], layout, matrix, part, header.depth)
 
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(place, header.groups, latents))
+    side_by_side(place, range(len(latents)), threads)
     smooth_seams(header, pixels, (0, 0))
     return pixels
 
@@ -406,7 +419,7 @@ def decode(header: Header, indices: Indices, model: Model, threads: int = 1, reg
     matrix = dct.inverse_matrix(layout, model.color)
     wanted = region or (0, 0, header.height, header.width)
     top, left, height, width = around = _with_seams(header, wanted)
-    pixels = np.empty((height, width, layout.components), dct.sample_type(header.depth))
+    pixels = shared_empty((height, width, layout.components), dct.sample_type(header.depth))
 
     def one(opened: OpenGroup) -> None:
         latents, group = finish_group(header, opened, model), opened.place
@@ -483,7 +496,7 @@ def decode_refined(
     y, x = max(0, top // 8 - halo), max(0, left // 8 - halo)  # cells that the region's pixels depend on
     rows = min(h, -(-(top + height) // 8) + halo) - y
     columns = min(w, -(-(left + width) // 8) + halo) - x
-    found = np.empty((LAYOUTS[header.layout].channels, rows, columns), np.int16)
+    found = shared_empty((LAYOUTS[header.layout].channels, rows, columns), np.int16)
 
     def one(opened: OpenGroup) -> None:
         group = opened.place
@@ -522,7 +535,7 @@ def refine(
     flat = latents.reshape(len(latents), -1)
     full = COLOR_8X8 if layout.components == 3 else layout
     matrix = (dct.inverse_matrix(full, model.color) / (1 << dct.SHIFT)).astype(np.float32)
-    pixels = np.empty((*size, layout.components), dct.sample_type(header.depth))
+    pixels = shared_empty((*size, layout.components), dct.sample_type(header.depth))
     restored, halo = restorer(model, flat, step, (h, w), layout, run)
     elsewhere = run is not None
     if sharpener is not None:
@@ -533,8 +546,7 @@ def refine(
     def strip(rows: tuple[int, int]) -> None:
         dct.inverse_float(restored(rows), w, matrix, pixels[8 * rows[0] : 8 * rows[1]], header.depth)
 
-    with ThreadPoolExecutor(1 if elsewhere else threads) as pool:
-        list(pool.map(strip, networks.strips(halo, (h, w))))
+    side_by_side(strip, networks.strips(halo, (h, w)), 1 if elsewhere else threads)
     return pixels
 
 
@@ -565,7 +577,7 @@ def decode_scaled(header: Header, indices: Indices, model: Model, scale: int, th
     tiles = sum(tile.first <= channels[-1] for tile in layout.tiles)
     layers = 1 if tiles == 0 else 1 + layer_of_tile(layout, header.layers, tiles - 1)
     shape = -(-header.height // scale), -(-header.width // scale), layout.components
-    pixels = np.empty(shape, dct.sample_type(header.depth))
+    pixels = shared_empty(shape, dct.sample_type(header.depth))
 
     def one(opened: OpenGroup) -> None:
         top, left, h, w = opened.place

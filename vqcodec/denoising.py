@@ -14,7 +14,6 @@ within 1 of 255 between machines. A grey picture has zeros for chroma and ignore
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Final
 
@@ -26,6 +25,7 @@ from vqcodec.bands import COLOR_8X8, GREY, Layout
 from vqcodec.color import OPPONENT
 from vqcodec.model import Denoiser
 from vqcodec.networks import Floats
+from vqcodec.workers import shared_empty, side_by_side
 
 PLACES: Final = ((0, 0), (4, 4))
 """Pixels down and across by which the grids are shifted whose estimates are averaged."""
@@ -51,7 +51,7 @@ def denoise(
 ) -> NDArray[np.uint8]:
     """Pixels uint8 [H, W, 1 or 3] without most of their noise, of standard deviation `sigma` in grey levels."""
     height, width = pixels.shape[:2]
-    out = np.empty_like(pixels)
+    out = shared_empty(pixels.shape, pixels.dtype)
     estimate = partial(estimate_noise, pixels, denoiser, sigma)
 
     def strip(rows: tuple[int, int]) -> None:
@@ -59,8 +59,7 @@ def denoise(
         noise = sum(estimate(place, rows)[: bottom - top] for place in places) / np.float32(len(places))
         out[top:bottom] = np.clip(np.rint(pixels[top:bottom] - noise), 0, 255)
 
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(strip, networks.strips(denoiser.network.halo + 2, (-(-height // 8), -(-width // 8)))))
+    side_by_side(strip, networks.strips(denoiser.network.halo + 2, (-(-height // 8), -(-width // 8))), threads)
     return out
 
 

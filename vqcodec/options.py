@@ -179,6 +179,6 @@ Manifest = Annotated[
         "--manifest", metavar="FILE", help="Folders: a JSON line a file is added; what it has is left out.", show_default=False
     ),
 ]
-Threads = Annotated[int | None, typer.Option("--threads", min=1, metavar="N", help="Threads to use; all cores if not given.")]
+Threads = Annotated[int | None, typer.Option("--threads", min=1, metavar="N", help="Cores to use; all if not given.")]
 MaxPixels = Annotated[int, typer.Option("--max-pixels", min=1, metavar="N", help="Refuse pictures with more pixels.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]

@@ -16,7 +16,6 @@ of them is floating point, and pixels agree within 1 of 255 between machines.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, partial
 from typing import Any, Final
 
@@ -32,6 +31,7 @@ from vqcodec.model import TokenModel
 from vqcodec.networks import Correct, Floats
 from vqcodec.records import BLOCK, FRAME, VERBATIM
 from vqcodec.types import Header, Section, Tokens
+from vqcodec.workers import shared_empty, side_by_side
 
 Indices = NDArray[np.uint16]
 _PACKED: Final = 0
@@ -87,7 +87,7 @@ def encode(pixels: NDArray[np.uint8], model: TokenModel, threads: int = 1) -> In
     seen = np.broadcast_to(pixels, (height, width, model.components))
     mean, scale = model.mean[:, None, None], model.scale[:, None, None]
     words = np.ascontiguousarray(model.words.T, np.float32)
-    indices = np.empty((h, w), np.uint16)
+    indices = shared_empty((h, w), np.uint16)
 
     def strip(rows: tuple[int, int]) -> None:
         top, bottom = max(0, rows[0] - halo), min(h, rows[1] + halo)
@@ -95,8 +95,7 @@ def encode(pixels: NDArray[np.uint8], model: TokenModel, threads: int = 1) -> In
         own = z[:, rows[0] - top : rows[1] - top].reshape(len(z), -1)
         indices[rows[0] : rows[1]] = vq.nearest(own.T, words, np.zeros(words.shape[1], np.float32))[0].reshape(-1, w)
 
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(strip, networks.strips(halo, (h, w))))
+    side_by_side(strip, networks.strips(halo, (h, w)), threads)
     return indices
 
 
@@ -120,7 +119,7 @@ def decode(
     matrix = inverse_matrix(kept, components, model.color) / np.float32(scale)
     correct = run or partial(networks.correct, model.decoder)
     words = np.ascontiguousarray(model.words.T, np.float32)
-    pixels = np.empty((-(-height // scale), -(-width // scale), components), np.uint8)
+    pixels = shared_empty((-(-height // scale), -(-width // scale), components), np.uint8)
 
     def strip(rows: tuple[int, int]) -> None:
         top, bottom = max(0, rows[0] - halo), min(h, rows[1] + halo)
@@ -128,8 +127,7 @@ def decode(
         x = (model.mean[:, None] + model.scale[:, None] * out).reshape(model.components, side, side, -1)[low]
         dct.inverse_float(x.reshape(len(matrix), -1), w, matrix, pixels[kept * rows[0] : kept * rows[1]])
 
-    with ThreadPoolExecutor(1 if run else threads) as pool:
-        list(pool.map(strip, networks.strips(halo, (h, w))))
+    side_by_side(strip, networks.strips(halo, (h, w)), 1 if run else threads)
     return pixels
 
 

@@ -1,0 +1,163 @@
+"""Work shared by copies of a process, or by threads: what comes back, what errors are raised, and that no copy stays behind.
+
+Copies are made only of a process without threads, so each test runs a program of its own.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from vqcodec.workers import shared_empty
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="copies are made on Linux only")
+_START = """
+    import os, signal, sys, threading, time
+    from pathlib import Path
+    import numpy as np
+    from vqcodec import errors, workers
+
+    def pace(number):
+        time.sleep(0.02)
+        return number, os.getpid()
+"""
+
+
+def _start(script: str) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-c", textwrap.dedent(_START) + textwrap.dedent(script)]
+    environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def _run(script: str) -> str:
+    process = _start(script)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    return out
+
+
+def test_results_come_in_order_from_several_copies() -> None:
+    _run("""
+        found = workers.side_by_side(pace, range(30), 3)
+        assert [number for number, _ in found] == list(range(30))
+        assert len({process for _, process in found}) == 3 and os.getpid() in {process for _, process in found}
+        assert workers.side_by_side(lambda number: number, range(5000), 2) == list(range(5000))  # more items than turns
+    """)
+
+
+def test_copies_store_into_shared_arrays_only() -> None:
+    _run("""
+        shared, own = workers.shared_empty((30,), np.int32), np.zeros(30, np.int32)
+
+        def store(number):
+            shared[number] = own[number] = pace(number)[1]
+
+        workers.side_by_side(store, range(30), 2)
+        assert (shared > 0).all() and (own[shared == os.getpid()] > 0).all() and (own[shared != os.getpid()] == 0).all()
+        assert len(set(shared.tolist())) == 2
+    """)
+
+
+def test_a_process_with_another_thread_is_not_copied() -> None:
+    _run("""
+        ended = threading.Event()
+        threading.Thread(target=ended.wait).start()
+        found = workers.side_by_side(pace, range(10), 2)
+        ended.set()
+        assert found == [(number, os.getpid()) for number in range(10)]
+    """)
+
+
+def test_the_first_error_of_all_is_raised_and_says_where_it_was() -> None:
+    _run("""
+        def work(number):
+            time.sleep(0.001)
+            if number in (40, 41, 60):
+                raise errors.CorruptError(f"{number} in {os.getpid()}")
+            return number
+
+        notes = []
+        for _ in range(20):
+            try:
+                workers.side_by_side(work, range(100), 4)
+                raise AssertionError("no error")
+            except errors.CorruptError as error:
+                assert str(error).startswith("40 in "), error
+                if str(error) != f"40 in {os.getpid()}":
+                    notes += error.__notes__
+        assert notes and all("in work" in note for note in notes)
+    """)
+
+
+def test_a_killed_copy_is_an_error() -> None:
+    _run("""
+        parent = os.getpid()
+
+        def work(number):
+            if pace(number)[1] != parent:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        try:
+            workers.side_by_side(work, range(10), 2)
+            raise AssertionError("no error")
+        except MemoryError:
+            pass
+        try:
+            os.waitpid(-1, 0)
+            raise AssertionError("a copy was left")
+        except ChildProcessError:
+            pass
+    """)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_process_leaves_no_copy(number: int) -> None:
+    process = _start("""
+        from vqcodec.interrupts import termination_raises
+
+        def work(number):
+            print(os.getpid(), flush=True)
+            time.sleep(30)
+
+        with termination_raises():
+            workers.side_by_side(work, range(2), 2)
+    """)
+    assert process.stdout is not None
+    both = {int(process.stdout.readline()) for _ in range(2)}
+    os.kill(process.pid, number)
+    process.communicate(timeout=10)
+    assert len(both) == 2
+    for one in both:
+        with pytest.raises(ProcessLookupError):
+            os.kill(one, 0)
+
+
+def test_files_and_pictures_do_not_depend_on_copies() -> None:
+    _run("""
+        import io
+        from vqcodec import api
+
+        picture = np.random.default_rng(0).integers(0, 255, (100, 150, 3), np.uint8) // 8 + np.arange(150, dtype=np.uint8)[:, None]
+        for model in ("photo-lite", "photo"):
+            one, several = (api.encode(picture, quality=30, model=model, tile=64, effort=4, threads=n) for n in (1, 3))
+            assert one == several
+            for options in ({}, {"refine": "none"}):
+                assert np.array_equal(*(api.decode(one, threads=n, **options) for n in (1, 3)))
+        assert np.array_equal(*(api.denoise(picture, sigma=20, threads=n) for n in (1, 3)))
+        damaged = bytearray(one)
+        damaged[-10] ^= 1  # in the last section
+        with api.open_vqz(io.BytesIO(bytes(damaged)), allow_partial=True) as opened:
+            opened.read(threads=3)
+            assert opened.lost
+    """)
+
+
+def test_shared_arrays_are_like_those_of_numpy() -> None:
+    found = shared_empty((3, 4), "uint16")
+    assert found.shape == (3, 4)
+    assert found.dtype == "uint16"
+    assert found.flags.carray
+    assert shared_empty((0, 4), "uint8").size == 0

@@ -1,0 +1,141 @@
+"""The parts of one picture on several cores.
+
+What is done to a part is thousands of short numpy calls, for each of which a thread has to get Python's lock again: two threads
+were slower than one (docs/decisions.md). So where nothing else runs in this process, copies of it share the work; else threads do.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import pickle
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from typing import Any, BinaryIO, Final, NoReturn, TypeVar
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+_MOST_TURNS: Final = 1024
+"""Turns, in which workers take items: their numbers must fit into the smallest pipe, of 4096 bytes."""
+_TURN_BYTES: Final = 4
+
+
+def side_by_side(work: Callable[[Item], Result], items: Sequence[Item], workers: int) -> list[Result]:
+    """[work(item) for item in items], on up to `workers` cores.
+
+    If some of the items raise an error, that of the first of them is raised. Work may be done in a copy of this process: what it
+    stores anywhere but in arrays of `shared_empty` is lost. Raises MemoryError if a copy was killed.
+    """
+    workers = min(workers, len(items))
+    if workers <= 1:
+        return [work(item) for item in items]
+    if _is_alone():
+        return _in_copies(work, items, workers)
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(work, items))
+
+
+def shared_empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+    """As numpy.empty, in memory that copies of this process share with it."""
+    size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+    return np.ndarray(shape, dtype, mmap.mmap(-1, max(1, size)))
+
+
+def _is_alone() -> bool:
+    """No other thread runs in this process, of whatever library: a copy would have the locks that it holds, but not the thread."""
+    return sys.platform == "linux" and len(os.listdir("/proc/self/task")) == 1
+
+
+def _in_copies(work: Callable[[Item], Result], items: Sequence[Item], workers: int) -> list[Result]:
+    """The work of `side_by_side` by this process and `workers` - 1 copies of it."""
+    each = -(-len(items) // _MOST_TURNS)
+    turns = [items[first : first + each] for first in range(0, len(items), each)]
+    todo = _pipe_of_turns(len(turns))
+    answers: dict[int, BinaryIO] = {}  # of each copy, by its process number
+    try:
+        for _ in range(workers - 1):
+            answer, to_parent = os.pipe()
+            copy = os.fork()
+            if copy == 0:
+                _live_as_copy(to_parent, lambda: _work_through(work, turns, todo))
+            answers[copy] = os.fdopen(answer, "rb")
+            os.close(to_parent)
+        found, failed = _work_through(work, turns, todo)
+        for copy, stream in list(answers.items()):
+            data = stream.read()
+            if os.waitpid(copy, 0)[1]:
+                raise MemoryError("a copy of this process was killed")
+            stream.close()
+            del answers[copy]
+            own, errors = pickle.loads(data)
+            found.update(own)
+            failed.update(errors)
+    finally:
+        os.close(todo)
+        for copy, stream in answers.items():  # none, if all went well
+            stream.close()
+            with suppress(ProcessLookupError, ChildProcessError):
+                os.kill(copy, signal.SIGKILL)
+                os.waitpid(copy, 0)
+    if failed:
+        raise failed[min(failed)]
+    return [result for turn in range(len(turns)) for result in found[turn]]
+
+
+def _pipe_of_turns(count: int) -> int:
+    """A pipe to take the numbers of turns from: whichever process reads next gets the next one, and nothing at the end."""
+    todo, fill = os.pipe()
+    os.write(fill, b"".join(turn.to_bytes(_TURN_BYTES, "little") for turn in range(count)))
+    os.close(fill)
+    return todo
+
+
+def _turns_left(todo: int) -> Iterator[int]:
+    while turn := os.read(todo, _TURN_BYTES):
+        yield int.from_bytes(turn, "little")
+
+
+def _work_through(
+    work: Callable[[Item], Result], turns: Sequence[Sequence[Item]], todo: int
+) -> tuple[dict[int, list[Result]], dict[int, Exception]]:
+    """The results of the turns that this process got, and the error that ended it, by number of turn.
+
+    After an error no turn is left for anyone. Turns are taken in order, so the first one with an error is always come to.
+    """
+    found: dict[int, list[Result]] = {}
+    for turn in _turns_left(todo):
+        try:
+            found[turn] = [work(item) for item in turns[turn]]
+        except Exception as error:
+            for _ in _turns_left(todo):
+                pass
+            return found, {turn: error}
+    return found, {}
+
+
+def _live_as_copy(to_parent: int, function: Callable[[], tuple[object, dict[int, Exception]]]) -> NoReturn:
+    """Give what a function returns to the parent, and end."""
+    status = 1
+    try:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears of it, too, and ends its copies
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        found, failed = function()
+        for error in failed.values():
+            error.add_note("".join(traceback.format_exception(error)))  # a traceback does not pass through a pipe
+        with os.fdopen(to_parent, "wb") as stream:
+            pickle.dump((found, failed), stream, pickle.HIGHEST_PROTOCOL)
+        status = 0
+    except BrokenPipeError:
+        pass  # the parent is gone
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(status)  # what the parent has set up is not cleaned up here
