@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -43,17 +44,15 @@ _LATENT_RANGE: Final = 1 << 16
 Ints = NDArray[np.int32]
 
 
+@cache  # made when it is needed: it takes 10 ms, and a model without context does without
 def _feature_table() -> Float:
     x = np.arange(-_LATENT_RANGE, _LATENT_RANGE + 1)
     return (np.sign(x) * ((log16(np.abs(x) + 4) - 32) >> 1)).astype(np.float32)
 
 
-_FEATURE = _feature_table()
-
-
 def feature(latents: NDArray[np.signedinteger[Any]]) -> Float:
     """Features float32 of latents or differences of latents (integers in 1/16 step)."""
-    return _FEATURE.take(np.add(latents, _LATENT_RANGE, dtype=np.intp), mode="clip")
+    return _feature_table().take(np.add(latents, _LATENT_RANGE, dtype=np.intp), mode="clip")
 
 
 def step_inputs(step: int) -> Float:

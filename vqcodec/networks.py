@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -100,20 +100,18 @@ class Synthesis:
         return sum(layer.size for layer in layers) / 64
 
 
-def _compressed(bits: int) -> Floats:
-    """sign(x) log(1 + |x|) of the integers x of so many bits, in 1/16, in the order of their unsigned patterns."""
-    x = np.arange(1 << bits).astype(f"u{bits // 8}").view(f"i{bits // 8}") / UNIT
+@cache  # made when it is needed: a model without networks does without
+def _compressed() -> Floats:
+    """sign(x) log(1 + |x|) of the integers x of 16 bits, in 1/16, in the order of their unsigned patterns."""
+    x = np.arange(1 << 16).astype(np.uint16).view(np.int16) / UNIT
     return np.copysign(np.log1p(np.abs(x)), x).astype(np.float32)
-
-
-_FEATURE = _compressed(16)
 
 
 def features(latents: NDArray[np.int16], layout: Layout, step: float) -> Floats:
     """Inputs float32 [97, n] of latents int16 [C, n]; `step` in grey levels."""
     out = np.zeros((FEATURES, latents.shape[1]), np.float32)
     own, inputs = shared_channels(layout, COLOR_4X4)
-    out[inputs] = _FEATURE.take(latents[own].view(np.uint16))
+    out[inputs] = _compressed().take(latents[own].view(np.uint16))
     out[-1] = np.log(step / STEP_CENTRE)
     return out
 

@@ -141,14 +141,14 @@ class SymbolWriter(ByClass):
         self, book: Book, x: NDArray[np.float32], costs: NDArray[np.float32], symbols: Symbols, rate: float
     ) -> None:
         """Replace symbols by the escape where coding the values one by one costs less."""
-        _, reconstructions, bits = self.books[-1].scalar
+        single = self.books[-1].scalar_search(rate)
         costs = costs + np.einsum("nd,nd->n", x, x)
         escape = rate * float(book.bits[book.escape])
-        doubtful = np.flatnonzero(costs > escape + rate * book.dim * float(bits.min()))
+        doubtful = np.flatnonzero(costs > escape + book.dim * float(single.costs.min()))
         if len(doubtful):
             values = x[doubtful]
             nearest = np.clip(np.rint(values), -SCALAR_MAX, SCALAR_MAX).astype(np.int32) + SCALAR_MAX
-            cost = (values - reconstructions[nearest] * np.float32(1 / UNIT)) ** 2 + rate * bits[nearest]
+            cost = (values - single.steps[nearest]) ** 2 + single.costs[nearest]
             symbols[doubtful[escape + cost.sum(axis=1) < costs[doubtful]]] = book.escape
 
 

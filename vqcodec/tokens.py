@@ -86,14 +86,14 @@ def encode(pixels: NDArray[np.uint8], model: TokenModel, threads: int = 1) -> In
     h, w = -(-height // side), -(-width // side)
     seen = np.broadcast_to(pixels, (height, width, model.components))
     mean, scale = model.mean[:, None, None], model.scale[:, None, None]
-    words = np.ascontiguousarray(model.words.T, np.float32)
+    weights = vq.weights_of(model.words.T.astype(np.float32), np.zeros(len(model.words), np.float32))
     indices = shared_empty((h, w), np.uint16)
 
     def strip(rows: tuple[int, int]) -> None:
         top, bottom = max(0, rows[0] - halo), min(h, rows[1] + halo)
         z = networks.correct(model.encoder, (forward(seen[side * top : side * bottom], side, model.color) - mean) / scale)
         own = z[:, rows[0] - top : rows[1] - top].reshape(len(z), -1)
-        indices[rows[0] : rows[1]] = vq.nearest(own.T, words, np.zeros(words.shape[1], np.float32))[0].reshape(-1, w)
+        indices[rows[0] : rows[1]] = vq.nearest(own.T, weights)[0].reshape(-1, w)
 
     side_by_side(strip, networks.strips(halo, (h, w)), threads)
     return indices

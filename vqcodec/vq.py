@@ -96,15 +96,53 @@ class Book:
         reconstruction = np.where(raw > 0, values * UNIT, self.words[0][symbols])
         return symbols, reconstruction.astype(np.int32), self.bits[symbols] + raw
 
+    def scalar_search(self, rate: float) -> ScalarSearch:
+        """What `quantize_scalar` looks up at a lambda; made once."""
+        if rate not in self._scalar_searches:
+            self._scalar_searches[rate] = ScalarSearch.of(self, rate)
+        return self._scalar_searches[rate]
+
     @cached_property
-    def search(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Codewords float32 [d, K] in steps, and what to add to their code lengths: _BARRED for the escape, else 0."""
-        words = self.words.astype(np.float32) * np.float32(1 / UNIT)
-        barred = np.zeros(self.size, np.float32)
-        if self.escape >= 0:
-            barred[self.escape] = _BARRED
-            words[:, self.escape] = 0
-        return words, barred
+    def _scalar_searches(self) -> dict[float, ScalarSearch]:
+        return {}
+
+    def vector_weights(self, rate: float) -> NDArray[np.float32]:
+        """What `quantize_vector` multiplies with at a lambda, of `weights_of`; made once. The escape is never found."""
+        if rate not in self._vector_weights:
+            words, biases = self.words.astype(np.float32) * np.float32(1 / UNIT), np.float32(rate) * self.bits
+            if self.escape >= 0:
+                words[:, self.escape] = 0
+                biases[self.escape] += _BARRED
+            self._vector_weights[rate] = weights_of(words, biases)
+        return self._vector_weights[rate]
+
+    @cached_property
+    def _vector_weights(self) -> dict[float, NDArray[np.float32]]:
+        return {}
+
+
+@dataclass(frozen=True)
+class ScalarSearch:
+    """A scalar book at a lambda, for every integer in +-SCALAR_MAX, the least one first.
+
+    `symbols` uint8 and raw `low` bits int32; reconstructions int32 `words` in 1/16 step and float32 `steps`; float32 `costs` in
+    squared steps; intp `towards_zero`, the place of the next integer there.
+    """
+
+    symbols: NDArray[np.uint8]
+    low: NDArray[np.int32]
+    words: NDArray[np.int32]
+    steps: NDArray[np.float32]
+    costs: NDArray[np.float32]
+    towards_zero: NDArray[np.intp]
+
+    @classmethod
+    def of(cls, book: Book, rate: float) -> ScalarSearch:
+        symbols, words, bits = book.scalar
+        values = np.arange(-SCALAR_MAX, SCALAR_MAX + 1)
+        low = np.abs(values).astype(np.int32) & ((1 << book.raw_bits[symbols].astype(np.int32)) - 1)
+        steps, costs = words * np.float32(1 / UNIT), np.float32(rate) * bits
+        return cls(symbols, low, words, steps, costs, values - np.sign(values) + SCALAR_MAX)
 
 
 NO_WORD: Final = 255
@@ -146,25 +184,16 @@ def quantize_scalar(
 
     `rate` is lambda in squared steps per bit. Candidates: the nearest integer, the next one towards zero, and zero.
     """
-    symbols, reconstructions, bits = book.scalar
-
-    def cost(place: NDArray[np.intp]) -> NDArray[np.float32]:
-        error = x - reconstructions.take(place) * np.float32(1 / UNIT)
-        error *= error
-        error += np.float32(rate) * bits.take(place)
-        return error
-
-    best = np.minimum(np.maximum(np.rint(x), -SCALAR_MAX), SCALAR_MAX).astype(np.intp)
-    lower = best - np.sign(best)
-    best += SCALAR_MAX
-    lower += SCALAR_MAX
-    least, other = cost(best), cost(lower)
-    np.copyto(best, lower, where=other < least)
-    np.minimum(least, other, out=least)
-    best[cost(np.array(SCALAR_MAX)) < least] = SCALAR_MAX
-    chosen = symbols.take(best)
-    low = np.abs(best - SCALAR_MAX).astype(np.int32) & ((1 << book.raw_bits.take(chosen).astype(np.int32)) - 1)
-    return chosen, low, reconstructions.take(best)
+    search = book.scalar_search(rate)
+    places = np.full((3, len(x)), SCALAR_MAX, np.intp)
+    places[0] += np.minimum(np.maximum(np.rint(x), -SCALAR_MAX), SCALAR_MAX).astype(np.intp)
+    search.towards_zero.take(places[0], out=places[1])
+    costs = search.steps.take(places)
+    costs -= x
+    costs *= costs
+    costs += search.costs.take(places)
+    best = places[costs.argmin(axis=0), np.arange(len(x))]
+    return search.symbols.take(best), search.low.take(best), search.words.take(best)
 
 
 def with_low_bits(words: NDArray[np.int32], low: NDArray[np.int32]) -> NDArray[np.int32]:
@@ -175,22 +204,23 @@ def with_low_bits(words: NDArray[np.int32], low: NDArray[np.int32]) -> NDArray[n
 
 def quantize_vector(book: Book, x: NDArray[np.float32], rate: float) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     """Residuals float32 [n, d] in steps to (symbols uint8 [n], costs float32 [n] less |x|^2); never the escape."""
-    words, barred = book.search
-    index, costs = nearest(x, words, np.float32(rate) * book.bits + barred)
+    index, costs = nearest(x, book.vector_weights(rate))
     return index.astype(np.uint8), costs
 
 
-def nearest(
-    x: NDArray[np.float32], words: NDArray[np.float32], biases: NDArray[np.float32]
-) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-    """For every x [n, d] the index [n] of the word [d, K] of least |x - word|^2 + bias, and this cost less |x|^2, float32 [n].
+def weights_of(words: NDArray[np.float32], biases: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What `nearest` multiplies with, float32 [d + 1, K]; words are [d, K]. The bias is one more dimension, of which x has 1."""
+    return np.concatenate([np.float32(-2) * words, ((words * words).sum(axis=0) + biases)[None]])
 
-    The bias is one more dimension, in which every x is 1: one product does it all, a strip at a time.
+
+def nearest(x: NDArray[np.float32], weights: NDArray[np.float32]) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    """For every x [n, d] the index [n] of the word of least |x - word|^2 + bias, and this cost less |x|^2, float32 [n].
+
+    `weights` are of `weights_of`: one product does it all, a strip at a time.
     """
-    (n, dim), size = x.shape, words.shape[1]
+    (n, dim), size = x.shape, weights.shape[1]
     extended = np.ones((n, dim + 1), np.float32)
     extended[:, :dim] = x
-    weights = np.concatenate([np.float32(-2) * words, ((words * words).sum(axis=0) + biases)[None]])
     scores = np.empty((min(n, _CHUNK), size), np.float32)
     first = np.arange(0, scores.size, size)
     index, costs = np.empty(n, np.intp), np.empty(n, np.float32)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vqcodec.prior import CLASS_OF_ONE, CLASSES, CLASSES_PER_OCTAVE
-from vqcodec.vq import ALPHABET, ALPHABET_RAW_BITS, SCALAR_MAX, UNIT, Book, alphabet_symbols, nearest
+from vqcodec.vq import ALPHABET, ALPHABET_RAW_BITS, SCALAR_MAX, UNIT, Book, alphabet_symbols, nearest, weights_of
 
 ROUNDS: Final = 16
 _RESEED_ROUNDS: Final = 9
@@ -93,7 +93,7 @@ def train_vector_book(
     limit = rate * (ESCAPE_COST_BITS + 6 * dim)
     energy = (x * x).sum(axis=1)
     for turn in range(ROUNDS if len(x) else 0):
-        index, cost = nearest(x, words.T, np.float32(rate) * bits)
+        index, cost = nearest(x, weights_of(words.T, np.float32(rate) * bits))
         far = cost + energy > limit
         weights = np.where(far, 0.0, weight)
         escaped = float(weight[far].sum())
