@@ -30,8 +30,8 @@ SHIFT: Final = 18
 COEFFICIENT_SHIFT: Final = 10
 """Coefficients are integers in 1/1024 of a grey level."""
 COEFFICIENT_MAX: Final = 1 << 22
-_ROWS_PER_STRIP = 2048
-"""Cells per matrix product: the strip of pixels (3 MB of float64) stays in the cache."""
+_ROWS_PER_STRIP = 512
+"""Cells per matrix product: the strip of pixels (768 KB of float64) stays in the cache."""
 
 
 @lru_cache(maxsize=1)

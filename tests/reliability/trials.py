@@ -24,7 +24,9 @@ import numpy as np
 from PIL import Image
 
 TESTS = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(TESTS))
+sys.path[:0] = map(str, (TESTS, TESTS.parent / "docs"))
+
+from measure import peak_of_program  # noqa: E402 (the path comes first)
 
 from conftest import program_command, program_environment, smooth_picture  # noqa: E402 (the path comes first)
 from make_golden import put_together, take_apart  # noqa: E402 (the path comes first)
@@ -138,16 +140,6 @@ def large_picture(path: Path, side: int) -> None:
             file.write(np.tile(line, (-(-side // 500), 1))[:side].tobytes())
 
 
-def peak_mb(*arguments: object) -> tuple[float, float]:
-    """Peak memory, in 10**6 bytes, and seconds of a run of the program."""
-    script = "import resource,sys,vqcodec.cli as c; r=c.main(sys.argv[1:]); "
-    script += "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss); sys.exit(r)"
-    start = time.perf_counter()
-    command = [sys.executable, "-c", script, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, env=program_environment(), check=True)
-    return int(done.stdout.split()[-1]) * 1024 / 1e6, time.perf_counter() - start
-
-
 def memory(data: Path, folder: Path) -> Verdict:
     """Peak memory at 1, 24 and 100 megapixels: at most 150 MB + 12 bytes a pixel; 1 % of 100 megapixels in a twentieth of the time,
     from a tenth of the bytes."""
@@ -156,9 +148,9 @@ def memory(data: Path, folder: Path) -> Verdict:
         source, file, back = folder / "a.ppm", folder / "a.vqz", folder / "b.ppm"
         large_picture(source, side)
         limit = 150 + 12 * side * side / 1e6
-        encode, _ = peak_mb("encode", source, file, "-m", "photo-lite", "-f")
+        encode = peak_of_program("encode", source, file, "-m", "photo-lite", "-f")
         source.unlink()
-        decode, _ = peak_mb("decode", file, back, "-f", "--refine", "none")
+        decode = peak_of_program("decode", file, back, "-f", "--refine", "none")
         good &= max(encode, decode) <= limit
         found.append(f"{side * side / 1e6:.0f} MP: encode {encode:.0f}, decode {decode:.0f} of {limit:.0f} MB")
     start = time.perf_counter()
