@@ -61,6 +61,24 @@ def test_copies_store_into_shared_arrays_only() -> None:
     """)
 
 
+def test_what_cannot_be_copied_does_it_alone() -> None:
+    _run("""
+        def refused():
+            raise BlockingIOError("no more processes")
+
+        os.fork = refused
+        assert workers.side_by_side(pace, range(10), 4) == [(number, os.getpid()) for number in range(10)]
+        assert len(os.listdir("/proc/self/fd")) < 10
+    """)
+
+
+def test_cores_are_those_that_this_process_may_use() -> None:
+    _run("""
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+        assert workers.usable_cores() == 1
+    """)
+
+
 def test_a_process_with_another_thread_is_not_copied() -> None:
     _run("""
         ended = threading.Event()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import contextmanager
 from functools import partial
 from io import BytesIO
@@ -20,6 +19,7 @@ from vqcodec.errors import FormatError, InputError, MissingExtraError, ModelErro
 from vqcodec.files import open_input
 from vqcodec.model import Denoiser, Model, Refiner, TokenModel, TokenPrior, Weights
 from vqcodec.types import Header, Metadata, Section
+from vqcodec.workers import usable_cores
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,7 +50,7 @@ def _model_of_file(model: ModelName, header: Header) -> AnyModel:
 
 
 def _threads(threads: int | None) -> int:
-    return max(1, threads or os.cpu_count() or 1)
+    return max(1, threads or usable_cores())
 
 
 # ------------------------------------------------------------------------------------------------ encoding

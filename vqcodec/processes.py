@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from vqcodec.interrupts import termination_raises
+from vqcodec.workers import usable_cores
 
 _THREADS_OF_BLAS: Final = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 """Read when numpy is imported, so only a process that has not begun yet can be told."""
@@ -24,8 +25,9 @@ def processes(jobs: int | None = None, initializer: Callable[[], None] | None = 
     """
     before = {name: os.environ.get(name) for name in _THREADS_OF_BLAS}
     os.environ.update({name: value or "1" for name, value in before.items()})
+    fresh = multiprocessing.get_context("spawn")
     try:
-        with termination_raises(), ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), initializer=initializer) as pool:
+        with termination_raises(), ProcessPoolExecutor(jobs or usable_cores(), fresh, initializer=initializer) as pool:
             yield pool
     finally:
         for name, value in before.items():

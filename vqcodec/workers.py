@@ -43,6 +43,11 @@ def side_by_side(work: Callable[[Item], Result], items: Sequence[Item], workers:
         return list(pool.map(work, items))
 
 
+def usable_cores() -> int:
+    """Cores that this process may run on: on a shared machine often fewer than it has."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
 def shared_empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
     """As numpy.empty, in memory that copies of this process share with it."""
     size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
@@ -63,7 +68,12 @@ def _in_copies(work: Callable[[Item], Result], items: Sequence[Item], workers: i
     try:
         for _ in range(workers - 1):
             answer, to_parent = os.pipe()
-            copy = os.fork()
+            try:
+                copy = os.fork()
+            except OSError:  # no more processes, or no memory for them: those that there are do it
+                os.close(answer)
+                os.close(to_parent)
+                break
             if copy == 0:
                 _live_as_copy(to_parent, lambda: _work_through(work, turns, todo))
             answers[copy] = os.fdopen(answer, "rb")
