@@ -77,7 +77,9 @@ def encode(
     (dB of the decode, the smallest file not below it). `effort` 1..9: below 4 is faster and a little larger; from 5 on, with a
     model that has a synthesis, slower and smaller. `tile`: pixels a side, a power of two from 64 to 65536, of tile groups, which
     can be decoded one by one; 1024 in pictures above 4 megapixels, one group in others. A token model has one rate: it takes
-    none of quality, bpp, size, psnr and tile. Raises InputError, ModelError.
+    none of quality, bpp, size, psnr and tile. `threads`: cores that share the groups, all if not given; copies of this process
+    do, if it has no other thread (numpy has some, unless OPENBLAS_NUM_THREADS=1 is set before it is imported), else threads, which
+    gain little. Raises InputError, ModelError.
     """
     picture, transparency = _apart(pixels)
     given = [value for value in (quality, bpp, size, psnr) if value is not None]
