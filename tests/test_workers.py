@@ -179,3 +179,6 @@ def test_shared_arrays_are_like_those_of_numpy() -> None:
     assert found.dtype == "uint16"
     assert found.flags.carray
     assert shared_empty((0, 4), "uint8").size == 0
+    for shape in ((1 << 60,), (1 << 62, 4)):
+        with pytest.raises(MemoryError):
+            shared_empty(shape, "uint16")

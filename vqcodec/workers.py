@@ -6,6 +6,7 @@ were slower than one (docs/decisions.md). So where nothing else runs in this pro
 
 from __future__ import annotations
 
+import math
 import mmap
 import os
 import pickle
@@ -49,9 +50,12 @@ def usable_cores() -> int:
 
 
 def shared_empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
-    """As numpy.empty, in memory that copies of this process share with it."""
-    size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
-    return np.ndarray(shape, dtype, mmap.mmap(-1, max(1, size)))
+    """As numpy.empty, in memory that copies of this process share with it. Raises MemoryError."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    try:
+        return np.ndarray(shape, dtype, mmap.mmap(-1, max(1, size)))
+    except (OSError, OverflowError) as error:
+        raise MemoryError(f"no {size} bytes") from error
 
 
 def _is_alone() -> bool:
