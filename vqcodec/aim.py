@@ -66,7 +66,7 @@ def correct_and_pull_back(network: Synthesis, x: Floats) -> tuple[Floats, Callab
         del mixed
         wide += network.expand_bias[block][:, None]
         active.append(wide > 0)
-        np.maximum(wide, 0, out=wide)
+        wide.clip(*networks.POSITIVE, out=wide)
         hidden += network.project[block] @ wide
         del wide
         hidden += network.project_bias[block][:, None]

@@ -39,6 +39,8 @@ CROSS: Final = ((0, -1), (0, 1), (-1, 0), (1, 0))
 DC_AROUND: Final = tuple(place for place in WIDE if place != (0, 0))
 MARGIN: Final = 2
 SCORE_MAX: Final = (CLASSES << SCALE_SHIFT) - 1
+_UNIT_BOUNDS: Final = np.float32(0), np.float32(UNIT_MAX)
+_SCORE_BOUNDS: Final = np.float32(0), np.float32(SCORE_MAX)
 _LATENT_RANGE: Final = 1 << 16
 
 Ints = NDArray[np.int32]
@@ -211,15 +213,12 @@ def _require(condition: bool, name: str, message: str) -> None:
 def unit(sums: Float, shift: int = UNIT_SHIFT) -> Float:
     """clamp(sums >> shift, 0, 127), in place."""
     sums *= np.float32(1.0 / (1 << shift))
-    np.maximum(sums, 0, out=sums)
-    np.minimum(sums, UNIT_MAX, out=sums)
-    return np.floor(sums, out=sums)
+    return np.floor(sums.clip(*_UNIT_BOUNDS, out=sums), out=sums)
 
 
 def clamp_score(score: Float) -> Float:
     """Linear scores, in place, to the range in which something can be added to them exactly."""
-    np.maximum(score, 0, out=score)
-    return np.minimum(score, SCORE_MAX, out=score)
+    return score.clip(*_SCORE_BOUNDS, out=score)
 
 
 class DcCorrection(Protocol):

@@ -54,6 +54,10 @@ _SCALE_UNITS: Final = np.array((2, 1, 4, 4, 2, 8, 2, 8, 2), np.int32)
 """What each sum of differences or sizes is multiplied by before its logarithms: all are then of about one size."""
 
 
+_STEP_BOUNDS: Final = np.int32(-MEAN_MAX), np.int32(MEAN_MAX)
+_SCALE_BOUNDS: Final = np.int32(0), np.int32(MAGNITUDE_MAX)
+
+
 @dataclass(frozen=True)
 class Pass:
     """One pass of the pyramid: the cells of one lattice."""
@@ -162,9 +166,9 @@ def inputs(planes: NDArray[np.int32], magnitudes: NDArray[np.int32], h: int, w: 
                 np.subtract(value, here, out=row)
         scale[5 + 2 * other] = magnitudes[other][cells].reshape(shape)
         np.sum(np.abs(rows), axis=0, out=scale[6 + 2 * other])
-    np.clip(steps, -MEAN_MAX, MEAN_MAX, out=steps)
+    steps.clip(*_STEP_BOUNDS, out=steps)
     scale *= _SCALE_UNITS[: len(scale), None, None, None]
-    np.minimum(scale, MAGNITUDE_MAX, out=scale)
+    scale.clip(*_SCALE_BOUNDS, out=scale)
     scale = scale.reshape(len(scale), -1)
     logs = np.empty((len(_SINGLE), *scale.shape), np.float32)
     for row, table in zip(logs, _SINGLE, strict=True):

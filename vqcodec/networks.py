@@ -45,6 +45,8 @@ STEP_CENTRE: Final = 32.0
 SIGMA_CENTRE: Final = 20.0
 LINEAR_DIVISOR: Final = 8.0
 """Of a denoiser's linear inputs, which are large where the picture is not flat."""
+POSITIVE: Final = np.float32(0), np.float32(np.inf)
+"""Bounds of `clip` for a rectifier: with both bounds of the array's own type it takes a third of the time of np.maximum."""
 _STRIP_CELLS: Final = 1 << 14
 """Cells of a strip: memory does not grow with the picture."""
 _CHUNK: Final = 512
@@ -184,7 +186,7 @@ def correct(network: Synthesis, x: Floats) -> Floats:
                 mixed += taps[:, tap, None] * flat[:, start + shifts[tap] : stop + shifts[tap]]
             wide = expand @ mixed
             wide += biases[:, None]
-            np.maximum(wide, 0, out=wide)
+            wide.clip(*POSITIVE, out=wide)
             out = project @ wide
             out += network.project_bias[block][:, None]
             np.add(out, flat[:, start:stop], out=after[:, start:stop])

@@ -30,6 +30,9 @@ MEAN_MAX: Final = 4095
 MEAN_SHIFT: Final = 10
 SCALE_SHIFT: Final = 14
 CLASSES: Final = 32
+_LATENT_BOUNDS: Final = np.int32(-LATENT_MAX), np.int32(LATENT_MAX)
+"""Of the type of what is clipped, as those of classes: so `clip` takes a third of the time of np.minimum and np.maximum."""
+_CLASS_BOUNDS: Final = np.float32(0), np.float32(CLASSES - 1)
 CLASSES_PER_OCTAVE: Final = 3
 CLASS_OF_ONE: Final = 18
 """Class whose lower edge is a mean magnitude of one step."""
@@ -105,14 +108,13 @@ class Predictor:
 
 
 def clamp_latents(values: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Latents to +-LATENT_MAX, in place; two passes, but faster than np.clip on short arrays."""
-    np.minimum(values, LATENT_MAX, out=values)
-    return np.maximum(values, -LATENT_MAX, out=values)
+    """Latents to +-LATENT_MAX, in place."""
+    return values.clip(*_LATENT_BOUNDS, out=values)
 
 
 def classes_of(score: Float) -> NDArray[np.uint8]:
     """Scores float32 [n], integers in 1/2**SCALE_SHIFT of a class, to classes uint8 [n] (floor, clamped)."""
-    return np.clip(score * np.float32(1.0 / (1 << SCALE_SHIFT)), 0, CLASSES - 1).astype(np.uint8)
+    return (score * np.float32(1.0 / (1 << SCALE_SHIFT))).clip(*_CLASS_BOUNDS).astype(np.uint8)
 
 
 def means_of(products: Float) -> NDArray[np.int32]:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 UNIT: Final = 16
 """Codewords and residuals are in 1/16 of a step."""
 SCALAR_MAX: Final = 2047
+_SCALAR_BOUNDS: Final = np.float32(-SCALAR_MAX), np.float32(SCALAR_MAX)
 _EXACT: Final = 15
 _BARRED: Final = np.float32(1e30)
 """More than any cost, but finite: on some processors numpy warns of an invalid value in a product with infinity."""
@@ -186,7 +187,7 @@ def quantize_scalar(
     """
     search = book.scalar_search(rate)
     places = np.full((3, len(x)), SCALAR_MAX, np.intp)
-    places[0] += np.minimum(np.maximum(np.rint(x), -SCALAR_MAX), SCALAR_MAX).astype(np.intp)
+    places[0] += np.rint(x).clip(*_SCALAR_BOUNDS).astype(np.intp)
     search.towards_zero.take(places[0], out=places[1])
     costs = search.steps.take(places)
     costs -= x
