@@ -385,6 +385,11 @@ def adapted(data: Path) -> None:
             gain = bd_rate(*(curve(partial(vqz_points, model=m), images) for m in (PHOTO, model)))
             what = f"photo: {name}, adapted in 20 minutes, against photo, all {len(images)} test images"
             print(f"{what} {gain:+.1f} % (bar -6, goal -20)")
+            facts = json.loads(Path(model, "model.json").read_text())
+            print(f"  kept: {facts['kept']}; {facts['tiles_steps']} steps of the context's tiles", end=", ")
+            before, after = facts["held_out_gain_db_before"], facts["held_out_gain_db"]
+            print(f"{facts['synthesis_steps']} of the synthesis: {before:+.3f} dB held out before, {after:+.3f} after;", end=" ")
+            print(f"{facts['seconds'] / 60:.0f} minutes with samples and codebooks")
 
 
 def denoise(data: Path) -> None:

@@ -98,10 +98,10 @@ class TileContext(nn.Module):
         for tile, part, out in self.corrections(batch):
             missing = targets[:, part, tile.channels] - means[:, part, tile.channels] / _LATENTS
             score = scores[:, part, tile.number, None]
-            added = out[:, :, 1:] if out.shape[2] > 1 else torch.zeros_like(missing)
+            added = out[:, :, 1:] if out.shape[2] > 1 else 0
             counts = colour if tile.component else torch.ones_like(colour)
-            total = total + counts * self.density(missing - added, (score + out[:, :, :1]).expand_as(missing)).sum(dim=(1, 2))
-            linear = linear + counts * self.linear_density(missing, score.expand_as(missing)).sum(dim=(1, 2))
+            total = total + counts * self.density(missing - added, score + out[:, :, :1]).sum(dim=(1, 2))
+            linear = linear + counts * self.linear_density(missing, score).sum(dim=(1, 2))
         return total, linear
 
     def corrections(self, batch: Batch) -> Iterator[tuple[Tile, slice, Tensor]]:

@@ -28,13 +28,14 @@ class Density(nn.Module):
         self.table = nn.Parameter(torch.stack([log_scale - 0.3, log_scale + 0.7, torch.full_like(log_scale, 0.5)], dim=1))
 
     def forward(self, x: Tensor, score: Tensor) -> Tensor:
+        """Of residuals x in steps and scores in classes, which may be broadcast against each other."""
         score = score.float().clamp(0, CLASSES)
         below = score.detach().floor().long()
         share = (score - below)[..., None]
         first, second, balance = (self.table[below] * (1 - share) + self.table[below + 1] * share).unbind(-1)
         size = x.float().abs()
         p: Tensor = torch.full_like(size, _LEAST_PROBABILITY)
-        p_zero: Tensor = torch.full_like(size, _LEAST_PROBABILITY)
+        p_zero: Tensor = torch.full_like(score, _LEAST_PROBABILITY)
         for log_scale, weight in ((first, torch.sigmoid(balance)), (second, torch.sigmoid(-balance))):
             sharpness = torch.exp(-log_scale) / _LOGISTIC_OF_LAPLACE
             p = p + weight * (torch.sigmoid((0.5 - size) * sharpness) - torch.sigmoid((-0.5 - size) * sharpness))

@@ -9,6 +9,7 @@ train the codebooks that the next one uses. The DC pyramid is fitted first, on r
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ from vqcodec.color import OPPONENT
 from vqcodec.errors import InputError
 from vqcodec.files import check_new_folder, new_folder
 from vqcodec.model import TENSORS, Model, save_model
+from vqcodec.processes import processes
 from vqcodec.rate import Encoder
 from vqcodec.train import codebooks, streams
 from vqcodec.train.assembly import assemble, base_books, recount, train_books
@@ -104,17 +106,20 @@ def held_out_points(model: Model, images: list[TrainingImage]) -> list[dict[str,
 
     The cost is mean over steps of log(bpp) + log(MSE): equal changes in rate and in distortion count the same.
     """
+    with processes() as pool:
+        found = np.array(list(pool.map(partial(_held_out_points_of, model), images)))  # [image, step, figure]
+    rows = zip(HELD_OUT_STEPS, found.mean(axis=0).tolist(), strict=True)
+    return [{"step": step, "bpp": bpp, "psnr_db": psnr, "cost": cost} for step, (bpp, psnr, cost) in rows]
+
+
+def _held_out_points_of(model: Model, image: TrainingImage) -> list[tuple[float, float, float]]:
+    """Bits per pixel, PSNR and cost of an image at each step."""
     points = []
+    encoder = Encoder(image.pixels, model, 1)
     for step in HELD_OUT_STEPS:
-        bpp, psnr, cost = [], [], []
-        for image in images:
-            encoder = Encoder(image.pixels, model, 1)
-            whole = round(step * 64)
-            size, quality = 8 * len(encoder.file(whole)) / image.pixels[:, :, 0].size, encoder.psnr_db(whole)
-            bpp.append(size)
-            psnr.append(quality)
-            cost.append(float(np.log(size)) - quality / 10 * float(np.log(10)))
-        points.append({"step": step, "bpp": float(np.mean(bpp)), "psnr_db": float(np.mean(psnr)), "cost": float(np.mean(cost))})
+        whole = round(step * 64)
+        bpp, psnr = 8 * len(encoder.file(whole)) / image.pixels[:, :, 0].size, encoder.psnr_db(whole)
+        points.append((bpp, psnr, float(np.log(bpp)) - psnr / 10 * float(np.log(10))))
     return points
 
 

@@ -36,7 +36,7 @@ _SCORED_PIXELS: Final = 2_000_000
 """Of held-out pictures that are coded to files, before and after."""
 _SHOWN: Final = 4
 """Held-out pictures in the log."""
-_SHARES: Final = {"tiles": 0.3, "dcs": 0.1, "synthesis": 0.6}
+_SHARES: Final = {"tiles": 0.2, "dcs": 0.1, "synthesis": 0.7}
 """Of the time."""
 _CONTINUED: Final = 0.25
 """Of the peak learning rate, where training goes on from a network: with all of it the network is lost before it is better."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Final, TypeVar
 
@@ -18,6 +17,7 @@ from vqcodec.neural.context_samples import ContextSample, PassSample
 from vqcodec.neural.refiner import RefinerSample
 from vqcodec.neural.synthesis import Sample
 from vqcodec.prior import SCALE_SHIFT, Float, Grid
+from vqcodec.processes import processes
 from vqcodec.rate import RATE
 from vqcodec.symbols import SymbolWriter, search_rates
 from vqcodec.train.data import TrainingImage
@@ -27,6 +27,8 @@ NETWORK_STEPS: Final = (networks.MIN_STEP, 180.0)
 REFINED_STEPS: Final = (14.0, 130.0)
 """On photos about 0.95 and 0.06 bits per pixel: with more there is nothing to refine, and quality 0 makes no less."""
 _GREY_EVERY: Final = 8
+_CHUNK: Final = 4
+"""Pictures that a process is given at once, with the model."""
 Made = TypeVar("Made")
 
 
@@ -91,13 +93,17 @@ def make_samples(images: list[TrainingImage], model: Model, seed: int, what: str
 
 
 def side_by_side(jobs: Sequence[Callable[[], Made]], what: str, progress: Progress) -> list[Made]:
-    """What the jobs make, in order, as many of them at once as there are cores."""
+    """What the jobs make, in order; each core takes some of them."""
     made = []
-    with ThreadPoolExecutor() as pool:
-        for one in pool.map(lambda job: job(), jobs):
+    with processes() as pool:
+        for one in pool.map(_call, jobs, chunksize=_CHUNK):
             made.append(one)
             progress(what, len(made), len(jobs))
     return made
+
+
+def _call(job: Callable[[], Made]) -> Made:
+    return job()
 
 
 # ------------------------------------------------------------------------------------------------------- refiner
@@ -210,12 +216,11 @@ def make_context_samples(
     given = [turned(image, rng) for image in some_grey(images)]
     samples: list[ContextSample] = []
     passes: dict[str, list[PassSample]] = {name: [] for name in context.dc_pass_names()}
-    with ThreadPoolExecutor() as pool:
-        for sample, found in pool.map(partial(record, model=model), given, steps):
-            samples.append(sample)
-            for name, rows in found.items():
-                passes[name].append(rows)
-            progress(what, len(samples), len(images))
+    jobs = [partial(record, image, step, model) for image, step in zip(given, steps, strict=True)]
+    for sample, found in side_by_side(jobs, what, progress):
+        samples.append(sample)
+        for name, rows in found.items():
+            passes[name].append(rows)
     return samples, {name: _joined(name, parts) for name, parts in passes.items()}
 
 
