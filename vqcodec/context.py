@@ -87,7 +87,7 @@ def dc_inputs_of(name: str) -> int:
 
 @dataclass(frozen=True, eq=False)
 class Layer:
-    """An affine map: `weights` float32 [out, in] and `bias` float32 [out, 1], integers."""
+    """An affine map: `weights` float32 [out, in] and `bias` float32 [out, 1], integers, or such over a power of two."""
 
     weights: Float
     bias: Float
@@ -96,6 +96,9 @@ class Layer:
         result: Float = self.weights @ x
         result += self.bias
         return result
+
+    def __truediv__(self, divisor: int) -> Layer:
+        return Layer(self.weights / np.float32(divisor), self.bias / np.float32(divisor))
 
     def check(self, name: str, shape: tuple[int, int], limit: int) -> None:
         """Raise ModelError unless the shape is right and no output, for inputs of at most UNIT_MAX, reaches `limit`."""
@@ -117,10 +120,9 @@ class TileWeights:
 class ContextNetwork:
     """A model's tensors `context.*`: `dc` [W, ...] and `step` [W, 3] of luma and chroma, tiles, and DC passes.
 
-    A unit of a state is 2**`shift`: sums of so many weights would not be exact with that of the other layers.
+    All that is summed for a unit is divided by its 2**shift beforehand, which changes no bit of a sum but its exponent.
     """
 
-    shift: int
     dc: tuple[Float, Float]
     step: tuple[Float, Float]
     tiles: tuple[TileWeights, ...]
@@ -158,16 +160,26 @@ class ContextNetwork:
                 Layer(weights(f"{name}.{part}"), weights_bias(f"{name}.{part}")[:, None]) for part in ("first", "second", "out")
             )
             passes[name] = (first, second, out)
-        found = cls(
-            int(tensors["context.shift"].reshape(1)[0]),
-            (weights("luma.dc"), weights("chroma.dc")), (weights("luma.step"), weights("chroma.step")), tuple(tiles), passes
-        )
+        dc_weights, step_weights = (weights("luma.dc"), weights("chroma.dc")), (weights("luma.step"), weights("chroma.step"))
+        found = cls(dc_weights, step_weights, tuple(tiles), passes)
         found.check()
-        return found
+        return found._divided(int(tensors["context.shift"].reshape(1)[0]))
+
+    def _divided(self, shift: int) -> ContextNetwork:
+        """The network of integers that was read, with what makes units divided: those of a state by 2**`shift`, as sums of so many
+        weights would not be exact with that of the other layers. Raises ModelError."""
+        _require(1 <= shift <= UNIT_SHIFT, "shift", "is not 1 to 10")
+        one, state = 1 << UNIT_SHIFT, np.float32(1 << shift)
+        tiles = [
+            TileWeights(tile.state / state, tile.own / state, (tile.hidden[0] / one, tile.hidden[1] / one), tile.out)
+            for tile in self.tiles
+        ]
+        passes = {name: (first / one, second / one, out) for name, (first, second, out) in self.passes.items()}
+        dc_weights, step = ((luma / state, chroma / state) for luma, chroma in (self.dc, self.step))
+        return ContextNetwork(dc_weights, step, tuple(tiles), passes)
 
     def check(self) -> None:
-        """Raise ModelError unless all shapes are right and every sum is exact in float32, whatever the features are."""
-        _require(1 <= self.shift <= UNIT_SHIFT, "shift", "is not 1 to 10")
+        """Raise ModelError unless all shapes are right and every sum of integers is exact in float32, whatever the features are."""
         widths = [len(weights) for weights in self.dc]
         reach = [_reach(weights, 0) + _reach(step, 0) for weights, step in zip(self.dc, self.step, strict=True)]
         for weights, step, width, count in zip(self.dc, self.step, widths, (1, 2), strict=True):
@@ -210,10 +222,15 @@ def _require(condition: bool, name: str, message: str) -> None:
         raise ModelError(f"model: context.{name} {message}")
 
 
-def unit(sums: Float, shift: int = UNIT_SHIFT) -> Float:
-    """clamp(sums >> shift, 0, 127), in place."""
-    sums *= np.float32(1.0 / (1 << shift))
-    return np.floor(sums.clip(*_UNIT_BOUNDS, out=sums), out=sums)
+def unit(sums: Float, out: Float) -> Float:
+    """clamp(floor(sums), 0, 127)."""
+    return np.floor(sums.clip(*_UNIT_BOUNDS, out=out), out=out)
+
+
+def hidden_units(layer: Layer, x: Float) -> Float:
+    """What a hidden layer makes of inputs."""
+    sums = layer(x)
+    return unit(sums, sums)
 
 
 def clamp_score(score: Float) -> Float:
@@ -274,8 +291,8 @@ class DcContext:
             return 0, score
         clamp_score(score)
         first, second, out = layers
-        hidden = unit(second(unit(first(dc_features(inputs, means, score, self.step)))))
-        return _split(out(hidden), score, 1)
+        hidden = hidden_units(first, dc_features(inputs, means, score, self.step))
+        return _split(out(hidden_units(second, hidden)), score, 1)
 
 
 class Context(DcContext):
@@ -284,30 +301,42 @@ class Context(DcContext):
     def __init__(self, network: ContextNetwork, grid: Grid, step: int) -> None:
         super().__init__(network, step)
         self.grid = grid
-        self.states: list[Float] = []
+        self.states: list[tuple[Float, Float]] = []
+        """Of luma and chroma, each of both halves: [W, n]."""
         self.values = np.zeros((0, 0, 0), np.float32)
 
     def dc_done(self) -> None:
-        step = self.step[:, None]
+        step, (h, w) = self.step[:, None], (self.grid.h, self.grid.w)
         for bank in range(min(self.grid.layout.components, 2)):
-            rows = dc_differences(self.grid.latents[bank : 2 * bank + 1].reshape(-1, self.grid.h, self.grid.w))
-            state = self.network.dc[bank] @ rows.reshape(len(rows), -1)
-            state += self.network.step[bank] @ step
-            self.states.append(state)
+            rows = dc_differences(self.grid.latents[bank : 2 * bank + 1].reshape(-1, h, w))
+            states = []
+            for half, cells in enumerate(self.grid.halves):
+                own = np.empty((len(rows), len(cells)), np.float32)
+                self.grid.take(rows, half, own)
+                state = self.network.dc[bank] @ own
+                state += self.network.step[bank] @ step
+                states.append(state)
+            self.states.append((states[0], states[1]))
 
     def half(self, tile: Tile, half: int, means: Ints, score: Float) -> tuple[Ints | int, Float]:
         if tile.number >= TILES:
             return 0, score
         clamp_score(score)
-        weights, cells, bank = self.network.tiles[tile.number], self.grid.halves[half], min(tile.component, 1)
-        states = [state.take(cells, axis=1) for state in self.states[: bank + 1]]
+        weights, bank = self.network.tiles[tile.number], min(tile.component, 1)
+        states = [state[half] for state in self.states[: bank + 1]]
         if half == 0:
             self.values = np.zeros((2 * tile.size, self.grid.h + 2 * MARGIN, self.grid.w + 2 * MARGIN), np.float32)
         else:
-            states[bank] += weights.own @ self._columns(CROSS).take(cells, axis=1)
-        units = [unit(state, self.network.shift) for state in states]
-        x = np.concatenate([*units, np.floor(score * np.float32(1 / 4096))[None], feature(means)])
-        return _split(weights.out[half](unit(weights.hidden[half](x))), score, tile.size)
+            states[bank] = states[bank] + weights.own @ self._columns(CROSS, half)
+        width = sum(map(len, states))
+        x = np.empty((width + 1 + len(means), len(score)), np.float32)
+        first = 0
+        for state in states:
+            unit(state, x[first : first + len(state)])
+            first += len(state)
+        np.floor(score * np.float32(1 / 4096), out=x[width])
+        x[width + 1 :] = feature(means)
+        return _split(weights.out[half](hidden_units(weights.hidden[half], x)), score, tile.size)
 
     def half_done(self, tile: Tile, half: int, residuals: Ints) -> None:
         if tile.number >= TILES:
@@ -316,14 +345,18 @@ class Context(DcContext):
         inner = self.values[:, MARGIN:-MARGIN, MARGIN:-MARGIN]
         found = np.concatenate([feature(self.grid.latents[tile.channels].take(cells, axis=1)), np.abs(feature(residuals))])
         inner[:, cells // self.grid.w, cells % self.grid.w] = found
-        if half == 1:
-            self.states[min(tile.component, 1)] += self.network.tiles[tile.number].state @ self._columns(taps_of(tile))
+        if half == 1 and self.values.any():  # high bands are often silent
+            weights, taps = self.network.tiles[tile.number].state, taps_of(tile)
+            for number, state in enumerate(self.states[min(tile.component, 1)]):
+                state += weights @ self._columns(taps, number)
 
-    def _columns(self, taps: tuple[tuple[int, int], ...]) -> Float:
-        """The values of the tile at places around every cell, float32 [taps 2 T, h * w]."""
+    def _columns(self, taps: tuple[tuple[int, int], ...], half: int) -> Float:
+        """The values of the tile at places around every cell of a half, float32 [taps 2 T, n]."""
         h, w = self.grid.h, self.grid.w
-        around = [self.values[:, MARGIN + y : MARGIN + y + h, MARGIN + x : MARGIN + x + w] for y, x in taps]
-        return np.concatenate(around).reshape(-1, h * w)
+        found = np.empty((len(taps), len(self.values), len(self.grid.halves[half])), np.float32)
+        for (y, x), own in zip(taps, found, strict=True):
+            self.grid.take(self.values[:, MARGIN + y : MARGIN + y + h, MARGIN + x : MARGIN + x + w], half, own)
+        return found.reshape(len(taps) * len(self.values), found.shape[2])
 
 
 def dc_features(inputs: dc.Inputs, means: Ints, score: Float, step: Float) -> Float:

@@ -174,6 +174,15 @@ class Grid:
         for row in (0, 1):
             lines[..., row::2, (row + half) % 2 :: 2] = own[..., row::2, :]
 
+    def take(self, lines: NDArray[Any], half: int, out: NDArray[Any]) -> None:
+        """The inverse of `put`: the cells of a half of lines [..., h, w], into out [..., n]."""
+        if self.w % 2:
+            out[:] = lines.reshape(*lines.shape[:-2], -1)[..., half::2]
+            return
+        own = out.reshape(*out.shape[:-1], self.h, self.w // 2)
+        for row in (0, 1):
+            own[..., row::2, :] = lines[..., row::2, (row + half) % 2 :: 2]
+
     def dc_done(self) -> None:
         """Make the features of the DC planes; call once when all are decoded."""
         for component in range(self.layout.components):
