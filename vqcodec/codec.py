@@ -422,20 +422,23 @@ def decode(header: Header, indices: Indices, model: Model, threads: int = 1, reg
     pixels = shared_empty((height, width, layout.components), dct.sample_type(header.depth))
 
     def one(opened: OpenGroup) -> None:
-        latents, group = finish_group(header, opened, model), opened.place
-        first, start = 8 * group[0], 8 * group[1]
-        rows, columns = min(8 * group[2], header.height - first), min(8 * group[3], header.width - start)
-        inside = first >= top and start >= left and first + rows <= top + height and start + columns <= left + width
-        if inside:  # of the region: no copy
-            whole = pixels[first - top : first - top + rows, start - left : start - left + columns]
+        y, x, h, w = opened.place
+        latents = finish_group(header, opened, model).reshape(-1, h, w)
+        # the cells that the region touches, in pixels
+        first, last = max(8 * y, top & ~7), min(8 * (y + h), header.height, top + height + 7 & ~7)
+        west, east = max(8 * x, left & ~7), min(8 * (x + w), header.width, left + width + 7 & ~7)
+        cells = latents[:, first // 8 - y : -(-last // 8) - y, west // 8 - x : -(-east // 8) - x]
+        inside = first >= top and west >= left and last <= top + height and east <= left + width
+        if inside:  # no copy
+            whole = pixels[first - top : last - top, west - left : east - left]
         else:
-            whole = np.empty((rows, columns, layout.components), pixels.dtype)
-        dct.inverse(latents, header.step, group[2:], layout, matrix, whole, header.depth)
+            whole = np.empty((last - first, east - west, layout.components), pixels.dtype)
+        flat = np.ascontiguousarray(cells).reshape(len(cells), -1)
+        dct.inverse(flat, header.step, cells.shape[1:], layout, matrix, whole, header.depth)
         if not inside:
-            above, below = max(first, top), min(first + rows, top + height)
-            west, east = max(start, left), min(start + columns, left + width)
-            part = whole[above - first : below - first, west - start : east - start]
-            pixels[above - top : below - top, west - left : east - left] = part
+            above, below, start, stop = max(first, top), min(last, top + height), max(west, left), min(east, left + width)
+            part = whole[above - first : below - first, start - west : stop - west]
+            pixels[above - top : below - top, start - left : stop - left] = part
 
     each_group(header, indices, model, groups_touched(header, around), threads, one)
     smooth_seams(header, pixels, (top, left))
