@@ -26,6 +26,7 @@ its bar of 4 % fewer bytes. effort, parts, process and network ran while this ma
 as it was, took 0.38 seconds earlier that day.
 `make train-lite` made the same model id again in 9 minutes 22 seconds on the machine of 2026-11-24; on this one it makes another
 one, 5b4e0a3d2d21, in 7 minutes 53.
+How many times as fast a region is as the whole swings by a half from run to run (decisions.md has alternate ones).
 `adapted` misses its bar on both domains. It ran beside small experiments, before the context's states were kept by halves, which
 changes no bit; its means of held-out gains are moved by a few flat pictures (decisions.md, fifth round, where its parts are, too).
 In the bench two images ran at once. `make mnist` at a stretch took 27 minutes 56 seconds.

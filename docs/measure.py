@@ -386,9 +386,10 @@ def adapted(data: Path) -> None:
             what = f"photo: {name}, adapted in 20 minutes, against photo, all {len(images)} test images"
             print(f"{what} {gain:+.1f} % (bar -6, goal -20)")
             facts = json.loads(Path(model, "model.json").read_text())
-            print(f"  kept: {facts['kept']}; {facts['tiles_steps']} steps of the context's tiles", end=", ")
+            steps = [facts.get(f"{part}_steps", "under 50") for part in ("tiles", "synthesis")]  # counted every 50
+            print(f"  kept: {facts['kept']}; {steps[0]} steps of the context's tiles", end=", ")
             before, after = facts["held_out_gain_db_before"], facts["held_out_gain_db"]
-            print(f"{facts['synthesis_steps']} of the synthesis: {before:+.3f} dB held out before, {after:+.3f} after;", end=" ")
+            print(f"{steps[1]} of the synthesis: {before:+.3f} dB held out before, {after:+.3f} after;", end=" ")
             print(f"{facts['seconds'] / 60:.0f} minutes with samples and codebooks")
 
 
