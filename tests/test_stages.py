@@ -184,7 +184,7 @@ def test_residuals_come_back_from_their_symbols(seed: int, rate: float) -> None:
                 inside = np.abs(x[:, 0]) < vq.SCALAR_MAX
                 assert np.all(np.abs(x[:, 0] - words / vq.UNIT)[inside] <= 1)
         else:
-            symbols, costs = vq.quantize_vector(book, x, rate)
+            symbols, away, costs = vq.quantize_vector(book, x, rate)
             words = vq.dequantize_vector(book, symbols) / vq.UNIT
             assert not np.any(symbols == book.escape)
             every = ((x[:, None] - book.words.T[None] / vq.UNIT) ** 2).sum(axis=2) + rate * book.bits
@@ -192,7 +192,11 @@ def test_residuals_come_back_from_their_symbols(seed: int, rate: float) -> None:
                 every[:, book.escape] = np.inf
             found = ((x - words) ** 2).sum(axis=1) + rate * book.bits[symbols]
             np.testing.assert_allclose(found, every.min(axis=1), rtol=1e-3, atol=1e-3 * (1 + float((x * x).max())))
-            np.testing.assert_allclose(costs + (x * x).sum(axis=1), found, rtol=1e-3, atol=1e-3 * (1 + float((x * x).max())))
+            np.testing.assert_allclose(costs, found[away], rtol=1e-3, atol=1e-3 * (1 + float((x * x).max())))
+            near = np.delete(np.arange(len(x)), away)
+            assert not words[near].any()
+            if book.escape >= 0:
+                assert np.all(found[near] <= rate * book.bits[book.escape])
 
 
 @given(seeds, st.sampled_from([1, 2, 4, 8]), st.integers(1, 40), st.sampled_from([0.0, 0.13]))

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 from numpy.typing import NDArray
 
 from vqcodec.errors import CorruptError
 
+_MOST: Final = 16
+_IN_USE: Final = np.arange(_MOST) < np.arange(_MOST + 1)[:, None]
+"""Of 16 bits, those that a width has, bool [17, 16]."""
+
 
 def pack_bits(values: NDArray[np.int32], widths: NDArray[np.uint8]) -> bytes:
     """Values int32 [n] of `widths` (0..16) bits each to bytes; the last byte is filled with zeros."""
-    positions = np.arange(int(widths.max(initial=0)) - 1, -1, -1)
-    bits = (values[:, None] >> positions) & 1
-    return np.packbits(bits[positions < widths[:, None]].astype(np.uint8)).tobytes()
+    left = (values << (_MOST - widths.astype(np.int32))).astype(">u2")
+    bits = np.unpackbits(left.view(np.uint8))
+    return np.packbits(bits.compress(_IN_USE.take(widths, axis=0).reshape(-1))).tobytes()
 
 
 class BitReader:

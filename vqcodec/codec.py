@@ -28,7 +28,7 @@ from vqcodec.symbols import Calls, GroupStreams, IndexRecorder, Residuals, Symbo
 from vqcodec.types import Header, Section, StreamRecord
 from vqcodec.workers import shared_empty, side_by_side
 
-_MAPS_AHEAD = 2
+_MAPS_AHEAD = 1
 """Merge maps that are tried after one that made a file smaller; for small files all are."""
 _SMALL_FILE = 8192
 _SIDE_BY_SIDE = 8

@@ -118,9 +118,9 @@ class SymbolWriter(ByClass):
         book, rate = self.books[number], self.rates[number]
         if book.dim == 1:
             return self._scalars(number, x[:, 0])[:, None]
-        symbols, costs = quantize_vector(book, x, rate)
-        if book.escape >= 0:
-            self._choose_escapes(book, x, costs, symbols, rate)
+        symbols, away, costs = quantize_vector(book, x, rate)
+        if book.escape >= 0 and len(away):
+            self._choose_escapes(book, x, away, costs, symbols, rate)
         self.calls[-1].append((number, symbols))
         words = dequantize_vector(book, symbols)
         escaped = np.flatnonzero(symbols == book.escape) if book.escape >= 0 else symbols[:0]
@@ -138,18 +138,18 @@ class SymbolWriter(ByClass):
         return words
 
     def _choose_escapes(
-        self, book: Book, x: NDArray[np.float32], costs: NDArray[np.float32], symbols: Symbols, rate: float
+        self, book: Book, x: NDArray[np.float32], away: Cells, costs: NDArray[np.float32], symbols: Symbols, rate: float
     ) -> None:
-        """Replace symbols by the escape where coding the values one by one costs less."""
+        """Replace symbols of the vectors `away`, of these `costs`, by the escape where coding the values one by one costs less."""
         single = self.books[-1].scalar_search(rate)
-        costs = costs + np.einsum("nd,nd->n", x, x)
         escape = rate * float(book.bits[book.escape])
-        doubtful = np.flatnonzero(costs > escape + book.dim * float(single.costs.min()))
+        doubtful = np.flatnonzero(costs > escape + book.dim * single.least)
         if len(doubtful):
-            values = x[doubtful]
+            places = away[doubtful]
+            values = x[places]
             nearest = np.clip(np.rint(values), -SCALAR_MAX, SCALAR_MAX).astype(np.int32) + SCALAR_MAX
             cost = (values - single.steps[nearest]) ** 2 + single.costs[nearest]
-            symbols[doubtful[escape + cost.sum(axis=1) < costs[doubtful]]] = book.escape
+            symbols[places[escape + cost.sum(axis=1) < costs[doubtful]]] = book.escape
 
 
 Layer = tuple[list[Symbols], bytes]

@@ -25,6 +25,8 @@ _SCALAR_BOUNDS: Final = np.float32(-SCALAR_MAX), np.float32(SCALAR_MAX)
 _EXACT: Final = 15
 _BARRED: Final = np.float32(1e30)
 """More than any cost, but finite: on some processors numpy warns of an invalid value in a product with infinity."""
+_SURELY: Final = 0.999
+"""Of a bound that sums in float32 might cross by rounding."""
 _CHUNK: Final = 256  # vectors per search product: 256 KB of scores stay in the cache
 
 
@@ -107,19 +109,46 @@ class Book:
     def _scalar_searches(self) -> dict[float, ScalarSearch]:
         return {}
 
-    def vector_weights(self, rate: float) -> NDArray[np.float32]:
-        """What `quantize_vector` multiplies with at a lambda, of `weights_of`; made once. The escape is never found."""
-        if rate not in self._vector_weights:
-            words, biases = self.words.astype(np.float32) * np.float32(1 / UNIT), np.float32(rate) * self.bits
-            if self.escape >= 0:
-                words[:, self.escape] = 0
-                biases[self.escape] += _BARRED
-            self._vector_weights[rate] = weights_of(words, biases)
-        return self._vector_weights[rate]
+    def vector_search(self, rate: float) -> VectorSearch:
+        """What `quantize_vector` looks up at a lambda; made once."""
+        if rate not in self._vector_searches:
+            self._vector_searches[rate] = VectorSearch.of(self, rate)
+        return self._vector_searches[rate]
 
     @cached_property
-    def _vector_weights(self) -> dict[float, NDArray[np.float32]]:
+    def _vector_searches(self) -> dict[float, VectorSearch]:
         return {}
+
+
+@dataclass(frozen=True)
+class VectorSearch:
+    """A vector book at a lambda: `weights` as of `weights_of`, with which the escape is never found; the symbol `zero` of the zero
+    word; and `reach`, a squared length in steps up to which a vector is nearest to that, and costs less than an escape: most are.
+    """
+
+    weights: NDArray[np.float32]
+    zero: int
+    reach: float
+
+    @classmethod
+    def of(cls, book: Book, rate: float) -> VectorSearch:
+        words, biases = book.words.astype(np.float32) * np.float32(1 / UNIT), np.float32(rate) * book.bits
+        if book.escape >= 0:
+            words[:, book.escape] = 0
+            biases[book.escape] += _BARRED
+        lengths = np.sqrt((words * words).sum(axis=0))
+        zeros = np.flatnonzero((lengths == 0) & (biases < _BARRED))
+        if not len(zeros):
+            return cls(weights_of(words, biases), 0, -1.0)
+        zero = int(zeros[0])  # the likeliest, if there are more
+        others = lengths > 0
+        # |x - w|^2 + b >= |x|^2 + b0 for all x of a length of at most (|w|^2 + b - b0) / 2 |w|
+        radii = (lengths[others] + (biases[others] - biases[zero]) / lengths[others]) / 2
+        radius = float(radii.min(initial=np.inf))
+        reach = radius * abs(radius)
+        if book.escape >= 0:
+            reach = min(reach, rate * float(book.bits[book.escape]) - float(biases[zero]))
+        return cls(weights_of(words, biases), zero, _SURELY * reach)
 
 
 @dataclass(frozen=True)
@@ -127,7 +156,7 @@ class ScalarSearch:
     """A scalar book at a lambda, for every integer in +-SCALAR_MAX, the least one first.
 
     `symbols` uint8 and raw `low` bits int32; reconstructions int32 `words` in 1/16 step and float32 `steps`; float32 `costs` in
-    squared steps; intp `towards_zero`, the place of the next integer there.
+    squared steps, the `least` of them; intp `towards_zero`, the place of the next integer there.
     """
 
     symbols: NDArray[np.uint8]
@@ -135,6 +164,7 @@ class ScalarSearch:
     words: NDArray[np.int32]
     steps: NDArray[np.float32]
     costs: NDArray[np.float32]
+    least: float
     towards_zero: NDArray[np.intp]
 
     @classmethod
@@ -143,7 +173,7 @@ class ScalarSearch:
         values = np.arange(-SCALAR_MAX, SCALAR_MAX + 1)
         low = np.abs(values).astype(np.int32) & ((1 << book.raw_bits[symbols].astype(np.int32)) - 1)
         steps, costs = words * np.float32(1 / UNIT), np.float32(rate) * bits
-        return cls(symbols, low, words, steps, costs, values - np.sign(values) + SCALAR_MAX)
+        return cls(symbols, low, words, steps, costs, float(costs.min()), values - np.sign(values) + SCALAR_MAX)
 
 
 NO_WORD: Final = 255
@@ -203,10 +233,24 @@ def with_low_bits(words: NDArray[np.int32], low: NDArray[np.int32]) -> NDArray[n
     return words
 
 
-def quantize_vector(book: Book, x: NDArray[np.float32], rate: float) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """Residuals float32 [n, d] in steps to (symbols uint8 [n], costs float32 [n] less |x|^2); never the escape."""
-    index, costs = nearest(x, book.vector_weights(rate))
-    return index.astype(np.uint8), costs
+def quantize_vector(
+    book: Book, x: NDArray[np.float32], rate: float
+) -> tuple[NDArray[np.uint8], NDArray[np.intp], NDArray[np.float32]]:
+    """Residuals float32 [n, d] in steps to symbols uint8 [n], never the escape; places intp [m] of those that are not next to zero,
+    and their costs float32 [m] in squared steps. Of the others none costs more than an escape.
+
+    `rate` is lambda in squared steps per bit.
+    """
+    search = book.vector_search(rate)
+    symbols = np.full(len(x), search.zero, np.uint8)
+    energies = np.einsum("nd,nd->n", x, x)
+    away = np.flatnonzero(energies > search.reach)
+    if not len(away):
+        return symbols, away, energies[:0]
+    index, costs = nearest(x.take(away, axis=0), search.weights)
+    symbols[away] = index
+    costs += energies.take(away)
+    return symbols, away, costs
 
 
 def weights_of(words: NDArray[np.float32], biases: NDArray[np.float32]) -> NDArray[np.float32]:
