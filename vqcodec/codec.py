@@ -353,15 +353,16 @@ def pack(
 
     `levels` of zstd are tried.
     """
-    merge_map, least = 0, sys.maxsize
+    merge_map, least, stored = 0, sys.maxsize, list[bytes]()
     tried = groups[:: -(-len(groups) // _GROUPS_TRIED)]
     for number in range(len(model.maps)):  # from many streams, for large files, to few
         if number > merge_map + _MAPS_AHEAD and least > _SMALL_FILE:
             break
-        size = sum(map(len, _sections(tried, model, number, frames.FAST_LEVELS, threads)))
-        if size < least:
-            merge_map, least = number, size
-    stored = _sections(groups, model, merge_map, levels, threads)
+        found = _sections(tried, model, number, frames.FAST_LEVELS, threads)
+        if sum(map(len, found)) < least:
+            merge_map, least, stored = number, sum(map(len, found)), found
+    if levels != frames.FAST_LEVELS or len(tried) < len(groups):
+        stored = _sections(groups, model, merge_map, levels, threads)
     sections = [*(Section(container.INDICES, data) for data in stored), *others]
     return container.write_file(replace(header, merge_map=merge_map), sections)
 
