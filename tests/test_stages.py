@@ -175,28 +175,32 @@ def test_the_alphabet_covers_every_integer_once(values: np.ndarray) -> None:
 @given(seeds, st.sampled_from([0.0, 0.13, 2.0]))
 def test_residuals_come_back_from_their_symbols(seed: int, rate: float) -> None:
     rng = np.random.default_rng(seed)
-    for book in MODEL.books:
+    search = vq.Search.of(MODEL.books, [rate] * len(MODEL.books))
+    for number, book in enumerate(MODEL.books):
         x = rng.laplace(0, rng.choice([0.3, 3, 300]), (40, book.dim)).astype(np.float32)
         if book.dim == 1:
-            symbols, low, words = vq.quantize_scalar(book, x[:, 0], rate)
+            places = vq.quantize_scalar(search.scalars, np.full(len(x), search.origin[number]), x[:, 0])
+            symbols, low, words = (array[places] for array in (search.scalars.symbols, search.scalars.low, search.scalars.words))
+            np.testing.assert_array_equal(search.scalars.widths[places], book.raw_bits[symbols])
             np.testing.assert_array_equal(vq.with_low_bits(book.rows[symbols, 0].copy(), low), words)
             if rate == 0:  # the nearest integer at least
                 inside = np.abs(x[:, 0]) < vq.SCALAR_MAX
                 assert np.all(np.abs(x[:, 0] - words / vq.UNIT)[inside] <= 1)
         else:
-            symbols, away, costs = vq.quantize_vector(book, x, rate)
-            words = vq.dequantize_vector(book, symbols) / vq.UNIT
-            assert not np.any(symbols == book.escape)
+            x[:20] *= np.sqrt(max(0.0, search.reach[number]) / (x[:20] ** 2).sum(axis=1, keepdims=True))  # on the edge
+            index, costs = vq.nearest(x, search.vectors[number].weights)
+            words = book.rows[index] / vq.UNIT
+            assert not np.any(index == book.escape)
             every = ((x[:, None] - book.words.T[None] / vq.UNIT) ** 2).sum(axis=2) + rate * book.bits
             if book.escape >= 0:
                 every[:, book.escape] = np.inf
-            found = ((x - words) ** 2).sum(axis=1) + rate * book.bits[symbols]
+            found = ((x - words) ** 2).sum(axis=1) + rate * book.bits[index]
             np.testing.assert_allclose(found, every.min(axis=1), rtol=1e-3, atol=1e-3 * (1 + float((x * x).max())))
-            np.testing.assert_allclose(costs, found[away], rtol=1e-3, atol=1e-3 * (1 + float((x * x).max())))
-            near = np.delete(np.arange(len(x)), away)
-            assert not words[near].any()
-            if book.escape >= 0:
-                assert np.all(found[near] <= rate * book.bits[book.escape])
+            np.testing.assert_allclose(costs + (x * x).sum(axis=1), found, rtol=1e-3, atol=1e-3 * (1 + float((x * x).max())))
+            near = (x * x).sum(axis=1) <= search.reach[number]
+            assert np.all(index[near] == search.zero[number])
+            assert not np.any(words[near])
+            assert book.escape < 0 or np.all(found[near] <= rate * book.bits[book.escape] + 1e-6)
 
 
 @given(seeds, st.sampled_from([1, 2, 4, 8]), st.integers(1, 40), st.sampled_from([0.0, 0.13]))

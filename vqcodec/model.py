@@ -79,7 +79,7 @@ from vqcodec.errors import ModelError
 from vqcodec.frames import HUFFMAN_MAX_BITS, Dictionary
 from vqcodec.networks import Synthesis
 from vqcodec.transformer import Transformer
-from vqcodec.vq import ALPHABET, ALPHABET_RAW_BITS, UNIT, Book, Shelf, shelve
+from vqcodec.vq import ALPHABET, ALPHABET_RAW_BITS, UNIT, Book, Search, Shelf, shelve
 
 TENSORS: Final = "model.safetensors"
 SUMMARY: Final = "model.json"
@@ -320,6 +320,16 @@ class Model(Weights):
     def shelves(self) -> dict[int, Shelf]:
         """The books by dimension, for looking symbols up."""
         return {dim: shelve(self.books, dim) for dim in {book.dim for book in self.books}}
+
+    def search(self, rates: tuple[float, ...]) -> Search:
+        """The books, for searching them at each one's lambda in squared steps per bit; made once."""
+        if rates not in self._searches:
+            self._searches[rates] = Search.of(self.books, rates)
+        return self._searches[rates]
+
+    @cached_property
+    def _searches(self) -> dict[tuple[float, ...], Search]:
+        return {}
 
     @property
     def maps(self) -> NDArray[np.uint8]:

@@ -23,10 +23,8 @@ from vqcodec.vq import (
     NO_WORD,
     SCALAR_MAX,
     UNIT,
-    Book,
-    dequantize_vector,
+    nearest,
     quantize_scalar,
-    quantize_vector,
     with_low_bits,
 )
 
@@ -58,37 +56,43 @@ def wanted_rows(targets: NDArray[np.float32], channels: slice, cells: Cells, mea
     return np.ascontiguousarray(wanted.T)
 
 
-class ByClass(ABC):
-    """Codes a half tile class by class; where the residuals of a class come from is the subclass's part."""
+Stretch = tuple[int, int]
+"""A book, and how many of its vectors follow each other in order of coding."""
 
-    def __init__(self, table: NDArray[np.int16]) -> None:
-        """`table` int16 [set, log2 tile size, class] holds book numbers; -1 codes nothing."""
-        self.table = table
+
+class ByClass(ABC):
+    """Codes what a half tile should have class by class; where its words come from is the subclass's part."""
+
+    def __init__(self, table: NDArray[np.int16], dims: Sequence[int], targets: NDArray[np.float32]) -> None:
+        """`table` int16 [set, log2 tile size, class] holds book numbers; -1 codes nothing. `dims` are the books' dimensions,
+        `targets` float32 [C, h * w] the wanted latents in steps.
+        """
+        self.table, self.dims, self.targets = table, [*dims, 0], targets  # the last is of book -1
 
     def code(self, book_set: int, channels: slice, cells: Cells, means: Means, classes: Classes) -> Residuals:
         """Residuals int32 [T, n] in 1/16 step for n cells, given means int32 [T, n] and classes uint8 [n]."""
         size, n = means.shape
         order = np.argsort(classes, kind="stable")
-        self.begin(channels, cells, means, classes, order)
+        wanted = wanted_rows(self.targets, channels, cells, means, order)
         rows = np.zeros((n, size), np.int32)
-        start = 0
+        counts = np.bincount(classes, minlength=CLASSES).tolist()
         books = self.table[book_set, TILE_SIZES.index(size)].tolist()
-        for number, count in zip(books, np.bincount(classes, minlength=CLASSES).tolist(), strict=True):
-            if count and number >= 0:
-                run = slice(start, start + count)
-                rows[run] = self.pieces(number, run, size).reshape(count, size)
-            start += count
+        present = [(number, count) for number, count in zip(books, counts, strict=True) if count]
+        start = 0
+        for dim, some in groupby(present, key=lambda pair: self.dims[pair[0]]):
+            alike = list(some)
+            here = slice(start, start + sum(count for _, count in alike))
+            if dim:
+                stretches = [(number, count * size // dim) for number, count in alike]
+                rows[here] = self.quantize(stretches, wanted[here].reshape(-1, dim)).reshape(-1, size)
+            start = here.stop
         place = np.empty_like(order)
         place[order] = np.arange(n)
         return np.ascontiguousarray(rows.take(place, axis=0).T)
 
     @abstractmethod
-    def begin(self, channels: slice, cells: Cells, means: Means, classes: Classes, order: Cells) -> None:
-        """A half tile begins: `code`'s arguments, and the order in which its cells are coded."""
-
-    @abstractmethod
-    def pieces(self, number: int, run: slice, size: int) -> NDArray[np.int32]:
-        """Words int32 [pieces, d] of a run of cells, in the order of coding, that share book `number`; `size` values a cell."""
+    def quantize(self, stretches: list[Stretch], x: Vectors) -> NDArray[np.int32]:
+        """Vectors float32 [n, d] in steps, one stretch after the other, to words int32 [n, d] of the books of one dimension."""
 
 
 class SymbolWriter(ByClass):
@@ -96,10 +100,8 @@ class SymbolWriter(ByClass):
 
     def __init__(self, model: Model, targets: NDArray[np.float32], rates: Sequence[float]) -> None:
         """`targets` float32 [C, h * w] are the wanted latents in steps; `rates` is each book's lambda in squared steps per bit."""
-        super().__init__(model.table)
-        self.books = model.books
-        self.targets = targets
-        self.rates = rates
+        super().__init__(model.table, [book.dim for book in model.books], targets)
+        self.books, self.rates, self.search = model.books, rates, model.search(tuple(rates))
         self.calls: list[Calls] = []
         self.raw: list[list[tuple[NDArray[np.int32], NDArray[np.uint8]]]] = []
 
@@ -107,49 +109,62 @@ class SymbolWriter(ByClass):
         self.calls.append([])
         self.raw.append([])
 
-    def begin(self, channels: slice, cells: Cells, means: Means, classes: Classes, order: Cells) -> None:
-        self.wanted = wanted_rows(self.targets, channels, cells, means, order)
+    def quantize(self, stretches: list[Stretch], x: Vectors) -> NDArray[np.int32]:
+        """As of any coder by class; the symbols are kept."""
+        return self._scalars(stretches, x[:, 0])[:, None] if x.shape[1] == 1 else self._vectors(stretches, x)
 
-    def pieces(self, number: int, run: slice, size: int) -> NDArray[np.int32]:
-        return self.quantize(number, self.wanted[run].reshape(-1, self.books[number].dim))
-
-    def quantize(self, number: int, x: Vectors) -> NDArray[np.int32]:
-        """Vectors float32 [n, d] to words int32 [n, d] of a book, whose symbols are kept."""
-        book, rate = self.books[number], self.rates[number]
-        if book.dim == 1:
-            return self._scalars(number, x[:, 0])[:, None]
-        symbols, away, costs = quantize_vector(book, x, rate)
-        if book.escape >= 0 and len(away):
-            self._choose_escapes(book, x, away, costs, symbols, rate)
-        self.calls[-1].append((number, symbols))
-        words = dequantize_vector(book, symbols)
-        escaped = np.flatnonzero(symbols == book.escape) if book.escape >= 0 else symbols[:0]
-        if len(escaped):
-            words[escaped] = self._scalars(len(self.books) - 1, x[escaped].reshape(-1)).reshape(-1, book.dim)
-        return words
-
-    def _scalars(self, number: int, x: NDArray[np.float32]) -> NDArray[np.int32]:
-        book = self.books[number]
-        symbols, low, words = quantize_scalar(book, x, self.rates[number])
-        self.calls[-1].append((number, symbols))
-        widths = book.raw_bits.take(symbols)
+    def _scalars(self, stretches: list[Stretch], x: NDArray[np.float32]) -> NDArray[np.int32]:
+        """All at once: classes of DCs are many and small."""
+        numbers, counts = zip(*stretches, strict=True)
+        scalars = self.search.scalars
+        found = quantize_scalar(scalars, self.search.origin[[*numbers]].repeat(counts), x)
+        self._keep(stretches, scalars.symbols.take(found))
+        widths = scalars.widths.take(found)
         if widths.any():
-            self.raw[-1].append((low, widths))
+            self.raw[-1].append((scalars.low.take(found), widths))
+        return scalars.words.take(found)
+
+    def _keep(self, stretches: list[Stretch], symbols: Symbols) -> None:
+        start = 0
+        for number, count in stretches:
+            self.calls[-1].append((number, symbols[start : start + count]))
+            start += count
+
+    def _vectors(self, stretches: list[Stretch], x: Vectors) -> NDArray[np.int32]:
+        """All at once but for those that are away from zero: about one in twenty."""
+        numbers, counts = zip(*stretches, strict=True)
+        energies = np.einsum("nd,nd->n", x, x)
+        away = np.flatnonzero(energies > self.search.reach[[*numbers]].repeat(counts))
+        symbols = self.search.zero[[*numbers]].repeat(counts)
+        words = np.zeros(x.shape, np.int32)
+        start = first = 0
+        for stretch, last in zip(stretches, np.searchsorted(away, np.cumsum(counts)).tolist(), strict=True):
+            (number, count), some = stretch, away[first:last]
+            self._keep([stretch], symbols[start : start + count])
+            start, first = start + count, last
+            if not len(some):
+                continue
+            book, own = self.books[number], x.take(some, axis=0)
+            index, costs = nearest(own, self.search.vectors[number].weights)
+            symbols[some], words[some] = index, book.rows.take(index, axis=0)
+            if book.escape >= 0:
+                chosen = self._escapes(number, own, costs + energies.take(some))
+                if len(chosen):  # their values follow at once
+                    symbols[some[chosen]] = book.escape
+                    values = own[chosen].reshape(-1)
+                    words[some[chosen]] = self._scalars([(len(self.books) - 1, len(values))], values).reshape(-1, book.dim)
         return words
 
-    def _choose_escapes(
-        self, book: Book, x: NDArray[np.float32], away: Cells, costs: NDArray[np.float32], symbols: Symbols, rate: float
-    ) -> None:
-        """Replace symbols of the vectors `away`, of these `costs`, by the escape where coding the values one by one costs less."""
-        single = self.books[-1].scalar_search(rate)
+    def _escapes(self, number: int, x: Vectors, costs: NDArray[np.float32]) -> Cells:
+        """Places of those vectors, which cost `costs`, for which an escape and the values one by one cost less."""
+        book, rate = self.books[number], self.rates[number]
+        _, words, bits = self.books[-1].scalar
         escape = rate * float(book.bits[book.escape])
-        doubtful = np.flatnonzero(costs > escape + book.dim * single.least)
-        if len(doubtful):
-            places = away[doubtful]
-            values = x[places]
-            nearest = np.clip(np.rint(values), -SCALAR_MAX, SCALAR_MAX).astype(np.int32) + SCALAR_MAX
-            cost = (values - single.steps[nearest]) ** 2 + single.costs[nearest]
-            symbols[places[escape + cost.sum(axis=1) < costs[doubtful]]] = book.escape
+        doubtful = np.flatnonzero(costs > escape + book.dim * rate * self.search.least_bits)
+        values = x[doubtful]
+        places = np.clip(np.rint(values), -SCALAR_MAX, SCALAR_MAX).astype(np.intp) + SCALAR_MAX
+        cost = (values - words[places] * np.float32(1 / UNIT)) ** 2 + np.float32(rate) * bits[places]
+        return doubtful[escape + cost.sum(axis=1) < costs[doubtful]]
 
 
 Layer = tuple[list[Symbols], bytes]

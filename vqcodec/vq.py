@@ -11,7 +11,7 @@ The search is entropy-constrained (Chou, Lookabaugh, Gray 1989): argmin |x - c|^
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Final
 
@@ -99,31 +99,12 @@ class Book:
         reconstruction = np.where(raw > 0, values * UNIT, self.words[0][symbols])
         return symbols, reconstruction.astype(np.int32), self.bits[symbols] + raw
 
-    def scalar_search(self, rate: float) -> ScalarSearch:
-        """What `quantize_scalar` looks up at a lambda; made once."""
-        if rate not in self._scalar_searches:
-            self._scalar_searches[rate] = ScalarSearch.of(self, rate)
-        return self._scalar_searches[rate]
-
-    @cached_property
-    def _scalar_searches(self) -> dict[float, ScalarSearch]:
-        return {}
-
-    def vector_search(self, rate: float) -> VectorSearch:
-        """What `quantize_vector` looks up at a lambda; made once."""
-        if rate not in self._vector_searches:
-            self._vector_searches[rate] = VectorSearch.of(self, rate)
-        return self._vector_searches[rate]
-
-    @cached_property
-    def _vector_searches(self) -> dict[float, VectorSearch]:
-        return {}
-
 
 @dataclass(frozen=True)
 class VectorSearch:
-    """A vector book at a lambda: `weights` as of `weights_of`, with which the escape is never found; the symbol `zero` of the zero
-    word; and `reach`, a squared length in steps up to which a vector is nearest to that, and costs less than an escape: most are.
+    """A vector book at a lambda, in squared steps per bit: `weights` as of `weights_of`, with which the escape is never found; the
+    symbol `zero` of the zero word; and `reach`, a squared length in steps up to which vectors are nearest to that word, and cost
+    less than an escape: most are. It is negative where the book has no such word.
     """
 
     weights: NDArray[np.float32]
@@ -153,27 +134,59 @@ class VectorSearch:
 
 @dataclass(frozen=True)
 class ScalarSearch:
-    """A scalar book at a lambda, for every integer in +-SCALAR_MAX, the least one first.
+    """Scalar books, each at a lambda, one after the other; of each every integer in +-SCALAR_MAX, the least one first.
 
-    `symbols` uint8 and raw `low` bits int32; reconstructions int32 `words` in 1/16 step and float32 `steps`; float32 `costs` in
-    squared steps, the `least` of them; intp `towards_zero`, the place of the next integer there.
+    `symbols` uint8, and raw `low` bits int32 and their `widths` uint8; reconstructions int32 `words` in 1/16 step and float32
+    `steps`; float32 `costs` in squared steps; intp `towards_zero`, how far the next integer there is.
     """
 
     symbols: NDArray[np.uint8]
     low: NDArray[np.int32]
+    widths: NDArray[np.uint8]
     words: NDArray[np.int32]
     steps: NDArray[np.float32]
     costs: NDArray[np.float32]
-    least: float
     towards_zero: NDArray[np.intp]
 
     @classmethod
     def of(cls, book: Book, rate: float) -> ScalarSearch:
         symbols, words, bits = book.scalar
         values = np.arange(-SCALAR_MAX, SCALAR_MAX + 1)
-        low = np.abs(values).astype(np.int32) & ((1 << book.raw_bits[symbols].astype(np.int32)) - 1)
+        widths = book.raw_bits[symbols]
+        low = np.abs(values).astype(np.int32) & ((1 << widths.astype(np.int32)) - 1)
         steps, costs = words * np.float32(1 / UNIT), np.float32(rate) * bits
-        return cls(symbols, low, words, steps, costs, float(costs.min()), values - np.sign(values) + SCALAR_MAX)
+        return cls(symbols, low, widths, words, steps, costs, -np.sign(values))
+
+    @classmethod
+    def joined(cls, searches: Sequence[ScalarSearch]) -> ScalarSearch:
+        return cls(*(np.concatenate([getattr(one, field.name) for one in searches]) for field in fields(cls)))
+
+
+@dataclass(frozen=True)
+class Search:
+    """Books that are searched, each at a lambda of its own.
+
+    `vectors` has those of more than one dimension, `zero` uint8 [B] and `reach` float32 [B] are theirs; `scalars` has the others,
+    and `origin` intp [B] is where each one's integer 0 is there. A value in the last book, that of escapes, takes `least_bits`.
+    """
+
+    vectors: dict[int, VectorSearch]
+    zero: NDArray[np.uint8]
+    reach: NDArray[np.float32]
+    scalars: ScalarSearch
+    origin: NDArray[np.intp]
+    least_bits: float
+
+    @classmethod
+    def of(cls, books: Sequence[Book], rates: Sequence[float]) -> Search:
+        pairs = list(zip(books, rates, strict=True))
+        vectors = {number: VectorSearch.of(*pair) for number, pair in enumerate(pairs) if pair[0].dim > 1}
+        zero, reach = np.zeros(len(books), np.uint8), np.full(len(books), -1, np.float32)
+        for number, found in vectors.items():
+            zero[number], reach[number] = found.zero, found.reach
+        scalars = [ScalarSearch.of(*pair) for pair in pairs if pair[0].dim == 1]
+        origin = (np.cumsum([book.dim == 1 for book in books]) - 1) * (2 * SCALAR_MAX + 1) + SCALAR_MAX
+        return cls(vectors, zero, reach, ScalarSearch.joined(scalars), origin, float(books[-1].scalar[2].min()))
 
 
 NO_WORD: Final = 255
@@ -208,49 +221,28 @@ def shelve(books: Sequence[Book], dim: int) -> Shelf:
     return Shelf(first, words, raw_bits, bits)
 
 
-def quantize_scalar(
-    book: Book, x: NDArray[np.float32], rate: float
-) -> tuple[NDArray[np.uint8], NDArray[np.int32], NDArray[np.int32]]:
-    """Residuals float32 [n] in steps to (symbols uint8, raw low bits int32, reconstructions int32 in 1/16 step).
+def quantize_scalar(search: ScalarSearch, origins: NDArray[np.intp], x: NDArray[np.float32]) -> NDArray[np.intp]:
+    """Places intp [n] in `search` of what is best for residuals float32 [n] in steps; `origins` intp [n] are those of the integer 0
+    in the book of each.
 
-    `rate` is lambda in squared steps per bit. Candidates: the nearest integer, the next one towards zero, and zero.
+    Candidates: the nearest integer, the next one towards zero, and zero.
     """
-    search = book.scalar_search(rate)
-    places = np.full((3, len(x)), SCALAR_MAX, np.intp)
-    places[0] += np.rint(x).clip(*_SCALAR_BOUNDS).astype(np.intp)
-    search.towards_zero.take(places[0], out=places[1])
+    places = np.empty((3, len(x)), np.intp)
+    places[2] = origins
+    np.add(origins, np.rint(x).clip(*_SCALAR_BOUNDS).astype(np.intp), out=places[0])
+    np.add(places[0], search.towards_zero.take(places[0]), out=places[1])
     costs = search.steps.take(places)
     costs -= x
     costs *= costs
     costs += search.costs.take(places)
-    best = places[costs.argmin(axis=0), np.arange(len(x))]
-    return search.symbols.take(best), search.low.take(best), search.words.take(best)
+    found: NDArray[np.intp] = places[costs.argmin(axis=0), np.arange(len(x))]
+    return found
 
 
 def with_low_bits(words: NDArray[np.int32], low: NDArray[np.int32]) -> NDArray[np.int32]:
     """Reconstructions int32 [n] in 1/16 step of the words of scalar symbols, which are changed, and the raw bits behind these."""
     words += np.sign(words) * (low * UNIT)
     return words
-
-
-def quantize_vector(
-    book: Book, x: NDArray[np.float32], rate: float
-) -> tuple[NDArray[np.uint8], NDArray[np.intp], NDArray[np.float32]]:
-    """Residuals float32 [n, d] in steps to symbols uint8 [n], never the escape; places intp [m] of those that are not next to zero,
-    and their costs float32 [m] in squared steps. Of the others none costs more than an escape.
-
-    `rate` is lambda in squared steps per bit.
-    """
-    search = book.vector_search(rate)
-    symbols = np.full(len(x), search.zero, np.uint8)
-    energies = np.einsum("nd,nd->n", x, x)
-    away = np.flatnonzero(energies > search.reach)
-    if not len(away):
-        return symbols, away, energies[:0]
-    index, costs = nearest(x.take(away, axis=0), search.weights)
-    symbols[away] = index
-    costs += energies.take(away)
-    return symbols, away, costs
 
 
 def weights_of(words: NDArray[np.float32], biases: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -275,8 +267,3 @@ def nearest(x: NDArray[np.float32], weights: NDArray[np.float32]) -> tuple[NDArr
         np.argmin(found, axis=1, out=index[part])
         found.take(first[: len(found)] + index[part], out=costs[part])
     return index, costs
-
-
-def dequantize_vector(book: Book, symbols: NDArray[np.uint8]) -> NDArray[np.int32]:
-    """Symbols uint8 [n] to codewords int32 [n, d] in 1/16 step."""
-    return book.rows.take(symbols, axis=0)

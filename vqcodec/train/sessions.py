@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from vqcodec import codec, dct, symbols
 from vqcodec.bands import COLOR_8X8, GREY
 from vqcodec.model import Model
-from vqcodec.prior import Cells, Grid
+from vqcodec.prior import Grid
 from vqcodec.processes import processes
 from vqcodec.rate import RATE, aimed_targets, layout_for, rounds_of
 from vqcodec.train import streams
@@ -70,13 +70,12 @@ class Collector(symbols.ByClass):
     """Codes with the current books (or a dead-zone rounding) and keeps samples of the residuals of every book."""
 
     def __init__(self, model: Model | None, table: NDArray[np.int16], keys: list[tuple[int, int, int]], rate: float) -> None:
-        super().__init__(table)
+        super().__init__(table, [dim for _, dim, _ in keys], np.zeros((0, 0), np.float32))
         self.keys, self.rate = keys, rate
         self.full_model = model
         self.pools: list[list[NDArray[np.float32]]] = [[] for _ in range(len(keys) + 1)]
         self.seen = np.zeros(len(keys) + 1, np.int64)
         self.writer: symbols.SymbolWriter | None = None
-        self.targets = np.zeros((0, 0), np.float32)
         self.rng = np.random.default_rng(0)
         self.keep = 1.0
 
@@ -90,14 +89,14 @@ class Collector(symbols.ByClass):
             self.writer = symbols.SymbolWriter(self.full_model, targets, [self.rate] * len(self.full_model.books))
             self.writer.start_layer(0)
 
-    def begin(self, channels: slice, cells: Cells, means: symbols.Means, classes: symbols.Classes, order: Cells) -> None:
-        self.wanted = symbols.wanted_rows(self.targets, channels, cells, means, order)
-
-    def pieces(self, number: int, run: slice, size: int) -> NDArray[np.int32]:
-        x = self.wanted[run].reshape(-1, self.keys[number][1])
-        self._keep(number, x)
+    def quantize(self, stretches: list[symbols.Stretch], x: NDArray[np.float32]) -> NDArray[np.int32]:
+        """As of any coder by class."""
+        start = 0
+        for number, count in stretches:
+            self._keep(number, x[start : start + count])
+            start += count
         if self.writer is not None:
-            return self.writer.quantize(number, x)
+            return self.writer.quantize(stretches, x)
         return (np.sign(x) * np.floor(np.abs(x) + _DEAD_ZONE)).astype(np.int32) * UNIT
 
     def _keep(self, number: int, x: NDArray[np.float32]) -> None:
