@@ -140,7 +140,7 @@ class SymbolWriter(ByClass):
         start = first = 0
         for stretch, last in zip(stretches, np.searchsorted(away, np.cumsum(counts)).tolist(), strict=True):
             (number, count), some = stretch, away[first:last]
-            self._keep([stretch], symbols[start : start + count])
+            self._keep([stretch], symbols[start : start + count])  # a view: it has what is found below
             start, first = start + count, last
             if not len(some):
                 continue
