@@ -17,13 +17,13 @@ and -43 % for photo-lite, -48 and -60 % for photo. Figures of photo begin with i
 (`measure.py speed ../shared/data`), listed in the order of `all`. All but those of photo-gan and of `rest` were measured on
 2026-11-26, two cores of an AMD EPYC, which other virtual machines share: rates and qualities repeat, speeds swing by 30 % within
 minutes. speed ran twice within half an hour, with nothing else of ours: decode 9.62 (libwebp 48.0) and 7.22 MP/s (35.3), on two
-threads 15.06 and 11.27; encode 2.77 and 2.83, on two threads 4.56 and 4.27. Before the search looked only at what is away from zero,
+threads 15.06 and 11.27; encode 2.77 and 2.83, on two threads 4.56 and 4.27. Before the search looked only at what is not zero,
 encode was 2.4 to 2.6, on two threads 3.4 to 4.8. Ratios to libwebp in the same run say more. speed, parts, process, effort and
 network ran with nothing else of ours, training beside small experiments, photo-denoise's speed beside other work. Memory is of all
 processes together, since copies of the process share the work now.
 Efforts 1 and 4 of photo-lite, and 5 to 9, are the same but for zstd levels: their speeds show how far one run is to be trusted.
-Effort 1 misses its bar of three times the default's speed: 2.87 times on a picture of 0.4 megapixels, 2.44 half an hour before. Effort
-9 misses its bar of 4 % fewer bytes. Speeds in the tables of the bench are of the code before.
+Effort 1 misses its bar of three times the default's speed: 2.87 times on a picture of 0.4 megapixels, 2.44 half an hour before.
+Effort 9 misses its bar of 4 % fewer bytes. Speeds in the tables of the bench are of the code before.
 `make train-lite` made the same model id again in 9 minutes 22 seconds on the machine of 2026-11-24; on this one it makes another
 one, 5b4e0a3d2d21, in 7 minutes 53.
 How many times as fast a region is as the whole swings by a half from run to run (decisions.md has alternate ones).
