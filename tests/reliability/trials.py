@@ -35,8 +35,9 @@ from vqcodec.errors import FormatError, VqcodecError  # noqa: E402 (the path com
 from vqcodec.imageio import read_image  # noqa: E402 (the path comes first)
 
 GOLDEN = [path for kind in ("decode", "token") for path in sorted((TESTS / "golden" / kind).glob("*.vqz"))]
-Verdict = tuple[bool, str]
-"""Whether the demand is met, and what was found."""
+Verdict = tuple[bool | None, str]
+"""Whether a demand is met, None where a package that the trial needs is missing; and what was found."""
+VERDICTS = {True: "met", False: "MISSED", None: "SKIPPED"}
 
 
 def flips(data: Path, folder: Path) -> Verdict:
@@ -88,7 +89,7 @@ def fuzz(data: Path, folder: Path) -> Verdict:
     command += ["-max_total_time=600", "-timeout=2", "-rss_limit_mb=512", "-max_len=2048", f"-artifact_prefix={folder}/"]
     done = subprocess.run(command, capture_output=True, text=True, env=program_environment(), check=False)
     if "No module named 'atheris'" in done.stderr:
-        return True, "SKIPPED: atheris is not installed"
+        return None, "atheris is not installed"
     last = [line for line in done.stderr.splitlines() if line.startswith("Done")] or done.stderr.splitlines()[-3:]
     return done.returncode == 0, " ".join(last)
 
@@ -100,7 +101,7 @@ def coverage(data: Path, folder: Path) -> Verdict:
     command += ["-m", "pytest", "-q", *(f"tests/test_{name}.py" for name in ("parser", "stages", "reading", "frames", "files"))]
     done = subprocess.run(command, cwd=TESTS.parent, capture_output=True, text=True, check=False)
     if "No module named coverage" in done.stderr:
-        return True, "SKIPPED: coverage is not installed"
+        return None, "coverage is not installed"
     report = [sys.executable, "-m", "coverage", "json", f"--data-file={folder / 'data'}", "-o", str(folder / "found.json"), "-q"]
     subprocess.run(report, cwd=TESTS.parent, check=True)
     found = json.loads((folder / "found.json").read_text())["totals"]
@@ -222,7 +223,7 @@ if __name__ == "__main__":
         if not arguments.trials or trial.__name__ in arguments.trials:
             with tempfile.TemporaryDirectory() as folder:
                 good, text = trial(arguments.data, Path(folder))
-            missed += not good
-            print(f"{trial.__name__}: {'met' if good else 'MISSED'}: {text}", flush=True)
+            missed += good is False
+            print(f"{trial.__name__}: {VERDICTS[good]}: {text}", flush=True)
     print(f"peak memory of this process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB", file=sys.stderr)
     sys.exit(missed > 0)
