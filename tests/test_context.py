@@ -307,3 +307,15 @@ def test_the_command_keeps_a_context_that_serves_held_out_pictures(
     assert np.array_equal(trained.tensors["book.words"], LITE.tensors["book.words"]) == (kept != "context and codebooks")
     pixels = np.asarray(Image.open(folder / "0.png"))
     assert api.decode(api.encode(pixels, model=trained), model=trained).shape == pixels.shape
+
+
+def test_the_fewer_the_pictures_the_more_steps_each_is_coded_at_for_new_codebooks() -> None:
+    pytest.importorskip("torch")
+    from vqcodec.train.data import TrainingImage
+    from vqcodec.train.neural import _samples_each
+
+    small = TrainingImage("small", np.zeros((100, 100, 3), np.uint8))
+    large = TrainingImage("large", np.zeros((3000, 5000, 1), np.uint8))
+    assert _samples_each([small] * 60) == 8
+    assert _samples_each([large]) == 2
+    assert _samples_each([large] * 9) == 1  # there is enough to learn from

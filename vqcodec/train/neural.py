@@ -8,20 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vqcodec import codec, registry
 from vqcodec.model import Model, Tensors, predictor_names
 from vqcodec.neural import context, context_fit, synthesis
 from vqcodec.neural.loop import check_device, join_processes, leave_processes
+from vqcodec.rate import RATE
 from vqcodec.train import codebooks
 from vqcodec.train.assembly import base_books, train_books
 from vqcodec.train.course import Course
 from vqcodec.train.data import Corpus, TrainingImage
 from vqcodec.train.lite import finish, held_out_points
-from vqcodec.train.samples import make_context_samples, make_samples
+from vqcodec.train.samples import make_context_samples, make_samples, side_by_side
 from vqcodec.train.sessions import Collector, Fit, LiteSettings, Progress, draw_steps, open_aimed, pick
 
 PARTS: Final = ("context", "synthesis")
@@ -177,6 +180,12 @@ def _some(images: list[TrainingImage], pixels: int, seed: int) -> list[TrainingI
     return pick(images * _MOST_SAMPLES, pixels, np.random.default_rng(seed))
 
 
+def _samples_each(images: list[TrainingImage]) -> int:
+    """How often each image is coded, at a step of its own: a small folder's once would fit its codebooks to the steps it drew."""
+    pixels = sum(image.pixels.shape[0] * image.pixels.shape[1] for image in images)
+    return max(1, min(_MOST_SAMPLES, _REFIT_PIXELS // pixels))
+
+
 def refit(
     model: Model, images: list[TrainingImage], seed: int, progress: Progress
 ) -> tuple[Model, list[dict[str, Any]]]:
@@ -191,13 +200,21 @@ def refit(
     others = {name: array for name, array in model.tensors.items() if name.startswith(("context.", "synthesis."))}
     fit = Fit(model.color, weights, None, keys, table, others)
     settings = LiteSettings(seed, 1, strength=_REFIT_PULL)
-    collector = Collector(model, table, keys, settings.rate)
+    collector = Collector(model, table, keys, RATE)
+    images = images * _samples_each(images)
     chosen = pick(images, _REFIT_PIXELS, rng)
-    for done, (image, step) in enumerate(zip(chosen, draw_steps(len(chosen), rng), strict=True)):
-        progress("residuals", done, len(chosen))
-        session = open_aimed(image, step, model)
-        collector.open(session.targets)
-        codec.walk(session.grid, model, session.step, 1, collector)
-    progress("residuals", len(chosen), len(chosen))
+    jobs = [partial(_residuals, model, *given) for given in zip(chosen, draw_steps(len(chosen), rng), strict=True)]
+    for found in side_by_side(jobs, "residuals", progress):
+        for number, vectors in enumerate(found):
+            collector.keep(number, vectors)
     books = train_books(collector, fit, base_books(model), settings, progress)
     return finish(fit, books, images, settings, model, progress, rng)
+
+
+def _residuals(model: Model, image: TrainingImage, step: float) -> list[NDArray[np.float32]]:
+    """Of every codebook, as the encoder meets them in an image."""
+    collector = Collector(model, *codebooks.book_table(), RATE)
+    session = open_aimed(image, step, model)
+    collector.open(session.targets)
+    codec.walk(session.grid, model, session.step, 1, collector)
+    return [collector.vectors(number) for number in range(len(collector.keys))]

@@ -77,7 +77,6 @@ class Collector(symbols.ByClass):
         self.seen = np.zeros(len(keys) + 1, np.int64)
         self.writer: symbols.SymbolWriter | None = None
         self.rng = np.random.default_rng(0)
-        self.keep = 1.0
 
     def start_layer(self, layer: int) -> None:
         """Samples are kept whatever the layer."""
@@ -93,15 +92,16 @@ class Collector(symbols.ByClass):
         """As of any coder by class."""
         start = 0
         for number, count in stretches:
-            self._keep(number, x[start : start + count])
+            self.keep(number, x[start : start + count])
             start += count
         if self.writer is not None:
             return self.writer.quantize(stretches, x)
         return (np.sign(x) * np.floor(np.abs(x) + _DEAD_ZONE)).astype(np.int32) * UNIT
 
-    def _keep(self, number: int, x: NDArray[np.float32]) -> None:
+    def keep(self, number: int, x: NDArray[np.float32]) -> None:
+        """Some of a book's residuals float32 [n, d], in steps: all, until there are enough."""
         self.seen[number] += len(x)
-        share = min(1.0, _VECTORS_PER_BOOK * self.keep / max(1, self.seen[number]))
+        share = min(1.0, _VECTORS_PER_BOOK / max(1, self.seen[number]))
         self.pools[number].append(x[self.rng.random(len(x)) < share])
 
     def vectors(self, number: int) -> NDArray[np.float32]:
