@@ -101,7 +101,7 @@ class SymbolWriter(ByClass):
     def __init__(self, model: Model, targets: NDArray[np.float32], rates: Sequence[float]) -> None:
         """`targets` float32 [C, h * w] are the wanted latents in steps; `rates` is each book's lambda in squared steps per bit."""
         super().__init__(model.table, [book.dim for book in model.books], targets)
-        self.books, self.rates, self.search = model.books, rates, model.search(tuple(rates))
+        self.books, self.search = model.books, model.search(tuple(rates))
         self.calls: list[Calls] = []
         self.raw: list[list[tuple[NDArray[np.int32], NDArray[np.uint8]]]] = []
 
@@ -131,40 +131,42 @@ class SymbolWriter(ByClass):
             start += count
 
     def _vectors(self, stretches: list[Stretch], x: Vectors) -> NDArray[np.int32]:
-        """All at once but for those that are away from zero: about one in twenty."""
+        """All at once but for the words of those that are away from zero: about one in twenty."""
         numbers, counts = zip(*stretches, strict=True)
         energies = np.einsum("nd,nd->n", x, x)
         away = np.flatnonzero(energies > self.search.reach[[*numbers]].repeat(counts))
+        own, costs = x.take(away, axis=0), energies.take(away)
         symbols = self.search.zero[[*numbers]].repeat(counts)
         words = np.zeros(x.shape, np.int32)
-        start = first = 0
-        for stretch, last in zip(stretches, np.searchsorted(away, np.cumsum(counts)).tolist(), strict=True):
-            (number, count), some = stretch, away[first:last]
-            self._keep([stretch], symbols[start : start + count])  # a view: it has what is found below
-            start, first = start + count, last
-            if not len(some):
-                continue
-            book, own = self.books[number], x.take(some, axis=0)
-            index, costs = nearest(own, self.search.vectors[number].weights)
-            symbols[some], words[some] = index, book.rows.take(index, axis=0)
-            if book.escape >= 0:
-                chosen = self._escapes(number, own, costs + energies.take(some))
-                if len(chosen):  # their values follow at once
-                    symbols[some[chosen]] = book.escape
-                    values = own[chosen].reshape(-1)
-                    words[some[chosen]] = self._scalars([(len(self.books) - 1, len(values))], values).reshape(-1, book.dim)
+        bounds = [0, *np.searchsorted(away, np.cumsum(counts)).tolist()]
+        for number, first, last in zip(numbers, bounds, bounds[1:], strict=False):
+            if first < last:
+                some = away[first:last]
+                index, found = nearest(own[first:last], self.search.vectors[number].weights)
+                costs[first:last] += found
+                symbols[some], words[some] = index, self.books[number].rows.take(index, axis=0)
+        escaped = away[self._escapes(np.array(numbers).repeat(np.diff(bounds)), own, costs)]
+        start = 0
+        for (number, count), last in zip(stretches, np.cumsum(counts).tolist(), strict=True):
+            self._keep([(number, count)], symbols[start:last])  # a view: it has the escapes below
+            here = escaped[(start <= escaped) & (escaped < last)] if len(escaped) else escaped
+            if len(here):  # their values follow at once
+                symbols[here] = self.books[number].escape
+                values = x[here].reshape(-1)
+                words[here] = self._scalars([(len(self.books) - 1, len(values))], values).reshape(len(here), -1)
+            start = last
         return words
 
-    def _escapes(self, number: int, x: Vectors, costs: NDArray[np.float32]) -> Cells:
-        """Places of those vectors, which cost `costs`, for which an escape and the values one by one cost less."""
-        book, rate = self.books[number], self.rates[number]
+    def _escapes(self, numbers: NDArray[np.intp], x: Vectors, costs: NDArray[np.float32]) -> Cells:
+        """Places of those vectors, of these books and at these `costs`, for which an escape and the values one by one cost less."""
+        doubtful = np.flatnonzero(costs > self.search.doubt.take(numbers))
+        if not len(doubtful):
+            return doubtful
+        values, numbers = x[doubtful], numbers[doubtful]
         _, words, bits = self.books[-1].scalar
-        escape = rate * float(book.bits[book.escape])
-        doubtful = np.flatnonzero(costs > escape + book.dim * rate * self.search.least_bits)
-        values = x[doubtful]
         places = np.clip(np.rint(values), -SCALAR_MAX, SCALAR_MAX).astype(np.intp) + SCALAR_MAX
-        cost = (values - words[places] * np.float32(1 / UNIT)) ** 2 + np.float32(rate) * bits[places]
-        return doubtful[escape + cost.sum(axis=1) < costs[doubtful]]
+        cost = (values - words[places] * np.float32(1 / UNIT)) ** 2 + self.search.rates[numbers, None] * bits[places]
+        return doubtful[self.search.escape[numbers] + cost.sum(axis=1) < costs[doubtful]]
 
 
 Layer = tuple[list[Symbols], bytes]

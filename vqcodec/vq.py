@@ -167,7 +167,8 @@ class Search:
     """Books that are searched, each at a lambda of its own.
 
     `vectors` has those of more than one dimension, `zero` uint8 [B] and `reach` float32 [B] are theirs; `scalars` has the others,
-    and `origin` intp [B] is where each one's integer 0 is there. A value in the last book, that of escapes, takes `least_bits`.
+    and `origin` intp [B] is where each one's integer 0 is there. An escape costs `escape` float32 [B], infinite without one, and
+    its values besides; vectors that cost at most `doubt` float32 [B] need none. `rates` float32 [B] are the lambdas.
     """
 
     vectors: dict[int, VectorSearch]
@@ -175,7 +176,9 @@ class Search:
     reach: NDArray[np.float32]
     scalars: ScalarSearch
     origin: NDArray[np.intp]
-    least_bits: float
+    escape: NDArray[np.float32]
+    doubt: NDArray[np.float32]
+    rates: NDArray[np.float32]
 
     @classmethod
     def of(cls, books: Sequence[Book], rates: Sequence[float]) -> Search:
@@ -186,7 +189,11 @@ class Search:
             zero[number], reach[number] = found.zero, found.reach
         scalars = [ScalarSearch.of(*pair) for pair in pairs if pair[0].dim == 1]
         origin = (np.cumsum([book.dim == 1 for book in books]) - 1) * (2 * SCALAR_MAX + 1) + SCALAR_MAX
-        return cls(vectors, zero, reach, ScalarSearch.joined(scalars), origin, float(books[-1].scalar[2].min()))
+        least_bits = float(books[-1].scalar[2].min())
+        escape = [rate * float(book.bits[book.escape]) if book.escape >= 0 else np.inf for book, rate in pairs]
+        doubt = [cost + book.dim * rate * least_bits for cost, (book, rate) in zip(escape, pairs, strict=True)]
+        tables = [np.array(values, np.float32) for values in (escape, doubt, rates)]
+        return cls(vectors, zero, reach, ScalarSearch.joined(scalars), origin, *tables)
 
 
 NO_WORD: Final = 255
