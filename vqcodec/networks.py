@@ -203,6 +203,9 @@ DEFAULT_STRENGTH: Final = 0.7
 _FULL_STEP: Final = 40.0
 _NO_STEP: Final = 13.0
 """Steps in grey levels from which on a refiner has its default strength, and below which it has none: 0.3 and 1 bit per pixel."""
+_EMPHASIS: Final = (0.3, 2.4)
+_EMPHASIS_FREQUENCIES: Final = (1, 5)
+"""What lowest and highest waves of a refiner are multiplied by, from which larger one of their two frequencies to which."""
 Restored = Callable[[tuple[int, int]], Floats]
 """What decodes some rows of cells, from the first to the one behind the last, to coefficients float32 [C', n] in grey levels."""
 
@@ -294,6 +297,16 @@ def plain(latents: NDArray[np.int16], step: float, grid: tuple[int, int], layout
     return out
 
 
+@cache
+def emphasis() -> Floats:
+    """What the waves that a refiner adds are multiplied by, float32 [192, 1, 1].
+
+    Low ones are where similarity is lost, as they move edges and shades that the decode has; high ones are what it lacks.
+    """
+    larger = [max(v, u) for _, v, u in COLOR_8X8.positions]
+    return np.interp(larger, _EMPHASIS_FREQUENCIES, _EMPHASIS).astype(np.float32)[:, None, None]
+
+
 def sharpen(
     run: Correct,
     halo: int,
@@ -317,7 +330,7 @@ def sharpen(
     place = (corner[0] + top, corner[1])
     inputs = refiner_features(around, latents[:, top * w : bottom * w], layout, step, w, place)
     correction = run(inputs.reshape(len(inputs), bottom - top, w))
-    kept = from_lapped(correction)[:, rows[0] - top : rows[1] - top].reshape(OUTPUTS, -1)
+    kept = from_lapped(emphasis() * correction)[:, rows[0] - top : rows[1] - top].reshape(OUTPUTS, -1)
     out = np.ascontiguousarray(around[:, (rows[0] - top) * w : (rows[1] - top) * w])
     full, dcs = COLOR_8X8 if layout.components == 3 else layout, layout.components
     out[dcs:] += np.float32(strength * step) * kept[shared_channels(full, COLOR_8X8)[1][dcs:]]

@@ -124,7 +124,8 @@ class Scene:
 
     def refined(self, generator: nn.Module) -> Tensor:
         """Pictures [B, 3, 8 h, 8 w], 0 to 1 but for what sticks out."""
-        return self.decoded + added_pixels(self.free * generator(self.x).float() * self.step)
+        weights = self.free * torch.from_numpy(networks.emphasis()).to(self.x.device)
+        return self.decoded + added_pixels(weights * generator(self.x).float() * self.step)
 
     def judged(self, pictures: Tensor) -> Tensor:
         """What the discriminator sees of pictures [B, 3, 8 h, 8 w]: them, their difference to the decode, and log(step);
