@@ -136,6 +136,8 @@ def test_an_interrupted_process_leaves_no_copy(number: int) -> None:
     process = _start("""
         from vqcodec.interrupts import termination_raises
 
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # where a shell runs the tests in the background it is ignored
+
         def work(number):
             os.write(1, b"%d\\n" % os.getpid())  # in one piece: both write here
             time.sleep(30)
