@@ -224,9 +224,9 @@ def test_torch_and_numpy_agree(samples: Path) -> None:
     batch = context_samples.draw_crops([sample], 1, 16, np.random.default_rng(0))
     session = open_session(crop, 30.0, LITE.color)
     latents = session.grid.latents
-    from vqcodec.symbols import SymbolWriter, search_rates
+    from vqcodec.symbols import EncoderWriter
 
-    codec.walk(session.grid, LITE, session.step, 1, SymbolWriter(LITE, session.targets, search_rates(LITE, 0.13)))
+    codec.walk(session.grid, LITE, session.step, 1, EncoderWriter(LITE, session.targets, 0.13))
     again = open_session(crop, 30.0, LITE.color)
     listener = Listener(network, again.grid, again.step)
     codec.walk(again.grid, LITE, again.step, 1, Replay(latents), listener)

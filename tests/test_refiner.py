@@ -457,5 +457,27 @@ def test_gradient_statistics_miss_what_is_blurred_or_noisy(picture: Pixels) -> N
 
 def test_low_waves_are_added_less_than_high_ones() -> None:
     weights_of = dict(zip(COLOR_8X8.positions, networks.emphasis().reshape(-1).tolist(), strict=True))
-    for (_, v, u), weight in weights_of.items():
-        assert weight == pytest.approx(0.3 + 0.525 * min(max(max(v, u) - 1, 0), 4))
+    for (component, v, u), weight in weights_of.items():
+        per_frequency = 0.175 if component else 0.575
+        assert weight == pytest.approx(0.3 + per_frequency * min(max(max(v, u) - 1, 0), 4))
+
+
+def test_what_repeats_from_cell_to_cell_is_not_added() -> None:
+    rng = np.random.default_rng(0)
+    screen = np.broadcast_to(rng.standard_normal((192, 1, 1)).astype(np.float32), (192, 9, 12))
+    high = np.array([max(v, u) >= 3 for _, v, u in COLOR_8X8.positions])
+    assert np.abs(networks.weigh(screen)[high]).max() < 1e-5
+    np.testing.assert_array_equal(networks.weigh(screen)[~high], (networks.emphasis() * screen)[~high])
+    single = np.zeros((192, 9, 12), np.float32)
+    single[:, 4, 5] = 1
+    np.testing.assert_allclose(networks.weigh(single)[high, 4, 5], 24 / 25 * networks.emphasis()[high, 0, 0], rtol=1e-5)
+    assert np.count_nonzero(networks.weigh(single)[high].any(axis=0)) == 25
+
+
+def test_training_weighs_waves_as_decoding_does() -> None:
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    from vqcodec.neural import refiner
+
+    waves = np.random.default_rng(1).standard_normal((2, 192, 7, 6)).astype(np.float32)
+    found = refiner.weigh(torch.from_numpy(waves)).numpy()
+    np.testing.assert_allclose(found, np.stack([networks.weigh(one) for one in waves]), atol=1e-5)

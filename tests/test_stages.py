@@ -13,7 +13,7 @@ from vqcodec.bits import BitReader, pack_bits
 from vqcodec.color import OPPONENT
 from vqcodec.entropy import Direct, Form, Pairs, Split
 from vqcodec.errors import CorruptError
-from vqcodec.model import AC_SET
+from vqcodec.model import AC_SET, DC_SET
 from vqcodec.train.streams import pair_table, rank_pairs
 from vqcodec.types import Header, Section, StreamRecord
 
@@ -172,18 +172,18 @@ def test_the_alphabet_covers_every_integer_once(values: np.ndarray) -> None:
     assert np.all((rest >= 0) & (rest < 1 << raw) & (np.sign(first) == np.sign(values)))
 
 
-@given(seeds, st.sampled_from([0.0, 0.13, 2.0]))
-def test_residuals_come_back_from_their_symbols(seed: int, rate: float) -> None:
+@given(seeds, st.sampled_from([0.0, 0.13, 2.0]), st.sampled_from([0.0, 0.5, 1.0]))
+def test_residuals_come_back_from_their_symbols(seed: int, rate: float, share: float) -> None:
     rng = np.random.default_rng(seed)
     search = vq.Search.of(MODEL.books, [rate] * len(MODEL.books))
     for number, book in enumerate(MODEL.books):
         x = rng.laplace(0, rng.choice([0.3, 3, 300]), (40, book.dim)).astype(np.float32)
         if book.dim == 1:
-            places = vq.quantize_scalar(search.scalars, np.full(len(x), search.origin[number]), x[:, 0])
+            places = vq.quantize_scalar(search.scalars, np.full(len(x), search.origin[number]), x[:, 0], share)
             symbols, low, words = (array[places] for array in (search.scalars.symbols, search.scalars.low, search.scalars.words))
             np.testing.assert_array_equal(search.scalars.widths[places], book.raw_bits[symbols])
             np.testing.assert_array_equal(vq.with_low_bits(book.rows[symbols, 0].copy(), low), words)
-            if rate == 0:  # the nearest integer at least
+            if rate * share == 0:  # the nearest integer at least
                 inside = np.abs(x[:, 0]) < vq.SCALAR_MAX
                 assert np.all(np.abs(x[:, 0] - words / vq.UNIT)[inside] <= 1)
         else:
@@ -226,6 +226,23 @@ def test_residuals_of_a_half_tile_come_back(seed: int, size: int, count: int, ra
     if rate == 0:  # each value no worse than the nearest integer
         wanted = targets[2 : 2 + size, cells] - means / 16
         assert np.all(((wanted - residuals / 16) ** 2).sum(axis=0) <= size)
+
+
+@pytest.mark.parametrize("component", [0, 1, 2])
+def test_dcs_that_others_are_predicted_from_are_nearer_to_what_they_should_be(component: int) -> None:
+    cells = 256 * 256
+    wanted = np.resize(np.linspace(-1, 1, cells // 64, dtype=np.float32), cells)
+    classes = np.full(cells // 4, 8, np.uint8)  # a quiet class: anything but zero is dear
+    means = np.zeros((1, cells // 4), np.int32)
+
+    def error(density: float) -> float:
+        some = np.arange(int(density * cells))
+        writer = symbols.EncoderWriter(MODEL, np.tile(wanted, (3, 1)), 0.13)
+        writer.start_layer(0)
+        found = writer.code(DC_SET, slice(component, component + 1), some, means[:, some], classes[some])
+        return float(np.abs(wanted[some] - found[0] / 16).max())
+
+    assert error(1 / 64) < error(1 / 16) < error(1 / 4)
 
 
 # ------------------------------------------------------------------------------------------------ geometry, transform

@@ -1,7 +1,7 @@
 """The pipeline: pixels -> coefficients -> latents -> symbols -> streams -> sections, and back. No input or output.
 
 `walk` is the one description of the order in which a tile group is coded. Encoder and decoder both run it and differ only
-in where a residual comes from: `SymbolWriter` searches the codebooks for it, `SymbolReader` looks it up.
+in where a residual comes from: `EncoderWriter` searches the codebooks for it, `SymbolReader` looks it up.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from vqcodec.errors import CorruptError, ModelError
 from vqcodec.model import AC_SET, DC_SET, Model, Refiner, Stream, tile_name
 from vqcodec.prior import Cells, Float, Grid
 from vqcodec.records import VERBATIM, read_streams, stored_bytes, write_streams
-from vqcodec.symbols import Calls, GroupStreams, IndexRecorder, Residuals, SymbolReader, SymbolWriter, search_rates
+from vqcodec.symbols import Calls, EncoderWriter, GroupStreams, IndexRecorder, Residuals, SymbolReader
 from vqcodec.types import Header, Section, StreamRecord
 from vqcodec.workers import shared_empty, side_by_side
 
@@ -197,7 +197,7 @@ class CodedGroup:
 def encode_group(targets: NDArray[np.float32], cells: tuple[int, int], model: Model, settings: Settings) -> CodedGroup:
     """Wanted latents float32 [C, h * w] in steps to latents and symbols."""
     grid = Grid(*cells, LAYOUTS[settings.layout])
-    writer = SymbolWriter(model, targets, search_rates(model, settings.rate))
+    writer = EncoderWriter(model, targets, settings.rate)
     walk(grid, model, settings.step, settings.layers, writer)
     raw = []
     for layer in writer.raw:
@@ -473,8 +473,8 @@ class Sharpener:
 
     @property
     def halo(self) -> int:
-        """Cells around a cell that it depends on: one more than the network's, since its waves overlap."""
-        return self.refiner.network.halo + 1
+        """Cells around a cell that it depends on."""
+        return self.refiner.network.halo + networks.REFINER_REACH
 
 
 def decode_refined(

@@ -203,9 +203,15 @@ DEFAULT_STRENGTH: Final = 0.7
 _FULL_STEP: Final = 40.0
 _NO_STEP: Final = 13.0
 """Steps in grey levels from which on a refiner has its default strength, and below which it has none: 0.3 and 1 bit per pixel."""
-_EMPHASIS: Final = (0.3, 2.4)
+_EMPHASIS: Final = {0: (0.3, 2.6), 1: (0.3, 1.0), 2: (0.3, 1.0)}
 _EMPHASIS_FREQUENCIES: Final = (1, 5)
-"""What lowest and highest waves of a refiner are multiplied by, from which larger one of their two frequencies to which."""
+"""What lowest and highest waves of a component that a refiner adds are multiplied by, from which larger one of their two
+frequencies to which."""
+_REPEATED_FROM: Final = 3
+REPEATED_WITHIN: Final = 2
+"""Waves of which larger frequency lose what repeats from cell to cell, and within how many cells to each side."""
+REFINER_REACH: Final = 1 + REPEATED_WITHIN
+"""Cells around a cell that what is added there depends on, besides those that the network sees: its waves overlap, too."""
 Restored = Callable[[tuple[int, int]], Floats]
 """What decodes some rows of cells, from the first to the one behind the last, to coefficients float32 [C', n] in grey levels."""
 
@@ -301,10 +307,29 @@ def plain(latents: NDArray[np.int16], step: float, grid: tuple[int, int], layout
 def emphasis() -> Floats:
     """What the waves that a refiner adds are multiplied by, float32 [192, 1, 1].
 
-    Low ones are where similarity is lost, as they move edges and shades that the decode has; high ones are what it lacks.
+    Low ones are where similarity is lost, as they move edges and shades that the decode has; high ones of luma are what it lacks.
     """
-    larger = [max(v, u) for _, v, u in COLOR_8X8.positions]
-    return np.interp(larger, _EMPHASIS_FREQUENCIES, _EMPHASIS).astype(np.float32)[:, None, None]
+    weights = [np.interp(max(v, u), _EMPHASIS_FREQUENCIES, _EMPHASIS[component]) for component, v, u in COLOR_8X8.positions]
+    return np.array(weights, np.float32)[:, None, None]
+
+
+@cache
+def repeatable() -> NDArray[np.intp]:
+    """Waves whose mean over the cells around is the lattice's doing."""
+    return np.flatnonzero([max(v, u) >= _REPEATED_FROM for _, v, u in COLOR_8X8.positions])
+
+
+def weigh(correction: Floats) -> Floats:
+    """Waves [192, rows, columns] of a refiner as they are added: by `emphasis`, and without what repeats from cell to cell, which
+    is seen as a screen of dots: the mean of high ones over 5x5 cells (at edges the outermost count again)."""
+    waves = emphasis() * correction
+    side, mean = 2 * REPEATED_WITHIN + 1, waves[repeatable()]
+    for axis in (1, 2):
+        own = np.moveaxis(mean, axis, 0)
+        padded = np.pad(own, ((REPEATED_WITHIN, REPEATED_WITHIN), (0, 0), (0, 0)), mode="edge")
+        mean = np.moveaxis(np.add.reduce([padded[i : i + len(own)] for i in range(side)]), 0, axis)
+    waves[repeatable()] -= mean * np.float32(1 / side**2)
+    return waves
 
 
 def sharpen(
@@ -330,7 +355,7 @@ def sharpen(
     place = (corner[0] + top, corner[1])
     inputs = refiner_features(around, latents[:, top * w : bottom * w], layout, step, w, place)
     correction = run(inputs.reshape(len(inputs), bottom - top, w))
-    kept = from_lapped(emphasis() * correction)[:, rows[0] - top : rows[1] - top].reshape(OUTPUTS, -1)
+    kept = from_lapped(weigh(correction))[:, rows[0] - top : rows[1] - top].reshape(OUTPUTS, -1)
     out = np.ascontiguousarray(around[:, (rows[0] - top) * w : (rows[1] - top) * w])
     full, dcs = COLOR_8X8 if layout.components == 3 else layout, layout.components
     out[dcs:] += np.float32(strength * step) * kept[shared_channels(full, COLOR_8X8)[1][dcs:]]

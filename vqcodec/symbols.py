@@ -29,9 +29,10 @@ from vqcodec.vq import (
 )
 
 DC_SHARE: Final = 0.2
+_CHROMA_DC_SHARE: Final = 0.5
 _VECTOR_SHARE: Final = 1.25
-"""Of lambda: a DC is context of all that follows in its cell and the cells around, so precision pays twice; a zero vector keeps
-the classes around quiet."""
+"""Of lambda: a DC is context of all that follows in its cell and the cells around, so precision pays twice, and that of chroma,
+most of which is in its DCs, once more; a zero vector keeps the classes around quiet."""
 
 Vectors = NDArray[np.float32]
 Residuals = NDArray[np.int32]
@@ -47,6 +48,15 @@ def search_rates(model: Model, rate: float) -> list[float]:
     dc_books = set(model.table[DC_SET].ravel().tolist())
     vectors = [_VECTOR_SHARE if book.dim > 1 else 1.0 for book in model.books]
     return [rate * (DC_SHARE if number in dc_books else share) for number, share in enumerate(vectors)]
+
+
+def dc_share(component: int, density: float) -> float:
+    """Of a DC's lambda, in a pass of the pyramid over so many of all cells (0..1).
+
+    From few DCs many others are predicted, to fractions of a step: where a plane is smooth, its level is as precise as they are.
+    """
+    above = min(1.0, 4 * density)  # the finest passes are over a quarter each
+    return above**0.5 if component == 0 else _CHROMA_DC_SHARE * above
 
 
 def wanted_rows(targets: NDArray[np.float32], channels: slice, cells: Cells, means: Means, order: Cells) -> NDArray[np.float32]:
@@ -98,6 +108,9 @@ class ByClass(ABC):
 class SymbolWriter(ByClass):
     """Finds residuals by searching the codebooks; keeps the symbols, layer by layer."""
 
+    share = 1.0
+    """Of lambda, in scalar books."""
+
     def __init__(self, model: Model, targets: NDArray[np.float32], rates: Sequence[float]) -> None:
         """`targets` float32 [C, h * w] are the wanted latents in steps; `rates` is each book's lambda in squared steps per bit."""
         super().__init__(model.table, [book.dim for book in model.books], targets)
@@ -117,7 +130,7 @@ class SymbolWriter(ByClass):
         """All at once: classes of DCs are many and small."""
         numbers, counts = zip(*stretches, strict=True)
         scalars = self.search.scalars
-        found = quantize_scalar(scalars, self.search.origin[[*numbers]].repeat(counts), x)
+        found = quantize_scalar(scalars, self.search.origin[[*numbers]].repeat(counts), x, self.share)
         self._keep(stretches, scalars.symbols.take(found))
         widths = scalars.widths.take(found)
         if widths.any():
@@ -167,6 +180,19 @@ class SymbolWriter(ByClass):
         places = np.clip(np.rint(values), -SCALAR_MAX, SCALAR_MAX).astype(np.intp) + SCALAR_MAX
         cost = (values - words[places] * np.float32(1 / UNIT)) ** 2 + self.search.rates[numbers, None] * bits[places]
         return doubtful[self.search.escape[numbers] + cost.sum(axis=1) < costs[doubtful]]
+
+
+class EncoderWriter(SymbolWriter):
+    """Finds what is best for files: as `SymbolWriter`, at an encoder's lambdas."""
+
+    def __init__(self, model: Model, targets: NDArray[np.float32], rate: float) -> None:
+        """`targets` are as of `SymbolWriter`; `rate` is lambda in squared steps per bit."""
+        super().__init__(model, targets, search_rates(model, rate))
+
+    def code(self, book_set: int, channels: slice, cells: Cells, means: Means, classes: Classes) -> Residuals:
+        """As of any coder by class."""
+        self.share = dc_share(channels.start, len(cells) / self.targets.shape[1]) if book_set == DC_SET else 1.0
+        return super().code(book_set, channels, cells, means, classes)
 
 
 Layer = tuple[list[Symbols], bytes]

@@ -228,9 +228,9 @@ def shelve(books: Sequence[Book], dim: int) -> Shelf:
     return Shelf(first, words, raw_bits, bits)
 
 
-def quantize_scalar(search: ScalarSearch, origins: NDArray[np.intp], x: NDArray[np.float32]) -> NDArray[np.intp]:
-    """Places intp [n] in `search` of what is best for residuals float32 [n] in steps; `origins` intp [n] are those of the integer 0
-    in the book of each.
+def quantize_scalar(search: ScalarSearch, origins: NDArray[np.intp], x: NDArray[np.float32], share: float) -> NDArray[np.intp]:
+    """Places intp [n] in `search` of what is best for residuals float32 [n] in steps, at a share of its lambdas; `origins` intp [n]
+    are those of the integer 0 in the book of each.
 
     Candidates: the nearest integer, the next one towards zero, and zero.
     """
@@ -241,7 +241,7 @@ def quantize_scalar(search: ScalarSearch, origins: NDArray[np.intp], x: NDArray[
     costs = search.steps.take(places)
     costs -= x
     costs *= costs
-    costs += search.costs.take(places)
+    costs += np.float32(share) * search.costs.take(places)
     found: NDArray[np.intp] = places[costs.argmin(axis=0), np.arange(len(x))]
     return found
 

@@ -124,14 +124,22 @@ class Scene:
 
     def refined(self, generator: nn.Module) -> Tensor:
         """Pictures [B, 3, 8 h, 8 w], 0 to 1 but for what sticks out."""
-        weights = self.free * torch.from_numpy(networks.emphasis()).to(self.x.device)
-        return self.decoded + added_pixels(weights * generator(self.x).float() * self.step)
+        return self.decoded + added_pixels(self.free * weigh(generator(self.x).float()) * self.step)
 
     def judged(self, pictures: Tensor) -> Tensor:
         """What the discriminator sees of pictures [B, 3, 8 h, 8 w]: them, their difference to the decode, and log(step);
         [B, 7, 8 h, 8 w]."""
         step = torch.log(self.step / STEP_CENTRE).expand(-1, 1, *pictures.shape[2:])
         return torch.cat([2 * pictures - 1, 4 * (pictures - self.decoded), step], dim=1)
+
+
+def weigh(correction: Tensor) -> Tensor:
+    """As `networks.weigh`, of a batch [B, 192, h, w]."""
+    waves = torch.from_numpy(networks.emphasis()).to(correction.device) * correction
+    high = torch.from_numpy(networks.repeatable()).to(correction.device)
+    side = 2 * networks.REPEATED_WITHIN + 1
+    around = functional.pad(waves[:, high], (networks.REPEATED_WITHIN,) * 4, mode="replicate")
+    return waves.index_add(1, high, functional.avg_pool2d(around, side, stride=1), alpha=-1)
 
 
 def to_pictures(coefficients: Tensor) -> Tensor:
