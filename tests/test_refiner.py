@@ -71,8 +71,8 @@ def test_means_of_blocks_stay(picture: Pixels, components: int) -> None:
 
 @pytest.mark.parametrize("layout", [GREY, COLOR_4X4, COLOR_8X8], ids=["grey", "4x4", "8x8"])
 def test_dcs_are_left_alone_and_strips_have_no_seams(layout: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    run, halo = partial(networks.correct, REFINER.network), REFINER.network.halo + 1
-    h, w = 31, 5
+    run, halo = partial(networks.correct, REFINER.network), REFINER.network.halo + networks.REFINER_REACH
+    h, w = 41, 5
     latents = np.random.default_rng(2).integers(-200, 200, (layout.channels, h * w)).astype(np.int16)
     restored = partial(networks.plain, latents, 20.0, (h, w), layout)
     sharpen = partial(networks.sharpen, run, halo, restored, latents, 20.0, (h, w), layout, 1.0, (3, 4))
