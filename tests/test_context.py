@@ -226,7 +226,7 @@ def test_torch_and_numpy_agree(samples: Path) -> None:
     latents = session.grid.latents
     from vqcodec.symbols import EncoderWriter
 
-    codec.walk(session.grid, LITE, session.step, 1, EncoderWriter(LITE, session.targets, 0.13, session.step))
+    codec.walk(session.grid, LITE, session.step, 1, EncoderWriter(LITE, session.targets, 0.13))
     again = open_session(crop, 30.0, LITE.color)
     listener = Listener(network, again.grid, again.step)
     codec.walk(again.grid, LITE, again.step, 1, Replay(latents), listener)

@@ -175,7 +175,7 @@ def test_the_alphabet_covers_every_integer_once(values: np.ndarray) -> None:
 @given(seeds, st.sampled_from([0.0, 0.13, 2.0]), st.sampled_from([0.0, 0.5, 1.0]))
 def test_residuals_come_back_from_their_symbols(seed: int, rate: float, share: float) -> None:
     rng = np.random.default_rng(seed)
-    search = MODEL.search((rate,) * len(MODEL.books))
+    search = vq.Search.of(MODEL.books, [rate] * len(MODEL.books))
     for number, book in enumerate(MODEL.books):
         x = rng.laplace(0, rng.choice([0.3, 3, 300]), (40, book.dim)).astype(np.float32)
         if book.dim == 1:
@@ -211,7 +211,7 @@ def test_residuals_of_a_half_tile_come_back(seed: int, size: int, count: int, ra
     classes = rng.integers(0, prior.CLASSES, count).astype(np.uint8)
     targets = np.clip(rng.laplace(0, rng.choice([0.1, 3, 300]), (11, 60)), -2000, 2000).astype(np.float32)
     arguments = (AC_SET, slice(2, 2 + size), cells, means, classes)
-    writer = symbols.SymbolWriter(MODEL, targets, symbols.search_rates(MODEL, rate, 2048))
+    writer = symbols.SymbolWriter(MODEL, targets, symbols.search_rates(MODEL, rate))
     writer.start_layer(0)
     residuals = writer.code(*arguments)
     raw = pack_bits(*(np.concatenate(parts) for parts in zip(*writer.raw[0], strict=True))) if writer.raw[0] else b""
@@ -237,7 +237,7 @@ def test_dcs_that_others_are_predicted_from_are_nearer_to_what_they_should_be(co
 
     def error(density: float) -> float:
         some = np.arange(int(density * cells))
-        writer = symbols.EncoderWriter(MODEL, np.tile(wanted, (3, 1)), 0.13, 2048)
+        writer = symbols.EncoderWriter(MODEL, np.tile(wanted, (3, 1)), 0.13)
         writer.start_layer(0)
         found = writer.code(DC_SET, slice(component, component + 1), some, means[:, some], classes[some])
         return float(np.abs(wanted[some] - found[0] / 16).max())

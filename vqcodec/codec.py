@@ -197,7 +197,7 @@ class CodedGroup:
 def encode_group(targets: NDArray[np.float32], cells: tuple[int, int], model: Model, settings: Settings) -> CodedGroup:
     """Wanted latents float32 [C, h * w] in steps to latents and symbols."""
     grid = Grid(*cells, LAYOUTS[settings.layout])
-    writer = EncoderWriter(model, targets, settings.rate, settings.step)
+    writer = EncoderWriter(model, targets, settings.rate)
     walk(grid, model, settings.step, settings.layers, writer)
     raw = []
     for layer in writer.raw:

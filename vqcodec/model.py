@@ -79,12 +79,11 @@ from vqcodec.errors import ModelError
 from vqcodec.frames import HUFFMAN_MAX_BITS, Dictionary
 from vqcodec.networks import Synthesis
 from vqcodec.transformer import Transformer
-from vqcodec.vq import ALPHABET, ALPHABET_RAW_BITS, UNIT, Book, ScalarSearch, Search, Shelf, shelve
+from vqcodec.vq import ALPHABET, ALPHABET_RAW_BITS, UNIT, Book, Search, Shelf, shelve
 
 TENSORS: Final = "model.safetensors"
 SUMMARY: Final = "model.json"
 DC_SET, AC_SET = 0, 1
-_SEARCHES_KEPT: Final = 4
 TILE_SIZES: Final = (1, 2, 4, 8)
 
 Tensors = dict[str, NDArray[Any]]
@@ -323,27 +322,13 @@ class Model(Weights):
         return {dim: shelve(self.books, dim) for dim in {book.dim for book in self.books}}
 
     def search(self, rates: tuple[float, ...]) -> Search:
-        """The books, for searching them at each one's lambda in squared steps per bit; the last ones are kept.
-
-        Steps differ in the lambdas of vectors alone, and what takes time and memory is the scalars'.
-        """
-        found = self._searches.get(rates)
-        if found is None:
-            of_scalars = tuple(rate for book, rate in zip(self.books, rates, strict=True) if book.dim == 1)
-            if of_scalars not in self._scalar_searches:
-                self._scalar_searches[of_scalars] = ScalarSearch.joined(self.books, rates)
-            found = Search.of(self.books, rates, self._scalar_searches[of_scalars])
-            if len(self._searches) >= _SEARCHES_KEPT:
-                self._searches.clear()
-            self._searches[rates] = found
-        return found
+        """The books, for searching them at each one's lambda in squared steps per bit; made once."""
+        if rates not in self._searches:
+            self._searches[rates] = Search.of(self.books, rates)
+        return self._searches[rates]
 
     @cached_property
     def _searches(self) -> dict[tuple[float, ...], Search]:
-        return {}
-
-    @cached_property
-    def _scalar_searches(self) -> dict[tuple[float, ...], ScalarSearch]:
         return {}
 
     @property

@@ -30,10 +30,9 @@ from vqcodec.vq import (
 
 DC_SHARE: Final = 0.2
 _CHROMA_DC_SHARE: Final = 0.5
-_VECTOR_SHARE: Final = 1.15, 94.0
+_VECTOR_SHARE: Final = 1.25
 """Of lambda: a DC is context of all that follows in its cell and the cells around, so precision pays twice, and that of chroma,
-most of which is in its DCs, once more. A zero vector keeps the classes around quiet: the more of them there are, the more that is
-worth; vectors' share is the first, and one more where the step is so many grey levels."""
+most of which is in its DCs, once more; a zero vector keeps the classes around quiet."""
 
 Vectors = NDArray[np.float32]
 Residuals = NDArray[np.int32]
@@ -44,11 +43,10 @@ Calls = list[tuple[int, Symbols]]
 """(book, symbols) in the order in which a decoder reads them."""
 
 
-def search_rates(model: Model, rate: float, step: int) -> list[float]:
-    """Lambda of the search in each book, at a step in 1/64 of a grey level."""
+def search_rates(model: Model, rate: float) -> list[float]:
+    """Lambda of the search in each book."""
     dc_books = set(model.table[DC_SET].ravel().tolist())
-    least, levels = _VECTOR_SHARE
-    vectors = [least + (step / 64 / levels) ** 1.5 if book.dim > 1 else 1.0 for book in model.books]
+    vectors = [_VECTOR_SHARE if book.dim > 1 else 1.0 for book in model.books]
     return [rate * (DC_SHARE if number in dc_books else share) for number, share in enumerate(vectors)]
 
 
@@ -187,9 +185,9 @@ class SymbolWriter(ByClass):
 class EncoderWriter(SymbolWriter):
     """Finds what is best for files: as `SymbolWriter`, at an encoder's lambdas."""
 
-    def __init__(self, model: Model, targets: NDArray[np.float32], rate: float, step: int) -> None:
-        """`targets` are as of `SymbolWriter`; `rate` is lambda in squared steps per bit, `step` in 1/64 of a grey level."""
-        super().__init__(model, targets, search_rates(model, rate, step))
+    def __init__(self, model: Model, targets: NDArray[np.float32], rate: float) -> None:
+        """`targets` are as of `SymbolWriter`; `rate` is lambda in squared steps per bit."""
+        super().__init__(model, targets, search_rates(model, rate))
 
     def code(self, book_set: int, channels: slice, cells: Cells, means: Means, classes: Classes) -> Residuals:
         """As of any coder by class."""

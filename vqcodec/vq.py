@@ -158,9 +158,7 @@ class ScalarSearch:
         return cls(symbols, low, widths, words, steps, costs, -np.sign(values))
 
     @classmethod
-    def joined(cls, books: Sequence[Book], rates: Sequence[float]) -> ScalarSearch:
-        """Of those of the books that are scalar."""
-        searches = [cls.of(book, rate) for book, rate in zip(books, rates, strict=True) if book.dim == 1]
+    def joined(cls, searches: Sequence[ScalarSearch]) -> ScalarSearch:
         return cls(*(np.concatenate([getattr(one, field.name) for one in searches]) for field in fields(cls)))
 
 
@@ -183,19 +181,19 @@ class Search:
     rates: NDArray[np.float32]
 
     @classmethod
-    def of(cls, books: Sequence[Book], rates: Sequence[float], scalars: ScalarSearch) -> Search:
-        """`scalars` are `ScalarSearch.joined` of the same."""
+    def of(cls, books: Sequence[Book], rates: Sequence[float]) -> Search:
         pairs = list(zip(books, rates, strict=True))
         vectors = {number: VectorSearch.of(*pair) for number, pair in enumerate(pairs) if pair[0].dim > 1}
         zero, reach = np.zeros(len(books), np.uint8), np.full(len(books), -1, np.float32)
         for number, found in vectors.items():
             zero[number], reach[number] = found.zero, found.reach
+        scalars = [ScalarSearch.of(*pair) for pair in pairs if pair[0].dim == 1]
         origin = (np.cumsum([book.dim == 1 for book in books]) - 1) * (2 * SCALAR_MAX + 1) + SCALAR_MAX
         least_bits = float(books[-1].scalar[2].min())
         escape = [rate * float(book.bits[book.escape]) if book.escape >= 0 else np.inf for book, rate in pairs]
         doubt = [cost + book.dim * rate * least_bits for cost, (book, rate) in zip(escape, pairs, strict=True)]
         tables = [np.array(values, np.float32) for values in (escape, doubt, rates)]
-        return cls(vectors, zero, reach, scalars, origin, *tables)
+        return cls(vectors, zero, reach, ScalarSearch.joined(scalars), origin, *tables)
 
 
 NO_WORD: Final = 255
