@@ -32,7 +32,7 @@ changes no bit; its means of held-out gains are moved by a few flat pictures (de
 speed, parts, effort, process and network are of the code before escapes were decided for half a tile at once, photo's encoding a
 tenth faster (decisions.md). `adapted` is of the code before codebooks were fitted to eight samples of each picture.
 Other figures than photo-gan's, the bench among them, are of the encoder before coarse DCs and those of chroma were chosen more
-finely: at equal bytes of each of 19 held-out crops PSNR is the same within 0.004 dB, and colours are 6 % nearer at 0.10 bpp.
+finely: at equal bytes of each of 19 held-out crops PSNR is the same within 0.01 dB, and colours are 6 % nearer at 0.10 bpp.
 photo-gan meets its bars at the default strength; its pictures do not always please (blind.md). Strength 1 is beyond the bars.
 In the bench two images ran at once. `make mnist` at a stretch took 27 minutes 56 seconds.
 """
