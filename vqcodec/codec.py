@@ -29,7 +29,7 @@ from vqcodec.types import Header, Section, StreamRecord
 from vqcodec.workers import shared_empty, side_by_side
 
 _MAPS_AHEAD = 1
-"""Merge maps that are tried after one that made a file smaller; for small files all are."""
+"""Merge maps that are tried after one that made a file smaller, none with the fast levels of zstd; for small files all are."""
 _SMALL_FILE = 8192
 _SIDE_BY_SIDE = 8
 """Tile groups whose DCs are decoded together, at most."""
@@ -353,15 +353,17 @@ def pack(
 
     `levels` of zstd are tried.
     """
+    fast = levels == frames.FAST_LEVELS
+    ahead = 0 if fast else _MAPS_AHEAD
     merge_map, least, stored = 0, sys.maxsize, list[bytes]()
     tried = groups[:: -(-len(groups) // _GROUPS_TRIED)]
     for number in range(len(model.maps)):  # from many streams, for large files, to few
-        if number > merge_map + _MAPS_AHEAD and least > _SMALL_FILE:
+        if number > merge_map + ahead and least > _SMALL_FILE:
             break
         found = _sections(tried, model, number, frames.FAST_LEVELS, threads)
         if sum(map(len, found)) < least:
             merge_map, least, stored = number, sum(map(len, found)), found
-    if levels != frames.FAST_LEVELS or len(tried) < len(groups):
+    if not fast or len(tried) < len(groups):
         stored = _sections(groups, model, merge_map, levels, threads)
     sections = [*(Section(container.INDICES, data) for data in stored), *others]
     return container.write_file(replace(header, merge_map=merge_map), sections)
