@@ -14,11 +14,12 @@ from vqcodec import registry
 REMARKS = """\
 Bars and goals stand behind each figure. Those of BD-rate against JPEG on Kodak between 0.1 and 2 bpp (the table below) are -37
 and -43 % for photo-lite, -48 and -60 % for photo. Figures of photo begin with its name, others are of photo-lite. Each by its name
-(`measure.py speed ../shared/data`), listed in the order of `all`. All were measured on 2026-11-26 at commit 23932af, `adapted` at
-a0a7fd4, which encodes alike at its effort; two cores of an AMD EPYC, which other virtual machines share: rates and qualities repeat,
-speeds swing by 30 % within minutes. adapted, speed, effort, process, network, parts, the bench, memory and training ran by themselves,
-the others side by side. Ratios to libwebp in the same run say more than speeds. Memory is of all processes together, since copies of
-the process share the work.
+(`measure.py speed ../shared/data`), listed in the order of `all`. All were measured on 2026-11-26 at commit 23932af, `adapted` and
+photo-gan's at a0a7fd4, which encodes alike at their effort; two cores of an AMD EPYC, which other virtual machines share: rates and
+qualities repeat, speeds swing by 30 % within minutes. adapted, speed, effort, process, network, parts, the bench, memory and
+training ran by themselves, the others side by side. Ratios to libwebp in the same run say more than speeds. Memory is of all
+processes together, since copies of the process share the work. photo-denoise's figures are of earlier that day, its speed beside
+other work.
 speed misses its bars of 12 and 20 MP/s for the plain decode on one and two threads; earlier that day it was 9.62 and 7.22, 15.06
 and 11.27, within half an hour. Scale 8 misses its bar of 10 times with photo-lite, whose DCs are a fifth of its decoding.
 Efforts 4 to 9 of photo-lite are the same but for zstd levels: their speeds show how far one run is to be trusted.
