@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from conftest import REPOSITORY
-from vqcodec import api, container, rate, registry
+from vqcodec import api, codec, container, rate, registry
 from vqcodec.bands import LAYOUTS
 from vqcodec.errors import FormatError, LimitError, ModelError, TruncatedError, VqcodecError
 
@@ -203,3 +203,19 @@ def test_indices_are_listed_with_where_they_belong(samples: Path) -> None:
     pieces = zip(table["channel"], table["row"], table["column"], dims, strict=True)
     places = [(channel + i, row, column) for channel, row, column, dim in pieces for i in range(dim)]
     assert len(set(places)) == len(places)  # no coefficient is coded twice
+
+
+@pytest.mark.parametrize(("effort", "more"), [(1, False), (5, True)])
+def test_low_efforts_try_one_merge_map(effort: int, more: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = set()
+    pack_layer = codec.pack_layer
+
+    def noted(calls: Any, raw: bytes, model: Any, merge_map: int, levels: tuple[int, ...]) -> bytes:
+        found.add(merge_map)
+        return pack_layer(calls, raw, model, merge_map, levels)
+
+    monkeypatch.setattr(codec, "pack_layer", noted)
+    pixels = np.random.default_rng(0).integers(0, 256, (256, 256), np.uint8)  # far above 8 KB at any merge map
+    api.encode(pixels, quality=60, model="photo-lite", effort=effort, threads=1)
+    assert 0 in found
+    assert (len(found) > 1) == more
