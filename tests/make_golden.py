@@ -1,9 +1,10 @@
-"""Write the golden files anew: crops of the samples, coded with the shipped models, with the SHA-256 of their exact pixels; of
+"""Write golden files: crops of the samples, coded with the shipped models, with the SHA-256 of their exact pixels; of
 photo's files the SHA-256 of their latents, too, and the picture that the synthesis makes of them, which other machines must meet
 within 1 of 255; token files with the SHA-256 of their indices, and their pictures; and broken files made of the smallest, each
 named after what is wrong with it.
 
-Only for a new format version or a new shipped model: a golden file that was released decodes forever.
+Only for a new format version or a new shipped model: a golden file that was released decodes forever. What is there already is left
+as it is; remove what is to be made anew.
 """
 
 import hashlib
@@ -22,6 +23,7 @@ from vqcodec.types import Section, StreamRecord
 
 HERE = Path(__file__).resolve().parent
 CROPS = {
+    "colour-q20": ("still_life", (300, 200, 429, 290), 20),
     "colour-q40": ("still_life", (300, 200, 429, 290), 40),
     "colour-q95": ("landscape", (200, 150, 261, 203), 95),
     "grey-q60": ("scan", (100, 100, 200, 173), 60),
@@ -106,6 +108,8 @@ def broken_files(data: bytes, model: Model) -> dict[str, bytes]:
 
 def write_decode(folder: Path, model: str) -> None:
     for name, (picture, crop, quality) in CROPS.items():
+        if (folder / f"{name}.vqz").exists():
+            continue
         with Image.open(HERE.parent / "samples" / f"{picture}.png") as image:
             data = api.encode(np.asarray(image.crop(crop)), quality=quality, model=model)
         (folder / f"{name}.vqz").write_bytes(data)
@@ -125,6 +129,8 @@ def latents_digest(data: bytes, model: Model) -> str:
 def write_neural(folder: Path) -> None:
     write_decode(folder, "photo")
     for path in folder.glob("*.vqz"):
+        if path.with_suffix(".latents").exists():
+            continue
         data = path.read_bytes()
         path.with_suffix(".latents").write_text(latents_digest(data, registry.find("photo")) + "\n")
         Image.fromarray(api.decode(data, refine="best", threads=1)).save(path.with_suffix(".png"))
@@ -137,6 +143,8 @@ def indices_digest(data: bytes) -> str:
 
 def write_token(folder: Path) -> None:
     for name, (picture, crop, model) in TOKEN_CROPS.items():
+        if (folder / f"{name}.vqz").exists():
+            continue
         with Image.open(HERE.parent / "samples" / f"{picture}.png") as image:
             data = api.encode(np.asarray(image.crop(crop)), model=model)
         (folder / f"{name}.vqz").write_bytes(data)

@@ -347,8 +347,9 @@ def unit(sums: NDArray[np.int64], shift: int = 10) -> list[int]:
 class Group:
     """One tile group while it is decoded."""
 
-    def __init__(self, model: Model, layers: list[Layer], layout: int, step: int, h: int, w: int) -> None:
+    def __init__(self, model: Model, layers: list[Layer], layout: int, step: int, fine_dcs: bool, h: int, w: int) -> None:
         self.model, self.layers, self.layout, self.h, self.w = model, layers, layout, h, w
+        self.fine_dcs = fine_dcs
         log_step = log16(step) - 176
         self.step_inputs = [1, log_step, log_step * log_step >> 4]
         self.context_step = [32, log_step >> 1, log_step * log_step >> 8]
@@ -417,12 +418,17 @@ class Group:
             self.planes.append(self.empty())
             sizes.append(self.empty())
             bias = self.model.weights[f"dc.root.{component}.bias"][0]
-            residual = self.code(0, 1, [class_of(dot(bias, self.step_inputs))])[0][0]
+            residual = self.code_dcs(self.fine_dcs, [class_of(dot(bias, self.step_inputs))])[0]
             self.planes[component][0][0] = clamp(residual, -32767, 32767)
             sizes[component][0][0] = abs(residual)
             for k in range((max(self.h, self.w) - 1).bit_length() - 1, -1, -1):
                 for number in range(3):
                     self.decode_dc_pass(component, k, number, sizes)
+
+    def code_dcs(self, fine: bool, classes: list[int]) -> list[int]:
+        """Residuals [n] of n DCs."""
+        found = self.code(0, 1, [min(number + 2, 31) for number in classes] if fine else classes)
+        return [(residual + 1) // 2 if fine else residual for (residual,) in found]
 
     def decode_dc_pass(self, component: int, k: int, number: int, sizes: list[Plane]) -> None:
         stride = 2**k
@@ -454,7 +460,8 @@ class Group:
                 means.append(base + mean)
                 shifts.append(shift)
                 classes.append(class_of(score, gain))
-        for (row, column), mean, shift, (residual,) in zip(cells, means, shifts, self.code(0, 1, classes), strict=True):
+        residuals = self.code_dcs(self.fine_dcs and stride >= (4, 2, 2)[component], classes)
+        for (row, column), mean, shift, residual in zip(cells, means, shifts, residuals, strict=True):
             self.planes[component][row][column] = clamp(mean + shift + residual, -32767, 32767)
             sizes[component][row][column] = abs(shift + residual)
 
@@ -635,6 +642,7 @@ class File:
     layers: int
     group_log2: int
     step: int
+    fine_dcs: bool
     merge_map: int
     grid: int
     sections: list[bytes]
@@ -656,18 +664,18 @@ def read_file(data: bytes) -> File:
     require(flags & 11 == 0, "unknown flags")
     group_log2 = reader.integer(1) if bits & 64 else 0
     layout, layers = bits & 3, (bits >> 4 & 3) + 1
-    require(bits & 0x80 == 0 and layers < 4, "reserved layout")
+    require(layers < 4, "reserved layout")
     require(group_log2 == 0 or 3 <= group_log2 <= 13, "reserved group")
     reader.take(6)  # model id
     step, merge_map, grid = 0, 0, -1
     if layout == TOKENS:
-        require(bits & 0x38 == 0 and group_log2 == 0, "reserved layout")
+        require(bits & 0xB8 == 0 and group_log2 == 0, "reserved layout")
         grid = reader.integer(1)
         require(grid & 0xE0 == 0, "reserved grid")
     else:
         step, merge_map = reader.integer(2), reader.integer(1)
         require(step > 0, "bad step")
-    found = File(width, height, layout, layers, group_log2, step, merge_map, grid, [])
+    found = File(width, height, layout, layers, group_log2, step, bits & 0x80 != 0, merge_map, grid, [])
     if bits & 64:
         others = reader.varint()
         groups = len(found.groups(-(-height // 8), -(-width // 8)))
@@ -701,7 +709,7 @@ def read_latents(data: bytes, model_folder: Path) -> list[NDArray[np.int64]]:
     for number, (rows, columns) in enumerate(groups):
         stored = file.sections[number :: len(groups)]
         own = [Layer(section, model, file.merge_map, channels * rows * columns) for section in stored]
-        planes = Group(model, own, file.layout, file.step, rows, columns).decode()
+        planes = Group(model, own, file.layout, file.step, file.fine_dcs, rows, columns).decode()
         result.append(np.array(planes).reshape(channels, rows * columns))
     return result
 

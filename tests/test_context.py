@@ -161,7 +161,9 @@ class Replay:
     def start_layer(self, layer: int) -> None:
         pass
 
-    def code(self, book_set: int, channels: slice, cells: np.ndarray, means: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    def code(
+        self, book_set: int, channels: slice, cells: np.ndarray, means: np.ndarray, classes: np.ndarray, finer: bool = False
+    ) -> np.ndarray:
         return self.latents[channels][:, cells] - means
 
 
@@ -224,12 +226,13 @@ def test_torch_and_numpy_agree(samples: Path) -> None:
     batch = context_samples.draw_crops([sample], 1, 16, np.random.default_rng(0))
     session = open_session(crop, 30.0, LITE.color)
     latents = session.grid.latents
+    from vqcodec.rate import RATE
     from vqcodec.symbols import EncoderWriter
 
-    codec.walk(session.grid, LITE, session.step, 1, EncoderWriter(LITE, session.targets, 0.13))
+    codec.walk(session.grid, LITE, session.step, session.fine_dcs, 1, EncoderWriter(LITE, session.targets, RATE))
     again = open_session(crop, 30.0, LITE.color)
     listener = Listener(network, again.grid, again.step)
-    codec.walk(again.grid, LITE, again.step, 1, Replay(latents), listener)
+    codec.walk(again.grid, LITE, again.step, again.fine_dcs, 1, Replay(latents), listener)
     np.testing.assert_array_equal(again.grid.latents, latents)
     with torch.no_grad():
         wanted = [out[0].T.numpy() for _, _, out in tiles.corrections(batch)]

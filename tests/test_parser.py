@@ -132,7 +132,6 @@ def huge(value: int) -> bytes:
         ({"width": huge(2**35)}, CorruptError, "a number is badly written"),
         ({"width": b"\x80\x80\x80\x80\x00"}, CorruptError, "a number is badly written"),
         ({"layout": bytes((LAYOUT | 0x10,))}, UnsupportedError, "its layout is of a newer version"),
-        ({"layout": bytes((LAYOUT | 0x80,))}, UnsupportedError, "its layout is of a newer version"),
         ({"step": bytes(2)}, CorruptError, "a reserved value in the header"),
         ({"map": b"\xff"}, CorruptError, "its merge map is not in the model"),
         ({"body": b""}, CorruptError, "a section ends within a stream"),

@@ -48,8 +48,17 @@ class Coder(Protocol):
 
     def start_layer(self, layer: int) -> None: ...
 
-    def code(self, book_set: int, channels: slice, cells: Cells, means: NDArray[np.int32], classes: NDArray[np.uint8]) -> Residuals:
-        """Residuals int32 [T, n] in 1/16 step for n cells, given means int32 [T, n] and classes uint8 [n]."""
+    def code(
+        self,
+        book_set: int,
+        channels: slice,
+        cells: Cells,
+        means: NDArray[np.int32],
+        classes: NDArray[np.uint8],
+        finer: bool = False,
+    ) -> Residuals:
+        """Residuals int32 [T, n] in 1/16 step for n cells, given means int32 [T, n] and classes uint8 [n]; where `finer`, words are
+        of half their size."""
         ...
 
 
@@ -70,11 +79,13 @@ def dc_correction_of(model: Model, step: int) -> DcCorrection:
     return NoCorrection() if model.context is None else DcContext(model.context, step)
 
 
-def walk(grid: Grid, model: Model, step: int, layers: int, coder: Coder, correction: Correction | None = None) -> None:
+def walk(
+    grid: Grid, model: Model, step: int, fine_dcs: bool, layers: int, coder: Coder, correction: Correction | None = None
+) -> None:
     """Code all latents of a tile group, in place in `grid.latents`; `correction` stands in for the model's own."""
     correction = correction or correction_of(model, grid, step)
     coder.start_layer(0)
-    grid.latents[: grid.layout.components] = walk_dc((grid.h, grid.w), grid.layout, model, step, coder, correction)
+    grid.latents[: grid.layout.components] = walk_dc((grid.h, grid.w), grid.layout, model, step, fine_dcs, coder, correction)
     walk_tiles(grid, model, step, layers, coder, correction)
 
 
@@ -129,7 +140,14 @@ def plus(values: NDArray[np.int32], added: NDArray[np.int32] | int) -> NDArray[n
 
 
 def walk_dc(
-    cells: tuple[int, int], layout: Layout, model: Model, step: int, coder: Coder, correction: DcCorrection, groups: int = 1
+    cells: tuple[int, int],
+    layout: Layout,
+    model: Model,
+    step: int,
+    fine_dcs: bool,
+    coder: Coder,
+    correction: DcCorrection,
+    groups: int = 1,
 ) -> NDArray[np.int32]:
     """Code the DCs of tile groups of one shape, of `cells` rows and columns, side by side: int32 [components, groups * h * w].
 
@@ -143,7 +161,9 @@ def walk_dc(
     for component in range(layout.components):
         channel = slice(component, component + 1)
         root = prior.classes_of((model.predictors[f"dc.root.{component}"].bias @ bias).astype(np.float32))
-        first = coder.code(DC_SET, channel, roots, np.zeros((1, groups), np.int32), np.repeat(root, groups))
+        classes = np.repeat(root, groups)
+        classes = _finer_classes(classes) if fine_dcs else classes
+        first = coder.code(DC_SET, channel, roots, np.zeros((1, groups), np.int32), classes, fine_dcs)
         planes[component, roots] = prior.clamp_latents(first[0])
         magnitudes[component, roots] = np.abs(first[0])
         for this in dc.passes(h, w, component, groups):
@@ -161,11 +181,17 @@ def walk_dc(
                 expected.append((linear, plus(linear, added), prior.classes_of(score)))
             linear, means = (np.concatenate([part[i] for part in expected], axis=1) for i in (0, 1))
             classes = np.concatenate([part[2] for part in expected])
-            decoded = coder.code(DC_SET, channel, this.cells, means, classes)
+            finer = fine_dcs and dc.is_finer(component, this.stride)
+            classes = _finer_classes(classes) if finer else classes
+            decoded = coder.code(DC_SET, channel, this.cells, means, classes, finer)
             decoded += means
             magnitudes[component, this.cells] = np.abs(decoded - linear)
             planes[component, this.cells] = prior.clamp_latents(decoded)
     return planes
+
+
+def _finer_classes(classes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.minimum(classes + np.uint8(dc.FINER_CLASSES), np.uint8(prior.CLASSES - 1))
 
 
 @dataclass(frozen=True)
@@ -175,6 +201,7 @@ class Settings:
     step: int
     layout: int
     layers: int
+    fine_dcs: bool
     rate: float
 
 
@@ -198,7 +225,7 @@ def encode_group(targets: NDArray[np.float32], cells: tuple[int, int], model: Mo
     """Wanted latents float32 [C, h * w] in steps to latents and symbols."""
     grid = Grid(*cells, LAYOUTS[settings.layout])
     writer = EncoderWriter(model, targets, settings.rate)
-    walk(grid, model, settings.step, settings.layers, writer)
+    walk(grid, model, settings.step, settings.fine_dcs, settings.layers, writer)
     raw = []
     for layer in writer.raw:
         low = np.concatenate([values for values, _ in layer]) if layer else np.zeros(0, np.int32)
@@ -225,7 +252,7 @@ def decode_group(
     """
     grid = Grid(*cells, LAYOUTS[header.layout])
     reader = SymbolReader(model, header.merge_map, [group_streams(header, sections, cells, model)], ideal)
-    walk(grid, model, header.step, header.layers, reader)
+    walk(grid, model, header.step, header.fine_dcs, header.layers, reader)
     reader.finish()
     return grid.latents
 
@@ -246,7 +273,8 @@ def open_groups(header: Header, sections: Sequence[Stored], model: Model, number
     streams = [group_streams(header, stored, cells, model) for stored in sections]
     reader = SymbolReader(model, header.merge_map, streams)
     reader.start_layer(0)
-    dcs = walk_dc(cells, layout, model, header.step, reader, dc_correction_of(model, header.step), len(numbers))
+    correction = dc_correction_of(model, header.step)
+    dcs = walk_dc(cells, layout, model, header.step, header.fine_dcs, reader, correction, len(numbers))
     apart = dcs.astype(np.int16).reshape(layout.components, len(numbers), -1)
     return [OpenGroup(place, apart[:, i], own) for i, (place, own) in enumerate(zip(places, streams, strict=True))]
 
@@ -296,7 +324,7 @@ def indices_of_group(
 ) -> dict[str, NDArray[np.uint32]]:
     """The indices of one tile group, in decoding order: the columns of `IndexRecorder.table_of_indices`. Raises CorruptError."""
     recorder = IndexRecorder(model, header.merge_map, group_streams(header, sections, cells, model))
-    walk(Grid(*cells, LAYOUTS[header.layout]), model, header.step, header.layers, recorder)
+    walk(Grid(*cells, LAYOUTS[header.layout]), model, header.step, header.fine_dcs, header.layers, recorder)
     recorder.finish()
     return recorder.table_of_indices()
 

@@ -14,7 +14,7 @@ negative integers round towards minus infinity. *Reserved* bits and values must 
     1 byte    layout              bits 0-1: 0 grey, 1 colour with 4x4 chroma, 2 colour with 8x8 chroma, 3 tokens (section 7)
                                   bits 2-3: bits of a sample: 0 for 8, 1 for 10, 2 for 12, 3 for 16
                                   bits 4-5: layers - 1, 0..2 (3 reserved)
-                                  bit 6: the fields marked * are there;  bit 7: reserved
+                                  bit 6: the fields marked * are there;  bit 7: fine DCs (5.1); in token files reserved
     1 byte *  flags               bit 2: there is one section of type 01, alpha; bits 0, 1, 3 critical, each reserved: refuse
                                   what is set (0: step map, 1: pattern codebook);  bits 4-7 optional: unused
     1 byte *  group               0: one tile group; k = 3..13: tile groups of 2**k cells square (others reserved)
@@ -132,6 +132,8 @@ column b + j of lattice X, each clamped into X; where X has no cells at all it i
   0, 4 |D0 - D1| and 4 |D2 - D3| in passes 1 and 2; 2 * (the |residual| of neighbours 0..3 that are not missing, summed); then
   for each earlier component 8 * its |residual| at the target, 2 * (|E_o[0]| + ... + |E_o[3]|).
   Scale features: f1 of all, then f2 of all. The value is base + mean; set 0, T = 1.
+  Fine DCs: of cell 0, and in passes with S >= 4 (component 0) or S >= 2 (others), `code` is given min(class + 2, 31) as class, and
+  a residual r that it decodes stands for (r + 1) >> 1.
 
 5.2 Feature rows. When all DCs are known, for each component: mean rows are the latents of the 8 cells around (row by row,
 edge cells repeated outside) minus the cell's own; scale rows are f1, f2 of each of: the sum of the 8 absolute differences;
@@ -180,7 +182,7 @@ tile groups the seams between these are smoothed then, as seams.py's docstring s
 7. TOKENS
 =========
 A file of tokens has one index a cell, of the one codebook of a model of kind token. Sections 2 to 6 do not apply to it. In its
-layout byte bit 2 says that the picture is in colour, and bits 3-5 are reserved; in place of step and merge map it has
+layout byte bit 2 says that the picture is in colour, and bits 3-5 and 7 are reserved; in place of step and merge map it has
     1 byte    grid                bits 0-3: b - 1, b the bits of an index; bit 4: cells are 16x16 pixels, else 8x8; others reserved
 Samples are of 8 bits, `group` is 0, and there is one index section. The picture, its right and bottom edge repeated, is a grid of
 h = ceil(height / side) rows and w = ceil(width / side) columns of cells. The low 8 bits of the indices of all n = h * w cells, row
@@ -199,7 +201,7 @@ in floating point: within 1 of 255 the same on every machine.
     0.1   first version
     0.2   a header without a table for single sections; blocks instead of frames with a dictionary; raw bits verbatim at the end
     0.3   the records of an index section are bits, together at its beginning; since then without a new number, as readers refuse
-          what they do not know: alpha, 10 to 16 bits a sample, tokens
+          what they do not know: alpha, 10 to 16 bits a sample, tokens, fine DCs
 """
 
 from __future__ import annotations
@@ -234,6 +236,8 @@ _FIRST_READ: Final = 1 << 14
 """Bytes that hold the header and the table of most files."""
 _TABLED: Final = 0x40
 """Bit of the layout byte: there are tile groups, layers or other sections, and a table of them."""
+_FINE_DCS: Final = 0x80
+"""Bit of the layout byte."""
 _CRITICAL_NAMES: Final = {0: "a step map", 1: "a pattern codebook"}
 _HAS_ALPHA: Final = 0x04
 _TOKENS: Final = 3
@@ -311,7 +315,7 @@ def write_file(header: Header, sections: Sequence[Section]) -> bytes:
 def _layout_byte(header: Header) -> int:
     if header.tokens:
         return _TOKENS | (_TOKENS_IN_COLOR if LAYOUTS[header.layout].components == 3 else 0)
-    return header.layout | _DEPTHS.index(header.depth) << 2 | (header.layers - 1) << 4
+    return header.layout | _DEPTHS.index(header.depth) << 2 | (header.layers - 1) << 4 | (_FINE_DCS if header.fine_dcs else 0)
 
 
 def read_header(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> tuple[Header, list[tuple[int, int, int]], int]:
@@ -339,10 +343,11 @@ def read_header(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> tuple[Head
         grid, code = reader.byte(), (COLOR_8X8 if layout & _TOKENS_IN_COLOR else GREY).code
         tokens = Tokens(16 if grid & _TOKENS_OF_16 else 8, (grid & 0x0F) + 1)
         header = Header(width, height, code, 1, group, model_id, step=0, alpha=alpha, tokens=tokens)
-        reserved = bool(layout & 0x38 or grid & 0xE0 or group)
+        reserved = bool(layout & 0xB8 or grid & 0xE0 or group)
     else:
         step, merge_map, layers, depth = reader.integer(2), reader.byte(), (layout >> 4 & 3) + 1, _DEPTHS[layout >> 2 & 3]
-        header = Header(width, height, layout & 3, layers, group, model_id, step, merge_map, depth, alpha)
+        fine = bool(layout & _FINE_DCS)
+        header = Header(width, height, layout & 3, layers, group, model_id, step, merge_map, depth, alpha, fine_dcs=fine)
         reserved = layers == 4 or step == 0 or not (group == 0 or MIN_GROUP_LOG2 <= group <= MAX_GROUP_LOG2)
     table = _read_table(reader, header) if tabled else []
     end = reader.cursor
@@ -353,7 +358,7 @@ def read_header(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> tuple[Head
         table = [(INDICES, len(rest), zlib.crc32(rest))]
     if not (1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE):
         raise CorruptError(f"corrupt file: a picture of {width}x{height}")
-    if layout & 0x80 or (header.layers > 1 and not tabled):
+    if header.layers > 1 and not tabled:
         raise UnsupportedError("unsupported file: its layout is of a newer version")
     if reserved:
         raise CorruptError("corrupt file: a reserved value in the header")

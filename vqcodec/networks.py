@@ -199,7 +199,7 @@ def correct(network: Synthesis, x: Floats) -> Floats:
 
 Correct = Callable[[Floats], Floats]
 """What runs a network: inputs [C, rows, columns] to corrections [192, rows, columns]."""
-DEFAULT_STRENGTH: Final = 0.7
+DEFAULT_STRENGTH: Final = 0.65
 _FULL_STEP: Final = 40.0
 _NO_STEP: Final = 13.0
 """Steps in grey levels from which on a refiner has its default strength, and below which it has none: 0.3 and 1 bit per pixel."""
@@ -363,7 +363,7 @@ def sharpen(
 
 
 def default_strength(step: float) -> float:
-    """How much of what a refiner adds is added, by the step in grey levels: 0.7 from 40 on, falling to 0 at 13."""
+    """How much of what a refiner adds is added, by the step in grey levels: 0.65 from 40 on, falling to 0 at 13."""
     share = np.log(step / _NO_STEP) / np.log(_FULL_STEP / _NO_STEP)
     return DEFAULT_STRENGTH * float(np.clip(share, 0, 1))
 

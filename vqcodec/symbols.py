@@ -66,6 +66,11 @@ def wanted_rows(targets: NDArray[np.float32], channels: slice, cells: Cells, mea
     return np.ascontiguousarray(wanted.T)
 
 
+def halved(residuals: Residuals) -> Residuals:
+    """What residuals int32 of half the size are, in the same sixteenths of a step."""
+    return (residuals + 1) >> 1
+
+
 Stretch = tuple[int, int]
 """A book, and how many of its vectors follow each other in order of coding."""
 
@@ -79,11 +84,15 @@ class ByClass(ABC):
         """
         self.table, self.dims, self.targets = table, [*dims, 0], targets  # the last is of book -1
 
-    def code(self, book_set: int, channels: slice, cells: Cells, means: Means, classes: Classes) -> Residuals:
+    def code(
+        self, book_set: int, channels: slice, cells: Cells, means: Means, classes: Classes, finer: bool = False
+    ) -> Residuals:
         """Residuals int32 [T, n] in 1/16 step for n cells, given means int32 [T, n] and classes uint8 [n]."""
         size, n = means.shape
         order = np.argsort(classes, kind="stable")
         wanted = wanted_rows(self.targets, channels, cells, means, order)
+        if finer:
+            wanted *= 2
         rows = np.zeros((n, size), np.int32)
         counts = np.bincount(classes, minlength=CLASSES).tolist()
         books = self.table[book_set, TILE_SIZES.index(size)].tolist()
@@ -98,7 +107,8 @@ class ByClass(ABC):
             start = here.stop
         place = np.empty_like(order)
         place[order] = np.arange(n)
-        return np.ascontiguousarray(rows.take(place, axis=0).T)
+        rows = rows.take(place, axis=0)
+        return np.ascontiguousarray((halved(rows) if finer else rows).T)
 
     @abstractmethod
     def quantize(self, stretches: list[Stretch], x: Vectors) -> NDArray[np.int32]:
@@ -189,10 +199,14 @@ class EncoderWriter(SymbolWriter):
         """`targets` are as of `SymbolWriter`; `rate` is lambda in squared steps per bit."""
         super().__init__(model, targets, search_rates(model, rate))
 
-    def code(self, book_set: int, channels: slice, cells: Cells, means: Means, classes: Classes) -> Residuals:
+    def code(
+        self, book_set: int, channels: slice, cells: Cells, means: Means, classes: Classes, finer: bool = False
+    ) -> Residuals:
         """As of any coder by class."""
         self.share = dc_share(channels.start, len(cells) / self.targets.shape[1]) if book_set == DC_SET else 1.0
-        return super().code(book_set, channels, cells, means, classes)
+        if finer:  # squared errors are four times as large there
+            self.share *= 4
+        return super().code(book_set, channels, cells, means, classes, finer)
 
 
 Layer = tuple[list[Symbols], bytes]
@@ -267,8 +281,11 @@ class SymbolReader:
         for group in self.groups:
             group.finish()
 
-    def code(self, book_set: int, channels: slice, cells: Cells, means: Means, classes: Classes) -> Residuals:
-        """Residuals int32 [T, n] in 1/16 step for n cells, given means int32 [T, n] and classes uint8 [n]. Raises CorruptError."""
+    def code(
+        self, book_set: int, channels: slice, cells: Cells, means: Means, classes: Classes, finer: bool = False
+    ) -> Residuals:
+        """Residuals int32 [T, n] in 1/16 step for n cells, given means int32 [T, n] and classes uint8 [n]; `finer` ones are half of
+        what is read. Raises CorruptError."""
         size, n = means.shape
         keys = classes
         if len(self.groups) > 1:
@@ -291,7 +308,8 @@ class SymbolReader:
             self.ideal[channels] += bits / size
         place = np.empty_like(order)
         place[order] = np.arange(n)
-        return np.ascontiguousarray(rows.take(place, axis=0).T)
+        rows = rows.take(place, axis=0)
+        return np.ascontiguousarray((halved(rows) if finer else rows).T)
 
     def _runs(self, books: list[int], counts: list[int]) -> list[Run]:
         """All runs of a half tile, in order of coding; `books` are those of the classes, `counts` the cells of groups' classes."""
@@ -354,10 +372,12 @@ class IndexRecorder(SymbolReader):
         super().__init__(model, merge_map, [group])
         self.found: list[tuple[int, int, int, Cells, Symbols]] = []
 
-    def code(self, book_set: int, channels: slice, cells: Cells, means: Means, classes: Classes) -> Residuals:
+    def code(
+        self, book_set: int, channels: slice, cells: Cells, means: Means, classes: Classes, finer: bool = False
+    ) -> Residuals:
         order = np.argsort(classes, kind="stable")
         self._channel, self._cells, self._classes = channels.start, cells[order], classes[order]
-        return super().code(book_set, channels, cells, means, classes)
+        return super().code(book_set, channels, cells, means, classes, finer)
 
     def take(self, run: Run, count: int) -> Symbols:
         symbols = super().take(run, count)

@@ -34,6 +34,8 @@ class Header:
     """Bits of a sample: 8, 10, 12 or 16."""
     alpha: bool = False
     """There is an alpha plane, of 8 bits."""
+    fine_dcs: bool = False
+    """DCs that many others are predicted from are twice as precise."""
     tokens: Tokens | None = None
     """Of a token file: it has one layer, one tile group, and 8 bits a sample."""
 

@@ -70,7 +70,7 @@ def make_sample(image: TrainingImage, step: float, model: Model) -> Sample:
 def coded(image: TrainingImage, step: float, model: Model) -> Session:
     """The image as the encoder codes it, at a step in grey levels."""
     session = open_aimed(image, step, model)
-    codec.walk(session.grid, model, session.step, 1, EncoderWriter(model, session.targets, RATE))
+    codec.walk(session.grid, model, session.step, session.fine_dcs, 1, EncoderWriter(model, session.targets, RATE))
     return session
 
 
@@ -203,7 +203,7 @@ def record(image: TrainingImage, step: float, model: Model) -> tuple[ContextSamp
     session = open_aimed(image, step, model)
     recorder = Recorder(session, model)
     writer = EncoderWriter(model, session.targets, RATE)
-    codec.walk(session.grid, model, session.step, 1, writer, recorder)
+    codec.walk(session.grid, model, session.step, session.fine_dcs, 1, writer, recorder)
     return recorder.sample(), recorder.passes
 
 

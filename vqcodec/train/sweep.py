@@ -39,7 +39,8 @@ def sweep(
     for session in sessions:
         collector.open(session.targets)
         grid = session.grid
-        dcs = codec.walk_dc((grid.h, grid.w), grid.layout, model, session.step, collector, NoCorrection())
+        cells, fine = (grid.h, grid.w), session.fine_dcs
+        dcs = codec.walk_dc(cells, grid.layout, model, session.step, fine, collector, NoCorrection())
         grid.latents[: grid.layout.components] = dcs
         grid.dc_done()
     for tile in COLOR_8X8.tiles:
