@@ -14,23 +14,24 @@ from vqcodec import registry
 REMARKS = """\
 Bars and goals stand behind each figure. Those of BD-rate against JPEG on Kodak between 0.1 and 2 bpp (the table below) are -37
 and -43 % for photo-lite, -48 and -60 % for photo. Figures of photo begin with its name, others are of photo-lite. Each by its name
-(`measure.py speed ../shared/data`), listed in the order of `all`. All were measured on 2026-11-26 at commit 23932af, `adapted` and
-photo-gan's at a0a7fd4, which encodes alike at their effort; two cores of an AMD EPYC, which other virtual machines share: rates and
-qualities repeat, speeds swing by 30 % within minutes. adapted, speed, effort, process, network, parts, the bench, memory and
-training ran by themselves, the others side by side. Ratios to libwebp in the same run say more than speeds. Memory is of all
-processes together, since copies of the process share the work. photo-denoise's figures are of earlier that day, its speed beside
-other work.
-speed misses its bars of 12 and 20 MP/s for the plain decode on one and two threads; earlier that day it was 9.62 and 7.22, 15.06
-and 11.27, within half an hour. Scale 8 misses its bar of 10 times with photo-lite, whose DCs are a fifth of its decoding.
+(`measure.py speed ../shared/data`), listed in the order of `all`. All were measured on 2026-11-26 at commit 96de602, but `adapted`
+(earlier that day, at a0a7fd4) and denoise, whose code has not changed; two cores of an AMD EPYC, which other machines share: rates
+and qualities repeat, speeds swing by 30 % within minutes. speed, effort, process, network and the bench ran by themselves,
+the others beside a training. Ratios to libwebp in the same run say more than speeds. Memory is of all processes together, since
+copies of the process share the work. photo-denoise's speed is beside other work.
+speed misses its bars of 12 and 20 MP/s for the plain decode on one and two threads. Scale 8 misses its bar of 10 times with
+photo-lite, whose DCs are a fifth of its decoding.
 Efforts 4 to 9 of photo-lite are the same but for zstd levels: their speeds show how far one run is to be trusted.
-Effort 9 misses its bar of 4 % fewer bytes. `adapted` misses its bar on both domains (training.md says what was tried); its means of
-held-out gains are moved by a few flat pictures (decisions.md, fifth round, where its parts are, too).
-`make train-lite` made the same model id again in 9 minutes 22 seconds on the machine of 2026-11-24; on this one it makes another
-one, 5b4e0a3d2d21, in 7 minutes 53.
+Effort 9 misses its bar of 4 % fewer bytes. `adapted` is of the encoder without fine DCs and with lambda 0.13; it misses its bar on
+both domains (training.md says what was tried); its means of held-out gains are moved by a few flat pictures (decisions.md, fifth
+round).
+`make train-lite` made the same model id again in 9 minutes 22 seconds on the machine of 2026-11-24, before there
+were fine DCs.
 How many times as fast a region is as the whole swings by a half from run to run (decisions.md has alternate ones).
 photo-gan meets its bars at the default strength; what its figures do not show is foliage, smooth where nothing was coded, and
 a fine screen of dots on bushes and water, plain when enlarged (blind.md). Strength 1 is beyond the bars.
-`rest` was over all of the sweeps until this run; it misses its bar there by 0.03, and meets it where the other BD-rates are taken.
+photo's networks learnt from files without fine DCs: its lead over photo-lite at low rates was larger before these came (-18.11 and
+-16.97 %); over all of the sweeps it misses the bar of -17 %.
 In the bench two images ran at once. `make mnist` at a stretch took 27 minutes 56 seconds.
 """
 

@@ -260,8 +260,8 @@ def test_fine_dcs_are_nearer_in_smooth_pictures(components: int) -> None:
         return float(np.abs((decoded - pixels.astype(float)).reshape(8, 32, 8, 32, components).mean(axis=(1, 3))).mean())
 
     assert error(fine=True) < 0.9 * error(fine=False)
-    assert rate.fine_dcs(100)
-    assert not rate.fine_dcs(20)
+    assert rate.fine_dcs(components, 100) == (components == 3)
+    assert not rate.fine_dcs(components, 20)
 
 
 # ------------------------------------------------------------------------------------------------ geometry, transform

@@ -23,11 +23,10 @@ from vqcodec.workers import side_by_side
 
 FINEST_STEP: Final = 32
 """Half a grey level: below it the DC of a white block is more steps than a latent holds."""
-RATE: Final = 0.10
-"""Lambda of the encoder's search, squared steps per bit. At high rate dD/dR of a uniform quantiser is -0.12 step^2; a little less
-keeps more texture, at the same PSNR of files of the same size."""
-TRAINING_RATE: Final = 0.13
-"""Lambda at which codebooks, streams and densities are trained."""
+RATE: Final = 0.13
+"""Lambda of the encoder's search, squared steps per bit: at high rate dD/dR of a uniform quantiser is -0.12 step^2."""
+_RATE_BEFORE_SYNTHESIS: Final = 0.10
+"""Lambda for models with a synthesis: it keeps more texture, for this and the refiner to go on from, at the same PSNR."""
 _FINE_DCS_FROM: Final = 24.0
 """Step in grey levels from which on DCs are fine: below it half a step is not seen."""
 FULL_CHROMA_BELOW: Final = 10.0
@@ -90,9 +89,14 @@ def aimed_targets(
     return targets
 
 
-def fine_dcs(step: float) -> bool:
-    """Whether to code DCs finely at a step in grey levels."""
-    return step >= _FINE_DCS_FROM
+def rate_of(model: Model) -> float:
+    """Lambda of the search in squared steps per bit."""
+    return RATE if model.synthesis is None else _RATE_BEFORE_SYNTHESIS
+
+
+def fine_dcs(components: int, step: float) -> bool:
+    """Whether to code DCs finely at a step in grey levels. Small grey pictures would grow by 0.1 %, and have no colour to lose."""
+    return components == 3 and step >= _FINE_DCS_FROM
 
 
 class Encoder:
@@ -129,7 +133,7 @@ class Encoder:
         layout = layout_for(components, step / 64).code
         alpha = any(section.type == container.ALPHA for section in self.others)
         found = Header(width, height, layout, self.layers, self.group_log2, self.model.file_id, step)
-        return replace(found, depth=self.depth, alpha=alpha, fine_dcs=fine_dcs(step / 64))
+        return replace(found, depth=self.depth, alpha=alpha, fine_dcs=fine_dcs(components, step / 64))
 
     def code(self, step: int) -> list[codec.CodedGroup]:
         """Every tile group coded at a step."""
@@ -172,7 +176,7 @@ class Encoder:
         return codec.encode_group(targets, cells, self.model, settings)
 
     def settings(self, header: Header) -> codec.Settings:
-        return codec.Settings(header.step, header.layout, header.layers, header.fine_dcs, RATE)
+        return codec.Settings(header.step, header.layout, header.layers, header.fine_dcs, rate_of(self.model))
 
     def file(self, step: int) -> bytes:
         """The file at a step."""

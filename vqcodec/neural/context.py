@@ -28,7 +28,7 @@ from vqcodec.neural.context_samples import ONE, even_first
 from vqcodec.neural.density import Density
 from vqcodec.neural.loop import Batch
 from vqcodec.prior import FLOAT32_EXACT, SCALE_SHIFT
-from vqcodec.rate import TRAINING_RATE
+from vqcodec.rate import RATE
 from vqcodec.symbols import DC_SHARE
 
 _LATENTS: Final = 16
@@ -89,7 +89,7 @@ class TileContext(nn.Module):
             self.own.append(_weights(widths[bank], 8 * tile.size, 0.3))
             inputs = sum(widths[: bank + 1]) + 1 + tile.size
             self.halves.extend([Half(inputs, hidden, outputs_of(tile)) for _ in range(2)])
-        self.density, self.linear_density = Density(TRAINING_RATE), Density(TRAINING_RATE)
+        self.density, self.linear_density = Density(RATE), Density(RATE)
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Bits of every crop with the network and with the linear predictions alone, [B] each. The batch is `draw_crops`'s."""
@@ -171,7 +171,7 @@ class DcContext(nn.Module):
     def __init__(self, hidden: tuple[int, int]) -> None:
         super().__init__()
         self.passes = nn.ModuleDict({_key(name): _DcPass(dc_inputs_of(name), hidden) for name in dc_pass_names()})
-        self.density, self.linear_density = Density(TRAINING_RATE * DC_SHARE), Density(TRAINING_RATE * DC_SHARE)
+        self.density, self.linear_density = Density(RATE * DC_SHARE), Density(RATE * DC_SHARE)
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Bits of each pass with the network and with the linear predictions alone. The batch is `draw_rows`'s."""

@@ -18,7 +18,7 @@ from vqcodec import codec, registry
 from vqcodec.model import Model, Tensors, predictor_names
 from vqcodec.neural import context, context_fit, synthesis
 from vqcodec.neural.loop import check_device, join_processes, leave_processes
-from vqcodec.rate import TRAINING_RATE
+from vqcodec.rate import RATE
 from vqcodec.train import codebooks
 from vqcodec.train.assembly import base_books, train_books
 from vqcodec.train.course import Course
@@ -200,7 +200,7 @@ def refit(
     others = {name: array for name, array in model.tensors.items() if name.startswith(("context.", "synthesis."))}
     fit = Fit(model.color, weights, None, keys, table, others)
     settings = LiteSettings(seed, 1, strength=_REFIT_PULL)
-    collector = Collector(model, table, keys, TRAINING_RATE)
+    collector = Collector(model, table, keys, RATE)
     images = images * _samples_each(images)
     chosen = pick(images, _REFIT_PIXELS, rng)
     jobs = [partial(_residuals, model, *given) for given in zip(chosen, draw_steps(len(chosen), rng), strict=True)]
@@ -213,7 +213,7 @@ def refit(
 
 def _residuals(model: Model, image: TrainingImage, step: float) -> list[NDArray[np.float32]]:
     """Of every codebook, as the encoder meets them in an image."""
-    collector = Collector(model, *codebooks.book_table(), TRAINING_RATE)
+    collector = Collector(model, *codebooks.book_table(), RATE)
     session = open_aimed(image, step, model)
     collector.open(session.targets)
     codec.walk(session.grid, model, session.step, session.fine_dcs, 1, collector)

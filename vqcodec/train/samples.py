@@ -18,7 +18,7 @@ from vqcodec.neural.refiner import RefinerSample
 from vqcodec.neural.synthesis import Sample
 from vqcodec.prior import SCALE_SHIFT, Float, Grid
 from vqcodec.processes import processes
-from vqcodec.rate import RATE
+from vqcodec.rate import rate_of
 from vqcodec.symbols import EncoderWriter
 from vqcodec.train.data import TrainingImage
 from vqcodec.train.sessions import Progress, Session, in_grey, open_aimed
@@ -70,7 +70,7 @@ def make_sample(image: TrainingImage, step: float, model: Model) -> Sample:
 def coded(image: TrainingImage, step: float, model: Model) -> Session:
     """The image as the encoder codes it, at a step in grey levels."""
     session = open_aimed(image, step, model)
-    codec.walk(session.grid, model, session.step, session.fine_dcs, 1, EncoderWriter(model, session.targets, RATE))
+    codec.walk(session.grid, model, session.step, session.fine_dcs, 1, EncoderWriter(model, session.targets, rate_of(model)))
     return session
 
 
@@ -202,7 +202,7 @@ def record(image: TrainingImage, step: float, model: Model) -> tuple[ContextSamp
     """What a context network can learn from an image at a step in grey levels."""
     session = open_aimed(image, step, model)
     recorder = Recorder(session, model)
-    writer = EncoderWriter(model, session.targets, RATE)
+    writer = EncoderWriter(model, session.targets, rate_of(model))
     codec.walk(session.grid, model, session.step, session.fine_dcs, 1, writer, recorder)
     return recorder.sample(), recorder.passes
 

@@ -15,7 +15,7 @@ from vqcodec.bands import COLOR_8X8, GREY
 from vqcodec.model import Model
 from vqcodec.prior import Grid
 from vqcodec.processes import processes
-from vqcodec.rate import RATE, TRAINING_RATE, aimed_targets, fine_dcs, layout_for, rounds_of
+from vqcodec.rate import RATE, aimed_targets, fine_dcs, layout_for, rate_of, rounds_of
 from vqcodec.train import streams
 from vqcodec.train.codebooks import Trained
 from vqcodec.train.data import TrainingImage
@@ -38,7 +38,7 @@ class LiteSettings:
 
     seed: int = 0
     sweeps: int = 2
-    rate: float = TRAINING_RATE
+    rate: float = RATE
     strength: float = 0.0
     """Samples' worth of pull towards the base model, per fit and per book; 0 without one."""
 
@@ -55,7 +55,7 @@ class Session:
     @property
     def fine_dcs(self) -> bool:
         """As the encoder has it at this step."""
-        return fine_dcs(self.step / 64)
+        return fine_dcs(self.grid.layout.components, self.step / 64)
 
 
 @dataclass
@@ -134,7 +134,7 @@ def open_aimed(image: TrainingImage, step: float, model: Model) -> Session:
     grid, rounds = session.grid, rounds_of(model)
     if rounds:
         full = GREY if grid.layout is GREY else COLOR_8X8
-        settings = codec.Settings(session.step, grid.layout.code, 1, session.fine_dcs, RATE)
+        settings = codec.Settings(session.step, grid.layout.code, 1, session.fine_dcs, rate_of(model))
         coefficients = dct.forward(image.pixels, full, model.color)
         session.targets = aimed_targets(coefficients, (grid.h, grid.w), model, settings, rounds)
     return session
@@ -192,6 +192,6 @@ def code_files(model: Model, images: list[TrainingImage], steps: NDArray[np.floa
 
 def _calls(model: Model, image: TrainingImage, step: float) -> streams.File:
     session = open_aimed(image, step, model)
-    writer = symbols.SymbolWriter(model, session.targets, [TRAINING_RATE] * len(model.books))
+    writer = symbols.SymbolWriter(model, session.targets, [RATE] * len(model.books))
     codec.walk(session.grid, model, session.step, session.fine_dcs, 1, writer)
     return writer.calls[0]
