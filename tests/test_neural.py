@@ -94,8 +94,11 @@ def test_a_network_of_zeros_decodes_as_the_plain_decoder_does(picture: np.ndarra
         assert np.abs(plain.astype(int) - refined).max() <= 1
 
 
-def test_a_neural_model_writes_its_base_models_indices_and_decodes_them_exactly(picture: np.ndarray) -> None:
-    """With a network of zeros, and where the encoder does not aim for the network."""
+def test_a_neural_model_writes_its_base_models_indices_and_decodes_them_exactly(
+    picture: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a network of zeros, and where the encoder does not aim for the network; at the same lambda."""
+    monkeypatch.setattr(rate, "_RATE_BEFORE_SYNTHESIS", rate.RATE)
     model, silent = (with_synthesis(weights(8, 1, spread)) for spread in (0.05, 0.0))
     given = ((LITE, 5), (silent, 5), (model, 4))
     lite, zeros, neural = (api.encode(picture, quality=40, model=m, effort=effort) for m, effort in given)
