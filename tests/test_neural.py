@@ -312,7 +312,7 @@ def test_train_command_makes_a_model_that_decodes_better(
     from small_training import make_small
 
     make_small(monkeypatch.setattr)
-    target, log = tmp_path / "mine", tmp_path / "log.jsonl"
+    target, log = tmp_path / "made" / "mine", tmp_path / "log.jsonl"  # in a folder that is not there
     arguments = ["train", str(folder), "-o", str(target), "--kind", "neural", "--init", "photo-lite"]
     arguments += ["--parts", "synthesis", "--steps", "150", "--log", str(log), "--tensorboard", str(tmp_path / "board")]
     assert main(arguments) == 0
@@ -322,11 +322,21 @@ def test_train_command_makes_a_model_that_decodes_better(
     assert model.summary["kind"] == "neural"
     assert model.synthesis is not None
     assert [json.loads(line)["step"] for line in log.read_text().splitlines()] == [50, 100, 150]
-    assert not list(tmp_path.glob("*.checkpoint"))
+    assert not list(target.parent.glob("*.checkpoint"))
     pixels = np.asarray(Image.open(folder / "0.png"))
     data = api.encode(pixels, quality=30, model=model)
     plain, best = (np.square(api.decode(data, model=model, refine=r).astype(float) - pixels).mean() for r in ("none", "best"))
     assert best < plain
+
+
+def test_an_output_whose_folder_cannot_be_made_is_refused_at_once(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("torch", reason="torch is not installed")
+    (tmp_path / "file").write_bytes(b"")
+    target = tmp_path / "file" / "mine"
+    assert main(["train", str(folder), "-o", str(target), "--kind", "neural", "--init", "photo-lite", "--steps", "1"]) == 5
+    assert capsys.readouterr().err == f"vqcodec: cannot write {target}: File exists\n"
 
 
 def test_the_log_has_figures_and_pictures(tmp_path: Path) -> None:

@@ -117,6 +117,14 @@ def check_new_folder(path: Path, *, overwrite: bool, marker: str) -> None:
             raise OutputError(f"cannot write {printable(path)}: what is there has no {marker}, and is not replaced")
 
 
+def make_parent(path: Path) -> None:
+    """Make the folder that `path` is to lie in, where it is missing; raises OutputError."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot write {printable(path)}: {_reason(error)}") from error
+
+
 @contextmanager
 def new_folder(path: Path, *, overwrite: bool, marker: str) -> Iterator[Path]:
     """A temporary folder that becomes `path` when the block ends well, complete or not at all, and vanishes otherwise.

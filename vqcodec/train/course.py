@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from vqcodec.errors import MissingExtraError, OutputError
-from vqcodec.files import check_new_folder, new_folder
+from vqcodec.files import check_new_folder, make_parent, new_folder
 from vqcodec.model import TENSORS, Weights, save_model
 from vqcodec.train.data import Corpus, identity, load_corpus
 from vqcodec.train.log import TrainingLog
@@ -54,6 +54,7 @@ class Course:
         Raises InputError, OutputError, MissingExtraError.
         """
         check_new_folder(self.output, overwrite=self.overwrite, marker=TENSORS)
+        make_parent(self.output)  # checkpoints lie beside the output
         check_device(self.device)
         _ = self.diary
         for checkpoint in map(self.checkpoint, parts):
