@@ -25,13 +25,14 @@ from vqcodec.bands import Layout
 from vqcodec.color import COLOR_SHIFT, analysis_matrix
 
 BLOCK: Final = 8
+_HALF: Final = BLOCK // 2
 BASIS_SHIFT: Final = 15
 SHIFT: Final = 18
 COEFFICIENT_SHIFT: Final = 10
 """Coefficients are integers in 1/1024 of a grey level."""
 COEFFICIENT_MAX: Final = 1 << 22
 _ROWS_PER_STRIP = 512
-"""Cells per matrix product: the strip of pixels (768 KB of float64) stays in the cache."""
+"""Cells per matrix product: a strip of half blocks (384 KB of float64) stays in the cache."""
 
 
 @lru_cache(maxsize=1)
@@ -122,21 +123,48 @@ def inverse(
     h, w = grid
     height, width, components = out.shape
     levels = 1 << (depth - 8)  # of a sample, to a grey level
-    scale, offset = levels / (1 << (COEFFICIENT_SHIFT + SHIFT)), np.full(matrix.shape[1], 128 * levels + 0.5)
-    rows = max(1, _ROWS_PER_STRIP // w)
-    for top in range(0, h, rows):
-        strip = latents[:, top * w : (top + rows) * w]
-        used = np.flatnonzero(strip.any(axis=1))  # high bands are often silent: their columns add nothing
-        coefficients = np.ones((len(used) + 1, strip.shape[1]))  # float64, exact integers; the ones are for the offset
-        np.multiply(strip[used], np.float64(step), out=coefficients[:-1])
-        np.clip(coefficients, -COEFFICIENT_MAX, COEFFICIENT_MAX, out=coefficients)
-        weights = np.concatenate([matrix[used] * scale, offset[None]])  # the scale is a power of two: all stays exact
-        pixels = coefficients.T @ weights  # float64 [n, 192]
-        np.clip(pixels, 0, 256 * levels - 1, out=pixels)
-        blocks = pixels.astype(out.dtype).reshape(-1, w, BLOCK, BLOCK, components)
-        lines = blocks.transpose(0, 2, 1, 3, 4).reshape(-1, w * BLOCK, components)
-        bottom = min(height, (top + rows) * BLOCK)
-        out[top * BLOCK : bottom] = lines[: bottom - top * BLOCK, :width]
+    line, n = BLOCK * components, w * max(1, _ROWS_PER_STRIP // w)
+    halves = _mirror_parts(matrix * (levels / (1 << (COEFFICIENT_SHIFT + SHIFT))))  # a power of two: all stays exact
+    offsets = 128 * levels + 0.5, 0.0
+    sums, total = np.empty((2, n, _HALF * line)), np.empty((n, _HALF * line))  # fresh memory for every strip would cost more
+    for first in range(0, h * w, n):
+        strip = latents[:, first : first + n]
+        most, least = strip.max(axis=1), strip.min(axis=1)
+        used = (most > 0) | (least < 0)  # high bands are often silent: they add nothing
+        clipped = max(int(most.max()), -int(least.min())) * step > COEFFICIENT_MAX
+        even, odd = sums[:, : strip.shape[1]]
+        for (rows, weights), offset, found in zip(halves, offsets, (even, odd), strict=True):
+            here = used[rows]
+            coefficients = np.ones((np.count_nonzero(here) + 1, strip.shape[1]))  # exact integers; the ones are for the offset
+            np.multiply(strip[rows[here]], np.float64(step), out=coefficients[:-1])
+            if clipped:
+                np.clip(coefficients, -COEFFICIENT_MAX, COEFFICIENT_MAX, out=coefficients)
+            offset_row = np.full((1, _HALF * line), offset)
+            np.matmul(coefficients.T, np.concatenate([weights[here], offset_row]), out=found)
+        upper, lower = np.add(even, odd, out=total[: len(even)]), np.subtract(even, odd, out=odd)
+        lines = np.empty((len(even) // w, BLOCK, w, line), out.dtype)
+        for pixels, place in ((upper, lines[:, :_HALF]), (lower, lines[:, : _HALF - 1 : -1])):
+            np.clip(pixels, 0, 256 * levels - 1, out=pixels)
+            place[:] = pixels.astype(out.dtype).reshape(-1, w, _HALF, line).transpose(0, 2, 1, 3)
+        top = first // w * BLOCK
+        bottom = min(height, top + len(lines) * BLOCK)
+        out[top:bottom] = lines.reshape(-1, w * BLOCK, components)[: bottom - top, :width]
+
+
+def _mirror_parts(matrix: NDArray[np.float64]) -> list[tuple[NDArray[np.intp], NDArray[np.float64]]]:
+    """Of waves [C, 8 * 8 * components], what is even and what is odd when a block is turned upside down: the C' channels that have it,
+    and it, of the upper half, float64 [C', 4 * 8 * components].
+
+    A wave has only one of the two, but for what was rounded the other way. The upper half of a block is the sum of both, its lower
+    half, from the last line upwards, their difference; halves of integers, too, are exact.
+    """
+    lines = matrix.reshape(len(matrix), BLOCK, -1)
+    upper, lower = lines[:, :_HALF].reshape(len(matrix), -1), lines[:, : _HALF - 1 : -1].reshape(len(matrix), -1)
+    found = []
+    for part in ((upper + lower) / 2, (upper - lower) / 2):
+        rows = np.flatnonzero(part.any(axis=1))
+        found.append((rows, part[rows]))
+    return found
 
 
 def inverse_float(

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -70,6 +71,7 @@ _SUM_OF_4 = (_log_table(4 * MAGNITUDE_MAX + 1, 4 * _FINE), _log_table(4 * MAGNIT
 SCALE_FEATURE_MAX: Final = int(max(table[-1] for table in _SINGLE + _SUM_OF_4))
 
 
+@lru_cache
 def step_features(step: int) -> tuple[int, int, int]:
     """Bias inputs of a step (1/64 grey levels): 1, its logarithm (0 near 32 grey levels), and the square of that."""
     level = int(log16(step)) - 176
@@ -198,9 +200,9 @@ class Grid:
 
     def _add_activity(self, component: int, magnitude: NDArray[np.int32], tables: tuple[Float, Float]) -> None:
         bank = min(component, 1)
-        rows = self._activity[bank]
+        rows, places = self._activity[bank], magnitude.astype(np.intp)  # once for both tables
         for table in tables:
-            np.take(table, magnitude, out=rows[self._activity_rows[bank]], mode="clip")
+            np.take(table, places, out=rows[self._activity_rows[bank]], mode="clip")
             self._activity_rows[bank] += 1
 
     def activity(self, component: int) -> list[Float]:
