@@ -152,11 +152,11 @@ def inverse(
 
 
 def _mirror_parts(matrix: NDArray[np.float64]) -> list[tuple[NDArray[np.intp], NDArray[np.float64]]]:
-    """Of waves [C, 8 * 8 * components], what is even and what is odd when a block is turned upside down: the C' channels that have it,
-    and it, of the upper half, float64 [C', 4 * 8 * components].
+    """What is even, and what is odd, of waves [C, 8 * 8 * components] when a block is turned upside down: the C' channels that have
+    it, and their upper halves float64 [C', 4 * 8 * components].
 
-    A wave has only one of the two, but for what was rounded the other way. The upper half of a block is the sum of both, its lower
-    half, from the last line upwards, their difference; halves of integers, too, are exact.
+    A wave has only one of the two, but for what was rounded the other way. The upper half of a block is the sum of both, its
+    lower half, from the last line upwards, their difference; halves of integers, too, are exact.
     """
     lines = matrix.reshape(len(matrix), BLOCK, -1)
     upper, lower = lines[:, :_HALF].reshape(len(matrix), -1), lines[:, : _HALF - 1 : -1].reshape(len(matrix), -1)
