@@ -48,7 +48,7 @@ class Codec(Protocol):
 class VqzCodec:
     """vqcodec itself, through its public API."""
 
-    qualities: tuple[float, ...] = (14, 20, 26, 32, 38, 44, 50, 56, 62, 68, 74, 80, 86, 91, 95)
+    qualities: tuple[float, ...] = (10, 14, 20, 26, 32, 38, 44, 50, 56, 62, 68, 74, 80, 86, 91, 95)
     has_grey = True
 
     def __init__(
