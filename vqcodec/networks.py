@@ -199,12 +199,12 @@ def correct(network: Synthesis, x: Floats) -> Floats:
 
 Correct = Callable[[Floats], Floats]
 """What runs a network: inputs [C, rows, columns] to corrections [192, rows, columns]."""
-DEFAULT_STRENGTH: Final = 0.65
+DEFAULT_STRENGTH: Final = 0.7
 _FULL_STEP: Final = 40.0
 _NO_STEP: Final = 13.0
 """Steps in grey levels from which on a refiner has its default strength, and below which it has none: 0.3 and 1 bit per pixel."""
-_EMPHASIS: Final = {0: (0.3, 2.6), 1: (0.3, 1.0), 2: (0.3, 1.0)}
-_EMPHASIS_FREQUENCIES: Final = (1, 5)
+_EMPHASIS: Final = {0: (0.12, 6.2), 1: (0.28, 0.93), 2: (0.28, 0.93)}
+_EMPHASIS_FREQUENCIES: Final = (2, 6)
 """What lowest and highest waves of a component that a refiner adds are multiplied by, from which larger one of their two
 frequencies to which."""
 _REPEATED_FROM: Final = 3
@@ -363,7 +363,7 @@ def sharpen(
 
 
 def default_strength(step: float) -> float:
-    """How much of what a refiner adds is added, by the step in grey levels: 0.65 from 40 on, falling to 0 at 13."""
+    """How much of what a refiner adds is added, by the step in grey levels: 0.7 from 40 on, falling to 0 at 13."""
     share = np.log(step / _NO_STEP) / np.log(_FULL_STEP / _NO_STEP)
     return DEFAULT_STRENGTH * float(np.clip(share, 0, 1))
 
