@@ -458,8 +458,8 @@ def test_gradient_statistics_miss_what_is_blurred_or_noisy(picture: Pixels) -> N
 def test_low_waves_are_added_less_than_high_ones() -> None:
     weights_of = dict(zip(COLOR_8X8.positions, networks.emphasis().reshape(-1).tolist(), strict=True))
     for (component, v, u), weight in weights_of.items():
-        low, high = (0.28, 0.93) if component else (0.12, 6.7)
-        assert weight == pytest.approx(low + (high - low) / 4 * min(max(max(v, u) - 2, 0), 4))
+        low, high = (0.28, 0.93) if component else (0.0, 6.9)
+        assert weight == pytest.approx(low + (high - low) / 3.6 * min(max(max(v, u) - 2.4, 0), 3.6))
 
 
 def test_what_repeats_from_cell_to_cell_is_not_added() -> None:

@@ -203,8 +203,8 @@ DEFAULT_STRENGTH: Final = 0.7
 _FULL_STEP: Final = 40.0
 _NO_STEP: Final = 13.0
 """Steps in grey levels from which on a refiner has its default strength, and below which it has none: 0.3 and 1 bit per pixel."""
-_EMPHASIS: Final = {0: (0.12, 6.7), 1: (0.28, 0.93), 2: (0.28, 0.93)}
-_EMPHASIS_FREQUENCIES: Final = (2, 6)
+_EMPHASIS: Final = {0: (0.0, 6.9), 1: (0.28, 0.93), 2: (0.28, 0.93)}
+_EMPHASIS_FREQUENCIES: Final = (2.4, 6)
 """What lowest and highest waves of a component that a refiner adds are multiplied by, from which larger one of their two
 frequencies to which."""
 _REPEATED_FROM: Final = 3
