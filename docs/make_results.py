@@ -14,8 +14,9 @@ from vqcodec import registry
 REMARKS = """\
 Bars and goals stand behind each figure. Those of BD-rate against JPEG on Kodak between 0.1 and 2 bpp (the table below) are -37
 and -43 % for photo-lite, -48 and -60 % for photo. Figures of photo begin with its name, others are of photo-lite. Each by its name
-(`measure.py speed ../shared/data`), listed in the order of `all`. All were measured on 2026-11-27 at commit 190376e, but for
-`adapted` (2026-11-26, a0a7fd4: another photo, lambda 0.13, no fine DCs) and denoise (2026-11-26; what it measures has not changed).
+(`measure.py speed ../shared/data`), listed in the order of `all`. All were measured on 2026-11-27 at commit 190376e (gan at
+4cc2e79), but for own and training (2026-11-26, 23932af), `adapted` (2026-11-26, a0a7fd4: another photo, lambda 0.13, no fine
+DCs) and denoise (what it measures has not changed).
 Two cores of an AMD EPYC, which other machines share: rates and qualities repeat, speeds do not. This one is nearly twice as fast as
 that of 2026-11-26 (libwebp decoded 38.1 MP/s there, in the same figure), where the plain decode of then had 9.38 and 15.66 MP/s,
 4.1 times slower than libwebp: today's 3.4 times would be about 11 and 17 there, below the bars of 12 and 20. Ratios to libwebp in
