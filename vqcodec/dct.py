@@ -155,8 +155,9 @@ def _mirror_parts(matrix: NDArray[np.float64]) -> list[tuple[NDArray[np.intp], N
     """What is even, and what is odd, of waves [C, 8 * 8 * components] when a block is turned upside down: the C' channels that have
     it, and their upper halves float64 [C', 4 * 8 * components].
 
-    A wave has only one of the two, but for what was rounded the other way. The upper half of a block is the sum of both, its
-    lower half, from the last line upwards, their difference; halves of integers, too, are exact.
+    A wave has only one of the two: rounding, half up, could leave it with both, but no product of two of the basis's numbers and a
+    colour's lies halfway (it has at most 19 factors of two, and would need 24). The upper half of a block is the sum of the parts,
+    its lower half, from the last line upwards, their difference.
     """
     lines = matrix.reshape(len(matrix), BLOCK, -1)
     upper, lower = lines[:, :_HALF].reshape(len(matrix), -1), lines[:, : _HALF - 1 : -1].reshape(len(matrix), -1)
