@@ -7,6 +7,8 @@ Writes sheets of three rows, each the middle of an original and, in an order dra
 import argparse
 import json
 import random
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ from PIL import Image
 
 from vqcodec import api
 from vqcodec.bench.codecs import AvifCodec
+from vqcodec.workers import usable_cores
 
 HEIGHT, WIDTH, ROWS, GAP = 320, 440, 3, 8
 
@@ -34,6 +37,17 @@ def avif_of_size(pixels: np.ndarray, size: int) -> bytes:
     return min((codec.encode(pixels, quality) for quality in (low, high)), key=lambda data: abs(len(data) - size))
 
 
+def compare(path: Path, bpp: float) -> tuple[np.ndarray, dict[str, object]]:
+    """A row of a sheet, and what it shows."""
+    pixels = np.asarray(Image.open(path).convert("RGB"))
+    data = api.encode(pixels, bpp=bpp, threads=1)
+    other = avif_of_size(pixels, len(data))
+    pair = [("gan", api.decode(data, refine="gan", threads=1)), ("avif", AvifCodec().decode(other))]
+    random.SystemRandom().shuffle(pair)
+    row = np.concatenate([middle(pixels), *(middle(decoded) for _, decoded in pair)], axis=1)
+    return row, {"second": pair[0][0], "third": pair[1][0], "bytes": len(data), "avif_bytes": len(other)}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folder", type=Path)
@@ -41,18 +55,12 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, default=Path("out/blind"))
     given = parser.parse_args()
     given.output.mkdir(parents=True, exist_ok=True)
-    rows, key = [], {}
-    for path in sorted(given.folder.glob("*.png")):
-        pixels = np.asarray(Image.open(path).convert("RGB"))
-        data = api.encode(pixels, bpp=given.bpp)
-        other = avif_of_size(pixels, len(data))
-        pair = [("gan", api.decode(data, refine="gan")), ("avif", AvifCodec().decode(other))]
-        random.SystemRandom().shuffle(pair)
-        rows.append(np.concatenate([middle(pixels), *(middle(decoded) for _, decoded in pair)], axis=1))
-        key[path.stem] = {"second": pair[0][0], "third": pair[1][0], "bytes": len(data), "avif_bytes": len(other)}
+    paths = sorted(given.folder.glob("*.png"))
+    with ProcessPoolExecutor(usable_cores()) as pool:
+        rows, facts = zip(*pool.map(partial(compare, bpp=given.bpp), paths), strict=True)
     for first in range(0, len(rows), ROWS):
         Image.fromarray(np.concatenate(rows[first : first + ROWS])).save(given.output / f"{first // ROWS + 1}.png")
-    (given.output / "key.json").write_text(json.dumps(key, indent=2))
+    (given.output / "key.json").write_text(json.dumps({path.stem: fact for path, fact in zip(paths, facts, strict=True)}, indent=2))
 
 
 if __name__ == "__main__":
