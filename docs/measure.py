@@ -140,6 +140,32 @@ def domains(data: Path) -> None:
         print(f"{name}, all {len(images)} test images: BD-rate against WebP method 6 {gain:+.2f} % ({aims})")
 
 
+def tune(data: Path) -> None:
+    """What `--tune ssim` saves, by three measures of likeness."""
+    images = load(data / "kodak")
+    for model in (PHOTO, LITE):
+        curves = {}
+        for aim in ("psnr", "ssim"):
+            with ProcessPoolExecutor(2) as pool:
+                found = list(pool.map(partial(likeness, model=model, aim=aim), images))
+            curves[aim] = np.mean(found, axis=0)  # [qualities, bpp and each measure]
+        for number, name in enumerate(("PSNR", "MS-SSIM", "SSIMULACRA2"), start=1):
+            if not np.isnan(curves["psnr"][:, number]).any():
+                rates = [[RatePoint(*row) for row in found[:, (0, number)].tolist()] for found in curves.values()]
+                print(f"{model}: --tune ssim, Kodak, BD-rate by {name} against --tune psnr: {bd_rate(*rates):+.2f} %", flush=True)
+
+
+def likeness(image: Pixels, model: str, aim: str) -> list[list[float]]:
+    """Bits per pixel, PSNR, MS-SSIM as -10 log10(1 - x) and SSIMULACRA2 (nan without its package), quality by quality."""
+    rows = []
+    for quality in (14, 26, 40, 56, 70):
+        file = api.encode(image, quality=quality, model=model, tune=aim, threads=1)
+        found = measure(image, api.decode(file, threads=1))
+        bpp = 8 * len(file) / (image.shape[0] * image.shape[1])
+        rows.append([bpp, psnr_db(found.mse_rgb), -10 * np.log10(1 - found.ms_ssim), found.ssimulacra2])
+    return rows
+
+
 def monotone(data: Path) -> None:
     qualities = tuple(range(0, 101, 5))
     images = load(data / "kodak")
@@ -443,7 +469,7 @@ def denoised(image: Pixels, seed: int) -> dict[str, float]:
     }
 
 
-_ALL = (overhead, crops, quality100, domains, monotone, targets, speed, parts, effort)
+_ALL = (overhead, crops, quality100, domains, monotone, targets, speed, parts, effort, tune)
 _ALL += (process, memory, training, own, network, gan, denoise, rest)
 FIGURES = {figure.__name__: figure for figure in (*_ALL, adapted)}
 

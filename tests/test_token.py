@@ -369,6 +369,7 @@ def test_info_needs_no_model(photo: Path, capsys: pytest.CaptureFixture[str]) ->
         (["encode", "IN", "OUT", "-m", "words", "--bpp", "1"], 3, "words is a token model: its rate is fixed"),
         (["encode", "IN", "OUT", "-m", "words", "--size", "1k"], 3, "words is a token model: its rate is fixed"),
         (["encode", "IN", "OUT", "-m", "words", "--psnr", "30"], 3, "words is a token model: its rate is fixed"),
+        (["encode", "IN", "OUT", "-m", "words", "--tune", "ssim"], 3, "words is a token model: its rate is fixed"),
         (["decode", "VQZ", "OUT.png", "--refine", "best"], 4, "words is a token model: its files have one decode"),
         (["decode", "VQZ", "OUT.png", "--refine", "gan"], 4, "words is a token model: its files have one decode"),
         (["train", "IN", "-o", "OUT", "--init", "words"], 4, "words is a token model, and this wants one of another kind"),

@@ -65,6 +65,7 @@ def encode(
     psnr: float | None = None,
     model: ModelName = None,
     effort: int = rate.DEFAULT_EFFORT,
+    tune: str = rate.TUNES[0],
     tile: int | None = None,
     metadata: Metadata | None = None,
     threads: int | None = None,
@@ -75,11 +76,12 @@ def encode(
     Alpha is kept without loss. Samples of uint16 are of 10, 12 or 16 bits, the least that hold them all. At most one of `quality`
     (0..100, default 60), `bpp` (bits per pixel) or `size` (bytes), of which the largest file not above it is made, and `psnr`
     (dB of the decode, the smallest file not below it). `effort` 1..9: below 4 is faster and a little larger; from 5 on, with a
-    model that has a synthesis, slower and smaller. `tile`: pixels a side, a power of two from 64 to 65536, of tile groups, which
-    can be decoded one by one; 1024 in pictures above 4 megapixels, one group in others. A token model has one rate: it takes
-    none of quality, bpp, size, psnr and tile. `threads`: cores that share the groups, all if not given; copies of this process
-    do, if it has no other thread (numpy has some, unless OPENBLAS_NUM_THREADS=1 is set before it is imported), else threads, which
-    gain little. Raises InputError, ModelError.
+    model that has a synthesis, slower and smaller. `tune`: "psnr", or "ssim", which at equal bytes has a little less PSNR and more
+    likeness to eyes: quiet areas keep more, busy ones less. `tile`: pixels a side, a power of two from 64 to 65536, of tile groups,
+    which can be decoded one by one; 1024 in pictures above 4 megapixels, one group in others. A token model has one rate: it takes
+    none of quality, bpp, size, psnr, tune and tile. `threads`: cores that share the groups, all if not given; copies of this
+    process do, if it has no other thread (numpy has some, unless OPENBLAS_NUM_THREADS=1 is set before it is imported), else
+    threads, which gain little. Raises InputError, ModelError.
     """
     picture, transparency = _apart(pixels)
     given = [value for value in (quality, bpp, size, psnr) if value is not None]
@@ -87,6 +89,8 @@ def encode(
         raise InputError("give one of quality, bpp, size and psnr")
     if quality is not None and not 0 <= quality <= 100:
         raise InputError("quality is 0 to 100")
+    if tune not in rate.TUNES:
+        raise InputError(f"tune is one of {', '.join(rate.TUNES)}")
     if tile is not None and (tile not in range(64, 65537) or tile & (tile - 1)):
         raise InputError("a tile is 64, 128, 256, ... 65536 pixels a side")
     depth = _depth_of(picture)
@@ -95,13 +99,14 @@ def encode(
     others += _sections_of(metadata or Metadata())
     found = _model(model)
     if isinstance(found, TokenModel):
-        if given or tile is not None:
-            raise InputError(f"{found.name} is a token model: its rate is fixed, and it takes no quality, bpp, size, psnr or tile")
+        if given or tile is not None or tune != "psnr":
+            fixed = "its rate is fixed, and it takes no quality, bpp, size, psnr, tune or tile"
+            raise InputError(f"{found.name} is a token model: {fixed}")
         if picture.dtype != np.uint8:
             raise InputError(f"{found.name} is a token model, of 8 bits a sample: scale deeper ones to uint8 first")
         chosen = tokens.encode(picture.astype(np.uint8, copy=False), found, _threads(threads))
         return tokens.write(picture.shape, chosen, found, levels, others)
-    encoder = rate.Encoder(picture, found, _threads(threads), effort, depth=depth, tile=tile, others=others)
+    encoder = rate.Encoder(picture, found, _threads(threads), effort, depth=depth, tile=tile, others=others, tune=tune)
     if bpp is not None:
         size = int(bpp * picture.shape[0] * picture.shape[1] / 8)
     if size is not None:

@@ -46,6 +46,7 @@ from vqcodec.options import (
     known_refine,
     known_scale,
     known_tile,
+    known_tune,
     of_kinds,
     parts_of,
     percentage,
@@ -146,6 +147,10 @@ def encode(
     effort: Annotated[
         int, typer.Option("--effort", min=1, max=9, metavar="1..9", help="1-4 faster; 7-9 slower, smaller.")
     ] = 5,
+    tune: Annotated[
+        str,
+        typer.Option("--tune", callback=known_tune, metavar="psnr|ssim", help="At equal bytes: least error, or likeness to eyes."),
+    ] = "psnr",
     tile: Annotated[
         int | None,
         typer.Option(
@@ -177,7 +182,7 @@ def encode(
     _one_blas_thread()
     from vqcodec.convert import EncodeOptions, encode_file
 
-    options = EncodeOptions(quality, bpp, size, psnr, model, effort, tile, strip, threads, max_pixels)
+    options = EncodeOptions(quality, bpp, size, psnr, model, effort, tune, tile, strip, threads, max_pixels)
     if source.is_dir():
         _convert_folder(source, output, options, ".vqz", jobs, shard, manifest, force, as_json)
         return

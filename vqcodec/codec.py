@@ -221,10 +221,16 @@ class CodedGroup:
     symbols: Symbols
 
 
-def encode_group(targets: NDArray[np.float32], cells: tuple[int, int], model: Model, settings: Settings) -> CodedGroup:
-    """Wanted latents float32 [C, h * w] in steps to latents and symbols."""
+def encode_group(
+    targets: NDArray[np.float32],
+    cells: tuple[int, int],
+    model: Model,
+    settings: Settings,
+    factors: NDArray[np.float32] | None = None,
+) -> CodedGroup:
+    """Wanted latents float32 [C, h * w] in steps to latents and symbols; `factors` float32 [h * w] are of lambda, cell by cell."""
     grid = Grid(*cells, LAYOUTS[settings.layout])
-    writer = EncoderWriter(model, targets, settings.rate)
+    writer = EncoderWriter(model, targets, settings.rate, factors)
     walk(grid, model, settings.step, settings.fine_dcs, settings.layers, writer)
     raw = []
     for layer in writer.raw:

@@ -42,6 +42,7 @@ class EncodeOptions:
     psnr: float | None = None
     model: str | None = None
     effort: int = 5
+    tune: str = "psnr"
     tile: int | None = None
     strip: bool = False
     threads: int | None = None
@@ -93,6 +94,7 @@ def encode_file(source: Path, output: Path, options: EncodeOptions, *, overwrite
         psnr=options.psnr,
         model=options.model,
         effort=options.effort,
+        tune=options.tune,
         tile=options.tile,
         metadata=None if options.strip else image.metadata,
         threads=options.threads,

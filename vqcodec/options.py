@@ -47,6 +47,12 @@ def known_refine(value: str | None) -> str | None:
     return value
 
 
+def known_tune(value: str) -> str:
+    if value not in ("psnr", "ssim"):
+        raise typer.BadParameter(f"{value!r} is not a tune; 'psnr' and 'ssim' are")
+    return value
+
+
 def known_device(value: str) -> str:
     if value not in ("cpu", "cuda", "auto"):
         raise typer.BadParameter(f"{value!r} is not a device; 'cpu', 'cuda' and 'auto' are")

@@ -79,9 +79,9 @@ class VqzImageFile(ImageFile.ImageFile):
 
 
 def _save(image: Image.Image, fp: IO[bytes], filename: str | bytes) -> None:
-    """Options: quality, bpp, size, psnr, model, effort as of `api.encode`; exif, icc_profile, xmp as of Pillow's formats."""
+    """Options: quality, bpp, size, psnr, model, effort, tune as of `api.encode`; exif, icc_profile, xmp as of Pillow's formats."""
     options = dict(image.encoderinfo)
-    given = {name: options[name] for name in ("quality", "bpp", "size", "psnr", "model", "effort") if name in options}
+    given = {name: options[name] for name in ("quality", "bpp", "size", "psnr", "model", "effort", "tune") if name in options}
     exif = options.get("exif", image.info.get("exif", b""))
     data = exif.tobytes() if isinstance(exif, Image.Exif) else exif or b""
     metadata = Metadata(

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Final, TypeVar
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from vqcodec import aim, codec, container, dct, frames, networks
@@ -19,6 +20,7 @@ from vqcodec.bands import COLOR_4X4, COLOR_8X8, GREY, LAYOUTS, Layout
 from vqcodec.dct import Pixels
 from vqcodec.model import Model
 from vqcodec.types import Header, Section
+from vqcodec.vq import FACTORS
 from vqcodec.workers import side_by_side
 
 FINEST_STEP: Final = 32
@@ -49,6 +51,13 @@ _AIM_ROUNDS: Final = (0, 0, 0, 0, 1, 1, 2, 3, 4)
 """Rounds of aiming (aim.py) at each effort from 1 on."""
 _AIM_SHARE: Final = 0.35
 """Of the way to an aim that targets go in each round: with all of it they swing."""
+TUNES: Final = ("psnr", "ssim")
+"""What an encoder aims at, at equal bytes: the least squared error, or likeness that counts for more where a picture is quiet."""
+_MASKING: Final = 0.3
+_MASKED_FROM: Final = 30.0
+_MASKED_WITHIN: Final = 4
+"""Lambda grows with this power of what is there of waves: mean squares of pixels, in squared grey levels, over the cells around,
+so many to each side, and so much that is not seen anyway."""
 _MAX_TRIALS: Final = 18
 Kept = TypeVar("Kept")
 
@@ -72,11 +81,17 @@ def layout_for(components: int, step: float) -> Layout:
 
 
 def aimed_targets(
-    coefficients: NDArray[np.float32], cells: tuple[int, int], model: Model, settings: codec.Settings, rounds: int
+    coefficients: NDArray[np.float32],
+    cells: tuple[int, int],
+    model: Model,
+    settings: codec.Settings,
+    rounds: int,
+    factors: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
     """What latents should be, float32 [C, h * w] in steps, for coefficients float32 [C', h * w] in grey levels of a tile group.
 
     Each round codes the group and moves the targets some way towards its aims. With rounds C' is that of COLOR_8X8 in colour.
+    `factors` are as of `codec.encode_group`.
     """
     network, step, layout = model.synthesis, settings.step / 64, LAYOUTS[settings.layout]
     wanted = coefficients * np.float32(1 / step)
@@ -84,9 +99,26 @@ def aimed_targets(
         return wanted[: layout.channels]
     targets = wanted[: layout.channels].copy()
     for _ in range(rounds):
-        latents = codec.encode_group(targets, cells, model, settings).latents
+        latents = codec.encode_group(targets, cells, model, settings, factors).latents
         targets += np.float32(_AIM_SHARE) * (aim.aims(network, latents, wanted, step, cells, layout) - targets)
     return targets
+
+
+def masking(coefficients: NDArray[np.float32], cells: tuple[int, int], layout: Layout) -> NDArray[np.float32]:
+    """Factors of lambda float32 [h * w] for coefficients float32 [C, h * w] in grey levels of a tile group: small where it is
+    quiet, as errors are seen there, and large where it is busy and hides them; their geometric mean is about 1.
+
+    SSIM divides errors by the variance around (Wang et al. 2004); so does the rate control of other encoders ("adaptive
+    quantisation"), by a power of it.
+    """
+    luma = [channel for channel, (component, v, u) in enumerate(layout.positions) if component == 0 and v + u > 0]
+    energy = np.einsum("cn,cn->n", coefficients[luma], coefficients[luma]).reshape(cells) / dct.BLOCK**2
+    side = 2 * _MASKED_WITHIN + 1
+    for axis in (0, 1):
+        ends = [(_MASKED_WITHIN, _MASKED_WITHIN) if a == axis else (0, 0) for a in (0, 1)]
+        energy = sliding_window_view(np.pad(energy, ends, mode="edge"), side, axis=axis).mean(axis=-1)
+    seen = np.log(energy.reshape(-1) + _MASKED_FROM)
+    return np.exp(_MASKING * (seen - seen.mean())).clip(*FACTORS).astype(np.float32)
 
 
 def rate_of(model: Model) -> float:
@@ -112,13 +144,15 @@ class Encoder:
         depth: int = 8,
         tile: int | None = None,
         others: Sequence[Section] = (),
+        tune: str = TUNES[0],
     ) -> None:
         """`pixels` [H, W, 1 or 3] of `depth` bits a sample; `others` are sections that the file has besides. Tile groups are
         `tile` pixels square, a power of two from 64 to 65536; None: of 1024 in large pictures, none in others.
 
         `effort` 1..9: below 4 only the fastest zstd level is tried; from 5 on latents are chosen for the model's synthesis, where
-        it has one, in more and more rounds.
+        it has one, in more and more rounds. `tune` is one of TUNES.
         """
+        self.tune = tune
         self.levels = frames.FAST_LEVELS if effort < 4 else frames.LEVELS
         self.rounds = rounds_of(model, effort)
         self.pixels, self.model, self.threads, self.depth, self.others = pixels, model, threads, depth, others
@@ -172,8 +206,10 @@ class Encoder:
         self, coefficients: NDArray[np.float32], cells: tuple[int, int], settings: codec.Settings
     ) -> codec.CodedGroup:
         """A tile group of coefficients float32 [C', h * w] in grey levels, aimed for the synthesis."""
-        targets = aimed_targets(coefficients, cells, self.model, settings, self.rounds)
-        return codec.encode_group(targets, cells, self.model, settings)
+        layout = LAYOUTS[settings.layout]
+        factors = None if self.tune == "psnr" else masking(coefficients[: layout.channels], cells, layout)
+        targets = aimed_targets(coefficients, cells, self.model, settings, self.rounds, factors)
+        return codec.encode_group(targets, cells, self.model, settings, factors)
 
     def settings(self, header: Header) -> codec.Settings:
         return codec.Settings(header.step, header.layout, header.layers, header.fine_dcs, rate_of(self.model))

@@ -103,7 +103,7 @@ class ByClass(ABC):
             here = slice(start, start + sum(count for _, count in alike))
             if dim:
                 stretches = [(number, count * size // dim) for number, count in alike]
-                rows[here] = self.quantize(stretches, wanted[here].reshape(-1, dim)).reshape(-1, size)
+                rows[here] = self.quantize(stretches, wanted[here].reshape(-1, dim), cells[order[here]]).reshape(-1, size)
             start = here.stop
         place = np.empty_like(order)
         place[order] = np.arange(n)
@@ -111,8 +111,9 @@ class ByClass(ABC):
         return np.ascontiguousarray((halved(rows) if finer else rows).T)
 
     @abstractmethod
-    def quantize(self, stretches: list[Stretch], x: Vectors) -> NDArray[np.int32]:
-        """Vectors float32 [n, d] in steps, one stretch after the other, to words int32 [n, d] of the books of one dimension."""
+    def quantize(self, stretches: list[Stretch], x: Vectors, cells: Cells) -> NDArray[np.int32]:
+        """Vectors float32 [n, d] in steps, one stretch after the other, to words int32 [n, d] of the books of one dimension; each
+        of the `cells` has as many of them."""
 
 
 class SymbolWriter(ByClass):
@@ -121,9 +122,13 @@ class SymbolWriter(ByClass):
     share = 1.0
     """Of lambda, in scalar books."""
 
-    def __init__(self, model: Model, targets: NDArray[np.float32], rates: Sequence[float]) -> None:
-        """`targets` float32 [C, h * w] are the wanted latents in steps; `rates` is each book's lambda in squared steps per bit."""
+    def __init__(
+        self, model: Model, targets: NDArray[np.float32], rates: Sequence[float], factors: NDArray[np.float32] | None = None
+    ) -> None:
+        """`targets` float32 [C, h * w] are the wanted latents in steps; `rates` is each book's lambda in squared steps per bit, and
+        `factors` float32 [h * w] what it is multiplied by in each cell."""
         super().__init__(model.table, [book.dim for book in model.books], targets)
+        self.factors = np.ones(targets.shape[1], np.float32) if factors is None else factors
         self.books, self.search = model.books, model.search(tuple(rates))
         self.calls: list[Calls] = []
         self.raw: list[list[tuple[NDArray[np.int32], NDArray[np.uint8]]]] = []
@@ -132,15 +137,18 @@ class SymbolWriter(ByClass):
         self.calls.append([])
         self.raw.append([])
 
-    def quantize(self, stretches: list[Stretch], x: Vectors) -> NDArray[np.int32]:
+    def quantize(self, stretches: list[Stretch], x: Vectors, cells: Cells) -> NDArray[np.int32]:
         """As of any coder by class; the symbols are kept."""
-        return self._scalars(stretches, x[:, 0])[:, None] if x.shape[1] == 1 else self._vectors(stretches, x)
+        factors = self.factors.take(cells).repeat(len(x) // len(cells))
+        if x.shape[1] == 1:
+            return self._scalars(stretches, x[:, 0], factors)[:, None]
+        return self._vectors(stretches, x, factors)
 
-    def _scalars(self, stretches: list[Stretch], x: NDArray[np.float32]) -> NDArray[np.int32]:
+    def _scalars(self, stretches: list[Stretch], x: NDArray[np.float32], factors: NDArray[np.float32]) -> NDArray[np.int32]:
         """All at once: classes of DCs are many and small."""
         numbers, counts = zip(*stretches, strict=True)
         scalars = self.search.scalars
-        found = quantize_scalar(scalars, self.search.origin[[*numbers]].repeat(counts), x, self.share)
+        found = quantize_scalar(scalars, self.search.origin[[*numbers]].repeat(counts), x, np.float32(self.share) * factors)
         self._keep(stretches, scalars.symbols.take(found))
         widths = scalars.widths.take(found)
         if widths.any():
@@ -153,51 +161,59 @@ class SymbolWriter(ByClass):
             self.calls[-1].append((number, symbols[start : start + count]))
             start += count
 
-    def _vectors(self, stretches: list[Stretch], x: Vectors) -> NDArray[np.int32]:
+    def _vectors(self, stretches: list[Stretch], x: Vectors, factors: NDArray[np.float32]) -> NDArray[np.int32]:
         """All at once but for the words of those that are away from zero: about one in twenty."""
         numbers, counts = zip(*stretches, strict=True)
         energies = np.einsum("nd,nd->n", x, x)
-        away = np.flatnonzero(energies > self.search.reach[[*numbers]].repeat(counts))
-        own, costs = x.take(away, axis=0), energies.take(away)
+        away = np.flatnonzero(energies > np.minimum(factors, 1) ** 2 * self.search.reach[[*numbers]].repeat(counts))
+        own, costs, factors = x.take(away, axis=0), energies.take(away), factors.take(away)
         symbols = self.search.zero[[*numbers]].repeat(counts)
         words = np.zeros(x.shape, np.int32)
         bounds = [0, *np.searchsorted(away, np.cumsum(counts)).tolist()]
         for number, first, last in zip(numbers, bounds, bounds[1:], strict=False):
             if first < last:
                 some = away[first:last]
-                index, found = nearest(own[first:last], self.search.vectors[number].weights)
+                index, found = nearest(own[first:last], self.search.vectors[number].weights, factors[first:last])
                 costs[first:last] += found
                 symbols[some], words[some] = index, self.books[number].rows.take(index, axis=0)
-        escaped = away[self._escapes(np.array(numbers).repeat(np.diff(bounds)), own, costs)]
+        escapes = self._escapes(np.array(numbers).repeat(np.diff(bounds)), own, costs, factors)
+        escaped, factors = away[escapes], factors[escapes]
         start = 0
         for (number, count), last in zip(stretches, np.cumsum(counts).tolist(), strict=True):
             self._keep([(number, count)], symbols[start:last])  # a view: it has the escapes below
-            here = escaped[(start <= escaped) & (escaped < last)] if len(escaped) else escaped
-            if len(here):  # their values follow at once
+            some = np.flatnonzero((start <= escaped) & (escaped < last)) if len(escaped) else escaped
+            if len(some):  # their values follow at once
+                here = escaped[some]
                 symbols[here] = self.books[number].escape
                 values = x[here].reshape(-1)
-                words[here] = self._scalars([(len(self.books) - 1, len(values))], values).reshape(len(here), -1)
+                alike = factors[some].repeat(x.shape[1])
+                words[here] = self._scalars([(len(self.books) - 1, len(values))], values, alike).reshape(len(here), -1)
             start = last
         return words
 
-    def _escapes(self, numbers: NDArray[np.intp], x: Vectors, costs: NDArray[np.float32]) -> Cells:
+    def _escapes(
+        self, numbers: NDArray[np.intp], x: Vectors, costs: NDArray[np.float32], factors: NDArray[np.float32]
+    ) -> Cells:
         """Places of those vectors, of these books and at these `costs`, for which an escape and the values one by one cost less."""
-        doubtful = np.flatnonzero(costs > self.search.doubt.take(numbers))
+        doubtful = np.flatnonzero(costs > factors * self.search.doubt.take(numbers))
         if not len(doubtful):
             return doubtful
-        values, numbers = x[doubtful], numbers[doubtful]
+        values, numbers, factors = x[doubtful], numbers[doubtful], factors[doubtful]
         _, words, bits = self.books[-1].scalar
         places = np.clip(np.rint(values), -SCALAR_MAX, SCALAR_MAX).astype(np.intp) + SCALAR_MAX
-        cost = (values - words[places] * np.float32(1 / UNIT)) ** 2 + self.search.rates[numbers, None] * bits[places]
-        return doubtful[self.search.escape[numbers] + cost.sum(axis=1) < costs[doubtful]]
+        rates = factors * self.search.rates[numbers]
+        cost = (values - words[places] * np.float32(1 / UNIT)) ** 2 + rates[:, None] * bits[places]
+        return doubtful[factors * self.search.escape[numbers] + cost.sum(axis=1) < costs[doubtful]]
 
 
 class EncoderWriter(SymbolWriter):
     """Finds what is best for files: as `SymbolWriter`, at an encoder's lambdas."""
 
-    def __init__(self, model: Model, targets: NDArray[np.float32], rate: float) -> None:
-        """`targets` are as of `SymbolWriter`; `rate` is lambda in squared steps per bit."""
-        super().__init__(model, targets, search_rates(model, rate))
+    def __init__(
+        self, model: Model, targets: NDArray[np.float32], rate: float, factors: NDArray[np.float32] | None = None
+    ) -> None:
+        """`targets` and `factors` are as of `SymbolWriter`; `rate` is lambda in squared steps per bit."""
+        super().__init__(model, targets, search_rates(model, rate), factors)
 
     def code(
         self, book_set: int, channels: slice, cells: Cells, means: Means, classes: Classes, finer: bool = False
