@@ -1,4 +1,4 @@
-"""A blind comparison with AVIF at equal bytes: python docs/blind.py ../shared/data/kodak [--bpp 0.15] [-o out/blind]
+"""A blind comparison with AVIF at equal bytes: python docs/blind.py ../shared/data/kodak [--bpp 0.15] [--tune ssim] [-o out/blind]
 
 Writes sheets of three rows, each the middle of an original and, in an order drawn by lot, of what AVIF (speed 6) and
 `decode --refine gan` make of it at the same bytes, unlabelled; and key.json, to be opened after judging.
@@ -37,10 +37,10 @@ def avif_of_size(pixels: np.ndarray, size: int) -> bytes:
     return min((codec.encode(pixels, quality) for quality in (low, high)), key=lambda data: abs(len(data) - size))
 
 
-def compare(path: Path, bpp: float) -> tuple[np.ndarray, dict[str, object]]:
+def compare(path: Path, bpp: float, tune: str) -> tuple[np.ndarray, dict[str, object]]:
     """A row of a sheet, and what it shows."""
     pixels = np.asarray(Image.open(path).convert("RGB"))
-    data = api.encode(pixels, bpp=bpp, threads=1)
+    data = api.encode(pixels, bpp=bpp, tune=tune, threads=1)
     other = avif_of_size(pixels, len(data))
     pair = [("gan", api.decode(data, refine="gan", threads=1)), ("avif", AvifCodec().decode(other))]
     random.SystemRandom().shuffle(pair)
@@ -52,12 +52,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--bpp", type=float, default=0.15)
+    parser.add_argument("--tune", default="psnr")
     parser.add_argument("-o", "--output", type=Path, default=Path("out/blind"))
     given = parser.parse_args()
     given.output.mkdir(parents=True, exist_ok=True)
     paths = sorted(given.folder.glob("*.png"))
     with ProcessPoolExecutor(usable_cores()) as pool:
-        rows, facts = zip(*pool.map(partial(compare, bpp=given.bpp), paths), strict=True)
+        rows, facts = zip(*pool.map(partial(compare, bpp=given.bpp, tune=given.tune), paths), strict=True)
     for first in range(0, len(rows), ROWS):
         Image.fromarray(np.concatenate(rows[first : first + ROWS])).save(given.output / f"{first // ROWS + 1}.png")
     (given.output / "key.json").write_text(json.dumps({path.stem: fact for path, fact in zip(paths, facts, strict=True)}, indent=2))

@@ -24,7 +24,8 @@ Pixels = np.ndarray
 
 
 def random_refiner(scale: float = 0.15) -> Refiner:
-    refiner = Refiner("test", {**weights(6, 2, scale, kind="refiner"), "color": OPPONENT})
+    ends = networks.INPUTS["refiner"], networks.REFINER_OUTPUTS
+    refiner = Refiner("test", {**weights(6, 2, scale, kind="refiner", ends=ends), "color": OPPONENT})
     refiner.check()
     return refiner
 
@@ -61,7 +62,7 @@ def test_strength_0_is_the_best_decode_and_1_is_not(picture: Pixels, model: str)
 @pytest.mark.parametrize("components", [1, 3])
 def test_means_of_blocks_stay(picture: Pixels, components: int) -> None:
     pixels = (64 + picture // 2)[:, :, :components]  # far from black and white
-    data, weak = api.encode(pixels, quality=20, effort=1), random_refiner(0.08)
+    data, weak = api.encode(pixels, quality=20, effort=1), random_refiner(0.04)
     best, refined = (api.decode(data, **options) for options in ({}, {"refine": "gan", "strength": 1, "refiner": weak}))
     assert np.abs(refined.astype(int) - best).mean() > 2
     assert np.array_equal(refined, refined.clip(1, 254))  # nor there now
@@ -94,6 +95,36 @@ def test_noise_is_of_the_place_and_like_no_other() -> None:
     shifted = [np.roll(whole, shift, axis=axis) for axis in range(3) for shift in (1, 2, 3)]
     assert max(abs((whole * other).mean()) for other in shifted) < 0.01
     assert len(np.unique(whole)) > 0.9 * whole.size
+
+
+def test_grain_is_noise_of_luma_as_strong_as_the_network_says() -> None:
+    strengths = np.zeros((networks.REFINER_OUTPUTS, 60, 50), np.float32)
+    np.testing.assert_array_equal(networks.refined_waves(strengths, (0, 0)), 0)
+    strengths[networks.OUTPUTS :] = np.arange(networks.GRAIN, dtype=np.float32)[:, None, None]
+    whole = networks.refined_waves(strengths, (0, 0))
+    luma = np.array([component == 0 for component, _, _ in COLOR_8X8.positions])
+    assert not whole[~luma].any()
+    wanted = np.arange(networks.GRAIN) * networks.grain_emphasis().reshape(-1)
+    np.testing.assert_allclose(whole[luma].std(axis=(1, 2)), wanted, rtol=0.05)
+    assert wanted[-1] > 0
+    np.testing.assert_array_equal(networks.refined_waves(strengths[:, :7, :9], (30, 40)), whole[:, 30:37, 40:49])
+    inputs = networks.noise((0, 0), 60, 50)
+    assert max(abs((one * other).mean()) for one in inputs for other in networks.grain((0, 0), 60, 50)) < 0.1
+
+
+def test_refiners_without_grain_decode_as_they_did(coded: bytes) -> None:
+    rows = ("refiner.tail", "refiner.tail_bias")
+    without = replace(REFINER, tensors=REFINER.tensors | {name: REFINER.tensors[name][: networks.OUTPUTS] for name in rows})
+    without.check()
+    silent = {name: REFINER.tensors[name].copy() for name in rows}
+    for array in silent.values():
+        array[networks.OUTPUTS :] = 0
+    pictures = [
+        api.decode(coded, refine="gan", strength=1, refiner=refiner)
+        for refiner in (without, replace(REFINER, tensors=REFINER.tensors | silent), REFINER)
+    ]
+    np.testing.assert_array_equal(pictures[0], pictures[1])
+    assert np.abs(pictures[2].astype(int) - pictures[1]).mean() > 1
 
 
 @pytest.mark.parametrize("tile", [None, 64])
@@ -319,6 +350,7 @@ def test_training_sees_what_decoding_does(picture: Pixels) -> None:
         if np.array_equal(scene.original[0].permute(1, 2, 0).mul(255).round().numpy(), pixels):
             break
     scene.x[0, -networks.NOISE :] = torch.from_numpy(networks.noise((0, 0), 12, 12))  # crops have that of any place
+    scene.grain[0] = torch.from_numpy(networks.grain((0, 0), 12, 12))
     found = scene.refined(load_tensors(REFINER.tensors, "refiner")).detach()[0].permute(1, 2, 0).mul(255).numpy()
     data = rate.Encoder(pixels, model, threads=1).file(40 * 64)
     decoded = api.decode(data, refine="gan", strength=1, refiner=REFINER)
@@ -390,7 +422,7 @@ def test_training_goes_on_from_a_checkpoint(
     assert [sheet.shape for sheet in sheets] == [(2 * 96, 3 * 96, 3)] * 2
 
 
-def test_training_goes_on_from_a_refiner_of_its_size(refiner_samples: list[Any]) -> None:
+def test_training_goes_on_from_a_refiner_of_its_size(refiner_samples: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     from vqcodec.neural import refiner
     from vqcodec.neural.perceptual import GradientStatistics
     from vqcodec.neural.synthesis import load_tensors
@@ -399,7 +431,10 @@ def test_training_goes_on_from_a_refiner_of_its_size(refiner_samples: list[Any])
     start, distance = weights(8, 1, 0.1, kind="refiner"), GradientStatistics()
     found, scores = refiner.fit_refiner(refiner_samples, refiner_samples[:2], distance, settings, start=start)
     for name, array in start.items():
-        np.testing.assert_allclose(found[name], array, atol=1e-3)
+        np.testing.assert_allclose(found[name][: len(array)], array, atol=1e-3)
+    assert len(start["refiner.tail"]) == networks.OUTPUTS  # one of those without grain
+    np.testing.assert_allclose(found["refiner.tail_bias"][networks.OUTPUTS :], 0.05, atol=1e-3)
+    monkeypatch.setattr(refiner, "_GRAIN_AT_FIRST", 0)  # which is all that an untrained one adds
     _, untrained = refiner.fit_refiner(refiner_samples, refiner_samples[:2], distance, settings)
     assert abs(untrained["held_out_gain_db"]) < 0.01 < abs(scores["held_out_gain_db"])
     assert load_tensors(found, "refiner").head.weight.shape[0] == 8
@@ -458,8 +493,12 @@ def test_gradient_statistics_miss_what_is_blurred_or_noisy(picture: Pixels) -> N
 def test_low_waves_are_added_less_than_high_ones() -> None:
     weights_of = dict(zip(COLOR_8X8.positions, networks.emphasis().reshape(-1).tolist(), strict=True))
     for (component, v, u), weight in weights_of.items():
-        low, high = (0.28, 0.93) if component else (0.0, 6.9)
-        assert weight == pytest.approx(low + (high - low) / 3.6 * min(max(max(v, u) - 2.4, 0), 3.6))
+        high = 0.6 if component else 4.4
+        assert weight == pytest.approx(high / 3.5 * min(max(max(v, u) - 1.5, 0), 3.5))
+    luma = [position for position in COLOR_8X8.positions if position[0] == 0]
+    grain_of = zip(luma, networks.grain_emphasis().reshape(-1), strict=True)
+    for (_, v, u), weight in grain_of:
+        assert weight == pytest.approx(2 * max(max(v, u) - 3, 0))
 
 
 def test_what_repeats_from_cell_to_cell_is_not_added() -> None:
@@ -478,6 +517,21 @@ def test_training_weighs_waves_as_decoding_does() -> None:
     torch = pytest.importorskip("torch", reason="torch is not installed")
     from vqcodec.neural import refiner
 
-    waves = np.random.default_rng(1).standard_normal((2, 192, 7, 6)).astype(np.float32)
-    found = refiner.weigh(torch.from_numpy(waves)).numpy()
-    np.testing.assert_allclose(found, np.stack([networks.weigh(one) for one in waves]), atol=1e-5)
+    rng = np.random.default_rng(1)
+    waves, grain = rng.standard_normal((2, networks.REFINER_OUTPUTS, 7, 6)).astype(np.float32), networks.grain((3, 5), 7, 6)
+    found = refiner.refined_waves(torch.from_numpy(waves), torch.from_numpy(np.stack([grain, grain]))).numpy()
+    np.testing.assert_allclose(found, np.stack([networks.refined_waves(one, (3, 5)) for one in waves]), atol=1e-5)
+
+
+def test_judges_look_from_any_pixel_of_a_cell(refiner_samples: list[Any]) -> None:
+    from vqcodec.neural import refiner
+
+    rng, corners = np.random.default_rng(0), set()
+    for _ in range(60):
+        scene = refiner.draw_scene(refiner_samples, 1, 8, rng, "cpu")
+        top, left = scene.corner
+        corners |= {(0, top), (1, left)}
+        seen = scene.original[:, :, top : top + 56, left : left + 56]
+        assert scene.looked_at(scene.original).equal(seen)
+        assert scene.judged(scene.original)[:, :3].equal(2 * seen - 1)
+    assert corners == {(axis, pixel) for axis in (0, 1) for pixel in range(8)}

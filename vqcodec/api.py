@@ -348,7 +348,7 @@ def decode(
     `refine`: "none" is the plain decode, the same on every machine; "best" goes through the model's synthesis network, is
     closer to the original, and the same within 1 of 255; "gan" adds to the best that the model has what a refiner invents, which
     looks sharper and is further from the original; None is the best that the model has. `strength` 0..1 is how much of it "gan"
-    adds, 0 nothing; by itself 0.7 in files of less than about 0.3 bits per pixel, falling to 0 at 1 (networks.default_strength).
+    adds, 0 nothing; by itself 0.7 in files of less than about 0.2 bits per pixel, falling to 0 at 1 (networks.default_strength).
     `refiner` is a name or a folder instead of photo-gan. Token files have one decode, the same within 1 of 255, and neither "best"
     nor "gan". `device` is where the networks run: "cpu" needs numpy alone, "cuda" torch and a GPU, "auto" takes what there is.
 

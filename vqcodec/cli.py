@@ -225,7 +225,7 @@ def decode(
     strength: Annotated[
         float | None,
         typer.Option(
-            "--strength", min=0, max=1, metavar="0..1", help="Of gan; 0.7 below 0.3 bpp, falling to 0 at 1.", show_default=False
+            "--strength", min=0, max=1, metavar="0..1", help="Of gan; 0.7 below 0.2 bpp, falling to 0 at 1.", show_default=False
         ),
     ] = None,
     refiner: Annotated[

@@ -77,7 +77,7 @@ from vqcodec.context import ContextNetwork
 from vqcodec.entropy import RUN_BITS, Direct, Form, Pairs, Split
 from vqcodec.errors import ModelError
 from vqcodec.frames import HUFFMAN_MAX_BITS, Dictionary
-from vqcodec.networks import Synthesis
+from vqcodec.networks import INPUTS, OUTPUTS, REFINER_OUTPUTS, Synthesis
 from vqcodec.transformer import Transformer
 from vqcodec.vq import ALPHABET, ALPHABET_RAW_BITS, UNIT, Book, Search, Shelf, shelve
 
@@ -138,7 +138,8 @@ class Refiner(Weights):
 
     @cached_property
     def network(self) -> Synthesis:
-        return Synthesis.from_tensors(self.tensors, "refiner")
+        grained = len(self.tensors["refiner.tail"]) != OUTPUTS  # old ones have none
+        return Synthesis.from_tensors(self.tensors, "refiner", (INPUTS["refiner"], REFINER_OUTPUTS if grained else OUTPUTS))
 
     def check(self) -> None:
         """Raise ModelError unless every tensor is present and of the right shape."""

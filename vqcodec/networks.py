@@ -37,6 +37,9 @@ FEATURES: Final = SEEN + 1
 OUTPUTS: Final = COLOR_8X8.channels
 NOISE: Final = 8
 """Channels of noise that a refiner sees: where nothing was coded all cells are alike, and would get the same texture, in a grid."""
+GRAIN: Final = 64
+"""Waves of luma of which a refiner says how strong a noise they get: texture of which nothing but its strength is known."""
+REFINER_OUTPUTS: Final = OUTPUTS + GRAIN
 INPUTS: Final = {"synthesis": FEATURES, "refiner": OUTPUTS + FEATURES + NOISE, "denoiser": 2 * OUTPUTS + 1}
 """Of the networks of each kind."""
 MIN_STEP: Final = 4.0
@@ -56,8 +59,8 @@ _CHUNK: Final = 512
 @dataclass(frozen=True, eq=False)
 class Synthesis:
     """Weights and biases of W channels: head [W, inputs], depthwise [blocks, W, 9], expand [blocks, E, W],
-    project [blocks, W, E], tail [192, W]. A refiner has the same layers behind more inputs, and the encoder and decoder of a token
-    model have them between other inputs and outputs."""
+    project [blocks, W, E], tail [192, W]. A refiner has the same layers behind more inputs, and 64 outputs more (those made before
+    there was grain, none); the encoder and decoder of a token model have them between other inputs and outputs."""
 
     head: Floats
     head_bias: Floats
@@ -142,17 +145,24 @@ def denoiser_features(noisy: Floats, sigma: float) -> Floats:
     return np.concatenate([x * np.float32(1 / LINEAR_DIVISOR), np.copysign(np.log1p(np.abs(x)), x), level])
 
 
-def noise(corner: tuple[int, int], rows: int, columns: int) -> Floats:
-    """Noise float32 [NOISE, rows, columns], uniform, of mean 0 and variance 1, that depends on a cell's place in the picture alone:
-    every decode of it, whole or of a region, is the same. By the mixing of MurmurHash3 (Appleby 2011)."""
+def noise(corner: tuple[int, int], rows: int, columns: int, channels: range = range(NOISE)) -> Floats:
+    """Noise float32 [channels, rows, columns], uniform, of mean 0 and variance 1, that depends on a cell's place in the picture and
+    on the channel's number alone: every decode of it, whole or of a region, is the same. By the mixing of MurmurHash3 (Appleby
+    2011)."""
     row = np.arange(corner[0], corner[0] + rows, dtype=np.uint32)[:, None] * np.uint32(0x9E3779B1)
     column = np.arange(corner[1], corner[1] + columns, dtype=np.uint32) * np.uint32(0x85EBCA6B)
-    bits = (row ^ column) + np.arange(1, NOISE + 1, dtype=np.uint32)[:, None, None] * np.uint32(0xC2B2AE35)
+    numbers = np.arange(channels.start + 1, channels.stop + 1, dtype=np.uint32)
+    bits = (row ^ column) + numbers[:, None, None] * np.uint32(0xC2B2AE35)
     for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
         bits ^= bits >> np.uint32(shift)
         bits *= np.uint32(factor)
     bits ^= bits >> np.uint32(16)
     return (bits.astype(np.float32) * np.float32(2**-32) - np.float32(0.5)) * np.float32(12**0.5)
+
+
+def grain(corner: tuple[int, int], rows: int, columns: int) -> Floats:
+    """The noise float32 [GRAIN, rows, columns] that becomes grain; none of it is among a refiner's inputs."""
+    return noise(corner, rows, columns, range(NOISE, NOISE + GRAIN))
 
 
 def shared_channels(layout: Layout, other: Layout) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -200,13 +210,16 @@ def correct(network: Synthesis, x: Floats) -> Floats:
 Correct = Callable[[Floats], Floats]
 """What runs a network: inputs [C, rows, columns] to corrections [192, rows, columns]."""
 DEFAULT_STRENGTH: Final = 0.7
-_FULL_STEP: Final = 40.0
+_FULL_STEP: Final = 60.0
 _NO_STEP: Final = 13.0
-"""Steps in grey levels from which on a refiner has its default strength, and below which it has none: 0.3 and 1 bit per pixel."""
-_EMPHASIS: Final = {0: (0.0, 6.9), 1: (0.28, 0.93), 2: (0.28, 0.93)}
-_EMPHASIS_FREQUENCIES: Final = (2.4, 6)
+"""Steps in grey levels from which on a refiner has its default strength, and below which it has none: 0.2 and 1 bit per pixel."""
+_EMPHASIS: Final = {0: (0.0, 4.4), 1: (0.0, 0.6), 2: (0.0, 0.6)}
+_EMPHASIS_FREQUENCIES: Final = (1.5, 5)
 """What lowest and highest waves of a component that a refiner adds are multiplied by, from which larger one of their two
 frequencies to which."""
+_GRAIN_EMPHASIS: Final = (0.0, 8.0)
+_GRAIN_FREQUENCIES: Final = (3, 7)
+"""The same of its grain."""
 _REPEATED_FROM: Final = 3
 REPEATED_WITHIN: Final = 2
 """Waves of which larger frequency lose what repeats from cell to cell, and within how many cells to each side."""
@@ -319,6 +332,28 @@ def repeatable() -> NDArray[np.intp]:
     return np.flatnonzero([max(v, u) >= _REPEATED_FROM for _, v, u in COLOR_8X8.positions])
 
 
+@cache
+def grained() -> NDArray[np.intp]:
+    """Waves that get grain: those of luma, in the order of a refiner's last outputs."""
+    return np.flatnonzero([component == 0 for component, _, _ in COLOR_8X8.positions])
+
+
+@cache
+def grain_emphasis() -> Floats:
+    """What a refiner's grain is multiplied by, float32 [GRAIN, 1, 1]."""
+    larger = [max(v, u) for component, v, u in COLOR_8X8.positions if component == 0]
+    return np.interp(larger, _GRAIN_FREQUENCIES, _GRAIN_EMPHASIS).astype(np.float32)[:, None, None]
+
+
+def refined_waves(found: Floats, corner: tuple[int, int]) -> Floats:
+    """Waves [192, rows, columns] that the outputs [256, rows, columns] of a refiner add, in steps: its own as `weigh` has them, and
+    noise, of which it says the deviation; `corner` is the place of the first cell in the picture. Old refiners have no grain."""
+    waves = weigh(found[:OUTPUTS])
+    if len(found) > OUTPUTS:
+        waves[grained()] += grain_emphasis() * found[OUTPUTS:] * grain(corner, *found.shape[1:])
+    return waves
+
+
 def weigh(correction: Floats) -> Floats:
     """Waves [192, rows, columns] of a refiner as they are added: by `emphasis`, and without what repeats from cell to cell, which
     is seen as a screen of dots: the mean of high ones over 5x5 cells (at edges the outermost count again)."""
@@ -355,7 +390,7 @@ def sharpen(
     place = (corner[0] + top, corner[1])
     inputs = refiner_features(around, latents[:, top * w : bottom * w], layout, step, w, place)
     correction = run(inputs.reshape(len(inputs), bottom - top, w))
-    kept = from_lapped(weigh(correction))[:, rows[0] - top : rows[1] - top].reshape(OUTPUTS, -1)
+    kept = from_lapped(refined_waves(correction, place))[:, rows[0] - top : rows[1] - top].reshape(OUTPUTS, -1)
     out = np.ascontiguousarray(around[:, (rows[0] - top) * w : (rows[1] - top) * w])
     full, dcs = COLOR_8X8 if layout.components == 3 else layout, layout.components
     out[dcs:] += np.float32(strength * step) * kept[shared_channels(full, COLOR_8X8)[1][dcs:]]
@@ -363,7 +398,7 @@ def sharpen(
 
 
 def default_strength(step: float) -> float:
-    """How much of what a refiner adds is added, by the step in grey levels: 0.7 from 40 on, falling to 0 at 13."""
+    """How much of what a refiner adds is added, by the step in grey levels: 0.7 from 60 on, falling to 0 at 13."""
     share = np.log(step / _NO_STEP) / np.log(_FULL_STEP / _NO_STEP)
     return DEFAULT_STRENGTH * float(np.clip(share, 0, 1))
 

@@ -1,7 +1,8 @@
 """The refiner in torch: a generator trained against a discriminator to make decoded pictures sharp (Esser, Rombach, Ommer 2021).
 
 The generator is the network of networks.py behind more inputs: the decoded coefficients, the latents, log(step), and noise that
-depends on the place alone. It adds to the AC coefficients what the discriminator, and eyes, miss. Its total loss is
+depends on the place alone. It adds to the AC coefficients what the discriminator, and eyes, miss: what it believes to be there,
+and grain, noise of which it says the strength, wave by wave, since of lost texture no more is known. Its total loss is
 
     L = lambda_r L_r + lambda_p L_p + lambda_t L_t + lambda_a L_a + lambda_c L_c
 
@@ -61,6 +62,8 @@ _JUDGED: Final = 7
 """Planes that the discriminator sees."""
 _HELD_OUT_CELLS: Final = 32
 """Cells a side of a held-out picture's middle that is scored."""
+_GRAIN_AT_FIRST: Final = 0.05
+"""Deviation in steps, where training begins: at none at all no slope would say that some were better."""
 _FREE: Final = ("lambda_r", "lambda_p", "lambda_t", "lambda_a", "lambda_c", "adaptive", "ramp", "minutes", "steps")
 """Settings that may be others where training goes on."""
 _SHOWN: Final = 6
@@ -100,19 +103,24 @@ class RefinerSample:
 
 @dataclass(frozen=True)
 class Scene:
-    """A batch of crops: network inputs `x` [B, 297, h, w], `base` coefficients in steps [B, 192, h, w] and `step` [B, 1, 1, 1] in
-    grey levels, `free` [B, 192, 1, 1], 0 for chroma of grey ones; pictures [B, 3, 8 h, 8 w], 0 to 1: the `original`,
-    and the `decoded` one."""
+    """A batch of crops: network inputs `x` [B, 297, h, w], `grain` [B, 64, h, w] of deviation 1, `base` coefficients in steps
+    [B, 192, h, w] and `step` [B, 1, 1, 1] in grey levels, `free` [B, 192, 1, 1], 0 for chroma of grey ones; pictures
+    [B, 3, 8 h, 8 w], 0 to 1: the `original`, and the `decoded` one; and the row and column in the first cell of the `corner` from
+    which judges look, see `looked_at`."""
 
     x: Tensor
+    grain: Tensor
     base: Tensor
     step: Tensor
     free: Tensor
     original: Tensor
     decoded: Tensor
+    corner: tuple[int, int]
 
     @classmethod
-    def of(cls, seen: Tensor, base: Tensor, original: Tensor, color: Tensor, noise: Tensor) -> Scene:
+    def of(
+        cls, corner: tuple[int, int], seen: Tensor, base: Tensor, original: Tensor, color: Tensor, noise: Tensor, grain: Tensor
+    ) -> Scene:
         """From stacked crops of samples, the original 0 to 255; `color` [B] is 0 for grey ones; `noise` [B, NOISE, h, w]."""
         free = torch.ones(len(seen), COLOR_8X8.channels, 1, 1, device=seen.device)
         chroma = torch.tensor([position[0] > 0 for position in COLOR_8X8.positions], device=seen.device)
@@ -120,17 +128,34 @@ class Scene:
         step = STEP_CENTRE * torch.exp(seen[:, -1:, :1, :1])
         x = torch.cat([torch.sign(base) * torch.log1p(base.abs()), seen, noise], dim=1)
         x = x.contiguous(memory_format=torch.channels_last)
-        return cls(x, base, step, free, original / 255, to_pictures(base * step))
+        return cls(x, grain, base, step, free, original / 255, to_pictures(base * step), corner)
 
     def refined(self, generator: nn.Module) -> Tensor:
         """Pictures [B, 3, 8 h, 8 w], 0 to 1 but for what sticks out."""
-        return self.decoded + added_pixels(self.free * weigh(generator(self.x).float()) * self.step)
+        waves = refined_waves(generator(self.x).float(), self.grain)
+        return self.decoded + added_pixels(self.free * waves * self.step)
+
+    def looked_at(self, pictures: Tensor) -> Tensor:
+        """Pictures [B, 3, 8 h, 8 w] without a cell's side of pixels, split between their edges by lot.
+
+        Strides of judges are parts of a cell's side, or wholes of it: on the lattice of cells they would always see a pixel of a
+        cell in the same phase, and what pleases them there is learnt as a pattern.
+        """
+        (top, left), side = self.corner, dct.BLOCK
+        return pictures[:, :, top : top - side, left : left - side]
 
     def judged(self, pictures: Tensor) -> Tensor:
         """What the discriminator sees of pictures [B, 3, 8 h, 8 w]: them, their difference to the decode, and log(step);
-        [B, 7, 8 h, 8 w]."""
-        step = torch.log(self.step / STEP_CENTRE).expand(-1, 1, *pictures.shape[2:])
-        return torch.cat([2 * pictures - 1, 4 * (pictures - self.decoded), step], dim=1)
+        [B, 7, 8 h - 8, 8 w - 8]."""
+        seen, decoded = self.looked_at(pictures), self.looked_at(self.decoded)
+        step = torch.log(self.step / STEP_CENTRE).expand(-1, 1, *seen.shape[2:])
+        return torch.cat([2 * seen - 1, 4 * (seen - decoded), step], dim=1)
+
+
+def refined_waves(found: Tensor, grain: Tensor) -> Tensor:
+    """As `networks.refined_waves`, of a batch [B, 256, h, w] and its grain [B, 64, h, w]."""
+    grained, weights = (torch.from_numpy(array).to(grain.device) for array in (networks.grained(), networks.grain_emphasis()))
+    return weigh(found[:, : networks.OUTPUTS]).index_add(1, grained, weights * found[:, networks.OUTPUTS :] * grain)
 
 
 def weigh(correction: Tensor) -> Tensor:
@@ -195,7 +220,8 @@ class Players:
     def new(cls, settings: RefinerSettings, perceptual: Perceptual, device: str, start: Tensors | None = None) -> Players:
         """Before training; the generator has the tensors `start` where they are given."""
         layout = torch.channels_last
-        first = SynthesisNetwork(settings.width, settings.blocks, "refiner") if start is None else load_tensors(start, "refiner")
+        start = start or to_tensors(SynthesisNetwork(settings.width, settings.blocks, "refiner"))
+        first = load_tensors(with_grain(start), "refiner")
         generator = first.to(device, memory_format=layout)  # type: ignore[call-overload]  # torch's types lack it
         discriminator = Discriminator(_JUDGED).to(device, memory_format=layout)  # type: ignore[call-overload]
         optimisers = (
@@ -219,6 +245,14 @@ class Players:
                 group["lr"] = rate * share
 
 
+def with_grain(tensors: Tensors) -> Tensors:
+    """A refiner's tensors, with a little grain where it has none."""
+    missing = networks.REFINER_OUTPUTS - len(tensors["refiner.tail"])
+    width = tensors["refiner.tail"].shape[1]
+    more = {"refiner.tail": np.zeros((missing, width)), "refiner.tail_bias": np.full(missing, _GRAIN_AT_FIRST)}
+    return {**tensors, **{name: np.concatenate([tensors[name], rows]).astype(np.float16) for name, rows in more.items()}}
+
+
 def discriminator_step(players: Players, scene: Scene, pictures: Tensor) -> dict[str, Tensor]:
     """Teach the discriminator to tell originals from the refined `pictures`; its loss, and the share that it told right before."""
     original, made = scene.judged(scene.original), scene.judged(pictures)
@@ -229,10 +263,11 @@ def generator_step(players: Players, scene: Scene, pictures: Tensor, adversarial
     """Teach the generator, of which the refined `pictures` come; `adversarial` is the weight of L_a. Its losses."""
     settings, steps = players.settings, 255 / scene.step
     players.discriminator.requires_grad_(False)
+    seen, original = scene.looked_at(pictures), scene.looked_at(scene.original)
     losses = {
         "error": relative_error((pictures - scene.decoded) * steps, (scene.original - scene.decoded) * steps),
-        "perceptual": players.perceptual(pictures, scene.original).mean(),
-        "texture": players.texture(pictures, scene.original).mean(),
+        "perceptual": players.perceptual(seen, original).mean(),
+        "texture": players.texture(seen, original).mean(),
         "color": color_shift(pictures, scene.decoded),
     }
     told = adversarial_loss(players.discriminator, scene.judged(pictures))
@@ -256,7 +291,7 @@ def color_shift(pictures: Tensor, decoded: Tensor) -> Tensor:
 
 def draw_scene(samples: Sequence[RefinerSample], batch: int, crop: int, rng: np.random.Generator, device: str) -> Scene:
     """Crops of samples."""
-    seen, base, pixels, color, noise = [], [], [], [], []  # of each crop
+    seen, base, pixels, color, noise, grain = [], [], [], [], [], []  # of each crop
     for place in draw_places([sample.seen.shape[1:] for sample in samples], batch, crop, rng):
         sample = samples[place.number]
         seen.append(place.cut(sample.seen, FEATURE_ORDER, FEATURE_SIGNS))
@@ -264,8 +299,11 @@ def draw_scene(samples: Sequence[RefinerSample], batch: int, crop: int, rng: np.
         planes = np.broadcast_to(sample.pixels.transpose(2, 0, 1), (3, *sample.pixels.shape[:2]))
         pixels.append(place.cut(planes, np.arange(3), np.ones(3, np.uint8), dct.BLOCK))
         color.append(np.array(sample.pixels.shape[2] == 3))
-        noise.append(networks.noise((int(rng.integers(1 << 16)), int(rng.integers(1 << 16))), *seen[-1].shape[1:]))
-    return Scene.of(*(stacked(arrays).to(device) for arrays in (seen, base, pixels, color, noise)))
+        somewhere = int(rng.integers(1 << 16)), int(rng.integers(1 << 16))
+        noise.append(networks.noise(somewhere, *seen[-1].shape[1:]))
+        grain.append(networks.grain(somewhere, *seen[-1].shape[1:]))
+    corner = int(rng.integers(dct.BLOCK)), int(rng.integers(dct.BLOCK))
+    return Scene.of(corner, *(stacked(arrays).to(device) for arrays in (seen, base, pixels, color, noise, grain)))
 
 
 def score(generator: SynthesisNetwork, scenes: Sequence[Scene], perceptual: Perceptual) -> dict[str, float]:
