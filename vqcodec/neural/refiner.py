@@ -62,8 +62,8 @@ _JUDGED: Final = 7
 """Planes that the discriminator sees."""
 _HELD_OUT_CELLS: Final = 32
 """Cells a side of a held-out picture's middle that is scored."""
-_GRAIN_AT_FIRST: Final = 0.05
-"""Deviation in steps, where training begins: at none at all no slope would say that some were better."""
+_GRAIN_AT_FIRST: Final = 0.01
+"""Deviation in steps, before it is weighed, where training begins: at none no slope would say that some were better."""
 _FREE: Final = ("lambda_r", "lambda_p", "lambda_t", "lambda_a", "lambda_c", "adaptive", "ramp", "minutes", "steps")
 """Settings that may be others where training goes on."""
 _SHOWN: Final = 6
