@@ -24,7 +24,7 @@ from vqcodec.errors import CorruptError, ModelError
 from vqcodec.model import AC_SET, DC_SET, Model, Refiner, Stream, tile_name
 from vqcodec.prior import Cells, Float, Grid
 from vqcodec.records import VERBATIM, read_streams, stored_bytes, write_streams
-from vqcodec.symbols import Calls, EncoderWriter, GroupStreams, IndexRecorder, Residuals, SymbolReader
+from vqcodec.symbols import Calls, EncoderWriter, GroupStreams, IndexRecorder, Residuals, SymbolReader, Weighting
 from vqcodec.types import Header, Section, StreamRecord
 from vqcodec.workers import shared_empty, side_by_side
 
@@ -226,11 +226,11 @@ def encode_group(
     cells: tuple[int, int],
     model: Model,
     settings: Settings,
-    factors: NDArray[np.float32] | None = None,
+    weighting: Weighting | None = None,
 ) -> CodedGroup:
-    """Wanted latents float32 [C, h * w] in steps to latents and symbols; `factors` float32 [h * w] are of lambda, cell by cell."""
+    """Wanted latents float32 [C, h * w] in steps to latents and symbols; `weighting` is of lambda."""
     grid = Grid(*cells, LAYOUTS[settings.layout])
-    writer = EncoderWriter(model, targets, settings.rate, factors)
+    writer = EncoderWriter(model, targets, settings.rate, weighting)
     walk(grid, model, settings.step, settings.fine_dcs, settings.layers, writer)
     raw = []
     for layer in writer.raw:

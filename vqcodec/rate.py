@@ -19,8 +19,8 @@ from vqcodec import aim, codec, container, dct, frames, networks
 from vqcodec.bands import COLOR_4X4, COLOR_8X8, GREY, LAYOUTS, Layout
 from vqcodec.dct import Pixels
 from vqcodec.model import Model
+from vqcodec.symbols import Weighting
 from vqcodec.types import Header, Section
-from vqcodec.vq import FACTORS
 from vqcodec.workers import side_by_side
 
 FINEST_STEP: Final = 32
@@ -52,12 +52,15 @@ _AIM_ROUNDS: Final = (0, 0, 0, 0, 1, 1, 2, 3, 4)
 _AIM_SHARE: Final = 0.35
 """Of the way to an aim that targets go in each round: with all of it they swing."""
 TUNES: Final = ("psnr", "ssim")
-"""What an encoder aims at, at equal bytes: the least squared error, or likeness that counts for more where a picture is quiet."""
+"""What an encoder aims at, at equal bytes: the least squared error, or likeness, which counts more for low frequencies and where a
+picture is quiet."""
 _MASKING: Final = 0.3
 _MASKED_FROM: Final = 30.0
 _MASKED_WITHIN: Final = 4
 """Lambda grows with this power of what is there of waves: mean squares of pixels, in squared grey levels, over the cells around,
 so many to each side, and so much that is not seen anyway."""
+_TILT: Final = 0.6
+"""And with this power of a wave's larger frequency and 1, over 3."""
 _MAX_TRIALS: Final = 18
 Kept = TypeVar("Kept")
 
@@ -86,12 +89,12 @@ def aimed_targets(
     model: Model,
     settings: codec.Settings,
     rounds: int,
-    factors: NDArray[np.float32] | None = None,
+    weighting: Weighting | None = None,
 ) -> NDArray[np.float32]:
     """What latents should be, float32 [C, h * w] in steps, for coefficients float32 [C', h * w] in grey levels of a tile group.
 
     Each round codes the group and moves the targets some way towards its aims. With rounds C' is that of COLOR_8X8 in colour.
-    `factors` are as of `codec.encode_group`.
+    `weighting` is as of `codec.encode_group`.
     """
     network, step, layout = model.synthesis, settings.step / 64, LAYOUTS[settings.layout]
     wanted = coefficients * np.float32(1 / step)
@@ -99,7 +102,7 @@ def aimed_targets(
         return wanted[: layout.channels]
     targets = wanted[: layout.channels].copy()
     for _ in range(rounds):
-        latents = codec.encode_group(targets, cells, model, settings, factors).latents
+        latents = codec.encode_group(targets, cells, model, settings, weighting).latents
         targets += np.float32(_AIM_SHARE) * (aim.aims(network, latents, wanted, step, cells, layout) - targets)
     return targets
 
@@ -118,7 +121,14 @@ def masking(coefficients: NDArray[np.float32], cells: tuple[int, int], layout: L
         ends = [(_MASKED_WITHIN, _MASKED_WITHIN) if a == axis else (0, 0) for a in (0, 1)]
         energy = sliding_window_view(np.pad(energy, ends, mode="edge"), side, axis=axis).mean(axis=-1)
     seen = np.log(energy.reshape(-1) + _MASKED_FROM)
-    return np.exp(_MASKING * (seen - seen.mean())).clip(*FACTORS).astype(np.float32)
+    return np.exp(_MASKING * (seen - seen.mean())).astype(np.float32)
+
+
+def tilt(layout: Layout) -> NDArray[np.float32]:
+    """Factors of lambda float32 [C]: high frequencies are seen less, which other codecs have quantisation matrices for. 1 for DCs,
+    which have a lambda of their own."""
+    factors = [((max(v, u) + 1) / 3) ** _TILT if v + u else 1.0 for _, v, u in layout.positions]
+    return np.array(factors, np.float32)
 
 
 def rate_of(model: Model) -> float:
@@ -207,9 +217,11 @@ class Encoder:
     ) -> codec.CodedGroup:
         """A tile group of coefficients float32 [C', h * w] in grey levels, aimed for the synthesis."""
         layout = LAYOUTS[settings.layout]
-        factors = None if self.tune == "psnr" else masking(coefficients[: layout.channels], cells, layout)
-        targets = aimed_targets(coefficients, cells, self.model, settings, self.rounds, factors)
-        return codec.encode_group(targets, cells, self.model, settings, factors)
+        weighting = None
+        if self.tune == "ssim":
+            weighting = Weighting(masking(coefficients[: layout.channels], cells, layout), tilt(layout))
+        targets = aimed_targets(coefficients, cells, self.model, settings, self.rounds, weighting)
+        return codec.encode_group(targets, cells, self.model, settings, weighting)
 
     def settings(self, header: Header) -> codec.Settings:
         return codec.Settings(header.step, header.layout, header.layers, header.fine_dcs, rate_of(self.model))

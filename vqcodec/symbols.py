@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
 from typing import Final
@@ -20,6 +21,7 @@ from vqcodec.errors import CorruptError
 from vqcodec.model import DC_SET, TILE_SIZES, Model
 from vqcodec.prior import CLASSES, Cells
 from vqcodec.vq import (
+    FACTORS,
     NO_WORD,
     SCALAR_MAX,
     UNIT,
@@ -116,19 +118,24 @@ class ByClass(ABC):
         of the `cells` has as many of them."""
 
 
+@dataclass(frozen=True)
+class Weighting:
+    """What lambda is multiplied by: `cells` float32 [h * w] and `channels` float32 [C], within FACTORS together."""
+
+    cells: NDArray[np.float32]
+    channels: NDArray[np.float32]
+
+
 class SymbolWriter(ByClass):
     """Finds residuals by searching the codebooks; keeps the symbols, layer by layer."""
 
     share = 1.0
     """Of lambda, in scalar books."""
 
-    def __init__(
-        self, model: Model, targets: NDArray[np.float32], rates: Sequence[float], factors: NDArray[np.float32] | None = None
-    ) -> None:
-        """`targets` float32 [C, h * w] are the wanted latents in steps; `rates` is each book's lambda in squared steps per bit, and
-        `factors` float32 [h * w] what it is multiplied by in each cell."""
+    def __init__(self, model: Model, targets: NDArray[np.float32], rates: Sequence[float]) -> None:
+        """`targets` float32 [C, h * w] are the wanted latents in steps; `rates` is each book's lambda in squared steps per bit."""
         super().__init__(model.table, [book.dim for book in model.books], targets)
-        self.factors = np.ones(targets.shape[1], np.float32) if factors is None else factors
+        self.factors = np.ones(targets.shape[1], np.float32)  # of lambda, in each cell
         self.books, self.search = model.books, model.search(tuple(rates))
         self.calls: list[Calls] = []
         self.raw: list[list[tuple[NDArray[np.int32], NDArray[np.uint8]]]] = []
@@ -209,11 +216,10 @@ class SymbolWriter(ByClass):
 class EncoderWriter(SymbolWriter):
     """Finds what is best for files: as `SymbolWriter`, at an encoder's lambdas."""
 
-    def __init__(
-        self, model: Model, targets: NDArray[np.float32], rate: float, factors: NDArray[np.float32] | None = None
-    ) -> None:
-        """`targets` and `factors` are as of `SymbolWriter`; `rate` is lambda in squared steps per bit."""
-        super().__init__(model, targets, search_rates(model, rate), factors)
+    def __init__(self, model: Model, targets: NDArray[np.float32], rate: float, weighting: Weighting | None = None) -> None:
+        """`targets` are as of `SymbolWriter`; `rate` is lambda in squared steps per bit."""
+        super().__init__(model, targets, search_rates(model, rate))
+        self.weighting = weighting
 
     def code(
         self, book_set: int, channels: slice, cells: Cells, means: Means, classes: Classes, finer: bool = False
@@ -222,6 +228,8 @@ class EncoderWriter(SymbolWriter):
         self.share = dc_share(channels.start, len(cells) / self.targets.shape[1]) if book_set == DC_SET else 1.0
         if finer:  # squared errors are four times as large there
             self.share *= 4
+        if self.weighting is not None:
+            self.factors = (self.weighting.cells * self.weighting.channels[channels].mean()).clip(*FACTORS)
         return super().code(book_set, channels, cells, means, classes, finer)
 
 
