@@ -77,10 +77,10 @@ def encode(
     (0..100, default 60), `bpp` (bits per pixel) or `size` (bytes), of which the largest file not above it is made, and `psnr`
     (dB of the decode, the smallest file not below it). `effort` 1..9: below 4 is faster and a little larger; from 5 on, with a
     model that has a synthesis, slower and smaller. `tune`: "psnr", or "ssim", which at equal bytes has a little less PSNR and more
-    likeness to eyes: quiet areas keep more, busy ones less. `tile`: pixels a side, a power of two from 64 to 65536, of tile groups,
-    which can be decoded one by one; 1024 in pictures above 4 megapixels, one group in others. A token model has one rate: it takes
-    none of quality, bpp, size, psnr, tune and tile. `threads`: cores that share the groups, all if not given; copies of this
-    process do, if it has no other thread (numpy has some, unless OPENBLAS_NUM_THREADS=1 is set before it is imported), else
+    likeness to eyes: quiet areas and low frequencies keep more. `tile`: pixels a side, a power of two from 64 to 65536, of tile
+    groups, which can be decoded one by one; 1024 in pictures above 4 megapixels, one group in others. A token model has one rate:
+    it takes none of quality, bpp, size, psnr, tune and tile. `threads`: cores that share the groups, all if not given; copies of
+    this process do, if it has no other thread (numpy has some, unless OPENBLAS_NUM_THREADS=1 is set before it is imported), else
     threads, which gain little. Raises InputError, ModelError.
     """
     picture, transparency = _apart(pixels)
