@@ -15,7 +15,7 @@ REMARKS = """\
 Bars and goals stand behind each figure. Those of BD-rate against JPEG on Kodak between 0.1 and 2 bpp (the table below) are -37
 and -43 % for photo-lite, -48 and -60 % for photo. Figures of photo begin with its name, others are of photo-lite. Each by its name
 (`measure.py speed ../shared/data`), listed in the order of `all`. All were measured on 2026-11-27 at commit 190376e (tune at
-a5d9500 and gan at a7dc991, with the package ssimulacra2, on the same day), but for own and training (2026-11-26, 23932af),
+03ec67a and gan at a7dc991, with the package ssimulacra2, on the same day), but for own and training (2026-11-26, 23932af),
 `adapted` (2026-11-26, a0a7fd4: another photo, lambda 0.13, no fine DCs) and denoise (what it measures has not changed). Since
 190376e the encoder's search has a factor of lambda for each vector; by itself it is 1, files are the same bytes, and no difference
 in time was found.
