@@ -5,6 +5,7 @@ It shares no code with vqcodec and goes cell by cell; the section numbers are th
 
 from __future__ import annotations
 
+import math
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -317,9 +318,10 @@ def dot(weights: list[int], values: list[int]) -> int:
     return sum(weight * value for weight, value in zip(weights, values, strict=True))
 
 
-def class_of(score: int, gain: int = 0) -> int:
-    """`gain` is the context network's."""
-    return clamp(clamp(score, 0, 2**19 - 1) + gain >> 14, 0, 31)
+def class_of(score: int, gain: int = 0, level: int = 0) -> int:
+    """`gain` is the context network's, `level` that of masking."""
+    score = clamp(clamp(score, 0, 2**19 - 1) + gain, 0, 2**19 - 1)
+    return clamp(score - 2560 * level >> 14, 0, 31)
 
 
 def feature_of(value: int) -> int:
@@ -347,13 +349,13 @@ def unit(sums: NDArray[np.int64], shift: int = 10) -> list[int]:
 class Group:
     """One tile group while it is decoded."""
 
-    def __init__(self, model: Model, layers: list[Layer], layout: int, step: int, fine_dcs: bool, h: int, w: int) -> None:
-        self.model, self.layers, self.layout, self.h, self.w = model, layers, layout, h, w
-        self.fine_dcs = fine_dcs
-        log_step = log16(step) - 176
+    def __init__(self, model: Model, layers: list[Layer], file: File, h: int, w: int) -> None:
+        self.model, self.layers, self.layout, self.h, self.w = model, layers, file.layout, h, w
+        self.step, self.fine_dcs, self.masking = file.step, file.fine_dcs, file.masking
+        log_step = log16(file.step) - 176
         self.step_inputs = [1, log_step, log_step * log_step >> 4]
         self.context_step = [32, log_step >> 1, log_step * log_step >> 8]
-        self.components = 1 if layout == GREY else 3
+        self.components = 1 if file.layout == GREY else 3
         self.layer = layers[0]
         self.planes: list[Plane] = []  # latents of each channel
 
@@ -395,6 +397,7 @@ class Group:
     def decode(self) -> list[Plane]:
         self.decode_dc()
         self.prepare_rows()
+        self.levels = self.mask()
         if self.model.context:
             self.prepare_states()
         for number in range(len(TILES) if self.layout == COLOUR_8X8 else TILES_WITHOUT_8X8_CHROMA):
@@ -506,6 +509,27 @@ class Group:
                         m = min(m, 8191)
                         self.banks[min(component, 1)][row][column] += [f1(m), f2(m)]
 
+    # 5.5
+
+    def mask(self) -> Plane:
+        """The level of every cell."""
+        if not self.masking:
+            return self.empty()
+        plane = self.planes[0]
+
+        def squares(row: int, column: int) -> int:
+            own = self.at(plane, row, column)
+            around = ((row, column - 1), (row, column + 1), (row - 1, column), (row + 1, column))
+            return sum(feature_of(self.at(plane, *place) - own) ** 2 for place in around)
+
+        levels = self.empty()
+        for row in range(self.h):
+            for column in range(self.w):
+                total = sum(squares(row + i, column + j) for i in (-1, 0, 1) for j in (-1, 0, 1))
+                octaves = log16((total * self.step**2 >> 20) + 34560) - log16(530000)
+                levels[row][column] = clamp(self.masking * octaves + 16 >> 5, -16, 16)
+        return levels
+
     # 5.3
 
     def decode_tile(self, number: int, component: int, size: int) -> None:
@@ -528,9 +552,10 @@ class Group:
                 gain, shift = self.tile_context(number, component, (row, column), odd, values, score, mean)
                 means.append(mean)
                 shifts.append(shift)
-                classes.append(class_of(score, gain))
-            for (row, column), mean, shift, residuals in zip(cells, means, shifts, self.code(1, size, classes), strict=True):
-                differences = [s + residual for s, residual in zip(shift, residuals, strict=True)]
+                classes.append(class_of(score, gain, self.levels[row][column]))
+            for (row, column), mean, shift, words in zip(cells, means, shifts, self.code(1, size, classes), strict=True):
+                word_size = math.floor(256 * 2 ** (self.levels[row][column] / 16) + 0.5)
+                differences = [s + (word * word_size + 128 >> 8) for s, word in zip(shift, words, strict=True)]
                 for j in range(size):
                     planes[j][row][column] = clamp(mean[j] + differences[j], -32767, 32767)
                 magnitude[row][column] = min(8191, 8 // size * sum(map(abs, differences)))
@@ -634,7 +659,7 @@ class Group:
 
 @dataclass(frozen=True)
 class File:
-    """What a file says before its index sections, and these. Tokens have a grid, and 0 for step and merge map; others have -1."""
+    """What a file says before its index sections, and these. Tokens have a grid, and no step, masking or map; others have -1."""
 
     width: int
     height: int
@@ -643,6 +668,7 @@ class File:
     group_log2: int
     step: int
     fine_dcs: bool
+    masking: int
     merge_map: int
     grid: int
     sections: list[bytes]
@@ -667,15 +693,15 @@ def read_file(data: bytes) -> File:
     require(layers < 4, "reserved layout")
     require(group_log2 == 0 or 3 <= group_log2 <= 13, "reserved group")
     reader.take(6)  # model id
-    step, merge_map, grid = 0, 0, -1
+    step, coding, grid = 0, 0, -1
     if layout == TOKENS:
         require(bits & 0xB8 == 0 and group_log2 == 0, "reserved layout")
         grid = reader.integer(1)
         require(grid & 0xE0 == 0, "reserved grid")
     else:
-        step, merge_map = reader.integer(2), reader.integer(1)
+        step, coding = reader.integer(2), reader.integer(1)
         require(step > 0, "bad step")
-    found = File(width, height, layout, layers, group_log2, step, bits & 0x80 != 0, merge_map, grid, [])
+    found = File(width, height, layout, layers, group_log2, step, bits & 0x80 != 0, coding >> 5, coding & 31, grid, [])
     if bits & 64:
         others = reader.varint()
         groups = len(found.groups(-(-height // 8), -(-width // 8)))
@@ -709,7 +735,7 @@ def read_latents(data: bytes, model_folder: Path) -> list[NDArray[np.int64]]:
     for number, (rows, columns) in enumerate(groups):
         stored = file.sections[number :: len(groups)]
         own = [Layer(section, model, file.merge_map, channels * rows * columns) for section in stored]
-        planes = Group(model, own, file.layout, file.step, file.fine_dcs, rows, columns).decode()
+        planes = Group(model, own, file, rows, columns).decode()
         result.append(np.array(planes).reshape(channels, rows * columns))
     return result
 

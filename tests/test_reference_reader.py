@@ -8,7 +8,7 @@ from PIL import Image
 
 from conftest import random_context
 from reference_reader import TILES, read_latents, tile_coefficients
-from vqcodec import codec, container, rate
+from vqcodec import codec, container, masking, rate
 from vqcodec.model import Model, load_model, save_model
 
 TESTS = Path(__file__).resolve().parent
@@ -57,6 +57,20 @@ def test_long_strip(colour: str, samples: Path) -> None:
     encoder = rate.Encoder(pixels, load_model(MODEL), threads=1)
     encoder.layers = 3
     assert assert_readers_agree(encoder.file(1)) == 1
+
+
+@pytest.mark.parametrize("colour", ["L", "RGB"])
+@pytest.mark.parametrize(("model", "strength", "step"), [("photo-lite", 5, 1800), ("photo", 7, 900), ("photo-lite", 7, 20)])
+def test_masking(model: str, strength: int, step: int, colour: str, samples: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Quiet and busy cells; the finest step makes escapes, raw bits, and differences that are clamped."""
+    monkeypatch.setattr(rate, "_MASKING", strength)
+    with Image.open(samples / "still_life.png") as image:
+        pixels = np.atleast_3d(np.asarray(image.convert(colour)))[100:173, 120:209]
+    encoder = rate.Encoder(pixels, load_model(MODEL.parent / model), threads=1, effort=1, tune="ssim")
+    dcs = encoder.code(step)[0].latents[0].reshape(10, 12)
+    sizes = masking.mask_of(dcs, step, strength).sizes
+    assert len(np.unique(sizes)) > 7
+    assert assert_readers_agree(encoder.file(step), MODEL.parent / model) == 1
 
 
 @pytest.mark.parametrize(("colour", "step"), [("RGB", 1024), ("RGB", 240), ("RGB", 9), ("L", 700)])

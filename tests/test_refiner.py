@@ -343,7 +343,7 @@ def test_training_sees_what_decoding_does(picture: Pixels) -> None:
     from vqcodec.train.samples import make_refiner_sample
 
     pixels, model = np.ascontiguousarray(picture[:96, :96]), registry.find("photo")
-    sample = make_refiner_sample(TrainingImage("crop", pixels), 40.0, model)
+    sample = make_refiner_sample(TrainingImage("crop", pixels), 40.0, model, "psnr")
     rng = np.random.default_rng(0)
     while True:  # until a crop is neither transposed nor mirrored
         scene = refiner.draw_scene([sample], 1, 12, rng, "cpu")

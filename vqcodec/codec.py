@@ -15,17 +15,19 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from vqcodec import container, dc, dct, frames, networks, prior, seams
+from vqcodec import container, dc, dct, frames, masking, networks, prior, seams
 from vqcodec.bands import COLOR_8X8, LAYOUTS, Layout, Tile
 from vqcodec.bits import pack_bits
-from vqcodec.context import Context, Correction, DcContext, DcCorrection, NoCorrection
+from vqcodec.context import Context, Correction, DcContext, DcCorrection, NoCorrection, clamp_score
 from vqcodec.dct import Pixels
 from vqcodec.errors import CorruptError, ModelError
+from vqcodec.masking import Mask
 from vqcodec.model import AC_SET, DC_SET, Model, Refiner, Stream, tile_name
 from vqcodec.prior import Cells, Float, Grid
 from vqcodec.records import VERBATIM, read_streams, stored_bytes, write_streams
-from vqcodec.symbols import Calls, EncoderWriter, GroupStreams, IndexRecorder, Residuals, SymbolReader, Weighting
+from vqcodec.symbols import Calls, EncoderWriter, GroupStreams, IndexRecorder, Residuals, Sizes, SymbolReader
 from vqcodec.types import Header, Section, StreamRecord
+from vqcodec.vq import NATURAL
 from vqcodec.workers import shared_empty, side_by_side
 
 _MAPS_AHEAD = 1
@@ -39,6 +41,8 @@ _GROUPS_TRIED = 3
 
 _TILES_AHEAD = 7
 """Tiles whose predictions are begun together: features of a large group do not stay in the cache from tile to tile."""
+_HALF = NATURAL // 2
+"""The size of words of fine DCs."""
 _CELLS_AT_ONCE = 8192
 """Cells of a DC pass whose features are made at once: fresh memory for more of them costs more than what is done there."""
 
@@ -55,10 +59,10 @@ class Coder(Protocol):
         cells: Cells,
         means: NDArray[np.int32],
         classes: NDArray[np.uint8],
-        finer: bool = False,
+        sizes: Sizes = NATURAL,
     ) -> Residuals:
-        """Residuals int32 [T, n] in 1/16 step for n cells, given means int32 [T, n] and classes uint8 [n]; where `finer`, words are
-        of half their size."""
+        """Residuals int32 [T, n] in 1/16 step for n cells, given means int32 [T, n], classes uint8 [n] and sizes of words in 1/256
+        of their natural one."""
         ...
 
 
@@ -80,21 +84,37 @@ def dc_correction_of(model: Model, step: int) -> DcCorrection:
 
 
 def walk(
-    grid: Grid, model: Model, step: int, fine_dcs: bool, layers: int, coder: Coder, correction: Correction | None = None
+    grid: Grid,
+    model: Model,
+    step: int,
+    fine_dcs: bool,
+    layers: int,
+    coder: Coder,
+    correction: Correction | None = None,
+    strength: int = 0,
 ) -> None:
-    """Code all latents of a tile group, in place in `grid.latents`; `correction` stands in for the model's own."""
+    """Code all latents of a tile group, in place in `grid.latents`; `correction` stands in for the model's own, and `strength` is
+    that of masking."""
     correction = correction or correction_of(model, grid, step)
     coder.start_layer(0)
     grid.latents[: grid.layout.components] = walk_dc((grid.h, grid.w), grid.layout, model, step, fine_dcs, coder, correction)
-    walk_tiles(grid, model, step, layers, coder, correction)
+    walk_tiles(grid, model, step, layers, coder, correction, strength)
 
 
 def walk_tiles(
-    grid: Grid, model: Model, step: int, layers: int, coder: Coder, correction: Correction, count: int | None = None
+    grid: Grid,
+    model: Model,
+    step: int,
+    layers: int,
+    coder: Coder,
+    correction: Correction,
+    strength: int,
+    count: int | None = None,
 ) -> None:
     """Code the tiles of a tile group (or `count` of them) whose DCs are in `grid.latents`, in place there."""
     grid.dc_done()
     correction.dc_done()
+    mask = masking.mask_of(grid.latents[0].reshape(grid.h, grid.w), step, strength)
     layer = 0
     tiles = [(tile, model.predictors[tile_name(tile)]) for tile in grid.layout.tiles[:count]]
     ahead: list[prior.Products] = []
@@ -109,7 +129,7 @@ def walk_tiles(
         prior.complete(grid, tile, predictor, shared)
         for half in (0, 1):
             means, score = prior.expect(grid, tile, predictor, shared, step, half, magnitude)
-            code_half(grid, tile, half, means, score, magnitude, coder, correction)
+            code_half(grid, tile, half, means, score, magnitude, coder, correction, mask)
         grid.tile_done(tile, magnitude)
 
 
@@ -122,11 +142,17 @@ def code_half(
     magnitude: NDArray[np.int32],
     coder: Coder,
     correction: Correction,
+    mask: Mask | None = None,
 ) -> None:
     """Code one half of a tile's cells, given linear means and scores: fills `grid.latents` and `magnitude`."""
     cells = grid.halves[half]
     added, score = correction.half(tile, half, means, score)
-    residuals = coder.code(AC_SET, tile.channels, cells, plus(means, added), prior.classes_of(score))
+    sizes: Sizes = NATURAL
+    if mask is not None:
+        score = clamp_score(score)
+        score += mask.scores.take(cells)
+        sizes = mask.sizes.take(cells)
+    residuals = coder.code(AC_SET, tile.channels, cells, plus(means, added), prior.classes_of(score), sizes)
     residuals = plus(residuals, added)
     grid.put(grid.latents[tile.channels], half, prior.clamp_latents(means + residuals))
     correction.half_done(tile, half, residuals)
@@ -163,7 +189,7 @@ def walk_dc(
         root = prior.classes_of((model.predictors[f"dc.root.{component}"].bias @ bias).astype(np.float32))
         classes = np.repeat(root, groups)
         classes = _finer_classes(classes) if fine_dcs else classes
-        first = coder.code(DC_SET, channel, roots, np.zeros((1, groups), np.int32), classes, fine_dcs)
+        first = coder.code(DC_SET, channel, roots, np.zeros((1, groups), np.int32), classes, _HALF if fine_dcs else NATURAL)
         planes[component, roots] = prior.clamp_latents(first[0])
         magnitudes[component, roots] = np.abs(first[0])
         for this in dc.passes(h, w, component, groups):
@@ -183,7 +209,7 @@ def walk_dc(
             classes = np.concatenate([part[2] for part in expected])
             finer = fine_dcs and dc.is_finer(component, this.stride)
             classes = _finer_classes(classes) if finer else classes
-            decoded = coder.code(DC_SET, channel, this.cells, means, classes, finer)
+            decoded = coder.code(DC_SET, channel, this.cells, means, classes, _HALF if finer else NATURAL)
             decoded += means
             magnitudes[component, this.cells] = np.abs(decoded - linear)
             planes[component, this.cells] = prior.clamp_latents(decoded)
@@ -203,6 +229,7 @@ class Settings:
     layers: int
     fine_dcs: bool
     rate: float
+    masking: int = 0
 
 
 @dataclass(frozen=True)
@@ -226,12 +253,12 @@ def encode_group(
     cells: tuple[int, int],
     model: Model,
     settings: Settings,
-    weighting: Weighting | None = None,
+    factors: Float | None = None,
 ) -> CodedGroup:
-    """Wanted latents float32 [C, h * w] in steps to latents and symbols; `weighting` is of lambda."""
+    """Wanted latents float32 [C, h * w] in steps to latents and symbols; `factors` float32 [C] are of lambda in each channel."""
     grid = Grid(*cells, LAYOUTS[settings.layout])
-    writer = EncoderWriter(model, targets, settings.rate, weighting)
-    walk(grid, model, settings.step, settings.fine_dcs, settings.layers, writer)
+    writer = EncoderWriter(model, targets, settings.rate, factors)
+    walk(grid, model, settings.step, settings.fine_dcs, settings.layers, writer, strength=settings.masking)
     raw = []
     for layer in writer.raw:
         low = np.concatenate([values for values, _ in layer]) if layer else np.zeros(0, np.int32)
@@ -258,7 +285,7 @@ def decode_group(
     """
     grid = Grid(*cells, LAYOUTS[header.layout])
     reader = SymbolReader(model, header.merge_map, [group_streams(header, sections, cells, model)], ideal)
-    walk(grid, model, header.step, header.fine_dcs, header.layers, reader)
+    walk(grid, model, header.step, header.fine_dcs, header.layers, reader, strength=header.masking)
     reader.finish()
     return grid.latents
 
@@ -290,7 +317,8 @@ def finish_group(header: Header, group: OpenGroup, model: Model, tiles: int | No
     grid = Grid(*group.place[2:], LAYOUTS[header.layout])
     grid.latents[: grid.layout.components] = group.dcs
     reader = SymbolReader(model, header.merge_map, [group.streams])
-    walk_tiles(grid, model, header.step, header.layers, reader, correction_of(model, grid, header.step), tiles)
+    correction = correction_of(model, grid, header.step)
+    walk_tiles(grid, model, header.step, header.layers, reader, correction, header.masking, tiles)
     if tiles is None:
         reader.finish()
     return grid.latents
@@ -330,7 +358,8 @@ def indices_of_group(
 ) -> dict[str, NDArray[np.uint32]]:
     """The indices of one tile group, in decoding order: the columns of `IndexRecorder.table_of_indices`. Raises CorruptError."""
     recorder = IndexRecorder(model, header.merge_map, group_streams(header, sections, cells, model))
-    walk(Grid(*cells, LAYOUTS[header.layout]), model, header.step, header.fine_dcs, header.layers, recorder)
+    grid = Grid(*cells, LAYOUTS[header.layout])
+    walk(grid, model, header.step, header.fine_dcs, header.layers, recorder, strength=header.masking)
     recorder.finish()
     return recorder.table_of_indices()
 

@@ -20,7 +20,8 @@ negative integers round towards minus infinity. *Reserved* bits and values must 
     1 byte *  group               0: one tile group; k = 3..13: tile groups of 2**k cells square (others reserved)
     6 bytes   model id            the first 6 bytes of the model's SHA-256
     u16       step                1/64 of a grey level, 1..65535                    ) tokens have another byte
-    1 byte    merge map           number of one of the model's merge maps           ) in place of both
+    1 byte    merge map           bits 0-4: number of one of the model's merge maps ) in place of both
+                                  bits 5-7: strength of masking (5.5)               )
     varint *  others              number of sections besides the index sections
   * for each index section:
       varint  length              stored bytes of the section
@@ -174,6 +175,14 @@ follow one another.
   After both halves, luma (of chroma tiles: chroma) gains state @ (values of the cells around, its own among them, row by row: 25
     from (-2, -2) for tiles 0..6, 9 from (-1, -1) for others)
 
+5.5 Masking, of files whose strength s of masking is not 0: tiles, but not DCs, have words of other sizes in each cell. When all DCs
+are known, the grid is extended by two cells on each side, which repeat its edge cells; the activity of a cell is
+a = (Q * step * step) >> 20, Q the sum over the 3x3 cells around it of the squares of four differences each, clamped to +-4095: of
+component 0's latent to those of the cells left, right, above and below.
+  level = clamp((s * (log16(a + 34560) - log16(530000)) + 16) >> 5, -16, 16);  size = floor(256 * 2**(level / 16) + 1/2)
+  A tile's class is then clamp((clamp(score, 0, 2**19 - 1) - 2560 * level) >> 14, 0, 31), its score that of 5.3 or, with a network,
+  as 5.4 corrects it; and a residual r that `code` decodes in that cell stands for (r * size + 128) >> 8.
+
 6. PIXELS
 =========
 The plain decode is exact; its arithmetic is in dct.py's docstring: coefficient = latent * step, in 1/1024. In files of several
@@ -201,7 +210,7 @@ in floating point: within 1 of 255 the same on every machine.
     0.1   first version
     0.2   a header without a table for single sections; blocks instead of frames with a dictionary; raw bits verbatim at the end
     0.3   the records of an index section are bits, together at its beginning; since then without a new number, as readers refuse
-          what they do not know: alpha, 10 to 16 bits a sample, tokens, fine DCs
+          what they do not know: alpha, 10 to 16 bits a sample, tokens, fine DCs, masking
 """
 
 from __future__ import annotations
@@ -240,6 +249,8 @@ _FINE_DCS: Final = 0x80
 """Bit of the layout byte."""
 _CRITICAL_NAMES: Final = {0: "a step map", 1: "a pattern codebook"}
 _HAS_ALPHA: Final = 0x04
+_MASKING_SHIFT: Final = 5
+"""Of the byte of the merge map: masking is above it."""
 _TOKENS: Final = 3
 """In the layout byte's bits of the layout."""
 _TOKENS_IN_COLOR: Final = 0x04
@@ -301,7 +312,7 @@ def write_file(header: Header, sections: Sequence[Section]) -> bytes:
     if header.tokens:
         head.append(header.tokens.bits - 1 | (_TOKENS_OF_16 if header.tokens.side == 16 else 0))
     else:
-        head += header.step.to_bytes(2, "little") + bytes((header.merge_map,))
+        head += header.step.to_bytes(2, "little") + bytes((header.merge_map | header.masking << _MASKING_SHIFT,))
     body = b"".join(section.data for section in sections)
     if not tabled:
         return bytes(head) + zlib.crc32(body, zlib.crc32(head)).to_bytes(4, "little") + body
@@ -345,9 +356,10 @@ def read_header(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> tuple[Head
         header = Header(width, height, code, 1, group, model_id, step=0, alpha=alpha, tokens=tokens)
         reserved = bool(layout & 0xB8 or grid & 0xE0 or group)
     else:
-        step, merge_map, layers, depth = reader.integer(2), reader.byte(), (layout >> 4 & 3) + 1, _DEPTHS[layout >> 2 & 3]
+        step, coding, layers, depth = reader.integer(2), reader.byte(), (layout >> 4 & 3) + 1, _DEPTHS[layout >> 2 & 3]
+        masking, merge_map = divmod(coding, 1 << _MASKING_SHIFT)
         fine = bool(layout & _FINE_DCS)
-        header = Header(width, height, layout & 3, layers, group, model_id, step, merge_map, depth, alpha, fine_dcs=fine)
+        header = Header(width, height, layout & 3, layers, group, model_id, step, merge_map, depth, alpha, fine, masking)
         reserved = layers == 4 or step == 0 or not (group == 0 or MIN_GROUP_LOG2 <= group <= MAX_GROUP_LOG2)
     table = _read_table(reader, header) if tabled else []
     end = reader.cursor

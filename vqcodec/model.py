@@ -488,7 +488,7 @@ def _check_books(tensors: Tensors) -> None:
 def _check_streams(tensors: Tensors) -> None:
     maps, forms, given = tensors["merge.maps"], tensors["merge.form"], tensors["merge.dictionary"]
     zeros, tails = tensors["pairs.zeros"], tensors["pairs.tails"]
-    _require(maps.ndim == 2 and 1 <= len(maps) <= 255 and maps.shape[1] == len(tensors["book.dim"]), "merge.maps is wrong")
+    _require(maps.ndim == 2 and 1 <= len(maps) <= 32 and maps.shape[1] == len(tensors["book.dim"]), "merge.maps is wrong")
     _require(
         given.shape == (*forms.shape, 2) and len(forms) == len(maps) and forms.shape[1] > int(maps.max()),
         "merge.form is wrong",

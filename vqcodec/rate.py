@@ -12,14 +12,12 @@ from functools import partial
 from typing import Final, TypeVar
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from vqcodec import aim, codec, container, dct, frames, networks
 from vqcodec.bands import COLOR_4X4, COLOR_8X8, GREY, LAYOUTS, Layout
 from vqcodec.dct import Pixels
 from vqcodec.model import Model
-from vqcodec.symbols import Weighting
 from vqcodec.types import Header, Section
 from vqcodec.workers import side_by_side
 
@@ -54,13 +52,10 @@ _AIM_SHARE: Final = 0.35
 TUNES: Final = ("psnr", "ssim")
 """What an encoder aims at, at equal bytes: the least squared error, or likeness, which counts more for low frequencies and where a
 picture is quiet."""
-_MASKING: Final = 0.3
-_MASKED_FROM: Final = 30.0
-_MASKED_WITHIN: Final = 4
-"""Lambda grows with this power of what is there of waves: mean squares of pixels, in squared grey levels, over the cells around,
-so many to each side, and so much that is not seen anyway."""
+_MASKING: Final = 5
+"""Strength of masking (masking.py) for likeness."""
 _TILT: Final = 0.6
-"""And with this power of a wave's larger frequency and 1, over 3."""
+"""Lambda grows with this power of a wave's larger frequency and 1, over 3."""
 _MAX_TRIALS: Final = 18
 Kept = TypeVar("Kept")
 
@@ -89,12 +84,12 @@ def aimed_targets(
     model: Model,
     settings: codec.Settings,
     rounds: int,
-    weighting: Weighting | None = None,
+    factors: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
     """What latents should be, float32 [C, h * w] in steps, for coefficients float32 [C', h * w] in grey levels of a tile group.
 
     Each round codes the group and moves the targets some way towards its aims. With rounds C' is that of COLOR_8X8 in colour.
-    `weighting` is as of `codec.encode_group`.
+    `factors` are as of `codec.encode_group`.
     """
     network, step, layout = model.synthesis, settings.step / 64, LAYOUTS[settings.layout]
     wanted = coefficients * np.float32(1 / step)
@@ -102,26 +97,9 @@ def aimed_targets(
         return wanted[: layout.channels]
     targets = wanted[: layout.channels].copy()
     for _ in range(rounds):
-        latents = codec.encode_group(targets, cells, model, settings, weighting).latents
+        latents = codec.encode_group(targets, cells, model, settings, factors).latents
         targets += np.float32(_AIM_SHARE) * (aim.aims(network, latents, wanted, step, cells, layout) - targets)
     return targets
-
-
-def masking(coefficients: NDArray[np.float32], cells: tuple[int, int], layout: Layout) -> NDArray[np.float32]:
-    """Factors of lambda float32 [h * w] for coefficients float32 [C, h * w] in grey levels of a tile group: small where it is
-    quiet, as errors are seen there, and large where it is busy and hides them; their geometric mean is about 1.
-
-    SSIM divides errors by the variance around (Wang et al. 2004); so does the rate control of other encoders ("adaptive
-    quantisation"), by a power of it.
-    """
-    luma = [channel for channel, (component, v, u) in enumerate(layout.positions) if component == 0 and v + u > 0]
-    energy = np.einsum("cn,cn->n", coefficients[luma], coefficients[luma]).reshape(cells) / dct.BLOCK**2
-    side = 2 * _MASKED_WITHIN + 1
-    for axis in (0, 1):
-        ends = [(_MASKED_WITHIN, _MASKED_WITHIN) if a == axis else (0, 0) for a in (0, 1)]
-        energy = sliding_window_view(np.pad(energy, ends, mode="edge"), side, axis=axis).mean(axis=-1)
-    seen = np.log(energy.reshape(-1) + _MASKED_FROM)
-    return np.exp(_MASKING * (seen - seen.mean())).astype(np.float32)
 
 
 def tilt(layout: Layout) -> NDArray[np.float32]:
@@ -177,7 +155,8 @@ class Encoder:
         layout = layout_for(components, step / 64).code
         alpha = any(section.type == container.ALPHA for section in self.others)
         found = Header(width, height, layout, self.layers, self.group_log2, self.model.file_id, step)
-        return replace(found, depth=self.depth, alpha=alpha, fine_dcs=fine_dcs(components, step / 64))
+        masking = _MASKING if self.tune == "ssim" else 0
+        return replace(found, depth=self.depth, alpha=alpha, fine_dcs=fine_dcs(components, step / 64), masking=masking)
 
     def code(self, step: int) -> list[codec.CodedGroup]:
         """Every tile group coded at a step."""
@@ -216,15 +195,12 @@ class Encoder:
         self, coefficients: NDArray[np.float32], cells: tuple[int, int], settings: codec.Settings
     ) -> codec.CodedGroup:
         """A tile group of coefficients float32 [C', h * w] in grey levels, aimed for the synthesis."""
-        layout = LAYOUTS[settings.layout]
-        weighting = None
-        if self.tune == "ssim":
-            weighting = Weighting(masking(coefficients[: layout.channels], cells, layout), tilt(layout))
-        targets = aimed_targets(coefficients, cells, self.model, settings, self.rounds, weighting)
-        return codec.encode_group(targets, cells, self.model, settings, weighting)
+        factors = tilt(LAYOUTS[settings.layout]) if self.tune == "ssim" else None
+        targets = aimed_targets(coefficients, cells, self.model, settings, self.rounds, factors)
+        return codec.encode_group(targets, cells, self.model, settings, factors)
 
     def settings(self, header: Header) -> codec.Settings:
-        return codec.Settings(header.step, header.layout, header.layers, header.fine_dcs, rate_of(self.model))
+        return codec.Settings(header.step, header.layout, header.layers, header.fine_dcs, rate_of(self.model), header.masking)
 
     def file(self, step: int) -> bytes:
         """The file at a step."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
 from typing import Final
@@ -22,11 +21,13 @@ from vqcodec.model import DC_SET, TILE_SIZES, Model
 from vqcodec.prior import CLASSES, Cells
 from vqcodec.vq import (
     FACTORS,
+    NATURAL,
     NO_WORD,
     SCALAR_MAX,
     UNIT,
     nearest,
     quantize_scalar,
+    resized,
     with_low_bits,
 )
 
@@ -40,6 +41,8 @@ Vectors = NDArray[np.float32]
 Residuals = NDArray[np.int32]
 Means = NDArray[np.int32]
 Classes = NDArray[np.uint8]
+Sizes = NDArray[np.int32] | int
+"""Of the words of each cell, int32 [n], or of all."""
 Symbols = NDArray[np.uint8]
 Calls = list[tuple[int, Symbols]]
 """(book, symbols) in the order in which a decoder reads them."""
@@ -68,11 +71,6 @@ def wanted_rows(targets: NDArray[np.float32], channels: slice, cells: Cells, mea
     return np.ascontiguousarray(wanted.T)
 
 
-def halved(residuals: Residuals) -> Residuals:
-    """What residuals int32 of half the size are, in the same sixteenths of a step."""
-    return (residuals + 1) >> 1
-
-
 Stretch = tuple[int, int]
 """A book, and how many of its vectors follow each other in order of coding."""
 
@@ -87,14 +85,16 @@ class ByClass(ABC):
         self.table, self.dims, self.targets = table, [*dims, 0], targets  # the last is of book -1
 
     def code(
-        self, book_set: int, channels: slice, cells: Cells, means: Means, classes: Classes, finer: bool = False
+        self, book_set: int, channels: slice, cells: Cells, means: Means, classes: Classes, sizes: Sizes = NATURAL
     ) -> Residuals:
-        """Residuals int32 [T, n] in 1/16 step for n cells, given means int32 [T, n] and classes uint8 [n]."""
+        """Residuals int32 [T, n] in 1/16 step for n cells, given means int32 [T, n], classes uint8 [n] and sizes of words."""
         size, n = means.shape
         order = np.argsort(classes, kind="stable")
         wanted = wanted_rows(self.targets, channels, cells, means, order)
-        if finer:
-            wanted *= 2
+        if not isinstance(sizes, int):
+            wanted *= (np.float32(NATURAL) / sizes.take(order).astype(np.float32))[:, None]
+        elif sizes != NATURAL:
+            wanted *= np.float32(NATURAL / sizes)
         rows = np.zeros((n, size), np.int32)
         counts = np.bincount(classes, minlength=CLASSES).tolist()
         books = self.table[book_set, TILE_SIZES.index(size)].tolist()
@@ -105,25 +105,16 @@ class ByClass(ABC):
             here = slice(start, start + sum(count for _, count in alike))
             if dim:
                 stretches = [(number, count * size // dim) for number, count in alike]
-                rows[here] = self.quantize(stretches, wanted[here].reshape(-1, dim), cells[order[here]]).reshape(-1, size)
+                rows[here] = self.quantize(stretches, wanted[here].reshape(-1, dim)).reshape(-1, size)
             start = here.stop
         place = np.empty_like(order)
         place[order] = np.arange(n)
         rows = rows.take(place, axis=0)
-        return np.ascontiguousarray((halved(rows) if finer else rows).T)
+        return resized(np.ascontiguousarray(rows.T), sizes)
 
     @abstractmethod
-    def quantize(self, stretches: list[Stretch], x: Vectors, cells: Cells) -> NDArray[np.int32]:
-        """Vectors float32 [n, d] in steps, one stretch after the other, to words int32 [n, d] of the books of one dimension; each
-        of the `cells` has as many of them."""
-
-
-@dataclass(frozen=True)
-class Weighting:
-    """What lambda is multiplied by: `cells` float32 [h * w] and `channels` float32 [C], within FACTORS together."""
-
-    cells: NDArray[np.float32]
-    channels: NDArray[np.float32]
+    def quantize(self, stretches: list[Stretch], x: Vectors) -> NDArray[np.int32]:
+        """Vectors float32 [n, d] in steps, one stretch after the other, to words int32 [n, d] of the books of one dimension."""
 
 
 class SymbolWriter(ByClass):
@@ -131,11 +122,12 @@ class SymbolWriter(ByClass):
 
     share = 1.0
     """Of lambda, in scalar books."""
+    factor = 1.0
+    """Of lambda, in all."""
 
     def __init__(self, model: Model, targets: NDArray[np.float32], rates: Sequence[float]) -> None:
         """`targets` float32 [C, h * w] are the wanted latents in steps; `rates` is each book's lambda in squared steps per bit."""
         super().__init__(model.table, [book.dim for book in model.books], targets)
-        self.factors = np.ones(targets.shape[1], np.float32)  # of lambda, in each cell
         self.books, self.search = model.books, model.search(tuple(rates))
         self.calls: list[Calls] = []
         self.raw: list[list[tuple[NDArray[np.int32], NDArray[np.uint8]]]] = []
@@ -144,18 +136,15 @@ class SymbolWriter(ByClass):
         self.calls.append([])
         self.raw.append([])
 
-    def quantize(self, stretches: list[Stretch], x: Vectors, cells: Cells) -> NDArray[np.int32]:
+    def quantize(self, stretches: list[Stretch], x: Vectors) -> NDArray[np.int32]:
         """As of any coder by class; the symbols are kept."""
-        factors = self.factors.take(cells).repeat(len(x) // len(cells))
-        if x.shape[1] == 1:
-            return self._scalars(stretches, x[:, 0], factors)[:, None]
-        return self._vectors(stretches, x, factors)
+        return self._scalars(stretches, x[:, 0])[:, None] if x.shape[1] == 1 else self._vectors(stretches, x)
 
-    def _scalars(self, stretches: list[Stretch], x: NDArray[np.float32], factors: NDArray[np.float32]) -> NDArray[np.int32]:
+    def _scalars(self, stretches: list[Stretch], x: NDArray[np.float32]) -> NDArray[np.int32]:
         """All at once: classes of DCs are many and small."""
         numbers, counts = zip(*stretches, strict=True)
         scalars = self.search.scalars
-        found = quantize_scalar(scalars, self.search.origin[[*numbers]].repeat(counts), x, np.float32(self.share) * factors)
+        found = quantize_scalar(scalars, self.search.origin[[*numbers]].repeat(counts), x, self.share * self.factor)
         self._keep(stretches, scalars.symbols.take(found))
         widths = scalars.widths.take(found)
         if widths.any():
@@ -168,23 +157,22 @@ class SymbolWriter(ByClass):
             self.calls[-1].append((number, symbols[start : start + count]))
             start += count
 
-    def _vectors(self, stretches: list[Stretch], x: Vectors, factors: NDArray[np.float32]) -> NDArray[np.int32]:
+    def _vectors(self, stretches: list[Stretch], x: Vectors) -> NDArray[np.int32]:
         """All at once but for the words of those that are away from zero: about one in twenty."""
         numbers, counts = zip(*stretches, strict=True)
         energies = np.einsum("nd,nd->n", x, x)
-        away = np.flatnonzero(energies > np.minimum(factors, 1) ** 2 * self.search.reach[[*numbers]].repeat(counts))
-        own, costs, factors = x.take(away, axis=0), energies.take(away), factors.take(away)
+        away = np.flatnonzero(energies > np.float32(min(self.factor, 1) ** 2) * self.search.reach[[*numbers]].repeat(counts))
+        own, costs = x.take(away, axis=0), energies.take(away)
         symbols = self.search.zero[[*numbers]].repeat(counts)
         words = np.zeros(x.shape, np.int32)
         bounds = [0, *np.searchsorted(away, np.cumsum(counts)).tolist()]
         for number, first, last in zip(numbers, bounds, bounds[1:], strict=False):
             if first < last:
                 some = away[first:last]
-                index, found = nearest(own[first:last], self.search.vectors[number].weights, factors[first:last])
+                index, found = nearest(own[first:last], self.search.vectors[number].weights, self.factor)
                 costs[first:last] += found
                 symbols[some], words[some] = index, self.books[number].rows.take(index, axis=0)
-        escapes = self._escapes(np.array(numbers).repeat(np.diff(bounds)), own, costs, factors)
-        escaped, factors = away[escapes], factors[escapes]
+        escaped = away[self._escapes(np.array(numbers).repeat(np.diff(bounds)), own, costs)]
         start = 0
         for (number, count), last in zip(stretches, np.cumsum(counts).tolist(), strict=True):
             self._keep([(number, count)], symbols[start:last])  # a view: it has the escapes below
@@ -193,44 +181,46 @@ class SymbolWriter(ByClass):
                 here = escaped[some]
                 symbols[here] = self.books[number].escape
                 values = x[here].reshape(-1)
-                alike = factors[some].repeat(x.shape[1])
-                words[here] = self._scalars([(len(self.books) - 1, len(values))], values, alike).reshape(len(here), -1)
+                words[here] = self._scalars([(len(self.books) - 1, len(values))], values).reshape(len(here), -1)
             start = last
         return words
 
-    def _escapes(
-        self, numbers: NDArray[np.intp], x: Vectors, costs: NDArray[np.float32], factors: NDArray[np.float32]
-    ) -> Cells:
+    def _escapes(self, numbers: NDArray[np.intp], x: Vectors, costs: NDArray[np.float32]) -> Cells:
         """Places of those vectors, of these books and at these `costs`, for which an escape and the values one by one cost less."""
-        doubtful = np.flatnonzero(costs > factors * self.search.doubt.take(numbers))
+        factor = np.float32(self.factor)
+        doubtful = np.flatnonzero(costs > factor * self.search.doubt.take(numbers))
         if not len(doubtful):
             return doubtful
-        values, numbers, factors = x[doubtful], numbers[doubtful], factors[doubtful]
+        values, numbers = x[doubtful], numbers[doubtful]
         _, words, bits = self.books[-1].scalar
         places = np.clip(np.rint(values), -SCALAR_MAX, SCALAR_MAX).astype(np.intp) + SCALAR_MAX
-        rates = factors * self.search.rates[numbers]
+        rates = factor * self.search.rates[numbers]
         cost = (values - words[places] * np.float32(1 / UNIT)) ** 2 + rates[:, None] * bits[places]
-        return doubtful[factors * self.search.escape[numbers] + cost.sum(axis=1) < costs[doubtful]]
+        return doubtful[factor * self.search.escape[numbers] + cost.sum(axis=1) < costs[doubtful]]
 
 
 class EncoderWriter(SymbolWriter):
     """Finds what is best for files: as `SymbolWriter`, at an encoder's lambdas."""
 
-    def __init__(self, model: Model, targets: NDArray[np.float32], rate: float, weighting: Weighting | None = None) -> None:
-        """`targets` are as of `SymbolWriter`; `rate` is lambda in squared steps per bit."""
+    def __init__(
+        self, model: Model, targets: NDArray[np.float32], rate: float, factors: NDArray[np.float32] | None = None
+    ) -> None:
+        """`targets` are as of `SymbolWriter`; `rate` is lambda in squared steps per bit, and times `factors` float32 [C] in each
+        channel."""
         super().__init__(model, targets, search_rates(model, rate))
-        self.weighting = weighting
+        self.factors = factors
 
     def code(
-        self, book_set: int, channels: slice, cells: Cells, means: Means, classes: Classes, finer: bool = False
+        self, book_set: int, channels: slice, cells: Cells, means: Means, classes: Classes, sizes: Sizes = NATURAL
     ) -> Residuals:
         """As of any coder by class."""
-        self.share = dc_share(channels.start, len(cells) / self.targets.shape[1]) if book_set == DC_SET else 1.0
-        if finer:  # squared errors are four times as large there
-            self.share *= 4
-        if self.weighting is not None:
-            self.factors = (self.weighting.cells * self.weighting.channels[channels].mean()).clip(*FACTORS)
-        return super().code(book_set, channels, cells, means, classes, finer)
+        self.share = 1.0
+        if book_set == DC_SET:
+            assert isinstance(sizes, int)
+            self.share = dc_share(channels.start, len(cells) / self.targets.shape[1]) * (NATURAL / sizes) ** 2
+        if self.factors is not None:
+            self.factor = float(self.factors[channels].mean().clip(*FACTORS))
+        return super().code(book_set, channels, cells, means, classes, sizes)
 
 
 Layer = tuple[list[Symbols], bytes]
@@ -306,10 +296,10 @@ class SymbolReader:
             group.finish()
 
     def code(
-        self, book_set: int, channels: slice, cells: Cells, means: Means, classes: Classes, finer: bool = False
+        self, book_set: int, channels: slice, cells: Cells, means: Means, classes: Classes, sizes: Sizes = NATURAL
     ) -> Residuals:
-        """Residuals int32 [T, n] in 1/16 step for n cells, given means int32 [T, n] and classes uint8 [n]; `finer` ones are half of
-        what is read. Raises CorruptError."""
+        """Residuals int32 [T, n] in 1/16 step for n cells, given means int32 [T, n], classes uint8 [n] and sizes of words. Raises
+        CorruptError."""
         size, n = means.shape
         keys = classes
         if len(self.groups) > 1:
@@ -333,7 +323,7 @@ class SymbolReader:
         place = np.empty_like(order)
         place[order] = np.arange(n)
         rows = rows.take(place, axis=0)
-        return np.ascontiguousarray((halved(rows) if finer else rows).T)
+        return resized(np.ascontiguousarray(rows.T), sizes)
 
     def _runs(self, books: list[int], counts: list[int]) -> list[Run]:
         """All runs of a half tile, in order of coding; `books` are those of the classes, `counts` the cells of groups' classes."""
@@ -397,11 +387,11 @@ class IndexRecorder(SymbolReader):
         self.found: list[tuple[int, int, int, Cells, Symbols]] = []
 
     def code(
-        self, book_set: int, channels: slice, cells: Cells, means: Means, classes: Classes, finer: bool = False
+        self, book_set: int, channels: slice, cells: Cells, means: Means, classes: Classes, sizes: Sizes = NATURAL
     ) -> Residuals:
         order = np.argsort(classes, kind="stable")
         self._channel, self._cells, self._classes = channels.start, cells[order], classes[order]
-        return super().code(book_set, channels, cells, means, classes, finer)
+        return super().code(book_set, channels, cells, means, classes, sizes)
 
     def take(self, run: Run, count: int) -> Symbols:
         symbols = super().take(run, count)

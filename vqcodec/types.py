@@ -36,6 +36,8 @@ class Header:
     """There is an alpha plane, of 8 bits."""
     fine_dcs: bool = False
     """DCs that many others are predicted from are twice as precise."""
+    masking: int = 0
+    """Strength 0..7 of masking (masking.py)."""
     tokens: Tokens | None = None
     """Of a token file: it has one layer, one tile group, and 8 bits a sample."""
 

@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 
 UNIT: Final = 16
 """Codewords and residuals are in 1/16 of a step."""
+NATURAL: Final = 256
+"""The size of words as codebooks have them."""
 SCALAR_MAX: Final = 2047
 _SCALAR_BOUNDS: Final = np.float32(-SCALAR_MAX), np.float32(SCALAR_MAX)
 _EXACT: Final = 15
@@ -101,7 +103,7 @@ class Book:
 
 
 FACTORS: Final = 0.4, 2.5
-"""Bounds of what lambda may be multiplied by in a cell."""
+"""Bounds of what lambda may be multiplied by."""
 
 
 @dataclass(frozen=True)
@@ -235,11 +237,16 @@ def shelve(books: Sequence[Book], dim: int) -> Shelf:
     return Shelf(first, words, raw_bits, bits)
 
 
+def resized(words: NDArray[np.int32], sizes: NDArray[np.int32] | int) -> NDArray[np.int32]:
+    """Words int32 [..., n] of other sizes, int32 [n] or one for all, in 1/256 of what they are."""
+    return words if isinstance(sizes, int) and sizes == NATURAL else (words * sizes + NATURAL // 2) >> 8
+
+
 def quantize_scalar(
-    search: ScalarSearch, origins: NDArray[np.intp], x: NDArray[np.float32], factors: NDArray[np.float32] | float
+    search: ScalarSearch, origins: NDArray[np.intp], x: NDArray[np.float32], factor: float
 ) -> NDArray[np.intp]:
-    """Places intp [n] in `search` of what is best for residuals float32 [n] in steps, at its lambdas times `factors` float32 [n],
-    or one for all; `origins` intp [n] are those of the integer 0 in the book of each.
+    """Places intp [n] in `search` of what is best for residuals float32 [n] in steps, at its lambdas times a factor; `origins`
+    intp [n] are those of the integer 0 in the book of each.
 
     Candidates: the nearest integer, the next one towards zero, and zero.
     """
@@ -250,7 +257,7 @@ def quantize_scalar(
     costs = search.steps.take(places)
     costs -= x
     costs *= costs
-    costs += np.float32(factors) * search.costs.take(places)
+    costs += np.float32(factor) * search.costs.take(places)
     found: NDArray[np.intp] = places[costs.argmin(axis=0), np.arange(len(x))]
     return found
 
@@ -263,20 +270,20 @@ def with_low_bits(words: NDArray[np.int32], low: NDArray[np.int32]) -> NDArray[n
 
 def weights_of(words: NDArray[np.float32], biases: NDArray[np.float32]) -> NDArray[np.float32]:
     """What `nearest` multiplies with, float32 [d + 2, K]; words are [d, K]. Their squares are one more dimension, of which x has 1,
-    and their biases another, of which it has its factor."""
+    and their biases another, of which it has the factor."""
     return np.concatenate([np.float32(-2) * words, (words * words).sum(axis=0)[None], biases[None]])
 
 
 def nearest(
-    x: NDArray[np.float32], weights: NDArray[np.float32], factors: NDArray[np.float32] | float = 1.0
+    x: NDArray[np.float32], weights: NDArray[np.float32], factor: float = 1.0
 ) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
     """For every x [n, d] the index [n] of the word of least |x - word|^2 + factor * bias, and this cost less |x|^2, float32 [n].
 
-    `weights` are of `weights_of`: one product does it all, a strip at a time. `factors` are float32 [n], or one for all.
+    `weights` are of `weights_of`: one product does it all, a strip at a time.
     """
     (n, dim), size = x.shape, weights.shape[1]
     extended = np.ones((n, dim + 2), np.float32)
-    extended[:, :dim], extended[:, dim + 1] = x, factors
+    extended[:, :dim], extended[:, dim + 1] = x, factor
     scores = np.empty((min(n, _CHUNK), size), np.float32)
     first = np.arange(0, scores.size, size)
     index, costs = np.empty(n, np.intp), np.empty(n, np.float32)

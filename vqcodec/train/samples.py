@@ -10,15 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vqcodec import codec, context, dc, dct, networks
-from vqcodec.bands import COLOR_4X4, COLOR_8X8, GREY, Layout, Tile
+from vqcodec.bands import COLOR_4X4, COLOR_8X8, GREY, LAYOUTS, Layout, Tile
 from vqcodec.context import MARGIN, Ints
 from vqcodec.model import Model
 from vqcodec.neural.context_samples import ContextSample, PassSample
 from vqcodec.neural.refiner import RefinerSample
 from vqcodec.neural.synthesis import Sample
-from vqcodec.prior import SCALE_SHIFT, Float, Grid
+from vqcodec.prior import SCALE_SHIFT, Float
 from vqcodec.processes import processes
-from vqcodec.rate import rate_of
+from vqcodec.rate import TUNES, Encoder, rate_of
 from vqcodec.symbols import EncoderWriter
 from vqcodec.train.data import TrainingImage
 from vqcodec.train.sessions import Progress, Session, in_grey, open_aimed
@@ -27,16 +27,18 @@ NETWORK_STEPS: Final = (networks.MIN_STEP, 180.0)
 REFINED_STEPS: Final = (14.0, 130.0)
 """On photos about 0.95 and 0.06 bits per pixel: with more there is nothing to refine, and quality 0 makes no less."""
 _GREY_EVERY: Final = 8
+_ONE_GROUP: Final = 1 << 16
+"""A side of tile groups that no picture is larger than."""
 _CHUNK: Final = 4
 """Pictures that a process is given at once, with the model."""
 Made = TypeVar("Made")
 
 
 def draw_network_steps(count: int, limits: tuple[float, float], rng: np.random.Generator) -> list[float]:
-    """Steps in grey levels that networks learn from, within limits, log-uniform, evenly spread, in random order."""
+    """Steps in grey levels, whole 64ths, that networks learn from, within limits, log-uniform, evenly spread, in random order."""
     low, high = np.log(limits)
     places = (rng.permutation(count) + rng.random(count)) / max(count, 1)
-    return [float(step) for step in np.exp(low + (high - low) * places)]
+    return [round(64 * float(step)) / 64 for step in np.exp(low + (high - low) * places)]
 
 
 def some_grey(images: list[TrainingImage]) -> list[TrainingImage]:
@@ -58,20 +60,20 @@ def turned(image: TrainingImage, rng: np.random.Generator) -> TrainingImage:
 
 def make_sample(image: TrainingImage, step: float, model: Model) -> Sample:
     """What the synthesis sees of an image at a step in grey levels, and what the plain decode lacks."""
-    session = coded(image, step, model)
-    grid = session.grid
-    full = GREY if grid.layout is GREY else COLOR_8X8
-    wanted = dct.forward(image.pixels, full, model.color) * np.float32(64 / session.step)
-    wanted[: grid.layout.channels] -= grid.latents * np.float32(1 / networks.UNIT)
-    features = networks.features(grid.latents, grid.layout, session.step / 64)
-    return Sample(_on_grid(features, grid), _on_grid(_spread(wanted, full), grid))
+    latents, layout, cells = coded(image, step, model, TUNES[0])
+    full = GREY if layout is GREY else COLOR_8X8
+    wanted = dct.forward(image.pixels, full, model.color) * np.float32(1 / step)
+    wanted[: layout.channels] -= latents * np.float32(1 / networks.UNIT)
+    features = networks.features(latents, layout, step)
+    return Sample(_on_grid(features, cells), _on_grid(_spread(wanted, full), cells))
 
 
-def coded(image: TrainingImage, step: float, model: Model) -> Session:
-    """The image as the encoder codes it, at a step in grey levels."""
-    session = open_aimed(image, step, model)
-    codec.walk(session.grid, model, session.step, session.fine_dcs, 1, EncoderWriter(model, session.targets, rate_of(model)))
-    return session
+def coded(image: TrainingImage, step: float, model: Model, tune: str) -> tuple[NDArray[np.int16], Layout, tuple[int, int]]:
+    """The image as the encoder codes it at a step in grey levels, in one tile group: latents int16 [C, h * w], layout, (h, w)."""
+    encoder = Encoder(image.pixels, model, 1, tile=_ONE_GROUP, tune=tune)
+    whole = round(64 * step)
+    header = encoder.header(whole)
+    return encoder.code(whole)[0].latents, LAYOUTS[header.layout], header.cells
 
 
 def _spread(coefficients: NDArray[np.float32], layout: Layout) -> NDArray[np.float32]:
@@ -81,8 +83,8 @@ def _spread(coefficients: NDArray[np.float32], layout: Layout) -> NDArray[np.flo
     return out
 
 
-def _on_grid(rows: NDArray[np.float32], grid: Grid) -> NDArray[np.float16]:
-    return rows.astype(np.float16).reshape(-1, grid.h, grid.w)
+def _on_grid(rows: NDArray[np.float32], cells: tuple[int, int]) -> NDArray[np.float16]:
+    return rows.astype(np.float16).reshape(-1, *cells)
 
 
 def make_samples(images: list[TrainingImage], model: Model, seed: int, what: str, progress: Progress) -> list[Sample]:
@@ -109,27 +111,27 @@ def _call(job: Callable[[], Made]) -> Made:
 # ------------------------------------------------------------------------------------------------------- refiner
 
 
-def make_refiner_sample(image: TrainingImage, step: float, model: Model) -> RefinerSample:
+def make_refiner_sample(image: TrainingImage, step: float, model: Model, tune: str) -> RefinerSample:
     """What a refiner sees of an image at a step in grey levels: the best decode that the model has; and the original."""
-    session = coded(image, step, model)
-    grid = session.grid
-    step = session.step / 64
-    restored, _ = codec.restorer(model, grid.latents, step, (grid.h, grid.w), grid.layout)
-    base = _spread(restored((0, grid.h)) * np.float32(1 / step), GREY if grid.layout is GREY else COLOR_8X8)
+    latents, layout, (h, w) = coded(image, step, model, tune)
+    restored, _ = codec.restorer(model, latents, step, (h, w), layout)
+    base = _spread(restored((0, h)) * np.float32(1 / step), GREY if layout is GREY else COLOR_8X8)
     height, width = image.pixels.shape[:2]
-    padded = np.pad(image.pixels, ((0, 8 * grid.h - height), (0, 8 * grid.w - width), (0, 0)), mode="edge")
-    seen = networks.features(grid.latents, grid.layout, step)
-    return RefinerSample(_on_grid(seen, grid), _on_grid(base, grid), padded)
+    padded = np.pad(image.pixels, ((0, 8 * h - height), (0, 8 * w - width), (0, 0)), mode="edge")
+    return RefinerSample(_on_grid(networks.features(latents, layout, step), (h, w)), _on_grid(base, (h, w)), padded)
 
 
 def make_refiner_samples(
     images: list[TrainingImage], models: Sequence[Model], seed: int, what: str, progress: Progress
 ) -> list[RefinerSample]:
-    """A sample of every image, coded with one model after the other, each at its own step, every eighth in grey."""
-    steps = draw_network_steps(len(images), REFINED_STEPS, np.random.default_rng(seed))
+    """A sample of every image, coded with one model after the other, each at its own step and for one of TUNES, every eighth in
+    grey."""
+    rng = np.random.default_rng(seed)
+    steps = draw_network_steps(len(images), REFINED_STEPS, rng)
+    tunes = [TUNES[number] for number in rng.integers(len(TUNES), size=len(images))]
     turns = [models[(number + number // _GREY_EVERY) % len(models)] for number in range(len(images))]  # grey ones, too, of each
-    given = zip(some_grey(images), steps, turns, strict=True)
-    return side_by_side([partial(make_refiner_sample, image, step, model) for image, step, model in given], what, progress)
+    given = zip(some_grey(images), steps, turns, tunes, strict=True)
+    return side_by_side([partial(make_refiner_sample, *one) for one in given], what, progress)
 
 
 # ------------------------------------------------------------------------------------------------------- context

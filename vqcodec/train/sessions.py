@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from vqcodec import codec, dct, symbols
 from vqcodec.bands import COLOR_8X8, GREY
 from vqcodec.model import Model
-from vqcodec.prior import Cells, Grid
+from vqcodec.prior import Grid
 from vqcodec.processes import processes
 from vqcodec.rate import RATE, aimed_targets, fine_dcs, layout_for, rate_of, rounds_of
 from vqcodec.train import streams
@@ -93,14 +93,14 @@ class Collector(symbols.ByClass):
             self.writer = symbols.SymbolWriter(self.full_model, targets, [self.rate] * len(self.full_model.books))
             self.writer.start_layer(0)
 
-    def quantize(self, stretches: list[symbols.Stretch], x: NDArray[np.float32], cells: Cells) -> NDArray[np.int32]:
+    def quantize(self, stretches: list[symbols.Stretch], x: NDArray[np.float32]) -> NDArray[np.int32]:
         """As of any coder by class."""
         start = 0
         for number, count in stretches:
             self.keep(number, x[start : start + count])
             start += count
         if self.writer is not None:
-            return self.writer.quantize(stretches, x, cells)
+            return self.writer.quantize(stretches, x)
         return (np.sign(x) * np.floor(np.abs(x) + _DEAD_ZONE)).astype(np.int32) * UNIT
 
     def keep(self, number: int, x: NDArray[np.float32]) -> None:
