@@ -23,11 +23,12 @@ from vqcodec.types import Section, StreamRecord
 
 HERE = Path(__file__).resolve().parent
 CROPS = {
-    "colour-q20": ("still_life", (300, 200, 429, 290), 20),
-    "colour-q40": ("still_life", (300, 200, 429, 290), 40),
-    "colour-q95": ("landscape", (200, 150, 261, 203), 95),
-    "grey-q60": ("scan", (100, 100, 200, 173), 60),
-    "pixel": ("still_life", (0, 0, 1, 1), 60),
+    "colour-q20": ("still_life", (300, 200, 429, 290), 20, "psnr"),
+    "colour-q40": ("still_life", (300, 200, 429, 290), 40, "psnr"),
+    "colour-q95": ("landscape", (200, 150, 261, 203), 95, "psnr"),
+    "grey-q60": ("scan", (100, 100, 200, 173), 60, "psnr"),
+    "masked-q30": ("still_life", (300, 200, 429, 290), 30, "ssim"),
+    "pixel": ("still_life", (0, 0, 1, 1), 60, "psnr"),
 }
 TOKEN_CROPS = {
     "grey": ("scan", (100, 100, 149, 140), "mnist-token"),
@@ -107,11 +108,11 @@ def broken_files(data: bytes, model: Model) -> dict[str, bytes]:
 
 
 def write_decode(folder: Path, model: str) -> None:
-    for name, (picture, crop, quality) in CROPS.items():
+    for name, (picture, crop, quality, tune) in CROPS.items():
         if (folder / f"{name}.vqz").exists():
             continue
         with Image.open(HERE.parent / "samples" / f"{picture}.png") as image:
-            data = api.encode(np.asarray(image.crop(crop)), quality=quality, model=model)
+            data = api.encode(np.asarray(image.crop(crop)), quality=quality, model=model, tune=tune)
         (folder / f"{name}.vqz").write_bytes(data)
         digest = hashlib.sha256(api.decode(data, refine="none", threads=1).tobytes()).hexdigest()
         (folder / f"{name}.sha256").write_text(digest + "\n")

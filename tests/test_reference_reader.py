@@ -35,7 +35,7 @@ def test_golden_file(path: Path) -> None:
     assert_readers_agree(path.read_bytes())
 
 
-@pytest.mark.parametrize("name", ["colour-q20", "colour-q40", "grey-q60", "pixel"])
+@pytest.mark.parametrize("name", ["colour-q20", "colour-q40", "grey-q60", "masked-q30", "pixel"])
 def test_golden_file_of_a_neural_model(name: str) -> None:
     assert_readers_agree((TESTS / "golden" / "neural" / f"{name}.vqz").read_bytes(), TESTS.parent / "models" / "photo")
 
