@@ -536,6 +536,10 @@ class Group:
         weights = {
             kind: self.model.weights.get(f"tile.{number:02}.{kind}") for kind in ("scale", "scale_own", "bias", "mean", "mean_own")
         }
+        by_tile = 0
+        if self.masking:
+            largest = max(int(digit) for pair in tile_coefficients(number)[1] for digit in pair)
+            by_tile = (0, -3, 0, 2, 4, 6, 7, 8)[largest] + (4 if component else 0)
         planes = [self.empty() for _ in range(size)]
         magnitude = self.empty()
         values = [[[0] * (2 * size) for _ in range(self.w)] for _ in range(self.h)]
@@ -552,9 +556,9 @@ class Group:
                 gain, shift = self.tile_context(number, component, (row, column), odd, values, score, mean)
                 means.append(mean)
                 shifts.append(shift)
-                classes.append(class_of(score, gain, self.levels[row][column]))
+                classes.append(class_of(score, gain, self.levels[row][column] + by_tile))
             for (row, column), mean, shift, words in zip(cells, means, shifts, self.code(1, size, classes), strict=True):
-                word_size = math.floor(256 * 2 ** (self.levels[row][column] / 16) + 0.5)
+                word_size = math.floor(256 * 2 ** ((self.levels[row][column] + by_tile) / 16) + 0.5)
                 differences = [s + (word * word_size + 128 >> 8) for s, word in zip(shift, words, strict=True)]
                 for j in range(size):
                     planes[j][row][column] = clamp(mean[j] + differences[j], -32767, 32767)

@@ -1,4 +1,4 @@
-"""`--tune ssim`: words of sizes of their own in each cell, lambda by frequency, and what both do to errors."""
+"""`--tune ssim`: words of sizes of their own in each cell and tile, and what this does to errors."""
 
 import io
 from pathlib import Path
@@ -6,18 +6,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vqcodec import api, container, masking, rate, registry
-from vqcodec.bands import COLOR_4X4, COLOR_8X8, GREY
+from vqcodec import api, container, masking, rate
+from vqcodec.bands import COLOR_8X8, GREY, Tile
 from vqcodec.bench.metrics import measure
 from vqcodec.cli import main
 from vqcodec.convert import EncodeOptions
 from vqcodec.errors import InputError
 from vqcodec.imageio import read_image
-from vqcodec.model import AC_SET
-from vqcodec.symbols import EncoderWriter
-from vqcodec.vq import FACTORS, NATURAL, UNIT, resized
+from vqcodec.vq import NATURAL, UNIT, resized
 
 STEP = 64 * 16
+MIDDLE = next(tile for tile in GREY.tiles if max(max(pair) for pair in tile.coefs) == 2)  # its size is the cell's
 
 
 def half_busy(side: int, components: int) -> np.ndarray:
@@ -27,9 +26,16 @@ def half_busy(side: int, components: int) -> np.ndarray:
     return np.broadcast_to(np.clip(128 + strength * noise, 0, 255)[:, :, None], (side, side, components)).astype(np.uint8)
 
 
-def dcs_of(means: np.ndarray) -> np.ndarray:
-    """DC latents at STEP of cells with these means, in grey levels."""
-    return np.rint(np.asarray(means, float) * 8 * UNIT * 64 / STEP).astype(np.int16)
+def dcs_of(means: np.ndarray, step: int = STEP) -> np.ndarray:
+    """DC latents at a step of cells with these means, in grey levels."""
+    return np.rint(np.asarray(means, float) * 8 * UNIT * 64 / step).astype(np.int16)
+
+
+def words_of(means: np.ndarray, step: int, strength: int, tile: Tile) -> tuple[np.ndarray, np.ndarray]:
+    """Sizes and scores of all cells."""
+    mask = masking.mask_of(dcs_of(means, step), step, strength)
+    assert mask is not None
+    return mask.words(tile, np.arange(means.size))
 
 
 def test_activity_is_the_mean_square_of_differences_to_the_cells_beside() -> None:
@@ -58,26 +64,38 @@ def test_words_are_small_where_it_is_quiet() -> None:
     assert masking.mask_of(dcs_of(means), STEP, 0) is None
     last = 1.0
     for strength in range(1, masking.STRENGTHS):
-        mask = masking.mask_of(dcs_of(means), STEP, strength)
-        assert mask is not None
-        sizes, scores = mask.sizes.reshape(8, 24), mask.scores.reshape(8, 24)
+        sizes, scores = (found.reshape(8, 24) for found in words_of(means, STEP, strength, MIDDLE))
         assert (sizes[:, :10] < NATURAL).all()
         assert (sizes[:, 14:] > NATURAL).all()
         assert (np.sign(scores) == np.sign(NATURAL - sizes)).all()  # classes of smaller words are larger
         contrast = sizes[:, 14:].min() / sizes[:, :10].max()
         assert contrast > last
         last = contrast
-    assert (sizes.min(), sizes.max()) >= (NATURAL // 2, NATURAL)
+    assert sizes.min() >= NATURAL // 2
     assert sizes.max() <= 2 * NATURAL
+
+
+def test_words_of_fine_waves_and_of_chroma_are_large() -> None:
+    means = np.random.default_rng(2).integers(90, 150, (6, 6))
+    sizes = {tile.number: words_of(means, STEP, 4, tile)[0].mean() for tile in COLOR_8X8.tiles}
+    by_frequency: list[set[float]] = [set() for _ in range(8)]
+    for tile in COLOR_8X8.tiles:
+        if tile.component == 0:
+            by_frequency[max(max(pair) for pair in tile.coefs)].add(sizes[tile.number])
+    assert all(len(found) == 1 for found in by_frequency[1:])
+    rising = [min(found) for found in by_frequency[1:]]
+    assert rising == sorted(rising)
+    octave = {tile.number: np.log2(sizes[tile.number] / min(by_frequency[1])) for tile in COLOR_8X8.tiles}
+    assert octave[2] == octave[3] == pytest.approx(0.25, abs=0.01)  # chroma of the frequencies of luma's first tiles
+    assert octave[25] == pytest.approx(11 / 16, abs=0.01)
+    assert max(octave.values()) == pytest.approx(15 / 16, abs=0.01)
 
 
 def test_the_step_changes_nothing_but_rounding() -> None:
     means = np.random.default_rng(3).integers(0, 100, (12, 12))
     sizes = []
     for step in (STEP // 4, STEP):
-        mask = masking.mask_of(np.rint(means * 8.0 * UNIT * 64 / step).astype(np.int16), step, 5)
-        assert mask is not None
-        sizes.append(mask.sizes)
+        sizes.append(words_of(means, step, 5, MIDDLE)[0])
     np.testing.assert_allclose(*sizes, rtol=0.05)  # a level is 4.4 %
 
 
@@ -89,28 +107,11 @@ def test_resized_words_are_rounded_half_up() -> None:
     np.testing.assert_array_equal(resized(words, sizes), np.floor(words * (sizes / 256) + 0.5))
 
 
-def test_lambda_grows_with_frequency_and_stays_within_its_bounds() -> None:
-    for layout in (GREY, COLOR_4X4, COLOR_8X8):
-        factors = dict(zip(layout.positions, rate.tilt(layout).tolist(), strict=True))
-        assert all(factors[component, 0, 0] == 1 for component in range(layout.components))
-        assert factors[0, 0, 1] == factors[0, 1, 0] < factors[0, 1, 2] < factors[0, 2, 3] < factors[0, 7, 0]
-        assert factors[0, 1, 2] == pytest.approx(1)
-    found = []
-    for power in (1, 9):
-        targets = np.zeros((GREY.channels, 4), np.float32)
-        writer = EncoderWriter(registry.find("photo-lite"), targets, 0.13, rate.tilt(GREY) ** power)
-        writer.start_layer(0)
-        for tile in GREY.tiles:
-            writer.code(AC_SET, tile.channels, np.arange(4), np.zeros((tile.size, 4), np.int32), np.zeros(4, np.uint8))
-            found.append(writer.factor)
-    assert (min(found), max(found)) == pytest.approx(FACTORS)
-
-
 @pytest.mark.parametrize("components", [1, 3])
 def test_errors_go_where_it_is_busy(components: int) -> None:
     pixels = half_busy(256, components).squeeze()
     files = {tune: api.encode(pixels, bpp=0.5 * components, model="photo-lite", tune=tune) for tune in rate.TUNES}
-    assert [container.read_file(files[tune])[0].masking for tune in rate.TUNES] == [0, 5]
+    assert [container.read_file(files[tune])[0].masking for tune in rate.TUNES] == [0, 4]
     errors = {tune: (api.decode(data).astype(float) - pixels) ** 2 for tune, data in files.items()}
     quiet, busy = (np.s_[:, :112], np.s_[:, 144:])
     assert errors["ssim"][quiet].mean() < 0.8 * errors["psnr"][quiet].mean()

@@ -149,9 +149,9 @@ def code_half(
     added, score = correction.half(tile, half, means, score)
     sizes: Sizes = NATURAL
     if mask is not None:
+        sizes, scores = mask.words(tile, cells)
         score = clamp_score(score)
-        score += mask.scores.take(cells)
-        sizes = mask.sizes.take(cells)
+        score += scores
     residuals = coder.code(AC_SET, tile.channels, cells, plus(means, added), prior.classes_of(score), sizes)
     residuals = plus(residuals, added)
     grid.put(grid.latents[tile.channels], half, prior.clamp_latents(means + residuals))
@@ -222,7 +222,7 @@ def _finer_classes(classes: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 @dataclass(frozen=True)
 class Settings:
-    """How a tile group is coded. `rate` is lambda in squared steps per bit."""
+    """How a tile group is coded. `rate` is lambda in squared steps per bit, `masking` a strength."""
 
     step: int
     layout: int
@@ -248,16 +248,10 @@ class CodedGroup:
     symbols: Symbols
 
 
-def encode_group(
-    targets: NDArray[np.float32],
-    cells: tuple[int, int],
-    model: Model,
-    settings: Settings,
-    factors: Float | None = None,
-) -> CodedGroup:
-    """Wanted latents float32 [C, h * w] in steps to latents and symbols; `factors` float32 [C] are of lambda in each channel."""
+def encode_group(targets: NDArray[np.float32], cells: tuple[int, int], model: Model, settings: Settings) -> CodedGroup:
+    """Wanted latents float32 [C, h * w] in steps to latents and symbols."""
     grid = Grid(*cells, LAYOUTS[settings.layout])
-    writer = EncoderWriter(model, targets, settings.rate, factors)
+    writer = EncoderWriter(model, targets, settings.rate)
     walk(grid, model, settings.step, settings.fine_dcs, settings.layers, writer, strength=settings.masking)
     raw = []
     for layer in writer.raw:

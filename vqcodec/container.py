@@ -175,11 +175,12 @@ follow one another.
   After both halves, luma (of chroma tiles: chroma) gains state @ (values of the cells around, its own among them, row by row: 25
     from (-2, -2) for tiles 0..6, 9 from (-1, -1) for others)
 
-5.5 Masking, of files whose strength s of masking is not 0: tiles, but not DCs, have words of other sizes in each cell. When all DCs
-are known, the grid is extended by two cells on each side, which repeat its edge cells; the activity of a cell is
+5.5 Masking, of files whose strength s of masking is not 0: tiles, but not DCs, have words of a size of their own in each cell. When
+all DCs are known, the grid is extended by two cells on each side, which repeat its edge cells; the activity of a cell is
 a = (Q * step * step) >> 20, Q the sum over the 3x3 cells around it of the squares of four differences each, clamped to +-4095: of
 component 0's latent to those of the cells left, right, above and below.
-  level = clamp((s * (log16(a + 34560) - log16(530000)) + 16) >> 5, -16, 16);  size = floor(256 * 2**(level / 16) + 1/2)
+  level = clamp((s * (log16(a + 34560) - log16(530000)) + 16) >> 5, -16, 16) + (4 for components 1, 2)
+          + (-3 0 2 4 6 7 8 for a tile whose largest frequency is 1 2 3 4 5 6 7);  size = floor(256 * 2**(level / 16) + 1/2)
   A tile's class is then clamp((clamp(score, 0, 2**19 - 1) - 2560 * level) >> 14, 0, 31), its score that of 5.3 or, with a network,
   as 5.4 corrects it; and a residual r that `code` decodes in that cell stands for (r * size + 128) >> 8.
 

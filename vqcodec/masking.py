@@ -1,9 +1,10 @@
-"""Masking: eyes see less of an error where a picture is busy, and more where it is quiet. So words of a cell's tiles are larger
-or smaller, by what its DCs, which come first, say of it: nothing is written for that but a strength in the header.
+"""Masking: eyes see less of an error where a picture is busy, more where it is quiet, and less of fine waves and of chroma. So
+words of a cell's tiles are larger or smaller, by what its DCs, which come first, say of it, and by frequency: nothing is written
+for that but a strength in the header.
 
-Encoders that have the viewer in mind have steps of their own for blocks ("adaptive quantisation", a power of a block's variance);
-SSIM divides errors by the variance around (Wang et al. 2004). The formulas are section 5.5 of the specification (container.py).
-Latents stay in sixteenths of the one step, so all that is predicted from them is as it was.
+Encoders that have the viewer in mind have steps of their own for blocks ("adaptive quantisation", by a power of a block's variance)
+and matrices of steps; SSIM divides errors by the variance around (Wang et al. 2004). The formulas are section 5.5 of the
+specification (container.py). Latents stay in sixteenths of the one step, so all that is predicted from them is as it was.
 """
 
 from __future__ import annotations
@@ -14,14 +15,19 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from vqcodec.prior import MEAN_MAX, Float, log16
+from vqcodec.bands import Tile
+from vqcodec.prior import MEAN_MAX, Cells, Float, log16
 from vqcodec.vq import NATURAL
 
 STRENGTHS: Final = 8
 """0 is none; sizes grow with the power strength / 32 of the activity."""
-_LEVELS: Final = 16
-"""To an octave of sizes, which are one at most larger and one smaller."""
-_SIZES: Final = np.floor(NATURAL * 2.0 ** (np.arange(-_LEVELS, _LEVELS + 1) / _LEVELS) + 0.5).astype(np.int32)
+_OCTAVE: Final = 16
+"""Levels to an octave of sizes; activities make them one at most larger and one smaller."""
+_OF_FREQUENCY: Final = (0, -3, 0, 2, 4, 6, 7, 8)
+"""Levels by the largest frequency of a tile: about its power 0.35, from the middle of the first two."""
+_OF_CHROMA: Final = 4
+_LARGEST: Final = 2 * _OCTAVE
+_SIZES: Final = np.floor(NATURAL * 2.0 ** (np.arange(-_LARGEST, _LARGEST + 1) / _OCTAVE) + 0.5).astype(np.int32)
 _SCORE: Final = 2560
 """Of a level: two and a half classes to an octave. Three would be those of words; but where a cell is busy, so are its waves."""
 _UNSEEN: Final = 34560
@@ -32,19 +38,24 @@ photos with that, where words have their natural size."""
 
 @dataclass(frozen=True)
 class Mask:
-    """Of every cell: `sizes` int32 [h * w] of words, in 1/256 of their natural one, and `scores` float32 [h * w], which are added
-    to those that classes are made from."""
+    """Of every cell the level int64 [h * w] that its activity gives it."""
 
-    sizes: NDArray[np.int32]
-    scores: Float
+    levels: NDArray[np.int64]
+
+    def words(self, tile: Tile, cells: Cells) -> tuple[NDArray[np.int32], Float]:
+        """For n cells of a tile: sizes int32 [n] of words, in 1/256 of their natural one; and what is added to the scores that
+        classes are made from, float32 [n]."""
+        levels = self.levels.take(cells)
+        levels += _OF_FREQUENCY[max(max(pair) for pair in tile.coefs)] + (_OF_CHROMA if tile.component else 0)
+        return _SIZES.take(levels + _LARGEST), (-_SCORE * levels).astype(np.float32)
 
 
 def mask_of(dcs: NDArray[np.signedinteger[Any]], step: int, strength: int) -> Mask | None:
     """The mask of a tile group with the DC latents [h, w] of luma; `step` is in 1/64 of a grey level. None without strength."""
     if strength == 0:
         return None
-    levels = _levels(activity(dcs, step), strength)
-    return Mask(_SIZES[levels + _LEVELS], (-_SCORE * levels).astype(np.float32))
+    octaves = log16(activity(dcs, step) + _UNSEEN) - log16(_TYPICAL)  # sixteenths of them
+    return Mask(((strength * octaves + 16) >> 5).clip(-_OCTAVE, _OCTAVE))
 
 
 def activity(dcs: NDArray[np.signedinteger[Any]], step: int) -> NDArray[np.int64]:
@@ -57,8 +68,3 @@ def activity(dcs: NDArray[np.signedinteger[Any]], step: int) -> NDArray[np.int64
         squares = sum(np.take(squares, range(i, squares.shape[axis] - 2 + i), axis) for i in range(3))
     found: NDArray[np.int64] = squares.reshape(-1) * step**2 >> 20
     return found
-
-
-def _levels(activities: NDArray[np.int64], strength: int) -> NDArray[np.int64]:
-    octaves = log16(activities + _UNSEEN) - log16(_TYPICAL)  # sixteenths of them
-    return ((strength * octaves + 16) >> 5).clip(-_LEVELS, _LEVELS)

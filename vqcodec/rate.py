@@ -52,10 +52,8 @@ _AIM_SHARE: Final = 0.35
 TUNES: Final = ("psnr", "ssim")
 """What an encoder aims at, at equal bytes: the least squared error, or likeness, which counts more for low frequencies and where a
 picture is quiet."""
-_MASKING: Final = 5
+_MASKING: Final = 4
 """Strength of masking (masking.py) for likeness."""
-_TILT: Final = 0.6
-"""Lambda grows with this power of a wave's larger frequency and 1, over 3."""
 _MAX_TRIALS: Final = 18
 Kept = TypeVar("Kept")
 
@@ -84,12 +82,10 @@ def aimed_targets(
     model: Model,
     settings: codec.Settings,
     rounds: int,
-    factors: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
     """What latents should be, float32 [C, h * w] in steps, for coefficients float32 [C', h * w] in grey levels of a tile group.
 
     Each round codes the group and moves the targets some way towards its aims. With rounds C' is that of COLOR_8X8 in colour.
-    `factors` are as of `codec.encode_group`.
     """
     network, step, layout = model.synthesis, settings.step / 64, LAYOUTS[settings.layout]
     wanted = coefficients * np.float32(1 / step)
@@ -97,16 +93,9 @@ def aimed_targets(
         return wanted[: layout.channels]
     targets = wanted[: layout.channels].copy()
     for _ in range(rounds):
-        latents = codec.encode_group(targets, cells, model, settings, factors).latents
+        latents = codec.encode_group(targets, cells, model, settings).latents
         targets += np.float32(_AIM_SHARE) * (aim.aims(network, latents, wanted, step, cells, layout) - targets)
     return targets
-
-
-def tilt(layout: Layout) -> NDArray[np.float32]:
-    """Factors of lambda float32 [C]: high frequencies are seen less, which other codecs have quantisation matrices for. 1 for DCs,
-    which have a lambda of their own."""
-    factors = [((max(v, u) + 1) / 3) ** _TILT if v + u else 1.0 for _, v, u in layout.positions]
-    return np.array(factors, np.float32)
 
 
 def rate_of(model: Model) -> float:
@@ -195,9 +184,8 @@ class Encoder:
         self, coefficients: NDArray[np.float32], cells: tuple[int, int], settings: codec.Settings
     ) -> codec.CodedGroup:
         """A tile group of coefficients float32 [C', h * w] in grey levels, aimed for the synthesis."""
-        factors = tilt(LAYOUTS[settings.layout]) if self.tune == "ssim" else None
-        targets = aimed_targets(coefficients, cells, self.model, settings, self.rounds, factors)
-        return codec.encode_group(targets, cells, self.model, settings, factors)
+        targets = aimed_targets(coefficients, cells, self.model, settings, self.rounds)
+        return codec.encode_group(targets, cells, self.model, settings)
 
     def settings(self, header: Header) -> codec.Settings:
         return codec.Settings(header.step, header.layout, header.layers, header.fine_dcs, rate_of(self.model), header.masking)

@@ -20,7 +20,6 @@ from vqcodec.errors import CorruptError
 from vqcodec.model import DC_SET, TILE_SIZES, Model
 from vqcodec.prior import CLASSES, Cells
 from vqcodec.vq import (
-    FACTORS,
     NATURAL,
     NO_WORD,
     SCALAR_MAX,
@@ -122,8 +121,6 @@ class SymbolWriter(ByClass):
 
     share = 1.0
     """Of lambda, in scalar books."""
-    factor = 1.0
-    """Of lambda, in all."""
 
     def __init__(self, model: Model, targets: NDArray[np.float32], rates: Sequence[float]) -> None:
         """`targets` float32 [C, h * w] are the wanted latents in steps; `rates` is each book's lambda in squared steps per bit."""
@@ -144,7 +141,7 @@ class SymbolWriter(ByClass):
         """All at once: classes of DCs are many and small."""
         numbers, counts = zip(*stretches, strict=True)
         scalars = self.search.scalars
-        found = quantize_scalar(scalars, self.search.origin[[*numbers]].repeat(counts), x, self.share * self.factor)
+        found = quantize_scalar(scalars, self.search.origin[[*numbers]].repeat(counts), x, self.share)
         self._keep(stretches, scalars.symbols.take(found))
         widths = scalars.widths.take(found)
         if widths.any():
@@ -161,7 +158,7 @@ class SymbolWriter(ByClass):
         """All at once but for the words of those that are away from zero: about one in twenty."""
         numbers, counts = zip(*stretches, strict=True)
         energies = np.einsum("nd,nd->n", x, x)
-        away = np.flatnonzero(energies > np.float32(min(self.factor, 1) ** 2) * self.search.reach[[*numbers]].repeat(counts))
+        away = np.flatnonzero(energies > self.search.reach[[*numbers]].repeat(counts))
         own, costs = x.take(away, axis=0), energies.take(away)
         symbols = self.search.zero[[*numbers]].repeat(counts)
         words = np.zeros(x.shape, np.int32)
@@ -169,16 +166,15 @@ class SymbolWriter(ByClass):
         for number, first, last in zip(numbers, bounds, bounds[1:], strict=False):
             if first < last:
                 some = away[first:last]
-                index, found = nearest(own[first:last], self.search.vectors[number].weights, self.factor)
+                index, found = nearest(own[first:last], self.search.vectors[number].weights)
                 costs[first:last] += found
                 symbols[some], words[some] = index, self.books[number].rows.take(index, axis=0)
         escaped = away[self._escapes(np.array(numbers).repeat(np.diff(bounds)), own, costs)]
         start = 0
         for (number, count), last in zip(stretches, np.cumsum(counts).tolist(), strict=True):
             self._keep([(number, count)], symbols[start:last])  # a view: it has the escapes below
-            some = np.flatnonzero((start <= escaped) & (escaped < last)) if len(escaped) else escaped
-            if len(some):  # their values follow at once
-                here = escaped[some]
+            here = escaped[(start <= escaped) & (escaped < last)] if len(escaped) else escaped
+            if len(here):  # their values follow at once
                 symbols[here] = self.books[number].escape
                 values = x[here].reshape(-1)
                 words[here] = self._scalars([(len(self.books) - 1, len(values))], values).reshape(len(here), -1)
@@ -187,28 +183,22 @@ class SymbolWriter(ByClass):
 
     def _escapes(self, numbers: NDArray[np.intp], x: Vectors, costs: NDArray[np.float32]) -> Cells:
         """Places of those vectors, of these books and at these `costs`, for which an escape and the values one by one cost less."""
-        factor = np.float32(self.factor)
-        doubtful = np.flatnonzero(costs > factor * self.search.doubt.take(numbers))
+        doubtful = np.flatnonzero(costs > self.search.doubt.take(numbers))
         if not len(doubtful):
             return doubtful
         values, numbers = x[doubtful], numbers[doubtful]
         _, words, bits = self.books[-1].scalar
         places = np.clip(np.rint(values), -SCALAR_MAX, SCALAR_MAX).astype(np.intp) + SCALAR_MAX
-        rates = factor * self.search.rates[numbers]
-        cost = (values - words[places] * np.float32(1 / UNIT)) ** 2 + rates[:, None] * bits[places]
-        return doubtful[factor * self.search.escape[numbers] + cost.sum(axis=1) < costs[doubtful]]
+        cost = (values - words[places] * np.float32(1 / UNIT)) ** 2 + self.search.rates[numbers, None] * bits[places]
+        return doubtful[self.search.escape[numbers] + cost.sum(axis=1) < costs[doubtful]]
 
 
 class EncoderWriter(SymbolWriter):
     """Finds what is best for files: as `SymbolWriter`, at an encoder's lambdas."""
 
-    def __init__(
-        self, model: Model, targets: NDArray[np.float32], rate: float, factors: NDArray[np.float32] | None = None
-    ) -> None:
-        """`targets` are as of `SymbolWriter`; `rate` is lambda in squared steps per bit, and times `factors` float32 [C] in each
-        channel."""
+    def __init__(self, model: Model, targets: NDArray[np.float32], rate: float) -> None:
+        """`targets` are as of `SymbolWriter`; `rate` is lambda in squared sizes of words per bit, of DCs in squared steps."""
         super().__init__(model, targets, search_rates(model, rate))
-        self.factors = factors
 
     def code(
         self, book_set: int, channels: slice, cells: Cells, means: Means, classes: Classes, sizes: Sizes = NATURAL
@@ -218,8 +208,6 @@ class EncoderWriter(SymbolWriter):
         if book_set == DC_SET:
             assert isinstance(sizes, int)
             self.share = dc_share(channels.start, len(cells) / self.targets.shape[1]) * (NATURAL / sizes) ** 2
-        if self.factors is not None:
-            self.factor = float(self.factors[channels].mean().clip(*FACTORS))
         return super().code(book_set, channels, cells, means, classes, sizes)
 
 

@@ -102,16 +102,11 @@ class Book:
         return symbols, reconstruction.astype(np.int32), self.bits[symbols] + raw
 
 
-FACTORS: Final = 0.4, 2.5
-"""Bounds of what lambda may be multiplied by."""
-
-
 @dataclass(frozen=True)
 class VectorSearch:
     """A vector book at a lambda, in squared steps per bit: `weights` as of `weights_of`, with which the escape is never found; the
     symbol `zero` of the zero word; and `reach`, a squared length in steps up to which vectors are nearest to that word, and cost
-    less than an escape: most are. It is negative where the book has no such word. At f times the lambda, f within FACTORS, it is at
-    least min(1, f**2) times as large.
+    less than an escape: most are. It is negative where the book has no such word.
     """
 
     weights: NDArray[np.float32]
@@ -130,11 +125,9 @@ class VectorSearch:
             return cls(weights_of(words, biases), 0, -1.0)
         zero = int(zeros[0])  # the likeliest, if there are more
         others = lengths > 0
-        # |x - w|^2 + b >= |x|^2 + b0 for all x of a length of at most (|w|^2 + b - b0) / 2 |w|; at f times the biases this is at
-        # least min(1, f) times as large where b >= b0, and where b < b0 it is least at the largest f
-        more = biases[others] - biases[zero]
-        more *= np.where(more < 0, np.float32(FACTORS[1]), np.float32(1))
-        radius = float(((lengths[others] + more / lengths[others]) / 2).min(initial=np.inf))
+        # |x - w|^2 + b >= |x|^2 + b0 for all x of a length of at most (|w|^2 + b - b0) / 2 |w|
+        radii = (lengths[others] + (biases[others] - biases[zero]) / lengths[others]) / 2
+        radius = float(radii.min(initial=np.inf))
         reach = radius * abs(radius)
         if book.escape >= 0:
             reach = min(reach, rate * float(book.bits[book.escape]) - float(biases[zero]))
@@ -242,11 +235,9 @@ def resized(words: NDArray[np.int32], sizes: NDArray[np.int32] | int) -> NDArray
     return words if isinstance(sizes, int) and sizes == NATURAL else (words * sizes + NATURAL // 2) >> 8
 
 
-def quantize_scalar(
-    search: ScalarSearch, origins: NDArray[np.intp], x: NDArray[np.float32], factor: float
-) -> NDArray[np.intp]:
-    """Places intp [n] in `search` of what is best for residuals float32 [n] in steps, at its lambdas times a factor; `origins`
-    intp [n] are those of the integer 0 in the book of each.
+def quantize_scalar(search: ScalarSearch, origins: NDArray[np.intp], x: NDArray[np.float32], share: float) -> NDArray[np.intp]:
+    """Places intp [n] in `search` of what is best for residuals float32 [n] in steps, at a share of its lambdas; `origins` intp [n]
+    are those of the integer 0 in the book of each.
 
     Candidates: the nearest integer, the next one towards zero, and zero.
     """
@@ -257,7 +248,7 @@ def quantize_scalar(
     costs = search.steps.take(places)
     costs -= x
     costs *= costs
-    costs += np.float32(factor) * search.costs.take(places)
+    costs += np.float32(share) * search.costs.take(places)
     found: NDArray[np.intp] = places[costs.argmin(axis=0), np.arange(len(x))]
     return found
 
@@ -269,21 +260,18 @@ def with_low_bits(words: NDArray[np.int32], low: NDArray[np.int32]) -> NDArray[n
 
 
 def weights_of(words: NDArray[np.float32], biases: NDArray[np.float32]) -> NDArray[np.float32]:
-    """What `nearest` multiplies with, float32 [d + 2, K]; words are [d, K]. Their squares are one more dimension, of which x has 1,
-    and their biases another, of which it has the factor."""
-    return np.concatenate([np.float32(-2) * words, (words * words).sum(axis=0)[None], biases[None]])
+    """What `nearest` multiplies with, float32 [d + 1, K]; words are [d, K]. The bias is one more dimension, of which x has 1."""
+    return np.concatenate([np.float32(-2) * words, ((words * words).sum(axis=0) + biases)[None]])
 
 
-def nearest(
-    x: NDArray[np.float32], weights: NDArray[np.float32], factor: float = 1.0
-) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-    """For every x [n, d] the index [n] of the word of least |x - word|^2 + factor * bias, and this cost less |x|^2, float32 [n].
+def nearest(x: NDArray[np.float32], weights: NDArray[np.float32]) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    """For every x [n, d] the index [n] of the word of least |x - word|^2 + bias, and this cost less |x|^2, float32 [n].
 
     `weights` are of `weights_of`: one product does it all, a strip at a time.
     """
     (n, dim), size = x.shape, weights.shape[1]
-    extended = np.ones((n, dim + 2), np.float32)
-    extended[:, :dim], extended[:, dim + 1] = x, factor
+    extended = np.ones((n, dim + 1), np.float32)
+    extended[:, :dim] = x
     scores = np.empty((min(n, _CHUNK), size), np.float32)
     first = np.arange(0, scores.size, size)
     index, costs = np.empty(n, np.intp), np.empty(n, np.float32)
