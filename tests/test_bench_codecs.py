@@ -76,7 +76,11 @@ def test_the_default_sweep_spans_a_tenth_of_a_bit_to_two(spec):
 
 
 @pytest.mark.parametrize(
-    "spec", ["jpg", "", "jpeg:4", "none:1", "vqz:m:10", "vqz:m:0", "vqz:m:x", "vqz:m:5:6", "jpeg+gan", "vqz+sharp"]
+    "spec",
+    [
+        *("jpg", "", "jpeg:4", "none:1", "vqz:m:10", "vqz:m:0", "vqz:m:x", "vqz:m:5:6", "vqz:m:5:ssim:x", "vqz:m:ssim", "jpeg+gan"),
+        "vqz+sharp",
+    ],
 )
 def test_a_spec_without_meaning_is_refused(spec):
     with pytest.raises(BenchUsageError):
@@ -144,6 +148,8 @@ def calls(monkeypatch) -> list[dict]:
         ("vqz:mine", "vqz:mine", {"model": "mine"}),
         ("vqz:some/folder/mine:9", "vqz:mine:9", {"model": "some/folder/mine", "effort": 9}),
         ("vqz::9", "vqz::9", {"model": None, "effort": 9}),
+        ("vqz:::ssim", "vqz:::ssim", {"model": None, "tune": "ssim"}),
+        ("vqz:mine:9:psnr", "vqz:mine:9:psnr", {"model": "mine", "effort": 9, "tune": "psnr"}),
         ("vqz::9+gan", "vqz::9+gan", {"model": None, "effort": 9, "refine": "gan"}),
     ],
 )

@@ -127,7 +127,7 @@ def test_markdown_says_everything_needed_to_repeat_it(results):
 
 def test_every_markdown_table_is_even(results):
     rows_of_tables = [line for line in to_markdown(results).splitlines() if line.startswith("|")]
-    assert len(rows_of_tables) == 2 * 4 + 2 * 7
+    assert len(rows_of_tables) == 3 * 4 + 2 * 7
     assert {line.count("|") for line in rows_of_tables} == {6, 9}
 
 

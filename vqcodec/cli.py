@@ -523,7 +523,7 @@ def compare(
 def bench(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Pictures, or folders of them.", show_default=False)],
     codecs: Annotated[
-        str, typer.Option("--codecs", metavar="A,B", help="Which to compare; vqz:MODEL is vqz with that model.")
+        str, typer.Option("--codecs", metavar="A,B", help="Which to compare; vqz:MODEL:EFFORT:TUNE is vqz with these.")
     ] = "vqz,jpeg,webp,avif",
     qualities: Annotated[
         str | None, typer.Option("--qualities", metavar="LIST", help="10,50,90, or per codec: jpeg=10,50;vqz=20,60.")

@@ -1,7 +1,7 @@
 """The codecs a bench can compare, each behind the same four names: `name`, `version`, `encode`, `decode`.
 
-A spec is a codec's name: `jpeg`, `webp`, `avif`, `jxl`, `none`, and `vqz`, which takes a model and an effort:
-`vqz:MODEL`, `vqz:MODEL:EFFORT`, `vqz::EFFORT` (the default model); and a decoder behind them: `vqz+gan`, `vqz:MODEL+none`.
+A spec is a codec's name: `jpeg`, `webp`, `avif`, `jxl`, `none`, and `vqz`, which takes a model, an effort and what to tune for:
+`vqz:MODEL`, `vqz:MODEL:EFFORT:TUNE`, `vqz:::ssim` (empty parts are defaults); and a decoder: `vqz+gan`, `vqz:MODEL+none`.
 Pixels are uint8, [H,W] for grey and [H,W,3] for RGB; grey is handed to every codec as grey. Pillow's codecs run as its users run
 them, at settings that favour size.
 """
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import AvifImagePlugin, Image, features
 
 from vqcodec.errors import CorruptError, MissingExtraError, VqcodecError
+from vqcodec.rate import TUNES
 
 Pixels = NDArray[np.uint8]
 
@@ -52,7 +53,13 @@ class VqzCodec:
     has_grey = True
 
     def __init__(
-        self, model: str | None = None, effort: int | None = None, refine: str | None = None, *, threads: int | None = 1
+        self,
+        model: str | None = None,
+        effort: int | None = None,
+        tune: str | None = None,
+        refine: str | None = None,
+        *,
+        threads: int | None = 1,
     ) -> None:
         from vqcodec import __version__, api
 
@@ -60,9 +67,12 @@ class VqzCodec:
         self._model = model
         self._threads = threads
         self._refine = refine
-        self._effort: dict[str, Any] = {} if effort is None else {"effort": effort}
-        self.name = ":".join(["vqz", *_model_and_effort(model, effort)]) + (f"+{refine}" if refine else "")
+        self._options: dict[str, Any] = {"effort": effort, "tune": tune}
+        self._options = {name: value for name, value in self._options.items() if value is not None}
+        self.name = ":".join(["vqz", *_parts(model, effort, tune)]) + (f"+{refine}" if refine else "")
         self.description = f"{Path(model).name if model else 'default'} model, {effort or 'default'} effort"
+        if tune:
+            self.description += f", tuned for {tune}"
         if refine:
             self.description += f", decoder {refine}"
         probe = self.encode(np.zeros((8, 8), np.uint8), 50)  # finds a missing model now, and names the one in use
@@ -71,7 +81,7 @@ class VqzCodec:
         self.version = " ".join([f"vqcodec {__version__}, model", *used])
 
     def encode(self, pixels: Pixels, quality: float) -> bytes:
-        return self._api.encode(pixels, quality=quality, model=self._model, threads=self._threads, **self._effort)
+        return self._api.encode(pixels, quality=quality, model=self._model, threads=self._threads, **self._options)
 
     def decode(self, data: bytes) -> Pixels:
         return np.asarray(self._api.decode(data, model=self._model, refine=self._refine, threads=self._threads), np.uint8)
@@ -246,16 +256,16 @@ def grey_of(pixels: Pixels) -> Pixels:
 
 
 def _open_vqz(spec: str, options: list[str], refine: str | None, threads: int | None) -> Codec:
-    """vqz[:MODEL[:EFFORT]][+REFINE]; an empty part is the default."""
-    model, effort = [*options, "", ""][:2]
-    if len(options) > 2 or (effort and effort not in set("123456789")):
-        raise BenchUsageError(f"codec {spec!r}: write vqz:MODEL:EFFORT, effort from 1 to 9")
-    return VqzCodec(model or None, int(effort) if effort else None, refine, threads=threads)
+    """vqz[:MODEL[:EFFORT[:TUNE]]][+REFINE]; an empty part is the default."""
+    model, effort, tune = [*options, "", "", ""][:3]
+    if len(options) > 3 or effort not in ("", *"123456789") or tune not in ("", *TUNES):
+        raise BenchUsageError(f"codec {spec!r}: write vqz:MODEL:EFFORT:TUNE, effort from 1 to 9, tune {' or '.join(TUNES)}")
+    return VqzCodec(model or None, int(effort) if effort else None, tune or None, refine, threads=threads)
 
 
-def _model_and_effort(model: str | None, effort: int | None) -> list[str]:
+def _parts(model: str | None, effort: int | None, tune: str | None) -> list[str]:
     """The parts of a vqz name after `vqz`: a model given as a folder goes by its last part."""
-    parts = ["" if model is None else Path(model).name, "" if effort is None else str(effort)]
+    parts = ["" if model is None else Path(model).name, "" if effort is None else str(effort), tune or ""]
     while parts and not parts[-1]:
         parts.pop()
     return parts

@@ -44,6 +44,7 @@ class Summary:
 
 
 LOOKS: dict[str, Callable[[RdPoint], float]] = {
+    "MS-SSIM": lambda p: p.ms_ssim,
     "LPIPS": lambda p: p.lpips,
     "High band": lambda p: p.high_band,
     "SSIMULACRA2": lambda p: p.ssimulacra2,
@@ -112,7 +113,8 @@ def looks_cells(lines: Sequence[Summary]) -> Iterator[tuple[str, list[tuple[str,
     """Of each of LOOKS that was measured: its name, and a row of text for every codec."""
     for number, name in enumerate(LOOKS):
         if not all(math.isnan(value) for line in lines for value in line.looks_at[number]):
-            yield name, [(line.codec, *(_number(value, 3) for value in line.looks_at[number])) for line in lines]
+            places = 4 if name == "MS-SSIM" else 3
+            yield name, [(line.codec, *(_number(value, places) for value in line.looks_at[number])) for line in lines]
 
 
 def point_cells(point: RdPoint) -> tuple[str, ...]:
