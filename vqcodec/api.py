@@ -523,6 +523,7 @@ def info(data: bytes, *, model: ModelName = None) -> dict[str, Any]:
     header, layout = file.header, LAYOUTS[file.header.layout]
     if header.tokens is None:
         coding = {"step": header.step / 64, "layers": header.layers, "groups": len(header.groups), "merge_map": header.merge_map}
+        coding["masking"] = header.masking
     else:
         coding = tokens.describe(header, file.indices(0, 1)[0])
     result: dict[str, Any] = {
