@@ -277,7 +277,8 @@ def gan(data: Path) -> None:
             found = np.array(list(pool.map(partial(decoders, aim=aim, rate=rate, weights=data / "perceptual"), images)))
         best_, default, full, avif = found.mean(axis=0)  # each LPIPS, high band, PSNR, MS-SSIM, SSIMULACRA2
         wins = int((found[:, 1, 0] < found[:, 3, 0]).sum())
-        print(f"photo-gan: --tune {aim}, {rate:.2f} bpp, Kodak; LPIPS below AVIF's at equal bytes on {wins} of {len(images)} images")
+        where = f"--tune {aim}, {rate:.2f} bpp, Kodak"
+        print(f"photo-gan: {where}; LPIPS below AVIF's at equal bytes on {wins} of {len(images)} images")
         for name, value in (("AVIF speed 6", avif), ("best", best_)):
             likeness = f"PSNR {value[2]:.2f} dB, MS-SSIM {value[3]:.4f}"
             likeness += "" if np.isnan(value[4]) else f", SSIMULACRA2 {value[4]:.1f}"
