@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 BENCH_IMAGES ?= ../shared/data/kodak
-BENCH_CODECS ?= vqz,vqz:photo-lite,jpeg,webp,avif,jxl
+BENCH_CODECS ?= vqz,vqz:::ssim,vqz:photo-lite,jpeg,webp,avif,jxl
 TRAIN_IMAGES ?= ../shared/data/photos
 MNIST ?= ../shared/data/mnist
 

@@ -1,7 +1,8 @@
 """A blind comparison with AVIF at equal bytes: python docs/blind.py ../shared/data/kodak [--bpp 0.15] [--tune ssim] [-o out/blind]
 
 Writes sheets of three rows, each the middle of an original and, in an order drawn by lot, of what AVIF (speed 6) and
-`decode --refine gan` make of it at the same bytes, unlabelled; and key.json, to be opened after judging.
+`decode --refine gan` make of it at the same bytes, unlabelled; and key.json, to be opened after judging. The sheets are there
+twice, the two exchanged in the folder `exchanged`: judges like the middle one better.
 """
 
 import argparse
@@ -55,12 +56,16 @@ def main() -> None:
     parser.add_argument("--tune", default="psnr")
     parser.add_argument("-o", "--output", type=Path, default=Path("out/blind"))
     given = parser.parse_args()
-    given.output.mkdir(parents=True, exist_ok=True)
+    (given.output / "exchanged").mkdir(parents=True, exist_ok=True)
     paths = sorted(given.folder.glob("*.png"))
     with ProcessPoolExecutor(usable_cores()) as pool:
         rows, facts = zip(*pool.map(partial(compare, bpp=given.bpp, tune=given.tune), paths), strict=True)
     for first in range(0, len(rows), ROWS):
-        Image.fromarray(np.concatenate(rows[first : first + ROWS])).save(given.output / f"{first // ROWS + 1}.png")
+        sheet = np.concatenate(rows[first : first + ROWS])
+        original, second, third = np.split(sheet, 3, axis=1)
+        name = f"{first // ROWS + 1}.png"
+        Image.fromarray(sheet).save(given.output / name)
+        Image.fromarray(np.concatenate([original, third, second], axis=1)).save(given.output / "exchanged" / name)
     (given.output / "key.json").write_text(json.dumps({path.stem: fact for path, fact in zip(paths, facts, strict=True)}, indent=2))
 
 
