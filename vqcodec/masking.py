@@ -24,7 +24,7 @@ STRENGTHS: Final = 8
 _OCTAVE: Final = 16
 """Levels to an octave of sizes; activities make them one at most larger and one smaller."""
 _OF_FREQUENCY: Final = (0, -3, 0, 2, 4, 6, 7, 8)
-"""Levels by the largest frequency of a tile: about its power 0.35, from the middle of the first two."""
+"""Levels by the largest frequency f of a tile: sizes of about ((f + 1) / 3) ** 0.35."""
 _OF_CHROMA: Final = 4
 _LARGEST: Final = 2 * _OCTAVE
 _SIZES: Final = np.floor(NATURAL * 2.0 ** (np.arange(-_LARGEST, _LARGEST + 1) / _OCTAVE) + 0.5).astype(np.int32)
