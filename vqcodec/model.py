@@ -13,7 +13,7 @@ model is loaded.
     book.words           int16 [sum d K]   codewords in 1/16 step, [d, K] of each book one after the other
     book.bits            uint16 [sum K]    static code lengths in 1/256 bit
     book.alphabet        uint8 [...]       143 for each scalar book, in order of books: place in vq.ALPHABET by rank
-    merge.maps           uint8 [M, B]      stream of each book under each merge map
+    merge.maps           uint8 [M, B]      stream of each book under each merge map; M is 32 at most
     merge.form           uint8 [M, S]      form of each stream: 0 direct, 1 split, else 2 + pair table
     merge.dictionary     uint16 [M, S, 2]  zstd dictionary of each part of a stream: 0 none, else 1 + its number
     pairs.zeros          uint8 [P, 256]    pair tables (entropy.py)
