@@ -14,10 +14,10 @@ from vqcodec import registry
 REMARKS = """\
 Bars and goals stand behind each figure. Those of BD-rate against JPEG on Kodak between 0.1 and 2 bpp (the table below) are -37
 and -43 % for photo-lite, -48 and -60 % for photo. Figures of photo begin with its name, others are of photo-lite. Each by its name
-(`measure.py speed ../shared/data`), listed in the order of `all`. All were measured on 2026-11-27 at commit 190376e, but for tune,
-gan (both with the package ssimulacra2), rest and the bench (the same day, 1026953), own and training (2026-11-26, 23932af),
-`adapted` (2026-11-26, a0a7fd4: another photo, lambda 0.13, no fine DCs) and denoise (what it measures has not changed). Since
-190376e files by default are the same bytes, and encoder and decoder do the same for them.
+(`measure.py speed ../shared/data`), listed in the order of `all`. All were measured on 2026-11-27 at commit 190376e, but for speed
+(a022002), tune, gan (both with the package ssimulacra2), rest and the bench (the same day, 1026953), own and training (2026-11-26,
+23932af), `adapted` (2026-11-26, a0a7fd4: another photo, lambda 0.13, no fine DCs) and denoise (what it measures has not changed).
+Since 190376e files by default are the same bytes, and encoder and decoder do the same for them.
 Two cores of an AMD EPYC, which other machines share: rates and qualities repeat, speeds do not. This one is nearly twice as fast as
 that of 2026-11-26 (libwebp decoded 38.1 MP/s there, in the same figure), where the plain decode had 9.38 and 15.66 MP/s and missed
 its bars of 12 and 20: it is the machine that meets them. The code of then has 21.6 and 35.6 MP/s here, today's, in turn, 23.6 and
