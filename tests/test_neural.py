@@ -305,6 +305,26 @@ def test_a_few_steps_lower_the_loss_and_a_checkpoint_goes_on(folder: Path, tmp_p
     assert rest[-1]["loss"] < lines[0]["loss"]
 
 
+def test_a_grown_synthesis_says_what_it_said_and_learns_with_all_it_has() -> None:
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    from vqcodec.neural import synthesis
+
+    torch.manual_seed(3)
+    start = synthesis.SynthesisNetwork(12, 2)
+    with torch.no_grad():
+        for parameter in start.parameters():
+            parameter.normal_(std=0.3)
+    x = torch.randn(2, networks.FEATURES, 5, 6)
+    network = synthesis.grown(start, 20, 4)
+    assert (len(network.head.weight), len(network.body)) == (20, 4)
+    torch.testing.assert_close(network(x), start(x))
+    network(x).square().sum().backward()
+    assert all(bool(block.project.weight.grad.abs().max() > 0) for block in network.body)
+    assert bool((network.tail.weight.grad[:, 12:].abs().amax(dim=0) > 0).all())
+    same = synthesis.grown(network, 8, 1)  # never smaller
+    assert (len(same.head.weight), len(same.body)) == (20, 4)
+
+
 def test_train_command_makes_a_model_that_decodes_better(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

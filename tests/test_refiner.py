@@ -193,10 +193,10 @@ def test_damaged_refiners_are_refused(name: str, value: np.ndarray | None, error
 def scarce(limit: int, run: networks.Correct) -> networks.Correct:
     """As `run`, with memory for so many rows."""
 
-    def scarce_run(x: np.ndarray) -> np.ndarray:
+    def scarce_run(x: np.ndarray, kept: networks.Rows | None = None) -> np.ndarray:
         if x.shape[1] > limit:
             raise MemoryError
-        return run(x)
+        return run(x, kept)
 
     return scarce_run
 

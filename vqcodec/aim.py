@@ -9,6 +9,7 @@ it, with the real quantiser in the loop. Only the encoder does this; files and d
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -18,8 +19,8 @@ from vqcodec import networks
 from vqcodec.bands import COLOR_4X4, COLOR_8X8, Layout
 from vqcodec.networks import UNIT, Floats, Synthesis
 
-_STRIP_CELLS: Final = 1 << 12
-"""A quarter of a large group: what a strip's derivative keeps is 4 kB a cell."""
+_STRIP_CELLS: Final = 1 << 13
+"""Half of a large group: the rows around a strip, which are done twice, are many, and what its derivative keeps is 3 kB a cell."""
 
 
 def aims(
@@ -55,44 +56,33 @@ def aims(
 
 def correct_and_pull_back(network: Synthesis, x: Floats) -> tuple[Floats, Callable[[Floats], Floats]]:
     """As `networks.correct`, and the derivative's transpose: from errors [192, rows, columns] to gradients [97, rows, columns]."""
-    _, rows, columns = x.shape
-    hidden = network.head @ x.reshape(len(x), -1)
-    hidden += network.head_bias[:, None]
-    active = []
-    for block in range(len(network.expand)):
-        mixed = _depthwise(hidden, network.depthwise[block], rows, columns)  # then in place: groups are large
-        mixed += network.depthwise_bias[block][:, None]
-        wide = network.expand[block] @ mixed
-        del mixed
-        wide += network.expand_bias[block][:, None]
-        active.append(wide > 0)
-        wide.clip(*networks.POSITIVE, out=wide)
-        hidden += network.project[block] @ wide
-        del wide
-        hidden += network.project_bias[block][:, None]
-    correction = network.tail @ hidden
-    del hidden
-    correction += network.tail_bias[:, None]
-    correction = correction.reshape(-1, rows, columns)
+    rows, width = (0, x.shape[1]), x.shape[2] + 2
+    hidden = networks.head(network, x)
+    active: list[list[NDArray[np.uint8]]] = []  # of every block and chunk, in bits: all that its derivative needs to know
+    for number in range(len(network.expand)):
+        bits: list[NDArray[np.uint8]] = []
+        hidden = networks.block(network, number, hidden, width, rows, partial(_note_active, bits))
+        active.append(bits)
 
     def pull_back(errors: Floats) -> Floats:
-        gradient = network.tail.T @ errors.reshape(len(errors), -1)
-        for block in reversed(range(len(network.expand))):
-            wide = network.project[block].T @ gradient
-            wide *= active[block]
-            inner = network.expand[block].T @ wide
-            del wide
-            gradient += _depthwise(inner, network.depthwise[block][:, ::-1], rows, columns)
-        pulled: Floats = (network.head.T @ gradient).reshape(-1, rows, columns)
-        return pulled
+        gradient = np.zeros((len(network.head), x.shape[1] + 2, width), np.float32)
+        gradient[:, 1:-1, 1:-1] = (network.tail.T @ errors.reshape(len(errors), -1)).reshape(-1, *x.shape[1:])
+        flat = gradient.reshape(len(gradient), -1)
+        for number in reversed(range(len(network.expand))):
+            inner = np.zeros_like(flat)
+            for cells, bits in zip(networks.chunks(rows, width), active[number], strict=True):
+                wide = network.project[number].T @ flat[:, cells]
+                wide *= np.unpackbits(bits, axis=1, count=wide.shape[1])
+                inner[:, cells] = network.expand[number].T @ wide
+            networks.clear_sides(inner, width)
+            taps = network.depthwise[number][:, ::-1]
+            for cells in networks.chunks(rows, width):
+                flat[:, cells] += networks.mixed(inner, taps, width, cells)
+        pulled: Floats = network.head.T @ gradient[:, 1:-1, 1:-1].reshape(len(gradient), -1)
+        return pulled.reshape(-1, *x.shape[1:])
 
-    return correction, pull_back
+    return networks.tail(network, hidden, width, rows), pull_back
 
 
-def _depthwise(x: Floats, taps: Floats, rows: int, columns: int) -> Floats:
-    """A 3x3 convolution of every channel by itself, zeros outside: x [W, rows * columns], taps [W, 9]."""
-    padded = np.pad(x.reshape(-1, rows, columns), ((0, 0), (1, 1), (1, 1)))
-    out = np.zeros((len(x), rows, columns), np.float32)
-    for tap in range(9):
-        out += taps[:, tap, None, None] * padded[:, tap // 3 : tap // 3 + rows, tap % 3 : tap % 3 + columns]
-    return out.reshape(len(x), -1)
+def _note_active(bits: list[NDArray[np.uint8]], wide: Floats) -> None:
+    bits.append(np.packbits(wide > 0, axis=1))

@@ -80,9 +80,10 @@ def estimate_noise(
     x = _mirrored(-16 - right, 8 * columns - right, width)
     noisy = _waves(pixels[y[:, None], x], layout, denoiser.color)
     level = sigma * (3 / components) ** 0.5
-    found = networks.correct(denoiser.network, networks.denoiser_features(noisy, level))
+    kept = max(first, rows[0] - 1), min(last, rows[1] + (down > 0) + 1)
+    found = networks.correct(denoiser.network, networks.denoiser_features(noisy, level), (kept[0] - first, kept[1] - first))
     noise = _to_pixels(networks.from_lapped(found), layout, denoiser.color) * np.float32(level)
-    top = 8 * (rows[0] - first) + down
+    top = 8 * (rows[0] - kept[0]) + down
     return noise[top : top + 8 * (rows[1] - rows[0]), 8 + right : 8 + right + width]
 
 

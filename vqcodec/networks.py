@@ -17,10 +17,10 @@ chroma and ignores the chroma that comes out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -173,42 +173,87 @@ def shared_channels(layout: Layout, other: Layout) -> tuple[NDArray[np.intp], ND
     return own, others
 
 
-def correct(network: Synthesis, x: Floats) -> Floats:
-    """Inputs [C, rows, columns] to corrections [192, rows, columns] in steps, or to other outputs; the outside is zeros."""
+Rows = tuple[int, int]
+"""Rows of cells, from the first to the one behind the last."""
+
+
+def correct(network: Synthesis, x: Floats, kept: Rows | None = None) -> Floats:
+    """Inputs [C, rows, columns] to corrections [192, n, columns] in steps, or to other outputs, of the n rows that are kept, or of
+    all; the outside is zeros."""
+    rows, width = x.shape[1], x.shape[2] + 2
+    first, last = kept or (0, rows)
+    hidden = head(network, x)
+    for number in range(len(network.expand)):
+        reach = len(network.expand) - 1 - number  # what later blocks see of the rows around
+        hidden = block(network, number, hidden, width, (max(0, first - reach), min(rows, last + reach)))
+    return tail(network, hidden, width, (first, last))
+
+
+def head(network: Synthesis, x: Floats) -> Floats:
+    """Inputs [C, rows, columns] to hidden channels [W, (rows + 2) * (columns + 2)], with zeros around the grid."""
     _, rows, columns = x.shape
-    width = columns + 2
-    hidden = np.zeros((len(network.head), rows + 2, width), np.float32)
+    hidden = np.zeros((len(network.head), rows + 2, columns + 2), np.float32)
     hidden[:, 1:-1, 1:-1] = (network.head @ x.reshape(len(x), -1) + network.head_bias[:, None]).reshape(-1, rows, columns)
-    flat = hidden.reshape(len(hidden), -1)
-    shifts = [(tap // 3 - 1) * width + tap % 3 - 1 for tap in range(9)]
-    first, last = width + 1, flat.shape[1] - width - 1
-    pads = np.ones((rows + 2, width), np.bool_)
-    pads[1:-1, 1:-1] = False
-    inner_pads = first + np.flatnonzero(pads.reshape(-1)[first:last])
-    for block in range(len(network.expand)):
-        after = np.zeros_like(flat)
-        taps, expand, project = network.depthwise[block], network.expand[block], network.project[block]
-        biases = network.expand_bias[block] + expand @ network.depthwise_bias[block]
-        for start in range(first, last, _CHUNK):
-            stop = min(start + _CHUNK, last)
-            mixed = taps[:, 4, None] * flat[:, start:stop]
-            for tap in (0, 1, 2, 3, 5, 6, 7, 8):
-                mixed += taps[:, tap, None] * flat[:, start + shifts[tap] : stop + shifts[tap]]
-            wide = expand @ mixed
-            wide += biases[:, None]
-            wide.clip(*POSITIVE, out=wide)
-            out = project @ wide
-            out += network.project_bias[block][:, None]
-            np.add(out, flat[:, start:stop], out=after[:, start:stop])
-        after[:, inner_pads] = 0
-        flat = after
-    middle = np.ascontiguousarray(flat.reshape(-1, rows + 2, width)[:, 1:-1, 1:-1]).reshape(len(flat), -1)
-    result: Floats = (network.tail @ middle + network.tail_bias[:, None]).reshape(-1, rows, columns)
-    return result
+    return hidden.reshape(len(hidden), -1)
 
 
-Correct = Callable[[Floats], Floats]
-"""What runs a network: inputs [C, rows, columns] to corrections [192, rows, columns]."""
+def block(
+    network: Synthesis, number: int, hidden: Floats, width: int, rows: Rows, watch: Callable[[Floats], None] | None = None
+) -> Floats:
+    """Hidden channels before a block to those behind it in some rows, 0 elsewhere; `width` is that of a row with its zeros.
+
+    `watch` sees the rectified channels of every chunk of cells.
+    """
+    after = np.zeros_like(hidden)
+    taps, expand, project = network.depthwise[number], network.expand[number], network.project[number]
+    biases = network.expand_bias[number] + expand @ network.depthwise_bias[number]
+    for cells in chunks(rows, width):
+        wide = expand @ mixed(hidden, taps, width, cells)
+        wide += biases[:, None]
+        wide.clip(*POSITIVE, out=wide)
+        if watch:
+            watch(wide)
+        out = project @ wide
+        out += network.project_bias[number][:, None]
+        np.add(out, hidden[:, cells], out=after[:, cells])
+    clear_sides(after, width)
+    return after
+
+
+def chunks(rows: Rows, width: int) -> Iterator[slice]:
+    """The cells of some rows, a few at a time, in hidden channels with zeros around the grid; those at the sides come along."""
+    first, last = (1 + rows[0]) * width + 1, (1 + rows[1]) * width - 1
+    for start in range(first, last, _CHUNK):
+        yield slice(start, min(start + _CHUNK, last))
+
+
+def mixed(hidden: Floats, taps: Floats, width: int, cells: slice) -> Floats:
+    """A 3x3 convolution of every channel by itself, `taps` [W, 9], at some cells."""
+    found = taps[:, 4, None] * hidden[:, cells]
+    for tap in (0, 1, 2, 3, 5, 6, 7, 8):
+        shift = (tap // 3 - 1) * width + tap % 3 - 1
+        found += taps[:, tap, None] * hidden[:, cells.start + shift : cells.stop + shift]
+    return found
+
+
+def clear_sides(hidden: Floats, width: int) -> None:
+    """Zeros again left and right of the grid."""
+    hidden.reshape(len(hidden), -1, width)[:, :, :: width - 1] = 0
+
+
+def tail(network: Synthesis, hidden: Floats, width: int, kept: Rows) -> Floats:
+    """Hidden channels to outputs [192, n, columns], or others, of the rows that are kept."""
+    middle = np.ascontiguousarray(hidden.reshape(len(hidden), -1, width)[:, 1 + kept[0] : 1 + kept[1], 1:-1])
+    result: Floats = network.tail @ middle.reshape(len(middle), -1) + network.tail_bias[:, None]
+    return result.reshape(-1, *middle.shape[1:])
+
+
+class Correct(Protocol):
+    """What runs a network: inputs [C, rows, columns] to corrections [192, n, columns], as `correct` does."""
+
+    def __call__(self, x: Floats, kept: Rows | None = None) -> Floats: ...
+
+
 DEFAULT_STRENGTH: Final = 0.7
 _FULL_STEP: Final = 60.0
 _NO_STEP: Final = 13.0
@@ -225,12 +270,12 @@ REPEATED_WITHIN: Final = 2
 """Waves of which larger frequency lose what repeats from cell to cell, and within how many cells to each side."""
 REFINER_REACH: Final = 1 + REPEATED_WITHIN
 """Cells around a cell that what is added there depends on, besides those that the network sees: its waves overlap, too."""
-Restored = Callable[[tuple[int, int]], Floats]
-"""What decodes some rows of cells, from the first to the one behind the last, to coefficients float32 [C', n] in grey levels."""
+Restored = Callable[[Rows], Floats]
+"""What decodes some rows of cells to coefficients float32 [C', n] in grey levels."""
 
 
-def strips(halo: int, grid: tuple[int, int], cells: int | None = None) -> list[tuple[int, int]]:
-    """First and last row of every strip, of about so many cells, in which a picture is synthesised; `halo` rows are done twice."""
+def strips(halo: int, grid: tuple[int, int], cells: int | None = None) -> list[Rows]:
+    """The strips, of about so many cells, in which a picture is synthesised; `halo` rows are done twice."""
     h, w = grid
     rows = max(2 * halo, 1, (cells or _STRIP_CELLS) // w)
     return [(top, min(h, top + rows)) for top in range(0, h, rows)]
@@ -243,7 +288,7 @@ def synthesise(
     step: float,
     grid: tuple[int, int],
     layout: Layout,
-    rows: tuple[int, int],
+    rows: Rows,
 ) -> Floats:
     """Coefficients float32 [C', n] in grey levels of some rows of cells, with the `halo` rows around them taken into account.
 
@@ -253,8 +298,8 @@ def synthesise(
     top, bottom = max(0, rows[0] - halo), min(h, rows[1] + halo)
     full = COLOR_8X8 if layout.components == 3 else layout
     inputs = features(latents[:, top * w : bottom * w], layout, step)
-    correction = run(inputs.reshape(FEATURES, bottom - top, w))
-    kept = correction[:, rows[0] - top : rows[1] - top].reshape(OUTPUTS, -1)
+    correction = run(inputs.reshape(FEATURES, bottom - top, w), (rows[0] - top, rows[1] - top))
+    kept = correction.reshape(OUTPUTS, -1)
     out = np.ascontiguousarray(kept[shared_channels(full, COLOR_8X8)[1]])
     out[: layout.channels] += latents[:, rows[0] * w : rows[1] * w] * np.float32(1 / UNIT)
     out *= np.float32(step)
@@ -308,7 +353,7 @@ def _overlap(cells: Floats, parts: tuple[Floats, Floats, Floats], axis: int) -> 
     return np.moveaxis(own, 0, axis)
 
 
-def plain(latents: NDArray[np.int16], step: float, grid: tuple[int, int], layout: Layout, rows: tuple[int, int]) -> Floats:
+def plain(latents: NDArray[np.int16], step: float, grid: tuple[int, int], layout: Layout, rows: Rows) -> Floats:
     """As `synthesise`, without a network: the latents themselves, and zeros for what was never coded."""
     given = latents[:, rows[0] * grid[1] : rows[1] * grid[1]]
     out = np.zeros(((COLOR_8X8 if layout.components == 3 else layout).channels, given.shape[1]), np.float32)
@@ -377,7 +422,7 @@ def sharpen(
     layout: Layout,
     strength: float,
     corner: tuple[int, int],
-    rows: tuple[int, int],
+    rows: Rows,
 ) -> Floats:
     """Coefficients of some rows of cells as they are `restored`, and `strength` (0..1) of what the refiner `run` adds to them.
     `corner` is the place of the first cell in the picture.
@@ -387,10 +432,11 @@ def sharpen(
     h, w = grid
     top, bottom = max(0, rows[0] - halo), min(h, rows[1] + halo)
     around = restored((top, bottom))
-    place = (corner[0] + top, corner[1])
-    inputs = refiner_features(around, latents[:, top * w : bottom * w], layout, step, w, place)
-    correction = run(inputs.reshape(len(inputs), bottom - top, w))
-    kept = from_lapped(refined_waves(correction, place))[:, rows[0] - top : rows[1] - top].reshape(OUTPUTS, -1)
+    inputs = refiner_features(around, latents[:, top * w : bottom * w], layout, step, w, (corner[0] + top, corner[1]))
+    first, last = max(0, rows[0] - REFINER_REACH), min(h, rows[1] + REFINER_REACH)
+    correction = run(inputs.reshape(len(inputs), bottom - top, w), (first - top, last - top))
+    waves = refined_waves(correction, (corner[0] + first, corner[1]))
+    kept = from_lapped(waves)[:, rows[0] - first : rows[1] - first].reshape(OUTPUTS, -1)
     out = np.ascontiguousarray(around[:, (rows[0] - top) * w : (rows[1] - top) * w])
     full, dcs = COLOR_8X8 if layout.components == 3 else layout, layout.components
     out[dcs:] += np.float32(strength * step) * kept[shared_channels(full, COLOR_8X8)[1][dcs:]]
@@ -409,16 +455,18 @@ def sparing(run: Correct, here: Correct, halo: int, tell: Callable[[str], None])
     `halo` is the network's: the rows around a half that it sees besides.
     """
 
-    def correct(x: Floats) -> Floats:
-        rows = x.shape[1]
+    def correct(x: Floats, kept: Rows | None = None) -> Floats:
+        first, last = kept or (0, x.shape[1])
         try:
-            return run(x)
+            return run(x, (first, last))
         except MemoryError:
-            if rows < 4 * halo:
+            if x.shape[1] < 4 * halo:
                 tell("too little memory on the GPU: a network ran on the CPU")
-                return here(x)
+                return here(x, (first, last))
         tell("too little memory on the GPU: a network ran in smaller strips")
-        middle = rows // 2
-        return np.concatenate([correct(x[:, : middle + halo])[:, :middle], correct(x[:, middle - halo :])[:, halo:]], axis=1)
+        middle = (first + last) // 2
+        below = max(0, middle - halo)
+        halves = (x[:, : middle + halo], (first, middle)), (x[:, below:], (middle - below, last - below))
+        return np.concatenate([correct(*half) for half in halves], axis=1)
 
     return correct

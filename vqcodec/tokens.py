@@ -91,9 +91,9 @@ def encode(pixels: NDArray[np.uint8], model: TokenModel, threads: int = 1) -> In
 
     def strip(rows: tuple[int, int]) -> None:
         top, bottom = max(0, rows[0] - halo), min(h, rows[1] + halo)
-        z = networks.correct(model.encoder, (forward(seen[side * top : side * bottom], side, model.color) - mean) / scale)
-        own = z[:, rows[0] - top : rows[1] - top].reshape(len(z), -1)
-        indices[rows[0] : rows[1]] = vq.nearest(own.T, weights)[0].reshape(-1, w)
+        x = (forward(seen[side * top : side * bottom], side, model.color) - mean) / scale
+        z = networks.correct(model.encoder, x, (rows[0] - top, rows[1] - top))
+        indices[rows[0] : rows[1]] = vq.nearest(z.reshape(len(z), -1).T, weights)[0].reshape(-1, w)
 
     side_by_side(strip, networks.strips(halo, (h, w)), threads)
     return indices
@@ -123,7 +123,7 @@ def decode(
 
     def strip(rows: tuple[int, int]) -> None:
         top, bottom = max(0, rows[0] - halo), min(h, rows[1] + halo)
-        out = correct(words[:, indices[top:bottom]])[:, rows[0] - top : rows[1] - top].reshape(model.channels, -1)
+        out = correct(words[:, indices[top:bottom]], (rows[0] - top, rows[1] - top)).reshape(model.channels, -1)
         x = (model.mean[:, None] + model.scale[:, None] * out).reshape(model.components, side, side, -1)[low]
         dct.inverse_float(x.reshape(len(matrix), -1), w, matrix, pixels[kept * rows[0] : kept * rows[1]])
 

@@ -10,7 +10,7 @@ import torch
 
 from vqcodec.context import ContextNetwork, Layer
 from vqcodec.model import Model, Weights
-from vqcodec.networks import Correct, Floats
+from vqcodec.networks import Correct, Floats, Rows
 from vqcodec.neural.loop import check_device
 from vqcodec.neural.synthesis import load_tensors
 
@@ -23,10 +23,11 @@ def correct_on(device: str, model: Weights, kind: str = "synthesis") -> Correct:
     check_device(device)
     network = load_tensors(model.tensors, kind).to(device).eval()
 
-    def run(x: Floats) -> Floats:
+    def run(x: Floats, kept: Rows | None = None) -> Floats:
         try:
             with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-                found: Floats = network(torch.from_numpy(x)[None].to(device))[0].cpu().numpy()
+                whole = network(torch.from_numpy(x)[None].to(device))[0]
+                found: Floats = whole[:, slice(*kept) if kept else slice(None)].cpu().numpy()
         except torch.OutOfMemoryError as error:
             raise MemoryError(f"{device} has too little memory") from error
         return found

@@ -23,8 +23,8 @@ from vqcodec.neural.loop import Batch, Report, Schedule, fit
 class SynthesisSettings(Schedule):
     """Everything that decides the outcome, with the samples."""
 
-    width: int = 160
-    blocks: int = 4
+    width: int = 224
+    blocks: int = 6
 
 
 @dataclass(frozen=True)
@@ -110,6 +110,27 @@ def load_tensors(tensors: Mapping[str, NDArray[Any]], kind: str = "synthesis") -
                 layer.weight.copy_(torch.from_numpy(weight).reshape(layer.weight.shape))
                 layer.bias.copy_(torch.from_numpy(bias))
     return network
+
+
+def grown(start: SynthesisNetwork, width: int, blocks: int) -> SynthesisNetwork:
+    """A network with more channels and blocks that says what `start` says: nobody listens to the new ones yet (Chen et al. 2016,
+    Net2Net). Those of `start` stay as they are where it has more."""
+    old, ends = len(start.head.weight), (start.head.in_channels, start.tail.out_channels)
+    network = SynthesisNetwork(max(width, old), max(blocks, len(start.body)), start.kind, ends)
+    with torch.no_grad():
+        for new_block, block in zip(network.body, start.body, strict=False):  # others add nothing, as blocks do at first
+            new_block.expand.weight[: _EXPANSION * old, old:] = 0
+            for name in ("depthwise", "expand", "project"):
+                _copy_corner(getattr(new_block, name), getattr(block, name))
+        _copy_corner(network.head, start.head)
+        _copy_corner(network.tail, start.tail)
+    return network
+
+
+def _copy_corner(layer: nn.Module, start: nn.Module) -> None:
+    """The weights and biases of a smaller layer to the first outputs and inputs of a layer."""
+    for new, old in zip(layer.parameters(), start.parameters(), strict=True):
+        new[tuple(map(slice, old.shape))] = old
 
 
 _SINGLE = ("head", "tail")
@@ -253,9 +274,12 @@ def fit_synthesis(
     report: Report | None = None,
     show: Callable[[SynthesisNetwork], None] = lambda network: None,
 ) -> dict[str, NDArray[Any]]:
-    """Train on `train`, from the tensors `start` or anew; returns the tensors `synthesis.*` of the averaged weights, which `show`
-    sees as often as the held-out samples do."""
+    """Train on `train`, anew or from the tensors `start`, which become as large as the settings say; returns the tensors
+    `synthesis.*` of the averaged weights, which `show` sees as often as the held-out samples do."""
     torch.manual_seed(settings.seed)
+    network = SynthesisNetwork(settings.width, settings.blocks)
+    if start is not None:
+        network = grown(load_tensors(start), settings.width, settings.blocks)
     crop = usable_crop([sample.features.shape[1:] for sample in train], settings.crop)
     usable = [sample for sample in train if min(sample.features.shape[1:]) >= crop]
 
@@ -268,7 +292,7 @@ def fit_synthesis(
         return held_out_error(network, held_out, device)
 
     found = fit(
-        SynthesisNetwork(settings.width, settings.blocks) if start is None else load_tensors(start),
+        network,
         lambda rng: draw_batch(usable, settings.batch, crop, rng),
         loss_of,
         look,

@@ -147,9 +147,9 @@ def _fit_synthesis(run: _Run, tensors: Tensors) -> Tensors:
     model = Model("in training", tensors)
     start = tensors if "synthesis.head" in tensors else None
     settings = synthesis.SynthesisSettings(**run.schedule("synthesis"))
-    if start is not None:  # its size goes on, too
-        sizes_of = {"width": len(start["synthesis.head"]), "blocks": len(start["synthesis.expand"])}
-        settings = replace(settings, rate=settings.rate * _CONTINUED, **sizes_of)
+    if start is not None:  # grows to the settings' size, and never shrinks
+        width, blocks = max(settings.width, len(start["synthesis.head"])), max(settings.blocks, len(start["synthesis.expand"]))
+        settings = replace(settings, rate=settings.rate * _CONTINUED, width=width, blocks=blocks)
     samples = make_samples(_some(run.corpus.train, _SYNTHESIS_PIXELS, run.seed), model, run.seed, "samples", run.course.tell)
     kept = make_samples(run.held_out(), model, run.seed + 1, "held-out samples", run.course.tell)
 
