@@ -33,6 +33,7 @@ def aims(
     h, w = grid
     full = COLOR_8X8 if layout.components == 3 else layout
     places = networks.shared_channels(full, COLOR_8X8)[1]
+    unseen = np.setdiff1d(np.arange(networks.OUTPUTS), places)
     own, inputs = networks.shared_channels(layout, COLOR_4X4)
     found = np.empty(latents.shape, np.float32)
     reach = 2 * network.halo
@@ -43,8 +44,9 @@ def aims(
         correction, pull_back = correct_and_pull_back(
             network, networks.features(latents[cells], layout, step).reshape(networks.FEATURES, last - first, w)
         )
-        error = np.zeros((networks.OUTPUTS, here.shape[1]), np.float32)
-        error[places] = correction.reshape(networks.OUTPUTS, -1)[places] - wanted[cells]
+        error = correction.reshape(networks.OUTPUTS, -1)  # in place: groups are large
+        error[unseen] = 0
+        error[places] -= wanted[cells]
         error[places[: len(here)]] += here
         gradient = error[places[: len(here)]]
         slope = 1 / (1 + np.abs(here[own]))  # of sign(x) log(1 + |x|)
