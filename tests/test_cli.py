@@ -445,3 +445,6 @@ def test_compare(photo: Path, vqz: Path, tmp_path: Path, capsys: pytest.CaptureF
         assert 0 < facts["ssimulacra2"] < 100
     Image.new("L", (9, 9)).save(tmp_path / "small.png")
     assert run(capsys, "compare", photo, tmp_path / "small.png")[0] == 3
+    before = photo.read_bytes()
+    assert run(capsys, "compare", vqz, photo, "-o", photo, "-f")[0] == 5  # input and output at once
+    assert photo.read_bytes() == before

@@ -92,6 +92,15 @@ def test_thumbnail_decodes_a_smaller_picture(stored: bytes, monkeypatch: pytest.
     assert np.abs(np.asarray(image, float) - np.asarray(whole, float)).mean() < 4
 
 
+def test_thumbnail_of_pixels_that_are_there_is_of_the_whole_picture(stored: bytes) -> None:
+    with opened(stored) as image, opened(stored) as fresh:
+        image.load()
+        image.thumbnail((10, 10))
+        fresh.thumbnail((10, 10))
+        assert image.size == fresh.size
+        assert np.abs(np.asarray(image, float) - np.asarray(fresh, float)).mean() < 4
+
+
 def test_verify(stored: bytes) -> None:
     opened(stored).verify()
     damaged = bytearray(stored)

@@ -218,6 +218,16 @@ def test_a_region_reads_the_groups_that_it_touches(file: bytes) -> None:
         assert opened.file.read_bytes - before == sum(table[layer * 9 + 4][1] for layer in range(3))
 
 
+def test_regions_are_of_any_kind_of_whole_number(file: bytes) -> None:
+    with api.open_vqz(io.BytesIO(file)) as opened:
+        wanted = opened.read((100, 60, 30, 20))
+        for kind in (np.uint8, np.uint32, np.uint64, np.int16):
+            np.testing.assert_array_equal(opened.read(tuple(map(kind, (100, 60, 30, 20)))), wanted)
+        for wrong in ((1.5, 0, 5, 5), (0, 0, 5)):
+            with pytest.raises(InputError, match="four whole numbers"):
+                opened.read(wrong)
+
+
 @pytest.mark.parametrize("region", [(0, 0, 171, 1), (-1, 0, 5, 5), (0, 0, 0, 5), (170, 0, 1, 1)])
 def test_regions_outside_are_refused(file: bytes, region: tuple[int, int, int, int]) -> None:
     with api.open_vqz(io.BytesIO(file)) as opened, pytest.raises(InputError, match="170x150"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from contextlib import contextmanager
 from functools import partial
 from io import BytesIO
@@ -273,7 +274,10 @@ class VqzFile:
             self.notes.append(note)
 
     def _rectangle(self, region: Region) -> codec.Rectangle:
-        left, top, width, height = region
+        try:
+            left, top, width, height = map(operator.index, region)  # numpy's unsigned integers would wrap around
+        except (TypeError, ValueError) as error:
+            raise InputError(f"a region is four whole numbers, not {region}") from error
         if min(left, top) < 0 or min(width, height) < 1 or left + width > self.size[0] or top + height > self.size[1]:
             raise InputError(f"the region {left},{top},{width},{height} is not in the picture of {self.size[0]}x{self.size[1]}")
         return top, left, height, width

@@ -503,7 +503,8 @@ def compare(
 
     picture_format = "" if output is None else format_of(output)
     if output is not None:
-        check_output(output, overwrite=force)
+        for source in (first, second):
+            check_output(output, overwrite=force, source=source)
     facts, difference = compared(read_any(first, max_pixels), read_any(second, max_pixels))
     if output is not None:
         stream = io.BytesIO()

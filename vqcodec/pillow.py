@@ -42,7 +42,7 @@ class VqzImageFile(ImageFile.ImageFile):
 
     def draft(self, mode: str | None, size: tuple[int, int] | None) -> tuple[str, tuple[int, int, float, float]] | None:
         """As JPEG files do: decode at 1/2, 1/4 or 1/8 of the size where that is no smaller than `size` (thumbnails)."""
-        if size is None or self._scale > 1:
+        if size is None or self._scale > 1 or self._vqz is None:  # pixels that are there stay as large as they are
             return None
         width, height = self.size
         scale = max((s for s in (1, 2, 4, 8) if width // s >= size[0] and height // s >= size[1]), default=1)
