@@ -35,7 +35,7 @@ if __name__ == "__main__":
     parser.add_argument("--decoders", type=int, default=1)
     parser.add_argument("--gpu", action="store_true")
     given = parser.parse_args()
-    jobs = find_jobs(given.folder, given.output, frozenset((".vqz",)), ".png")
+    jobs = find_jobs(given.folder, given.output, frozenset((".vqz",)), ".png").jobs
     items = [{"source": os.fspath(job.source.resolve()), "output": os.fspath(job.output.absolute())} for job in jobs]
     outcomes = ray.data.from_items(items).map_batches(
         Decoder,

@@ -7,11 +7,13 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import vqcodec
 from conftest import REPOSITORY, Program, program_environment, smooth_picture
 from vqcodec import batch
 from vqcodec.batch import BatchSettings, Outcome, Summary, find_jobs, run_batch
@@ -104,14 +106,16 @@ def test_a_manifest_is_gone_on_from(tree: Path, tmp_path: Path, monkeypatch: pyt
     settings = BatchSettings(tree, tmp_path / "out", LITE, ".vqz", manifest=manifest)
     _, seen = run(settings)
     lines = [json.loads(line) for line in manifest.read_text().splitlines()]
-    assert [line["source"] for line in lines] == [outcome.source for outcome in seen]
-    assert [bool(line["error"]) for line in lines].count(True) == 1
+    assert [line["source"] for line in lines] == [outcome.source for outcome in seen for _ in range(2)]
+    assert [line.get("begun") for line in lines] == [True, None] * len(seen)
+    assert [bool(line["error"]) for line in lines if "begun" not in line].count(True) == 1
     with manifest.open("a") as file:
         file.write('{"source": "half a li')  # as a run that was killed leaves it
     (tmp_path / "out" / "b.vqz").unlink()
     Image.fromarray(smooth_picture(20, 20)).save(tree / "a.png")  # changed since
     Image.fromarray(smooth_picture(20, 20)).save(tree / "new.png")
     summary, seen = run(settings)
+    assert '{"source": "half a li' in manifest.read_text().splitlines()  # what comes after it is on a line of its own
     assert summary.left_out == 3
     assert [Path(outcome.source).name for outcome in seen] == ["a.png", "b.jpg", "new.png", "bad.png"]
     assert [bool(outcome.error) for outcome in seen] == [True, False, False, True]  # a.vqz stands in the way of its new picture
@@ -131,8 +135,75 @@ def test_shards_share_a_tree(tree: Path, tmp_path: Path, monkeypatch: pytest.Mon
 def test_an_output_inside_the_input_is_not_read(tree: Path) -> None:
     (tree / "out").mkdir()
     shutil.copy(tree / "a.png", tree / "out" / "made.png")
-    found = find_jobs(tree, tree / "out", SUFFIXES, ".vqz")
+    found = find_jobs(tree, tree / "out", SUFFIXES, ".vqz").jobs
+    assert found
     assert all("made" not in str(job.source) for job in found)
+
+
+def test_no_two_files_become_one(tmp_path: Path) -> None:
+    for name in ("a.ppm", "a.bmp", "a.ppm.png", "b.png", "B.jpg", "c.png", "c.png.png"):
+        (tmp_path / name).touch()
+    found = {job.source.name: job.output.name for job in find_jobs(tmp_path, tmp_path / "out", SUFFIXES, ".vqz").jobs}
+    assert found == {
+        "a.ppm": "a.ppm.vqz",
+        "a.bmp": "a.bmp.vqz",
+        "a.ppm.png": "a.ppm.png.vqz",
+        "b.png": "b.png.vqz",  # where capitals do not count it would be B.vqz
+        "B.jpg": "B.jpg.vqz",
+        "c.png": "c.vqz",
+        "c.png.png": "c.png.vqz",
+    }
+
+
+def test_folders_that_are_not_read_are_told_of(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    in_this_process(monkeypatch)
+    (tree / "link").symlink_to(tree / "sub")
+    scandir = os.scandir
+
+    def refusing(place: str) -> Any:
+        if Path(place).name == "deep":
+            raise PermissionError(13, "Permission denied", place)
+        return scandir(place)
+
+    monkeypatch.setattr(os, "scandir", refusing)  # as the system does, but for root, whom tests may run as
+    summary, _ = run(BatchSettings(tree, tmp_path / "out", LITE, ".vqz"))
+    assert summary.done == 4
+    assert {(outcome.source, outcome.error) for outcome in summary.failed if "bad" not in outcome.source} == {
+        (str(tree / "sub/deep"), "cannot read the folder: Permission denied")
+    }
+    assert summary.notes == [(str(tree / "link"), "a link to a folder is not followed")]
+
+
+@pytest.mark.parametrize("content", [b"not\na manifest", b"\x89PNG\r\n\x1a\n\xff\xfe\n", b"[1]\n2\n"])
+def test_a_file_that_is_no_manifest_is_not_added_to(tree: Path, tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "m").write_bytes(content)
+    with pytest.raises(InputError, match="is no manifest"):
+        run_batch(BatchSettings(tree, tmp_path / "out", LITE, ".vqz", manifest=tmp_path / "m"), print, print)
+    assert (tmp_path / "m").read_bytes() == content
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_was_begun_and_not_told_of_is_done_again(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that is killed while workers finish leaves outputs of which its manifest says only that they were begun."""
+    in_this_process(monkeypatch)
+    settings = BatchSettings(tree, tmp_path / "out", LITE, ".vqz", manifest=tmp_path / "m.jsonl")
+    run(settings)
+    lines = [json.loads(line) for line in settings.manifest.read_text().splitlines()]  # type: ignore[union-attr]
+    kept = [line for line in lines if "begun" in line or not line["source"].endswith(("a.png", "c.jpg"))]
+    (tmp_path / "m.jsonl").write_text("".join(json.dumps(line) + "\n" for line in kept))
+    (tmp_path / "out" / "new.vqz").write_bytes(b"mine")
+    Image.fromarray(smooth_picture(20, 20)).save(tree / "new.png")
+    _, seen = run(settings)
+    assert {Path(outcome.source).name: bool(outcome.error) for outcome in seen} == {
+        "a.png": False,
+        "c.jpg": False,
+        "bad.png": True,
+        "new.png": True,  # its output was there before
+    }
+    assert (tmp_path / "out" / "new.vqz").read_bytes() == b"mine"
+    assert run(settings)[0].left_out == 5
 
 
 def test_what_is_no_folder_of_pictures(tmp_path: Path) -> None:
@@ -154,6 +225,14 @@ def test_the_program_on_a_folder(tree: Path, tmp_path: Path, program: Program) -
     done = program("decode", "out", "back", "-j", "2", "--to", "ppm")
     assert done.returncode == 0, done.stderr
     assert names(tmp_path / "back") == ["a.ppm", "b.ppm", "sub/c.jpg.ppm", "sub/c.png.ppm", "sub/deep/d.ppm"]
+    quiet = program("encode", tree, "quiet", "-m", "photo-lite", "--quiet")
+    assert quiet.stderr.decode().splitlines() == [lines[0]]  # what failed is said all the same
+    cut = tmp_path / "damaged" / "cut.vqz"
+    cut.parent.mkdir()
+    rgba = np.dstack([smooth_picture(20, 20), smooth_picture(20, 20, 1)])
+    cut.write_bytes(vqcodec.encode(rgba, model="photo-lite")[:-1])
+    done = program("decode", "damaged", "back", "--allow-partial")
+    assert done.stderr.decode().splitlines()[0] == "vqcodec: note: damaged/cut.vqz: the alpha plane was damaged: all is opaque"
     for arguments in (
         ("encode", tree, "out", "--shard", "0/3"),
         ("encode", tree, "-", "-j", "2"),
@@ -170,8 +249,6 @@ def test_the_program_on_a_folder(tree: Path, tmp_path: Path, program: Program) -
 
 def test_the_ray_recipe_decodes_a_folder(tmp_path: Path) -> None:
     pytest.importorskip("ray", reason="ray is not installed")
-    import vqcodec
-
     (tmp_path / "in" / "sub").mkdir(parents=True)
     for name in ("a.vqz", "sub/b.vqz"):
         (tmp_path / "in" / name).write_bytes(vqcodec.encode(smooth_picture(20, 30), model="photo-lite"))

@@ -173,9 +173,7 @@ class Fragile(FakeCodec):
         return super().encode(pixels, quality)
 
 
-@pytest.mark.parametrize(
-    "error", [CorruptError("damaged"), MemoryError(), ValueError("two\nlines"), OSError(28, "full")]
-)
+@pytest.mark.parametrize("error", [CorruptError("damaged"), MemoryError(), ValueError("two\nlines"), OSError(28, "full")])
 def test_a_codec_that_fails_on_an_image_takes_it_from_all_means(folder, error):
     results = run(folder, FakeCodec(), Fragile(error, width=5))
     (failure,) = results.failures
@@ -268,9 +266,7 @@ def test_results_are_on_disk_after_every_image_and_survive_an_interrupt(folder, 
 def test_json_has_the_layout_of_compressai_and_comes_back(folder, tmp_path):
     output = tmp_path / "results.json"
     (folder / "bad.png").write_bytes(b"")
-    results = run(
-        folder, FakeCodec(), codecs=("fake", "none"), json_path=output, command="vqcodec bench set", threads=None
-    )
+    results = run(folder, FakeCodec(), codecs=("fake", "none"), json_path=output, command="vqcodec bench set", threads=None)
     text = output.read_text()
     document = strict_json(text)
     codec = document["codecs"][0]
@@ -356,7 +352,7 @@ def test_without_images_there_is_nothing_to_bench(tmp_path):
 def test_qualities_as_typed():
     assert parse_qualities("50,10,90.5") == {"": (10, 50, 90.5)}
     assert parse_qualities("jpeg=10,50;vqz:mine=60;7") == {"jpeg": (10, 50), "vqz:mine": (60,), "": (7,)}
-    for text in ("", "jpeg", "jpeg=", "a,b", "jpeg=1;;"):
+    for text in ("", "jpeg", "jpeg=", "a,b", "jpeg=1;;", "nan", "jpeg=10,inf"):
         with pytest.raises(BenchUsageError, match="write 10,50,90"):
             parse_qualities(text)
 

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import time
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -138,7 +140,7 @@ def test_parts_smaller_ones_and_what_is_left(photo: Path, tmp_path: Path, capsys
     (tmp_path / "cut.vqz").write_bytes(data[:-1])
     assert run(capsys, "decode", tmp_path / "cut.vqz", tmp_path / "cut.png")[0] == 3
     code, _, err = run(capsys, "decode", tmp_path / "cut.vqz", tmp_path / "cut.png", "--allow-partial")
-    assert (code, err) == (0, "vqcodec: note: 1 of 1 tile groups were damaged\n")
+    assert (code, err) == (0, "vqcodec: note: the alpha plane was damaged: all is opaque\n")
 
 
 def test_streams(photo: Path, program: Program) -> None:
@@ -150,6 +152,66 @@ def test_streams(photo: Path, program: Program) -> None:
     assert decoded.stdout.startswith(b"\x89PNG")
     assert program("verify", "-", stdin=encoded.stdout).stdout == b"-: ok\n"
     assert json.loads(program("info", "-", "--json", stdin=encoded.stdout).stdout)["width"] == 48
+
+
+def test_a_stream_is_read_from_where_it_stands(vqz: Path, photo: Path, tmp_path: Path) -> None:
+    for name, source in (("a.png", vqz), ("a.vqz", photo)):
+        (tmp_path / "in").write_bytes(b"head\n" + source.read_bytes())
+        command = program_command("decode" if name == "a.png" else "encode", "-", tmp_path / name)
+        with open(tmp_path / "in", "rb", buffering=0) as stream:
+            assert stream.read(5) == b"head\n"
+            subprocess.run(command, stdin=stream, env=program_environment(), timeout=60, check=True)
+
+
+def test_an_empty_argument_is_a_variable_that_is_not_set(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["encode", "", "x"], ["encode", photo, "x", "--manifest="], ["verify", ""]):
+        code, out, err = run(capsys, *words)
+        assert (code, out) == (2, "")
+        assert "is it a variable that is not set?" in err
+
+
+def test_a_file_named_as_streams_are(
+    photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(capsys, "encode", photo, "./-")[:2] == (0, "")
+    assert run(capsys, "verify", "./-")[0] == 0
+    assert vqcodec.decode((tmp_path / "-").read_bytes()).shape == pixels_of(photo).shape
+
+
+@pytest.mark.parametrize("command", [["info"], ["info", "--json"], ["verify"], ["compare"], ["--help"], ["models"], ["--version"]])
+def test_a_full_disk_under_standard_output(vqz: Path, photo: Path, command: list[str]) -> None:
+    names = {"info": [vqz], "verify": [vqz], "compare": [vqz, photo]}.get(command[0], [])
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            program_command(*command, *names),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            env=program_environment(),
+            timeout=60,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (5, b"vqcodec: cannot write standard output: No space left on device\n")
+
+
+@pytest.mark.parametrize(
+    ("closed", "command", "code", "error"),
+    [
+        (">&-", "info a.vqz", 5, "cannot write standard output"),
+        (">&-", "decode a.vqz -", 5, "cannot write standard output"),
+        (">&-", "decode a.vqz b.png", 0, ""),
+        ("<&-", "decode - b.png", 3, "cannot read standard input"),
+        ("2>&-", "decode a.vqz b.xyz", 5, ""),
+    ],
+)
+def test_closed_streams(vqz: Path, tmp_path: Path, closed: str, command: str, code: int, error: str) -> None:
+    (tmp_path / "a.vqz").write_bytes(vqz.read_bytes())
+    line = f"{shlex.join(program_command(*command.split()))} {closed}"
+    done = subprocess.run(line, shell=True, cwd=tmp_path, capture_output=True, env=program_environment(), timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (code, b"")
+    assert done.stderr.count(b"\n") == bool(error)
+    assert error in done.stderr.decode()
+    assert (tmp_path / "a.vqz").read_bytes() == vqz.read_bytes()
 
 
 def test_a_reader_that_has_gone(vqz: Path) -> None:
@@ -194,6 +256,44 @@ def test_verify_goes_on_after_a_failure(vqz: Path, tmp_path: Path, capsys: pytes
     assert run(capsys, "verify", vqz) == (0, f"{vqz}: ok\n", "")
 
 
+def test_files_that_the_system_refuses(
+    photo: Path, vqz: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Root, whom tests may run as, may read all: refused by hand."""
+    opened = open
+
+    def refusing(path: Any, *arguments: Any, **options: Any) -> Any:
+        if Path(os.fspath(path)).name == "secret.vqz":
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(path, *arguments, **options)
+
+    monkeypatch.setattr(os, "access", lambda *arguments, **options: False)
+    monkeypatch.setattr("builtins.open", refusing)
+    code, out, _ = run(capsys, "verify", tmp_path / "secret.vqz", vqz)
+    assert code == 3
+    assert out.splitlines() == [
+        f"{tmp_path}/secret.vqz: FAILED: cannot read {tmp_path}/secret.vqz: Permission denied",
+        f"{vqz}: ok",
+    ]
+    assert run(capsys, "decode", tmp_path / "secret.vqz", tmp_path / "x.png")[0] == 3
+
+
+def test_models_of_which_one_is_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "broken").mkdir()
+    for name in ("model.safetensors", "model.json"):
+        (tmp_path / "broken" / name).write_bytes(b"rubbish")
+    monkeypatch.setenv("VQCODEC_MODELS", str(tmp_path))
+    code, out, err = run(capsys, "models")
+    assert code == 4
+    assert "photo-lite" in out
+    assert err.startswith(f"vqcodec: {tmp_path / 'broken'}: ")
+    assert err.count("\n") == 1
+    code, out, _ = run(capsys, "models", "--json")
+    assert [entry["name"] for entry in json.loads(out)["models"] if entry["error"]] == ["broken"]
+
+
 def test_models(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(capsys, "models")
     assert code == 0
@@ -204,14 +304,14 @@ def test_models(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_bench(photo: Path, tmp_path: Path, program: Program) -> None:
-    done = program(
-        "bench", photo, "--codecs", "none,vqz", "--qualities", "vqz=50", "--psnr-only", "--json", tmp_path / "b.json"
-    )
+    done = program("bench", photo, "--codecs", "none,vqz", "--qualities", "vqz=50", "--psnr-only", "--json", tmp_path / "b.json")
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "b.json").read_text())
     assert b"vqz" in done.stdout
     assert program("bench", photo, "--codecs", "none", "--json", tmp_path / "b.json").returncode == 5
     assert program("bench", photo, "--codecs", "frobnicate", "--qualities", "x").returncode == 2
+    (tmp_path / "bad.png").write_bytes(b"rubbish")
+    assert program("bench", tmp_path / "bad.png", "--codecs", "jpeg", "--psnr-only").returncode == 3  # nothing was measured
 
 
 def test_train_refuses_early(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -255,6 +355,11 @@ ERRORS: list[tuple[int, Sequence[str], str]] = [
     (2, ["encode", "photo.png", "new.vqz", "--threads", "0"], "range"),
     (2, ["encode", "photo.png", "new.vqz", "-q", "5", "--bpp", "1"], "--quality and --bpp exclude each other"),
     (2, ["encode", "photo.png", "-", "--json"], "exclude each other"),
+    (2, ["encode", "folder", "new", "--manifest", "-"], "'-' is a stream"),
+    (2, ["compare", "photo.png", "photo.vqz", "-o", "-"], "standard output is for the report"),
+    (2, ["info", "photo.vqz", "--indices", "-"], "standard output is for the report"),
+    (2, ["decode", "photo.vqz", "new.png", "--to", "jpg"], "--to: for folders only"),
+    (2, ["decode", "photo.vqz", "new.png", "--refine", "gan", "--strength", "nan"], "nan"),
     (2, ["decode", "photo.vqz", "new.png", "--refine", "magic"], "is not a decoder of this version"),
     (3, ["encode", "none.png", "new.vqz"], "cannot read none.png: No such file"),
     (3, ["encode", "photo.vqz", "new.vqz"], "not a picture in a format"),
@@ -274,7 +379,11 @@ ERRORS: list[tuple[int, Sequence[str], str]] = [
     (5, ["encode", "photo.png", "nowhere/new.vqz"], "folder does not exist"),
     (5, ["encode", "photo.png", "/dev/full"], "No space left"),
     (5, ["decode", "photo.vqz", "new.xyz"], "cannot tell the picture format"),
+    (5, ["decode", "photo.vqz", "new.pgm"], "holds grey alone"),
+    (3, ["decode", "cut.vqz", "new.png", "--allow-partial"], "only files with tile groups are read in part"),
     (6, ["encode", "photo.png", "new.vqz", "--max-pixels", "100"], "more than 100"),
+    (6, ["encode", "photo.png", "new.vqz", "--size", "20"], "no file of at most 20 bytes"),
+    (6, ["encode", "photo.png", "new.vqz", "--psnr", "99"], "no file of at least 99 dB"),
     (6, ["decode", "photo.vqz", "new.png", "--max-pixels", "100"], ""),
 ]
 
@@ -304,13 +413,13 @@ def test_errors(
 
 def test_debug_shows_where(tmp_path: Path, program: Program) -> None:
     done = program("info", tmp_path / "none.vqz", "--debug")
+    assert done.returncode == 3
     assert b"Traceback" in done.stderr
+    assert b"cannot read --debug: No such file" in program("info", "--", "--debug").stderr
     assert b"InputError: cannot read" in done.stderr
 
 
-def test_an_internal_error_is_one_line(
-    vqz: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_internal_error_is_one_line(vqz: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     def broken(*arguments: object, **options: object) -> None:
         raise ZeroDivisionError("a\nb")
 
@@ -379,9 +488,7 @@ def test_killed_at_any_moment(tmp_path: Path, number: signal.Signals) -> None:
     Image.fromarray(smooth_picture(400, 400)).save(source)
     for delay in (0.15, 0.3, 0.45, 0.6):
         target.unlink(missing_ok=True)
-        process = subprocess.Popen(
-            program_command("encode", source, target), stderr=subprocess.PIPE, env=program_environment()
-        )
+        process = subprocess.Popen(program_command("encode", source, target), stderr=subprocess.PIPE, env=program_environment())
         time.sleep(delay)
         process.send_signal(number)
         _, errors = process.communicate(timeout=30)
@@ -445,6 +552,16 @@ def test_compare(photo: Path, vqz: Path, tmp_path: Path, capsys: pytest.CaptureF
         assert 0 < facts["ssimulacra2"] < 100
     Image.new("L", (9, 9)).save(tmp_path / "small.png")
     assert run(capsys, "compare", photo, tmp_path / "small.png")[0] == 3
+    for source in (photo, vqz):
+        with open(source, "rb") as stream:
+            done = subprocess.run(
+                program_command("compare", "-", photo, "--json"),
+                stdin=stream,
+                capture_output=True,
+                env=program_environment(),
+                check=True,
+            )
+        assert json.loads(done.stdout)["psnr"] == (None if source == photo else facts["psnr"])
     before = photo.read_bytes()
     assert run(capsys, "compare", vqz, photo, "-o", photo, "-f")[0] == 5  # input and output at once
     assert photo.read_bytes() == before

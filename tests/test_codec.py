@@ -12,7 +12,8 @@ from PIL import Image
 from conftest import REPOSITORY
 from vqcodec import api, codec, container, rate, registry
 from vqcodec.bands import LAYOUTS
-from vqcodec.errors import FormatError, LimitError, ModelError, TruncatedError, VqcodecError
+from vqcodec.errors import FormatError, InputError, LimitError, ModelError, TruncatedError, VqcodecError
+from vqcodec.types import Metadata
 
 SAMPLES = REPOSITORY / "samples"
 
@@ -60,10 +61,39 @@ def test_rate_control_lands_below_the_target_within_a_percent(bpp: float) -> Non
     assert bpp * 0.99 <= found <= bpp
 
 
-@pytest.mark.parametrize("options", [{"psnr": 90.0}, {"bpp": 40.0}, {"size": 100_000}], ids=lambda options: next(iter(options)))
-def test_targets_out_of_reach_give_the_finest_step_and_not_one_at_which_white_overflows(options: dict[str, Any]) -> None:
+@pytest.mark.parametrize("options", [{"psnr": 59.0}, {"bpp": 40.0}, {"size": 100_000}], ids=lambda options: next(iter(options)))
+def test_the_finest_step_is_not_one_at_which_white_overflows(options: dict[str, Any]) -> None:
     pixels = np.clip(np.random.default_rng(0).normal(255, 2, (40, 48, 3)), 0, 255).astype(np.uint8)
     assert psnr_db(pixels, api.decode(api.encode(pixels, **options))) > 59
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"bpp": 0.0}, {"bpp": float("nan")}, {"size": -10}, {"psnr": float("inf")}, {"effort": 0}, {"effort": 10}, {"effort": -1}],
+    ids=str,
+)
+def test_options_that_are_none(options: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=f"{next(iter(options))} is a"):
+        api.encode(sample("still_life", (100, 80, 164, 144)), **options)
+
+
+def test_targets_out_of_reach_are_refused() -> None:
+    pixels = sample("still_life", (100, 80, 164, 144))
+    with pytest.raises(LimitError, match=r"can make here is \d\d\.\d\d$"):
+        api.encode(pixels, psnr=90.0)
+    with pytest.raises(LimitError, match=r"no file of at most 60 bytes: .* has \d+, of which 5000 are"):
+        api.encode(pixels, size=60, metadata=Metadata(icc=bytes(5000)))
+    assert len(api.encode(pixels, size=100)) <= 100
+    with pytest.raises(LimitError, match=r"the model can make has \d+$"):
+        api.encode(pixels, bpp=0.01)
+
+
+def test_the_largest_steps_are_no_worse_with_the_synthesis() -> None:
+    """It has learnt from steps to 180, and is told of no larger ones: else it would make the picture worse by dBs."""
+    pixels = sample("still_life")
+    encoder = rate.Encoder(pixels, registry.find("photo"), 1, 1)
+    data = encoder.file(500 * 64)
+    assert psnr_db(pixels, api.decode(data)) > psnr_db(pixels, api.decode(data, refine="none"))
 
 
 def test_psnr_target_is_met_closely() -> None:
@@ -88,7 +118,8 @@ def test_a_search_aims_only_when_it_is_near(excess: float, monkeypatch: pytest.M
         tried.clear()
         assert size * 0.99 <= len(rate.file_of_size(encoder, size)) <= size
         assert sum(aimed for _, aimed in tried) <= 6
-    assert len(rate.file_of_size(encoder, 1)) == len(file(encoder, container.MAX_STEP))  # the smallest there is
+    with pytest.raises(LimitError):
+        rate.file_of_size(encoder, 1)
 
 
 def test_threads_and_tile_groups_change_no_pixel() -> None:

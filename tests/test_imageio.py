@@ -14,7 +14,16 @@ from PIL import Image
 
 from conftest import smooth_picture
 from vqcodec.errors import InputError, LimitError, OutputError, VqcodecError
-from vqcodec.imageio import ImageData, _bits_per_sample, format_of, read_image, read_opaque, reset_orientation, write_image
+from vqcodec.imageio import (
+    ImageData,
+    _bits_per_sample,
+    flat_image,
+    format_of,
+    read_image,
+    read_opaque,
+    reset_orientation,
+    write_image,
+)
 from vqcodec.types import Metadata
 
 
@@ -25,13 +34,14 @@ def stored(image: Image.Image, format: str = "PNG", **options: object) -> io.Byt
     return stream
 
 
-def png(width: int, height: int, depth: int, colour: int, rows: bytes = b"") -> io.BytesIO:
-    """A PNG written by hand, for what Pillow does not write."""
+def png(width: int, height: int, depth: int, colour: int, rows: bytes = b"", clear: bytes = b"") -> io.BytesIO:
+    """A PNG written by hand, for what Pillow does not write; `clear` is a tRNS chunk."""
 
     def chunk(name: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))
+    header += chunk(b"tRNS", clear) if clear else b""
     return io.BytesIO(b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
 
 
@@ -110,6 +120,21 @@ def test_transparent_colours_become_alpha() -> None:
         assert pixels[0, 0, -1] == 0
 
 
+@pytest.mark.parametrize(("depth", "rows"), [(1, b"\x50"), (2, b"\x1b"), (4, b"\x12"), (8, b"\x01\x02")])
+def test_a_transparent_grey_of_few_bits(depth: int, rows: bytes) -> None:
+    """The second sample is the clear one."""
+    sample = int.from_bytes(rows, "big") >> (8 * len(rows) - 2 * depth) & ((1 << depth) - 1)
+    pixels = read_image(png(2, 1, depth, 0, b"\0" + rows, struct.pack(">H", sample))).pixels
+    assert pixels[0, :, 1].tolist() == [255, 0]
+    assert pixels[0, 1, 0] == sample * 255 // ((1 << depth) - 1)
+
+
+def test_premultiplied_alpha() -> None:
+    for mode, target in (("La", "LA"), ("RGBa", "RGBA")):
+        image = Image.new(target, (2, 2), (200, 128) if target == "LA" else (200, 100, 50, 128)).convert(mode)
+        assert flat_image(image, "it", []).getpixel((0, 0)) == image.convert(target).getpixel((0, 0))
+
+
 def test_opaque_pictures_for_those_who_want_no_more() -> None:
     rgba = Image.fromarray(smooth_picture(8, 8)).convert("RGBA")
     np.testing.assert_array_equal(read_opaque(stored(rgba)), smooth_picture(8, 8))
@@ -141,6 +166,7 @@ def test_deep_colour_is_refused_as_pillow_would_cut_it() -> None:
         png(8, 8, 16, 4, (b"\0" + bytes(8 * 4)) * 8),
         png(8, 8, 16, 6, (b"\0" + bytes(8 * 8)) * 8),
         stored(Image.fromarray(np.ones((8, 8), np.float32)), "TIFF"),
+        stored(Image.fromarray(np.ones((8, 8), np.int32)), "TIFF"),
         io.BytesIO(b"P6 2 2 65535\n" + bytes(24)),
     ):
         with pytest.raises(InputError, match=r"bits per sample.*convert"):
@@ -243,6 +269,28 @@ def test_metadata_comes_through_a_file_and_back(format: str) -> None:
     assert again.get_ifd(0x8769)[0x9003] == "2026:11:24 12:00:00"
 
 
+def test_metadata_that_a_format_cannot_hold_is_left_out_with_a_note() -> None:
+    large = Image.Exif()
+    large[0x010E] = "x" * 70_000
+    exif = large.tobytes().removeprefix(b"Exif\0\0")
+    pixels = smooth_picture(8, 16)
+    for format, metadata, left_out in (
+        ("JPEG", Metadata(exif=exif), "EXIF of 70"),
+        ("JPEG", Metadata(xmp=bytes(65_505)), "XMP of 65505"),
+        ("JPEG", Metadata(icc=bytes(255 * 65519 + 1)), "ICC of"),
+        ("TIFF", Metadata(exif=b"II*\0\x08\0\0\0\xff\xffjunk"), "EXIF is not kept: it is broken"),
+        ("TIFF", Metadata(exif=b"no EXIF at all"), "EXIF is not kept: it is broken"),
+    ):
+        (note,) = write_image(pixels, stream := io.BytesIO(), format=format, metadata=metadata)
+        assert left_out in note
+        assert read_image(stream).pixels.shape == pixels.shape
+    for format, metadata in (
+        ("JPEG", Metadata(exif=exif[:65_000], xmp=bytes(65_504), icc=bytes(255 * 65519))),
+        ("TIFF", Metadata(exif=exif)),
+    ):
+        assert write_image(pixels, io.BytesIO(), format=format, metadata=metadata) == ()
+
+
 def test_orientation_is_reset_in_place() -> None:
     exif = Image.Exif()
     exif[0x0112], exif[0x010F] = 8, "Maker"
@@ -273,9 +321,7 @@ def test_our_limit_replaces_pillows_and_leaves_it_alone(monkeypatch: pytest.Monk
     assert Image.MAX_IMAGE_PIXELS == 50
 
 
-@pytest.mark.parametrize(
-    "format", ["PNG", "JPEG", "WEBP", "AVIF", "TIFF", "BMP", "PPM", "GIF", "JPEG2000", "TGA", "QOI", "ICO"]
-)
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "AVIF", "TIFF", "BMP", "PPM", "GIF", "JPEG2000", "TGA", "QOI", "ICO"])
 def test_every_truncation(format: str) -> None:
     whole = stored(Image.fromarray(smooth_picture(24, 24)), format).getvalue()
     assert read_image(io.BytesIO(whole)).pixels.shape[:2] == (24, 24)
@@ -408,6 +454,9 @@ def test_format_by_name() -> None:
     assert [format_of(Path(name)) for name in ("a.png", "a.JPG", "a.b.tif", "-", "none", "/dev/stdout")] == [
         "PNG", "JPEG", "TIFF", "PNG", "PNG", "PNG",
     ]  # fmt: skip
+    write_image(smooth_picture(4, 4, 1), io.BytesIO(), format=format_of(Path("a.pgm")))
+    with pytest.raises(OutputError, match=r"holds grey alone: \.ppm holds colour"):
+        write_image(smooth_picture(4, 4), io.BytesIO(), format=format_of(Path("a.pgm")))
     with pytest.raises(OutputError, match=r"'\.xyz'; known are \.bmp, "):
         format_of(Path("a.xyz"))
 

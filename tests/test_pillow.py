@@ -2,6 +2,7 @@
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,12 +31,12 @@ def test_open(stored: bytes) -> None:
         assert image.copy().crop((0, 0, 5, 5)).size == (5, 5)
 
 
-KEPT = {"L": "L", "LA": "LA", "RGB": "RGB", "RGBA": "RGBA", "P": "RGB", "1": "L", "CMYK": "RGB"}
+KEPT = {"L": "L", "LA": "LA", "RGB": "RGB", "RGBA": "RGBA", "P": "RGB", "1": "L", "CMYK": "RGB", "La": "LA", "RGBa": "RGBA"}
 
 
 @pytest.mark.parametrize(("mode", "kept"), KEPT.items())
 def test_save_and_open_every_mode(mode: str, kept: str, tmp_path: Path) -> None:
-    image = Image.fromarray(smooth_picture(40, 50)).convert(mode)
+    image = Image.fromarray(smooth_picture(40, 50)).convert({"La": "LA", "RGBa": "RGBA"}.get(mode, mode)).convert(mode)
     path = tmp_path / "a.vqz"
     image.save(path, quality=90, model="photo-lite")
     with Image.open(path) as back:
@@ -43,6 +44,32 @@ def test_save_and_open_every_mode(mode: str, kept: str, tmp_path: Path) -> None:
         assert back.size == image.size
         wanted = np.asarray(image.convert(kept), float)
         assert np.abs(np.asarray(back, float) - wanted).mean() < 12
+
+
+@pytest.mark.parametrize(("mode", "clear", "kept"), [("L", 7, "LA"), ("RGB", (1, 2, 3), "RGBA")])
+def test_a_transparent_colour_stays_so(mode: str, clear: Any, kept: str) -> None:
+    image = Image.new(mode, (20, 20), clear)
+    image.info["transparency"] = clear
+    stream = io.BytesIO()
+    image.save(stream, "VQZ", model="photo-lite")
+    with opened(stream.getvalue()) as back:
+        assert back.mode == kept
+        assert np.asarray(back)[:, :, -1].max() == 0
+
+
+def test_a_profile_of_cmyk_does_not_go_with_rgb() -> None:
+    image = Image.new("CMYK", (8, 8))
+    image.info["icc_profile"] = b"of CMYK"
+    stream = io.BytesIO()
+    image.save(stream, "VQZ", model="photo-lite")
+    with opened(stream.getvalue()) as back:
+        assert "icc_profile" not in back.info
+
+
+def test_more_pixels_than_pillow_allows(stored: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    with pytest.raises(Image.DecompressionBombError):
+        opened(stored)
 
 
 def test_deep_grey() -> None:

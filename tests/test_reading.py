@@ -150,6 +150,7 @@ def test_tiles(tile: int) -> None:
     data = api.encode(pixels, model="photo-lite", tile=tile)
     assert api.info(data)["groups"] == -(-150 // tile) * -(-170 // tile)
     assert np.abs(api.decode(data).astype(int) - pixels).mean() < 4
+    assert api.encode(pixels, model="photo-lite", tile=float(tile)) == data  # type: ignore[arg-type]  # as numbers are compared
     for bad in (0, 63, 100, 131072):
         with pytest.raises(InputError, match="64, 128"):
             api.encode(pixels, tile=bad)
@@ -312,7 +313,21 @@ def test_damaged_alpha_is_opaque_in_part() -> None:
     data = api.encode(smooth_picture(20, 20, 4), model="photo-lite")
     with api.open_vqz(io.BytesIO(flipped(data, len(data) - 2)), allow_partial=True) as opened:
         assert (opened.read()[:, :, 3] == 255).all()
-        assert opened.lost == {0}
+        assert opened.lost == set()
+        assert opened.notes == ["the alpha plane was damaged: all is opaque"]
+
+
+def test_damaged_metadata_is_told_of() -> None:
+    data = api.encode(smooth_picture(20, 20), model="photo-lite", metadata=Metadata(exif=b"e" * 50, xmp=b"x" * 50))
+    with api.open_vqz(io.BytesIO(flipped(data, data.index(b"e" * 50))), allow_partial=True) as opened:
+        assert opened.metadata == Metadata(xmp=b"x" * 50)
+        assert opened.notes == ["EXIF was damaged and is left out"]
+
+
+def test_errors_of_the_callers_are_theirs(tmp_path: Path) -> None:
+    (tmp_path / "a.vqz").write_bytes(api.encode(smooth_picture(9, 9), model="photo-lite"))
+    with pytest.raises(FileNotFoundError), api.open_vqz(str(tmp_path / "a.vqz")):
+        open(tmp_path / "none")  # noqa: SIM115
 
 
 def test_a_long_table_is_read_from_a_file(tmp_path: Path) -> None:

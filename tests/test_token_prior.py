@@ -148,6 +148,20 @@ def hole(height: int, width: int) -> np.ndarray:
     return mask
 
 
+@pytest.mark.parametrize(
+    "mask", [np.full((37, 53), 255, np.uint8), [[True] * 53] * 37, np.ones((37, 52), np.bool_)], ids=["uint8", "list", "size"]
+)
+def test_a_mask_is_of_bool_and_of_the_pictures_size(folder: Path, mask: Any) -> None:
+    with pytest.raises(InputError, match=r"mask (is|has)"):
+        api.repair(smooth_picture(37, 53), mask, prior="./prior")
+
+
+def test_temperatures_that_are_none(folder: Path) -> None:
+    for temperature in (0.0, 1e-300, 1e300, float("nan")):
+        with pytest.raises(InputError, match=r"a temperature is 0\.01 to 100"):
+            api.generate(1, prior="./prior", temperature=temperature)
+
+
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 def test_repair_leaves_what_is_outside_the_mask(folder: Path, channels: int) -> None:
     """Of a picture of 5x7 cells, more than the prior's grid of 3x4."""

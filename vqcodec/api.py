@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from vqcodec import alpha, codec, container, denoising, draw, frames, networks, rate, registry, tokens
 from vqcodec.bands import LAYOUTS
 from vqcodec.dct import Pixels
-from vqcodec.errors import FormatError, InputError, MissingExtraError, ModelError
+from vqcodec.errors import CorruptError, FormatError, InputError, MissingExtraError, ModelError, TruncatedError
 from vqcodec.files import open_input
 from vqcodec.model import Denoiser, Model, Refiner, TokenModel, TokenPrior, Weights
 from vqcodec.types import Header, Metadata, Section
@@ -34,6 +34,7 @@ Region = tuple[int, int, int, int]
 REFINES: Final = ("none", "best", "gan")
 DEVICES: Final = ("cpu", "cuda", "auto")
 SCALES: Final = (1, 2, 4, 8)
+_TILES: Final = tuple(1 << log2 for log2 in range(6, 17))
 _METADATA: Final = {"icc": container.ICC, "exif": container.EXIF, "xmp": container.XMP}
 
 
@@ -82,7 +83,7 @@ def encode(
     groups, which can be decoded one by one; 1024 in pictures above 4 megapixels, one group in others. A token model has one rate:
     it takes none of quality, bpp, size, psnr, tune and tile. `threads`: cores that share the groups, all if not given; copies of
     this process do, if it has no other thread (numpy has some, unless OPENBLAS_NUM_THREADS=1 is set before it is imported), else
-    threads, which gain little. Raises InputError, ModelError.
+    threads, which gain little. Raises InputError, ModelError, and LimitError where no file meets the target.
     """
     picture, transparency = _apart(pixels)
     given = [value for value in (quality, bpp, size, psnr) if value is not None]
@@ -90,9 +91,14 @@ def encode(
         raise InputError("give one of quality, bpp, size and psnr")
     if quality is not None and not 0 <= quality <= 100:
         raise InputError("quality is 0 to 100")
+    for name, target in (("bpp", bpp), ("size", size), ("psnr", psnr)):
+        if target is not None and not 0 < target < float("inf"):
+            raise InputError(f"{name} is a number above 0, not {target}")
+    if effort not in range(1, 10):
+        raise InputError("effort is a whole number, 1 to 9")
     if tune not in rate.TUNES:
         raise InputError(f"tune is one of {', '.join(rate.TUNES)}")
-    if tile is not None and (tile not in range(64, 65537) or tile & (tile - 1)):
+    if tile is not None and tile not in _TILES:
         raise InputError("a tile is 64, 128, 256, ... 65536 pixels a side")
     depth = _depth_of(picture)
     levels = frames.FAST_LEVELS if effort < 4 else frames.LEVELS[:2]
@@ -107,7 +113,8 @@ def encode(
             raise InputError(f"{found.name} is a token model, of 8 bits a sample: scale deeper ones to uint8 first")
         chosen = tokens.encode(picture.astype(np.uint8, copy=False), found, _threads(threads))
         return tokens.write(picture.shape, chosen, found, levels, others)
-    encoder = rate.Encoder(picture, found, _threads(threads), effort, depth=depth, tile=tile, others=others, tune=tune)
+    choices: dict[str, Any] = {"depth": depth, "tile": None if tile is None else int(tile), "others": others, "tune": tune}
+    encoder = rate.Encoder(picture, found, _threads(threads), int(effort), **choices)
     if bpp is not None:
         size = int(bpp * picture.shape[0] * picture.shape[1] / 8)
     if size is not None:
@@ -155,7 +162,12 @@ class VqzFile:
     """A .vqz file of which only what is asked for is read and checked; from `open_vqz`."""
 
     def __init__(self, source: BinaryIO, *, model: ModelName, max_pixels: int, allow_partial: bool) -> None:
-        self.file = container.File(source, max_pixels)
+        try:
+            self.file = container.File(source, max_pixels)
+        except (CorruptError, TruncatedError) as error:
+            if not allow_partial:
+                raise
+            raise type(error)(f"{error}; nothing is left of it: only files with tile groups are read in part") from error
         self.header = self.file.header
         self.allow_partial = allow_partial
         self.lost: set[int] = set()
@@ -298,7 +310,7 @@ class VqzFile:
         except FormatError:
             if not self.allow_partial:
                 raise
-            self.lost.update(range(len(self.header.groups)))
+            self._tell("the alpha plane was damaged: all is opaque")
             plane = np.full((height, width), 255, np.uint8)
         if scale == 1:
             return plane
@@ -312,12 +324,13 @@ class VqzFile:
         except FormatError:
             if not self.allow_partial:
                 raise
+            self._tell(f"{container.NAMES[kind]} was damaged and is left out")
             return b""
 
 
 @contextmanager
 def open_vqz(
-    source: Path | BinaryIO,
+    source: str | Path | BinaryIO,
     *,
     model: ModelName = None,
     max_pixels: int = container.DEFAULT_MAX_PIXELS,
@@ -329,8 +342,8 @@ def open_vqz(
     Raises InputError, FormatError and its kinds, LimitError.
     """
     options: dict[str, Any] = {"model": model, "max_pixels": max_pixels, "allow_partial": allow_partial}
-    if isinstance(source, Path):
-        with open_input(source) as stream:
+    if isinstance(source, str | Path):
+        with open_input(Path(source)) as stream:
             yield VqzFile(stream, **options)
     else:
         yield VqzFile(source, **options)
@@ -435,17 +448,24 @@ def generate(
 ) -> tuple[NDArray[np.uint8], list[str]]:
     """Pictures uint8 [count, H, W] or [count, H, W, 3] that a token prior makes up, and the class of each; "" where it knows none.
 
-    They are of the class `label` or, without one, of all classes in order, as many of each as of others. `temperature` > 0 divides
-    logits; `guidance` >= 0 moves them away from those without a class, if there are classes (draw.py). Raises ModelError,
+    They are of the class `label` or, without one, of all classes in order, as many of each as of others. `temperature` 0.01..100
+    divides logits; `guidance` >= 0 moves them away from those without a class, if there are classes (draw.py). Raises ModelError,
     InputError.
     """
     found, model = registry.find_prior(prior)
-    if count < 1 or not temperature > 0 or not guidance >= 0:
-        raise InputError("a count is at least 1, a temperature above 0, and guidance not below 0")
+    _check_temperature(temperature)
+    if count < 1 or not 0 <= guidance < float("inf"):
+        raise InputError("a count is at least 1, and guidance a number not below 0")
     in_turn = np.arange(count) * max(1, len(found.labels)) // count
     numbers = in_turn if label is None else np.full(count, _class_number(found, label))
     pictures = draw.generate(found, model, numbers, temperature=temperature, guidance=guidance, seed=seed)
     return pictures[..., 0] if pictures.shape[3] == 1 else pictures, [found.labels[n] if found.labels else "" for n in numbers]
+
+
+def _check_temperature(temperature: float) -> None:
+    least, most = draw.TEMPERATURES
+    if not least <= temperature <= most:
+        raise InputError(f"a temperature is {least:g} to {most:g}")
 
 
 def _class_number(prior: TokenPrior, label: str | None) -> int:
@@ -475,11 +495,11 @@ def repair(
     picture, transparency = _apart(pixels)
     if picture.dtype != np.uint8:
         raise InputError("token models have 8 bits a sample: scale deeper ones to uint8 first")
+    if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_:
+        raise InputError("a mask is an array of bool, true where to repair")
     if mask.shape != picture.shape[:2]:
-        height, width = mask.shape[:2]
-        raise InputError(f"the mask has {width} x {height} pixels, and the picture {picture.shape[1]} x {picture.shape[0]}")
-    if not temperature > 0:
-        raise InputError("a temperature is above 0")
+        raise InputError(f"the mask has {list(mask.shape)} pixels, and the picture {list(picture.shape[:2])} (height, width)")
+    _check_temperature(temperature)
     options: dict[str, Any] = {"temperature": temperature, "seed": seed, "threads": _threads(threads)}
     options["label"] = _class_number(found, label)
     mended = draw.repair(picture.astype(np.uint8, copy=False), mask, found, model, **options)

@@ -7,19 +7,31 @@ unwritable, 6 limit exceeded, 130 interrupted.
 Start-up is most of the time that a small picture takes: what one command needs is imported inside that command.
 """
 
+import errno
 import os
 import shlex
 import sys
 import time
+import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vqcodec.errors import VqcodecError
-from vqcodec.files import MAX_PIXELS, STREAM, check_output, printable, read_input, stream_limit, write_atomic
+from vqcodec.errors import InputError, ModelError, VqcodecError
+from vqcodec.files import (
+    MAX_PIXELS,
+    STREAM,
+    check_output,
+    open_closed_streams,
+    printable,
+    read_input,
+    stdout_error,
+    stream_limit,
+    write_atomic,
+)
 from vqcodec.options import (
     DEFAULT_TEMPERATURE,
     KINDS,
@@ -39,6 +51,7 @@ from vqcodec.options import (
     Threads,
     UsageError,
     base_of,
+    finite,
     known_cell,
     known_device,
     known_kind,
@@ -49,6 +62,8 @@ from vqcodec.options import (
     known_tune,
     of_kinds,
     parts_of,
+    path_argument,
+    path_option,
     percentage,
     positive,
     region_of,
@@ -63,6 +78,8 @@ if TYPE_CHECKING:
     from vqcodec.convert import Options
 
 INTERNAL, OUT_OF_MEMORY, INTERRUPTED = 1, 6, 130
+_OF_PRINTING = {errno.ENOSPC, errno.EPIPE, errno.EBADF, errno.EIO, errno.EFBIG, errno.EDQUOT}
+"""What writing to standard output may fail of: rooms that use files have errors of their own."""
 
 app = typer.Typer(
     add_completion=True,
@@ -76,22 +93,35 @@ app = typer.Typer(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; no exception gets out."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    debug = "--debug" in words
-    words = [word for word in words if word != "--debug"]
+    names_from = words.index("--") if "--" in words else len(words)
+    debug = "--debug" in words[:names_from]
+    words = [word for word in words[:names_from] if word != "--debug"] + words[names_from:]
     warnings.filterwarnings("ignore", module="PIL")  # remarks on files; what matters of them is in ImageData.notes
+    open_closed_streams()
     try:
         try:
-            return int(app(words or ["--help"], prog_name="vqcodec", standalone_mode=False) or 0)
+            return _run(words or ["--help"])
         except Exception as error:
             if debug:
-                raise
+                traceback.print_exc()
             return _report(error)
     except KeyboardInterrupt:  # outside of it all: it may also come while an error is told
         return INTERRUPTED
 
 
+def _run(words: list[str]) -> int:
+    if any(word == "" or (word.startswith("--") and word.endswith("=")) for word in words):
+        raise UsageError("an argument is empty: is it a variable that is not set?")  # pathlib takes it for the current folder
+    words = [os.path.abspath(word) if word == "./-" else word for word in words]  # pathlib drops what makes it a file
+    code = int(app(words, prog_name="vqcodec", standalone_mode=False) or 0)
+    sys.stdout.flush()
+    return code
+
+
 def _report(error: Exception) -> int:
     """One line on standard error; the exit code."""
+    if isinstance(error, OSError) and error.filename is None and error.errno in _OF_PRINTING:
+        error = stdout_error(error)
     if isinstance(error, VqcodecError):
         code, message = error.exit_code, str(error)
     elif isinstance(error, typer.TyperException):
@@ -144,9 +174,7 @@ def encode(
         float | None, typer.Option("--psnr", callback=positive, metavar="DB", help="At least so many dB of PSNR.")
     ] = None,
     model: Model = None,
-    effort: Annotated[
-        int, typer.Option("--effort", min=1, max=9, metavar="1..9", help="1-4 faster; 7-9 slower, smaller.")
-    ] = 5,
+    effort: Annotated[int, typer.Option("--effort", min=1, max=9, metavar="1..9", help="1-4 faster; 7-9 slower, smaller.")] = 5,
     tune: Annotated[
         str,
         typer.Option("--tune", callback=known_tune, metavar="psnr|ssim", help="At equal bytes: least error, or likeness to eyes."),
@@ -183,10 +211,10 @@ def encode(
     from vqcodec.convert import EncodeOptions, encode_file
 
     options = EncodeOptions(quality, bpp, size, psnr, model, effort, tune, tile, strip, threads, max_pixels)
-    if source.is_dir():
-        _convert_folder(source, output, options, ".vqz", jobs, shard, manifest, force, as_json)
+    if os.path.isdir(source):
+        _convert_folder(source, output, options, ".vqz", jobs, shard, manifest, force, as_json, quiet)
         return
-    _only_for_folders(jobs, shard, manifest)
+    _only_for_folders({"-j": jobs, "--shard": shard, "--manifest": manifest})
     done = encode_file(source, output, options, overwrite=force)
     bits_per_pixel = 8 * done.bytes_out / (done.width * done.height)
     if as_json:
@@ -225,7 +253,13 @@ def decode(
     strength: Annotated[
         float | None,
         typer.Option(
-            "--strength", min=0, max=1, metavar="0..1", help="Of gan; 0.7 below 0.2 bpp, falling to 0 at 1.", show_default=False
+            "--strength",
+            callback=finite,
+            min=0,
+            max=1,
+            metavar="0..1",
+            help="Of gan; 0.7 below 0.2 bpp, falling to 0 at 1.",
+            show_default=False,
         ),
     ] = None,
     refiner: Annotated[
@@ -243,11 +277,12 @@ def decode(
         int, typer.Option("--scale", callback=known_scale, metavar="1|2|4|8", help="So many times smaller, and faster.")
     ] = 1,
     allow_partial: Annotated[
-        bool, typer.Option("--allow-partial", help="Decode what is left of a damaged or truncated file.")
+        bool, typer.Option("--allow-partial", help="Decode what is left of a damaged or truncated file with tile groups.")
     ] = False,
     to: Annotated[
-        str, typer.Option("--to", callback=known_picture, metavar="png|...", help="The format of pictures in an output folder.")
-    ] = ".png",
+        str | None,
+        typer.Option("--to", callback=known_picture, metavar="png|...", help="Folders: the format of the pictures; png."),
+    ] = None,
     force: Force = False,
     jobs: Jobs = None,
     shard: Shard = None,
@@ -265,10 +300,10 @@ def decode(
         raise UsageError("--strength and --refiner are for --refine gan")
     part = None if region is None else region_of(region)
     options = DecodeOptions(model, refine, strength, refiner, device, part, scale, allow_partial, threads, max_pixels)
-    if source.is_dir():
-        _convert_folder(source, output, options, to, jobs, shard, manifest, force, as_json=False)
+    if os.path.isdir(source):
+        _convert_folder(source, output, options, to or ".png", jobs, shard, manifest, force, as_json=False, quiet=False)
         return
-    _only_for_folders(jobs, shard, manifest)
+    _only_for_folders({"-j": jobs, "--shard": shard, "--manifest": manifest, "--to": to})
     for note in decode_file(source, output, options, overwrite=force).notes:
         _log(f"note: {note}")
 
@@ -305,9 +340,8 @@ def _one_blas_thread() -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
-def _only_for_folders(jobs: int | None, shard: str | None, manifest: Path | None) -> None:
-    given = {"-j": jobs, "--shard": shard, "--manifest": manifest}
-    if found := [name for name, value in given.items() if value is not None]:
+def _only_for_folders(options: Mapping[str, object]) -> None:
+    if found := [name for name, value in options.items() if value is not None]:
         raise UsageError(f"{' and '.join(found)}: for folders only")
 
 
@@ -321,17 +355,18 @@ def _convert_folder(
     manifest: Path | None,
     force: bool,
     as_json: bool,
+    quiet: bool,
 ) -> None:
     """A folder by batch.py; ends with the exit code of the first failure."""
     from vqcodec.batch import BatchSettings, run_batch
     from vqcodec.tables import batch_progress, print_batch
 
-    if output == STREAM or output.is_file():
+    if output == STREAM or os.path.isfile(output):
         raise UsageError(f"{printable(source)} is a folder: the output must be one, too")
     part = (1, 1) if shard is None else shard_of(shard)
     settings = BatchSettings(source, output, options, suffix, jobs or 1, part, manifest, force)
     start = time.perf_counter()
-    with batch_progress(_console(stderr=True)) as (started, progress):
+    with batch_progress(_console(stderr=True, quiet=quiet)) as (started, progress):
         summary = run_batch(settings, started, progress)
     if as_json:
         _print_json(
@@ -342,9 +377,13 @@ def _convert_folder(
             seconds=time.perf_counter() - start,
             failed=[{"source": outcome.source, "error": outcome.error} for outcome in summary.failed],
         )
+    if not quiet:
+        for source_of_note, note in summary.notes:
+            _log(f"note: {source_of_note}: {note}")
     for outcome in summary.failed:
         _log(outcome.error if outcome.source in outcome.error else f"{outcome.source}: {outcome.error}")
-    print_batch(summary, time.perf_counter() - start, _console(stderr=True))
+    if not quiet:
+        print_batch(summary, time.perf_counter() - start, _console(stderr=True))
     raise typer.Exit(summary.failed[0].exit_code if summary.failed else 0)
 
 
@@ -356,9 +395,7 @@ def generate(
     prior: Prior,
     output: Annotated[
         Path,
-        typer.Option(
-            "-o", "--output", metavar="OUT", help="A picture of them all, or a folder for one file each.", show_default=False
-        ),
+        path_option("-o", "--output", metavar="OUT", help="A picture of them all, or a folder for one file each."),
     ],
     count: Annotated[int, typer.Option("-n", "--count", min=1, max=10000, metavar="N", help="How many.")] = 64,
     label: Annotated[
@@ -366,7 +403,10 @@ def generate(
     ] = None,
     temperature: Temperature = DEFAULT_TEMPERATURE,
     guidance: Annotated[
-        float, typer.Option("--guidance", min=0, metavar="G", help="More of what tells the class from others; 0 is as learnt.")
+        float,
+        typer.Option(
+            "--guidance", callback=finite, min=0, metavar="G", help="More of what tells the class from others; 0 is as learnt."
+        ),
     ] = 1.0,
     seed: Seed = 0,
     force: Force = False,
@@ -382,9 +422,7 @@ def generate(
 def repair(
     source: Input,
     output: Output,
-    mask: Annotated[
-        Path, typer.Option("--mask", metavar="MASK", help="A picture of the same size, white where to repair.", show_default=False)
-    ],
+    mask: Annotated[Path, path_option("--mask", metavar="MASK", help="A picture of the same size, white where to repair.")],
     prior: Prior,
     label: Annotated[
         str | None, typer.Option("--label", metavar="L", help="The picture's class, where it is known.", show_default=False)
@@ -415,11 +453,8 @@ def info(
     as_json: Json = False,
     indices: Annotated[
         Path | None,
-        typer.Option(
-            "--indices",
-            metavar="FILE",
-            help="Write all indices with their codebook, class, channel and cell to a .npz file.",
-            show_default=False,
+        path_option(
+            "--indices", metavar="FILE", help="Write all indices with their codebook, class, channel and cell to a .npz file."
         ),
     ] = None,
     force: Force = False,
@@ -428,6 +463,7 @@ def info(
     from vqcodec import api
 
     if indices is not None:
+        _not_beside_the_report(indices)
         check_output(indices, overwrite=force, source=file)
     data = read_input(file, limit_bytes=stream_limit(MAX_PIXELS))
     facts = api.info(data, model=model)
@@ -447,9 +483,14 @@ def info(
         print_info(facts, _console())
 
 
+def _not_beside_the_report(output: Path) -> None:
+    if output == STREAM:
+        raise UsageError("standard output is for the report: write the file by its name")
+
+
 @app.command()
 def verify(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="The files to check.", show_default=False)],
+    files: Annotated[list[Path], path_argument(metavar="FILE...", help="The files to check.")],
     model: Model = None,
 ) -> None:
     """Check files completely: checksums, and that every pixel can be decoded."""
@@ -478,16 +519,20 @@ def models(as_json: Json = False) -> None:
     else:
         from vqcodec.tables import print_models
 
-        print_models(entries, _console())
+        print_models([entry for entry in entries if not entry.error], _console())
+    damaged = [entry for entry in entries if entry.error]
+    for entry in damaged:
+        _log(f"{entry.path}: {entry.error}")
+    raise typer.Exit(ModelError.exit_code if damaged else 0)
 
 
 @app.command()
 def compare(
-    first: Annotated[Path, typer.Argument(metavar="A", help="A picture or a .vqz file.", show_default=False)],
-    second: Annotated[Path, typer.Argument(metavar="B", help="Another, of the same size.", show_default=False)],
+    first: Annotated[Path, path_argument(metavar="A", help="A picture or a .vqz file.")],
+    second: Annotated[Path, path_argument(metavar="B", help="Another, of the same size.")],
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", metavar="FILE", help="Write a picture of the difference, 8 times as large, around grey."),
+        path_option("-o", "--output", metavar="FILE", help="Write a picture of the difference, 8 times as large, around grey."),
     ] = None,
     force: Force = False,
     max_pixels: MaxPixels = MAX_PIXELS,
@@ -503,6 +548,7 @@ def compare(
 
     picture_format = "" if output is None else format_of(output)
     if output is not None:
+        _not_beside_the_report(output)
         for source in (first, second):
             check_output(output, overwrite=force, source=source)
     facts, difference = compared(read_any(first, max_pixels), read_any(second, max_pixels))
@@ -522,7 +568,7 @@ def compare(
 
 @app.command()
 def bench(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Pictures, or folders of them.", show_default=False)],
+    paths: Annotated[list[Path], path_argument(metavar="PATH...", help="Pictures, or folders of them.")],
     codecs: Annotated[
         str, typer.Option("--codecs", metavar="A,B", help="Which to compare; vqz:MODEL:EFFORT:TUNE is vqz with these.")
     ] = "vqz,jpeg,webp,avif",
@@ -533,10 +579,10 @@ def bench(
         str | None, typer.Option("--anchor", metavar="CODEC", help="What BD-rates compare with; jpeg if it is there.")
     ] = None,
     json_path: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write the results; - for standard output.")
+        Path | None, path_option("--json", metavar="FILE", help="Write the results; - for standard output.")
     ] = None,
     report_dir: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="DIR", help="Write results, tables and a plot.")
+        Path | None, path_option("-o", "--output", metavar="DIR", help="Write results, tables and a plot.")
     ] = None,
     psnr_only: Annotated[bool, typer.Option("--psnr-only", help="Skip SSIM and MS-SSIM.")] = False,
     refine: Annotated[
@@ -545,7 +591,7 @@ def bench(
     ] = None,
     perceptual: Annotated[
         Path | None,
-        typer.Option("--perceptual", metavar="DIR", help="LPIPS, too, with the weights there.", show_default=False),
+        path_option("--perceptual", metavar="DIR", help="LPIPS, too, with the weights there."),
     ] = None,
     threads: Annotated[int, typer.Option("--threads", min=1, metavar="N", help="Threads for each codec.")] = 1,
     jobs: Annotated[
@@ -573,20 +619,19 @@ def bench(
         overwrite=force,
         command=shlex.join(["vqcodec", *sys.argv[1:]]),
     )
-    run_bench(settings, _console(stderr=json_path == STREAM))
+    results = run_bench(settings, _console(stderr=json_path == STREAM))
+    raise typer.Exit(0 if results.rows else InputError.exit_code)
 
 
 @app.command()
 def train(
     folder: Annotated[
         Path,
-        typer.Argument(
-            metavar="FOLDER", help="Pictures of one kind; subfolders and .tar are read, or a gzipped idx file.", show_default=False
-        ),
+        path_argument(metavar="FOLDER", help="Pictures of one kind; subfolders and .tar are read, or a gzipped idx file."),
     ],
     output: Annotated[
         Path,
-        typer.Option("-o", "--output", metavar="MODEL", help="The model's folder, to be made.", show_default=False),
+        path_option("-o", "--output", metavar="MODEL", help="The model's folder, to be made."),
     ],
     kind: Annotated[
         str,
@@ -625,19 +670,17 @@ def train(
     ] = None,
     device: Annotated[str, typer.Option("--device", metavar="cpu|cuda", help="Not lite: where to train.")] = "cpu",
     resume: Annotated[bool, typer.Option("--resume", help="Not lite: go on from the checkpoint beside MODEL.")] = False,
-    log: Annotated[
-        Path | None, typer.Option("--log", metavar="FILE", help="Not lite: append a JSON line every 50 steps.", show_default=False)
-    ] = None,
+    log: Annotated[Path | None, path_option("--log", metavar="FILE", help="Not lite: append a JSON line every 50 steps.")] = None,
     board: Annotated[
         Path | None,
-        typer.Option("--tensorboard", metavar="DIR", help="Not lite: curves and pictures for TensorBoard.", show_default=False),
+        path_option("--tensorboard", metavar="DIR", help="Not lite: curves and pictures for TensorBoard."),
     ] = None,
     refiner: Annotated[
         str | None, typer.Option("--refiner", metavar="M", help="refiner: go on from this one.", show_default=False)
     ] = None,
     perceptual: Annotated[
         Path | None,
-        typer.Option("--perceptual", metavar="DIR", help="refiner, token: LPIPS's weights over SqueezeNet.", show_default=False),
+        path_option("--perceptual", metavar="DIR", help="refiner, token: LPIPS's weights over SqueezeNet."),
     ] = None,
     cell: Annotated[
         int | None,
@@ -651,33 +694,59 @@ def train(
     ] = None,
     beta: Annotated[
         float | None,
-        typer.Option("--beta", min=0, metavar="B", help="token: weight of the commitment, in L_c; 0.25.", show_default=False),
+        typer.Option(
+            "--beta", callback=finite, min=0, metavar="B", help="token: weight of the commitment, in L_c; 0.25.", show_default=False
+        ),
     ] = None,
     cosine: Annotated[bool, typer.Option("--cosine", help="token: codewords of unit length, told apart by angle.")] = False,
     lambda_r: Annotated[
         float | None,
         typer.Option(
-            "--lambda-r", min=0, metavar="X", help="Weight of the squared error; refiner, token 1.", show_default=False
+            "--lambda-r",
+            callback=finite,
+            min=0,
+            metavar="X",
+            help="Weight of the squared error; refiner, token 1.",
+            show_default=False,
         ),
     ] = None,
     lambda_p: Annotated[
         float | None,
         typer.Option(
-            "--lambda-p", min=0, metavar="X", help="Of the perceptual distance; refiner 4, token 0.", show_default=False
+            "--lambda-p",
+            callback=finite,
+            min=0,
+            metavar="X",
+            help="Of the perceptual distance; refiner 4, token 0.",
+            show_default=False,
         ),
     ] = None,
     lambda_t: Annotated[
         float | None,
-        typer.Option("--lambda-t", min=0, metavar="X", help="Of the texture's statistics; refiner 0.5.", show_default=False),
+        typer.Option(
+            "--lambda-t", callback=finite, min=0, metavar="X", help="Of the texture's statistics; refiner 0.5.", show_default=False
+        ),
     ] = None,
     lambda_a: Annotated[
         float | None,
-        typer.Option("--lambda-a", min=0, metavar="X", help="Of the adversarial loss; refiner 0.8, token 0.", show_default=False),
+        typer.Option(
+            "--lambda-a",
+            callback=finite,
+            min=0,
+            metavar="X",
+            help="Of the adversarial loss; refiner 0.8, token 0.",
+            show_default=False,
+        ),
     ] = None,
     lambda_c: Annotated[
         float | None,
         typer.Option(
-            "--lambda-c", min=0, metavar="X", help="Of shifts of colour, refiner 10; of L_c, token 1.", show_default=False
+            "--lambda-c",
+            callback=finite,
+            min=0,
+            metavar="X",
+            help="Of shifts of colour, refiner 10; of L_c, token 1.",
+            show_default=False,
         ),
     ] = None,
     adaptive: Annotated[
@@ -685,7 +754,7 @@ def train(
     ] = False,
     sheets: Annotated[
         Path | None,
-        typer.Option("--sheets", metavar="DIR", help="refiner, token: held-out crops as PNG, every 500 steps.", show_default=False),
+        path_option("--sheets", metavar="DIR", help="refiner, token: held-out crops as PNG, every 500 steps."),
     ] = None,
     force: Force = False,
 ) -> None:
@@ -757,7 +826,7 @@ def _log(message: str) -> None:
     print(f"vqcodec: {printable(message)}", file=sys.stderr)
 
 
-def _console(*, stderr: bool = False) -> "Console":
+def _console(*, stderr: bool = False, quiet: bool = False) -> "Console":
     from rich.console import Console
 
-    return Console(stderr=stderr, highlight=False)
+    return Console(stderr=stderr, highlight=False, quiet=quiet)

@@ -132,11 +132,11 @@ def decode_file(source: Path, output: Path, options: DecodeOptions, *, overwrite
             )
             metadata, lost, groups = opened.metadata, len(opened.lost), len(opened.header.groups)
     seconds = time.perf_counter() - start
-    picture = _written(pixels, picture_format, metadata)
+    picture, left_out = _written(pixels, picture_format, metadata)
     write_atomic(output, picture, overwrite=overwrite)
     height, width = pixels.shape[:2]
     channels = 1 if pixels.ndim == 2 else pixels.shape[2]
-    notes = (*opened.notes, *((f"{lost} of {groups} tile groups were damaged",) if lost else ()))
+    notes = (*opened.notes, *((f"{lost} of {groups} tile groups were damaged",) if lost else ()), *left_out)
     return Converted(width, height, channels, _size_of(source), len(picture), seconds, notes)
 
 
@@ -150,7 +150,7 @@ def generate_files(
         picture_format = format_of(output)
         check_output(output, overwrite=overwrite)
         pictures, labels = api.generate(count, prior=prior, **options)
-        write_atomic(output, _written(draw.sheet(pictures, labels), picture_format), overwrite=overwrite)
+        write_atomic(output, _written(draw.sheet(pictures, labels), picture_format)[0], overwrite=overwrite)
         return
     check_new_folder(output, overwrite=overwrite, marker=GENERATED)
     pictures, labels = api.generate(count, prior=prior, **options)
@@ -158,7 +158,7 @@ def generate_files(
     names = [f"{number:0{digits}}{_in_names(label)}.png" for number, label in enumerate(labels)]
     with new_folder(output, overwrite=overwrite, marker=GENERATED) as folder:
         for name, pixels in zip(names, pictures, strict=True):
-            (folder / name).write_bytes(_written(pixels, "PNG"))
+            (folder / name).write_bytes(_written(pixels, "PNG")[0])
         facts = {"model": prior, **options, "pictures": dict(zip(names, labels, strict=True))}
         (folder / GENERATED).write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
@@ -193,15 +193,17 @@ def repair_file(
     hidden = white.reshape(*white.shape[:2], -1).mean(axis=2) >= 128
     options: dict[str, Any] = {"label": label, "temperature": temperature, "seed": seed, "threads": threads}
     mended = api.repair(image.pixels, hidden, prior=prior, **options)
-    data = _written(mended, picture_format, image.metadata)
+    data, left_out = _written(mended, picture_format, image.metadata)
     write_atomic(output, data, overwrite=overwrite)
-    return image.notes if hidden.any() else (*image.notes, "the mask has no white: the picture is as it was")
+    notes = image.notes + left_out
+    return notes if hidden.any() else (*notes, "the mask has no white: the picture is as it was")
 
 
-def _written(pixels: Pixels, picture_format: str, metadata: Metadata | None = None) -> memoryview:
+def _written(pixels: Pixels, picture_format: str, metadata: Metadata | None = None) -> tuple[memoryview, tuple[str, ...]]:
+    """The bytes of a picture, and notes of what was left out."""
     stream = io.BytesIO()
-    write_image(pixels, stream, format=picture_format, metadata=metadata)
-    return stream.getbuffer()
+    notes = write_image(pixels, stream, format=picture_format, metadata=metadata)
+    return stream.getbuffer(), notes
 
 
 def denoise_file(
@@ -229,11 +231,11 @@ def denoise_file(
         told += ": too little to take out, the picture stays as it is"
     pixels = api.denoise(image.pixels, model=model, sigma=sigma, threads=threads)
     seconds = time.perf_counter() - start
-    picture = _written(pixels, picture_format, image.metadata)
+    picture, left_out = _written(pixels, picture_format, image.metadata)
     write_atomic(output, picture, overwrite=overwrite)
     height, width = pixels.shape[:2]
     channels = 1 if pixels.ndim == 2 else pixels.shape[2]
-    return Converted(width, height, channels, _size_of(source), len(picture), seconds, (*image.notes, told))
+    return Converted(width, height, channels, _size_of(source), len(picture), seconds, (*image.notes, told, *left_out))
 
 
 def _size_of(source: Path) -> int:

@@ -1,6 +1,7 @@
 """Reading inputs and writing outputs whole: `-` streams, atomic files, errors of the system as ours."""
 
 import errno
+import io
 import os
 import shutil
 import stat
@@ -8,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from vqcodec.errors import InputError, LimitError, OutputError
 from vqcodec.interrupts import termination_raises
@@ -34,21 +35,47 @@ def stream_limit(max_pixels: int) -> int:
     return 4 * max_pixels + 2**26
 
 
+class _Input(io.RawIOBase):
+    """A stream for reading whose errors of the system are InputErrors, whoever reads it."""
+
+    def __init__(self, stream: BinaryIO, name: str, *, seekable: bool) -> None:
+        self._stream, self._name, self._seekable = stream, name, seekable
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return self._seekable and self._stream.seekable()
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self._stream.seek(offset, whence)
+
+    def readinto(self, buffer: Any) -> int | None:
+        try:
+            return self._stream.readinto(buffer)  # type: ignore[attr-defined]  # which all streams have
+        except OSError as error:
+            raise _unreadable(self._name, error) from error
+
+
 @contextmanager
 def open_input(path: Path) -> Iterator[BinaryIO]:
-    """`path` opened for reading, standard input for `-`.
+    """`path` opened for reading, standard input for `-`, which is read from where it stands and cannot be sought in.
 
-    Raises InputError where the system refuses, while opening or while the block reads.
+    Raises InputError where the system refuses, while opening or while the stream is read; other errors of the block are its own.
     """
-    name = "standard input" if path == STREAM else printable(path)
+    if path == STREAM:
+        yield io.BufferedReader(_Input(sys.stdin.buffer, "standard input", seekable=False))
+        return
     try:
-        if path == STREAM:
-            yield sys.stdin.buffer
-        else:
-            with open(path, "rb") as stream:
-                yield stream
+        file = open(path, "rb", buffering=0)  # noqa: SIM115 (closed below: errors of the block are not those of opening)
     except OSError as error:
-        raise InputError(f"cannot read {name}: {_reason(error)}") from error
+        raise _unreadable(printable(path), error) from error
+    with file:
+        yield io.BufferedReader(_Input(file, printable(path), seekable=True))
+
+
+def _unreadable(name: str, error: OSError) -> InputError:
+    return InputError(f"cannot read {name}: {_reason(error)}")
 
 
 def read_stream(stream: BinaryIO, limit_bytes: int) -> bytes:
@@ -78,7 +105,7 @@ def check_output(path: Path, *, overwrite: bool, source: Path | None = None) -> 
         return
     name = printable(path)
     try:
-        if not path.parent.is_dir():
+        if not os.path.isdir(path.parent):
             raise OutputError(f"cannot write {name}: its folder does not exist")
         if not path.exists():
             return
@@ -155,10 +182,25 @@ def _write_stdout(data: bytes | memoryview) -> None:
     try:
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
-    except OSError:
-        # The interpreter flushes once more at exit and would complain about the same thing a second time.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise
+    except OSError as error:
+        raise stdout_error(error) from error
+
+
+def stdout_error(error: OSError) -> OutputError:
+    """Of an error in writing to standard output, to which nothing more is written then.
+
+    The interpreter flushes once more at exit and would complain about the same thing a second time.
+    """
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return OutputError(f"cannot write standard output: {_reason(error)}")
+
+
+def open_closed_streams() -> None:
+    """Standard streams that the caller has closed (`>&-`), opened again so that using them fails as it should: Python has None for
+    them, and the next file that is opened would get their number and what is printed."""
+    for name, flags, mode in (("stdin", os.O_WRONLY, "r"), ("stdout", os.O_RDONLY, "w"), ("stderr", os.O_RDWR, "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.open(os.devnull, flags), mode, encoding="utf-8"))  # noqa: SIM115 (open to the end)
 
 
 def _write_path(path: Path, data: bytes | memoryview, overwrite: bool) -> None:

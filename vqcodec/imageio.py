@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +40,7 @@ _FORMAT_OF_SUFFIX = {
     "": "PNG",
     ".png": "PNG",
     ".ppm": "PPM",
-    ".pgm": "PPM",
+    ".pgm": "PGM",
     ".pnm": "PPM",
     ".jpg": "JPEG",
     ".jpeg": "JPEG",
@@ -54,6 +54,7 @@ _FORMAT_OF_SUFFIX = {
 _SAVE_OPTIONS: dict[str, dict[str, object]] = {
     "PNG": {"compress_level": 3},  # half the time of Pillow's 6, and no larger on decoded photos
     "PPM": {},
+    "PGM": {"format": "PPM"},
     "JPEG": {"quality": 95, "subsampling": 0},
     "WEBP": {"lossless": True, "quality": 0, "method": 2},
     "TIFF": {"compression": "tiff_adobe_deflate"},
@@ -62,6 +63,8 @@ _SAVE_OPTIONS: dict[str, dict[str, object]] = {
 
 EXIF_PREFIX = b"Exif\0\0"
 _MAX_METADATA = 1 << 24
+_MOST_IN_JPEG = {"icc": 255 * 65519, "exif": 65533 - len(EXIF_PREFIX), "xmp": 65533 - 29}
+"""Bytes: of markers with two of their length and a name before what they hold; ICC profiles alone are spread over several."""
 _ORIENTATION_TAG, _XMP_TAG, _EXIF_IFD, _GPS_IFD = 0x0112, 700, 0x8769, 0x8825
 _TIFF_TAGS_KEPT = {270, 271, 272, 305, 306, 315, 316, 33432}
 """Of a TIFF file, those about the picture: description, make, model, software, date, artist, host, copyright."""
@@ -79,6 +82,7 @@ _UPRIGHT = {
 _GREY_MODES = {"1", "L", "LA"}
 _COLOUR_MODES = {"RGB", "RGBX", "RGBA"}
 _CONVERTED_MODES = {"P": "a palette", "PA": "a palette", "CMYK": "CMYK", "YCbCr": "YCbCr", "HSV": "HSV"}
+_PREMULTIPLIED_MODES = {"La": "LA", "RGBa": "RGBA"}
 
 
 @dataclass(frozen=True)
@@ -98,22 +102,22 @@ class ImageData:
 # ------------------------------------------------------------------------------------------------ reading
 
 
-def read_image(source: Path | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> ImageData:
-    """The picture in a file, in standard input (`-`) or in a binary stream.
+def read_image(source: Path | BinaryIO, *, name: str = "the image", max_pixels: int = MAX_PIXELS) -> ImageData:
+    """The picture in a file, in standard input (`-`) or in a binary stream, which errors call `name`.
 
     Raises InputError where it cannot be read or cannot be held by a .vqz file, LimitError where it has more than
     `max_pixels` pixels; sizes are looked at before pixels are decoded.
     """
     if not isinstance(source, Path):
-        return _read_named(source, "the image", max_pixels)
+        return _read_named(source, name, max_pixels)
     name = "standard input" if source == STREAM else printable(source)
     with open_input(source) as stream:
         return _read_named(stream, name, max_pixels)
 
 
-def read_opaque(source: Path | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
+def read_opaque(source: Path | BinaryIO, *, name: str = "the image", max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
     """As `read_image`, grey or RGB of 8 bits alone: uint8 [H,W] or [H,W,3]. Raises InputError, too, where there is more to it."""
-    pixels = read_image(source, max_pixels=max_pixels).pixels
+    pixels = read_image(source, name=name, max_pixels=max_pixels).pixels
     if pixels.dtype != np.uint8:
         raise InputError("more than 8 bits per sample: convert it to 8 bits first")
     if pixels.ndim == 3 and pixels.shape[2] in (2, 4):
@@ -152,8 +156,10 @@ def _read(stream: BinaryIO, name: str, max_pixels: int) -> ImageData:
         if bits > 8 and image.format == "AVIF":  # its decoder rounds properly, while others drop bits or clip
             notes.append(f"reduced from {bits} to 8 bits per sample")
         elif bits > 8 and not deep_grey:
-            raise InputError(f"{name} has {bits} bits per sample, and .vqz holds so many of plain grey alone: convert it to 8")
+            raise InputError(f"{name} has {bits} bits per sample: .vqz holds 16 of plain grey and 8 of all else, convert it to 8")
         image.load()
+        if image.format == "PNG" and image.mode == "L" and bits < 8 and "transparency" in image.info:
+            image.info["transparency"] *= 255 // ((1 << bits) - 1)  # Pillow scales the samples, and not the one that is clear
         if _frames(image) > 1:
             notes.append("only the first of several frames is kept")
         metadata = _metadata(image, notes)
@@ -162,7 +168,7 @@ def _read(stream: BinaryIO, name: str, max_pixels: int) -> ImageData:
                 notes.append(f"scaled from {bits} to 16 bits per sample")  # by Pillow
             pixels: Pixels = _deep_pixels(image)
         else:
-            pixels = _to_pixels(image, name, notes)
+            pixels = np.asarray(_upright(flat_image(image, name, notes), image))
             if image.mode == "CMYK":  # what is made of it is sRGB
                 metadata = replace(metadata, icc=b"")
     return ImageData(pixels, tuple(notes), metadata)
@@ -174,24 +180,23 @@ def _deep_pixels(image: Image.Image) -> NDArray[np.uint16]:
     return np.ascontiguousarray(found.astype(np.uint16))
 
 
-def _to_pixels(image: Image.Image, name: str, notes: list[str]) -> NDArray[np.uint8]:
-    """Upright grey or RGB pixels of a loaded image, perhaps with alpha; what is converted is added to `notes`."""
+def flat_image(image: Image.Image, name: str, notes: list[str]) -> Image.Image:
+    """A loaded image of 8 bits a sample as L, LA, RGB or RGBA; what is converted is added to `notes`. Raises InputError."""
     mode = image.mode
+    if mode in _PREMULTIPLIED_MODES:
+        return image.convert(_PREMULTIPLIED_MODES[mode])
     if mode in _CONVERTED_MODES:
         notes.append(f"converted from {_CONVERTED_MODES[mode]}")
     elif mode not in _GREY_MODES | _COLOUR_MODES:
         raise InputError(f"{name} has {mode} samples and .vqz holds grey or RGB: convert it first")
     grey = mode in _GREY_MODES or (mode in ("P", "PA") and _is_grey_palette(image))
     if mode == "CMYK" and (converted := _cmyk_by_profile(image)):
-        return np.asarray(_upright(converted, image))
+        return converted
     if image.has_transparency_data:
         target = "LA" if grey and not isinstance(image.info.get("transparency"), tuple) else "RGBA"
-        if mode != target:
-            image_of_target = image.convert("RGBA").convert(target)  # by way of RGBA: a transparent grey becomes alpha
-            return np.asarray(_upright(image_of_target, image))
-        return np.asarray(_upright(image, image))
+        return image if mode == target else image.convert("RGBA").convert(target)  # by RGBA: a transparent grey becomes alpha
     target = "L" if grey else "RGB"
-    return np.asarray(_upright(image if mode == target else image.convert(target), image))  # converting would copy
+    return image if mode == target else image.convert(target)  # converting would copy
 
 
 def _cmyk_by_profile(image: Image.Image) -> Image.Image | None:
@@ -340,29 +345,59 @@ def format_of(path: Path) -> str:
     return _FORMAT_OF_SUFFIX[suffix]
 
 
-def write_image(pixels: Pixels, stream: BinaryIO, *, format: str, metadata: Metadata | None = None) -> None:
-    """Write pixels, as ImageData has them, as `format` (a value of `format_of`); lossless except for JPEG.
+def write_image(pixels: Pixels, stream: BinaryIO, *, format: str, metadata: Metadata | None = None) -> tuple[str, ...]:
+    """Write pixels, as ImageData has them, as `format` (a value of `format_of`); lossless except for JPEG. Returns notes: of
+    metadata that the format could hold, were it smaller or sound.
 
     Raises OutputError where the format cannot hold the picture.
     """
     height, width = pixels.shape[:2]
     what = f"{width} x {height} pixels as {format}"
-    if pixels.ndim == 3 and pixels.shape[2] in (2, 4) and format in ("JPEG", "PPM", "BMP"):
+    if pixels.ndim == 3 and pixels.shape[2] in (2, 4) and format in ("JPEG", "PPM", "PGM", "BMP"):
         raise OutputError(f"cannot write {what}, which holds no transparency: .png, .webp and .tif do")
-    if pixels.dtype != np.uint8 and format not in ("PNG", "TIFF", "PPM"):
+    if format == "PGM" and pixels.ndim == 3:
+        raise OutputError(f"cannot write {what}, which holds grey alone: .ppm holds colour")
+    if pixels.dtype != np.uint8 and format not in ("PNG", "TIFF", "PPM", "PGM"):
         raise OutputError(f"cannot write {what}, which holds 8 bits a sample: .png, .tif and .pgm hold 16")
     image = Image.fromarray(pixels)
-    options = _SAVE_OPTIONS[format] | _metadata_options(metadata or Metadata(), format)
+    held, notes = _held(metadata or Metadata(), format)
+    options: dict[str, Any] = {"format": format} | _SAVE_OPTIONS[format] | _metadata_options(held, format)
     try:
-        image.save(stream, format=format, **options)
+        image.save(stream, **options)
     except (ValueError, OverflowError, SystemError, OSError) as error:
         raise OutputError(f"cannot write {what}: {printable(str(error))}") from error
+    return notes
+
+
+def _held(metadata: Metadata, format: str) -> tuple[Metadata, tuple[str, ...]]:
+    """Of metadata what a format can hold, and what is to be said of the rest."""
+    notes = []
+    if format == "JPEG":
+        for name, most in _MOST_IN_JPEG.items():
+            if len(getattr(metadata, name)) > most:
+                notes.append(f"{name.upper()} of {len(getattr(metadata, name))} bytes is not kept: JPEG holds {most}")
+                metadata = replace(metadata, **{name: b""})
+    if format == "TIFF" and metadata.exif and not _is_exif(metadata.exif):
+        notes.append("EXIF is not kept: it is broken, and TIFF holds its entries one by one")
+        metadata = replace(metadata, exif=b"")
+    return metadata, tuple(notes)
+
+
+def _is_exif(data: bytes) -> bool:
+    """Whether Pillow can read, and write again, all entries of EXIF."""
+    try:
+        exif = Image.Exif()
+        exif.load(EXIF_PREFIX + data)
+        exif.tobytes()
+    except Exception:  # whatever broken bytes lead to
+        return False
+    return True
 
 
 def _metadata_options(metadata: Metadata, format: str) -> dict[str, object]:
     """Arguments of Pillow's `save`; the inverse of `_metadata`. PPM and BMP hold none."""
     options: dict[str, object] = {}
-    if format in ("PPM", "BMP"):
+    if format in ("PPM", "PGM", "BMP"):
         return options
     if metadata.icc:
         options["icc_profile"] = metadata.icc

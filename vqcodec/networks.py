@@ -6,7 +6,7 @@ starts at zero, so an untrained one changes nothing (He et al. 2016; DESIGN: sta
 mix places and channels in turn (Chollet 2017; Liu et al. 2022), since in 1x1 convolutions nearly all time is in BLAS.
 
     features: sign(x) log(1 + |x|) of the latents x of the 96 channels of COLOR_4X4, in steps, 0 where a channel is not coded;
-        and log(step / 32)                                                                             float32 [97, n]
+        and log(step / 32), of steps to 180                                                            float32 [97, n]
     hidden = head @ features;   n times: hidden += project @ relu(expand @ (depthwise * hidden))
         (* is a 3x3 convolution of every channel by itself, zeros outside; all have biases)
     coefficient = step * (latent + tail @ hidden)                                               192 channels of COLOR_8X8
@@ -44,6 +44,8 @@ INPUTS: Final = {"synthesis": FEATURES, "refiner": OUTPUTS + FEATURES + NOISE, "
 """Of the networks of each kind."""
 MIN_STEP: Final = 4.0
 """Grey levels below which nothing is left to restore: the plain decode is used."""
+MAX_STEP: Final = 180.0
+"""The largest step that networks learn from: of larger ones, which only targets lead to, they are told that they are this large."""
 STEP_CENTRE: Final = 32.0
 SIGMA_CENTRE: Final = 20.0
 LINEAR_DIVISOR: Final = 8.0
@@ -117,7 +119,7 @@ def features(latents: NDArray[np.int16], layout: Layout, step: float) -> Floats:
     out = np.zeros((FEATURES, latents.shape[1]), np.float32)
     own, inputs = shared_channels(layout, COLOR_4X4)
     out[inputs] = _compressed().take(latents[own].view(np.uint16))
-    out[-1] = np.log(step / STEP_CENTRE)
+    out[-1] = np.log(min(step, MAX_STEP) / STEP_CENTRE)
     return out
 
 

@@ -3,12 +3,14 @@
 import math
 import re
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from vqcodec.errors import VqcodecError
+from vqcodec.files import STREAM
 
 USAGE = 2
 
@@ -38,6 +40,12 @@ def percentage(value: float | None) -> float | None:
 def positive(value: float | None) -> float | None:
     if value is not None and not (value > 0 and math.isfinite(value)):
         raise typer.BadParameter(f"{value:g} is not a positive number")
+    return value
+
+
+def finite(value: float | None) -> float | None:
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter(f"{value:g} is not a number to reckon with")
     return value
 
 
@@ -97,12 +105,21 @@ def known_scale(value: int) -> int:
     return value
 
 
-def known_picture(value: str) -> str:
+def known_picture(value: str | None) -> str | None:
     """A suffix of pictures, with or without its dot."""
+    if value is None:
+        return None
     suffix = "." + value.removeprefix(".").lower()
     if suffix not in (".png", ".ppm", ".jpg", ".webp", ".tif", ".bmp"):
         raise typer.BadParameter(f"{value!r} is not png, ppm, jpg, webp, tif or bmp")
     return suffix
+
+
+def a_file(value: Path | None) -> Path | None:
+    """A file that is read and written, which a stream cannot be."""
+    if value == STREAM:
+        raise typer.BadParameter("'-' is a stream, and this is a file: ./- is one of that name")
+    return value
 
 
 def of_kinds(kind: str, options: Mapping[str, object], *kinds: str) -> None:
@@ -164,8 +181,11 @@ def known_cell(value: int | None) -> int | None:
     return value
 
 
-Input = Annotated[Path, typer.Argument(metavar="IN", help="The file to read; - for standard input.", show_default=False)]
-Output = Annotated[Path, typer.Argument(metavar="OUT", help="The file to write; - for standard output.", show_default=False)]
+path_argument = partial(typer.Argument, readable=False, show_default=False)
+path_option = partial(typer.Option, readable=False, show_default=False)
+"""Paths, of which files.py tells what the system refuses, not Typer: with an exit code of ours, and one at a time."""
+Input = Annotated[Path, path_argument(metavar="IN", help="The file to read; - for standard input.")]
+Output = Annotated[Path, path_argument(metavar="OUT", help="The file to write; - for standard output.")]
 Model = Annotated[str | None, typer.Option("-m", "--model", metavar="M", help="A model's name or folder.", show_default=False)]
 Prior = Annotated[str, typer.Option("-m", "--model", metavar="M", help="A token prior's name or folder.", show_default=False)]
 DEFAULT_TEMPERATURE = 1.0
@@ -181,9 +201,7 @@ Shard = Annotated[
 ]
 Manifest = Annotated[
     Path | None,
-    typer.Option(
-        "--manifest", metavar="FILE", help="Folders: a JSON line a file is added; what it has is left out.", show_default=False
-    ),
+    path_option("--manifest", callback=a_file, metavar="FILE", help="Folders: gets JSON lines; a next run goes on from them."),
 ]
 Threads = Annotated[int | None, typer.Option("--threads", min=1, metavar="N", help="Cores to use; all if not given.")]
 MaxPixels = Annotated[int, typer.Option("--max-pixels", min=1, metavar="N", help="Refuse pictures with more pixels.")]

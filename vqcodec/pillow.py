@@ -9,9 +9,9 @@ from PIL import Image, ImageFile
 
 from vqcodec import api, container
 from vqcodec.dct import Pixels
-from vqcodec.errors import VqcodecError
+from vqcodec.errors import InputError, VqcodecError
 from vqcodec.files import printable
-from vqcodec.imageio import EXIF_PREFIX
+from vqcodec.imageio import EXIF_PREFIX, flat_image
 from vqcodec.types import Metadata
 
 _FORMAT: Final = "VQZ"
@@ -27,9 +27,9 @@ class VqzImageFile(ImageFile.ImageFile):
     def _open(self) -> None:
         assert self.fp is not None
         self._vqz: api.VqzFile | None = None
-        limit = Image.MAX_IMAGE_PIXELS or container.DEFAULT_MAX_PIXELS
+        any_size = container.MAX_SIDE**2  # Image.open refuses what is too large, as with all formats
         try:
-            self._vqz = api.VqzFile(cast(BinaryIO, self.fp), model=None, max_pixels=limit, allow_partial=False)
+            self._vqz = api.VqzFile(cast(BinaryIO, self.fp), model=None, max_pixels=any_size, allow_partial=False)
             metadata = self._vqz.metadata
         except VqcodecError as error:
             raise SyntaxError(str(error)) from error  # what makes Pillow say that it is no picture it knows
@@ -84,8 +84,9 @@ def _save(image: Image.Image, fp: IO[bytes], filename: str | bytes) -> None:
     given = {name: options[name] for name in ("quality", "bpp", "size", "psnr", "model", "effort", "tune") if name in options}
     exif = options.get("exif", image.info.get("exif", b""))
     data = exif.tobytes() if isinstance(exif, Image.Exif) else exif or b""
+    own_icc = None if image.mode == "CMYK" else image.info.get("icc_profile")  # what is made of CMYK is sRGB
     metadata = Metadata(
-        icc=options.get("icc_profile", image.info.get("icc_profile")) or b"",
+        icc=options.get("icc_profile", own_icc) or b"",
         exif=data.removeprefix(EXIF_PREFIX),
         xmp=options.get("xmp", image.info.get("xmp")) or b"",
     )
@@ -96,15 +97,12 @@ def _save(image: Image.Image, fp: IO[bytes], filename: str | bytes) -> None:
 
 
 def _pixels_of(image: Image.Image) -> Pixels:
-    mode = image.mode
-    if mode.startswith("I;16"):
+    if image.mode.startswith("I;16"):
         return np.asarray(image).astype(np.uint16)
-    if mode not in _MODES.values():
-        target = "L" if mode == "1" else "RGBA" if image.has_transparency_data else "RGB"
-        if mode not in ("1", "P", "PA", "CMYK", "YCbCr", "HSV", "RGBX", "RGBa", "La"):
-            raise OSError(f"cannot write mode {mode} as VQZ")
-        image = image.convert(target)
-    return np.asarray(image)
+    try:
+        return np.asarray(flat_image(image, "the image", []))
+    except InputError as error:
+        raise OSError(f"cannot write mode {image.mode} as VQZ") from error
 
 
 def _accept(prefix: bytes) -> bool:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from vqcodec import aim, codec, container, dct, frames, networks
 from vqcodec.bands import COLOR_4X4, COLOR_8X8, GREY, LAYOUTS, Layout
 from vqcodec.dct import Pixels
+from vqcodec.errors import LimitError
 from vqcodec.model import Model
 from vqcodec.types import Header, Section
 from vqcodec.workers import side_by_side
@@ -213,7 +214,7 @@ class Encoder:
 
 
 def file_of_size(encoder: Encoder, size: int) -> bytes:
-    """The largest file of at most `size` bytes that the search finds; the smallest there is if none fits."""
+    """The largest file of at most `size` bytes that the search finds. Raises LimitError if none fits."""
     best = b""
 
     def log_excess(step: int, of: Encoder = encoder) -> float:
@@ -227,24 +228,34 @@ def file_of_size(encoder: Encoder, size: int) -> bytes:
     if encoder.rounds:
         start = _search(partial(log_excess, of=encoder.unaimed()), start, _BYTES_SLOPE, (-_ROUGH, _ROUGH))
     _search(log_excess, start, _BYTES_SLOPE, (-_BYTES_TOLERANCE, 0))
-    return best or encoder.file(container.MAX_STEP)
+    if not best:
+        smallest = encoder.file(container.MAX_STEP)
+        if len(smallest) > size:
+            besides = sum(len(section.data) for section in encoder.others)
+            held = f", of which {besides} are alpha, colour profile, EXIF and XMP" if besides else ""
+            raise LimitError(f"no file of at most {size} bytes: the smallest that the model can make has {len(smallest)}{held}")
+        best = smallest
+    return best
 
 
 def file_of_psnr(encoder: Encoder, psnr_db: float) -> bytes:
-    """The file of the largest step that the search finds whose PSNR is at least `psnr_db`; of the finest step if none is."""
-    best = FINEST_STEP
+    """The file of the largest step that the search finds whose PSNR is at least `psnr_db`. Raises LimitError if none is."""
+    best, most = 0, -float("inf")
 
     def excess(step: int, of: Encoder = encoder) -> float:
-        nonlocal best
+        nonlocal best, most
         found = of.psnr_db(step) - psnr_db
-        if of is encoder and found >= 0:
-            best = max(best, step)
+        if of is encoder:
+            most = max(most, found)
+            best = max(best, step) if found >= 0 else best
         return min(found, 100.0)  # of a picture without error: infinity
 
     start = _FIRST_STEP
     if encoder.rounds:
         start = _search(partial(excess, of=encoder.unaimed()), start, _PSNR_SLOPE, (0, _PSNR_TOLERANCE))
     _search(excess, start, _PSNR_SLOPE, (0, _PSNR_TOLERANCE))
+    if not best:
+        raise LimitError(f"no file of at least {psnr_db:g} dB: the most that the model can make here is {psnr_db + most:.2f}")
     return encoder.file(best)
 
 

@@ -47,7 +47,8 @@ Loaded = TypeVar("Loaded", bound=Weights)
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """An installed model of any kind; `bytes` of its tensors on disk, `summary` is model.json."""
+    """An installed model of any kind; `bytes` of its tensors on disk, `summary` is model.json. `error` says why it cannot be used,
+    where it cannot; `id` and `summary` are empty then."""
 
     name: str
     kind: str
@@ -55,6 +56,7 @@ class ModelEntry:
     path: Path
     bytes: int
     summary: dict[str, Any]
+    error: str = ""
 
 
 def search_folders() -> list[Path]:
@@ -66,12 +68,15 @@ def search_folders() -> list[Path]:
 
 
 def _folders() -> list[Path]:
-    return [folder for root in search_folders() if root.is_dir() for folder in _within(root)]
+    return [folder for root in search_folders() if os.path.isdir(root) for folder in _within(root)]
 
 
 def _within(root: Path) -> list[Path]:
-    """Model folders in a folder, in order of name."""
-    return [folder for folder in sorted(root.iterdir()) if (folder / TENSORS).is_file() and (folder / SUMMARY).is_file()]
+    """Model folders in a folder, in order of name; none where it cannot be read."""
+    try:
+        return [folder for folder in sorted(root.iterdir()) if all(os.path.isfile(folder / name) for name in (TENSORS, SUMMARY))]
+    except OSError:
+        return []
 
 
 @lru_cache(maxsize=8)
@@ -135,7 +140,7 @@ def find_denoiser(name: str | Path | None) -> Denoiser:
 
 def _folder_of(name: str | Path, kind: str = "model") -> Path:
     """The folder of a model that files are made with or, where given, of one of _FOR_NO_FILES, by path or by name."""
-    if isinstance(name, Path) or os.sep in name or (Path(name) / TENSORS).is_file():
+    if isinstance(name, Path) or os.sep in name or os.path.isfile(Path(name) / TENSORS):
         return Path(name)
     installed = [folder for folder in _folders() if _serves_as(kind, folder)]
     for folder in installed:
@@ -177,8 +182,11 @@ def list_models() -> list[ModelEntry]:
     loaders: dict[str, Callable[[Path], Weights]] = {REFINER: load_refiner, TOKEN_PRIOR: load_prior, DENOISER: load_denoiser}
     entries = []
     for folder in _folders():
-        kind = _claimed(folder, "kind") or "lite"
-        model = _load_once(loaders.get(kind, load_any_model), folder)
-        size = (folder / TENSORS).stat().st_size
-        entries.append(ModelEntry(folder.name, kind, model.id[: 2 * ID_BYTES], folder, size, model.summary))
+        kind, size = _claimed(folder, "kind") or "lite", (folder / TENSORS).stat().st_size
+        try:
+            model = _load_once(loaders.get(kind, load_any_model), folder)
+        except ModelError as error:
+            entries.append(ModelEntry(folder.name, kind, "", folder, size, {}, str(error)))
+        else:
+            entries.append(ModelEntry(folder.name, kind, model.id[: 2 * ID_BYTES], folder, size, model.summary))
     return entries

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,7 +14,7 @@ from vqcodec import api
 from vqcodec.bench.metrics import measure, psnr_db
 from vqcodec.container import MAGIC
 from vqcodec.errors import InputError
-from vqcodec.files import open_input, printable, read_stream, stream_limit
+from vqcodec.files import STREAM, printable, read_input, stream_limit
 from vqcodec.imageio import read_opaque
 
 AMPLIFIED: Final = 8
@@ -22,13 +23,13 @@ AMPLIFIED: Final = 8
 
 def read_any(path: Path, max_pixels: int) -> NDArray[np.uint8]:
     """A picture, or the decode of a .vqz file: uint8 [H,W] or [H,W,3]. Raises VqcodecErrors."""
-    with open_input(path) as stream:
-        if stream.read(len(MAGIC)) != MAGIC:
-            return read_opaque(path, max_pixels=max_pixels)
-        stream.seek(0)
-        pixels = api.decode(read_stream(stream, stream_limit(max_pixels)), max_pixels=max_pixels)
+    data = read_input(path, limit_bytes=stream_limit(max_pixels))
+    name = "standard input" if path == STREAM else printable(path)
+    if not data.startswith(MAGIC):
+        return read_opaque(BytesIO(data), name=name, max_pixels=max_pixels)
+    pixels = api.decode(data, max_pixels=max_pixels)
     if pixels.dtype != np.uint8 or (pixels.ndim == 3 and pixels.shape[2] != 3):
-        raise InputError(f"{printable(path)} has alpha or more than 8 bits per sample, which are not compared")
+        raise InputError(f"{name} has alpha or more than 8 bits per sample, which are not compared")
     return np.asarray(pixels, np.uint8)
 
 

@@ -44,6 +44,8 @@ C2 = (0.03 * PEAK) ** 2
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang et al. 2003, section 3.2
 SSIM_MIN_SIDE = 2 * WINDOW_RADIUS + 1
 MS_SSIM_MIN_SIDE = 2 * WINDOW_RADIUS * 2 ** (len(SCALE_WEIGHTS) - 1) + 1
+_LEAST_FOR_SSIMULACRA2 = 8
+"""Pixels a side: of smaller pictures the package says 100, whatever they are."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ def open_lpips(folder: Path) -> Perceptual:
 
 
 def _ssimulacra2(original: Pixels, decoded: Pixels) -> float:
-    if find_spec("ssimulacra2") is None:
+    if find_spec("ssimulacra2") is None or min(original.shape[:2]) < _LEAST_FOR_SSIMULACRA2:
         return math.nan
     import ssimulacra2
 

@@ -1,5 +1,6 @@
 """The bench: images x codecs x qualities, every decode verified, results on disk after every image."""
 
+import math
 import os
 import platform
 import time
@@ -69,6 +70,8 @@ def parse_qualities(text: str) -> dict[str, tuple[float, ...]]:
         codec, _, numbers = part.rpartition("=")
         try:
             sweep = sorted({float(number) for number in numbers.split(",")})
+            if not all(map(math.isfinite, sweep)):
+                raise ValueError(numbers)
         except ValueError:
             raise BenchUsageError(f"qualities {part!r}: write 10,50,90 or jpeg=10,50;vqz=20,60") from None
         qualities[codec.strip()] = tuple(sweep)

@@ -23,7 +23,7 @@ from vqcodec.symbols import EncoderWriter
 from vqcodec.train.data import TrainingImage
 from vqcodec.train.sessions import Progress, Session, in_grey, open_aimed
 
-NETWORK_STEPS: Final = (networks.MIN_STEP, 180.0)
+NETWORK_STEPS: Final = (networks.MIN_STEP, networks.MAX_STEP)
 REFINED_STEPS: Final = (14.0, 130.0)
 """On photos about 0.95 and 0.06 bits per pixel: with more there is nothing to refine, and quality 0 makes no less."""
 _GREY_EVERY: Final = 8
