@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from conftest import REPOSITORY, Program, smooth_picture, weights
-from vqcodec import api, denoising, networks, registry
+from vqcodec import api, denoising, lapped, networks, registry
 from vqcodec.bands import COLOR_8X8
 from vqcodec.cli import main
 from vqcodec.color import OPPONENT
@@ -53,7 +53,7 @@ def still_life(samples: Path) -> Pixels:
 @settings(max_examples=20)
 def test_waves_come_back_inside(h: int, w: int, seed: int) -> None:
     x = np.random.default_rng(seed).standard_normal((192, h, w)).astype(np.float32)
-    for back in (networks.to_lapped(networks.from_lapped(x)), networks.from_lapped(networks.to_lapped(x))):
+    for back in (lapped.to_lapped(lapped.from_lapped(x)), lapped.from_lapped(lapped.to_lapped(x))):
         np.testing.assert_allclose(back[:, 1:-1, 1:-1], x[:, 1:-1, 1:-1], atol=2e-3)
 
 
@@ -62,7 +62,7 @@ def test_a_network_that_takes_all_waves_for_noise_leaves_grey(components: int) -
     """Its head passes the linear inputs on, its tail multiplies them back: the picture is all subtracted, whatever its size."""
     tensors = weights(192, 1, 0, kind="denoiser")
     tensors["denoiser.head"] = np.eye(192, networks.INPUTS["denoiser"], dtype=np.float16)
-    tensors["denoiser.tail"] = (networks.LINEAR_DIVISOR * np.eye(192)).astype(np.float16)
+    tensors["denoiser.tail"] = (denoising.LINEAR_DIVISOR * np.eye(192)).astype(np.float16)
     all_noise = replace(DENOISER, tensors={**tensors, "color": OPPONENT})
     for height, width in ((1, 1), (9, 17), (8, 30)):
         pixels = smooth_picture(height, width, components).reshape(height, width, -1)

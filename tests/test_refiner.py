@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from conftest import smooth_picture, weights
-from vqcodec import api, networks, registry
+from vqcodec import api, lapped, networks, registry, sharpening
 from vqcodec.bands import COLOR_4X4, COLOR_8X8, GREY
 from vqcodec.cli import main
 from vqcodec.color import OPPONENT
@@ -72,11 +72,11 @@ def test_means_of_blocks_stay(picture: Pixels, components: int) -> None:
 
 @pytest.mark.parametrize("layout", [GREY, COLOR_4X4, COLOR_8X8], ids=["grey", "4x4", "8x8"])
 def test_dcs_are_left_alone_and_strips_have_no_seams(layout: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    run, halo = partial(networks.correct, REFINER.network), REFINER.network.halo + networks.REFINER_REACH
+    run, halo = partial(networks.correct, REFINER.network), REFINER.network.halo + sharpening.REFINER_REACH
     h, w = 41, 5
     latents = np.random.default_rng(2).integers(-200, 200, (layout.channels, h * w)).astype(np.int16)
     restored = partial(networks.plain, latents, 20.0, (h, w), layout)
-    sharpen = partial(networks.sharpen, run, halo, restored, latents, 20.0, (h, w), layout, 1.0, (3, 4))
+    sharpen = partial(sharpening.sharpen, run, halo, restored, latents, 20.0, (h, w), layout, 1.0, (3, 4))
     whole = sharpen((0, h))
     added = whole - restored((0, h))
     assert not added[: layout.components].any()
@@ -88,8 +88,8 @@ def test_dcs_are_left_alone_and_strips_have_no_seams(layout: Any, monkeypatch: p
 
 
 def test_noise_is_of_the_place_and_like_no_other() -> None:
-    whole = networks.noise((0, 0), 200, 150)
-    np.testing.assert_array_equal(networks.noise((30, 40), 7, 9), whole[:, 30:37, 40:49])
+    whole = sharpening.noise((0, 0), 200, 150)
+    np.testing.assert_array_equal(sharpening.noise((30, 40), 7, 9), whole[:, 30:37, 40:49])
     assert abs(whole.mean()) < 0.01
     assert whole.std() == pytest.approx(1, abs=0.01)
     shifted = [np.roll(whole, shift, axis=axis) for axis in range(3) for shift in (1, 2, 3)]
@@ -99,17 +99,17 @@ def test_noise_is_of_the_place_and_like_no_other() -> None:
 
 def test_grain_is_noise_of_luma_as_strong_as_the_network_says() -> None:
     strengths = np.zeros((networks.REFINER_OUTPUTS, 60, 50), np.float32)
-    np.testing.assert_array_equal(networks.refined_waves(strengths, (0, 0)), 0)
+    np.testing.assert_array_equal(sharpening.refined_waves(strengths, (0, 0)), 0)
     strengths[networks.OUTPUTS :] = np.arange(networks.GRAIN, dtype=np.float32)[:, None, None]
-    whole = networks.refined_waves(strengths, (0, 0))
+    whole = sharpening.refined_waves(strengths, (0, 0))
     luma = np.array([component == 0 for component, _, _ in COLOR_8X8.positions])
     assert not whole[~luma].any()
-    wanted = np.arange(networks.GRAIN) * networks.grain_emphasis().reshape(-1)
+    wanted = np.arange(networks.GRAIN) * sharpening.grain_emphasis().reshape(-1)
     np.testing.assert_allclose(whole[luma].std(axis=(1, 2)), wanted, rtol=0.05)
     assert wanted[-1] > 0
-    np.testing.assert_array_equal(networks.refined_waves(strengths[:, :7, :9], (30, 40)), whole[:, 30:37, 40:49])
-    inputs = networks.noise((0, 0), 60, 50)
-    assert max(abs((one * other).mean()) for one in inputs for other in networks.grain((0, 0), 60, 50)) < 0.1
+    np.testing.assert_array_equal(sharpening.refined_waves(strengths[:, :7, :9], (30, 40)), whole[:, 30:37, 40:49])
+    inputs = sharpening.noise((0, 0), 60, 50)
+    assert max(abs((one * other).mean()) for one in inputs for other in sharpening.grain((0, 0), 60, 50)) < 0.1
 
 
 def test_refiners_without_grain_decode_as_they_did(coded: bytes) -> None:
@@ -150,9 +150,9 @@ def test_grey_and_alpha(channels: int) -> None:
 
 def test_the_default_strength_falls_with_the_step(picture: Pixels) -> None:
     steps = np.geomspace(5, 180, 40)
-    found = [networks.default_strength(step) for step in steps]
+    found = [sharpening.default_strength(step) for step in steps]
     assert found == sorted(found)
-    assert (min(found), max(found)) == (0, networks.DEFAULT_STRENGTH)
+    assert (min(found), max(found)) == (0, sharpening.DEFAULT_STRENGTH)
     fine = api.encode(picture, quality=80, effort=1)
     np.testing.assert_array_equal(api.decode(fine, refine="gan", refiner=REFINER), api.decode(fine))
 
@@ -321,11 +321,11 @@ def test_waves_are_those_of_the_decoder(refiner_samples: list[Any]) -> None:
     from vqcodec import dct
     from vqcodec.neural import refiner
 
-    basis = networks.lapped_basis()
+    basis = lapped.basis()
     np.testing.assert_allclose(basis.T @ basis, np.eye(8), atol=1e-6)
     np.testing.assert_allclose(basis[8:].T @ basis[:8], np.zeros((8, 8)), atol=1e-6)  # those of neighbours
     x = np.random.default_rng(0).standard_normal((networks.OUTPUTS, 4, 6)).astype(np.float32)
-    coefficients = networks.from_lapped(x)
+    coefficients = lapped.from_lapped(x)
     coefficients[:3] = 0
     matrix = dct.inverse_matrix(COLOR_8X8, OPPONENT) / (1 << dct.SHIFT)
     blocks = (coefficients.reshape(len(x), -1).T @ matrix).reshape(4, 6, 8, 8, 3)
@@ -349,8 +349,8 @@ def test_training_sees_what_decoding_does(picture: Pixels) -> None:
         scene = refiner.draw_scene([sample], 1, 12, rng, "cpu")
         if np.array_equal(scene.original[0].permute(1, 2, 0).mul(255).round().numpy(), pixels):
             break
-    scene.x[0, -networks.NOISE :] = torch.from_numpy(networks.noise((0, 0), 12, 12))  # crops have that of any place
-    scene.grain[0] = torch.from_numpy(networks.grain((0, 0), 12, 12))
+    scene.x[0, -networks.NOISE :] = torch.from_numpy(sharpening.noise((0, 0), 12, 12))  # crops have that of any place
+    scene.grain[0] = torch.from_numpy(sharpening.grain((0, 0), 12, 12))
     found = scene.refined(load_tensors(REFINER.tensors, "refiner")).detach()[0].permute(1, 2, 0).mul(255).numpy()
     data = rate.Encoder(pixels, model, threads=1).file(40 * 64)
     decoded = api.decode(data, refine="gan", strength=1, refiner=REFINER)
@@ -491,12 +491,12 @@ def test_gradient_statistics_miss_what_is_blurred_or_noisy(picture: Pixels) -> N
 
 
 def test_low_waves_are_added_less_than_high_ones() -> None:
-    weights_of = dict(zip(COLOR_8X8.positions, networks.emphasis().reshape(-1).tolist(), strict=True))
+    weights_of = dict(zip(COLOR_8X8.positions, sharpening.emphasis().reshape(-1).tolist(), strict=True))
     for (component, v, u), weight in weights_of.items():
         high = 0.6 if component else 4.4
         assert weight == pytest.approx(high / 3.5 * min(max(max(v, u) - 1.5, 0), 3.5))
     luma = [position for position in COLOR_8X8.positions if position[0] == 0]
-    grain_of = zip(luma, networks.grain_emphasis().reshape(-1), strict=True)
+    grain_of = zip(luma, sharpening.grain_emphasis().reshape(-1), strict=True)
     for (_, v, u), weight in grain_of:
         assert weight == pytest.approx(2 * max(max(v, u) - 3, 0))
 
@@ -505,12 +505,12 @@ def test_what_repeats_from_cell_to_cell_is_not_added() -> None:
     rng = np.random.default_rng(0)
     screen = np.broadcast_to(rng.standard_normal((192, 1, 1)).astype(np.float32), (192, 9, 12))
     high = np.array([max(v, u) >= 3 for _, v, u in COLOR_8X8.positions])
-    assert np.abs(networks.weigh(screen)[high]).max() < 1e-5
-    np.testing.assert_array_equal(networks.weigh(screen)[~high], (networks.emphasis() * screen)[~high])
+    assert np.abs(sharpening.weigh(screen)[high]).max() < 1e-5
+    np.testing.assert_array_equal(sharpening.weigh(screen)[~high], (sharpening.emphasis() * screen)[~high])
     single = np.zeros((192, 9, 12), np.float32)
     single[:, 4, 5] = 1
-    np.testing.assert_allclose(networks.weigh(single)[high, 4, 5], 24 / 25 * networks.emphasis()[high, 0, 0], rtol=1e-5)
-    assert np.count_nonzero(networks.weigh(single)[high].any(axis=0)) == 25
+    np.testing.assert_allclose(sharpening.weigh(single)[high, 4, 5], 24 / 25 * sharpening.emphasis()[high, 0, 0], rtol=1e-5)
+    assert np.count_nonzero(sharpening.weigh(single)[high].any(axis=0)) == 25
 
 
 def test_training_weighs_waves_as_decoding_does() -> None:
@@ -518,9 +518,9 @@ def test_training_weighs_waves_as_decoding_does() -> None:
     from vqcodec.neural import refiner
 
     rng = np.random.default_rng(1)
-    waves, grain = rng.standard_normal((2, networks.REFINER_OUTPUTS, 7, 6)).astype(np.float32), networks.grain((3, 5), 7, 6)
+    waves, grain = rng.standard_normal((2, networks.REFINER_OUTPUTS, 7, 6)).astype(np.float32), sharpening.grain((3, 5), 7, 6)
     found = refiner.refined_waves(torch.from_numpy(waves), torch.from_numpy(np.stack([grain, grain]))).numpy()
-    np.testing.assert_allclose(found, np.stack([networks.refined_waves(one, (3, 5)) for one in waves]), atol=1e-5)
+    np.testing.assert_allclose(found, np.stack([sharpening.refined_waves(one, (3, 5)) for one in waves]), atol=1e-5)
 
 
 def test_judges_look_from_any_pixel_of_a_cell(refiner_samples: list[Any]) -> None:

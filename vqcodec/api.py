@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from vqcodec import alpha, codec, container, denoising, draw, frames, networks, rate, registry, tokens
+from vqcodec import alpha, codec, container, denoising, draw, frames, networks, rate, registry, sharpening, tokens
 from vqcodec.bands import LAYOUTS
 from vqcodec.dct import Pixels
 from vqcodec.errors import CorruptError, FormatError, InputError, MissingExtraError, ModelError, TruncatedError
@@ -268,7 +268,7 @@ class VqzFile:
     ) -> codec.Sharpener | None:
         """None where nothing is to be added."""
         if strength is None:
-            strength = networks.default_strength(self.header.step / 64)
+            strength = sharpening.default_strength(self.header.step / 64)
         if strength == 0:
             return None
         refiner = name if isinstance(name, Refiner) else registry.find_refiner(name)
@@ -365,7 +365,7 @@ def decode(
     `refine`: "none" is the plain decode, the same on every machine; "best" goes through the model's synthesis network, is
     closer to the original, and the same within 1 of 255; "gan" adds to the best that the model has what a refiner invents, which
     looks sharper and is further from the original; None is the best that the model has. `strength` 0..1 is how much of it "gan"
-    adds, 0 nothing; by itself 0.7 in files of less than about 0.2 bits per pixel, falling to 0 at 1 (networks.default_strength).
+    adds, 0 nothing; by itself 0.7 in files of less than about 0.2 bits per pixel, falling to 0 at 1 (sharpening.default_strength).
     `refiner` is a name or a folder instead of photo-gan. Token files have one decode, the same within 1 of 255, and neither "best"
     nor "gan". `device` is where the networks run: "cpu" needs numpy alone, "cuda" torch and a GPU, "auto" takes what there is.
 

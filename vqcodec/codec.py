@@ -15,7 +15,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from vqcodec import container, dc, dct, frames, masking, networks, prior, seams
+from vqcodec import container, dc, dct, frames, masking, networks, prior, seams, sharpening
 from vqcodec.bands import COLOR_8X8, LAYOUTS, Layout, Tile
 from vqcodec.bits import pack_bits
 from vqcodec.context import Context, Correction, DcContext, DcCorrection, NoCorrection, clamp_score
@@ -533,7 +533,7 @@ class Sharpener:
     @property
     def halo(self) -> int:
         """Cells around a cell that it depends on."""
-        return self.refiner.network.halo + networks.REFINER_REACH
+        return self.refiner.network.halo + sharpening.REFINER_REACH
 
 
 def decode_refined(
@@ -604,7 +604,7 @@ def refine(
     if sharpener is not None:
         sharpen = sharpener.run or partial(networks.correct, sharpener.refiner.network)
         halo, elsewhere = sharpener.halo, elsewhere or sharpener.run is not None
-        restored = partial(networks.sharpen, sharpen, halo, restored, flat, step, (h, w), layout, sharpener.strength, corner)
+        restored = partial(sharpening.sharpen, sharpen, halo, restored, flat, step, (h, w), layout, sharpener.strength, corner)
 
     def strip(rows: tuple[int, int]) -> None:
         dct.inverse_float(restored(rows), w, matrix, pixels[8 * rows[0] : 8 * rows[1]], header.depth)

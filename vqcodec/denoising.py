@@ -1,6 +1,6 @@
 """White Gaussian noise taken out of a picture, by a network that was trained on noisy ones.
 
-    noisy = overlapping waves of the pixels - 128, color by color (networks.to_lapped of dct.py's cells)      float32 [192, h, w]
+    noisy = overlapping waves of the pixels - 128, color by color (lapped.to_lapped of dct.py's cells)      float32 [192, h, w]
     noise = level * network(denoiser_features(noisy, level))                                                the same waves
     pixel = round(pixel - noise in pixels), 0 to 255
 
@@ -20,13 +20,16 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from vqcodec import dct, networks
+from vqcodec import dct, lapped, networks
 from vqcodec.bands import COLOR_8X8, GREY, Layout
 from vqcodec.color import OPPONENT
 from vqcodec.model import Denoiser
 from vqcodec.networks import Floats
 from vqcodec.workers import shared_empty, side_by_side
 
+SIGMA_CENTRE: Final = 20.0
+LINEAR_DIVISOR: Final = 8.0
+"""Of a denoiser's linear inputs, which are large where the picture is not flat."""
 PLACES: Final = ((0, 0), (4, 4))
 """Pixels down and across by which the grids are shifted whose estimates are averaged."""
 NO_NOISE: Final = 1.0
@@ -81,8 +84,8 @@ def estimate_noise(
     noisy = _waves(pixels[y[:, None], x], layout, denoiser.color)
     level = sigma * (3 / components) ** 0.5
     kept = max(first, rows[0] - 1), min(last, rows[1] + (down > 0) + 1)
-    found = networks.correct(denoiser.network, networks.denoiser_features(noisy, level), (kept[0] - first, kept[1] - first))
-    noise = _to_pixels(networks.from_lapped(found), layout, denoiser.color) * np.float32(level)
+    found = networks.correct(denoiser.network, denoiser_features(noisy, level), (kept[0] - first, kept[1] - first))
+    noise = _to_pixels(lapped.from_lapped(found), layout, denoiser.color) * np.float32(level)
     top = 8 * (rows[0] - kept[0]) + down
     return noise[top : top + 8 * (rows[1] - rows[0]), 8 + right : 8 + right + width]
 
@@ -98,7 +101,15 @@ def _waves(pixels: NDArray[np.uint8], layout: Layout, color: NDArray[np.int32]) 
     h, w = pixels.shape[0] // 8, pixels.shape[1] // 8
     cells = np.zeros((networks.OUTPUTS, h, w), np.float32)
     cells[networks.shared_channels(layout, COLOR_8X8)[1]] = dct.forward(pixels, layout, color).reshape(-1, h, w)
-    return np.ascontiguousarray(networks.to_lapped(cells)[:, 1:-1, 1:-1])
+    return np.ascontiguousarray(lapped.to_lapped(cells)[:, 1:-1, 1:-1])
+
+
+def denoiser_features(noisy: Floats, sigma: float) -> Floats:
+    """Inputs float32 [385, rows, columns] of a denoiser, for coefficients [192, rows, columns] of overlapping waves of a noisy
+    picture, and the noise's standard deviation, both in grey levels: linear, and as the synthesis has them; and log(sigma / 20)."""
+    x = noisy * np.float32(1 / sigma)
+    level = np.full((1, *x.shape[1:]), np.log(sigma / SIGMA_CENTRE), np.float32)
+    return np.concatenate([x * np.float32(1 / LINEAR_DIVISOR), np.copysign(np.log1p(np.abs(x)), x), level])
 
 
 def _to_pixels(cells: Floats, layout: Layout, color: NDArray[np.int32]) -> Floats:

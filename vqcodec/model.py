@@ -134,7 +134,7 @@ class Weights:
 
 @dataclass(frozen=True, eq=False)
 class Refiner(Weights):
-    """A loaded refiner (networks.sharpen)."""
+    """A loaded refiner (sharpening.sharpen)."""
 
     @cached_property
     def network(self) -> Synthesis:

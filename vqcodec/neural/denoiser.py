@@ -1,4 +1,4 @@
-"""The denoiser in torch, and its fit to pictures made noisy. The formulas are in networks.py and denoising.py.
+"""The denoiser in torch, and its fit to pictures made noisy. The formulas are in denoising.py.
 
 The loss of a crop is log(e + e0), for the share e of the noise's energy that is left: a decibel counts alike at every sigma and in
 every picture, and e0 keeps flat ones, where nearly nothing is left, from weighing most. Waves of the cells are orthonormal, so the
@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from vqcodec import networks
+from vqcodec import lapped
 from vqcodec.bands import COLOR_8X8
 from vqcodec.color import OPPONENT, analysis_matrix
-from vqcodec.networks import LINEAR_DIVISOR, OUTPUTS, SIGMA_CENTRE
+from vqcodec.denoising import LINEAR_DIVISOR, SIGMA_CENTRE
+from vqcodec.networks import OUTPUTS
 from vqcodec.neural.loop import Batch, Report, Schedule, fit
 from vqcodec.neural.synthesis import SynthesisNetwork, load_tensors, to_tensors, usable_crop
 
@@ -94,7 +95,7 @@ def batch_of(clean: NDArray[np.float32], sigma: NDArray[np.float32], rng: np.ran
 
 def lapped_waves() -> Tensor:
     """Waves of all channels as a convolution [192, 3, 16, 16] of stride 8 from pixels."""
-    waves, colors = networks.lapped_basis(), analysis_matrix(OPPONENT)
+    waves, colors = lapped.basis(), analysis_matrix(OPPONENT)
     found = [np.einsum("r,y,x->ryx", colors[c], waves[:, v], waves[:, u]) for c, v, u in COLOR_8X8.positions]
     return torch.from_numpy(np.stack(found).astype(np.float32))
 

@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vqcodec import dct, networks
+from vqcodec import dct, lapped, networks, sharpening
 from vqcodec.bands import COLOR_8X8
 from vqcodec.color import COLOR_SHIFT, OPPONENT
 from vqcodec.networks import STEP_CENTRE
@@ -153,17 +153,17 @@ class Scene:
 
 
 def refined_waves(found: Tensor, grain: Tensor) -> Tensor:
-    """As `networks.refined_waves`, of a batch [B, 256, h, w] and its grain [B, 64, h, w]."""
-    grained, weights = (torch.from_numpy(array).to(grain.device) for array in (networks.grained(), networks.grain_emphasis()))
+    """As `sharpening.refined_waves`, of a batch [B, 256, h, w] and its grain [B, 64, h, w]."""
+    grained, weights = (torch.from_numpy(array).to(grain.device) for array in (sharpening.grained(), sharpening.grain_emphasis()))
     return weigh(found[:, : networks.OUTPUTS]).index_add(1, grained, weights * found[:, networks.OUTPUTS :] * grain)
 
 
 def weigh(correction: Tensor) -> Tensor:
-    """As `networks.weigh`, of a batch [B, 192, h, w]."""
-    waves = torch.from_numpy(networks.emphasis()).to(correction.device) * correction
-    high = torch.from_numpy(networks.repeatable()).to(correction.device)
-    side = 2 * networks.REPEATED_WITHIN + 1
-    around = functional.pad(waves[:, high], (networks.REPEATED_WITHIN,) * 4, mode="replicate")
+    """As `sharpening.weigh`, of a batch [B, 192, h, w]."""
+    waves = torch.from_numpy(sharpening.emphasis()).to(correction.device) * correction
+    high = torch.from_numpy(sharpening.repeatable()).to(correction.device)
+    side = 2 * sharpening.REPEATED_WITHIN + 1
+    around = functional.pad(waves[:, high], (sharpening.REPEATED_WITHIN,) * 4, mode="replicate")
     return waves.index_add(1, high, functional.avg_pool2d(around, side, stride=1), alpha=-1)
 
 
@@ -185,7 +185,7 @@ def _pixel_weights() -> Tensor:
 def added_pixels(waves: Tensor) -> Tensor:
     """What coefficients [B, 192, h, w] of overlapping waves, in grey levels, add to pictures [B, 3, 8 h, 8 w] of 0 to 1.
 
-    The same as `networks.from_lapped` without DCs: means of blocks are taken out.
+    The same as `lapped.from_lapped` without DCs: means of blocks are taken out.
     """
     weights = _wave_weights().to(waves.device)
     with torch.autocast(waves.device.type, enabled=False):
@@ -199,7 +199,7 @@ def added_pixels(waves: Tensor) -> Tensor:
 @lru_cache(maxsize=1)
 def _wave_weights() -> Tensor:
     """The waves of all channels as a 1x1 convolution [768, 192, 1, 1] to patches of 16 x 16 pixels: component, row, column."""
-    waves, colors = networks.lapped_basis(), OPPONENT / (1 << COLOR_SHIFT)
+    waves, colors = lapped.basis(), OPPONENT / (1 << COLOR_SHIFT)
     found = [np.einsum("c,y,x->cyx", colors[:, c], waves[:, v], waves[:, u]).reshape(-1) for c, v, u in COLOR_8X8.positions]
     return torch.from_numpy(np.stack(found, axis=1).astype(np.float32))[:, :, None, None]
 
@@ -300,8 +300,8 @@ def draw_scene(samples: Sequence[RefinerSample], batch: int, crop: int, rng: np.
         pixels.append(place.cut(planes, np.arange(3), np.ones(3, np.uint8), dct.BLOCK))
         color.append(np.array(sample.pixels.shape[2] == 3))
         somewhere = int(rng.integers(1 << 16)), int(rng.integers(1 << 16))
-        noise.append(networks.noise(somewhere, *seen[-1].shape[1:]))
-        grain.append(networks.grain(somewhere, *seen[-1].shape[1:]))
+        noise.append(sharpening.noise(somewhere, *seen[-1].shape[1:]))
+        grain.append(sharpening.grain(somewhere, *seen[-1].shape[1:]))
     corner = int(rng.integers(dct.BLOCK)), int(rng.integers(dct.BLOCK))
     return Scene.of(corner, *(stacked(arrays).to(device) for arrays in (seen, base, pixels, color, noise, grain)))
 
