@@ -271,6 +271,44 @@ def test_mirrored_and_transposed_samples_are_those_of_the_picture(picture: np.nd
     np.testing.assert_allclose(synthesis.transpose(inputs(given), synthesis.FEATURE_ORDER), inputs(turned), atol=0.02)
 
 
+def test_weights_are_kept_from_before_a_folder_is_learnt_by_heart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A weight that the loss drives up without end, where held-out samples want 0.05; stopped once behind that, and gone on."""
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    from vqcodec.neural import loop
+
+    monkeypatch.setattr(loop, "EVERY", 1)
+    monkeypatch.setattr(loop, "SCORED", 1)
+    seen: list[float] = []
+
+    def train(report: Any = None) -> float:
+        network = torch.nn.Linear(1, 1, bias=False)
+        torch.nn.init.zeros_(network.weight)
+        found = loop.fit(
+            network,
+            lambda rng: (torch.ones(1, 1),),
+            lambda network, batch: -network(*batch).mean(),
+            lambda network: abs(network.weight.item() - 0.05),
+            loop.Schedule(steps=60, rate=0.01, average=0.5),
+            checkpoint=tmp_path / "checkpoint",
+            report=report,
+        )
+        return found.weight.item()
+
+    def stop(facts: dict[str, float]) -> None:
+        seen.append(facts["held_out"])
+        if facts["step"] == 40:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(stop)
+    assert seen[-1] > 0.1
+    assert train() == pytest.approx(0.05, abs=min(seen) + 1e-6)
+    best, newest = loop.Best(torch.nn.Linear(1, 1)), torch.nn.Linear(1, 1)
+    best.look(torch.nn.Linear(1, 1), float("nan"))
+    best.look(newest, float("nan"))  # without held-out samples there is no best
+    assert torch.equal(best.network.weight, newest.weight)
+
+
 def test_a_few_steps_lower_the_loss_and_a_checkpoint_goes_on(folder: Path, tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="torch is not installed")
     from vqcodec.neural import synthesis

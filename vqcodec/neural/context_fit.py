@@ -41,6 +41,12 @@ def _relative(network: nn.Module, batch: Batch) -> Tensor:
     return result
 
 
+def _bits(network: nn.Module, batches: Sequence[Batch]) -> float:
+    """Bits with the network, of all crops; 0 of no batches."""
+    with torch.no_grad():
+        return sum(float(network(batch)[0].sum()) for batch in batches)
+
+
 def _saved(network: nn.Module, batches: Sequence[Batch]) -> float:
     """Bits with the network over those with the linear predictions, less one; 0 of no batches."""
     if not batches:
@@ -138,7 +144,7 @@ def _fit(
         network,
         draw,
         _relative,
-        lambda found: _saved(found, on_device),
+        lambda found: _bits(found, on_device),
         settings,
         fast=lambda parameter: _DENSITY_RATE if id(parameter) in densities else 1.0,
         device=device,

@@ -130,7 +130,7 @@ def fit_denoiser(
     report: Report | None = None,
 ) -> dict[str, NDArray[Any]]:
     """Train on pictures uint8 [H, W, 1 or 3], from the tensors `start` or anew; returns the tensors `denoiser.*` of the averaged
-    weights. The log's `held_out` is what PSNR gains on crops of `held_out` in dB, a mean over SCORED_SIGMAS."""
+    weights. The log's `held_out` is what PSNR loses on crops of `held_out` in dB, a mean over SCORED_SIGMAS: below 0 it gains."""
     torch.manual_seed(settings.seed)
     crop = usable_crop([((p.shape[0] - 2 * _MARGIN) // 8, (p.shape[1] - 2 * _MARGIN) // 8) for p in train], settings.crop)
     side = 8 * crop + 2 * _MARGIN
@@ -152,13 +152,13 @@ def fit_denoiser(
     scored = draw_of(held_out, _HELD_OUT_CROPS, rng)
     noisy = [batch_of(scored, np.full(len(scored), sigma, np.float32), rng) for sigma in SCORED_SIGMAS]
 
-    def gain(network: SynthesisNetwork) -> float:
+    def error(network: SynthesisNetwork) -> float:
         with torch.no_grad():
             left = [error_left(network, tuple(part.to(device) for part in batch), waves) for batch in noisy]
-        return float(-10 * torch.log10(torch.cat(left)).mean())
+        return float(10 * torch.log10(torch.cat(left)).mean())
 
     network = SynthesisNetwork(settings.width, settings.blocks, "denoiser") if start is None else load_tensors(start, "denoiser")
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's types lack it
-    found = fit(network, draw, loss_of, gain, settings, device=device, checkpoint=checkpoint, report=report)
+    found = fit(network, draw, loss_of, error, settings, device=device, checkpoint=checkpoint, report=report)
     assert found.tail.out_channels == OUTPUTS
     return to_tensors(found)
