@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ import pytest
 from PIL import Image
 
 import vqcodec
-from conftest import Program, program_command, program_environment, smooth_picture
+from conftest import REPOSITORY, Program, program_command, program_environment, smooth_picture
 from vqcodec import cli
 from vqcodec.cli import main
 from vqcodec.options import size_of
@@ -319,6 +320,54 @@ def test_train_refuses_early(photo: Path, tmp_path: Path, capsys: pytest.Capture
     code, _, err = run(capsys, "train", tmp_path, "-o", tmp_path / "model")
     assert (code, err) == (5, f"vqcodec: {tmp_path}/model exists already; -f overwrites it\n")
     assert run(capsys, "train", tmp_path, "-o", tmp_path / "new", "--kind", "token-prior")[0] == 2
+
+
+def test_a_default_is_never_what_lies_in_the_current_folder(
+    photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(REPOSITORY / "models" / "photo-lite", "photo")
+    assert run(capsys, "encode", photo, "a.vqz")[0] == 0
+    assert json.loads(run(capsys, "info", "a.vqz", "--json")[1])["model"] == "photo"
+    assert run(capsys, "encode", photo, "b.vqz", "-m", "photo")[0] == 0  # by name it is
+    assert json.loads(run(capsys, "info", "b.vqz", "--json")[1])["model"] == "photo-lite"
+
+
+def test_damaged_models_do_no_harm_to_others(
+    photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole, cut, flipped = (tmp_path / name for name in ("c-whole", "a-cut", "b-flipped"))
+    for folder in (whole, cut, flipped):
+        shutil.copytree(REPOSITORY / "models" / "photo-lite", folder / "mine")
+    tensors = (whole / "mine" / "model.safetensors").read_bytes()
+    at = len(tensors) // 2
+    (cut / "mine" / "model.safetensors").write_bytes(tensors[:-9])
+    (flipped / "mine" / "model.safetensors").write_bytes(tensors[:at] + bytes((tensors[at] ^ 1,)) + tensors[at + 1 :])
+    monkeypatch.setenv("VQCODEC_MODELS", os.pathsep.join(map(str, (cut, flipped, whole))))
+    assert run(capsys, "encode", photo, tmp_path / "a.vqz", "-m", whole / "mine")[0] == 0
+    assert run(capsys, "decode", tmp_path / "a.vqz", tmp_path / "a.png")[0] == 0
+    code, _, err = run(capsys, "encode", photo, tmp_path / "b.vqz", "-m", flipped / "mine")
+    assert code == 4
+    assert "is damaged: its tensors are not those" in err
+
+
+def test_a_report_of_the_bench_is_not_written_over_its_pictures(
+    photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = photo.read_bytes()
+    code, _, err = run(capsys, "bench", photo, "--codecs", "jpeg", "--qualities", "30", "--psnr-only", "--json", photo, "-f")
+    assert (code, photo.read_bytes()) == (5, before)
+    assert "is input and output at once" in err
+    code, _, err = run(capsys, "bench", photo, "--codecs", "jpeg", "--qualities", "jpg=10")
+    assert code == 2
+    assert "'jpg', which is not among the codecs" in err
+
+
+def test_compare_takes_files_of_a_model(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree(REPOSITORY / "models" / "photo-lite", tmp_path / "mine")
+    assert run(capsys, "encode", photo, tmp_path / "a.vqz", "-m", tmp_path / "mine")[0] == 0
+    assert run(capsys, "compare", photo, tmp_path / "a.vqz", "-m", tmp_path / "mine")[0] == 0
+    assert run(capsys, "compare", photo, tmp_path / "a.vqz", "-m", "photo")[0] == 4
 
 
 def test_info_writes_indices(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -283,7 +283,8 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "models"
     save_model(folder / "calm", replace(DENOISER, name="calm"))
     lite = registry.find("photo-lite")
-    save_model(folder / "both", replace(lite, name="both", tensors=lite.tensors | DENOISER.tensors | {"color": lite.color}))
+    both = lite.tensors | DENOISER.tensors | {"color": lite.color}
+    save_model(folder / "both", replace(lite, name="both", tensors=both, summary={}))
     monkeypatch.setenv("VQCODEC_MODELS", str(folder))
     return folder
 

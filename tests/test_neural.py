@@ -309,6 +309,31 @@ def test_weights_are_kept_from_before_a_folder_is_learnt_by_heart(tmp_path: Path
     assert torch.equal(best.network.weight, newest.weight)
 
 
+def test_a_checkpoint_of_another_training_is_not_gone_on_from_and_stays(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    from vqcodec.neural import loop
+
+    checkpoint = tmp_path / "checkpoint"
+    settings = loop.Schedule(steps=100, origin="photo 12 pictures")
+    parts = {"network": torch.nn.Linear(2, 2)}
+    loop.save_checkpoint(checkpoint, settings, 50, 7.0, parts)
+    assert loop.load_checkpoint(checkpoint, settings, parts) == (50, 7.0)
+    longer = replace(settings, steps=None, minutes=3.0)
+    assert loop.load_checkpoint(checkpoint, longer, parts) == (50, 7.0)  # another length is no other training
+    assert loop.load_checkpoint(checkpoint, replace(settings, batch=5), parts, ("batch",)) == (50, 7.0)
+    kept = checkpoint.read_bytes()
+    for other, what in (({"origin": "photo 13 pictures"}, "another origin"), ({"batch": 5, "seed": 1}, "another seed, batch")):
+        with pytest.raises(InputError, match=what):
+            loop.load_checkpoint(checkpoint, replace(settings, **other), parts)  # type: ignore[arg-type]  # by name
+    with pytest.raises(InputError, match="cannot be gone on from"):
+        loop.load_checkpoint(checkpoint, settings, {"network": torch.nn.Linear(2, 3)})
+    assert checkpoint.read_bytes() == kept
+    for broken in (b"", b"junk", kept[:-100]):
+        checkpoint.write_bytes(broken)
+        with pytest.raises(InputError, match="cannot be gone on from"):
+            loop.load_checkpoint(checkpoint, settings, parts)
+
+
 def test_a_few_steps_lower_the_loss_and_a_checkpoint_goes_on(folder: Path, tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="torch is not installed")
     from vqcodec.neural import synthesis

@@ -136,8 +136,12 @@ def test_a_finished_model_replaces_the_old_one(pictures: Path, tmp_path: Path, m
     old = tmp_path / "model"
     old.mkdir()
     (old / TENSORS).write_bytes(b"old")
-    (old / "more").write_bytes(b"old")
+    (old / "model.json").write_bytes(b"old")
+    (old / "notes.txt").write_bytes(b"mine")
     monkeypatch.setattr(lite, "STRENGTHS", ())
+    with pytest.raises(OutputError, match=r"notes\.txt is there, too, and would be lost"):
+        lite.train_lite(pictures, old, init="photo-lite", overwrite=True)
+    (old / "notes.txt").unlink()
     lite.train_lite(pictures, old, init="photo-lite", overwrite=True)
     assert sorted(path.name for path in old.iterdir()) == ["model.json", TENSORS]
     assert [path.name for path in tmp_path.iterdir()] == ["model"]

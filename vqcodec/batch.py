@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -270,7 +269,7 @@ def _outcomes(jobs: Iterator[Job], settings: BatchSettings) -> Iterator[Outcome]
 def _pooled(jobs: Iterator[Job], options: Options, settings: BatchSettings, doubtful: list[Job]) -> Iterator[Outcome]:
     """Outcomes of jobs by a pool of processes; when one of these dies, what the pool had in hand is `doubtful`, and it ends."""
     waiting: dict[Future[Outcome], Job] = {}
-    with processes(settings.jobs, _leave_interrupts_to_the_parent) as pool:
+    with processes(settings.jobs) as pool:
         try:
             while True:
                 for job in islice(jobs, 0 if doubtful else _AHEAD * settings.jobs - len(waiting)):
@@ -290,10 +289,6 @@ def _pooled(jobs: Iterator[Job], options: Options, settings: BatchSettings, doub
                         doubtful.append(job)
         finally:
             pool.shutdown(cancel_futures=True)
-
-
-def _leave_interrupts_to_the_parent() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def convert(job: Job, options: Options, overwrite: bool) -> Outcome:

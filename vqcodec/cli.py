@@ -534,6 +534,7 @@ def compare(
         Path | None,
         path_option("-o", "--output", metavar="FILE", help="Write a picture of the difference, 8 times as large, around grey."),
     ] = None,
+    model: Model = None,
     force: Force = False,
     max_pixels: MaxPixels = MAX_PIXELS,
     as_json: Json = False,
@@ -551,7 +552,7 @@ def compare(
         _not_beside_the_report(output)
         for source in (first, second):
             check_output(output, overwrite=force, source=source)
-    facts, difference = compared(read_any(first, max_pixels), read_any(second, max_pixels))
+    facts, difference = compared(*(read_any(path, max_pixels, model) for path in (first, second)))
     if output is not None:
         stream = io.BytesIO()
         write_image(difference, stream, format=picture_format)
@@ -759,7 +760,7 @@ def train(
     force: Force = False,
 ) -> None:
     """Train a model on a folder of pictures."""
-    from vqcodec.tables import print_training, stage_progress
+    from vqcodec.tables import stage_progress
 
     networks = {"--steps": steps, "--device": device != "cpu", "--resume": resume, "--log": log, "--tensorboard": board}
     pictures = {"--perceptual": perceptual, "--adaptive": adaptive, "--sheets": sheets}
@@ -774,6 +775,13 @@ def train(
         raise UsageError("--cell, --codewords and --cosine are those of the model that --init names")
     if kind == "token" and base is None and "encoder" not in trained:
         raise UsageError("--parts decoder goes on from a token model: name it by --init")
+    if (
+        kind in ("refiner", "token-prior")
+        and base is not None
+        and os.path.isdir(output)
+        and os.path.realpath(base) == os.path.realpath(output)
+    ):
+        raise UsageError("--init and -o are one folder: the model that this one is for would be lost")
     if steps is not None and minutes is not None:
         raise UsageError("--steps and --minutes exclude each other")
     with stage_progress(_console(stderr=True)) as progress:
@@ -782,7 +790,7 @@ def train(
             from vqcodec.train.lite import train_lite
 
             facts = train_lite(folder, output, init=base, seed=seed, minutes=minutes, overwrite=force, progress=progress)
-            print_training(facts, output, _console())
+            _tell_of_training(facts, output)
             return
         from vqcodec.train.course import Course
 
@@ -810,6 +818,14 @@ def train(
             from vqcodec.train.denoiser import train_denoiser
 
             facts = train_denoiser(course, **start)
+    _tell_of_training(facts, output)
+
+
+def _tell_of_training(facts: dict[str, Any], output: Path) -> None:
+    from vqcodec.tables import print_training
+
+    if count := facts["corpus"]["skipped"]:
+        _log(f"note: {count} files were left out, first {facts['corpus']['skipped_files'][0]}")
     print_training(facts, output, _console())
 
 

@@ -152,11 +152,11 @@ def generate_files(
         pictures, labels = api.generate(count, prior=prior, **options)
         write_atomic(output, _written(draw.sheet(pictures, labels), picture_format)[0], overwrite=overwrite)
         return
-    check_new_folder(output, overwrite=overwrite, marker=GENERATED)
+    check_new_folder(output, overwrite=overwrite, marker=GENERATED, known=["*.png"])
     pictures, labels = api.generate(count, prior=prior, **options)
     digits = max(3, len(str(count - 1)))
     names = [f"{number:0{digits}}{_in_names(label)}.png" for number, label in enumerate(labels)]
-    with new_folder(output, overwrite=overwrite, marker=GENERATED) as folder:
+    with new_folder(output, overwrite=overwrite, marker=GENERATED, known=["*.png"]) as folder:
         for name, pixels in zip(names, pictures, strict=True):
             (folder / name).write_bytes(_written(pixels, "PNG")[0])
         facts = {"model": prior, **options, "pictures": dict(zip(names, labels, strict=True))}

@@ -6,8 +6,9 @@ import os
 import shutil
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -135,13 +136,21 @@ def write_atomic(path: Path, data: bytes | memoryview, *, overwrite: bool) -> No
         raise OutputError(f"cannot write {name}: {_reason(error)}") from error
 
 
-def check_new_folder(path: Path, *, overwrite: bool, marker: str) -> None:
+def check_new_folder(path: Path, *, overwrite: bool, marker: str, known: Sequence[str]) -> None:
     """Refuse early what `new_folder` would refuse; raises OutputError."""
-    if path.is_symlink() or path.exists():
+    try:
+        if not os.path.lexists(path):
+            return
         if not overwrite:
             raise OutputError(_exists(path))
-        if path.is_symlink() or not path.is_dir() or (any(path.iterdir()) and not (path / marker).is_file()):
+        names = [] if path.is_symlink() or not path.is_dir() else sorted(entry.name for entry in path.iterdir())
+        if path.is_symlink() or not path.is_dir() or (names and marker not in names):
             raise OutputError(f"cannot write {printable(path)}: what is there has no {marker}, and is not replaced")
+        for name in names:
+            if name != marker and not any(fnmatch(name, pattern) for pattern in known):
+                raise OutputError(f"cannot write {printable(path)}: {printable(name)} is there, too, and would be lost")
+    except OSError as error:
+        raise OutputError(f"cannot write {printable(path)}: {_reason(error)}") from error
 
 
 def make_parent(path: Path) -> None:
@@ -153,12 +162,13 @@ def make_parent(path: Path) -> None:
 
 
 @contextmanager
-def new_folder(path: Path, *, overwrite: bool, marker: str) -> Iterator[Path]:
+def new_folder(path: Path, *, overwrite: bool, marker: str, known: Sequence[str]) -> Iterator[Path]:
     """A temporary folder that becomes `path` when the block ends well, complete or not at all, and vanishes otherwise.
 
-    Only a folder that holds a file called `marker` (or nothing) is replaced. Raises OutputError; the old one is then untouched.
+    Only a folder that holds nothing, or a file called `marker` and besides it files of `known` names or patterns, is replaced.
+    Raises OutputError; the old one is then untouched.
     """
-    check_new_folder(path, overwrite=overwrite, marker=marker)
+    check_new_folder(path, overwrite=overwrite, marker=marker, known=known)
     token = os.urandom(8).hex()
     temporary, old = (path.parent / f".{token}.{kind}" for kind in ("tmp", "old"))
     try:

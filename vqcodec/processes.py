@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
+import multiprocessing.context
 import os
-from collections.abc import Callable, Iterator
+import signal
+import sys
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from typing import Final
@@ -15,19 +19,50 @@ from vqcodec.workers import usable_cores
 _THREADS_OF_BLAS: Final = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 """Read when numpy is imported, so only a process that has not begun yet can be told."""
 
+_PR_SET_PDEATHSIG: Final = 1
+"""Of prctl (linux/prctl.h)."""
+
+
+class _Worker(multiprocessing.context.SpawnProcess):
+    """A fresh process that leaves interrupts to its parent: a terminal sends them to both, and two would tell of one."""
+
+    def start(self) -> None:
+        """With SIGINT blocked, which a process inherits from the first moment on: it has tracebacks while it imports, too."""
+        if not hasattr(signal, "pthread_sigmask"):
+            super().start()
+            return
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            super().start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+class _Fresh(multiprocessing.context.SpawnContext):
+    Process = _Worker
+
+
+def _end_with_the_parent(parent: int) -> None:
+    """On Linux, a worker whose parent is killed gets SIGTERM: nobody else would ever end it."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:
+            os.kill(os.getpid(), signal.SIGTERM)
+
 
 @contextmanager
-def processes(jobs: int | None = None, initializer: Callable[[], None] | None = None) -> Iterator[ProcessPoolExecutor]:
+def processes(jobs: int | None = None) -> Iterator[ProcessPoolExecutor]:
     """A pool of fresh processes, one for each core if nothing is said, whose BLAS has one thread each: where every one takes all
     cores, they wait for each other.
 
-    Fresh, as a fork would copy locks of threads that are not there. A termination signal ends the block, and them.
+    Fresh, as a fork would copy locks of threads that are not there. A termination signal ends the block, and them; interrupts
+    reach the parent alone.
     """
     before = {name: os.environ.get(name) for name in _THREADS_OF_BLAS}
     os.environ.update({name: value or "1" for name, value in before.items()})
-    fresh = multiprocessing.get_context("spawn")
+    count = jobs or usable_cores()
     try:
-        with termination_raises(), ProcessPoolExecutor(jobs or usable_cores(), fresh, initializer=initializer) as pool:
+        with termination_raises(), ProcessPoolExecutor(count, _Fresh(), _end_with_the_parent, (os.getpid(),)) as pool:
             yield pool
     finally:
         for name, value in before.items():

@@ -91,6 +91,8 @@ def _load_once(loader: Callable[[Path], Loaded], folder: Path) -> Loaded:
     except OSError as error:
         raise ModelError(f"no model at {folder}") from error
     found: Loaded = _load(loader, folder.resolve(), modified)
+    if (found.summary.get("id") or found.id) != found.id:
+        raise ModelError(f"model at {folder} is damaged: its tensors are not those that its {SUMMARY} is of")
     return found
 
 
@@ -101,7 +103,7 @@ def find(name: str | Path | None) -> Model:
 
 def find_any(name: str | Path | None) -> Model | TokenModel:
     """A model that files are made with, by path or by name; the default model for None. Raises ModelError."""
-    return _load_once(load_any_model, _folder_of(DEFAULT_MODEL if name is None else name))
+    return _load_once(load_any_model, _installed(DEFAULT_MODEL) if name is None else _folder_of(name))
 
 
 def find_token(name: str | Path) -> TokenModel:
@@ -114,7 +116,7 @@ def find_token(name: str | Path) -> TokenModel:
 
 def find_refiner(name: str | Path | None) -> Refiner:
     """A refiner by path or by name; the default one for None. Raises ModelError."""
-    return _load_once(load_refiner, _folder_of(DEFAULT_REFINER if name is None else name, REFINER))
+    return _load_once(load_refiner, _installed(DEFAULT_REFINER, REFINER) if name is None else _folder_of(name, REFINER))
 
 
 def find_prior(name: str | Path) -> tuple[TokenPrior, TokenModel]:
@@ -135,13 +137,18 @@ def find_prior(name: str | Path) -> tuple[TokenPrior, TokenModel]:
 
 def find_denoiser(name: str | Path | None) -> Denoiser:
     """A denoiser, or another model that has one, by path or by name; the default one for None. Raises ModelError."""
-    return _load_once(load_denoiser, _folder_of(DEFAULT_DENOISER if name is None else name, DENOISER))
+    return _load_once(load_denoiser, _installed(DEFAULT_DENOISER, DENOISER) if name is None else _folder_of(name, DENOISER))
 
 
 def _folder_of(name: str | Path, kind: str = "model") -> Path:
     """The folder of a model that files are made with or, where given, of one of _FOR_NO_FILES, by path or by name."""
     if isinstance(name, Path) or os.sep in name or os.path.isfile(Path(name) / TENSORS):
         return Path(name)
+    return _installed(name, kind)
+
+
+def _installed(name: str, kind: str = "model") -> Path:
+    """The folder of an installed model: what lies in the current folder is none, and never a default."""
     installed = [folder for folder in _folders() if _serves_as(kind, folder)]
     for folder in installed:
         if folder.name == name:
@@ -162,11 +169,17 @@ def find_by_id(file_id: bytes) -> Model | TokenModel:
     """The installed model a file was made with; raises ModelError."""
     folders = [folder for folder in _folders() if _serves_as("model", folder)]
     folders.sort(key=lambda folder: not _claimed(folder, "id").startswith(file_id.hex()))
+    damaged: ModelError | None = None
     for folder in folders:  # those that claim to be it come first: others need not be loaded
-        model = _load_once(load_any_model, folder)
+        try:
+            model = _load_once(load_any_model, folder)
+        except ModelError as error:
+            if damaged is None and _claimed(folder, "id").startswith(file_id.hex()):
+                damaged = error
+            continue
         if model.file_id == file_id:
             return model
-    raise ModelError(f"the file needs model {file_id.hex()}, which is not installed (-m PATH, or $VQCODEC_MODELS)")
+    raise damaged or ModelError(f"the file needs model {file_id.hex()}, which is not installed (-m PATH, or $VQCODEC_MODELS)")
 
 
 def _claimed(folder: Path, name: str) -> str:

@@ -21,13 +21,13 @@ AMPLIFIED: Final = 8
 """Times that differences are shown larger than they are."""
 
 
-def read_any(path: Path, max_pixels: int) -> NDArray[np.uint8]:
-    """A picture, or the decode of a .vqz file: uint8 [H,W] or [H,W,3]. Raises VqcodecErrors."""
+def read_any(path: Path, max_pixels: int, model: str | None = None) -> NDArray[np.uint8]:
+    """A picture, or the decode of a .vqz file of a `model`: uint8 [H,W] or [H,W,3]. Raises VqcodecErrors."""
     data = read_input(path, limit_bytes=stream_limit(max_pixels))
     name = "standard input" if path == STREAM else printable(path)
     if not data.startswith(MAGIC):
         return read_opaque(BytesIO(data), name=name, max_pixels=max_pixels)
-    pixels = api.decode(data, max_pixels=max_pixels)
+    pixels = api.decode(data, model=model, max_pixels=max_pixels)
     if pixels.dtype != np.uint8 or (pixels.ndim == 3 and pixels.shape[2] != 3):
         raise InputError(f"{name} has alpha or more than 8 bits per sample, which are not compared")
     return np.asarray(pixels, np.uint8)

@@ -93,7 +93,7 @@ def run_bench(
     """
     images = find_images(settings.paths, settings.limit)
     outputs = _json_outputs(settings)
-    _check_outputs(settings, outputs)
+    _check_outputs(settings, outputs, [path for _, path in images])
     if settings.perceptual is not None:
         _perceptual(settings.perceptual)  # finds what is missing before the work starts
     anchor = _anchor(settings)
@@ -297,6 +297,9 @@ def _open_codecs(settings: BenchSettings, opener: CodecOpener) -> tuple[list[Cod
             opened.append(codec)
             infos.append(CodecInfo(codec.name, codec.version, codec.description, tuple(codec.qualities)))
     names = [info.name for info in infos]
+    for key in settings.qualities:
+        if not any(key in _keys(spec) for spec in settings.codecs):
+            raise BenchUsageError(f"qualities are given for {key!r}, which is not among the codecs")
     if len(set(names)) < len(names):
         raise BenchUsageError(f"two codecs go by the same name among {', '.join(names)}")
     return opened, infos
@@ -304,11 +307,13 @@ def _open_codecs(settings: BenchSettings, opener: CodecOpener) -> tuple[list[Cod
 
 def _sweep(qualities: Mapping[str, tuple[float, ...]], spec: str) -> tuple[float, ...] | None:
     """The sweep asked for: of the spec itself, else of its model or kind, else of every codec; None for the default."""
+    return next((qualities[key] for key in _keys(spec) if key in qualities), None)
+
+
+def _keys(spec: str) -> tuple[str, ...]:
+    """What may stand for a codec among qualities, the nearest first."""
     name, _ = decoder_of(spec)
-    for key in (spec, name, name.split(":")[0], ""):
-        if key in qualities:
-            return qualities[key]
-    return None
+    return spec, name, name.split(":")[0], ""
 
 
 def _warm_up(codec: Codec) -> None:
@@ -336,7 +341,7 @@ def _json_outputs(settings: BenchSettings) -> list[Path]:
     return [path for path in outputs if path is not None]
 
 
-def _check_outputs(settings: BenchSettings, outputs: Sequence[Path]) -> None:
+def _check_outputs(settings: BenchSettings, outputs: Sequence[Path], sources: Sequence[Path]) -> None:
     """Refuse before the work what would fail after it."""
     planned = list(outputs)
     if settings.report_dir is not None:
@@ -349,6 +354,8 @@ def _check_outputs(settings: BenchSettings, outputs: Sequence[Path]) -> None:
         planned += [settings.report_dir / name for name in _REPORT_FILES]
     for path in planned:
         check_output(path, overwrite=settings.overwrite)
+        if path.resolve() in {source.resolve() for source in sources}:
+            raise OutputError(f"{printable(path)} is input and output at once")
 
 
 def _write_json(results: BenchResults, outputs: Sequence[Path], *, overwrite: bool) -> None:

@@ -23,6 +23,7 @@ from vqcodec import lapped
 from vqcodec.bands import COLOR_8X8
 from vqcodec.color import OPPONENT, analysis_matrix
 from vqcodec.denoising import LINEAR_DIVISOR, SIGMA_CENTRE
+from vqcodec.errors import InputError
 from vqcodec.networks import OUTPUTS
 from vqcodec.neural.loop import Batch, Report, Schedule, fit
 from vqcodec.neural.synthesis import SynthesisNetwork, load_tensors, to_tensors, usable_crop
@@ -133,6 +134,8 @@ def fit_denoiser(
     weights. The log's `held_out` is what PSNR loses on crops of `held_out` in dB, a mean over SCORED_SIGMAS: below 0 it gains."""
     torch.manual_seed(settings.seed)
     crop = usable_crop([((p.shape[0] - 2 * _MARGIN) // 8, (p.shape[1] - 2 * _MARGIN) // 8) for p in train], settings.crop)
+    if crop < 1:
+        raise InputError(f"the pictures are too small to train a denoiser on: {8 + 2 * _MARGIN} pixels a side are the least")
     side = 8 * crop + 2 * _MARGIN
     waves = lapped_waves().to(device)
 
@@ -149,7 +152,8 @@ def fit_denoiser(
         return torch.log(error_left(network, batch, waves) + _FLOOR).mean()
 
     rng = np.random.default_rng(0)  # whatever the seed: figures of different trainings compare
-    scored = draw_of(held_out, _HELD_OUT_CROPS, rng)
+    large = [picture for picture in held_out if min(picture.shape[:2]) >= side]
+    scored = draw_of(large or train, _HELD_OUT_CROPS, rng)
     noisy = [batch_of(scored, np.full(len(scored), sigma, np.float32), rng) for sigma in SCORED_SIGMAS]
 
     def error(network: SynthesisNetwork) -> float:

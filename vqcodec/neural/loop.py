@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -28,6 +28,8 @@ N = TypeVar("N", bound=nn.Module)
 
 EVERY = 50
 """Steps between two lines of the log, each with a checkpoint."""
+_LENGTH: Final = ("minutes", "steps")
+"""Settings that may be others where training goes on."""
 SCORED = 10
 """Lines between two looks at the held-out samples."""
 
@@ -49,6 +51,8 @@ class Schedule:
     steps: int | None = None
     minutes: float | None = None
     """The schedule ends after so many steps or, where these are None, minutes."""
+    origin: str = ""
+    """Models and pictures that training starts from: a checkpoint of others is not gone on from."""
 
     def __post_init__(self) -> None:
         if self.steps is None and self.minutes is None:
@@ -199,17 +203,23 @@ def average_in(average: nn.Module, network: nn.Module, keep: float) -> None:
 def load_checkpoint(
     checkpoint: Path | None, settings: Schedule, parts: dict[str, Any], free: Sequence[str] = ()
 ) -> tuple[int, float]:
-    """Steps and seconds done, and the states of `parts` set to theirs then; 0 where there is no checkpoint of the same settings,
-    but for those that are `free` to change."""
+    """Steps and seconds done, and the states of `parts` set to theirs then; 0 where there is no checkpoint.
+
+    Its settings must be the same, but for the length of the schedule and those that are `free` to change. Raises InputError.
+    """
     if checkpoint is None or not checkpoint.exists():
         return 0, 0.0
-    saved = torch.load(checkpoint, weights_only=True)
-    then, now = json.loads(saved["settings"]), asdict(settings)
-    if {name: then[name] for name in then if name not in free} != {name: now[name] for name in now if name not in free}:
-        return 0, 0.0
-    for name, part in parts.items():
-        part.load_state_dict(saved[name])
-    return saved["number"], saved["spent"]
+    try:
+        saved = torch.load(checkpoint, weights_only=True)
+        then, now = json.loads(saved["settings"]), json.loads(json.dumps(asdict(settings)))
+        others = [name for name in now if name not in (*_LENGTH, *free) and then.get(name) != now[name]]
+        if not others:
+            for name, part in parts.items():
+                part.load_state_dict(saved[name])
+            return saved["number"], saved["spent"]
+    except Exception as error:  # whatever broken bytes and networks of other sizes lead to
+        raise InputError(f"{checkpoint}: it cannot be gone on from (-f without --resume starts anew)") from error
+    raise InputError(f"{checkpoint}: it was begun with another {', '.join(others)} (-f without --resume starts anew)")
 
 
 def save_checkpoint(checkpoint: Path, settings: Schedule, number: int, elapsed: float, parts: dict[str, Any]) -> None:

@@ -37,6 +37,7 @@ from torch.nn import functional
 from vqcodec import dct, lapped, networks, sharpening
 from vqcodec.bands import COLOR_8X8
 from vqcodec.color import COLOR_SHIFT, OPPONENT
+from vqcodec.errors import InputError
 from vqcodec.networks import STEP_CENTRE
 from vqcodec.neural import adversary
 from vqcodec.neural.adversary import BETAS, Discriminator, Perceptual, adaptive_weight, adversarial_loss, descend
@@ -62,10 +63,12 @@ _JUDGED: Final = 7
 """Planes that the discriminator sees."""
 _HELD_OUT_CELLS: Final = 32
 """Cells a side of a held-out picture's middle that is scored."""
+_LEAST_CELLS: Final = 3
+"""A side, of what judges can look at."""
 _GRAIN_AT_FIRST: Final = 0.01
 """Deviation in steps, before it is weighed, where training begins: at none no slope would say that some were better."""
-_FREE: Final = ("lambda_r", "lambda_p", "lambda_t", "lambda_a", "lambda_c", "adaptive", "ramp", "minutes", "steps")
-"""Settings that may be others where training goes on."""
+_FREE: Final = ("lambda_r", "lambda_p", "lambda_t", "lambda_a", "lambda_c", "adaptive", "ramp")
+"""Settings that may be others where training goes on, besides its length."""
 _SHOWN: Final = 6
 """Held-out crops of a sheet."""
 
@@ -349,9 +352,12 @@ def fit_refiner(
     """
     torch.manual_seed(settings.seed)
     crop = usable_crop([sample.seen.shape[1:] for sample in train], settings.crop)
+    if crop < _LEAST_CELLS:
+        raise InputError(f"the pictures are too small to train a refiner on: {8 * _LEAST_CELLS} pixels a side are the least")
     usable = [sample for sample in train if min(sample.seen.shape[1:]) >= crop]
+    large = [sample for sample in held_out if min(sample.seen.shape[1:]) >= _LEAST_CELLS]
     rng = np.random.default_rng(settings.seed + 1)
-    scored = [draw_scene([s], 1, min(*s.seen.shape[1:], _HELD_OUT_CELLS), rng, device) for s in held_out]
+    scored = [draw_scene([s], 1, min(*s.seen.shape[1:], _HELD_OUT_CELLS), rng, device) for s in large or usable]
     shown = [scene for scene in scored if scene.base.shape == scored[0].base.shape][:_SHOWN]
     players = Players.new(settings, perceptual.to(device, memory_format=torch.channels_last), device, start)  # type: ignore[call-overload]
     average = copy.deepcopy(players.generator)

@@ -58,8 +58,8 @@ _STARTED_ON: Final = 16
 """Vectors for each codeword that k-means wants, at least."""
 _DISTANCES: Final = 1 << 24
 """Of vectors to codewords that are held at once."""
-_FREE: Final = ("lambda_r", "lambda_c", "lambda_p", "adaptive", "ramp", "beta", "minutes", "steps")
-"""Settings that may be others where training goes on."""
+_FREE: Final = ("lambda_r", "lambda_c", "lambda_p", "adaptive", "ramp", "beta")
+"""Settings that may be others where training goes on, besides its length."""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,7 +12,7 @@ from typing import Any, Final
 
 from vqcodec.errors import MissingExtraError, OutputError
 from vqcodec.files import check_new_folder, make_parent, new_folder
-from vqcodec.model import TENSORS, Weights, save_model
+from vqcodec.model import SUMMARY, TENSORS, Weights, save_model
 from vqcodec.train.data import Corpus, identity, load_corpus
 from vqcodec.train.log import TrainingLog
 from vqcodec.train.sessions import Progress
@@ -53,22 +54,32 @@ class Course:
 
         Raises InputError, OutputError, MissingExtraError.
         """
-        check_new_folder(self.output, overwrite=self.overwrite, marker=TENSORS)
+        check_new_folder(self.output, overwrite=self.overwrite, marker=TENSORS, known=[SUMMARY])
         make_parent(self.output)  # checkpoints lie beside the output
         check_device(self.device)
         _ = self.diary
-        for checkpoint in map(self.checkpoint, parts):
-            if checkpoint.exists() and not self.resume:
-                if not self.overwrite:
-                    raise OutputError(f"{checkpoint}: exists (--resume goes on from it, -f starts anew)")
+        old = [checkpoint for checkpoint in map(self.checkpoint, parts) if os.path.lexists(checkpoint) and not self.resume]
+        if old and not self.overwrite:
+            raise OutputError(f"{old[0]}: exists (--resume goes on from it, -f starts anew)")
+        corpus = load_corpus(self.folder, self.tell)
+        for checkpoint in old:
+            try:
                 checkpoint.unlink(missing_ok=True)
-        return load_corpus(self.folder, self.tell)
+            except OSError as error:
+                raise OutputError(f"cannot remove {checkpoint}: {error.strerror}") from error
+        return corpus
 
     @property
     def schedule(self) -> dict[str, Any]:
         """`seed`, `minutes` and `steps` as settings have them."""
         minutes = DEFAULT_MINUTES if self.minutes is None and self.steps is None else self.minutes
         return {"seed": self.seed, "minutes": minutes, "steps": self.steps}
+
+    @staticmethod
+    def origin(corpus: Corpus, *models: Weights | None) -> str:
+        """What settings have of models and pictures that training starts from."""
+        names = [model.id[:12] for model in models if model is not None]
+        return " ".join([*names, f"{len(corpus.train)} pictures of {corpus.pixels} pixels"])
 
     @cached_property
     def diary(self) -> TrainingLog:
@@ -110,7 +121,7 @@ class Course:
     def write(self, made: Weights, summary: dict[str, Any], parts: Sequence[str] = ("",)) -> None:
         """The model folder, all of it or nothing; the checkpoints of its parts have served."""
         self.diary.close()
-        with new_folder(self.output, overwrite=self.overwrite, marker=TENSORS) as folder_of_model:
+        with new_folder(self.output, overwrite=self.overwrite, marker=TENSORS, known=[SUMMARY]) as folder_of_model:
             save_model(folder_of_model, replace(made, summary=summary))
         for checkpoint in map(self.checkpoint, parts):
             checkpoint.unlink(missing_ok=True)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import tarfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any, Final
@@ -85,7 +87,8 @@ def load_corpus(folder: Path, progress: Callable[[str, int, int], None]) -> Corp
     for done, (name, read) in enumerate(entries):
         progress("reading", done, len(entries))
         if PurePath(name).stem.lower() in _LICENCE_NAMES:
-            licences[name] = _first_line(read())
+            with suppress(OSError):
+                licences[name] = _first_line(read())
         if PurePath(name).suffix.lower() in SUFFIXES:
             try:
                 pixels = read_opaque(io.BytesIO(read()))
@@ -94,16 +97,17 @@ def load_corpus(folder: Path, progress: Callable[[str, int, int], None]) -> Corp
                 skipped.append((name, str(error)))
     progress("reading", len(entries), len(entries))
     if not images:
-        raise InputError(f"{folder}: no images to train on")
+        why = f" ({len(skipped)} left out, first {skipped[0][0]}: {skipped[0][1]})" if skipped else ""
+        raise InputError(f"{folder}: no images to train on{why}")
     held_out, train = _split(images)
     return Corpus(train, held_out, skipped, licences)
 
 
 def _entries(folder: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
     """(name, reader) of every file below a folder and inside its .tar files, in order of name."""
-    if not folder.exists():
+    if not os.path.exists(folder):
         raise InputError(f"{folder}: no such folder")
-    for path in sorted(folder.rglob("*")) if folder.is_dir() else [folder]:
+    for path in sorted(folder.rglob("*")) if os.path.isdir(folder) else [folder]:
         if path.suffix.lower() == ".tar" and path.is_file():
             yield from _tar_entries(path, "" if path == folder else f"{path.relative_to(folder)}/")
         elif path.is_file():
@@ -121,8 +125,8 @@ def _tar_entries(path: Path, prefix: str) -> Iterator[tuple[str, Callable[[], by
     try:
         with tarfile.open(path) as archive:
             names = sorted(member.name for member in archive if member.isfile())
-    except tarfile.TarError as error:
-        raise InputError(f"{path}: not a tar archive") from error
+    except (tarfile.TarError, OSError) as error:
+        raise InputError(f"{path}: not a tar archive that can be read") from error
     for name in names:
         yield prefix + name, lambda name=name: member_bytes(name)  # type: ignore[misc]  # mypy has no type for a lambda with a default
 

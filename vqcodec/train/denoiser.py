@@ -33,7 +33,7 @@ def train_denoiser(course: Course, *, init: str | None = None) -> dict[str, Any]
     if start is not None and (start.color != OPPONENT).any():
         raise ModelError(f"{init}: its colours are not those that denoisers are trained in")
     corpus = course.begin()
-    settings = DenoiserSettings(**course.schedule)
+    settings = DenoiserSettings(**course.schedule, origin=course.origin(corpus, start))
     if start is not None:  # its size goes on, too
         width, blocks = len(start.network.head), len(start.network.expand)
         settings = replace(settings, width=width, blocks=blocks, rate=settings.rate * _CONTINUED)

@@ -18,8 +18,8 @@ import numpy as np
 from vqcodec import registry
 from vqcodec.color import OPPONENT
 from vqcodec.errors import InputError
-from vqcodec.files import check_new_folder, new_folder
-from vqcodec.model import TENSORS, Model, save_model
+from vqcodec.files import check_new_folder, make_parent, new_folder
+from vqcodec.model import SUMMARY, TENSORS, Model, save_model
 from vqcodec.processes import processes
 from vqcodec.rate import Encoder
 from vqcodec.train import codebooks, streams
@@ -138,7 +138,8 @@ def train_lite(
     With `init` the base model is refined, and never made worse: the candidate with the lowest held-out cost wins, and the
     base is one of them. After half of `minutes` no candidate is begun. Raises InputError, ModelError, OutputError.
     """
-    check_new_folder(output, overwrite=overwrite, marker=TENSORS)
+    check_new_folder(output, overwrite=overwrite, marker=TENSORS, known=[SUMMARY])
+    make_parent(output)
     tell: Progress = progress or (lambda what, done, total: None)
     started = time.monotonic()
     corpus = load_corpus(folder, tell)
@@ -175,6 +176,6 @@ def train_lite(
         "candidates": {entry[1]: round(entry[0], 4) for entry in scored},
         "codebooks": report,
     }
-    with new_folder(output, overwrite=overwrite, marker=TENSORS) as folder_of_model:
+    with new_folder(output, overwrite=overwrite, marker=TENSORS, known=[SUMMARY]) as folder_of_model:
         save_model(folder_of_model, Model(output.name, model.tensors, summary))
     return summary

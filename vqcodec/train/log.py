@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vqcodec.errors import MissingExtraError
+from vqcodec.errors import MissingExtraError, OutputError
+from vqcodec.files import printable
 from vqcodec.imageio import write_image
 
 
@@ -19,9 +21,16 @@ class TrainingLog:
     there."""
 
     def __init__(self, lines: Path | None, board: Path | None, sheets: Path | None = None) -> None:
-        """Raises MissingExtraError where TensorBoard is asked for and not installed."""
+        """Raises MissingExtraError where TensorBoard is asked for and not installed, OutputError where nothing can be written."""
         self._lines, self._sheets = lines, sheets
         self._writer: Any = None
+        if lines is not None:
+            with _as_output_error(lines):
+                lines.open("ab").close()
+        for folder in (sheets, board):
+            if folder is not None:
+                with _as_output_error(folder):
+                    folder.mkdir(parents=True, exist_ok=True)
         if board is not None:
             try:
                 from torch.utils.tensorboard.writer import SummaryWriter
@@ -51,8 +60,8 @@ class TrainingLog:
         if self._writer is not None:
             self._writer.add_image(name, pixels, step, dataformats="HWC")
         if self._sheets is not None:
-            self._sheets.mkdir(parents=True, exist_ok=True)
-            with (self._sheets / f"{step:06d}.png").open("wb") as file:
+            path = self._sheets / f"{step:06d}.png"
+            with _as_output_error(path), path.open("wb") as file:
                 write_image(pixels, file, format="PNG")
 
     def close(self) -> None:
@@ -62,5 +71,13 @@ class TrainingLog:
 
     def _write(self, entry: Mapping[str, Any]) -> None:
         if self._lines is not None:
-            with self._lines.open("a", encoding="utf-8") as file:
+            with _as_output_error(self._lines), self._lines.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(entry) + "\n")
+
+
+@contextmanager
+def _as_output_error(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"cannot write {printable(path)}: {error.strerror}") from error

@@ -92,9 +92,10 @@ class _Run:
         return self.course.seed
 
     def schedule(self, name: str) -> dict[str, Any]:
-        """Seed and length of a part's schedule."""
+        """Seed, length and origin of a part's schedule."""
         whole, share = self.course.schedule, sum(_SHARES[other] for other in self.trained)
-        return whole | {"minutes": None if whole["minutes"] is None else whole["minutes"] * _SHARES[name] / share}
+        length = None if whole["minutes"] is None else whole["minutes"] * _SHARES[name] / share
+        return whole | {"minutes": length, "origin": self.course.origin(self.corpus, self.base)}
 
     def options(self, name: str) -> dict[str, Any]:
         """Where a part is trained, and where it reports to."""

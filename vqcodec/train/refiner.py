@@ -51,7 +51,8 @@ def train_refiner(
         raise ModelError(f"{init}: its colours are not those that refiners work in")
     start = None if refiner is None else registry.find_refiner(refiner)
     corpus = course.begin()
-    settings = RefinerSettings(**course.schedule, **(weights or {}))  # type: ignore[arg-type]  # by name
+    origin = course.origin(corpus, *models, start)
+    settings = RefinerSettings(**course.schedule, origin=origin, **(weights or {}))  # type: ignore[arg-type]  # by name
     if start is not None:  # its size goes on, too
         width, blocks = len(start.network.head), len(start.network.expand)
         settings = replace(settings, width=width, blocks=blocks, rate=settings.rate * _CONTINUED)

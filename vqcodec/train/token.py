@@ -57,7 +57,8 @@ def train_token(
     start = None if init is None else registry.find_token(init)
     lpips = None if perceptual is None else Lpips(perceptual)
     corpus = course.begin()
-    settings = TokenSettings(**course.schedule, frozen="encoder" not in parts, **(given or {}))  # type: ignore[arg-type]  # by name
+    own: dict[str, Any] = {"frozen": "encoder" not in parts, "origin": course.origin(corpus, start), **(given or {})}
+    settings = TokenSettings(**course.schedule, **own)
     components = max(image.pixels.shape[2] for image in corpus.train + corpus.held_out)
     if start is not None:
         if (start.color != OPPONENT).any():

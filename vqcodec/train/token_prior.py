@@ -34,7 +34,7 @@ def train_prior(course: Course, *, init: str) -> dict[str, Any]:
     labels = classes_of(corpus.train + corpus.held_out)
     train = grids_of(corpus.train, labels, model, "tokens", course.tell)
     held_out = grids_of(corpus.held_out, labels, model, "held-out tokens", course.tell)
-    settings = PriorSettings(**course.schedule)
+    settings = PriorSettings(**course.schedule, origin=course.origin(corpus, model))
     found, bits = fit_prior(train, held_out, len(model.words), len(labels), settings, **course.options("prior"))
     grid = len(found["prior.rows"]), len(found["prior.columns"])
     found["prior.picture"] = np.array(picture_of(corpus.train, grid, model.side), np.uint16)
