@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 from PIL import Image
 
 import vqcodec
-from conftest import REPOSITORY, Program, program_environment, smooth_picture
+from conftest import REPOSITORY, Program, program_command, program_environment, smooth_picture
 from vqcodec import batch
 from vqcodec.batch import BatchSettings, Outcome, Summary, find_jobs, run_batch
 from vqcodec.convert import DecodeOptions, EncodeOptions
@@ -245,6 +246,60 @@ def test_the_program_on_a_folder(tree: Path, tmp_path: Path, program: Program) -
         done = program(*arguments)
         assert done.returncode == 2, arguments
         assert len(done.stderr.splitlines()) == 1
+
+
+def begun(folder: Path, output: Path) -> "subprocess.Popen[bytes]":
+    """The program in a session of its own, on more pictures than it can do in the time."""
+    for number in range(40):
+        Image.fromarray(smooth_picture(300, 400, seed=number)).save(folder / f"{number}.png")
+    return subprocess.Popen(
+        program_command("encode", folder, output, "-j", "2"),
+        env=program_environment(),
+        start_new_session=True,
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # as a terminal's shell has it
+    )
+
+
+def children(process: "subprocess.Popen[bytes]") -> list[str]:
+    """Numbers of its processes: where there are three, one tracks what they share."""
+    try:
+        return Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    except OSError:
+        return []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="children are looked up in /proc")
+@pytest.mark.parametrize("after", [0.0, 0.1, 1.5])
+def test_an_interrupt_from_a_terminal_is_told_of_by_no_worker(tmp_path: Path, after: float) -> None:
+    """It reaches workers, too, which may be importing then."""
+    (tmp_path / "in").mkdir()
+    process = begun(tmp_path / "in", tmp_path / "out")
+    deadline = time.monotonic() + 60
+    while len(children(process)) < 3:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    time.sleep(after)
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (130, b"")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="workers end with their parent on Linux alone")
+def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    process = begun(tmp_path / "in", tmp_path / "out")
+    deadline = time.monotonic() + 60
+    while not list((tmp_path / "out").glob("*.vqz")):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    workers = children(process)
+    assert len(workers) >= 2
+    process.kill()
+    process.communicate(timeout=60)  # ends when nobody holds standard error any more
+    while any(Path("/proc", worker).exists() for worker in workers):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_the_ray_recipe_decodes_a_folder(tmp_path: Path) -> None:

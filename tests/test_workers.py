@@ -11,6 +11,7 @@ import textwrap
 
 import pytest
 
+from conftest import program_environment
 from vqcodec.workers import shared_empty
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="copies are made on Linux only")
@@ -184,3 +185,23 @@ def test_shared_arrays_are_like_those_of_numpy() -> None:
     for shape in ((1 << 60,), (1 << 62, 4)):
         with pytest.raises(MemoryError):
             shared_empty(shape, "uint16")
+
+
+def test_interrupts_wait_for_the_end_of_a_block() -> None:
+    code = (
+        "import os, signal, time\n"
+        "from vqcodec.interrupts import interrupts_wait, termination_raises\n"
+        "for number in (signal.SIGINT, signal.SIGTERM):\n"
+        "    done = False\n"
+        "    try:\n"
+        "        with termination_raises(), interrupts_wait():\n"
+        "            os.kill(os.getpid(), number)\n"
+        "            time.sleep(0.01)\n"
+        "            done = True\n"
+        "        time.sleep(1)\n"
+        "    except KeyboardInterrupt:\n"
+        "        print(done)\n"
+    )
+    command, environment = [sys.executable, "-c", code], program_environment()
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "True\nTrue\n"

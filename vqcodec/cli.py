@@ -50,6 +50,7 @@ from vqcodec.options import (
     Temperature,
     Threads,
     UsageError,
+    a_file,
     base_of,
     finite,
     known_cell,
@@ -632,7 +633,7 @@ def train(
     ],
     output: Annotated[
         Path,
-        path_option("-o", "--output", metavar="MODEL", help="The model's folder, to be made."),
+        path_option("-o", "--output", callback=a_file, metavar="MODEL", help="The model's folder, to be made."),
     ],
     kind: Annotated[
         str,
@@ -671,10 +672,12 @@ def train(
     ] = None,
     device: Annotated[str, typer.Option("--device", metavar="cpu|cuda", help="Not lite: where to train.")] = "cpu",
     resume: Annotated[bool, typer.Option("--resume", help="Not lite: go on from the checkpoint beside MODEL.")] = False,
-    log: Annotated[Path | None, path_option("--log", metavar="FILE", help="Not lite: append a JSON line every 50 steps.")] = None,
+    log: Annotated[
+        Path | None, path_option("--log", callback=a_file, metavar="FILE", help="Not lite: append a JSON line every 50 steps.")
+    ] = None,
     board: Annotated[
         Path | None,
-        path_option("--tensorboard", metavar="DIR", help="Not lite: curves and pictures for TensorBoard."),
+        path_option("--tensorboard", callback=a_file, metavar="DIR", help="Not lite: curves and pictures for TensorBoard."),
     ] = None,
     refiner: Annotated[
         str | None, typer.Option("--refiner", metavar="M", help="refiner: go on from this one.", show_default=False)
@@ -755,7 +758,7 @@ def train(
     ] = False,
     sheets: Annotated[
         Path | None,
-        path_option("--sheets", metavar="DIR", help="refiner, token: held-out crops as PNG, every 500 steps."),
+        path_option("--sheets", callback=a_file, metavar="DIR", help="refiner, token: held-out crops as PNG, every 500 steps."),
     ] = None,
     force: Force = False,
 ) -> None:

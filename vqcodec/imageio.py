@@ -110,21 +110,25 @@ def read_image(source: Path | BinaryIO, *, name: str = "the image", max_pixels: 
     """
     if not isinstance(source, Path):
         return _read_named(source, name, max_pixels)
-    name = "standard input" if source == STREAM else printable(source)
     with open_input(source) as stream:
-        return _read_named(stream, name, max_pixels)
+        return _read_named(stream, _name_of(source), max_pixels)
 
 
 def read_opaque(source: Path | BinaryIO, *, name: str = "the image", max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
     """As `read_image`, grey or RGB of 8 bits alone: uint8 [H,W] or [H,W,3]. Raises InputError, too, where there is more to it."""
+    name = _name_of(source) if isinstance(source, Path) else name
     pixels = read_image(source, name=name, max_pixels=max_pixels).pixels
     if pixels.dtype != np.uint8:
-        raise InputError("more than 8 bits per sample: convert it to 8 bits first")
+        raise InputError(f"{name} has more than 8 bits per sample: convert it to 8 bits first")
     if pixels.ndim == 3 and pixels.shape[2] in (2, 4):
         if pixels[:, :, -1].min() < 255:
-            raise InputError("transparent pixels: flatten it onto a background first")
+            raise InputError(f"{name} has transparent pixels: flatten it onto a background first")
         pixels = pixels[:, :, 0] if pixels.shape[2] == 2 else pixels[:, :, :3]
     return np.ascontiguousarray(pixels, np.uint8)
+
+
+def _name_of(path: Path) -> str:
+    return "standard input" if path == STREAM else printable(path)
 
 
 def _read_named(stream: BinaryIO, name: str, max_pixels: int) -> ImageData:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -27,6 +28,24 @@ def termination_raises() -> Iterator[None]:
     finally:
         for number in caught:
             signal.signal(number, signal.SIG_DFL)
+
+
+@contextmanager
+def interrupts_wait() -> Iterator[None]:
+    """In the block, signals that would interrupt it are kept, and come when it ends: for what must not be left half done.
+
+    In a thread other than the main one, where they are never told, the block changes nothing.
+    """
+    came: list[int] = []
+    numbers = [number for number in (signal.SIGINT, *_SIGNALS) if _is_main() and callable(signal.getsignal(number))]
+    before = {number: signal.signal(number, lambda number, frame: came.append(number)) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if came:
+            os.kill(os.getpid(), came[0])
 
 
 def _is_main() -> bool:

@@ -116,9 +116,9 @@ def known_picture(value: str | None) -> str | None:
 
 
 def a_file(value: Path | None) -> Path | None:
-    """A file that is read and written, which a stream cannot be."""
+    """A file or folder that a stream cannot stand for."""
     if value == STREAM:
-        raise typer.BadParameter("'-' is a stream, and this is a file: ./- is one of that name")
+        raise typer.BadParameter("'-' is a stream, which this cannot be: ./- is a file of that name")
     return value
 
 

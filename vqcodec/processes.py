@@ -8,17 +8,18 @@ import multiprocessing.context
 import os
 import signal
 import sys
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final, TypeVar
 
-from vqcodec.interrupts import termination_raises
+from vqcodec.interrupts import interrupts_wait, termination_raises
 from vqcodec.workers import usable_cores
 
 _THREADS_OF_BLAS: Final = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 """Read when numpy is imported, so only a process that has not begun yet can be told."""
 
+T = TypeVar("T")
 _PR_SET_PDEATHSIG: Final = 1
 """Of prctl (linux/prctl.h)."""
 
@@ -36,6 +37,15 @@ class _Worker(multiprocessing.context.SpawnProcess):
             super().start()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+class _Pool(ProcessPoolExecutor):
+    """One that no interrupt leaves half begun: it would wait for ever for a worker that has not been told what it is."""
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        """Begins workers as they are needed."""
+        with interrupts_wait():
+            return super().submit(fn, *args, **kwargs)
 
 
 class _Fresh(multiprocessing.context.SpawnContext):
@@ -62,7 +72,7 @@ def processes(jobs: int | None = None) -> Iterator[ProcessPoolExecutor]:
     os.environ.update({name: value or "1" for name, value in before.items()})
     count = jobs or usable_cores()
     try:
-        with termination_raises(), ProcessPoolExecutor(count, _Fresh(), _end_with_the_parent, (os.getpid(),)) as pool:
+        with termination_raises(), _Pool(count, _Fresh(), _end_with_the_parent, (os.getpid(),)) as pool:
             yield pool
     finally:
         for name, value in before.items():
