@@ -22,7 +22,7 @@ from typing import Any, Final
 
 from vqcodec.convert import Converted, DecodeOptions, EncodeOptions, Options, decode_file, encode_file
 from vqcodec.errors import InputError, OutputError, VqcodecError
-from vqcodec.files import printable
+from vqcodec.files import output_errors, printable
 from vqcodec.imageio import SUFFIXES
 from vqcodec.processes import processes
 
@@ -191,14 +191,14 @@ def _read_manifest(path: Path | None) -> Entries:
 def _open_manifest(path: Path | None) -> Iterator[Callable[[dict[str, Any]], None]]:
     """Yields what adds a line; both raise OutputError."""
     path = path or Path(os.devnull)
-    with _as_output_error(path):
+    with output_errors(path):
         torn = os.path.isfile(path) and _ends_within_a_line(path)
         file = open(path, "ab", buffering=0)  # noqa: SIM115 (closed below: errors of the block are not those of opening)
         file.write(b"\n" if torn else b"")
     with file:
 
         def tell(entry: dict[str, Any]) -> None:
-            with _as_output_error(path):
+            with output_errors(path):
                 file.write(json.dumps(entry).encode() + b"\n")  # what is told stays so, whatever comes next
 
         yield tell
@@ -208,14 +208,6 @@ def _ends_within_a_line(path: Path) -> bool:
     """As a run leaves it that was killed while it wrote."""
     with open(path, "rb") as file:
         return file.seek(0, os.SEEK_END) > 0 and file.seek(-1, os.SEEK_END) >= 0 and file.read() != b"\n"
-
-
-@contextmanager
-def _as_output_error(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise OutputError(f"cannot write {printable(path)}: {error.strerror}") from error
 
 
 def _is_done(job: Job, before: Entries) -> bool:

@@ -117,6 +117,15 @@ def check_output(path: Path, *, overwrite: bool, source: Path | None = None) -> 
         raise OutputError(f"cannot write {name}: {_reason(error)}") from error
 
 
+@contextmanager
+def output_errors(path: Path) -> Iterator[None]:
+    """In the block, errors of the system are OutputErrors of `path`."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"cannot write {printable(path)}: {_reason(error)}") from error
+
+
 def write_atomic(path: Path, data: bytes | memoryview, *, overwrite: bool) -> None:
     """Write `data` to `path` so that it appears there complete or not at all; to standard output for `-`.
 
@@ -138,7 +147,7 @@ def write_atomic(path: Path, data: bytes | memoryview, *, overwrite: bool) -> No
 
 def check_new_folder(path: Path, *, overwrite: bool, marker: str, known: Sequence[str]) -> None:
     """Refuse early what `new_folder` would refuse; raises OutputError."""
-    try:
+    with output_errors(path):
         if not os.path.lexists(path):
             return
         if not overwrite:
@@ -149,16 +158,12 @@ def check_new_folder(path: Path, *, overwrite: bool, marker: str, known: Sequenc
         for name in names:
             if name != marker and not any(fnmatch(name, pattern) for pattern in known):
                 raise OutputError(f"cannot write {printable(path)}: {printable(name)} is there, too, and would be lost")
-    except OSError as error:
-        raise OutputError(f"cannot write {printable(path)}: {_reason(error)}") from error
 
 
 def make_parent(path: Path) -> None:
     """Make the folder that `path` is to lie in, where it is missing; raises OutputError."""
-    try:
+    with output_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot write {printable(path)}: {_reason(error)}") from error
 
 
 @contextmanager

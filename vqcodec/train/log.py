@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vqcodec.errors import MissingExtraError, OutputError
-from vqcodec.files import printable
+from vqcodec.errors import MissingExtraError
+from vqcodec.files import output_errors
 from vqcodec.imageio import write_image
 
 
@@ -25,11 +24,11 @@ class TrainingLog:
         self._lines, self._sheets = lines, sheets
         self._writer: Any = None
         if lines is not None:
-            with _as_output_error(lines):
+            with output_errors(lines):
                 lines.open("ab").close()
         for folder in (sheets, board):
             if folder is not None:
-                with _as_output_error(folder):
+                with output_errors(folder):
                     folder.mkdir(parents=True, exist_ok=True)
         if board is not None:
             try:
@@ -61,7 +60,7 @@ class TrainingLog:
             self._writer.add_image(name, pixels, step, dataformats="HWC")
         if self._sheets is not None:
             path = self._sheets / f"{step:06d}.png"
-            with _as_output_error(path), path.open("wb") as file:
+            with output_errors(path), path.open("wb") as file:
                 write_image(pixels, file, format="PNG")
 
     def close(self) -> None:
@@ -71,13 +70,5 @@ class TrainingLog:
 
     def _write(self, entry: Mapping[str, Any]) -> None:
         if self._lines is not None:
-            with _as_output_error(self._lines), self._lines.open("a", encoding="utf-8") as file:
+            with output_errors(self._lines), self._lines.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(entry) + "\n")
-
-
-@contextmanager
-def _as_output_error(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise OutputError(f"cannot write {printable(path)}: {error.strerror}") from error
