@@ -230,6 +230,15 @@ def test_a_grey_crop_has_grey_noise_and_counts_in_grey(small: Callable[..., Any]
     assert float(noise.std()) == pytest.approx(10, rel=0.05)
 
 
+def test_pictures_that_are_too_small(small: Callable[..., Any], still_life: Pixels) -> None:
+    from vqcodec.neural import denoiser
+
+    with pytest.raises(InputError, match="16 pixels a side are the least"):
+        denoiser.fit_denoiser([still_life[:15, :16]], [], small(steps=1))
+    found = denoiser.fit_denoiser([still_life[:64, :64]], [still_life[:15, :16]], small(steps=1))  # held out, it is left out
+    assert all(np.isfinite(array).all() for array in found.values())
+
+
 def test_a_few_steps_lower_the_loss(small: Callable[..., Any], still_life: Pixels, monkeypatch: pytest.MonkeyPatch) -> None:
     from vqcodec.neural import denoiser, loop
 

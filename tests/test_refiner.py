@@ -391,6 +391,22 @@ def test_the_adaptive_weight_evens_the_gradients_of_the_last_layer() -> None:
     assert float(adaptive_weight(one, other, network)) == pytest.approx(float(norms[0] / norms[1]), rel=1e-2)
 
 
+def test_pictures_that_are_too_small(refiner_samples: list[Any]) -> None:
+    from vqcodec.neural import refiner
+    from vqcodec.neural.perceptual import GradientStatistics
+
+    def cut(sample: Any, cells: int) -> Any:
+        parts = {name: getattr(sample, name)[:, :cells, :cells] for name in ("seen", "base")}
+        return replace(sample, **parts, pixels=sample.pixels[: 8 * cells, : 8 * cells])
+
+    settings = refiner.RefinerSettings(steps=1, batch=1, crop=8, width=8, blocks=1)
+    with pytest.raises(InputError, match="24 pixels a side are the least"):
+        refiner.fit_refiner([cut(refiner_samples[0], 2)], [], GradientStatistics(), settings)
+    least, small = cut(refiner_samples[0], 3), cut(refiner_samples[0], 1)
+    _, scores = refiner.fit_refiner([least], [small], GradientStatistics(), settings)  # held out, the small one is left out
+    assert np.isfinite(list(scores.values())).all()
+
+
 def test_training_goes_on_from_a_checkpoint(
     refiner_samples: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

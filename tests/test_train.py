@@ -132,6 +132,21 @@ def test_a_failure_leaves_the_old_model(
     assert load_model(old).id == load_model(REPOSITORY / "models" / "photo-lite").id
 
 
+def test_a_log_that_cannot_be_written_is_found_at_once(tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="torch is not installed")
+    from vqcodec.train.log import TrainingLog
+
+    (tmp_path / "file").touch()
+    for lines, board, sheets in (
+        (tmp_path / "none" / "log", None, None),
+        (tmp_path, None, None),
+        (None, tmp_path / "file", None),
+        (None, None, tmp_path / "file"),
+    ):
+        with pytest.raises(OutputError, match="cannot write"):
+            TrainingLog(lines, board, sheets)
+
+
 def test_a_finished_model_replaces_the_old_one(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     old = tmp_path / "model"
     old.mkdir()

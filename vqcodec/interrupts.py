@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -45,7 +44,7 @@ def interrupts_wait() -> Iterator[None]:
         for number, handler in before.items():
             signal.signal(number, handler)
         if came:
-            os.kill(os.getpid(), came[0])
+            signal.raise_signal(came[0])
 
 
 def _is_main() -> bool:
