@@ -27,6 +27,7 @@ test-slow: $(VENV)/.dev ## the trials of docs/reliability.md that take long, int
 
 lint: $(VENV)/.dev ## style, types, and that imports point down only
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 

@@ -113,7 +113,7 @@ def table(names: list[str], found: list[list[Preview]], model: str) -> str:
         "",
         f"Kodak scaled to {SIDE} pixels on the long side, by the token model {summary.name} ({summary.id[:12]}), by WebP (method",
         f"6) and AVIF (speed 6). The model's files have at most {most} bytes; others get as many as the model's or, where their",
-        "lowest quality needs more, that (in italics). \"Best size\" codes the picture at 1/1, 1/2, 1/4 or 1/8 of its sides,",
+        'lowest quality needs more, that (in italics). "Best size" codes the picture at 1/1, 1/2, 1/4 or 1/8 of its sides,',
         "whichever has the least LPIPS within the model's bytes or, where none is, the fewest bytes, and scales it up (bicubic).",
         "LPIPS 0.1 over SqueezeNet 1.1: the model's decoder was trained for it, the others were not. Every fourth picture is in",
         "`previews.png`.",

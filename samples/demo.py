@@ -38,9 +38,7 @@ def main(out: Path) -> None:
     console.print(table)
 
     _compare(read_image(SAMPLES / COMPARED).pixels).save(out / "comparison.png")
-    console.print(
-        f"{out.name}/ has the files, and comparison.png: a picture beside JPEG at the same bytes.", markup=False
-    )
+    console.print(f"{out.name}/ has the files, and comparison.png: a picture beside JPEG at the same bytes.", markup=False)
 
 
 def _round_trip(path: Path, out: Path) -> list[str]:

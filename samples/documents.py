@@ -75,11 +75,7 @@ def page() -> Pixels:
 
     column = (width - 2 * margin - gutter) // 2
     font, leading, indent = ImageFont.load_default(13.2), 17.4, 16
-    spots = [
-        (margin + c * (column + gutter), top)
-        for c, first in ((0, 124), (1, 318))
-        for top in np.arange(first, 696, leading)
-    ]
+    spots = [(margin + c * (column + gutter), top) for c, first in ((0, 124), (1, 318)) for top in np.arange(first, 696, leading)]
     for (x, y), (words, first, last) in zip(spots, _wrapped(PAGE_TEXT, draw, font, column, indent), strict=False):
         x += indent * first
         gap = draw.textlength(" ", font)

@@ -20,9 +20,7 @@ KODAK = Path(__file__).resolve().parents[2] / "shared" / "data" / "kodak"
 def picture(*shape: int) -> np.ndarray:
     """Smooth colours with some texture, uint8."""
     rows, columns = np.mgrid[: shape[0], : shape[1]]
-    plane = (
-        120 + 80 * np.sin(rows / 17) * np.cos(columns / 23) + np.random.default_rng(0).normal(scale=4, size=shape[:2])
-    )
+    plane = 120 + 80 * np.sin(rows / 17) * np.cos(columns / 23) + np.random.default_rng(0).normal(scale=4, size=shape[:2])
     planes = plane if len(shape) == 2 else np.stack([plane, 0.8 * plane, 200 - 0.5 * plane], axis=2)
     return planes.clip(0, 255).astype(np.uint8)
 
@@ -133,9 +131,7 @@ def calls(monkeypatch) -> list[dict]:
         calls.append(options)
         return kept[data]
 
-    fake = SimpleNamespace(
-        encode=encode, decode=decode, info=lambda data, model: {"model": "photo-lite", "model_id": "0123"}
-    )
+    fake = SimpleNamespace(encode=encode, decode=decode, info=lambda data, model: {"model": "photo-lite", "model_id": "0123"})
     monkeypatch.setattr(vqcodec, "api", fake, raising=False)
     monkeypatch.setitem(sys.modules, "vqcodec.api", fake)
     return calls

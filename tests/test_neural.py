@@ -484,14 +484,20 @@ def test_two_processes_train_one_network(folder: Path, tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*.checkpoint"))
 
 
-@pytest.mark.parametrize(("device", "message"), [("cuda", "there is no CUDA device"), ("tpu", "devices are cpu and cuda")])
+@pytest.mark.parametrize(("device", "code", "message"), [("cuda", 3, "there is no CUDA device"), ("tpu", 2, "'tpu' cannot be")])
 def test_devices_that_are_not_there(
-    device: str, message: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    device: str,
+    code: int,
+    message: str,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     torch = pytest.importorskip("torch", reason="torch is not installed")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     arguments = ["train", str(folder), "-o", str(tmp_path / "mine"), "--kind", "neural", "--steps", "1", "--device", device]
-    assert main(arguments) == InputError.exit_code
+    assert main(arguments) == code
     assert message in capsys.readouterr().err
 
 

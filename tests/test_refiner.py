@@ -242,9 +242,7 @@ def test_torch_runs_it_as_numpy_does_and_says_when_memory_is_out(monkeypatch: py
         run(x)
 
 
-def test_no_cuda_is_one_line(
-    coded: bytes, tmp_path: Path, installed: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_no_cuda_is_one_line(coded: bytes, tmp_path: Path, installed: Path, capsys: pytest.CaptureFixture[str]) -> None:
     torch = pytest.importorskip("torch", reason="torch is not installed")
     if torch.cuda.is_available():
         pytest.skip("there is a CUDA device")
@@ -407,9 +405,7 @@ def test_pictures_that_are_too_small(refiner_samples: list[Any]) -> None:
     assert np.isfinite(list(scores.values())).all()
 
 
-def test_training_goes_on_from_a_checkpoint(
-    refiner_samples: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_training_goes_on_from_a_checkpoint(refiner_samples: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from vqcodec.neural import refiner
     from vqcodec.neural.perceptual import GradientStatistics
 

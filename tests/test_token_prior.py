@@ -1,6 +1,7 @@
 """Token priors: the network in torch and in numpy, what is drawn from it, repaired pictures, training on a toy corpus."""
 
 import json
+import shutil
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -253,6 +254,15 @@ def test_a_prior_without_its_token_model_says_so(folder: Path) -> None:
         registry.find_prior("./prior")
 
 
+def test_a_damaged_copy_is_not_in_the_way_of_a_whole_one(folder: Path) -> None:
+    shutil.copytree(folder / "tokens", folder / "a-copy")
+    (folder / "a-copy" / "model.safetensors").write_bytes(b"damaged")
+    assert registry.find_prior("./prior")[1].id == COLOR.id
+    shutil.rmtree(folder / "tokens")
+    with pytest.raises(ModelError, match="a-copy"):
+        registry.find_prior("./prior")
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -316,6 +326,9 @@ def test_generate_writes_a_picture_or_a_folder(folder: Path, capsys: pytest.Capt
         (["-m", "./tokens", "-o", "x.png"], 4),
         (["-m", "photo", "-o", "x.png"], 4),
         (["-m", "./prior", "-o", "x.png", "--temperature", "0"], 2),
+        (["-m", "./prior", "-o", "x.png", "--temperature", str(np.nextafter(draw.TEMPERATURES[0], 0))], 2),
+        (["-m", "./prior", "-o", "x.png", "--temperature", str(np.nextafter(draw.TEMPERATURES[1], 200))], 2),
+        (["-m", "./prior", "-o", "x.png", "--seed", str(2**64)], 2),
         (["-o", "x.png"], 2),
     ):
         assert main(["generate", *arguments]) == code

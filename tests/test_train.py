@@ -13,6 +13,7 @@ from PIL import Image
 from conftest import REPOSITORY
 from vqcodec import api
 from vqcodec.bench.metrics import measure, psnr_db
+from vqcodec.cli import main
 from vqcodec.errors import InputError, OutputError
 from vqcodec.model import TENSORS, load_model
 from vqcodec.train import lite, streams
@@ -103,6 +104,38 @@ def test_a_refined_model_is_never_worse(pictures: Path, tmp_path: Path, monkeypa
 def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no images"):
         lite.train_lite(tmp_path, tmp_path / "model", init=None)
+
+
+def test_what_is_left_out_is_told(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(lite, "STRENGTHS", ())
+    folder = shutil.copytree(pictures, tmp_path / "pictures")
+    (folder / "a.tar").write_bytes(b"no archive")
+    (tmp_path / "photo-lite").mkdir()  # named as the default one is, which this is not
+    for name in ("model.json", TENSORS):
+        (tmp_path / "photo-lite" / name).write_bytes(b"")
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", str(folder), "-o", "own"]) == 0
+    told = capsys.readouterr().err
+    assert "vqcodec: note: 2 files were left out, first a.tar: a tar archive that cannot be read\n" in told
+    assert summary(tmp_path / "own")["command"].startswith("vqcodec train pictures -o own --init photo-lite ")
+    assert main(["train", str(folder / "a.tar"), "-o", "another"]) == 3
+    assert "a.tar: no images to train on (1 left out, first a.tar: a tar" in capsys.readouterr().err
+
+
+def test_a_checkpoint_that_cannot_be_written_is_an_error_of_the_output(
+    tmp_path: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("torch", reason="torch is not installed")
+    from vqcodec.neural.loop import Schedule, save_checkpoint
+
+    with pytest.raises(OutputError, match="no/such"):
+        save_checkpoint(tmp_path / "no" / "such", Schedule(steps=1), 1, 1.0, {})
+    name = "a" * 250  # a model could have it, its checkpoints could not
+    assert main(["train", str(pictures), "-o", str(tmp_path / name), "--kind", "denoiser", "--steps", "1"]) == 5
+    assert "cannot write" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_output_that_is_there_is_refused_before_the_work(pictures: Path, tmp_path: Path) -> None:

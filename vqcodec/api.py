@@ -252,9 +252,7 @@ class VqzFile:
             return np.concatenate([pixels, plane[:, :, None]], axis=2)
         return pixels[:, :, 0] if pixels.shape[2] == 1 else pixels
 
-    def _decode_tokens(
-        self, model: TokenModel, rectangle: codec.Rectangle | None, scale: int, device: str, threads: int
-    ) -> Pixels:
+    def _decode_tokens(self, model: TokenModel, rectangle: codec.Rectangle | None, scale: int, device: str, threads: int) -> Pixels:
         """Of a damaged file nothing is left, whatever was allowed: there is one section."""
         indices = tokens.read(self.header, self.file.indices(0, 1)[0], model)
         shape = self.header.height, self.header.width, LAYOUTS[self.header.layout].components
@@ -263,9 +261,7 @@ class VqzFile:
         top, left, height, width = rectangle or (0, 0, *pixels.shape[:2])
         return pixels[top : top + height, left : left + width]
 
-    def _sharpener(
-        self, model: Model, name: RefinerName, strength: float | None, device: str
-    ) -> codec.Sharpener | None:
+    def _sharpener(self, model: Model, name: RefinerName, strength: float | None, device: str) -> codec.Sharpener | None:
         """None where nothing is to be added."""
         if strength is None:
             strength = sharpening.default_strength(self.header.step / 64)

@@ -301,6 +301,4 @@ def convert(job: Job, options: Options, overwrite: bool) -> Outcome:
         return replace(outcome, error=printable(error.strerror or str(error)), exit_code=OutputError.exit_code)
     except Exception as error:  # one file must not end the run
         return replace(outcome, error=printable(f"internal error ({type(error).__name__}: {error})"), exit_code=1)
-    return replace(
-        outcome, bytes_out=found.bytes_out, pixels=found.width * found.height, seconds=found.seconds, notes=found.notes
-    )
+    return replace(outcome, bytes_out=found.bytes_out, pixels=found.width * found.height, seconds=found.seconds, notes=found.notes)

@@ -35,6 +35,7 @@ from vqcodec.files import (
 from vqcodec.options import (
     DEFAULT_TEMPERATURE,
     KINDS,
+    MAX_SEED,
     USAGE,
     Force,
     Input,
@@ -60,6 +61,7 @@ from vqcodec.options import (
     known_refine,
     known_scale,
     known_tile,
+    known_training_device,
     known_tune,
     of_kinds,
     parts_of,
@@ -325,8 +327,8 @@ def denoise(
     max_pixels: MaxPixels = MAX_PIXELS,
 ) -> None:
     """Take white Gaussian noise out of a picture (formats as of encode) and write it as one (formats as of decode)."""
-    level = sigma_of(sigma)
     _one_blas_thread()
+    level = sigma_of(sigma)
     from vqcodec.convert import denoise_file
 
     for note in denoise_file(source, output, model, level, threads=threads, max_pixels=max_pixels, overwrite=force).notes:
@@ -654,7 +656,7 @@ def train(
             show_default=False,
         ),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Same seed and pictures, same model.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, max=MAX_SEED, metavar="N", help="Same seed and pictures, same model.")] = 0,
     minutes: Annotated[
         float | None, typer.Option("--minutes", callback=positive, metavar="N", help="Stop refining after N minutes.")
     ] = None,
@@ -670,7 +672,10 @@ def train(
             show_default=False,
         ),
     ] = None,
-    device: Annotated[str, typer.Option("--device", metavar="cpu|cuda", help="Not lite: where to train.")] = "cpu",
+    device: Annotated[
+        str,
+        typer.Option("--device", callback=known_training_device, metavar="cpu|cuda", help="Not lite: where to train."),
+    ] = "cpu",
     resume: Annotated[bool, typer.Option("--resume", help="Not lite: go on from the checkpoint beside MODEL.")] = False,
     log: Annotated[
         Path | None, path_option("--log", callback=a_file, metavar="FILE", help="Not lite: append a JSON line every 50 steps.")

@@ -347,9 +347,7 @@ def each_group(
     side_by_side(one, batches, threads)
 
 
-def indices_of_group(
-    header: Header, sections: Stored, cells: tuple[int, int], model: Model
-) -> dict[str, NDArray[np.uint32]]:
+def indices_of_group(header: Header, sections: Stored, cells: tuple[int, int], model: Model) -> dict[str, NDArray[np.uint32]]:
     """The indices of one tile group, in decoding order: the columns of `IndexRecorder.table_of_indices`. Raises CorruptError."""
     recorder = IndexRecorder(model, header.merge_map, group_streams(header, sections, cells, model))
     grid = Grid(*cells, LAYOUTS[header.layout])

@@ -54,9 +54,7 @@ def inverse_matrix(layout: Layout, synthesis: NDArray[np.int32]) -> NDArray[np.f
     return np.array(rows, dtype=np.float64)
 
 
-def scaled_matrix(
-    layout: Layout, synthesis: NDArray[np.int32], side: int
-) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
+def scaled_matrix(layout: Layout, synthesis: NDArray[np.int32], side: int) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
     """For pictures of `side` (1, 2 or 4) pixels to a cell: float32 [C', side * side * components], and the C' channels that count.
 
     The low side x side coefficients of a cell are those of its block made smaller, times 8 / side.

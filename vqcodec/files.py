@@ -161,9 +161,13 @@ def check_new_folder(path: Path, *, overwrite: bool, marker: str, known: Sequenc
 
 
 def make_parent(path: Path) -> None:
-    """Make the folder that `path` is to lie in, where it is missing; raises OutputError."""
+    """Make the folder that `path` is to lie in, where it is missing, and see that files can be made there; raises OutputError."""
+    from tempfile import TemporaryFile  # 10 ms, which decoding does without
+
     with output_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=path.parent):
+            pass
 
 
 @contextmanager

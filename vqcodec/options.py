@@ -91,6 +91,12 @@ def shard_of(text: str) -> tuple[int, int]:
     return index, count
 
 
+def known_training_device(value: str) -> str:
+    if value not in ("cpu", "cuda"):
+        raise typer.BadParameter(f"{value!r} cannot be trained on; 'cpu' and 'cuda' can")
+    return value
+
+
 def known_tile(value: int | None) -> int | None:
     """A power of two that a file can have for the side of its tile groups."""
     if value is not None and (value not in range(64, 65537) or value & (value - 1)):
@@ -129,12 +135,14 @@ def of_kinds(kind: str, options: Mapping[str, object], *kinds: str) -> None:
         raise UsageError(f"{' and '.join(given)}: only for --kind {', '.join(kinds)}")
 
 
-def base_of(kind: str, init: str | None) -> str | None:
-    """The model that training starts from; None for none."""
-    from vqcodec.registry import DEFAULT_MODEL, LITE_MODEL
+def base_of(kind: str, init: str | None) -> str | Path | None:
+    """The model that training starts from, by name or by path; None for none. Raises ModelError, UsageError."""
+    from vqcodec.registry import DEFAULT_MODEL, LITE_MODEL, installed
 
-    known: dict[str, str | None] = {"lite": LITE_MODEL, "neural": DEFAULT_MODEL, "refiner": DEFAULT_MODEL}
-    base = known.get(kind) if init is None else None if init == "none" else init
+    known = {"lite": LITE_MODEL, "neural": DEFAULT_MODEL, "refiner": DEFAULT_MODEL}
+    if init is None and kind in known:
+        return installed(known[kind])
+    base = None if init == "none" else init
     if base is None and kind in ("neural", "refiner", "token-prior"):
         what = "token model: --init MODEL" if kind == "token-prior" else "model: --init photo-lite"
         raise UsageError(f"--kind {kind} starts from a {what}")
@@ -163,14 +171,16 @@ def known_kind(value: str) -> str:
 
 def sigma_of(text: str) -> float | None:
     """Standard deviation of noise in grey levels; None for auto."""
+    from vqcodec.denoising import MAX_SIGMA
+
     if text == "auto":
         return None
     try:
         sigma = float(text)
     except ValueError:
         sigma = -1
-    if not (sigma >= 0 and math.isfinite(sigma)):
-        raise typer.BadParameter(f"{text!r} is neither auto nor a number of grey levels")
+    if not 0 <= sigma <= MAX_SIGMA:
+        raise typer.BadParameter(f"{text!r} is neither auto nor 0 to {MAX_SIGMA:g} grey levels")
     return sigma
 
 
@@ -190,9 +200,14 @@ Model = Annotated[str | None, typer.Option("-m", "--model", metavar="M", help="A
 Prior = Annotated[str, typer.Option("-m", "--model", metavar="M", help="A token prior's name or folder.", show_default=False)]
 DEFAULT_TEMPERATURE = 1.0
 Temperature = Annotated[
-    float, typer.Option("--temperature", callback=positive, metavar="T", help="Below 1 likelier pictures, and less various ones.")
+    float,
+    typer.Option(
+        "--temperature", callback=finite, min=0.01, max=100, metavar="T", help="Below 1 likelier pictures, and less various ones."
+    ),
 ]
-Seed = Annotated[int, typer.Option("--seed", min=0, metavar="S", help="Same seed, same picture.")]
+MAX_SEED = 2**64 - 1
+"""Of torch."""
+Seed = Annotated[int, typer.Option("--seed", min=0, max=MAX_SEED, metavar="S", help="Same seed, same picture.")]
 Force = Annotated[bool, typer.Option("-f", "--force", help="Overwrite the output if it exists.")]
 Jobs = Annotated[int | None, typer.Option("-j", "--jobs", min=1, metavar="N", help="Folders: processes.", show_default=False)]
 Shard = Annotated[

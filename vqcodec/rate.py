@@ -181,9 +181,7 @@ class Encoder:
         """The coefficients that coding looks at: with a synthesis in the loop those that it restores, too."""
         return COLOR_8X8 if self.rounds and self.pixels.shape[2] == 3 else LAYOUTS[header.layout]
 
-    def code_group(
-        self, coefficients: NDArray[np.float32], cells: tuple[int, int], settings: codec.Settings
-    ) -> codec.CodedGroup:
+    def code_group(self, coefficients: NDArray[np.float32], cells: tuple[int, int], settings: codec.Settings) -> codec.CodedGroup:
         """A tile group of coefficients float32 [C', h * w] in grey levels, aimed for the synthesis."""
         targets = aimed_targets(coefficients, cells, self.model, settings, self.rounds)
         return codec.encode_group(targets, cells, self.model, settings)

@@ -103,7 +103,7 @@ def find(name: str | Path | None) -> Model:
 
 def find_any(name: str | Path | None) -> Model | TokenModel:
     """A model that files are made with, by path or by name; the default model for None. Raises ModelError."""
-    return _load_once(load_any_model, _installed(DEFAULT_MODEL) if name is None else _folder_of(name))
+    return _load_once(load_any_model, installed(DEFAULT_MODEL) if name is None else _folder_of(name))
 
 
 def find_token(name: str | Path) -> TokenModel:
@@ -116,19 +116,15 @@ def find_token(name: str | Path) -> TokenModel:
 
 def find_refiner(name: str | Path | None) -> Refiner:
     """A refiner by path or by name; the default one for None. Raises ModelError."""
-    return _load_once(load_refiner, _installed(DEFAULT_REFINER, REFINER) if name is None else _folder_of(name, REFINER))
+    return _load_once(load_refiner, installed(DEFAULT_REFINER, REFINER) if name is None else _folder_of(name, REFINER))
 
 
 def find_prior(name: str | Path) -> tuple[TokenPrior, TokenModel]:
     """A token prior by path or by name, and its token model, which lies beside it or is installed. Raises ModelError."""
     folder = _folder_of(name, TOKEN_PRIOR)
     prior = _load_once(load_prior, folder)
-    claimed = [other for other in _within(folder.resolve().parent) if _claimed(other, "id").startswith(prior.token_id.hex())]
-    try:
-        model = _load_once(load_any_model, claimed[0]) if claimed else find_by_id(prior.token_id)
-    except ModelError as error:
-        wanted = f"token model {prior.token_id.hex()}, which is neither installed nor beside it"
-        raise error if claimed else ModelError(f"token prior {prior.name} was made for {wanted}") from error
+    wanted = f"token prior {prior.name} was made for token model {prior.token_id.hex()}, which is neither installed nor beside it"
+    model = _with_id(prior.token_id, [*_within(folder.resolve().parent), *_folders()], wanted)
     if not isinstance(model, TokenModel):
         raise ModelError(f"{model.name}, which token prior {prior.name} was made for, is no token model")
     prior.check_model(model)
@@ -137,17 +133,17 @@ def find_prior(name: str | Path) -> tuple[TokenPrior, TokenModel]:
 
 def find_denoiser(name: str | Path | None) -> Denoiser:
     """A denoiser, or another model that has one, by path or by name; the default one for None. Raises ModelError."""
-    return _load_once(load_denoiser, _installed(DEFAULT_DENOISER, DENOISER) if name is None else _folder_of(name, DENOISER))
+    return _load_once(load_denoiser, installed(DEFAULT_DENOISER, DENOISER) if name is None else _folder_of(name, DENOISER))
 
 
 def _folder_of(name: str | Path, kind: str = "model") -> Path:
     """The folder of a model that files are made with or, where given, of one of _FOR_NO_FILES, by path or by name."""
     if isinstance(name, Path) or os.sep in name or os.path.isfile(Path(name) / TENSORS):
         return Path(name)
-    return _installed(name, kind)
+    return installed(name, kind)
 
 
-def _installed(name: str, kind: str = "model") -> Path:
+def installed(name: str, kind: str = "model") -> Path:
     """The folder of an installed model: what lies in the current folder is none, and never a default."""
     installed = [folder for folder in _folders() if _serves_as(kind, folder)]
     for folder in installed:
@@ -167,7 +163,14 @@ def _serves_as(kind: str, folder: Path) -> bool:
 
 def find_by_id(file_id: bytes) -> Model | TokenModel:
     """The installed model a file was made with; raises ModelError."""
-    folders = [folder for folder in _folders() if _serves_as("model", folder)]
+    missing = f"the file needs model {file_id.hex()}, which is not installed (-m PATH, or $VQCODEC_MODELS)"
+    return _with_id(file_id, _folders(), missing)
+
+
+def _with_id(file_id: bytes, folders: list[Path], missing: str) -> Model | TokenModel:
+    """The first model that files are made with, of all in `folders`, that has this id; raises ModelError, of one that is damaged or
+    with what is to be said if there is none."""
+    folders = [folder for folder in folders if _serves_as("model", folder)]
     folders.sort(key=lambda folder: not _claimed(folder, "id").startswith(file_id.hex()))
     damaged: ModelError | None = None
     for folder in folders:  # those that claim to be it come first: others need not be loaded
@@ -179,7 +182,7 @@ def find_by_id(file_id: bytes) -> Model | TokenModel:
             continue
         if model.file_id == file_id:
             return model
-    raise damaged or ModelError(f"the file needs model {file_id.hex()}, which is not installed (-m PATH, or $VQCODEC_MODELS)")
+    raise damaged or ModelError(missing)
 
 
 def _claimed(folder: Path, name: str) -> str:

@@ -68,8 +68,7 @@ def common_psnr(anchor: Curve, test: Curve, *, bpp_range: tuple[float, float] | 
             if bpp_range[1] <= first.bpp or bpp_range[0] >= last.bpp:
                 return math.inf, -math.inf
             first, last = (
-                RatePoint(bpp, at_rate(points, bpp))
-                for bpp in (max(bpp_range[0], first.bpp), min(bpp_range[1], last.bpp))
+                RatePoint(bpp, at_rate(points, bpp)) for bpp in (max(bpp_range[0], first.bpp), min(bpp_range[1], last.bpp))
             )
         low, high = max(low, first.psnr_db), min(high, last.psnr_db)
     return low, high

@@ -65,17 +65,13 @@ Perceptual = Callable[[Pixels, Pixels], float]
 """LPIPS of an original and a decoded picture."""
 
 
-def measure(
-    original: Pixels, decoded: Pixels, *, psnr_only: bool = False, perceptual: Perceptual | None = None
-) -> Distance:
+def measure(original: Pixels, decoded: Pixels, *, psnr_only: bool = False, perceptual: Perceptual | None = None) -> Distance:
     """Compare two uint8 arrays of equal shape, [H,W] or [H,W,3]; `psnr_only` leaves all but squared errors nan.
 
     Raises ValueError when the shapes or dtypes do not fit.
     """
     if original.shape != decoded.shape or original.dtype != np.uint8 or decoded.dtype != np.uint8:
-        raise ValueError(
-            f"cannot compare {original.dtype} {original.shape} with {decoded.dtype} {decoded.shape} pixels"
-        )
+        raise ValueError(f"cannot compare {original.dtype} {original.shape} with {decoded.dtype} {decoded.shape} pixels")
     difference = original.astype(np.int16) - decoded  # int16 [H,W] or [H,W,3]
     mse_rgb = float(np.mean(np.square(difference, dtype=np.int32)))
     luma_difference = difference if difference.ndim == 2 else difference @ np.array(LUMA_WEIGHTS)  # [H,W]

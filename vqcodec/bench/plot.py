@@ -35,9 +35,7 @@ def plot(results: BenchResults, kind: str) -> bytes:
     left, right = figure.subplots(1, 2)
     _draw_rates(left, curves, colours, results.anchor)
     count = len(results.compared_images())
-    left.set_title(
-        "one image" if count == 1 else f"mean of {count} images", loc="right", fontsize=9, color=MUTED, pad=10
-    )
+    left.set_title("one image" if count == 1 else f"mean of {count} images", loc="right", fontsize=9, color=MUTED, pad=10)
     _draw_sizes(right, curves, colours, results.anchor)
     target = BytesIO()
     figure.savefig(target, format=kind)

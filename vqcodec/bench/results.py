@@ -157,9 +157,7 @@ class BenchResults:
             "codecs": [self._codec_object(codec) for codec in self.codecs],
             "images": [vars(image) for image in self.images],
             "failures": [vars(failure) for failure in self.failures],
-            "rows": [
-                {**vars(row), "bpp": row.bpp, "psnr_rgb": row.psnr_rgb, "psnr_y": row.psnr_y} for row in self.rows
-            ],
+            "rows": [{**vars(row), "bpp": row.bpp, "psnr_rgb": row.psnr_rgb, "psnr_y": row.psnr_y} for row in self.rows],
         }
         return json.dumps(_without_nan(document), indent=1, allow_nan=False) + "\n"
 

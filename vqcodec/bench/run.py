@@ -31,7 +31,6 @@ CodecOpener = Callable[[str, int | None], Codec]  # (spec, threads) -> codec; ra
 
 DEFAULT_CODECS = ("vqz", "jpeg", "webp", "avif")
 DEFAULT_ANCHOR = "jpeg"
-# Looked for in folders; a file given by name may have any suffix.
 REPORT_JSON, REPORT_MARKDOWN, REPORT_PAGE = "results.json", "results.md", "results.html"
 REPORT_PLOT, REPORT_VECTORS, REPORT_CROPS = "rate_psnr.png", "rate_psnr.svg", "crops.png"
 _REPORT_FILES = (REPORT_MARKDOWN, REPORT_PAGE, REPORT_PLOT, REPORT_VECTORS, REPORT_CROPS)
@@ -127,7 +126,8 @@ def run_bench(
 def find_images(paths: Sequence[Path], limit: int | None = None) -> list[tuple[str, Path]]:
     """(name, path) of every image file given or below a folder given, in a fixed order, each file once.
 
-    The name is the path below the folder with that folder's name in front. Raises InputError when there is none.
+    A file given by name may have any suffix. The name is the path below the folder with that folder's name in front. Raises
+    InputError when there is none.
     """
     found: dict[Path, str] = {}
     for root in paths:
@@ -198,9 +198,7 @@ def _codecs_of_process(
     return _open_codecs(settings, _open_codec)[0]
 
 
-def _bench_image(
-    name: str, path: Path, codecs: Sequence[Codec], settings: BenchSettings, clock: Clock, tell: Tell
-) -> _ImageResult:
+def _bench_image(name: str, path: Path, codecs: Sequence[Codec], settings: BenchSettings, clock: Clock, tell: Tell) -> _ImageResult:
     """Every codec at every quality on one image."""
     found = _ImageResult()
     try:

@@ -7,6 +7,7 @@ one tells the time, reports and keeps checkpoints.
 from __future__ import annotations
 
 import copy
+import io
 import json
 import os
 import time
@@ -21,6 +22,7 @@ from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from vqcodec.errors import InputError
+from vqcodec.files import write_atomic
 
 Report = Callable[[dict[str, float]], None]
 Batch = tuple[Tensor, ...]
@@ -207,7 +209,7 @@ def load_checkpoint(
 
     Its settings must be the same, but for the length of the schedule and those that are `free` to change. Raises InputError.
     """
-    if checkpoint is None or not checkpoint.exists():
+    if checkpoint is None or not os.path.exists(checkpoint):
         return 0, 0.0
     try:
         saved = torch.load(checkpoint, weights_only=True)
@@ -223,8 +225,8 @@ def load_checkpoint(
 
 
 def save_checkpoint(checkpoint: Path, settings: Schedule, number: int, elapsed: float, parts: dict[str, Any]) -> None:
-    """The inverse of `load_checkpoint`."""
+    """The inverse of `load_checkpoint`; raises OutputError."""
     state = {"settings": json.dumps(asdict(settings)), "number": number, "spent": elapsed}
-    part_way = checkpoint.with_name(checkpoint.name + ".tmp")
-    torch.save(state | {name: part.state_dict() for name, part in parts.items()}, part_way)
-    part_way.replace(checkpoint)  # the old one stands until the new one is whole
+    stream = io.BytesIO()
+    torch.save(state | {name: part.state_dict() for name, part in parts.items()}, stream)
+    write_atomic(checkpoint, stream.getbuffer(), overwrite=True)

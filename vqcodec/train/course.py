@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
 from vqcodec.errors import MissingExtraError, OutputError
-from vqcodec.files import check_new_folder, make_parent, new_folder
+from vqcodec.files import check_new_folder, make_parent, new_folder, output_errors
 from vqcodec.model import SUMMARY, TENSORS, Weights, save_model
 from vqcodec.train.data import Corpus, identity, load_corpus
 from vqcodec.train.log import TrainingLog
@@ -58,7 +58,7 @@ class Course:
         make_parent(self.output)  # checkpoints lie beside the output
         check_device(self.device)
         _ = self.diary
-        old = [checkpoint for checkpoint in map(self.checkpoint, parts) if os.path.lexists(checkpoint) and not self.resume]
+        old = [checkpoint for checkpoint in map(self.checkpoint, parts) if _is_there(checkpoint) and not self.resume]
         if old and not self.overwrite:
             raise OutputError(f"{old[0]}: exists (--resume goes on from it, -f starts anew)")
         corpus = load_corpus(self.folder, self.tell)
@@ -125,3 +125,11 @@ class Course:
             save_model(folder_of_model, replace(made, summary=summary))
         for checkpoint in map(self.checkpoint, parts):
             checkpoint.unlink(missing_ok=True)
+
+
+def _is_there(path: Path) -> bool:
+    """Whether there is something at `path`; raises OutputError where there could not be."""
+    with output_errors(path), suppress(FileNotFoundError):
+        path.lstat()
+        return True
+    return False

@@ -9,6 +9,7 @@ import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePath
 from typing import Any, Final
 
@@ -23,13 +24,15 @@ from vqcodec.train import idx
 _SKIPPED_NAMED: Final = 20
 MAX_SIDE: Final = 1024
 """Larger images contribute their middle: a corpus is many pictures, not one large one."""
+_ARCHIVE: Final = ".tar"
 _LICENCE_NAMES: Final = ("license", "licence", "copying")
 
 
 def identity(model_id: str, kind: str, paths: tuple[Path, Path], options: dict[str, object]) -> dict[str, Any]:
-    """How model.json begins: the model, and the command that makes it from the folder and output `paths`."""
+    """How model.json begins: the model, and the command, with names of paths, that makes it from the folder and output `paths`."""
     folder, output = paths
-    given = [f"--{name}" if value is True else f"--{name} {value}" for name, value in options.items() if value is not None]
+    words = {name: value.name if isinstance(value, Path) else value for name, value in options.items() if value is not None}
+    given = [f"--{name}" if value is True else f"--{name} {value}" for name, value in words.items()]
     return {
         "name": output.name,
         "kind": kind,
@@ -89,7 +92,10 @@ def load_corpus(folder: Path, progress: Callable[[str, int, int], None]) -> Corp
         if PurePath(name).stem.lower() in _LICENCE_NAMES:
             with suppress(OSError):
                 licences[name] = _first_line(read())
-        if PurePath(name).suffix.lower() in SUFFIXES:
+        suffix = PurePath(name).suffix.lower()
+        if suffix == _ARCHIVE:
+            skipped.append((name, "a tar archive that cannot be read"))
+        elif suffix in SUFFIXES:
             try:
                 pixels = read_opaque(io.BytesIO(read()))
                 images.append(TrainingImage(name, _middle(pixels.reshape(*pixels.shape[:2], -1))))
@@ -104,31 +110,37 @@ def load_corpus(folder: Path, progress: Callable[[str, int, int], None]) -> Corp
 
 
 def _entries(folder: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
-    """(name, reader) of every file below a folder and inside its .tar files, in order of name."""
+    """(name, reader) of every file below a folder and inside its .tar files, in order of name; archives that cannot be read are
+    files, as are those inside others."""
     if not os.path.exists(folder):
         raise InputError(f"{folder}: no such folder")
     for path in sorted(folder.rglob("*")) if os.path.isdir(folder) else [folder]:
-        if path.suffix.lower() == ".tar" and path.is_file():
-            yield from _tar_entries(path, "" if path == folder else f"{path.relative_to(folder)}/")
-        elif path.is_file():
-            yield str(path.relative_to(folder)) if path != folder else path.name, path.read_bytes
+        if not path.is_file():
+            continue
+        name = path.name if path == folder else str(path.relative_to(folder))
+        members = _members(path) if path.suffix.lower() == _ARCHIVE else None
+        if members is None:
+            yield name, path.read_bytes
+        else:
+            for member in members:
+                yield member if path == folder else f"{name}/{member}", partial(_read_member, path, member)
 
 
-def _tar_entries(path: Path, prefix: str) -> Iterator[tuple[str, Callable[[], bytes]]]:
-    def member_bytes(name: str) -> bytes:
-        with tarfile.open(path) as archive:
-            stream = archive.extractfile(name)
-            if stream is None:
-                raise InputError(f"{name}: not a file")
-            return stream.read()
-
+def _members(path: Path) -> list[str] | None:
+    """The files in a tar archive, in order of name; None where it cannot be read."""
     try:
         with tarfile.open(path) as archive:
-            names = sorted(member.name for member in archive if member.isfile())
-    except (tarfile.TarError, OSError) as error:
-        raise InputError(f"{path}: not a tar archive that can be read") from error
-    for name in names:
-        yield prefix + name, lambda name=name: member_bytes(name)  # type: ignore[misc]  # mypy has no type for a lambda with a default
+            return sorted(member.name for member in archive if member.isfile())
+    except (tarfile.TarError, OSError):
+        return None
+
+
+def _read_member(path: Path, name: str) -> bytes:
+    with tarfile.open(path) as archive:
+        stream = archive.extractfile(name)
+        if stream is None:
+            raise InputError(f"{name}: not a file")
+        return stream.read()
 
 
 def _first_line(data: bytes) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -24,7 +25,7 @@ _SCORED: Final = 24
 _SCORED_SIDE: Final = 256
 
 
-def train_denoiser(course: Course, *, init: str | None = None) -> dict[str, Any]:
+def train_denoiser(course: Course, *, init: str | Path | None = None) -> dict[str, Any]:
     """Train a denoiser and write its folder; returns model.json. `init` is a denoiser that is gone on from.
 
     Raises InputError, ModelError, OutputError, MissingExtraError.

@@ -1,6 +1,6 @@
 """Pictures in an idx file, the format of MNIST (LeCun, Cortes, Burges 1998): one gzipped array of bytes, its labels in another.
 
-    idx: 00 00, 08 for bytes, the number of dimensions; the dimensions, u32 each, big-endian; the bytes, last dimension fastest
+idx: 00 00, 08 for bytes, the number of dimensions; the dimensions, u32 each, big-endian; the bytes, last dimension fastest
 """
 
 from __future__ import annotations

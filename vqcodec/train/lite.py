@@ -127,7 +127,7 @@ def train_lite(
     folder: Path,
     output: Path,
     *,
-    init: str | None,
+    init: str | Path | None,
     seed: int = 0,
     minutes: float | None = None,
     overwrite: bool = False,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -48,7 +49,7 @@ _REFIT_PULL: Final = 300.0
 """Samples' worth of the base model's codebooks."""
 
 
-def train_neural(course: Course, *, init: str, parts: Sequence[str] = PARTS) -> dict[str, Any]:
+def train_neural(course: Course, *, init: str | Path, parts: Sequence[str] = PARTS) -> dict[str, Any]:
     """Train networks for the model `init` and write the model's folder; returns model.json.
 
     `parts` are those of PARTS that are trained; the others stay as `init` has them. A network that `init` has is gone on
@@ -187,9 +188,7 @@ def _samples_each(images: list[TrainingImage]) -> int:
     return max(1, min(_MOST_SAMPLES, _REFIT_PIXELS // pixels))
 
 
-def refit(
-    model: Model, images: list[TrainingImage], seed: int, progress: Progress
-) -> tuple[Model, list[dict[str, Any]]]:
+def refit(model: Model, images: list[TrainingImage], seed: int, progress: Progress) -> tuple[Model, list[dict[str, Any]]]:
     """The model with codebooks and streams fitted to the contexts that its network makes, in closed loop; and their report."""
     rng = np.random.default_rng(seed)
     table, keys = codebooks.book_table()

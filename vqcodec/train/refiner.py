@@ -34,7 +34,7 @@ _CONTINUED: Final = 0.5
 def train_refiner(
     course: Course,
     *,
-    init: str,
+    init: str | Path,
     refiner: str | None = None,
     perceptual: Path | None = None,
     weights: dict[str, float | bool] | None = None,
@@ -46,7 +46,8 @@ def train_refiner(
     lambda_c, adaptive). Sheets are of held-out crops. Raises InputError, ModelError, OutputError, MissingExtraError.
     """
     distance = GradientStatistics() if perceptual is None else Lpips(perceptual)
-    models = [registry.find(name) for name in dict.fromkeys((init, registry.LITE_MODEL))]
+    both = map(registry.find, (init, registry.installed(registry.LITE_MODEL)))
+    models = list({model.id: model for model in both}.values())  # one, if they are the same
     if any((model.color != OPPONENT).any() for model in models):
         raise ModelError(f"{init}: its colours are not those that refiners work in")
     start = None if refiner is None else registry.find_refiner(refiner)
@@ -74,7 +75,7 @@ def train_refiner(
         "macs_per_pixel": round(made.network.macs_per_pixel),
         "settings": asdict(settings),
     }
-    given: dict[str, object] = {"init": init, "refiner": refiner, "perceptual": None if perceptual is None else perceptual.name}
+    given: dict[str, object] = {"init": init, "refiner": refiner, "perceptual": perceptual}
     given |= {name.replace("_", "-"): value for name, value in (weights or {}).items() if value is not False}
     summary = course.summary(made, registry.REFINER, given, facts, corpus)
     course.write(made, summary)

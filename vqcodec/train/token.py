@@ -42,7 +42,7 @@ _LEAST_SCALE: Final = 0.5
 def train_token(
     course: Course,
     *,
-    init: str | None = None,
+    init: str | Path | None = None,
     parts: Sequence[str] = ("encoder", "decoder"),
     perceptual: Path | None = None,
     given: dict[str, float | bool] | None = None,
@@ -96,7 +96,7 @@ def train_token(
         "settings": asdict(settings),
     }
     command: dict[str, object] = {"init": init, "parts": "decoder" if settings.frozen else None}
-    command |= {"perceptual": None if perceptual is None else perceptual.name}
+    command |= {"perceptual": perceptual}
     command |= {name.replace("_", "-"): value for name, value in (given or {}).items() if value is not False}
     summary = course.summary(made, registry.TOKEN, command, facts, corpus)
     course.write(made, summary)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from vqcodec.train.sessions import Progress
 from vqcodec.train.token import whole_cells
 
 
-def train_prior(course: Course, *, init: str) -> dict[str, Any]:
+def train_prior(course: Course, *, init: str | Path) -> dict[str, Any]:
     """Train a prior for the token model `init` and write its folder; returns model.json.
 
     Where pictures lie in two or more folders (those of idx files do, by label), these are classes. Raises InputError, ModelError,
