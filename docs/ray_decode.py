@@ -17,7 +17,7 @@ from vqcodec.convert import DecodeOptions
 
 
 class Decoder:
-    """An actor: what it loads stays loaded."""
+    """An actor: models that it has read stay in memory."""
 
     def __init__(self, options: DecodeOptions) -> None:
         self.options = options

@@ -15,13 +15,19 @@ def escaped(text: str) -> str:
     return "\\&" + text if text[:1] in (".", "'") else text
 
 
+def default_of(parameter: Any) -> str:
+    """As --help has it."""
+    shown = parameter.show_default and parameter.default not in (None, False)
+    return f" [default: {parameter.default}]" if shown else ""
+
+
 def options_of(command: Any) -> list[str]:
     lines: list[str] = []
     for parameter in command.params:
         if parameter.param_type_name == "option" and not getattr(parameter, "hidden", False):
             names = ", ".join(f"\\fB{escaped(name)}\\fR" for name in parameter.opts)
             value = "" if parameter.is_flag else f" \\fI{escaped(parameter.metavar or parameter.type.name)}\\fR"
-            lines += [".TP", names + value, escaped(parameter.help or "")]
+            lines += [".TP", names + value, escaped((parameter.help or "") + default_of(parameter))]
     return lines
 
 
@@ -30,7 +36,7 @@ def man_page() -> str:
     group = typer.main.get_command(app)
     lines = [f'.TH VQCODEC 1 "" "vqcodec {__version__}"', ".SH NAME", escaped(f"vqcodec - {group.help}")]
     lines += [".SH SYNOPSIS", r"\fBvqcodec\fR \fICOMMAND\fR [\fIOPTIONS\fR] ..."]
-    lines += [".SH DESCRIPTION", escaped(group.epilog or "")]
+    lines += [".SH DESCRIPTION", escaped(group.epilog or ""), *options_of(group)]
     for name, command in group.commands.items():
         arguments = [p for p in command.params if p.param_type_name == "argument"]
         places = " ".join(f"\\fI{escaped(p.metavar or p.name.upper())}\\fR" for p in arguments)
@@ -39,10 +45,18 @@ def man_page() -> str:
             lines += [".TP", f"\\fI{escaped(argument.metavar or argument.name.upper())}\\fR", escaped(argument.help or "")]
         lines += options_of(command)
     lines += [".SH EXIT STATUS"]
-    meanings = {0: "done", 1: "internal error", 2: "usage", 3: "corrupt or unsupported file", 4: "model missing or mismatched"}
-    meanings |= {5: "output refused or unwritable", 6: "a limit exceeded", 130: "interrupted"}
+    meanings = {0: "done", 1: "internal error, or a process died", 2: "usage, or a package is missing"}
+    meanings |= {3: "corrupt, unsupported or unreadable input"}
+    meanings |= {4: "model missing, damaged or mismatched", 5: "output refused or unwritable", 6: "limit or memory exceeded"}
+    meanings |= {130: "interrupted"}
     for code, meaning in meanings.items():
         lines += [".TP", f"\\fB{code}\\fR", meaning]
+    lines += [
+        ".SH ENVIRONMENT",
+        ".TP",
+        r"\fBVQCODEC_MODELS\fR",
+        "Folders of models, with colons between them, that are looked in first.",
+    ]
     return "\n".join(lines) + "\n"
 
 

@@ -177,7 +177,7 @@ def test_folders_that_are_not_read_are_told_of(
     assert summary.notes == [(str(tree / "link"), "a link to a folder is not followed")]
 
 
-@pytest.mark.parametrize("content", [b"not\na manifest", b"\x89PNG\r\n\x1a\n\xff\xfe\n", b"[1]\n2\n"])
+@pytest.mark.parametrize("content", [b"not\na manifest", b"one line", b"\x89PNG\r\n\x1a\n\xff\xfe\n", b"[1]\n2\n"])
 def test_a_file_that_is_no_manifest_is_not_added_to(tree: Path, tmp_path: Path, content: bytes) -> None:
     (tmp_path / "m").write_bytes(content)
     with pytest.raises(InputError, match="is no manifest"):

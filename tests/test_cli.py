@@ -164,6 +164,44 @@ def test_a_stream_is_read_from_where_it_stands(vqz: Path, photo: Path, tmp_path:
             subprocess.run(command, stdin=stream, env=program_environment(), timeout=60, check=True)
 
 
+def test_a_reader_that_has_gone_is_an_error_of_the_output(vqz: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.vqz").write_bytes(vqz.read_bytes())
+    for command in ("info a.vqz", "verify a.vqz", "models", "--help"):
+        line = f"{{ {shlex.join(program_command(*command.split()))}; echo $? >&2; }} | true"
+        done = subprocess.run(
+            line, shell=True, cwd=tmp_path, capture_output=True, env=program_environment(), timeout=60, check=False
+        )
+        assert done.stderr in (b"vqcodec: cannot write standard output: Broken pipe\n5\n", b"0\n"), command
+        assert command != "info a.vqz" or b"Broken pipe" in done.stderr  # `true` has ended long before
+
+
+def test_no_home_is_needed(vqz: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", no_home)
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    assert run(capsys, "verify", vqz)[0] == 0
+
+
+@pytest.mark.parametrize("columns", ["0", "1", "30"])
+def test_lines_in_files_are_whole_whatever_the_terminal(
+    vqz: Path, columns: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain = run(capsys, "info", vqz)[1]
+    assert plain.startswith("width        48\n")
+    monkeypatch.setenv("COLUMNS", columns)
+    assert run(capsys, "info", vqz)[1] == plain
+
+
+def test_what_is_imported_from_the_package() -> None:
+    for name in ("encode", "decode", "open_vqz", "generate", "repair", "denoise", "info", "verify"):
+        assert getattr(vqcodec, name) is getattr(vqcodec.api, name)
+        assert name in dir(vqcodec)
+    with pytest.raises(vqcodec.VqcodecError):
+        vqcodec.decode(b"no file")
+
+
 def test_an_empty_argument_is_a_variable_that_is_not_set(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for words in (["encode", "", "x"], ["encode", photo, "x", "--manifest="], ["verify", ""]):
         code, out, err = run(capsys, *words)
@@ -368,6 +406,14 @@ def test_compare_takes_files_of_a_model(photo: Path, tmp_path: Path, capsys: pyt
     assert run(capsys, "encode", photo, tmp_path / "a.vqz", "-m", tmp_path / "mine")[0] == 0
     assert run(capsys, "compare", photo, tmp_path / "a.vqz", "-m", tmp_path / "mine")[0] == 0
     assert run(capsys, "compare", photo, tmp_path / "a.vqz", "-m", "photo")[0] == 4
+
+
+def test_limits_of_what_files_tell_can_be_raised_and_lowered(vqz: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ("info", "verify"):
+        assert run(capsys, command, vqz, "--max-pixels", 48 * 40)[0] == 0
+        code, out, err = run(capsys, command, vqz, "--max-pixels", 48 * 40 - 1)
+        assert code == 6
+        assert "is more than 1919 pixels" in out + err
 
 
 def test_info_writes_indices(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,7 @@ from PIL import Image
 from conftest import REPOSITORY
 from vqcodec import api, codec, container, rate, registry
 from vqcodec.bands import LAYOUTS
-from vqcodec.errors import FormatError, InputError, LimitError, ModelError, TruncatedError, VqcodecError
+from vqcodec.errors import CorruptError, FormatError, InputError, LimitError, ModelError, TruncatedError, VqcodecError
 from vqcodec.types import Metadata
 
 SAMPLES = REPOSITORY / "samples"
@@ -218,6 +218,8 @@ def test_indices_are_listed_with_where_they_belong(samples: Path) -> None:
     encoder.group_log2, encoder.layers = 3, 2
     data = encoder.file(900)
     table = api.indices(data)
+    with pytest.raises(CorruptError, match="after the last section"):
+        api.indices(data + b"\0")
     model, header = registry.find(None), container.read_header(data)[0]
     layout = LAYOUTS[header.layout]
     assert {len(column) for column in table.values()} == {len(table["index"])}

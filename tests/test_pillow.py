@@ -1,6 +1,8 @@
 """The Pillow plugin, used as built-in formats are."""
 
+import copy
 import io
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +128,45 @@ def test_thumbnail_of_pixels_that_are_there_is_of_the_whole_picture(stored: byte
         fresh.thumbnail((10, 10))
         assert image.size == fresh.size
         assert np.abs(np.asarray(image, float) - np.asarray(fresh, float)).mean() < 4
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA", "I;16"])
+@pytest.mark.parametrize("loaded", [False, True])
+def test_copies_of_all_sorts_have_the_pixels(mode: str, loaded: bool) -> None:
+    pixels = smooth_picture(40, 50, len(mode) if mode != "I;16" else 1)
+    data = api.encode(pixels.astype(np.uint16) * 257 if mode == "I;16" else pixels, model="photo-lite")
+    image = opened(data)
+    if loaded:
+        image.load()
+    for copied in (pickle.loads(pickle.dumps(image)), copy.deepcopy(image), image.copy()):
+        assert copied.mode == mode
+        np.testing.assert_array_equal(np.asarray(copied), api.decode(data))
+        copied.draft("L", (5, 5))
+        assert copied.size == (50, 40)
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA", "I;16"])
+def test_single_pixels_can_be_changed(mode: str) -> None:
+    pixels = smooth_picture(40, 50, len(mode) if mode != "I;16" else 1)
+    image = opened(api.encode(pixels.astype(np.uint16) * 257 if mode == "I;16" else pixels, model="photo-lite"))
+    value = (1, 2, 3, 4)[: len(mode)] if len(mode) in (2, 3) or mode == "RGBA" else 7
+    access = image.load()
+    access[3, 5] = value
+    assert image.getpixel((3, 5)) == value
+
+
+def test_a_transparent_value_of_deep_grey_is_refused() -> None:
+    image = Image.fromarray(np.full((9, 9), 300, np.uint16))
+    image.info["transparency"] = 300
+    with pytest.raises(OSError, match="transparent value"):
+        image.save(io.BytesIO(), "VQZ", model="photo-lite")
+
+
+def test_verify_finds_what_opening_does_not() -> None:
+    data = bytearray(api.encode(smooth_picture(100, 130), model="photo-lite", tile=64))
+    data[-20] ^= 1
+    with opened(bytes(data)) as image, pytest.raises(OSError, match="checksum"):
+        image.verify()
 
 
 def test_verify(stored: bytes) -> None:

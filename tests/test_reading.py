@@ -193,10 +193,51 @@ def test_what_lines_depend_on(first: int, count: int, side: int) -> None:
     assert stop <= high <= stop + 4 + 3
 
 
+class Short(io.BytesIO):
+    """Gives five bytes at most at a time, as unbuffered streams may."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        return super().read(5 if size is None or size < 0 else min(size, 5))
+
+
+class Longer(io.BytesIO):
+    """Says that it is longer than it is, as files do that are cut off while they are open."""
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        return super().seek(offset, whence) + (100_000 if whence == 2 else 0)
+
+
+@pytest.mark.parametrize("tile", [None, 64])
+def test_streams_that_give_little_at_a_time(tile: int | None) -> None:
+    data = api.encode(smooth_picture(100, 130), model="photo-lite", tile=tile)
+    with api.open_vqz(Short(data)) as opened:
+        np.testing.assert_array_equal(opened.read(), api.decode(data))
+
+
+@pytest.mark.parametrize("tile", [None, 64])
+def test_streams_that_end_before_their_end(tile: int | None) -> None:
+    data = api.encode(smooth_picture(100, 130), model="photo-lite", tile=tile)
+    for size in (0, 3, 10, 20, 60, len(data) - 1):
+        with pytest.raises(FormatError), api.open_vqz(Longer(data[:size])) as opened:
+            opened.read()
+
+
+def test_of_a_large_file_that_is_none_little_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "large.png"
+    with open(path, "wb") as file:
+        file.write(b"\x89PNG\r\n\x1a\n" + 30 * b"\xff")
+        file.truncate(1 << 40)
+    with pytest.raises(FormatError, match=r"not a \.vqz file"), api.open_vqz(path):
+        pass
+
+
 def test_open_reads_little(file: bytes) -> None:
     with api.open_vqz(io.BytesIO(file)) as opened:
         assert opened.size == (170, 150)
         assert opened.channels == 3
+    long = io.BytesIO(file + bytes(1 << 20))
+    with api.open_vqz(long) as opened:
+        assert opened.file.read_bytes < 1 << 15
 
 
 @pytest.mark.parametrize("model", [LITE, PHOTO], ids=["lite", "photo"])

@@ -293,7 +293,7 @@ def test_pixels_come_back_from_fine_latents(seed: int, height: int, width: int, 
     step = 64  # one grey level; latents in sixteenths of it
     latents = np.rint(coefficients * 16).astype(np.int16)
     out = np.empty_like(pixels)
-    dct.inverse(latents, step, (-(-height // 8), -(-width // 8)), layout, dct.inverse_matrix(layout, OPPONENT), out)
+    dct.inverse(latents, step, (-(-height // 8), -(-width // 8)), dct.inverse_matrix(layout, OPPONENT), out)
     assert int(np.abs(out.astype(int) - pixels).max()) <= 1
 
 
@@ -307,7 +307,7 @@ def test_the_inverse_transform_is_integer_arithmetic(seed: int, step: int, extre
     matrix = dct.inverse_matrix(layout, OPPONENT)
     assert np.array_equal(matrix, np.rint(matrix))
     out = np.empty((8, 16, layout.components), np.uint8)
-    dct.inverse(latents, step, (1, 2), layout, matrix, out)
+    dct.inverse(latents, step, (1, 2), matrix, out)
     whole = matrix.astype(np.int64).tolist()
     for cell in range(2):
         values = [max(-dct.COEFFICIENT_MAX, min(dct.COEFFICIENT_MAX, int(v) * step)) for v in latents[:, cell]]

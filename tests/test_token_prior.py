@@ -329,6 +329,7 @@ def test_generate_writes_a_picture_or_a_folder(folder: Path, capsys: pytest.Capt
         (["-m", "./prior", "-o", "x.png", "--temperature", str(np.nextafter(draw.TEMPERATURES[0], 0))], 2),
         (["-m", "./prior", "-o", "x.png", "--temperature", str(np.nextafter(draw.TEMPERATURES[1], 200))], 2),
         (["-m", "./prior", "-o", "x.png", "--seed", str(2**64)], 2),
+        (["-m", "./prior", "-o", "x.png", "--guidance", str(np.nextafter(draw.MAX_GUIDANCE, 200))], 2),
         (["-o", "x.png"], 2),
     ):
         assert main(["generate", *arguments]) == code
@@ -351,6 +352,8 @@ def test_repair_reads_and_writes_files(folder: Path, capsys: pytest.CaptureFixtu
     assert "note: the mask has no white" in capsys.readouterr().err
     with Image.open("same.png") as image:
         np.testing.assert_array_equal(image, pixels)
+    assert main(["repair", "in.png", "out.jpg", "--mask", "mask.png", "-m", "./prior"]) == 0
+    assert "note: JPEG changes all pixels a little" in capsys.readouterr().err
     for arguments, code in (
         (["in.png", "x.png", "--mask", "small.png", "-m", "./prior"], 3),
         (["in.png", "x.png", "--mask", "none.png", "-m", "./prior"], 3),
@@ -358,6 +361,7 @@ def test_repair_reads_and_writes_files(folder: Path, capsys: pytest.CaptureFixtu
         (["in.png", "mask.png", "--mask", "mask.png", "-m", "./prior", "-f"], 5),
         (["in.png", "x.png", "--mask", "mask.png", "-m", "./tokens"], 4),
         (["in.png", "x.png", "-m", "./prior"], 2),
+        (["-", "x.png", "--mask", "-", "-m", "./prior"], 2),
     ):
         assert main(["repair", *arguments]) == code
         assert capsys.readouterr().err.count("\n") == 1

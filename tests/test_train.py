@@ -1,6 +1,7 @@
 """`train` on tiny folders: what it makes, that it makes it again, and that nothing is lost when it fails."""
 
 import json
+import os
 import shutil
 import tarfile
 from collections.abc import Iterator
@@ -14,8 +15,9 @@ from conftest import REPOSITORY
 from vqcodec import api
 from vqcodec.bench.metrics import measure, psnr_db
 from vqcodec.cli import main
-from vqcodec.errors import InputError, OutputError
+from vqcodec.errors import InputError, LimitError, OutputError
 from vqcodec.model import TENSORS, load_model
+from vqcodec.processes import processes
 from vqcodec.train import lite, streams
 from vqcodec.train.sessions import LiteSettings
 
@@ -136,6 +138,18 @@ def test_a_checkpoint_that_cannot_be_written_is_an_error_of_the_output(
     assert main(["train", str(pictures), "-o", str(tmp_path / name), "--kind", "denoiser", "--steps", "1"]) == 5
     assert "cannot write" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_a_process_that_dies_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(LimitError, match="died, perhaps of too little memory"), processes(1) as pool:
+        pool.submit(os.abort).result()
+
+
+def test_what_a_file_is_in_the_way_of_is_never_replaced(pictures: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for overwrite in (False, True):
+        with pytest.raises(OutputError, match="and is not replaced"):
+            lite.train_lite(pictures, tmp_path / "file", init=None, overwrite=overwrite)
 
 
 def test_an_output_that_is_there_is_refused_before_the_work(pictures: Path, tmp_path: Path) -> None:

@@ -12,9 +12,10 @@ import textwrap
 import pytest
 
 from conftest import program_environment
-from vqcodec.workers import shared_empty
+from vqcodec.workers import shared_empty, usable_cores
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="copies are made on Linux only")
+several_cores = pytest.mark.skipif(usable_cores() < 2, reason="BLAS has as many threads as there are cores, at most")
 _START = """
     import os, signal, sys, threading, time
     from pathlib import Path
@@ -27,14 +28,15 @@ _START = """
 """
 
 
-def _start(script: str) -> "subprocess.Popen[str]":
+def _start(script: str, threads: str) -> "subprocess.Popen[str]":
     command = [sys.executable, "-c", textwrap.dedent(_START) + textwrap.dedent(script)]
-    environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
+    environment = os.environ | {"OPENBLAS_NUM_THREADS": threads}
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def _run(script: str) -> str:
-    process = _start(script)
+def _run(script: str, threads: str = "1") -> str:
+    """`threads` are those of BLAS."""
+    process = _start(script, threads)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     return out
@@ -90,6 +92,65 @@ def test_a_process_with_another_thread_is_not_copied() -> None:
     """)
 
 
+@several_cores
+def test_threads_that_blas_keeps_are_ended_for_copies() -> None:
+    """Of a program that has imported numpy before us, on a machine of several cores."""
+    _run(
+        """
+        import threadpoolctl
+        from vqcodec import blas
+
+        def threads():
+            return [found["num_threads"] for found in threadpoolctl.threadpool_info() if found["user_api"] == "blas"]
+
+        a = np.ones((2000, 2000), np.float32)
+        a @ a
+        before = threads()
+        with blas.one_thread():
+            assert max(threads()) == 1
+            with blas.one_thread():
+                pass
+            assert max(threads()) == 1
+            found = workers.side_by_side(pace, range(20), 2)
+            assert (a @ a)[0, 0] == 2000
+        assert len({process for _, process in found}) == 2
+        assert threads() == before
+        assert (a @ a)[0, 0] == 2000
+        """,
+        threads="2",
+    )
+
+
+@several_cores
+def test_blas_has_one_thread_while_anybody_is_inside() -> None:
+    _run(
+        """
+        import threadpoolctl
+        from vqcodec import blas
+
+        def threads():
+            return max(found["num_threads"] for found in threadpoolctl.threadpool_info() if found["user_api"] == "blas")
+
+        before, entered, left = threads(), threading.Event(), threading.Event()
+
+        def other():
+            with blas.one_thread():
+                entered.set()
+                left.wait()
+
+        thread = threading.Thread(target=other)
+        with blas.one_thread():
+            thread.start()
+            entered.wait()
+        assert threads() == 1
+        left.set()
+        thread.join()
+        assert threads() == before == 2
+        """,
+        threads="2",
+    )
+
+
 def test_the_first_error_of_all_is_raised_and_says_where_it_was() -> None:
     _run("""
         def work(number):
@@ -134,7 +195,8 @@ def test_a_killed_copy_is_an_error() -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_process_leaves_no_copy(number: int) -> None:
-    process = _start("""
+    process = _start(
+        """
         from vqcodec.interrupts import termination_raises
 
         signal.signal(signal.SIGINT, signal.default_int_handler)  # where a shell runs the tests in the background it is ignored
@@ -145,7 +207,9 @@ def test_an_interrupted_process_leaves_no_copy(number: int) -> None:
 
         with termination_raises():
             workers.side_by_side(work, range(2), 2)
-    """)
+    """,
+        "1",
+    )
     assert process.stdout is not None
     both = {int(process.stdout.readline()) for _ in range(2)}
     os.kill(process.pid, number)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from vqcodec import alpha, codec, container, denoising, draw, frames, networks, rate, registry, sharpening, tokens
 from vqcodec.bands import LAYOUTS
+from vqcodec.blas import with_one_thread
 from vqcodec.dct import Pixels
 from vqcodec.errors import CorruptError, FormatError, InputError, MissingExtraError, ModelError, TruncatedError
 from vqcodec.files import open_input
@@ -58,6 +59,7 @@ def _threads(threads: int | None) -> int:
 # ------------------------------------------------------------------------------------------------ encoding
 
 
+@with_one_thread
 def encode(
     pixels: Pixels,
     *,
@@ -82,8 +84,8 @@ def encode(
     likeness to eyes: quiet areas and low frequencies keep more. `tile`: pixels a side, a power of two from 64 to 65536, of tile
     groups, which can be decoded one by one; 1024 in pictures above 4 megapixels, one group in others. A token model has one rate:
     it takes none of quality, bpp, size, psnr, tune and tile. `threads`: cores that share the groups, all if not given; copies of
-    this process do, if it has no other thread (numpy has some, unless OPENBLAS_NUM_THREADS=1 is set before it is imported), else
-    threads, which gain little. Raises InputError, ModelError, and LimitError where no file meets the target.
+    this process do, if it has no threads but those that OpenBLAS keeps, else threads, which gain little. Raises InputError,
+    ModelError, and LimitError where no file meets the target.
     """
     picture, transparency = _apart(pixels)
     given = [value for value in (quality, bpp, size, psnr) if value is not None]
@@ -191,6 +193,7 @@ class VqzFile:
         """Raises FormatError."""
         return Metadata(**{name: self._other(kind) for name, kind in _METADATA.items()})
 
+    @with_one_thread
     def read(
         self,
         region: Region | None = None,
@@ -375,6 +378,7 @@ def decode(
 # ------------------------------------------------------------------------------------------------ noise
 
 
+@with_one_thread
 def denoise(
     pixels: Pixels, *, model: DenoiserName = None, sigma: float | None = None, threads: int | None = None
 ) -> NDArray[np.uint8]:
@@ -396,6 +400,7 @@ def denoise(
     return out.reshape(pixels.shape)
 
 
+@with_one_thread
 def estimate_sigma(pixels: Pixels) -> float:
     """Standard deviation in grey levels, at most 100, of the white noise in pixels uint8 [H, W] or [H, W, 1 to 4]. Raises
     InputError."""
@@ -433,6 +438,7 @@ def _inference(device: str) -> ModuleType | None:
 # ------------------------------------------------------------------------------------------------ pictures made up
 
 
+@with_one_thread
 def generate(
     count: int,
     *,
@@ -445,21 +451,23 @@ def generate(
     """Pictures uint8 [count, H, W] or [count, H, W, 3] that a token prior makes up, and the class of each; "" where it knows none.
 
     They are of the class `label` or, without one, of all classes in order, as many of each as of others. `temperature` 0.01..100
-    divides logits; `guidance` >= 0 moves them away from those without a class, if there are classes (draw.py). Raises ModelError,
+    divides logits; `guidance` 0..100 moves them away from those without a class, if there are classes (draw.py). Raises ModelError,
     InputError.
     """
     found, model = registry.find_prior(prior)
-    _check_temperature(temperature)
-    if count < 1 or not 0 <= guidance < float("inf"):
-        raise InputError("a count is at least 1, and guidance a number not below 0")
+    _check_draw(temperature, seed)
+    if count < 1 or not 0 <= guidance <= draw.MAX_GUIDANCE:
+        raise InputError(f"a count is at least 1, and guidance 0 to {draw.MAX_GUIDANCE:g}")
     in_turn = np.arange(count) * max(1, len(found.labels)) // count
     numbers = in_turn if label is None else np.full(count, _class_number(found, label))
     pictures = draw.generate(found, model, numbers, temperature=temperature, guidance=guidance, seed=seed)
     return pictures[..., 0] if pictures.shape[3] == 1 else pictures, [found.labels[n] if found.labels else "" for n in numbers]
 
 
-def _check_temperature(temperature: float) -> None:
+def _check_draw(temperature: float, seed: int) -> None:
     least, most = draw.TEMPERATURES
+    if seed < 0:
+        raise InputError("a seed is not below 0")
     if not least <= temperature <= most:
         raise InputError(f"a temperature is {least:g} to {most:g}")
 
@@ -472,6 +480,7 @@ def _class_number(prior: TokenPrior, label: str | None) -> int:
     return prior.network.classes if label is None else prior.labels.index(label)
 
 
+@with_one_thread
 def repair(
     pixels: Pixels,
     mask: NDArray[np.bool_],
@@ -495,7 +504,7 @@ def repair(
         raise InputError("a mask is an array of bool, true where to repair")
     if mask.shape != picture.shape[:2]:
         raise InputError(f"the mask has {list(mask.shape)} pixels, and the picture {list(picture.shape[:2])} (height, width)")
-    _check_temperature(temperature)
+    _check_draw(temperature, seed)
     options: dict[str, Any] = {"temperature": temperature, "seed": seed, "threads": _threads(threads)}
     options["label"] = _class_number(found, label)
     mended = draw.repair(picture.astype(np.uint8, copy=False), mask, found, model, **options)
@@ -507,14 +516,18 @@ def repair(
 # ------------------------------------------------------------------------------------------------ about files
 
 
-def indices(data: bytes, *, model: ModelName = None) -> dict[str, NDArray[np.uint32]]:
-    """Every codebook index of a file, for those who study them: columns uint32 [n] in decoding order.
+@with_one_thread
+def indices(
+    data: bytes, *, model: ModelName = None, max_pixels: int = container.DEFAULT_MAX_PIXELS
+) -> dict[str, NDArray[np.uint32]]:
+    """Every codebook index of a file, for those who study them: columns uint32 [n] in decoding order. Raises as `decode`.
 
     `index` (0 is the likeliest word of its codebook), `codebook`, `class` (of scale, 0 the quietest), `channel` (of the first
     coefficient it stands for), `row` and `column` of its 8x8 cell. The values after an escape are not listed. Token files have
-    `index`, `row` and `column`. Raises as `decode`.
+    `index`, `row` and `column`.
     """
-    file = container.File(BytesIO(data))
+    file = container.File(BytesIO(data), max_pixels)
+    file.check()
     found = _model_of_file(model, file.header)
     if isinstance(found, TokenModel):
         grid = tokens.read(file.header, file.indices(0, 1)[0], found)
@@ -528,17 +541,19 @@ def indices(data: bytes, *, model: ModelName = None) -> dict[str, NDArray[np.uin
     return {name: np.concatenate([table[name] for table in tables]) for name in tables[0]}
 
 
-def verify(data: bytes, *, model: ModelName = None) -> None:
+@with_one_thread
+def verify(data: bytes, *, model: ModelName = None, max_pixels: int = container.DEFAULT_MAX_PIXELS) -> None:
     """Raise a VqcodecError unless every checksum holds and the file decodes completely."""
-    decode(data, model=model, refine="none")
+    decode(data, model=model, refine="none", max_pixels=max_pixels)
 
 
-def info(data: bytes, *, model: ModelName = None) -> dict[str, Any]:
+@with_one_thread
+def info(data: bytes, *, model: ModelName = None, max_pixels: int = container.DEFAULT_MAX_PIXELS) -> dict[str, Any]:
     """What a file holds, as a JSON-able dict; streams and shares are missing where its model is not installed.
 
     A token file has cells and indices instead of a step and streams.
     """
-    file = container.File(BytesIO(data))
+    file = container.File(BytesIO(data), max_pixels)
     file.check()
     header, layout = file.header, LAYOUTS[file.header.layout]
     if header.tokens is None:

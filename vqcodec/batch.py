@@ -24,7 +24,7 @@ from vqcodec.convert import Converted, DecodeOptions, EncodeOptions, Options, de
 from vqcodec.errors import InputError, OutputError, VqcodecError
 from vqcodec.files import output_errors, printable
 from vqcodec.imageio import SUFFIXES
-from vqcodec.processes import processes
+from vqcodec.processes import DIED, processes
 
 _AHEAD: Final = 4
 """Files that wait, for each process: a tree may have millions."""
@@ -135,7 +135,7 @@ def _outputs(names: list[str], suffix: str) -> list[str]:
 def run_batch(settings: BatchSettings, started: Callable[[int], None], progress: Callable[[Outcome], None]) -> Summary:
     """Convert a folder; `started` is told the number of files, `progress` the outcome of each as it comes.
 
-    Raises InputError if there is no folder or no picture in it, OutputError if the manifest cannot be written.
+    Raises InputError if there is no folder or no picture in it, or the manifest is none, OutputError if that cannot be written.
     """
     if not os.path.isdir(settings.folder):
         raise InputError(f"{printable(settings.folder)}: no such folder")
@@ -182,7 +182,7 @@ def _read_manifest(path: Path | None) -> Entries:
             found[entry["source"]] = entry
         except (ValueError, KeyError, TypeError):  # a line on which a run was killed
             continue
-    if len(lines) > 1 and not found:
+    if not found and (len(lines) > 1 or (lines[:1] and not lines[0].startswith("{"))):
         raise InputError(f"{printable(path)} is no manifest")
     return found
 
@@ -253,7 +253,7 @@ def _outcomes(jobs: Iterator[Job], settings: BatchSettings) -> Iterator[Outcome]
             again: list[Job] = []
             yield from _pooled(iter([job]), options, replace(settings, jobs=1), again)
             for dead in again:
-                error = "the process that worked on it died, perhaps of too little memory"
+                error = f"the process that worked on it {DIED}"
                 yield Outcome(os.fspath(dead.source), os.fspath(dead.output), error=error, exit_code=VqcodecError.exit_code)
         doubtful.clear()
 

@@ -1,8 +1,9 @@
 """The command line: options -> one call of api, bench or train -> a report. `vqcodec --help` lists the commands.
 
 Results go to standard output, logs and progress to standard error. An error is one line, `vqcodec: <message>`, and an
-exit code: 0 ok, 1 internal, 2 usage, 3 corrupt or unsupported file, 4 model missing or mismatched, 5 output refused or
-unwritable, 6 limit exceeded, 130 interrupted.
+exit code: 0 ok, 1 internal (or a process that died on a file), 2 usage (or an optional package that is missing), 3 corrupt,
+unsupported or unreadable input, 4 model missing, damaged or mismatched, 5 output refused or unwritable, 6 limit or memory
+exceeded, 130 interrupted. Of several files the first that fails decides.
 
 Start-up is most of the time that a small picture takes: what one command needs is imported inside that command.
 """
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vqcodec.blas import begin_with_one_thread
 from vqcodec.errors import InputError, ModelError, VqcodecError
 from vqcodec.files import (
     MAX_PIXELS,
@@ -81,12 +83,15 @@ if TYPE_CHECKING:
     from vqcodec.convert import Options
 
 INTERNAL, OUT_OF_MEMORY, INTERRUPTED = 1, 6, 130
+_NARROWEST, _UNLIMITED = 40, 10_000
+"""Columns."""
 _OF_PRINTING = {errno.ENOSPC, errno.EPIPE, errno.EBADF, errno.EIO, errno.EFBIG, errno.EDQUOT}
 """What writing to standard output may fail of: rooms that use files have errors of their own."""
 
 app = typer.Typer(
     add_completion=True,
     rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     help="An image codec that learns its codebooks from images.",
     epilog="'-' stands for standard input or standard output. --debug, anywhere, shows the traceback of an error.",
@@ -116,7 +121,12 @@ def _run(words: list[str]) -> int:
     if any(word == "" or (word.startswith("--") and word.endswith("=")) for word in words):
         raise UsageError("an argument is empty: is it a variable that is not set?")  # pathlib takes it for the current folder
     words = [os.path.abspath(word) if word == "./-" else word for word in words]  # pathlib drops what makes it a file
-    code = int(app(words, prog_name="vqcodec", standalone_mode=False) or 0)
+    try:
+        code = int(app(words, prog_name="vqcodec", standalone_mode=False) or 0)
+    except SystemExit as error:
+        if isinstance(error.__context__, BrokenPipeError):  # Typer would end silently, and lose what is still to be told
+            raise stdout_error(error.__context__) from error
+        raise
     sys.stdout.flush()
     return code
 
@@ -210,7 +220,7 @@ def encode(
     if as_json and output == STREAM:
         raise UsageError("--json and an output on standard output exclude each other")
 
-    _one_blas_thread()
+    begin_with_one_thread()
     from vqcodec.convert import EncodeOptions, encode_file
 
     options = EncodeOptions(quality, bpp, size, psnr, model, effort, tune, tile, strip, threads, max_pixels)
@@ -294,7 +304,7 @@ def decode(
     max_pixels: MaxPixels = MAX_PIXELS,
 ) -> None:
     """Decode a .vqz file to a picture: .png .ppm .pgm .jpg .webp .tif .bmp, PNG for a stream; or a folder to a folder."""
-    _one_blas_thread()
+    begin_with_one_thread()
     from vqcodec.convert import DecodeOptions, decode_file
 
     if scale > 1 and (region is not None or refine in ("best", "gan")):
@@ -326,21 +336,13 @@ def denoise(
     threads: Threads = None,
     max_pixels: MaxPixels = MAX_PIXELS,
 ) -> None:
-    """Take white Gaussian noise out of a picture (formats as of encode) and write it as one (formats as of decode)."""
-    _one_blas_thread()
+    """Take white Gaussian noise out of a picture (of 8 bits, formats as of encode) and write it as one (formats as of decode)."""
+    begin_with_one_thread()
     level = sigma_of(sigma)
     from vqcodec.convert import denoise_file
 
     for note in denoise_file(source, output, model, level, threads=threads, max_pixels=max_pixels, overwrite=force).notes:
         _log(f"note: {note}")
-
-
-def _one_blas_thread() -> None:
-    """Tile groups and strips have threads of their own: with as many again in BLAS for each, large pictures take twice as long.
-
-    Read when numpy is imported, so this comes first; who has set it keeps it.
-    """
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def _only_for_folders(options: Mapping[str, object]) -> None:
@@ -408,14 +410,19 @@ def generate(
     guidance: Annotated[
         float,
         typer.Option(
-            "--guidance", callback=finite, min=0, metavar="G", help="More of what tells the class from others; 0 is as learnt."
+            "--guidance",
+            callback=finite,
+            min=0,
+            max=100,
+            metavar="G",
+            help="More of what tells the class from others; 0 is as learnt.",
         ),
     ] = 1.0,
     seed: Seed = 0,
     force: Force = False,
 ) -> None:
     """Make pictures up, of the kind that a token prior was trained on."""
-    _one_blas_thread()
+    begin_with_one_thread()
     from vqcodec.convert import generate_files
 
     generate_files(prior, output, count, label, temperature, guidance, seed, overwrite=force)
@@ -437,9 +444,11 @@ def repair(
     max_pixels: MaxPixels = MAX_PIXELS,
 ) -> None:
     """Replace a part of a picture by what a token prior makes up; all other pixels stay as they are."""
-    _one_blas_thread()
+    begin_with_one_thread()
     from vqcodec.convert import repair_file
 
+    if source == mask == STREAM:
+        raise UsageError("standard input is one picture: name a file for the mask")
     options: dict[str, Any] = {"label": label, "temperature": temperature, "seed": seed, "threads": threads}
     options["max_pixels"] = max_pixels
     for note in repair_file(source, output, mask, prior, **options, overwrite=force):
@@ -453,6 +462,7 @@ def repair(
 def info(
     file: Input,
     model: Model = None,
+    max_pixels: MaxPixels = MAX_PIXELS,
     as_json: Json = False,
     indices: Annotated[
         Path | None,
@@ -468,15 +478,15 @@ def info(
     if indices is not None:
         _not_beside_the_report(indices)
         check_output(indices, overwrite=force, source=file)
-    data = read_input(file, limit_bytes=stream_limit(MAX_PIXELS))
-    facts = api.info(data, model=model)
+    data = read_input(file, limit_bytes=stream_limit(max_pixels))
+    facts = api.info(data, model=model, max_pixels=max_pixels)
     if indices is not None:
         import io
 
         import numpy as np
 
         stream = io.BytesIO()
-        np.savez_compressed(stream, **api.indices(data, model=model))  # type: ignore[arg-type]  # an array may be named "allow_pickle" to mypy
+        np.savez_compressed(stream, **api.indices(data, model=model, max_pixels=max_pixels))  # type: ignore[arg-type]  # an array may be named "allow_pickle" to mypy
         write_atomic(indices, stream.getbuffer(), overwrite=force)
     if as_json:
         _print_json(**facts)
@@ -495,6 +505,7 @@ def _not_beside_the_report(output: Path) -> None:
 def verify(
     files: Annotated[list[Path], path_argument(metavar="FILE...", help="The files to check.")],
     model: Model = None,
+    max_pixels: MaxPixels = MAX_PIXELS,
 ) -> None:
     """Check files completely: checksums, and that every pixel can be decoded."""
     from vqcodec import api
@@ -502,7 +513,7 @@ def verify(
     failed = 0
     for file in files:
         try:
-            api.verify(read_input(file, limit_bytes=stream_limit(MAX_PIXELS)), model=model)
+            api.verify(read_input(file, limit_bytes=stream_limit(max_pixels)), model=model, max_pixels=max_pixels)
         except VqcodecError as error:
             failed = failed or error.exit_code
             print(f"{printable(file)}: FAILED: {printable(str(error))}")
@@ -676,7 +687,9 @@ def train(
         str,
         typer.Option("--device", callback=known_training_device, metavar="cpu|cuda", help="Not lite: where to train."),
     ] = "cpu",
-    resume: Annotated[bool, typer.Option("--resume", help="Not lite: go on from the checkpoint beside MODEL.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Not lite: go on from the checkpoint beside MODEL, if there is one.")
+    ] = False,
     log: Annotated[
         Path | None, path_option("--log", callback=a_file, metavar="FILE", help="Not lite: append a JSON line every 50 steps.")
     ] = None,
@@ -790,6 +803,8 @@ def train(
         and os.path.realpath(base) == os.path.realpath(output)
     ):
         raise UsageError("--init and -o are one folder: the model that this one is for would be lost")
+    if kind == "token" and adaptive and not lambda_a:
+        raise UsageError("--adaptive weighs the adversarial loss, which --kind token has by --lambda-a")
     if steps is not None and minutes is not None:
         raise UsageError("--steps and --minutes exclude each other")
     with stage_progress(_console(stderr=True)) as progress:
@@ -853,4 +868,9 @@ def _log(message: str) -> None:
 def _console(*, stderr: bool = False, quiet: bool = False) -> "Console":
     from rich.console import Console
 
-    return Console(stderr=stderr, highlight=False, quiet=quiet)
+    console = Console(stderr=stderr, highlight=False, quiet=quiet)
+    if not console.is_terminal:
+        console.width = _UNLIMITED  # a line of a file is one line
+    elif console.width < _NARROWEST:  # what some terminals say that do not know
+        console.width = _NARROWEST
+    return console

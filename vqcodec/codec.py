@@ -1,7 +1,7 @@
 """The pipeline: pixels -> coefficients -> latents -> symbols -> streams -> sections, and back. No input or output.
 
-`walk` is the one description of the order in which a tile group is coded. Encoder and decoder both run it and differ only
-in where a residual comes from: `EncoderWriter` searches the codebooks for it, `SymbolReader` looks it up.
+`walk_dc` and `walk_tiles` are the one description of the order in which a tile group is coded. Encoder and decoder both run them
+and differ only in where a residual comes from: `EncoderWriter` searches the codebooks for it, `SymbolReader` looks it up.
 """
 
 from __future__ import annotations
@@ -442,7 +442,7 @@ def reconstruct(header: Header, latents: Sequence[NDArray[np.int16]], model: Mod
         group = header.groups[number]
         top, left, h, w = (8 * v for v in group)
         part = pixels[top : top + h, left : left + w]
-        dct.inverse(latents[number], header.step, group[2:], layout, matrix, part, header.depth)
+        dct.inverse(latents[number], header.step, group[2:], matrix, part, header.depth)
 
     side_by_side(place, range(len(latents)), threads)
     smooth_seams(header, pixels, (0, 0))
@@ -492,7 +492,7 @@ def decode(header: Header, indices: Indices, model: Model, threads: int = 1, reg
         else:
             whole = np.empty((last - first, east - west, layout.components), pixels.dtype)
         flat = np.ascontiguousarray(cells).reshape(len(cells), -1)
-        dct.inverse(flat, header.step, cells.shape[1:], layout, matrix, whole, header.depth)
+        dct.inverse(flat, header.step, cells.shape[1:], matrix, whole, header.depth)
         if not inside:
             above, below, start, stop = max(first, top), min(last, top + height), max(west, left), min(east, left + width)
             part = whole[above - first : below - first, start - west : stop - west]

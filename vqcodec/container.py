@@ -76,15 +76,17 @@ are layer 1 and the rest layer 2; with 1 all is layer 0. A *latent* is an intege
 
 number(v): with n the bits of v (0 for v = 0), n in 4 bits if below 15, else 1111 and n - 15 in 5 bits; then v without its
 leading 1, n - 1 bits. golomb(k, v): z zeros, then u = (v >> k) + 1, z + 1 bits with its leading 1, then the low k bits of v. z
-<= 32.
+<= 32. expected(n): golomb(max(0, b // 2 - 1), x), b the bits of n, which stands for n * M >> 14 and x / 2 more if x is even,
+else (x + 1) / 2 less; M is the sum of l * 2^(11 - l) over the code lengths l > 0 of the part's dictionary.
 
-The bytes of raw bits, and all `size` together, are at most 4 * channels * cells + 16. A frame is a zstd frame (RFC 8878)
-without its magic number and without its first two bytes, which are always 00 38 (no content size, checksum or dictionary id;
-window 128 KiB); it decompresses to exactly `size` bytes, and nothing follows it. A block, `size` and L at most 131072, is the
-content of the literals section of a frame of one block without sequences; the whole frame is 00 38, u24 5 + 8 (H + L + 1), the
-literals header of H bytes, the L bytes, 00. Literals header: T + 4 F + 16 size + (L << (4 + n)), where T is 2 for a block with
-a Huffman tree of its own, 3 for one with the dictionary's; F, n, H = 0, 10, 3 for a `size` below 256 (T = 2) or 1024 (T = 3),
-else 1, 10, 3 for one below 1024, else 2, 14, 4 for one below 16384, else 3, 18, 5. L < 1 << n.
+The bytes of raw bits, and those of all `size` together, are each at most 4 * channels * cells + 16. A frame is a zstd frame
+(RFC 8878) without its magic number and without its first two bytes, which are always 00 38 (no content size, checksum or
+dictionary id; window 128 KiB); it decompresses to exactly `size` bytes, and nothing follows it. A block, `size` and L at most
+131072, is the content of the literals section of a frame of one block without sequences, here with the 3 u16, if there are any,
+in L; the whole frame is 00 38, u24 5 + 8 (H + L + 1), the literals header of H bytes, the L bytes, 00. Literals header: T + 4 F
++ 16 size + (L << (4 + n)), where T is 2 for a block with a Huffman tree of its own, 3 for one with the dictionary's; F, n, H =
+0, 10, 3 for a `size` below 256 (T = 2) or 1024 (T = 3), else 1, 10, 3 for one below 1024, else 2, 14, 4 for one below 16384,
+else 3, 18, 5. L < 1 << n.
 
 A stream's parts become symbols (0..255). Direct form: each byte is a symbol. Split form: part 0 holds runs: a run is the sum of
 bytes 255 and of the byte below 255 that ends it; part 1 has one symbol for each run, and each symbol is preceded by its run of
@@ -335,15 +337,7 @@ def read_header(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> tuple[Head
 
     Raises FormatError and its kinds, LimitError.
     """
-    if data[: len(MAGIC)] != MAGIC:
-        if data and MAGIC.startswith(data[: len(MAGIC)]):
-            raise TruncatedError("truncated file")
-        raise FormatError("not a .vqz file")
-    reader = Reader(data)
-    reader.take(len(MAGIC))
-    version = divmod(reader.byte(), 16)
-    if version != VERSION:
-        raise UnsupportedError(f"unsupported file: format {version[0]}.{version[1]}, this is a reader of {VERSION[0]}.{VERSION[1]}")
+    reader = _begun(data)
     width, height, layout = reader.varint(), reader.varint(), reader.byte()
     tabled = bool(layout & _TABLED)
     flags, group = (reader.byte(), reader.byte()) if tabled else (0, 0)
@@ -380,6 +374,20 @@ def read_header(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> tuple[Head
     return header, table, reader.cursor
 
 
+def _begun(data: bytes) -> Reader:
+    """A reader that has seen magic and version; raises FormatError and its kinds."""
+    if data[: len(MAGIC)] != MAGIC:
+        if data and MAGIC.startswith(data):
+            raise TruncatedError("truncated file")
+        raise FormatError("not a .vqz file")
+    reader = Reader(data)
+    reader.take(len(MAGIC))
+    version = divmod(reader.byte(), 16)
+    if version != VERSION:
+        raise UnsupportedError(f"unsupported file: format {version[0]}.{version[1]}, this is a reader of {VERSION[0]}.{VERSION[1]}")
+    return reader
+
+
 def _read_table(reader: Reader, header: Header) -> list[tuple[int, int, int]]:
     others = reader.varint()
     h, w = (-(-cells // (1 << header.group_log2)) if header.group_log2 else 1 for cells in header.cells)
@@ -388,7 +396,8 @@ def _read_table(reader: Reader, header: Header) -> list[tuple[int, int, int]]:
 
 
 class File:
-    """A file whose sections are read and checked as they are asked for, from any thread.
+    """A file whose sections are read and checked as they are asked for, from any thread, but not from a fork: that would move the
+    place in the file that both read at.
 
     `read_bytes` counts what was read of it.
     """
@@ -398,17 +407,20 @@ class File:
         self._source, self._lock = source, Lock()
         self.size = source.seek(0, SEEK_END)
         self.read_bytes = 0
-        head = self._read_at(0, min(self.size, _FIRST_READ))
+        head, wanted = b"", _FIRST_READ
         while True:
+            more = self._read_at(len(head), wanted)
+            head += more
             try:
-                whole = len(head) == self.size or _has_table(head)
-                if whole:
+                tabled = _has_table(head)
+                if tabled or len(head) >= self.size or not more:
                     self.header, self.table, start = read_header(head, max_pixels)
                     break
+                wanted = self.size - len(head)
             except TruncatedError:
-                if len(head) == self.size:
+                if len(head) >= self.size or not more:  # a stream may end before the place that it says is its end
                     raise
-            head += self._read_at(len(head), self.size - len(head) if not whole else 7 * len(head))
+                wanted = 7 * len(head)
         self.offsets = [start + length for length in accumulate((length for _, length, _ in self.table), initial=0)]
         self._others = self.header.layers * len(self.header.groups)
         kinds = [kind for kind, _, _ in self.table[self._others :]]
@@ -421,11 +433,15 @@ class File:
             raise LimitError("metadata of more than 16 MiB")
 
     def _read_at(self, offset: int, length: int) -> bytes:
+        """So many bytes or, where the file ends before, fewer: unbuffered streams may give less than is asked for at a time."""
+        parts = []
         with self._lock:
             self._source.seek(offset)
-            data = self._source.read(length)
-            self.read_bytes += len(data)
-            return data
+            while length > 0 and (part := self._source.read(length)):
+                parts.append(part)
+                length -= len(part)
+                self.read_bytes += len(part)
+        return b"".join(parts)
 
     def section(self, number: int) -> bytes:
         """The stored bytes of an entry of the table; raises TruncatedError, CorruptError."""
@@ -450,7 +466,7 @@ class File:
         found: list[bytes | None] = []
         for number in self._numbers(group, layers):
             with suppress(FormatError):
-                if len(found) == sum(data is not None for data in found):
+                if None not in found:
                     found.append(self.section(number))
                     continue
             found.append(None)
@@ -470,9 +486,8 @@ class File:
 
 
 def _has_table(head: bytes) -> bool:
-    """Of the first bytes of a file; raises TruncatedError where they do not tell."""
-    reader = Reader(head)
-    reader.take(len(MAGIC) + 1)
+    """Of the first bytes of a file; raises TruncatedError where they do not tell, FormatError where it is none."""
+    reader = _begun(head)
     reader.varint(), reader.varint()
     return bool(reader.byte() & _TABLED)
 

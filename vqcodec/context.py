@@ -2,7 +2,7 @@
 
 It sees more, and sees it through two layers of clamped units: what the linear maps take for noise it knows for an edge or a
 texture. It adds to each score and, where a tile has one, to each mean; all features of the linear predictors stay as they
-are, so that a network of zeros changes nothing (DESIGN: start from the classical solution). Nothing here is floating point but
+are, so that a network of zeros changes nothing (one starts from the classical solution). Nothing here is floating point but
 in name: values are integers in float32, and `ContextNetwork.check` proves that no sum leaves the 24 bits in which they are exact
 in any order of summation, on any device.
 
@@ -292,7 +292,7 @@ class DcContext:
         clamp_score(score)
         first, second, out = layers
         hidden = hidden_units(first, dc_features(inputs, means, score, self.step))
-        return _split(out(hidden_units(second, hidden)), score, 1)
+        return _split(out(hidden_units(second, hidden)), score)
 
 
 class Context(DcContext):
@@ -336,7 +336,7 @@ class Context(DcContext):
             first += len(state)
         np.floor(score * np.float32(1 / 4096), out=x[width])
         x[width + 1 :] = feature(means)
-        return _split(weights.out[half](hidden_units(weights.hidden[half], x)), score, tile.size)
+        return _split(weights.out[half](hidden_units(weights.hidden[half], x)), score)
 
     def half_done(self, tile: Tile, half: int, residuals: Ints) -> None:
         if tile.number >= TILES:
@@ -388,7 +388,7 @@ def dc_differences(planes: NDArray[np.int16]) -> Float:
     return np.concatenate([found, np.abs(found)])
 
 
-def _split(out: Float, score: Float, size: int) -> tuple[Ints | int, Float]:
+def _split(out: Float, score: Float) -> tuple[Ints | int, Float]:
     """Outputs [1 or 1 + T, n] to what is added to means, int32 [T, n] or 0, and the corrected score."""
     score += out[0]
     if len(out) == 1:

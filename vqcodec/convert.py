@@ -196,6 +196,8 @@ def repair_file(
     data, left_out = _written(mended, picture_format, image.metadata)
     write_atomic(output, data, overwrite=overwrite)
     notes = image.notes + left_out
+    if picture_format == "JPEG":
+        notes += ("JPEG changes all pixels a little: .png keeps what was not repaired as it was",)
     return notes if hidden.any() else (*notes, "the mask has no white: the picture is as it was")
 
 

@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from vqcodec.prior import _SINGLE, MAGNITUDE_MAX, MEAN_MAX, Cells, Float
+from vqcodec.prior import LOGS, MAGNITUDE_MAX, MEAN_MAX, Cells, Float
 
 LEVELS: Final = 5
 PASSES: Final = 3
@@ -181,7 +181,7 @@ def inputs(planes: NDArray[np.int32], magnitudes: NDArray[np.int32], h: int, w: 
     scale *= _SCALE_UNITS[: len(scale), None, None, None]
     scale.clip(*_SCALE_BOUNDS, out=scale)
     scale = scale.reshape(len(scale), -1)
-    logs = np.empty((len(_SINGLE), *scale.shape), np.float32)
-    for row, table in zip(logs, _SINGLE, strict=True):
+    logs = np.empty((len(LOGS), *scale.shape), np.float32)
+    for row, table in zip(logs, LOGS, strict=True):
         table.take(scale, out=row, mode="clip")
     return Inputs(base.reshape(-1), steps.reshape(len(steps), -1).astype(np.float32), logs.reshape(-1, base.size))

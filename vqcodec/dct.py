@@ -1,4 +1,4 @@
-"""8x8 DCT and colour in one matrix product: uint8 pixels of a block <-> coefficients of a cell.
+"""8x8 DCT and colour in one matrix product: pixels of a block <-> coefficients of a cell.
 
 Both directions fold the colour matrix into the transform: a block of [8, 8, 3] pixels is one row vector of 192, a cell is
 one of C channels, and one [n, 192] @ [192, C] product is the whole step. The inverse is exact: integer coefficients times
@@ -109,7 +109,6 @@ def inverse(
     latents: NDArray[np.int16],
     step: int,
     grid: tuple[int, int],
-    layout: Layout,
     matrix: NDArray[np.float64],
     out: Pixels,
     depth: int = 8,

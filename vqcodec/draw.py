@@ -26,6 +26,7 @@ _CELLS: Final = 1 << 11
 """Cells of pictures that are drawn at once."""
 TEMPERATURES: Final = (0.01, 100.0)
 """Below, the likeliest alone is drawn; above, all tokens alike."""
+MAX_GUIDANCE: Final = 100.0
 _CANDIDATES: Final = 8
 """Draws of a repaired part, of which one is kept."""
 _SWEEPS: Final = 40

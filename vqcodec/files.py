@@ -150,14 +150,14 @@ def check_new_folder(path: Path, *, overwrite: bool, marker: str, known: Sequenc
     with output_errors(path):
         if not os.path.lexists(path):
             return
-        if not overwrite:
-            raise OutputError(_exists(path))
         names = [] if path.is_symlink() or not path.is_dir() else sorted(entry.name for entry in path.iterdir())
         if path.is_symlink() or not path.is_dir() or (names and marker not in names):
             raise OutputError(f"cannot write {printable(path)}: what is there has no {marker}, and is not replaced")
         for name in names:
             if name != marker and not any(fnmatch(name, pattern) for pattern in known):
                 raise OutputError(f"cannot write {printable(path)}: {printable(name)} is there, too, and would be lost")
+        if not overwrite:
+            raise OutputError(_exists(path))
 
 
 def make_parent(path: Path) -> None:
@@ -185,6 +185,7 @@ def new_folder(path: Path, *, overwrite: bool, marker: str, known: Sequence[str]
             try:
                 temporary.mkdir(parents=True)
                 yield temporary
+                _sync(temporary)
                 if path.exists():
                     path.rename(old)
                 temporary.rename(path)
@@ -195,6 +196,16 @@ def new_folder(path: Path, *, overwrite: bool, marker: str, known: Sequence[str]
                 shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
         raise OutputError(f"cannot write {printable(path)}: {_reason(error)}") from error
+
+
+def _sync(folder: Path) -> None:
+    """Its files and their names are on the disk when this returns."""
+    for path in (*folder.iterdir(), folder):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _write_stdout(data: bytes | memoryview) -> None:

@@ -164,7 +164,7 @@ def _read(stream: BinaryIO, name: str, max_pixels: int) -> ImageData:
         image.load()
         if image.format == "PNG" and image.mode == "L" and bits < 8 and "transparency" in image.info:
             image.info["transparency"] *= 255 // ((1 << bits) - 1)  # Pillow scales the samples, and not the one that is clear
-        if _frames(image) > 1:
+        if _is_animated(image):
             notes.append("only the first of several frames is kept")
         metadata = _metadata(image, notes)
         if bits > 8 and deep_grey:
@@ -282,11 +282,11 @@ def _upright(flat: Image.Image, image: Image.Image) -> Image.Image:
     return flat.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else flat
 
 
-def _frames(image: Image.Image) -> int:
+def _is_animated(image: Image.Image) -> bool:
     try:
-        return 2 if getattr(image, "is_animated", False) else 1
+        return bool(getattr(image, "is_animated", False))
     except Exception:  # the frames after the first may be broken without harm to it
-        return 1
+        return False
 
 
 def _bits_per_sample(image: ImageFile.ImageFile, stream: BinaryIO) -> int:

@@ -61,6 +61,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -103,6 +106,32 @@ class Stream:
         return [given.mean if given else 0 for given in self.dictionaries]
 
 
+_TYPES: Final = {
+    r"color|(tile|dc)\..*|context\..*_bias": np.int32,
+    r"book\.(table|escape|words)|pairs\.tails|context\..*": np.int16,
+    r"book\.(dim|alphabet)|merge\.(maps|form)|pairs\.zeros|dictionary\..*|prior\.token_id": np.uint8,
+    r"book\.(size|bits)|merge\.dictionary|prior\.picture": np.uint16,
+    r"token\.(mean|scale)": np.float32,
+    r"token\.words|(synthesis|refiner|denoiser|encoder|decoder|prior)\..*": np.float16,
+}
+"""Of tensors, by the first pattern of their names."""
+
+
+@contextmanager
+def _checking(kind: str, tensors: Tensors) -> Iterator[None]:
+    """In the block, whatever wrong tensors lead to is a ModelError."""
+    try:
+        for name, array in tensors.items():
+            wanted = next((dtype for pattern, dtype in _TYPES.items() if re.fullmatch(pattern, name)), array.dtype)
+            if array.dtype != wanted:
+                raise ValueError(f"{name} is of {array.dtype}, not of {np.dtype(wanted)}")
+        yield
+    except KeyError as error:
+        raise ModelError(f"{kind}: tensor {error} is missing") from error
+    except (ValueError, IndexError, TypeError, zstandard.ZstdError) as error:
+        raise ModelError(f"{kind}: {error}") from error
+
+
 @dataclass(frozen=True, eq=False)
 class Weights:
     """What a model folder holds. `tensors` is the truth; all else is parsed from it and checked."""
@@ -143,14 +172,10 @@ class Refiner(Weights):
 
     def check(self) -> None:
         """Raise ModelError unless every tensor is present and of the right shape."""
-        try:
+        with _checking("refiner", self.tensors):
             _ = self.network
             if self.color.shape != (3, 3):
                 raise ValueError("color is wrong")
-        except KeyError as error:
-            raise ModelError(f"refiner: tensor {error} is missing") from error
-        except (ValueError, IndexError) as error:
-            raise ModelError(f"refiner: {error}") from error
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,14 +188,10 @@ class Denoiser(Weights):
 
     def check(self) -> None:
         """Raise ModelError unless every tensor is present, of the right shape, and finite."""
-        try:
+        with _checking("denoiser", self.tensors):
             _ = self.network
             if self.color.shape != (3, 3) or not np.linalg.det(self.color):
                 raise ValueError("color is wrong")
-        except KeyError as error:
-            raise ModelError(f"denoiser: tensor {error} is missing") from error
-        except (ValueError, IndexError) as error:
-            raise ModelError(f"denoiser: {error}") from error
 
 
 TOKEN_CELLS: Final = {64: (8, 1), 192: (8, 3), 256: (16, 1), 768: (16, 3)}
@@ -227,7 +248,7 @@ class TokenModel(Weights):
 
     def check(self) -> None:
         """Raise ModelError unless every tensor is present, of the right shape, and finite."""
-        try:
+        with _checking("token model", self.tensors):
             words, mean, scale = self.words, self.mean, self.scale
             if words.ndim != 2 or not 2 <= len(words) <= MAX_TOKENS or not np.isfinite(words).all():
                 raise ValueError("token.words is wrong")
@@ -238,10 +259,6 @@ class TokenModel(Weights):
             if self.color.shape != (3, 3) or not np.linalg.det(self.color):
                 raise ValueError("color is wrong")
             _ = self.encoder, self.decoder
-        except KeyError as error:
-            raise ModelError(f"token model: tensor {error} is missing") from error
-        except (ValueError, IndexError) as error:
-            raise ModelError(f"token model: {error}") from error
 
 
 @dataclass(frozen=True, eq=False)
@@ -270,7 +287,7 @@ class TokenPrior(Weights):
 
     def check(self) -> None:
         """Raise ModelError unless every tensor is present, of the right shape, and finite, and each class has a name."""
-        try:
+        with _checking("token prior", self.tensors):
             _ = self.network
             picture, token_id, labels = self.tensors["prior.picture"], self.tensors["prior.token_id"], self.labels
             if picture.dtype != np.uint16 or picture.shape != (3,) or not picture.all() or picture[2] not in (1, 3):
@@ -281,10 +298,6 @@ class TokenPrior(Weights):
                 raise ValueError(f"labels in {SUMMARY} are not names")
             if len(labels) != self.network.classes or len(set(labels)) != len(labels):
                 raise ValueError(f"labels in {SUMMARY} are not a name for each class")
-        except KeyError as error:
-            raise ModelError(f"token prior: tensor {error} is missing") from error
-        except (ValueError, IndexError) as error:
-            raise ModelError(f"token prior: {error}") from error
 
     def check_model(self, model: TokenModel) -> None:
         """Raise ModelError unless this is a prior for the tokens of `model`."""
@@ -391,17 +404,13 @@ class Model(Weights):
 
     def check(self) -> None:
         """Raise ModelError unless every tensor is present, of the right shape, and within bounds."""
-        try:
+        with _checking("model", self.tensors):
             _check_books(self.tensors)
             _check_streams(self.tensors)
             for name, predictor in self.predictors.items():
                 _check_shapes(name, predictor)
                 predictor.check_bounds(name)
             _ = self.streams, self.context, self.synthesis
-        except KeyError as error:
-            raise ModelError(f"model: tensor {error} is missing") from error
-        except (ValueError, IndexError, zstandard.ZstdError) as error:
-            raise ModelError(f"model: {error}") from error
 
 
 def tile_name(tile: bands.Tile) -> str:

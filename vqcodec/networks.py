@@ -2,7 +2,7 @@
 
 The *synthesis* restores what the quantiser lost: from what was decoded of a cell and its surroundings it predicts, in units
 of the step, what to add to every coefficient, high chroma that was never coded included. It is residual and its last layer
-starts at zero, so an untrained one changes nothing (He et al. 2016; DESIGN: start from the classical solution). Its blocks
+starts at zero, so an untrained one changes nothing (He et al. 2016): one starts from the classical solution. Its blocks
 mix places and channels in turn (Chollet 2017; Liu et al. 2022), since in 1x1 convolutions nearly all time is in BLAS.
 
     features: sign(x) log(1 + |x|) of the latents x of the 96 channels of COLOR_4X4, in steps, 0 where a channel is not coded;

@@ -77,7 +77,7 @@ def region_of(text: str) -> tuple[int, int, int, int]:
     """Left, top, width, height: 0,0,640,480."""
     match = re.fullmatch(r"(\d+),(\d+),(\d+),(\d+)", text)
     if match is None:
-        raise typer.BadParameter(f"{text!r} is not a region: write x,y,width,height")
+        raise typer.BadParameter(f"{text!r} is not a region: write x,y,width,height", param_hint="--region")
     x, y, width, height = map(int, match.groups())
     return x, y, width, height
 
@@ -87,7 +87,7 @@ def shard_of(text: str) -> tuple[int, int]:
     match = re.fullmatch(r"(\d+)/(\d+)", text)
     index, count = map(int, match.groups()) if match else (0, 0)
     if not 1 <= index <= count:
-        raise typer.BadParameter(f"{text!r} is not a shard: write i/n, from 1/n to n/n")
+        raise typer.BadParameter(f"{text!r} is not a shard: write i/n, from 1/n to n/n", param_hint="--shard")
     return index, count
 
 
@@ -180,7 +180,7 @@ def sigma_of(text: str) -> float | None:
     except ValueError:
         sigma = -1
     if not 0 <= sigma <= MAX_SIGMA:
-        raise typer.BadParameter(f"{text!r} is neither auto nor 0 to {MAX_SIGMA:g} grey levels")
+        raise typer.BadParameter(f"{text!r} is neither auto nor 0 to {MAX_SIGMA:g} grey levels", param_hint="--sigma")
     return sigma
 
 

@@ -23,10 +23,12 @@ class VqzImageFile(ImageFile.ImageFile):
 
     format = _FORMAT
     format_description = "vqcodec"
+    _vqz: api.VqzFile | None = None
+    """None when the pixels are there, as they are in copies and behind pickles."""
+    _scale = 1
 
     def _open(self) -> None:
         assert self.fp is not None
-        self._vqz: api.VqzFile | None = None
         any_size = container.MAX_SIDE**2  # Image.open refuses what is too large, as with all formats
         try:
             self._vqz = api.VqzFile(cast(BinaryIO, self.fp), model=None, max_pixels=any_size, allow_partial=False)
@@ -35,7 +37,6 @@ class VqzImageFile(ImageFile.ImageFile):
             raise SyntaxError(str(error)) from error  # what makes Pillow say that it is no picture it knows
         self._size = self._vqz.size
         self._mode = "I;16" if self._vqz.header.depth > 8 else _MODES[self._vqz.channels]
-        self._scale = 1
         for name, value in (("icc_profile", metadata.icc), ("exif", metadata.exif), ("xmp", metadata.xmp)):
             if value:
                 self.info[name] = EXIF_PREFIX + value if name == "exif" else value
@@ -58,7 +59,8 @@ class VqzImageFile(ImageFile.ImageFile):
                 pixels = self._vqz.read(scale=self._scale)
             except VqcodecError as error:
                 raise OSError(str(error)) from error
-            self.im = Image.fromarray(pixels).im
+            self.im = Image.fromarray(pixels).copy().im  # of its own, which may be written to
+            self.readonly = 0
             self._vqz = None
             if self.fp is not None and self._exclusive_fp:
                 self.fp.close()
@@ -79,9 +81,11 @@ class VqzImageFile(ImageFile.ImageFile):
 
 
 def _save(image: Image.Image, fp: IO[bytes], filename: str | bytes) -> None:
-    """Options: quality, bpp, size, psnr, model, effort, tune as of `api.encode`; exif, icc_profile, xmp as of Pillow's formats."""
+    """Options: quality, bpp, size, psnr, model, effort, tune, tile as of `api.encode`; exif, icc_profile, xmp as of Pillow."""
     options = dict(image.encoderinfo)
-    given = {name: options[name] for name in ("quality", "bpp", "size", "psnr", "model", "effort", "tune") if name in options}
+    given = {
+        name: options[name] for name in ("quality", "bpp", "size", "psnr", "model", "effort", "tune", "tile") if name in options
+    }
     exif = options.get("exif", image.info.get("exif", b""))
     data = exif.tobytes() if isinstance(exif, Image.Exif) else exif or b""
     own_icc = None if image.mode == "CMYK" else image.info.get("icc_profile")  # what is made of CMYK is sRGB
@@ -98,6 +102,8 @@ def _save(image: Image.Image, fp: IO[bytes], filename: str | bytes) -> None:
 
 def _pixels_of(image: Image.Image) -> Pixels:
     if image.mode.startswith("I;16"):
+        if image.has_transparency_data:
+            raise OSError("cannot write deep grey with a transparent value as VQZ")
         return np.asarray(image).astype(np.uint16)
     try:
         return np.asarray(flat_image(image, "the image", []))

@@ -6,7 +6,7 @@ can leave the 24 bits in which float32 is exact in any order of summation (`chec
 
 * Mean features are latents (or differences of DCs) in 1/16 step, clamped to +-MEAN_MAX; mean = (W f + half) >> MEAN_SHIFT.
 * Scale features are integer logarithms of magnitudes (`log16`), so the predicted class is a linear function of logs:
-  a gamma regression with log link, fitted by training/predictors. class = clamp((W f + bias) >> SCALE_SHIFT, 0, 31).
+  a gamma regression with log link, fitted by train/predictors.py. class = clamp((W f + bias) >> SCALE_SHIFT, 0, 31).
 
 Passes over the grid are two halves of a checkerboard: cells with (row + column) even first; the odd cells then see their
 four neighbours' residuals and latents of the very same tile.
@@ -66,9 +66,9 @@ def _log_table(size: int, offset: int) -> Float:
     return (log16(np.arange(size) + offset) - log16(offset)).astype(np.float32)
 
 
-_SINGLE = (_log_table(MAGNITUDE_MAX + 1, _FINE), _log_table(MAGNITUDE_MAX + 1, _COARSE))
+LOGS = (_log_table(MAGNITUDE_MAX + 1, _FINE), _log_table(MAGNITUDE_MAX + 1, _COARSE))
 _SUM_OF_4 = (_log_table(4 * MAGNITUDE_MAX + 1, 4 * _FINE), _log_table(4 * MAGNITUDE_MAX + 1, 4 * _COARSE))
-SCALE_FEATURE_MAX: Final = int(max(table[-1] for table in _SINGLE + _SUM_OF_4))
+SCALE_FEATURE_MAX: Final = int(max(table[-1] for table in LOGS + _SUM_OF_4))
 
 
 @lru_cache
@@ -196,7 +196,7 @@ class Grid:
             self._mean_rows[component] = 8
             steep = np.abs(flat)
             for magnitude in (steep.sum(axis=0), 4 * (steep[3] + steep[4]), 4 * (steep[1] + steep[6])):
-                self._add_activity(component, np.minimum(magnitude, MAGNITUDE_MAX), _SINGLE)
+                self._add_activity(component, magnitude, LOGS)
 
     def _add_activity(self, component: int, magnitude: NDArray[np.int32], tables: tuple[Float, Float]) -> None:
         bank = min(component, 1)
@@ -227,7 +227,7 @@ class Grid:
 
     def tile_done(self, tile: Tile, magnitude: NDArray[np.int32]) -> None:
         """Make the features of a tile; `magnitude` int32 [h * w] is its mean absolute residual in 1/128 step."""
-        self._add_activity(tile.component, magnitude, _SINGLE)
+        self._add_activity(tile.component, magnitude, LOGS)
         padded = pad_edge(magnitude.reshape(self.h, self.w))
         sides = padded[1:-1, :-2] + padded[1:-1, 2:]
         cross = (sides + padded[:-2, 1:-1] + padded[2:, 1:-1]).reshape(-1)

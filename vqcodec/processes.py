@@ -10,9 +10,11 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
+from vqcodec.errors import LimitError
 from vqcodec.interrupts import interrupts_wait, termination_raises
 from vqcodec.workers import usable_cores
 
@@ -20,6 +22,7 @@ _THREADS_OF_BLAS: Final = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_T
 """Read when numpy is imported, so only a process that has not begun yet can be told."""
 
 T = TypeVar("T")
+DIED: Final = "died, perhaps of too little memory"
 _PR_SET_PDEATHSIG: Final = 1
 """Of prctl (linux/prctl.h)."""
 
@@ -66,7 +69,7 @@ def processes(jobs: int | None = None) -> Iterator[ProcessPoolExecutor]:
     cores, they wait for each other.
 
     Fresh, as a fork would copy locks of threads that are not there. A termination signal ends the block, and them; interrupts
-    reach the parent alone.
+    reach the parent alone. Raises LimitError when one of them dies.
     """
     before = {name: os.environ.get(name) for name in _THREADS_OF_BLAS}
     os.environ.update({name: value or "1" for name, value in before.items()})
@@ -74,6 +77,8 @@ def processes(jobs: int | None = None) -> Iterator[ProcessPoolExecutor]:
     try:
         with termination_raises(), _Pool(count, _Fresh(), _end_with_the_parent, (os.getpid(),)) as pool:
             yield pool
+    except BrokenProcessPool as error:
+        raise LimitError(f"a process at work {DIED}") from error
     finally:
         for name, value in before.items():
             if value is None:

@@ -1,6 +1,6 @@
 """Index sections: records of how each part of each stream is stored, bit by bit, then the parts, then raw bits.
 
-The records' code is described with the rest of the format, in container.py (4).
+The records' code is described with the rest of the format, in container.py, 3.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -62,9 +63,17 @@ class ModelEntry:
 def search_folders() -> list[Path]:
     """Where models are looked for, first match wins: $VQCODEC_MODELS, the user's data folder, the wheel, the checkout."""
     package = Path(__file__).resolve().parent
-    data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
     given = [Path(part) for part in os.environ.get("VQCODEC_MODELS", "").split(os.pathsep) if part]
-    return [*given, data / "vqcodec" / "models", package / "models", package.parent / "models"]
+    return [*given, *_data_folders(), package / "models", package.parent / "models"]
+
+
+def _data_folders() -> list[Path]:
+    """The user's; none where there is no home, as in bare containers."""
+    if data := os.environ.get("XDG_DATA_HOME"):
+        return [Path(data) / "vqcodec" / "models"]
+    with suppress(RuntimeError):
+        return [Path.home() / ".local" / "share" / "vqcodec" / "models"]
+    return []
 
 
 def _folders() -> list[Path]:

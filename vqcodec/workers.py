@@ -20,6 +20,9 @@ from typing import Any, BinaryIO, Final, NoReturn, TypeVar
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from vqcodec.blas import end_idle_threads
+from vqcodec.interrupts import interrupts_wait
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 _MOST_TURNS: Final = 1024
@@ -60,7 +63,15 @@ def shared_empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
 
 def _is_alone() -> bool:
     """No other thread runs in this process, of whatever library: a copy would have the locks that it holds, but not the thread."""
-    return sys.platform == "linux" and len(os.listdir("/proc/self/task")) == 1
+    if sys.platform != "linux":
+        return False
+    if _threads() > 1:
+        end_idle_threads()
+    return _threads() == 1
+
+
+def _threads() -> int:
+    return len(os.listdir("/proc/self/task"))
 
 
 def _in_copies(work: Callable[[Item], Result], items: Sequence[Item], workers: int) -> list[Result]:
@@ -72,21 +83,25 @@ def _in_copies(work: Callable[[Item], Result], items: Sequence[Item], workers: i
     try:
         for _ in range(workers - 1):
             answer, to_parent = os.pipe()
-            try:
-                copy = os.fork()
-            except OSError:  # no more processes, or no memory for them: those that there are do it
-                os.close(answer)
-                os.close(to_parent)
-                break
-            if copy == 0:
-                _live_as_copy(to_parent, lambda: _work_through(work, turns, todo))
-            answers[copy] = os.fdopen(answer, "rb")
+            with interrupts_wait():  # a copy that was begun is one that will be ended
+                try:
+                    copy = os.fork()
+                except OSError:  # no more processes, or no memory for them: those that there are do it
+                    os.close(answer)
+                    os.close(to_parent)
+                    break
+                if copy == 0:
+                    _live_as_copy(to_parent, lambda: _work_through(work, turns, todo))
+                answers[copy] = os.fdopen(answer, "rb")
             os.close(to_parent)
         found, failed = _work_through(work, turns, todo)
         for copy, stream in list(answers.items()):
             data = stream.read()
-            if os.waitpid(copy, 0)[1]:
+            status = os.waitpid(copy, 0)[1]
+            if os.WIFSIGNALED(status):
                 raise MemoryError("a copy of this process was killed")
+            if status:
+                raise RuntimeError("a copy of this process failed, as it has told")
             stream.close()
             del answers[copy]
             own, errors = pickle.loads(data)

@@ -130,7 +130,6 @@ def fit(
     for parameter in network.parameters():
         rates.setdefault(fast(parameter), []).append(parameter)
     optimiser = torch.optim.Adam([{"params": given, "factor": factor} for factor, given in rates.items()], lr=settings.rate)
-    rng = np.random.default_rng([settings.seed, rank])
     best = Best(copy.deepcopy(network))
     parts = {"network": network, "average": average, "optimiser": optimiser, "best": best}
     number, spent = load_checkpoint(checkpoint, settings, parts)

@@ -98,7 +98,7 @@ def _arrays(path: Path) -> dict[str, NDArray[Any]]:
         with np.load(path) as archive:
             return dict(archive)
     except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: no weights of a perceptual loss ({error})") from error
+        raise InputError(f"{path}: no weights of a perceptual loss ({getattr(error, 'strerror', None) or error})") from error
 
 
 def _layer(arrays: dict[str, NDArray[Any]], name: str, stride: int = 1) -> nn.Conv2d:

@@ -25,7 +25,7 @@ from vqcodec.train.assembly import base_books, train_books
 from vqcodec.train.course import Course
 from vqcodec.train.data import Corpus, TrainingImage
 from vqcodec.train.lite import finish, held_out_points
-from vqcodec.train.samples import make_context_samples, make_samples, side_by_side
+from vqcodec.train.samples import in_processes, make_context_samples, make_samples
 from vqcodec.train.sessions import Collector, Fit, LiteSettings, Progress, draw_steps, open_aimed, pick
 
 PARTS: Final = ("context", "synthesis")
@@ -204,7 +204,7 @@ def refit(model: Model, images: list[TrainingImage], seed: int, progress: Progre
     images = images * _samples_each(images)
     chosen = pick(images, _REFIT_PIXELS, rng)
     jobs = [partial(_residuals, model, *given) for given in zip(chosen, draw_steps(len(chosen), rng), strict=True)]
-    for found in side_by_side(jobs, "residuals", progress):
+    for found in in_processes(jobs, "residuals", progress):
         for number, vectors in enumerate(found):
             collector.keep(number, vectors)
     books = train_books(collector, fit, base_books(model), settings, progress)

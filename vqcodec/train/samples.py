@@ -91,10 +91,10 @@ def make_samples(images: list[TrainingImage], model: Model, seed: int, what: str
     """A sample of every image, each at its own step, every eighth in grey."""
     steps = draw_network_steps(len(images), NETWORK_STEPS, np.random.default_rng(seed))
     jobs = [partial(make_sample, image, step, model) for image, step in zip(some_grey(images), steps, strict=True)]
-    return side_by_side(jobs, what, progress)
+    return in_processes(jobs, what, progress)
 
 
-def side_by_side(jobs: Sequence[Callable[[], Made]], what: str, progress: Progress) -> list[Made]:
+def in_processes(jobs: Sequence[Callable[[], Made]], what: str, progress: Progress) -> list[Made]:
     """What the jobs make, in order; each core takes some of them."""
     made = []
     with processes() as pool:
@@ -131,7 +131,7 @@ def make_refiner_samples(
     tunes = [TUNES[number] for number in rng.integers(len(TUNES), size=len(images))]
     turns = [models[(number + number // _GREY_EVERY) % len(models)] for number in range(len(images))]  # grey ones, too, of each
     given = zip(some_grey(images), steps, turns, tunes, strict=True)
-    return side_by_side([partial(make_refiner_sample, *one) for one in given], what, progress)
+    return in_processes([partial(make_refiner_sample, *one) for one in given], what, progress)
 
 
 # ------------------------------------------------------------------------------------------------------- context
@@ -219,7 +219,7 @@ def make_context_samples(
     samples: list[ContextSample] = []
     passes: dict[str, list[PassSample]] = {name: [] for name in context.dc_pass_names()}
     jobs = [partial(record, image, step, model) for image, step in zip(given, steps, strict=True)]
-    for sample, found in side_by_side(jobs, what, progress):
+    for sample, found in in_processes(jobs, what, progress):
         samples.append(sample)
         for name, rows in found.items():
             passes[name].append(rows)

@@ -58,7 +58,7 @@ def fit_dc(fit: Fit, sessions: list[Session], base: Model | None, settings: Lite
         users = [i for i, s in enumerate(sessions) if component < s.grid.layout.components]
         roots = [np.abs(sessions[i].targets[component, :1]) for i in users]
         inputs = [np.array([prior.step_features(sessions[i].step)], np.float32) for i in users]
-        _fit_scale(fit, f"dc.root.{component}", "scale", np.zeros((len(users), 0), np.float32), roots, inputs, base, settings)
+        _fit_scale(fit, f"dc.root.{component}", np.zeros((len(users), 0), np.float32), roots, inputs, base, settings)
         by_name: dict[str, list[tuple[int, dc.Pass]]] = {name: [] for name in dc.pass_names(component)}
         for i in users:
             for this in dc.passes(sessions[i].grid.h, sessions[i].grid.w, component):
@@ -96,13 +96,12 @@ def fit_dc(fit: Fit, sessions: list[Session], base: Model | None, settings: Lite
                 scales.append(scale)
                 steps.append(np.tile(np.array([prior.step_features(step)], np.float32), (len(target), 1)))
             stacked = np.concatenate(scales) if scales else np.zeros((0, dc.SCALE_ROWS[component]), np.float32)
-            _fit_scale(fit, name, "scale", stacked, magnitudes, steps, base, settings)
+            _fit_scale(fit, name, stacked, magnitudes, steps, base, settings)
 
 
 def _fit_scale(
     fit: Fit,
     name: str,
-    kind: str,
     features: NDArray[np.float32],
     magnitudes: list[NDArray[np.float32]],
     steps: list[NDArray[np.float32]],
@@ -117,7 +116,7 @@ def _fit_scale(
     inputs = np.concatenate(steps) if steps else np.zeros((0, 3), np.float32)
     found = predictors.fit_scale(predictors.Samples(features, target), inputs, start, settings.strength)
     weights = fit.weights.setdefault(name, {})
-    weights[kind] = found[None, :-3]
+    weights["scale"] = found[None, :-3]
     weights["scale_own"] = np.zeros(0, np.int32)
     weights["bias"] = found[None, -3:]
 
