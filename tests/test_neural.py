@@ -17,7 +17,7 @@ from PIL import Image
 
 from conftest import REPOSITORY, program_environment, smooth_picture, weights
 from make_golden import CROPS, latents_digest
-from vqcodec import api, codec, container, dct, networks, rate, registry
+from vqcodec import api, container, dct, decoding, networks, rate, registry
 from vqcodec.bands import COLOR_4X4, COLOR_8X8, GREY
 from vqcodec.cli import main
 from vqcodec.errors import InputError, MissingExtraError, ModelError
@@ -148,7 +148,7 @@ def test_torch_decodes_the_same_pixels_within_one(picture: np.ndarray) -> None:
         wanted = api.decode(data, model=model).astype(int)
         for device in ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",):
             file = container.File(io.BytesIO(data))
-            found = codec.decode_refined(file.header, file.indices, model, 2, run=inference.correct_on(device, model))
+            found = decoding.decode_refined(file.header, file.indices, model, 2, run=inference.correct_on(device, model))
             assert np.abs(found.reshape(wanted.shape) - wanted).max() <= 1
         assert np.abs(wanted - api.decode(data, model=model, refine="none")).max() > 3
 
@@ -465,7 +465,7 @@ def test_pictures_of_the_log_are_those_of_the_codec(picture: np.ndarray) -> None
     original, plain, refined = (found[:, 96 * i : 96 * (i + 1)].astype(int) for i in range(3))
     assert np.abs(original - pixels).max() <= 3  # of coefficients kept as float16
     encoder = rate.Encoder(pixels, LITE, threads=1)
-    decoded = codec.reconstruct(encoder.header(20 * 64), [group.latents for group in encoder.code(20 * 64)], LITE)
+    decoded = decoding.reconstruct(encoder.header(20 * 64), [group.latents for group in encoder.code(20 * 64)], LITE)
     assert np.abs(plain - decoded).max() <= 3
     assert np.abs(refined - plain).max() > 3
 

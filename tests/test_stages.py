@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from vqcodec import bands, codec, container, dc, dct, prior, rate, records, registry, symbols, vq
+from vqcodec import bands, container, dc, dct, decoding, prior, rate, records, registry, symbols, vq
 from vqcodec.bits import BitReader, pack_bits
 from vqcodec.color import OPPONENT
 from vqcodec.entropy import Direct, Form, Pairs, Split
@@ -259,7 +259,7 @@ def test_fine_dcs_are_nearer_in_smooth_pictures(components: int) -> None:
         encoder = rate.Encoder(pixels, MODEL, threads=1)
         header = replace(encoder.header(64 * 100), fine_dcs=fine)
         coded = encoder.code_group(dct.forward(pixels, bands.LAYOUTS[header.layout], OPPONENT), (32, 32), encoder.settings(header))
-        decoded = codec.reconstruct(header, [coded.latents], MODEL, 1)
+        decoded = decoding.reconstruct(header, [coded.latents], MODEL, 1)
         return float(np.abs((decoded - pixels.astype(float)).reshape(8, 32, 8, 32, components).mean(axis=(1, 3))).mean())
 
     assert error(fine=True) < 0.9 * error(fine=False)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from vqcodec import alpha, codec, container, denoising, draw, frames, networks, rate, registry, sharpening, tokens
+from vqcodec import alpha, codec, container, decoding, denoising, draw, frames, networks, rate, registry, sharpening, tokens
 from vqcodec.bands import LAYOUTS
 from vqcodec.blas import with_one_thread
 from vqcodec.dct import Pixels
@@ -236,13 +236,13 @@ class VqzFile:
         if inference is not None:
             model = inference.model_on("cuda", model)
         if scale > 1:
-            pixels = codec.decode_scaled(self.header, self._indices, model, scale, count)
+            pixels = decoding.decode_scaled(self.header, self._indices, model, scale, count)
         elif refine == "none":
-            pixels = codec.decode(self.header, self._indices, model, count, rectangle)
+            pixels = decoding.decode(self.header, self._indices, model, count, rectangle)
         else:
             sharpener = self._sharpener(model, refiner, strength, device) if refine == "gan" else None
             runner = None if model.synthesis is None else self._runner(device, model, "synthesis", model.synthesis)
-            pixels = codec.decode_refined(self.header, self._indices, model, count, rectangle, runner, sharpener)
+            pixels = decoding.decode_refined(self.header, self._indices, model, count, rectangle, runner, sharpener)
         return self._finished(pixels, rectangle, scale)
 
     def _finished(self, pixels: Pixels, rectangle: codec.Rectangle | None, scale: int) -> Pixels:
@@ -264,7 +264,7 @@ class VqzFile:
         top, left, height, width = rectangle or (0, 0, *pixels.shape[:2])
         return pixels[top : top + height, left : left + width]
 
-    def _sharpener(self, model: Model, name: RefinerName, strength: float | None, device: str) -> codec.Sharpener | None:
+    def _sharpener(self, model: Model, name: RefinerName, strength: float | None, device: str) -> decoding.Sharpener | None:
         """None where nothing is to be added."""
         if strength is None:
             strength = sharpening.default_strength(self.header.step / 64)
@@ -273,7 +273,7 @@ class VqzFile:
         refiner = name if isinstance(name, Refiner) else registry.find_refiner(name)
         if not np.array_equal(refiner.color, model.color):
             raise ModelError(f"refiner {refiner.name} works in other colours than model {model.name}")
-        return codec.Sharpener(refiner, strength, self._runner(device, refiner, "refiner", refiner.network))
+        return decoding.Sharpener(refiner, strength, self._runner(device, refiner, "refiner", refiner.network))
 
     def _runner(self, device: str, weights: Weights, kind: str, network: networks.Synthesis) -> networks.Correct | None:
         """What runs a network on a device, or here where that has too little memory; None is numpy, here."""

@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from vqcodec import aim, codec, container, dct, frames, networks
+from vqcodec import aim, codec, container, dct, decoding, frames, networks
 from vqcodec.bands import COLOR_4X4, COLOR_8X8, GREY, LAYOUTS, Layout
 from vqcodec.dct import Pixels
 from vqcodec.errors import LimitError
@@ -198,13 +198,13 @@ class Encoder:
         """PSNR over all samples of the decode at a step: with the model's synthesis, where it has one, as `decode` does."""
         header, coded = self.header(step), self.code(step)
         if self.model.synthesis is None or step / 64 < networks.MIN_STEP:
-            decoded = codec.reconstruct(header, [group.latents for group in coded], self.model, self.threads)
+            decoded = decoding.reconstruct(header, [group.latents for group in coded], self.model, self.threads)
         else:
             whole = np.empty((LAYOUTS[header.layout].channels, *header.cells), np.int16)
             for place, group in zip(header.groups, coded, strict=True):
-                codec.place_latents(whole, place, group.latents)
-            decoded = codec.refine(header, whole, self.model, self.pixels.shape[:2], self.threads)
-            codec.smooth_seams(header, decoded, (0, 0))
+                decoding.place_latents(whole, place, group.latents)
+            decoded = decoding.refine(header, whole, self.model, self.pixels.shape[:2], self.threads)
+            decoding.smooth_seams(header, decoded, (0, 0))
         error = np.subtract(decoded, self.pixels, dtype=np.int32)
         mse = float(np.mean(np.square(error, dtype=np.int64 if self.depth > 8 else np.int32)))
         peak = float((1 << self.depth) - 1)

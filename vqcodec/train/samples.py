@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from vqcodec import codec, context, dc, dct, networks
+from vqcodec import codec, context, dc, dct, decoding, networks
 from vqcodec.bands import COLOR_4X4, COLOR_8X8, GREY, LAYOUTS, Layout, Tile
 from vqcodec.context import MARGIN, Ints
 from vqcodec.model import Model
@@ -114,7 +114,7 @@ def _call(job: Callable[[], Made]) -> Made:
 def make_refiner_sample(image: TrainingImage, step: float, model: Model, tune: str) -> RefinerSample:
     """What a refiner sees of an image at a step in grey levels: the best decode that the model has; and the original."""
     latents, layout, (h, w) = coded(image, step, model, tune)
-    restored, _ = codec.restorer(model, latents, step, (h, w), layout)
+    restored, _ = decoding.restorer(model, latents, step, (h, w), layout)
     base = _spread(restored((0, h)) * np.float32(1 / step), GREY if layout is GREY else COLOR_8X8)
     height, width = image.pixels.shape[:2]
     padded = np.pad(image.pixels, ((0, 8 * h - height), (0, 8 * w - width), (0, 0)), mode="edge")
