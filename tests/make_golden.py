@@ -12,6 +12,7 @@ import io
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import zstandard
@@ -30,6 +31,16 @@ CROPS = {
     "masked-q30": ("still_life", (300, 200, 429, 290), 30, "ssim"),
     "pixel": ("still_life", (0, 0, 1, 1), 60, "psnr"),
 }
+LITE_CROPS: dict[str, tuple[str, tuple[int, int, int, int], str, dict[str, Any]]] = {
+    "alpha-q40": ("still_life", (330, 230, 390, 271), "alpha", {"quality": 40}),
+    "alpha-grey-tiles-q50": ("page", (40, 40, 140, 110), "grey and alpha", {"quality": 50, "tile": 64}),
+    "grey10-q70": ("still_life", (300, 200, 380, 253), "10 bits", {"quality": 70}),
+    "grey12-tiles-q50": ("landscape", (540, 140, 690, 310), "12 bits", {"quality": 50, "tile": 64}),
+    "grey16-q90": ("landscape", (300, 330, 348, 362), "16 bits", {"quality": 90}),
+    "masked-tiles-q40": ("still_life", (290, 200, 460, 350), "colour", {"quality": 40, "tile": 64, "tune": "ssim"}),
+    "tiles-q50": ("page", (300, 200, 470, 350), "colour", {"quality": 50, "tile": 64}),
+}
+"""Of photo-lite alone."""
 TOKEN_CROPS = {
     "grey": ("scan", (100, 100, 149, 140), "mnist-token"),
     "colour": ("still_life", (300, 200, 429, 290), "photo-preview"),
@@ -107,15 +118,34 @@ def broken_files(data: bytes, model: Model) -> dict[str, bytes]:
     return {name: put_together(each) for name, each in fields.items()} | {"flipped-bit": data[:-1] + bytes((data[-1] ^ 1,))}
 
 
+def pixels_of(picture: str, crop: tuple[int, int, int, int], kind: str) -> np.ndarray:
+    """A crop of a sample as it is, with alpha, or as overexposed deep grey: white meets some seams."""
+    with Image.open(HERE.parent / "samples" / f"{picture}.png") as image:
+        pixels = np.asarray(image.crop(crop))
+    if kind.endswith("bits"):
+        depth = int(kind.split()[0])
+        return np.minimum(pixels.astype(int) @ (100, 200, 40), 65535).astype(np.uint16) >> (16 - depth)
+    if kind.endswith("alpha"):
+        y, x = np.indices(pixels.shape[:2])
+        transparency = np.clip(4 * np.minimum(x, y), 0, 255).astype(np.uint8)
+        return np.dstack([pixels[:, :, 1] if kind.startswith("grey") else pixels, transparency])
+    return pixels
+
+
+def pixels_digest(data: bytes, threads: int = 1) -> str:
+    """SHA-256 of the exact pixels of a file, row by row."""
+    pixels = api.decode(data, refine="none", threads=threads)
+    return hashlib.sha256(pixels.astype(pixels.dtype.newbyteorder("<")).tobytes()).hexdigest()
+
+
 def write_decode(folder: Path, model: str) -> None:
-    for name, (picture, crop, quality, tune) in CROPS.items():
+    crops = {name: (picture, crop, "", {"quality": q, "tune": tune}) for name, (picture, crop, q, tune) in CROPS.items()}
+    for name, (picture, crop, kind, options) in (crops | (LITE_CROPS if model == "photo-lite" else {})).items():
         if (folder / f"{name}.vqz").exists():
             continue
-        with Image.open(HERE.parent / "samples" / f"{picture}.png") as image:
-            data = api.encode(np.asarray(image.crop(crop)), quality=quality, model=model, tune=tune)
+        data = api.encode(pixels_of(picture, crop, kind), model=model, **options)
         (folder / f"{name}.vqz").write_bytes(data)
-        digest = hashlib.sha256(api.decode(data, refine="none", threads=1).tobytes()).hexdigest()
-        (folder / f"{name}.sha256").write_text(digest + "\n")
+        (folder / f"{name}.sha256").write_text(pixels_digest(data) + "\n")
 
 
 def latents_digest(data: bytes, model: Model) -> str:

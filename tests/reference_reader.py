@@ -1,4 +1,5 @@
-"""A second reader of .vqz files, written from the specification alone (container.py's and model.py's docstrings).
+"""A second reader of .vqz files, written from the specification alone: the docstrings of container.py and model.py, and those that
+they name.
 
 It shares no code with vqcodec and goes cell by cell; the section numbers are those of the specification.
 """
@@ -663,7 +664,7 @@ class Group:
 
 @dataclass(frozen=True)
 class File:
-    """What a file says before its index sections, and these. Tokens have a grid, and no step, masking or map; others have -1."""
+    """What a file says, its index sections, and others by type. Tokens have a grid, and no step, masking or map; others have -1."""
 
     width: int
     height: int
@@ -675,7 +676,9 @@ class File:
     masking: int
     merge_map: int
     grid: int
+    depth: int
     sections: list[bytes]
+    others: dict[int, bytes]
 
     def groups(self, h: int, w: int) -> list[tuple[int, int]]:
         """Rows and columns of each tile group of h x w cells."""
@@ -697,15 +700,16 @@ def read_file(data: bytes) -> File:
     require(layers < 4, "reserved layout")
     require(group_log2 == 0 or 3 <= group_log2 <= 13, "reserved group")
     reader.take(6)  # model id
-    step, coding, grid = 0, 0, -1
+    step, coding, grid, depth = 0, 0, -1, 8
     if layout == TOKENS:
         require(bits & 0xB8 == 0 and group_log2 == 0, "reserved layout")
         grid = reader.integer(1)
         require(grid & 0xE0 == 0, "reserved grid")
     else:
-        step, coding = reader.integer(2), reader.integer(1)
+        step, coding, depth = reader.integer(2), reader.integer(1), (8, 10, 12, 16)[bits >> 2 & 3]
         require(step > 0, "bad step")
-    found = File(width, height, layout, layers, group_log2, step, bits & 0x80 != 0, coding >> 5, coding & 31, grid, [])
+    masking, merge_map = coding >> 5, coding & 31
+    found = File(width, height, layout, layers, group_log2, step, bits & 0x80 != 0, masking, merge_map, grid, depth, [], {})
     if bits & 64:
         others = reader.varint()
         groups = len(found.groups(-(-height // 8), -(-width // 8)))
@@ -723,8 +727,11 @@ def read_file(data: bytes) -> File:
         require(kind is None or kind >= 0x80 or (kind == 1 and flags & 4), "unknown section")
         if kind is None:
             found.sections.append(stored)
+        else:
+            require(kind not in found.others or kind > 0x83, "two sections of a type")
+            found.others[kind] = stored
     require(reader.at == len(data), "bytes after the sections")
-    require(sum(kind == 1 for kind, _, _ in table) == flags >> 2 & 1, "no alpha plane, or two")
+    require((1 in found.others) == (flags >> 2 & 1), "no alpha plane")
     return found
 
 
@@ -742,6 +749,72 @@ def read_latents(data: bytes, model_folder: Path) -> list[NDArray[np.int64]]:
         planes = Group(model, own, file, rows, columns).decode()
         result.append(np.array(planes).reshape(channels, rows * columns))
     return result
+
+
+# 6. PIXELS; the arithmetic is that of the docstrings of dct.py, seams.py and alpha.py
+
+
+def waves_of(file: File, colours: list[list[int]]) -> NDArray[np.int64]:
+    """What a coefficient of 1 adds to a cell's pixels, [C, 8, 8, components]."""
+    components = 1 if file.layout == GREY else 3
+    scale = [math.sqrt(1 / 8)] + [1 / 2] * 7
+    basis = [[round(2**15 * scale[u] * math.cos((2 * x + 1) * u * math.pi / 16)) for x in range(8)] for u in range(8)]
+    channels = [(component, "00") for component in range(components)]
+    for number in range(len(TILES) if file.layout == COLOUR_8X8 else TILES_WITHOUT_8X8_CHROMA):
+        component, coefficients = tile_coefficients(number)
+        channels += [(component, pair) for pair in coefficients if component < components]
+    found = []
+    for component, pair in channels:
+        column = [colours[c][component] for c in range(3)] if components == 3 else [2**13]
+        rows, columns = (basis[int(digit)] for digit in pair)
+        found.append([[[y * x * s + 2**24 >> 25 for s in column] for x in columns] for y in rows])
+    return np.array(found, np.int64)
+
+
+def read_pixels(data: bytes, latents: list[NDArray[np.int64]], model_folder: Path) -> NDArray[np.int64]:
+    """Pixels [H, W, components] of the latents of each tile group, alpha as the last component."""
+    file = read_file(data)
+    waves = waves_of(file, load_file(model_folder / "model.safetensors")["color"].tolist())
+    h, w = -(-file.height // 8), -(-file.width // 8)
+    pixels = np.zeros((8 * h, 8 * w, waves.shape[3]), np.int64)
+    side = 2**file.group_log2 if file.group_log2 else max(h, w)
+    corners = [(top, left) for top in range(0, h, side) for left in range(0, w, side)]
+    shift, most = 36 - file.depth, 2**file.depth - 1
+    for (top, left), (rows, columns), own in zip(corners, file.groups(h, w), latents, strict=True):
+        for cell, (row, column) in enumerate((row, column) for row in range(rows) for column in range(columns)):
+            coefficients = np.clip(own[:, cell] * file.step, -(2**22), 2**22)
+            block = np.tensordot(coefficients, waves, 1) + 128 * 2**28 + 2 ** (shift - 1) >> shift
+            y, x = 8 * (top + row), 8 * (left + column)
+            pixels[y : y + 8, x : x + 8] = np.clip(block, 0, most)
+    pixels = pixels[: file.height, : file.width]
+    for lines in (pixels.swapaxes(0, 1), pixels):
+        for border in range(8 * side, len(lines), 8 * side):
+            smooth_seam(lines, border, file.step << file.depth - 8, most)
+    return np.dstack([pixels, read_alpha(file)]) if 1 in file.others else pixels
+
+
+def smooth_seam(lines: NDArray[np.int64], border: int, limit: int, most: int) -> None:
+    """In place, across the border before a line."""
+    if len(lines) - border < 4:
+        return
+    p, q = ([lines[border - 1 - i].copy() for i in range(4)], [lines[border + i].copy() for i in range(4)])
+    e = 4 * (q[0] - p[0]) - (p[0] - p[2]) - (q[2] - q[0])
+    e[32 * abs(e) > limit] = 0
+    for i in range(4):
+        change = (e * (4 - i) + 20) // 40
+        lines[border - 1 - i] = np.clip(p[i] + change, 0, most)
+        lines[border + i] = np.clip(q[i] - change, 0, most)
+
+
+def read_alpha(file: File) -> NDArray[np.int64]:
+    """The alpha plane [H, W]."""
+    head, stored = file.others[1][0], file.others[1][1:]
+    require(head >> 2 < 3, "a reserved mode")
+    flat = unpacked(stored, file.height * file.width, head >> 2) if head >> 2 else stored
+    plane = np.array(list(flat)).reshape(file.height, file.width)
+    for axis in ((), (1,), (0,), (0, 1))[head & 3]:
+        plane = np.cumsum(plane, axis)
+    return plane % 256
 
 
 # 7. TOKENS

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from vqcodec import frames, records, registry
 from vqcodec.errors import CorruptError
 from vqcodec.train import huffman
+from vqcodec.types import StreamRecord
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -115,6 +116,34 @@ def test_each_mode_is_used_where_it_is_smallest() -> None:
     assert frames.compress(unlike.tobytes(), dictionary, (1,))[0] == records.BLOCK
     assert frames.compress(alike[:20].tobytes() * 50, dictionary, (1,))[0] == records.FRAME
     assert frames.compress(rng.bytes(300), dictionary, (1,))[0] == records.VERBATIM
+
+
+def test_what_no_block_can_hold_comes_back_verbatim() -> None:
+    data = np.random.default_rng(0).bytes(200_000)
+    assert frames.compress(data, None, (1,)) == (records.VERBATIM, data)
+    assert frames.decompress(records.VERBATIM, data, len(data), None) == data
+
+
+@pytest.mark.parametrize("size", [records.MAX_BLOCK, records.MAX_BLOCK + 1])
+def test_the_largest_block_is_one_that_readers_take(size: int) -> None:
+    counts = np.where(np.arange(256) < 100, 0.95 ** np.arange(256), 0)
+    dictionary = dictionary_of(counts)
+    assert dictionary is not None
+    data = np.random.default_rng(0).choice(256, size, p=counts / counts.sum()).astype(np.uint8).tobytes()
+    mode, stored = frames.compress(data, dictionary, (1,))
+    assert mode == (records.BLOCK_WITH_DICTIONARY if size == records.MAX_BLOCK else records.FRAME)
+    found = [StreamRecord(size, mode, stored)]
+    assert records.read_streams(records.write_streams(found, [[dictionary.mean]], b""), [[dictionary.mean]], size) == (found, b"")
+    assert frames.decompress(mode, stored, size, dictionary) == data
+
+
+def test_nothing_follows_a_frame() -> None:
+    data = b"a frame of its own, as it has repetitions; " * 10
+    mode, stored = frames.compress(data, None, (1,))
+    assert mode == records.FRAME
+    assert frames.decompress(mode, stored, len(data), None) == data
+    with pytest.raises(CorruptError, match="does not decompress"):
+        frames.decompress(mode, stored + b"\0", len(data), None)
 
 
 packed = st.sampled_from([records.FRAME, records.BLOCK, records.BLOCK_WITH_DICTIONARY])

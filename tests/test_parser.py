@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from conftest import REPOSITORY, smooth_picture
 from make_golden import Fields, bomb, index_section, put_together, take_apart
-from vqcodec import api, container, frames, rate, records, registry
+from vqcodec import api, codec, container, frames, rate, records, registry
+from vqcodec.entropy import Split
 from vqcodec.errors import CorruptError, FormatError, LimitError, ModelError, TruncatedError, UnsupportedError, VqcodecError
 from vqcodec.types import Section, StreamRecord
 
@@ -128,11 +129,13 @@ def huge(value: int) -> bytes:
         ({"version": bytes((container.VERSION[1] ^ 1,))}, UnsupportedError, "this is a reader of"),
         ({"height": b"\x00"}, CorruptError, "a picture of 1x0"),
         ({"height": huge(65536)}, CorruptError, "a picture of 1x65536"),
+        ({"width": huge(65536)}, CorruptError, "a picture of 65536x1"),
         ({"width": huge(2**35 - 1)}, CorruptError, f"a picture of {2**35 - 1}x1"),
         ({"width": huge(2**35)}, CorruptError, "a number is badly written"),
         ({"width": b"\x80\x80\x80\x80\x00"}, CorruptError, "a number is badly written"),
         ({"layout": bytes((LAYOUT | 0x10,))}, UnsupportedError, "its layout is of a newer version"),
         ({"step": bytes(2)}, CorruptError, "a reserved value in the header"),
+        ({"map": bytes((len(MODEL.maps),))}, CorruptError, "its merge map is not in the model"),
         ({"map": b"\xff"}, CorruptError, "its merge map is not in the model"),
         ({"body": b""}, CorruptError, "a section ends within a stream"),
     ],
@@ -173,6 +176,24 @@ OTHERS = -12  # where the ICC profile and the unknown section stand in a table: 
 def test_what_a_table_may_not_say(changes: Fields, kind: type[VqcodecError], message: str) -> None:
     with pytest.raises(kind, match=re.escape(message)):
         api.decode(put_together(TABLED | changes))
+
+
+@pytest.mark.parametrize("kind", [container.ALPHA, container.ICC, container.EXIF, container.XMP], ids=container.NAMES.get)
+def test_there_is_one_section_of_a_kind(kind: int) -> None:
+    header, sections = container.read_file((GOLDEN / "decode" / "alpha-q40.vqz").read_bytes())
+    if kind != container.ALPHA:
+        sections.append(Section(kind, b"first"))
+        assert outcome(container.write_file(header, sections)) is None
+    found = outcome(container.write_file(header, [*sections, Section(kind, b"second")]))
+    assert str(found) == "corrupt file: its sections are not those that the header says"
+
+
+def test_tokens_have_no_tile_groups() -> None:
+    header, sections = container.read_file((GOLDEN / "token" / "grey.vqz").read_bytes())
+    tabled = take_apart(container.write_file(header, [*sections, Section(container.ICC, b"profile")]))
+    assert outcome(put_together(tabled)) is None
+    found = outcome(put_together(tabled | {"group": b"\x03"}))  # the picture is smaller than one
+    assert str(found) == "corrupt file: a reserved value in the header"
 
 
 def test_what_is_unused_or_optional_changes_nothing() -> None:
@@ -247,6 +268,39 @@ def test_any_records_are_read_or_corrupt(data: bytes, limit: int, zeros: int) ->
         assert records.read_streams(records.write_streams(found, means, raw), means, limit) == (found, raw)
 
 
+@pytest.mark.parametrize("layer", [0, 1, 2])
+@pytest.mark.parametrize(
+    ("symbols", "raw", "message"),
+    [
+        ([], b"", None),
+        ([0], b"", None),  # zeros at the end are not written
+        ([1], b"", "corrupt file: indices left over"),
+        ([], b"\0", "corrupt file: raw bits left over"),
+    ],
+)
+def test_what_no_tile_asks_for_is_corrupt(layer: int, symbols: list[int], raw: bytes, message: str | None) -> None:
+    encoder = rate.Encoder(smooth_picture(20, 20), MODEL, threads=1)
+    encoder.layers = 3
+    coded = encoder.code(200)[0].symbols
+    coded.calls[layer].append((0, np.array(symbols, np.uint8)))
+    coded.raw[layer] += raw
+    found = outcome(codec.pack(encoder.header(200), [coded], MODEL, frames.FAST_LEVELS))
+    assert (found and str(found)) == message
+
+
+@pytest.mark.parametrize("excess", [0, 1])
+def test_streams_are_not_too_long_together(excess: int) -> None:
+    """Nothing asks for what these hold, so both are corrupt, but only one is for its length."""
+    merge_map, half = 1, container.LAYOUTS[LAYOUT & 3].channels  # of two symbols for each channel of the only cell
+    parts = []
+    for stream, count in zip(MODEL.streams[merge_map], (half, half + excess), strict=False):
+        assert isinstance(stream.form, Split)
+        parts += stream.form.pack(np.ones(count, np.uint8))
+    found = outcome(put_together(PLAIN | {"map": bytes((merge_map,)), "body": index_section(parts, MODEL, merge_map)}))
+    assert type(found) is CorruptError
+    assert (str(found) == "corrupt file: a stream is too long") == bool(excess)
+
+
 def bits(*texts: str) -> bytes:
     """Records written by hand, filled up with zeros."""
     text = "".join(texts)
@@ -270,6 +324,7 @@ DICTIONARY, VERBATIM, FRAME, BLOCK = "1", "01", "000", "001"
         (bits(SIZE_5, FRAME, LENGTH_9) + bytes(8), "ends within a stream"),
         (bits(SIZE_5, VERBATIM) + bytes(4), "ends within a stream"),
         (bits(SIZE_5, DICTIONARY) + bytes(6), "a number is badly written"),
+        (bits(SIZE_5, DICTIONARY, "0" * 33, "1" * 40), "a number is badly written"),
         (b"", "ends within a stream"),
     ],
 )
@@ -283,6 +338,14 @@ def test_a_second_part_is_no_larger_than_the_first_and_blocks_have_a_length() ->
         records.read_streams(bits(SIZE_5, VERBATIM, "001" + "11") + bytes(20), [[0, 0]], 100)  # 6 less than 5
     with pytest.raises(CorruptError, match="not stored as it says"):
         records.read_streams(bits(SIZE_5, DICTIONARY, "0001" + "000") + bytes(20), [[2]], 100)  # 4 less than 0
+
+
+def test_lengths_of_four_streams_are_of_two_bytes() -> None:
+    for length, message in ((65535, "a section ends within a stream"), (65536, "not stored as it says")):
+        code = records._golomb_bits(records._order(1 << 15), 2 * (length - 4))  # 4 bytes are expected of this mean
+        section = bits(records._number_bits(1 << 17), DICTIONARY, *[code] * 4)
+        with pytest.raises(CorruptError, match=message):
+            records.read_streams(section, [[2]], 1 << 17)
 
 
 # ------------------------------------------------------------------------------------------------ bombs

@@ -1,6 +1,8 @@
 """Files as they are read: whole or in part, smaller, damaged; alpha, depth and metadata."""
 
 import io
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,8 +15,9 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from conftest import smooth_picture
-from vqcodec import api, container, registry
+from vqcodec import api, container, dct, registry
 from vqcodec.alpha import decode_alpha, encode_alpha
+from vqcodec.bands import COLOR_8X8, GREY
 from vqcodec.errors import CorruptError, FormatError, InputError, TruncatedError
 from vqcodec.seams import needed, smooth_seams
 from vqcodec.types import Metadata
@@ -176,6 +179,30 @@ def test_there_is_no_seam_between_tiles(samples: Path, monkeypatch: pytest.Monke
     assert step_at_seams("best") > 1.3
 
 
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([8, 10, 12, 16]), st.sampled_from([64, 32 * 56, 65535]))
+def test_seams_are_smoothed_in_integer_arithmetic(seed: int, depth: int, step: int) -> None:
+    """As the docstring says, pixel by pixel, near black and white, with steps across the border around the threshold."""
+    rng = np.random.default_rng(seed)
+    most = (1 << depth) - 1
+    lines = rng.integers(-6, 7, (8, 40)) << (depth - 8)
+    lines += rng.choice([0, most // 2, most], 40)
+    e = (step << (depth - 8)) // 32 + rng.integers(-3, 4, 40)
+    lines[4:] += rng.choice([-1, 1], 40) * (e // 4)
+    lines = np.clip(lines, 0, most).astype(dct.sample_type(depth))
+    wanted = lines.astype(int).T.tolist()
+    for line in wanted:
+        p, q = line[3::-1], line[4:]
+        e = 4 * (q[0] - p[0]) - (p[0] - p[2]) - (q[2] - q[0])
+        if 32 * abs(e) <= step << (depth - 8):
+            changes = [(e * (4 - i) + 20) // 40 for i in range(4)]
+            p = [max(0, min(most, pixel + change)) for pixel, change in zip(p, changes, strict=True)]
+            q = [max(0, min(most, pixel - change)) for pixel, change in zip(q, changes, strict=True)]
+            line[:] = [*p[::-1], *q]
+    smooth_seams(lines, [4], [], step, depth)
+    np.testing.assert_array_equal(lines.T, wanted)
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.integers(0, 300), st.integers(1, 60), st.sampled_from([0, 64, 128]))
 def test_what_lines_depend_on(first: int, count: int, side: int) -> None:
@@ -220,6 +247,22 @@ def test_streams_that_end_before_their_end(tile: int | None) -> None:
     for size in (0, 3, 10, 20, 60, len(data) - 1):
         with pytest.raises(FormatError), api.open_vqz(Longer(data[:size])) as opened:
             opened.read()
+
+
+class Slow(io.BytesIO):
+    """Others get their turn between a seek and the read that wants its place."""
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        place = super().seek(offset, whence)
+        time.sleep(0.001)
+        return place
+
+
+def test_threads_read_one_file_in_turn(file: bytes) -> None:
+    opened = container.File(Slow(file))
+    sections = [section.data for section in container.read_file(file)[1]]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(opened.section, range(len(sections)))) == sections
 
 
 def test_of_a_large_file_that_is_none_little_is_read(tmp_path: Path) -> None:
@@ -287,6 +330,31 @@ def test_smaller_pictures_are_the_means_of_boxes(channels: int, scale: int) -> N
         small = opened.read(scale=scale).astype(float)
     boxes = pixels.reshape(96 // scale, scale, 120 // scale, scale, -1).mean(axis=(1, 3))
     assert np.abs(small.reshape(boxes.shape) - boxes).max() < 5
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("scale", [2, 4, 8])
+def test_smaller_pictures_have_all_low_frequencies(channels: int, scale: int) -> None:
+    """Noise has as much of one as of another: none may be missing."""
+    pixels = np.random.default_rng(0).integers(60, 196, (40, 48, channels), dtype=np.uint8)
+    layout, side = (GREY if channels == 1 else COLOR_8X8), 8 // scale
+    matrix, low = dct.scaled_matrix(layout, LITE.color, side)
+    wanted = np.empty((5 * side, 6 * side, channels), np.uint8)
+    dct.inverse_float(dct.forward(pixels, layout, LITE.color)[low], 6, matrix, wanted)
+    with api.open_vqz(io.BytesIO(api.encode(pixels, quality=100, model=LITE))) as opened:
+        found = opened.read(scale=scale)
+    assert np.abs(found.reshape(wanted.shape).astype(int) - wanted).max() <= 2
+
+
+@pytest.mark.parametrize("scale", [2, 4, 8])
+def test_smaller_alpha_is_the_mean_of_boxes_and_halves_are_rounded_up(scale: int) -> None:
+    plane = np.random.default_rng(0).integers(0, 256, (37, 50), dtype=np.uint8)
+    data = api.encode(np.dstack([plane, plane]), model=LITE)
+    with api.open_vqz(io.BytesIO(data)) as opened:
+        found = opened.read(scale=scale)[:, :, 1]
+    padded = np.pad(plane.astype(int), ((0, -37 % scale), (0, -50 % scale)), mode="edge")
+    sums = padded.reshape(len(found), scale, -1, scale).sum(axis=(1, 3))
+    np.testing.assert_array_equal(found, (2 * sums + scale**2) // (2 * scale**2))
 
 
 @pytest.mark.parametrize("shape", [(1, 65535, 3), (65535, 1)])

@@ -1,5 +1,6 @@
 """The decoder agrees with a second reader that was written from the specification alone."""
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -7,8 +8,8 @@ import pytest
 from PIL import Image
 
 from conftest import random_context
-from reference_reader import TILES, read_latents, tile_coefficients
-from vqcodec import codec, container, masking, rate
+from reference_reader import TILES, read_latents, read_pixels, tile_coefficients
+from vqcodec import api, codec, container, masking, rate
 from vqcodec.model import Model, load_model, save_model
 
 TESTS = Path(__file__).resolve().parent
@@ -18,16 +19,23 @@ MODEL = TESTS.parent / "models" / "photo-lite"
 def assert_readers_agree(data: bytes, model_folder: Path = MODEL) -> int:
     """Number of tile groups of the file, all found equal."""
     model = load_model(model_folder)
-    header, sections = container.read_file(data)
+    file = container.File(io.BytesIO(data))
+    header = file.header
     codec.check_model(header, model)
-    indices = [section.data for section in sections if section.type == container.INDICES]
-    groups = header.groups
+    together: dict[codec.Rectangle, np.ndarray] = {}  # on the road of pixels: DCs of several groups at once
+
+    def finish(opened: codec.OpenGroup) -> None:
+        together[opened.place] = codec.finish_group(header, opened, model)
+
+    codec.each_group(header, file.indices, model, range(len(header.groups)), 1, finish)
     found = read_latents(data, model_folder)
-    assert len(found) == len(groups)
-    for number, (group, latents) in enumerate(zip(groups, found, strict=True)):
-        expected = codec.decode_group(header, indices[number :: len(groups)], group[2:], model)
-        np.testing.assert_array_equal(latents, expected)
-    return len(groups)
+    for number, (group, latents) in enumerate(zip(header.groups, found, strict=True)):
+        np.testing.assert_array_equal(together[group], latents)
+        alone = codec.decode_group(header, file.indices(number, header.layers), group[2:], model)
+        np.testing.assert_array_equal(alone, latents)
+    pixels = api.decode(data, model=model, refine="none", threads=1)
+    np.testing.assert_array_equal(np.atleast_3d(pixels), read_pixels(data, found, model_folder))
+    return len(found)
 
 
 @pytest.mark.parametrize("path", sorted((TESTS / "golden" / "decode").glob("*.vqz")), ids=lambda path: path.stem)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -95,6 +95,13 @@ def test_any_bytes_are_a_stream_or_corrupt(parts: list[bytes]) -> None:
         np.testing.assert_array_equal(form.unpack(form.pack(symbols), 4000), np.trim_zeros(symbols, "b"))
 
 
+def test_runs_that_nothing_ends_are_no_stream() -> None:
+    np.testing.assert_array_equal(Split().unpack([b"\xff\3", b"\1"], 259), np.append(np.zeros(258), 1))
+    for runs in (b"\3\xff", b"\3\xff\xff", b"\3\4", b""):
+        with pytest.raises(CorruptError, match="runs do not add up"):
+            Split().unpack([runs, b"\1"], 999)
+
+
 # ------------------------------------------------------------------------------------------------ the container
 
 modes = st.sampled_from([records.VERBATIM, records.FRAME, records.BLOCK, records.BLOCK_WITH_DICTIONARY])
@@ -130,6 +137,7 @@ def test_records_come_back(entries: list[list[tuple[int, int, bytes, int]]], raw
 
 
 @given(st.integers(0, 1 << 45), st.integers(0, 20))
+@example(value=0xFFFFFFFF, order=0)  # 32 zeros
 def test_numbers_in_bits_come_back(value: int, order: int) -> None:
     written = records._number_bits(value) + records._golomb_bits(order, value & 0xFFFFFFFF) + "1"
     bits = records._BitReader(int(written.ljust(-(-len(written) // 8) * 8, "0"), 2).to_bytes(-(-len(written) // 8), "big"))
@@ -298,12 +306,13 @@ def test_pixels_come_back_from_fine_latents(seed: int, height: int, width: int, 
 
 
 @settings(max_examples=30)
-@given(seeds, st.integers(1, 65535), st.booleans())
-def test_the_inverse_transform_is_integer_arithmetic(seed: int, step: int, extreme: bool) -> None:
+@given(seeds, st.integers(1, 65535), st.sampled_from([None, (-32767, 32768), (-32767, 1), (0, 32768)]))
+@example(seed=0, step=65535, extreme=(-32767, 1))
+def test_the_inverse_transform_is_integer_arithmetic(seed: int, step: int, extreme: tuple[int, int] | None) -> None:
     rng = np.random.default_rng(seed)
     layout = bands.LAYOUTS[seed % 3]
-    latents = rng.integers(-32767, 32768, (layout.channels, 2)) if extreme else rng.laplace(0, 40, (layout.channels, 2))
-    latents = latents.astype(np.int16)
+    shape = layout.channels, 2
+    latents = (rng.integers(*extreme, shape) if extreme else rng.laplace(0, 40, shape)).astype(np.int16)
     matrix = dct.inverse_matrix(layout, OPPONENT)
     assert np.array_equal(matrix, np.rint(matrix))
     out = np.empty((8, 16, layout.components), np.uint8)
