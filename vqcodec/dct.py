@@ -5,7 +5,7 @@ one of C channels, and one [n, 192] @ [192, C] product is the whole step. The in
 an integer matrix, every partial sum below 2**53, so float64 BLAS gives the same integers in any order of summation.
 
     basis[u][x]  = round(2**15 * a(u) * cos((2x + 1) u pi / 16)),  a(0) = sqrt(1/8), a(u) = 1/2       (DCT-II, orthonormal)
-    matrix[k][y][x][c] = (basis[u][y] * basis[v][x] * S[c][component] + 2**(42 - SHIFT)) >> (43 - SHIFT)
+    matrix[k][y][x][c] = (basis[u][y] * basis[v][x] * S[c][component] + 2**(42 - SHIFT)) >> (43 - SHIFT)       (S of grey: 2**13)
     pixel = clamp((sum_k coefficient[k] * matrix[k] + 128 * 2**(10 + SHIFT) + 2**(D - 1)) >> D, 0, 2**depth - 1),
             D = 18 + SHIFT - depth: a grey level is one of 256, whatever the bits of a sample
 
