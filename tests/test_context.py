@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from conftest import program_environment, random_context, smooth_picture
-from vqcodec import api, codec, context, registry
+from vqcodec import api, codec, context, prior, registry
 from vqcodec.errors import InputError, ModelError
 from vqcodec.model import Model, load_model, save_model
 from vqcodec.prior import SCALE_SHIFT
@@ -147,6 +147,34 @@ def test_bad_weights_are_refused(name: str, spoil: Any) -> None:
     del tensors[f"context.{name}"]
     with pytest.raises(ModelError, match="missing"):
         with_context(tensors)
+
+
+@pytest.mark.parametrize(
+    ("name", "limit"),
+    [
+        ("tile.00.hidden", prior.FLOAT32_EXACT),
+        ("tile.27.hidden", prior.FLOAT32_EXACT),
+        ("tile.00.out", prior.FLOAT32_EXACT // 2),
+        ("tile.27.out", prior.FLOAT32_EXACT // 2),
+        ("dc.0.0.0.first", prior.FLOAT32_EXACT),
+        ("dc.2.1.2.second", prior.FLOAT32_EXACT),
+        ("dc.0.0.0.out", prior.FLOAT32_EXACT // 2),
+        ("dc.2.1.2.out", prior.FLOAT32_EXACT // 2),
+    ],
+)
+def test_sums_may_come_up_to_their_limit(name: str, limit: int) -> None:
+    """That of outputs is half of what is exact: a score, which is below the other half, is added to them."""
+    assert context.SCORE_MAX < prior.FLOAT32_EXACT // 2
+    for most in (limit - 1, limit):
+        tensors = random_context()
+        weight, bias = (np.zeros_like(tensors[f"context.{name}{part}"]) for part in ("", "_bias"))
+        weight[..., -1, 0], bias[..., -1] = -1000, 1000 * context.UNIT_MAX - most
+        tensors |= {f"context.{name}": weight, f"context.{name}_bias": bias}
+        if most < limit:
+            with_context(tensors)
+        else:
+            with pytest.raises(ModelError, match=f"context.{name} is too large to be exact"):
+                with_context(tensors)
 
 
 # ------------------------------------------------------------------------------------------------------ training

@@ -90,6 +90,19 @@ def test_strips_and_threads_change_nothing(components: int, monkeypatch: pytest.
     assert np.abs(parts.astype(int) - whole).max() <= 1
 
 
+@pytest.mark.parametrize("components", [1, 3])
+def test_strips_take_all_the_cells_into_account_that_they_depend_on(components: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a network in which what is as far away as it can see counts as much as what is near."""
+    tensors = weights(6, 2, 0.8, kind="denoiser")
+    tensors = {name: array * np.float16(0.005 if ".tail" in name else 1) for name, array in tensors.items()}
+    far_sighted, pixels = replace(DENOISER, tensors={**tensors, "color": OPPONENT}), smooth_picture(150, 61, components)
+    whole = api.denoise(pixels, model=far_sighted, sigma=20, threads=1)
+    assert np.abs(whole.astype(int) - pixels).mean() > 10
+    monkeypatch.setattr(networks, "_STRIP_CELLS", 1)
+    parts = api.denoise(pixels, model=far_sighted, sigma=20, threads=1)
+    assert np.abs(parts.astype(int) - whole).max() <= 1
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (9, 17), (7, 40, 1), (12, 13, 2), (1, 5, 3), (16, 24, 4)])
 def test_shapes_and_alpha(shape: tuple[int, ...]) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)

@@ -2,8 +2,10 @@
 
 import io
 import struct
+import threading
 import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -318,6 +320,36 @@ def test_size_is_checked_before_decoding() -> None:
 def test_our_limit_replaces_pillows_and_leaves_it_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50)
     assert read_image(stored(Image.new("L", (20, 10)))).pixels.shape == (10, 20)
+    assert Image.MAX_IMAGE_PIXELS == 50
+
+
+def test_threads_read_by_their_own_limits_and_leave_pillows_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One thread waits in the middle of its reading for another to begin, which must not, and else would end after it."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50)
+    begun, other_begun, done = (threading.Event() for _ in range(3))
+
+    class Slow(io.BytesIO):
+        def read(self, *arguments: int) -> bytes:
+            if not begun.is_set():
+                begun.set()
+                other_begun.wait(0.3)
+            return super().read(*arguments)
+
+    class Other(io.BytesIO):
+        def read(self, *arguments: int) -> bytes:
+            other_begun.set()
+            done.wait(10)
+            return super().read(*arguments)
+
+    data = stored(Image.new("L", (20, 20))).getvalue()
+    with ThreadPoolExecutor(2) as pool:
+        slow = pool.submit(read_image, Slow(data), max_pixels=400)
+        slow.add_done_callback(lambda _: done.set())
+        assert begun.wait(10)
+        other = pool.submit(read_image, Other(data), max_pixels=100)
+        assert slow.result().pixels.shape == (20, 20)
+        with pytest.raises(LimitError, match="more than 100"):
+            other.result()
     assert Image.MAX_IMAGE_PIXELS == 50
 
 

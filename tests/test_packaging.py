@@ -7,31 +7,50 @@ from xml.etree import ElementTree
 
 import pytest
 from PIL import Image
+from typer.main import get_command
 
 import vqcodec
 from conftest import REPOSITORY, program_environment, smooth_picture
 from vqcodec import container
+from vqcodec.cli import app
 
 PACKAGING = REPOSITORY / "packaging"
 
 
-def test_the_man_page_has_every_command_and_option() -> None:
-    done = subprocess.run(
+@pytest.fixture(scope="module")
+def man_page() -> str:
+    return subprocess.run(
         [sys.executable, PACKAGING / "make_man.py"], capture_output=True, text=True, check=True, env=program_environment()
-    )
-    for word in ("ENCODE", "DECODE", "INFO", "VERIFY", "MODELS", "COMPARE", "BENCH", "TRAIN", "EXIT STATUS"):
-        assert f".SH {word}\n" in done.stdout
-    for option in ("quality", "region", "shard", "tensorboard", "psnr\\-only"):
-        assert f"\\-\\-{option}" in done.stdout
+    ).stdout
 
 
-def test_the_man_page_says_what_is_done_by_default_and_has_the_options_of_all() -> None:
-    done = subprocess.run(
-        [sys.executable, PACKAGING / "make_man.py"], capture_output=True, text=True, check=True, env=program_environment()
-    )
-    assert "smaller. [default: 5]" in done.stdout
+def sections(page: str) -> dict[str, str]:
+    """The text of the sections of a man page by their titles."""
+    return dict(section.split("\n", 1) for section in page.split("\n.SH ")[1:])
+
+
+def test_the_man_page_has_every_command_argument_and_option(man_page: str) -> None:
+    """All that are there, so that none that comes can be forgotten; those of all commands stand in the description."""
+    program, found = get_command(app), sections(man_page)
+    assert {"encode", "decode", "info", "train"} < set(program.commands)
+    commands = {"DESCRIPTION": program} | {name.upper(): command for name, command in program.commands.items()}
+    assert set(found) == {"NAME", "SYNOPSIS", *commands, "EXIT STATUS", "ENVIRONMENT"}
+    for title, command in commands.items():
+        entries = [entry.split("\n") for entry in found[title].split("\n.TP\n")[1:]]
+        told = {line.split(" \\fI")[0]: text for line, text, *_ in entries}
+        for parameter in command.params:
+            if parameter.param_type_name == "option":
+                name = ", ".join(f"\\fB{option}\\fR" for option in parameter.opts)
+            else:
+                name = f"\\fI{parameter.metavar or parameter.name.upper()}\\fR"
+            assert parameter.hidden or told.pop(name.replace("-", "\\-")).strip(), f"{title}: {parameter.name}"
+        assert not told
+
+
+def test_the_man_page_says_what_is_done_by_default_and_has_the_options_of_all(man_page: str) -> None:
+    assert "smaller. [default: 5]" in man_page
     for word in ("\\-\\-version", "\\-\\-show\\-completion", "VQCODEC_MODELS"):
-        assert f"\\fB{word}\\fR" in done.stdout
+        assert f"\\fB{word}\\fR" in man_page
 
 
 @pytest.mark.parametrize("shape", [(300, 500, 3), (60, 40), (200, 100, 4)])

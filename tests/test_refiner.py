@@ -137,6 +137,28 @@ def test_a_region_is_a_part_of_the_whole(picture: Pixels, tile: int | None) -> N
     assert np.abs(part - whole[30:87, 50:120]).max() <= 1
 
 
+def far_sighted(kind: str, tail: float, ends: tuple[int, int] | None = None) -> dict[str, np.ndarray]:
+    """Tensors of a network in which what is as far away as it can see counts as much as what is near."""
+    tensors = weights(6, 2, 0.8, kind=kind, ends=ends)
+    return {name: array * np.float16(tail if ".tail" in name else 1) for name, array in tensors.items()}
+
+
+@pytest.mark.parametrize(("synthesis", "refined"), [(True, False), (False, True), (True, True)])
+def test_a_region_is_decoded_from_all_the_cells_that_it_depends_on(synthesis: bool, refined: bool) -> None:
+    """Of a network that hardly looks at the farthest of them nobody sees that they are missing."""
+    lite = registry.find("photo-lite")
+    model = replace(lite, tensors=lite.tensors | (far_sighted("synthesis", 0.005) if synthesis else {}))
+    ends = networks.INPUTS["refiner"], networks.REFINER_OUTPUTS
+    refiner = replace(REFINER, tensors=far_sighted("refiner", 0.001, ends) | {"color": lite.color})
+    data = api.encode(smooth_picture(152, 160), quality=20, effort=1, model=model)
+    options: dict[str, Any] = {"refine": "gan", "strength": 1, "refiner": refiner} if refined else {"refine": "best"}
+    whole = api.decode(data, model=model, **options).astype(int)
+    assert np.abs(whole - api.decode(data, model=model, refine="none")).mean() > 20
+    with api.open_vqz(io.BytesIO(data), model=model) as opened:
+        part = opened.read((72, 64, 16, 16), **options)  # two cells a side, with more cells around than any network sees
+    assert np.abs(part - whole[64:80, 72:88]).max() <= 1
+
+
 @pytest.mark.parametrize("channels", [1, 2, 4])
 def test_grey_and_alpha(channels: int) -> None:
     pixels = np.concatenate([smooth_picture(40, 56, 3, seed) for seed in (0, 1)], axis=2)[:, :, :channels]

@@ -226,6 +226,19 @@ def test_what_a_token_file_may_not_say(changes: Given, kind: type[VqcodecError],
         api.decode(put_together(PLAIN | changes), model=COLOR)
 
 
+@pytest.mark.parametrize("index", [300, 301, 511])
+def test_an_index_of_no_codeword_is_corrupt(index: int) -> None:
+    """There are 300, the last of which is 299; of 9 bits there could be more."""
+    for last in (299, index):
+        data = tokens.write((16, 16, 3), np.array([[0, 1], [299, last]], np.uint16), COLOR, frames.LEVELS)
+        if last < len(COLOR.words):
+            assert api.decode(data, model=COLOR).shape == (16, 16, 3)
+            continue
+        for read in (api.decode, api.indices, api.verify):
+            with pytest.raises(CorruptError, match="an index is not in its codebook"):
+                read(data, model=COLOR)
+
+
 def test_a_zstd_plane_may_not_have_more_bits_than_it_has() -> None:
     """Three bits in a plane of two, and a plane of another length than there are cells."""
     low = np.zeros(100, np.uint8).tobytes()

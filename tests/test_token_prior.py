@@ -302,6 +302,19 @@ def test_a_prior_of_another_token_model_is_refused() -> None:
         random_prior(COLOR, (20, 30, 3)).check_model(other)
 
 
+@pytest.mark.parametrize("codewords", [39, 41])
+def test_a_prior_of_another_number_of_codewords_is_refused(codewords: int) -> None:
+    """Though it says that it is one for this token model."""
+    prior = random_prior(COLOR, (20, 30, 3))
+    sizes = {"prior.words": codewords + 1, "prior.tail": codewords, "prior.tail_bias": codewords}
+    resized = {name: np.resize(prior.tensors[name], (size, *prior.tensors[name].shape[1:])) for name, size in sizes.items()}
+    other = replace(prior, tensors=prior.tensors | resized)
+    other.check()
+    assert other.token_id == COLOR.file_id
+    with pytest.raises(ModelError, match="token prior prior is not one for token model test"):
+        other.check_model(COLOR)
+
+
 # ------------------------------------------------------------------------------------------------ the program
 
 

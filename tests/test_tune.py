@@ -1,4 +1,5 @@
-"""`--tune ssim`: words of sizes of their own in each cell and tile, and what this does to errors."""
+"""What an encoder aims at: likeness (`--tune ssim`), by words of sizes of their own in each cell and tile, and what this does to
+errors; targets of size and PSNR; and the synthesis."""
 
 import io
 from pathlib import Path
@@ -6,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vqcodec import api, container, masking, rate
-from vqcodec.bands import COLOR_8X8, GREY, Tile
+from conftest import weights
+from vqcodec import aim, api, container, masking, networks, rate, registry
+from vqcodec.bands import COLOR_4X4, COLOR_8X8, GREY, Layout, Tile
 from vqcodec.bench.metrics import measure
 from vqcodec.cli import main
 from vqcodec.convert import EncodeOptions
-from vqcodec.errors import InputError
+from vqcodec.errors import InputError, LimitError
 from vqcodec.imageio import read_image
 from vqcodec.vq import NATURAL, UNIT, resized
 
@@ -157,3 +159,70 @@ def test_tune_is_an_option_of_every_way_to_encode(tmp_path: Path) -> None:
     assert main(["encode", str(photo), str(tmp_path / "c.vqz"), "--tune", "grain"]) == 2
     with pytest.raises(InputError, match="tune is one of psnr, ssim"):
         api.encode(pixels, tune="grain")
+
+
+# ------------------------------------------------------------------------------------------------ targets and aims
+
+
+def deep_picture(depth: int) -> np.ndarray:
+    """Grey of so many bits, as a ramp with noise, uint16 [56, 72]."""
+    y, x = np.mgrid[:56, :72]
+    shares = 0.2 + 0.6 * (x + y) / 128 + np.random.default_rng(4).normal(0, 0.02, y.shape)
+    return np.rint(shares * ((1 << depth) - 1)).astype(np.uint16)
+
+
+@pytest.mark.parametrize(
+    ("model", "depth", "tile", "step"),
+    [
+        ("photo-lite", 8, None, 40),
+        ("photo-lite", 8, 64, 40),
+        ("photo", 8, 64, 40),
+        ("photo", 8, 64, 3),  # without the synthesis
+        ("photo-lite", 12, 64, 30),
+        ("photo", 16, None, 30),
+    ],
+)
+def test_the_psnr_of_a_step_is_that_of_its_file(model: str, depth: int, tile: int | None, step: int, samples: Path) -> None:
+    pixels = read_image(samples / "still_life.png").pixels[100:204, 80:184] if depth == 8 else deep_picture(depth)[:, :, None]
+    encoder = rate.Encoder(pixels, registry.find(model), threads=1, effort=1, depth=depth, tile=tile)
+    data = encoder.file(64 * step)
+    decoded = api.decode(data).reshape(pixels.shape)
+    mse = np.square(decoded.astype(float) - pixels).mean()
+    assert encoder.psnr_db(64 * step) == pytest.approx(10 * np.log10(((1 << depth) - 1) ** 2 / mse), abs=1e-3)
+    assert decoded.dtype == pixels.dtype
+
+
+@pytest.mark.parametrize(("depth", "tile"), [(8, 64), (10, None), (12, 64), (16, None)])
+def test_a_psnr_that_is_asked_for_is_that_of_the_decode(depth: int, tile: int | None) -> None:
+    pixels = half_busy(72, 3) if depth == 8 else deep_picture(depth)
+    decoded = api.decode(api.encode(pixels, psnr=38, model="photo-lite", effort=1, tile=tile))
+    found = 10 * np.log10(((1 << depth) - 1) ** 2 / np.square(decoded.astype(float) - pixels).mean())
+    assert 38 <= found < 38.1
+
+
+def test_no_target_of_size_is_missed_by_a_byte() -> None:
+    """The search for each of these sizes comes by a file that is one byte larger."""
+    pixels, options = half_busy(24, 1), {"model": "photo-lite", "effort": 1}
+    for size in (50, 56, 60):
+        assert size - 4 <= len(api.encode(pixels, size=size, **options)) <= size
+        assert size - 4 <= len(api.encode(pixels, bpp=8 * (size + 0.99) / 24**2, **options)) <= size
+    encoder = rate.Encoder(pixels, registry.find("photo-lite"), threads=1, effort=1)
+    least = len(encoder.file(container.MAX_STEP))
+    assert len(api.encode(pixels, size=least, **options)) == least
+    with pytest.raises(LimitError, match=f"no file of at most {least - 1} bytes: .* has {least}$"):
+        api.encode(pixels, size=least - 1, **options)
+
+
+@pytest.mark.parametrize("layout", [GREY, COLOR_4X4, COLOR_8X8], ids=["grey", "4x4", "8x8"])
+def test_aims_do_not_depend_on_strips(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The derivative looks as far as the network once more."""
+    network = networks.Synthesis.from_tensors(weights(6, 2, 0.3))
+    h, w = 31, 5
+    rng = np.random.default_rng(5)
+    latents = rng.integers(-60, 60, (layout.channels, h * w)).astype(np.int16)
+    channels = (COLOR_8X8 if layout.components == 3 else layout).channels
+    given = network, latents, rng.standard_normal((channels, h * w)).astype(np.float32), 20.0, (h, w), layout
+    whole = aim.aims(*given)
+    monkeypatch.setattr(aim, "_STRIP_CELLS", 1)
+    assert len(networks.strips(network.halo, (h, w), 1)) > 5
+    np.testing.assert_allclose(aim.aims(*given), whole, rtol=1e-4, atol=1e-3)
