@@ -2,6 +2,7 @@
 
 import heapq
 from contextlib import suppress
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -135,6 +136,18 @@ def test_the_largest_block_is_one_that_readers_take(size: int) -> None:
     found = [StreamRecord(size, mode, stored)]
     assert records.read_streams(records.write_streams(found, [[dictionary.mean]], b""), [[dictionary.mean]], size) == (found, b"")
     assert frames.decompress(mode, stored, size, dictionary) == data
+
+
+def test_a_dictionary_that_is_none_is_an_error_of_ours() -> None:
+    dictionary = registry.find("photo-lite").dictionaries[0]
+    likely = np.flatnonzero(dictionary.lengths == dictionary.lengths[dictionary.lengths > 0].min())
+    data = likely.repeat(200).astype(np.uint8).tobytes()
+    mode, stored = frames.compress(data, dictionary, ())
+    assert mode == records.BLOCK_WITH_DICTIONARY
+    assert frames.decompress(mode, stored, len(data), dictionary) == data
+    for content in (b"", dictionary.content[:20]):
+        with pytest.raises(CorruptError):
+            frames.decompress(mode, stored, len(data), replace(dictionary, content=content))
 
 
 def test_nothing_follows_a_frame() -> None:

@@ -157,11 +157,11 @@ def decompress(mode: int, stored: bytes, size: int, dictionary: Dictionary | Non
         if mode == BLOCK:
             frame = _frame_of(stored, size, _OWN_TREE)
         elif mode == BLOCK_WITH_DICTIONARY and dictionary is not None:
-            frame, given = _frame_of(stored, size, _KNOWN_TREE), dictionary.zstd
-        decompressor = zstandard.ZstdDecompressor(
-            dict_data=given, format=zstandard.FORMAT_ZSTD1_MAGICLESS, max_window_size=1 << _WINDOW_LOG
-        )
+            frame, given = _frame_of(stored, size, _KNOWN_TREE), dictionary
         try:
+            decompressor = zstandard.ZstdDecompressor(
+                dict_data=given.zstd if given else None, format=zstandard.FORMAT_ZSTD1_MAGICLESS, max_window_size=1 << _WINDOW_LOG
+            )
             data = decompressor.decompress(_HEAD + frame, max_output_size=size, allow_extra_data=False)
         except zstandard.ZstdError as error:
             raise CorruptError("corrupt file: a zstd frame does not decompress") from error

@@ -474,6 +474,7 @@ def _check_books(tensors: Tensors) -> None:
     table, color = tensors["book.table"], tensors["color"]
     count = len(dims)
     _require(1 <= count <= 255 and len(sizes) == len(escapes) == count, "book tensors differ in length")
+    _require(all(tensors[f"book.{k}"].ndim == 1 for k in ("words", "bits", "alphabet")), "book tensors are no lists")
     _require(bool(np.isin(dims, TILE_SIZES).all() and dims[-1] == 1), "a book's dimension is not 1, 2, 4 or 8")
     _require(bool(((sizes >= 1) & (sizes <= 256) & (escapes < sizes) & (escapes >= -1)).all()), "a book's size is wrong")
     scalar = dims == 1
@@ -492,6 +493,7 @@ def _check_books(tensors: Tensors) -> None:
         used = table[:, size_log][table[:, size_log] >= 0]
         _require(bool((dims[used] <= 1 << size_log).all()), "a book is longer than its tile")
     _require(color.shape == (3, 3) and int(np.abs(color.astype(np.int64)).sum(axis=1).max()) <= COLOR_LIMIT, "color is wrong")
+    _require(bool(np.linalg.det(color)), "color has no inverse")
 
 
 def _check_streams(tensors: Tensors) -> None:

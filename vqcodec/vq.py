@@ -156,7 +156,7 @@ class ScalarSearch:
         values = np.arange(-SCALAR_MAX, SCALAR_MAX + 1)
         widths = book.raw_bits[symbols]
         low = np.abs(values).astype(np.int32) & ((1 << widths.astype(np.int32)) - 1)
-        steps, costs = words.astype(np.float32) / UNIT, np.float32(rate) * bits
+        steps, costs = words.astype(np.float32) * np.float32(1 / UNIT), np.float32(rate) * bits
         return cls(symbols, low, widths, words, steps, costs, -np.sign(values))
 
     @classmethod
