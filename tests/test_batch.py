@@ -2,11 +2,14 @@
 
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +22,7 @@ from conftest import REPOSITORY, Program, program_command, program_environment, 
 from vqcodec import batch
 from vqcodec.batch import BatchSettings, Outcome, Summary, find_jobs, run_batch
 from vqcodec.convert import DecodeOptions, EncodeOptions
-from vqcodec.errors import InputError
+from vqcodec.errors import InputError, OutputError
 from vqcodec.imageio import SUFFIXES
 
 LITE = EncodeOptions(model="photo-lite", effort=1, threads=1)
@@ -73,6 +76,29 @@ def test_a_process_that_dies_costs_its_file_alone(tree: Path, tmp_path: Path, mo
     }
 
 
+def kill_itself_once_b_is_written(job: batch.Job, options: EncodeOptions, overwrite: bool) -> Outcome:
+    before = job.output.exists()
+    outcome = batch.convert(job, options, overwrite)
+    if job.source.name == "b.jpg" and not before:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return outcome
+
+
+def test_a_file_whose_process_died_after_writing_is_done_again_and_no_other_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch, "convert", kill_itself_once_b_is_written)
+    for name in ("in/b.jpg", "in/c.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.fromarray(smooth_picture(16, 24)).save(tmp_path / name)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "c.vqz").write_bytes(b"mine")
+    _, seen = run(BatchSettings(tmp_path / "in", tmp_path / "out", LITE, ".vqz"))
+    assert {Path(outcome.source).name: outcome.exit_code for outcome in seen} == {"b.jpg": 0, "c.png": 5}
+    vqcodec.verify((tmp_path / "out" / "b.vqz").read_bytes())
+    assert (tmp_path / "out" / "c.vqz").read_bytes() == b"mine"
+
+
 def test_a_tree_is_mirrored(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     in_this_process(monkeypatch)
     output = tmp_path / "out"
@@ -124,13 +150,15 @@ def test_a_manifest_is_gone_on_from(tree: Path, tmp_path: Path, monkeypatch: pyt
 
 def test_shards_share_a_tree(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     in_this_process(monkeypatch)
-    seen: list[str] = []
-    for index in (1, 2, 3):
-        _, outcomes = run(BatchSettings(tree, tmp_path / "out", LITE, ".vqz", shard=(index, 3)))
-        assert len(outcomes) == 2
-        seen += [outcome.source for outcome in outcomes]
-    assert sorted(seen) == sorted(str(path) for path in tree.rglob("*") if path.suffix in SUFFIXES)
-    assert len(names(tmp_path / "out")) == 5
+    every = [str(job.source) for job in find_jobs(tree, tmp_path / "out", SUFFIXES, ".vqz").jobs]
+    assert sorted(every) == sorted(str(path) for path in tree.rglob("*") if path.suffix in SUFFIXES)
+    for count in (1, 4, 7):
+        shards = []
+        for index in range(1, count + 1):
+            _, seen = run(BatchSettings(tree, tmp_path / f"out{count}", LITE, ".vqz", shard=(index, count)))
+            shards.append([outcome.source for outcome in seen])
+        assert shards == [every[first::count] for first in range(count)]
+        assert len(names(tmp_path / f"out{count}")) == 5
 
 
 def test_an_output_inside_the_input_is_not_read(tree: Path) -> None:
@@ -208,6 +236,86 @@ def test_what_was_begun_and_not_told_of_is_done_again(tree: Path, tmp_path: Path
     assert run(settings)[0].left_out == 5
 
 
+def test_a_changed_source_is_done_again(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_this_process(monkeypatch)
+    settings = BatchSettings(tree, tmp_path / "out", LITE, ".vqz", manifest=tmp_path / "m.jsonl", overwrite=True)
+    run(settings)
+    os.utime(tree / "a.png", ns=(0, 0))  # another time, as many bytes
+    known = (tree / "b.jpg").stat()
+    with (tree / "b.jpg").open("ab") as file:
+        file.write(b"more")
+    os.utime(tree / "b.jpg", ns=(known.st_atime_ns, known.st_mtime_ns))  # more bytes, the same time
+    _, seen = run(settings)
+    assert {Path(outcome.source).name for outcome in seen} == {"a.png", "b.jpg", "bad.png"}
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_a_manifest_says_nothing_of_other_outputs(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ended: bool) -> None:
+    in_this_process(monkeypatch)
+    settings = BatchSettings(tree, tmp_path / "out", LITE, ".vqz", manifest=tmp_path / "m.jsonl")
+    run(settings)
+    if not ended:
+        forget_what_became_of_them(tmp_path / "m.jsonl")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "a.vqz").write_bytes(b"mine")
+    summary, seen = run(replace(settings, output=tmp_path / "other"))
+    assert (summary.done, summary.left_out) == (4, 0)
+    assert {Path(outcome.source).name: outcome.exit_code for outcome in seen if outcome.error} == {"a.png": 5, "bad.png": 3}
+    assert (tmp_path / "other" / "a.vqz").read_bytes() == b"mine"
+
+
+def test_what_was_there_before_a_run_that_was_killed_stays(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_this_process(monkeypatch)
+    settings = BatchSettings(tree, tmp_path / "out", LITE, ".vqz", manifest=tmp_path / "m.jsonl")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a.vqz").write_bytes(b"mine")
+    for _ in range(2):
+        _, seen = run(settings)
+        assert [Path(outcome.source).name for outcome in seen if outcome.exit_code == 5] == ["a.png"]
+        assert (tmp_path / "out" / "a.vqz").read_bytes() == b"mine"
+        forget_what_became_of_them(tmp_path / "m.jsonl")
+
+
+def forget_what_became_of_them(manifest: Path) -> None:
+    """As a run leaves it that is killed before it has told of any file."""
+    lines = manifest.read_text().splitlines(keepends=True)
+    manifest.write_text("".join(line for line in lines if "begun" in json.loads(line)))
+
+
+def test_no_file_ends_the_run(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_this_process(monkeypatch)
+    encode_file = batch.encode_file
+
+    def broken_at_b(source: Path, *arguments: Any, **options: Any) -> Any:
+        if source.name == "b.jpg":
+            raise ZeroDivisionError("a\nb")
+        return encode_file(source, *arguments, **options)
+
+    monkeypatch.setattr(batch, "encode_file", broken_at_b)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "sub").write_bytes(b"mine")  # where a folder is to be
+    _, seen = run(BatchSettings(tree, tmp_path / "out", LITE, ".vqz"))
+    assert [outcome.exit_code for outcome in seen] == [0, 1, 5, 5, 5, 5]
+    assert seen[1].error == "internal error (ZeroDivisionError: a\\nb)"
+
+
+def test_a_manifest_that_cannot_be_written_is_an_error_of_the_output(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_this_process(monkeypatch)
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limit[1]))
+    try:
+        for name, reason in (("m", "File too large"), ("no/such", "No such file")):
+            with pytest.raises(OutputError, match=f"cannot write {tmp_path}/{name}: {reason}"):
+                run(BatchSettings(tree, tmp_path / "out", LITE, ".vqz", manifest=tmp_path / name))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert not (tmp_path / "out").exists()  # without a word of it nothing is begun
+
+
 def test_what_is_no_folder_of_pictures(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for folder in ("none", "empty"):
@@ -270,16 +378,20 @@ def children(process: "subprocess.Popen[bytes]") -> list[str]:
         return []
 
 
+def wait_until(told: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 60
+    while not told():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="children are looked up in /proc")
 @pytest.mark.parametrize("after", [0.0, 0.1, 1.5])
 def test_an_interrupt_from_a_terminal_is_told_of_by_no_worker(tmp_path: Path, after: float) -> None:
     """It reaches workers, too, which may be importing then."""
     (tmp_path / "in").mkdir()
     process = begun(tmp_path / "in", tmp_path / "out")
-    deadline = time.monotonic() + 60
-    while len(children(process)) < 3:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_until(lambda: len(children(process)) == 3)
     time.sleep(after)
     os.killpg(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=60)
@@ -290,17 +402,32 @@ def test_an_interrupt_from_a_terminal_is_told_of_by_no_worker(tmp_path: Path, af
 def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     process = begun(tmp_path / "in", tmp_path / "out")
-    deadline = time.monotonic() + 60
-    while not list((tmp_path / "out").glob("*.vqz")):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_until(lambda: list((tmp_path / "out").glob("*.vqz")))
     workers = children(process)
     assert len(workers) >= 2
     process.kill()
     process.communicate(timeout=60)  # ends when nobody holds standard error any more
-    while any(Path("/proc", worker).exists() for worker in workers):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_until(lambda: not any(Path("/proc", worker).exists() for worker in workers))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="children are looked up in /proc")
+@pytest.mark.parametrize("send", [os.kill, os.killpg])
+def test_a_run_that_is_terminated_leaves_nothing_half_done(tmp_path: Path, send: Callable[[int, int], None]) -> None:
+    """Alone, or with its workers, as a system ends that shuts down."""
+    (tmp_path / "in").mkdir()
+    process = begun(tmp_path / "in", tmp_path / "out")
+    wait_until(lambda: list((tmp_path / "out").glob("*.vqz")))
+    workers = children(process)
+    assert len(workers) >= 2
+    send(process.pid, signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (130, b"")
+    wait_until(lambda: not any(Path("/proc", worker).exists() for worker in workers))
+    made = list((tmp_path / "out").iterdir())
+    assert len(made) < 40
+    for path in made:
+        assert path.suffix == ".vqz"
+        vqcodec.verify(path.read_bytes())
 
 
 def test_the_ray_recipe_decodes_a_folder(tmp_path: Path) -> None:

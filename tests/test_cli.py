@@ -144,6 +144,16 @@ def test_parts_smaller_ones_and_what_is_left(photo: Path, tmp_path: Path, capsys
     assert (code, err) == (0, "vqcodec: note: the alpha plane was damaged: all is opaque\n")
 
 
+def test_bytes_behind_a_file_are_an_error(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(capsys, "encode", photo, tmp_path / "a.vqz", "--tile", 64, "-m", "photo-lite")[0] == 0
+    with (tmp_path / "a.vqz").open("ab") as file:
+        file.write(b"\0")
+    told = (3, "", "vqcodec: corrupt file: bytes after the last section\n")
+    assert run(capsys, "decode", tmp_path / "a.vqz", tmp_path / "a.png") == told
+    assert not (tmp_path / "a.png").exists()
+    assert run(capsys, "decode", tmp_path / "a.vqz", tmp_path / "a.png", "--allow-partial")[0] == 0
+
+
 def test_streams(photo: Path, program: Program) -> None:
     encoded = program("encode", "-", "-", stdin=photo.read_bytes())
     assert encoded.returncode == 0
@@ -162,6 +172,14 @@ def test_a_stream_is_read_from_where_it_stands(vqz: Path, photo: Path, tmp_path:
         with open(tmp_path / "in", "rb", buffering=0) as stream:
             assert stream.read(5) == b"head\n"
             subprocess.run(command, stdin=stream, env=program_environment(), timeout=60, check=True)
+
+
+def test_what_a_shell_appends_to_is_not_cut(vqz: Path, tmp_path: Path) -> None:
+    (tmp_path / "all").write_bytes(b"before")
+    with (tmp_path / "all").open("ab") as stream:
+        command = program_command("decode", vqz, "/dev/stdout")
+        subprocess.run(command, stdout=stream, env=program_environment(), timeout=60, check=True)
+    assert (tmp_path / "all").read_bytes().startswith(b"before\x89PNG")
 
 
 def test_a_reader_that_has_gone_is_an_error_of_the_output(vqz: Path, tmp_path: Path) -> None:
@@ -468,6 +486,9 @@ ERRORS: list[tuple[int, Sequence[str], str]] = [
     (4, ["decode", "photo.vqz", "new.png", "-m", "pickled"], ""),
     (5, ["encode", "photo.png", "photo.vqz"], "photo.vqz exists already; -f overwrites it"),
     (5, ["decode", "photo.vqz", "photo.png"], "photo.png exists already; -f overwrites it"),
+    (5, ["encode", "none.png", "photo.vqz"], "photo.vqz exists already; -f overwrites it"),  # refused before anything is read
+    (5, ["decode", "empty.vqz", "photo.png"], "photo.png exists already; -f overwrites it"),
+    (5, ["denoise", "none.png", "photo.png"], "photo.png exists already; -f overwrites it"),
     (5, ["encode", "photo.png", "photo.png", "-f"], "input and output at once"),
     (5, ["encode", "photo.png", "folder"], "it is a folder"),
     (5, ["encode", "photo.png", "folder", "-f"], "it is a folder"),

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from conftest import program_environment
 from vqcodec.errors import InputError, LimitError, OutputError
-from vqcodec.files import STREAM, check_output, printable, read_input, write_atomic
+from vqcodec.files import STREAM, check_output, make_parent, new_folder, printable, read_input, write_atomic
 
 
 def names(folder: Path) -> list[str]:
@@ -50,6 +50,16 @@ def test_overwriting_keeps_the_permissions(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o600
 
 
+def test_a_new_file_has_the_permissions_that_others_have(tmp_path: Path) -> None:
+    for mask, mode in ((0o027, 0o640), (0, 0o666)):
+        before = os.umask(mask)
+        try:
+            write_atomic(tmp_path / f"{mask}", b"one", overwrite=False)
+        finally:
+            os.umask(before)
+        assert stat.S_IMODE((tmp_path / f"{mask}").stat().st_mode) == mode
+
+
 def test_a_name_taken_while_writing_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sync = os.fsync
 
@@ -74,6 +84,16 @@ def test_file_system_without_hard_links(tmp_path: Path, monkeypatch: pytest.Monk
         write_atomic(tmp_path / "a", b"two", overwrite=False)
     assert (tmp_path / "a").read_bytes() == b"one"
     assert names(tmp_path) == ["a"]
+
+
+def test_a_link_that_fails_for_another_reason_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(source: Path, target: Path) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "link", fail)
+    with pytest.raises(OutputError, match="Input/output error"):
+        write_atomic(tmp_path / "a", b"one", overwrite=False)
+    assert names(tmp_path) == []
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError, OSError(errno.EIO, "Input/output error")])
@@ -234,3 +254,65 @@ def test_killed_while_writing(tmp_path: Path, number: signal.Signals) -> None:
         assert not target.exists() or target.stat().st_size == 4_000_000
         if number != signal.SIGKILL:
             assert set(names(tmp_path)) <= {"a"}
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.EIO, "Input/output error")])
+def test_an_old_folder_is_back_where_the_new_one_cannot_take_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    rename = Path.rename
+
+    def refuse_the_new(path: Path, target: Path) -> Path:
+        if path.suffix == ".tmp":
+            raise error
+        return rename(path, target)
+
+    (tmp_path / "made").mkdir()
+    (tmp_path / "made" / "marker").write_bytes(b"old")
+    monkeypatch.setattr(Path, "rename", refuse_the_new)
+    with (
+        pytest.raises((KeyboardInterrupt, OutputError)),
+        new_folder(tmp_path / "made", overwrite=True, marker="marker", known=[]) as folder,
+    ):
+        (folder / "marker").write_bytes(b"new")
+    assert names(tmp_path) == ["made"]
+    assert (tmp_path / "made" / "marker").read_bytes() == b"old"
+
+
+def test_a_link_to_a_folder_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "far").mkdir()
+    (tmp_path / "far" / "marker").touch()
+    (tmp_path / "link").symlink_to("far")
+    (tmp_path / "dangling").symlink_to("nowhere")
+    for name in ("link", "dangling"):
+        with (
+            pytest.raises(OutputError, match="is not replaced"),
+            new_folder(tmp_path / name, overwrite=True, marker="marker", known=[]),
+        ):
+            raise AssertionError("the work was begun")
+        assert (tmp_path / name).is_symlink()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="root, whom tests may run as, makes files everywhere but in /proc")
+def test_a_folder_in_which_no_file_can_be_made_is_found_early(tmp_path: Path) -> None:
+    make_parent(tmp_path / "new" / "a")
+    assert names(tmp_path / "new") == []
+    with pytest.raises(OutputError, match="cannot write /proc/a: "):
+        make_parent(Path("/proc/a"))
+
+
+def test_a_folder_whose_making_is_terminated_leaves_nothing(tmp_path: Path) -> None:
+    code = (
+        "import signal, sys\n"
+        "from pathlib import Path\n"
+        "from vqcodec.files import new_folder\n"
+        "with new_folder(Path(sys.argv[1]), overwrite=False, marker='marker', known=[]) as folder:\n"
+        "    (folder / 'marker').write_bytes(b'half')\n"
+        "    print(len(list(folder.parent.iterdir())), flush=True)\n"
+        "    signal.raise_signal(signal.SIGTERM)\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "made")]
+    done = subprocess.run(command, env=program_environment(), capture_output=True, timeout=60, check=False)
+    assert done.returncode != 0
+    assert done.stdout == b"1\n"
+    assert names(tmp_path) == []

@@ -3,6 +3,8 @@
 import hashlib
 import io
 import json
+import resource
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -20,7 +22,7 @@ from make_golden import CROPS, latents_digest
 from vqcodec import api, container, dct, decoding, networks, rate, registry
 from vqcodec.bands import COLOR_4X4, COLOR_8X8, GREY
 from vqcodec.cli import main
-from vqcodec.errors import InputError, MissingExtraError, ModelError
+from vqcodec.errors import InputError, MissingExtraError, ModelError, OutputError
 from vqcodec.model import Model, load_model, save_model
 
 LITE = registry.find("photo-lite")
@@ -332,6 +334,54 @@ def test_a_checkpoint_of_another_training_is_not_gone_on_from_and_stays(tmp_path
         checkpoint.write_bytes(broken)
         with pytest.raises(InputError, match="cannot be gone on from"):
             loop.load_checkpoint(checkpoint, settings, parts)
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    from vqcodec.neural import loop
+
+    checkpoint, settings = tmp_path / "checkpoint", loop.Schedule(steps=100)
+    parts = {"network": torch.nn.Linear(200, 200)}
+    loop.save_checkpoint(checkpoint, settings, 50, 7.0, parts)
+    kept = checkpoint.read_bytes()
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(kept) // 2, limit[1]))
+    try:
+        with pytest.raises(OutputError, match="File too large"):
+            loop.save_checkpoint(checkpoint, settings, 100, 14.0, parts)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert checkpoint.read_bytes() == kept
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint"]
+
+
+def test_what_goes_on_from_a_checkpoint_draws_other_batches_and_has_only_the_time_that_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    from vqcodec.neural import loop
+
+    monkeypatch.setattr(loop, "EVERY", 1)
+    checkpoint = tmp_path / "checkpoint"
+    drawn: list[float] = []
+
+    def train(settings: loop.Schedule) -> None:
+        def draw(rng: np.random.Generator) -> tuple[Any, ...]:
+            assert len(drawn) < 6
+            drawn.append(rng.random())
+            return (torch.ones(1, 1),)
+
+        loop.fit(torch.nn.Linear(1, 1), draw, lambda net, batch: net(*batch).mean(), lambda _: 0.0, settings, checkpoint=checkpoint)
+
+    train(loop.Schedule(steps=3))
+    train(loop.Schedule(steps=6))
+    assert len(set(drawn)) == 6
+    saved = torch.load(checkpoint, weights_only=True)
+    torch.save(saved | {"spent": 90.0}, checkpoint)
+    train(loop.Schedule(minutes=1.0))  # over
+    assert len(drawn) == 6
 
 
 def test_a_few_steps_lower_the_loss_and_a_checkpoint_goes_on(folder: Path, tmp_path: Path) -> None:

@@ -269,3 +269,65 @@ def test_interrupts_wait_for_the_end_of_a_block() -> None:
     command, environment = [sys.executable, "-c", code], program_environment()
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == "True\nTrue\n"
+
+
+def test_termination_interrupts_what_cleans_up_and_that_no_more() -> None:
+    assert _run("""
+        from vqcodec.interrupts import termination_raises
+
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup has it
+        try:
+            with termination_raises():
+                with termination_raises():
+                    signal.raise_signal(signal.SIGHUP)
+                try:
+                    signal.raise_signal(signal.SIGTERM)
+                    print("not interrupted")
+                finally:
+                    signal.raise_signal(signal.SIGTERM)
+                    print("cleaned up")
+        except KeyboardInterrupt:
+            print("interrupted")
+        print(signal.getsignal(signal.SIGHUP).name, signal.getsignal(signal.SIGTERM).name)
+    """).splitlines() == ["cleaned up", "interrupted", "SIG_IGN SIG_DFL"]
+
+
+def test_an_interrupt_waits_until_a_process_of_a_pool_has_begun() -> None:
+    _run("""
+        from concurrent.futures import ProcessPoolExecutor
+        from vqcodec.processes import processes
+
+        submit = ProcessPoolExecutor.submit
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        told = []
+
+        def interrupted(pool, *arguments):
+            signal.raise_signal(signal.SIGINT)
+            told.append(submit(pool, *arguments))
+            return told[0]
+
+        ProcessPoolExecutor.submit = interrupted
+        try:
+            with processes(1) as pool:
+                pool.submit(os.getpid)
+        except KeyboardInterrupt:
+            pass
+        assert told[0].result() != os.getpid()
+    """)
+
+
+def test_processes_have_one_thread_of_blas_and_ours_keeps_what_it_was_told() -> None:
+    _run("""
+        from vqcodec.processes import processes
+
+        os.environ |= {"OMP_NUM_THREADS": "3"}
+        os.environ.pop("OPENBLAS_NUM_THREADS"), os.environ.pop("MKL_NUM_THREADS", None)
+        before = dict(os.environ)
+        try:
+            with processes(1) as pool:
+                assert list(pool.map(os.getenv, ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"))) == ["1", "1", "3"]
+                raise ValueError
+        except ValueError:
+            pass
+        assert dict(os.environ) == before
+    """)
