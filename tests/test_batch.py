@@ -305,11 +305,14 @@ def test_a_manifest_that_cannot_be_written_is_an_error_of_the_output(
     in_this_process(monkeypatch)
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limit[1]))
+    (tmp_path / "nearly").write_bytes(b"{")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20, limit[1]))  # room for a part of a line
     try:
-        for name, reason in (("m", "File too large"), ("no/such", "No such file")):
+        for name, reason in (("m", "File too large"), ("nearly", "File too large"), ("no/such", "No such file")):
             with pytest.raises(OutputError, match=f"cannot write {tmp_path}/{name}: {reason}"):
                 run(BatchSettings(tree, tmp_path / "out", LITE, ".vqz", manifest=tmp_path / name))
+        with pytest.raises(OutputError, match="cannot write /dev/full: No space left"):
+            run(BatchSettings(tree, tmp_path / "out", LITE, ".vqz", manifest=Path("/dev/full")))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)
         signal.signal(signal.SIGXFSZ, handler)

@@ -22,7 +22,7 @@ from typing import Any, Final
 
 from vqcodec.convert import Converted, DecodeOptions, EncodeOptions, Options, decode_file, encode_file
 from vqcodec.errors import InputError, OutputError, VqcodecError
-from vqcodec.files import output_errors, printable
+from vqcodec.files import output_errors, printable, write_all
 from vqcodec.imageio import SUFFIXES
 from vqcodec.processes import DIED, processes
 
@@ -194,14 +194,15 @@ def _open_manifest(path: Path | None) -> Iterator[Callable[[dict[str, Any]], Non
     with output_errors(path):
         torn = os.path.isfile(path) and _ends_within_a_line(path)
         file = open(path, "ab", buffering=0)  # noqa: SIM115 (closed below: errors of the block are not those of opening)
-        file.write(b"\n" if torn else b"")
     with file:
 
-        def tell(entry: dict[str, Any]) -> None:
+        def add(line: bytes) -> None:
             with output_errors(path):
-                file.write(json.dumps(entry).encode() + b"\n")  # what is told stays so, whatever comes next
+                write_all(file.fileno(), line)  # what is told stays so, whatever comes next
 
-        yield tell
+        if torn:
+            add(b"\n")
+        yield lambda entry: add(json.dumps(entry).encode() + b"\n")
 
 
 def _ends_within_a_line(path: Path) -> bool:

@@ -241,7 +241,7 @@ def _write_path(path: Path, data: bytes | memoryview, overwrite: bool) -> None:
         _refuse_existing(path, mode, overwrite)
         if not stat.S_ISREG(mode):
             with open(path, "wb", buffering=0) as stream:
-                _write_all(stream.fileno(), data)
+                write_all(stream.fileno(), data)
             return
 
     target = Path(os.path.realpath(path))  # a symbolic link stays one, and its target is replaced
@@ -251,7 +251,7 @@ def _write_path(path: Path, data: bytes | memoryview, overwrite: bool) -> None:
         try:
             if mode is not None:
                 os.fchmod(descriptor, stat.S_IMODE(mode))  # a private file stays private
-            _write_all(descriptor, data)
+            write_all(descriptor, data)
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
@@ -264,7 +264,8 @@ def _write_path(path: Path, data: bytes | memoryview, overwrite: bool) -> None:
             os.unlink(temporary)
 
 
-def _write_all(descriptor: int, data: bytes | memoryview) -> None:
+def write_all(descriptor: int, data: bytes | memoryview) -> None:
+    """All of it: the system may take a part alone, where a disk is nearly full, and refuse the rest when it is asked again."""
     rest = memoryview(data)
     while rest:
         rest = rest[os.write(descriptor, rest) :]
