@@ -65,7 +65,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -106,7 +106,7 @@ class Stream:
         return [given.mean if given else 0 for given in self.dictionaries]
 
 
-_TYPES: Final = {
+_TYPES: Final[dict[str, type[np.generic]]] = {
     r"color|(tile|dc)\..*|context\..*_bias": np.int32,
     r"book\.(table|escape|words)|pairs\.tails|context\..*": np.int16,
     r"book\.(dim|alphabet)|merge\.(maps|form)|pairs\.zeros|dictionary\..*|prior\.token_id": np.uint8,
@@ -117,14 +117,19 @@ _TYPES: Final = {
 """Of tensors, by the first pattern of their names."""
 
 
+@cache
+def _type_of(name: str) -> np.dtype[Any] | None:
+    return next((np.dtype(kind) for pattern, kind in _TYPES.items() if re.fullmatch(pattern, name)), None)
+
+
 @contextmanager
 def _checking(kind: str, tensors: Tensors) -> Iterator[None]:
     """In the block, whatever wrong tensors lead to is a ModelError."""
     try:
         for name, array in tensors.items():
-            wanted = next((dtype for pattern, dtype in _TYPES.items() if re.fullmatch(pattern, name)), array.dtype)
-            if array.dtype != wanted:
-                raise ValueError(f"{name} is of {array.dtype}, not of {np.dtype(wanted)}")
+            wanted = _type_of(name)
+            if wanted is not None and array.dtype != wanted:
+                raise ValueError(f"{name} is of {array.dtype}, not of {wanted}")
         yield
     except KeyError as error:
         raise ModelError(f"{kind}: tensor {error} is missing") from error

@@ -154,14 +154,19 @@ def memory(data: Path, folder: Path) -> Verdict:
         decode = peak_of_program("decode", file, back, "-f", "--refine", "none")
         good &= max(encode, decode) <= limit
         found.append(f"{side * side / 1e6:.0f} MP: encode {encode:.0f}, decode {decode:.0f} of {limit:.0f} MB")
-    start = time.perf_counter()
-    with api.open_vqz(file) as opened:
-        opened.read((4500, 4500, 1000, 1000), refine="none")
-        share = opened.file.read_bytes / opened.file.size
-    region_s = time.perf_counter() - start
-    whole_s = seconds_of(lambda: api.decode(file.read_bytes(), refine="none"))
-    good &= region_s < whole_s / 20 and share < 0.1
-    found.append(f"region of 1 %: {region_s / whole_s:.1%} of the time in process, {share:.1%} of the bytes")
+    shares: list[float] = []
+
+    def read_region() -> None:
+        with api.open_vqz(file) as opened:
+            opened.read((4500, 4500, 1000, 1000), refine="none")
+            shares.append(opened.file.read_bytes / opened.file.size)
+
+    first_s = seconds_of(read_region)  # with the model's loading
+    region_s = min(seconds_of(read_region) for _ in range(5))
+    whole_s = min(seconds_of(lambda: api.decode(file.read_bytes(), refine="none")) for _ in range(3))
+    good &= region_s < whole_s / 20 and shares[0] < 0.1
+    times = f"{region_s / whole_s:.1%} of the time in process ({first_s / whole_s:.1%} the first time)"
+    found.append(f"region of 1 %: {times}, {shares[0]:.1%} of the bytes")
     return good, "; ".join(found)
 
 
