@@ -10,9 +10,11 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache, wraps
 from typing import Any, Final, ParamSpec, TypeVar
+
+from vqcodec.interrupts import interrupts_wait
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -98,7 +100,8 @@ def end_idle_threads() -> None:
     """End the threads of OpenBLAS that wait for work, if there are any: it does so before a fork, and begins new ones when it needs
     them, which is never inside `one_thread`."""
     if _LIMIT.idle and threading.active_count() == 1:
-        copy = os.fork()
-        if copy == 0:
-            os._exit(0)
-        os.waitpid(copy, 0)
+        with interrupts_wait(), suppress(OSError):  # one that comes to the copy must not make it go on; without one all stays as it is
+            copy = os.fork()
+            if copy == 0:
+                os._exit(0)
+            os.waitpid(copy, 0)
