@@ -100,7 +100,7 @@ def end_idle_threads() -> None:
     """End the threads of OpenBLAS that wait for work, if there are any: it does so before a fork, and begins new ones when it needs
     them, which is never inside `one_thread`."""
     if _LIMIT.idle and threading.active_count() == 1:
-        with interrupts_wait(), suppress(OSError):  # one that comes to the copy must not make it go on; without one all stays as it is
+        with interrupts_wait(), suppress(OSError):  # an interrupt must not make the copy go on; without a copy all stays as it is
             copy = os.fork()
             if copy == 0:
                 os._exit(0)
