@@ -151,6 +151,20 @@ def test_blas_has_one_thread_while_anybody_is_inside() -> None:
     )
 
 
+def test_a_fork_does_not_wait_for_a_thread_that_it_has_not() -> None:
+    _run("""
+        from vqcodec import blas
+
+        with blas._LIMIT._lock:  # as a thread has it for a moment
+            copy = os.fork()
+            if copy == 0:
+                signal.alarm(10)
+                with blas.one_thread():
+                    os._exit(0)
+        assert os.waitpid(copy, 0)[1] == 0
+    """)
+
+
 def test_the_first_error_of_all_is_raised_and_says_where_it_was() -> None:
     _run("""
         def work(number):

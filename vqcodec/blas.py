@@ -1,7 +1,7 @@
 """Threads of BLAS, of which coding wants one: its products are small and many, and every one would wait for all of them.
 
 Tile groups and strips have threads or processes of their own (workers.py). The program says so before numpy is imported; in
-programs of others numpy is there before us, with a thread for each core: a decode took five times as long (docs/decisions.md).
+programs of others numpy is there before us, with a thread for each core: on a busy machine a decode took five times as long (docs/decisions.md).
 """
 
 from __future__ import annotations
@@ -32,13 +32,17 @@ class _Limit:
     """One thread while anybody is inside, and as many as before when nobody is."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self.renew_lock()
         self._inside = 0
         self._limiter: Any = None
         self.needless = False
         """There is only one."""
         self.idle = 0
         """Threads of BLAS that have nothing to do while anybody is inside."""
+
+    def renew_lock(self) -> None:
+        """In a fork: a thread that is not there may have held the old one."""
+        self._lock = threading.Lock()
 
     def enter(self) -> None:
         with self._lock:
@@ -73,6 +77,8 @@ def _let_any_thread_set_limits() -> None:
 
 
 _LIMIT: Final = _Limit()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_LIMIT.renew_lock)
 
 
 @contextmanager
