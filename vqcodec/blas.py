@@ -1,7 +1,8 @@
 """Threads of BLAS, of which coding wants one: its products are small and many, and every one would wait for all of them.
 
 Tile groups and strips have threads or processes of their own (workers.py). The program says so before numpy is imported; in
-programs of others numpy is there before us, with a thread for each core: on a busy machine a decode took five times as long (docs/decisions.md).
+programs of others numpy is there before us, with a thread for each core: decodes took five times as long on a busy machine
+(docs/decisions.md).
 """
 
 from __future__ import annotations
