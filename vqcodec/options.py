@@ -2,7 +2,6 @@
 
 import math
 import re
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -67,12 +66,6 @@ def known_device(value: str) -> str:
     return value
 
 
-KINDS = ("lite", "neural", "refiner", "token", "token-prior", "denoiser")
-"""What can be trained."""
-PARTS = {"neural": ("context", "synthesis"), "token": ("encoder", "decoder")}
-"""The networks of a model, by its kind."""
-
-
 def region_of(text: str) -> tuple[int, int, int, int]:
     """Left, top, width, height: 0,0,640,480."""
     match = re.fullmatch(r"(\d+),(\d+),(\d+),(\d+)", text)
@@ -89,12 +82,6 @@ def shard_of(text: str) -> tuple[int, int]:
     if not 1 <= index <= count:
         raise typer.BadParameter(f"{text!r} is not a shard: write i/n, from 1/n to n/n", param_hint="--shard")
     return index, count
-
-
-def known_training_device(value: str) -> str:
-    if value not in ("cpu", "cuda"):
-        raise typer.BadParameter(f"{value!r} cannot be trained on; 'cpu' and 'cuda' can")
-    return value
 
 
 def known_tile(value: int | None) -> int | None:
@@ -128,47 +115,6 @@ def a_file(value: Path | None) -> Path | None:
     return value
 
 
-def of_kinds(kind: str, options: Mapping[str, object], *kinds: str) -> None:
-    """Raise UsageError for options, by name, that are given and that the `kind` to be trained does not have."""
-    given = [name for name, value in options.items() if value is not None and value is not False]
-    if given and kind not in kinds:
-        raise UsageError(f"{' and '.join(given)}: only for --kind {', '.join(kinds)}")
-
-
-def base_of(kind: str, init: str | None) -> str | Path | None:
-    """The model that training starts from, by name or by path; None for none. Raises ModelError, UsageError."""
-    from vqcodec.registry import DEFAULT_MODEL, LITE_MODEL, installed
-
-    known = {"lite": LITE_MODEL, "neural": DEFAULT_MODEL, "refiner": DEFAULT_MODEL}
-    if init is None and kind in known:
-        return installed(known[kind])
-    base = None if init == "none" else init
-    if base is None and kind in ("neural", "refiner", "token-prior"):
-        what = "token model: --init MODEL" if kind == "token-prior" else "model: --init photo-lite"
-        raise UsageError(f"--kind {kind} starts from a {what}")
-    return base
-
-
-def parts_of(kind: str, value: str | None) -> list[str]:
-    """The networks to train: all of the kind unless some are named."""
-    known = PARTS.get(kind, ())
-    if value is None:
-        return list(known)
-    of_kinds(kind, {"--parts": value}, *PARTS)
-    for part in value.split(","):
-        if part not in known:
-            raise UsageError(f"{part!r} is not a network of --kind {kind}; {' and '.join(known)} are")
-    if kind == "token" and "decoder" not in value.split(","):
-        raise UsageError("--parts encoder: a decoder has to follow its codebook")
-    return value.split(",")
-
-
-def known_kind(value: str) -> str:
-    if value not in KINDS:
-        raise typer.BadParameter(f"{value!r} cannot be trained by this version; {', '.join(map(repr, KINDS))} can")
-    return value
-
-
 def sigma_of(text: str) -> float | None:
     """Standard deviation of noise in grey levels; None for auto."""
     from vqcodec.denoising import MAX_SIGMA
@@ -182,13 +128,6 @@ def sigma_of(text: str) -> float | None:
     if not 0 <= sigma <= MAX_SIGMA:
         raise typer.BadParameter(f"{text!r} is neither auto nor 0 to {MAX_SIGMA:g} grey levels", param_hint="--sigma")
     return sigma
-
-
-def known_cell(value: int | None) -> int | None:
-    """Pixels a side of a token model's cells."""
-    if value not in (None, 8, 16):
-        raise typer.BadParameter(f"{value} is not 8 or 16")
-    return value
 
 
 path_argument = partial(typer.Argument, readable=False, show_default=False)
