@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from vqcodec import api
 from vqcodec.bench.metrics import measure, psnr_db
 from vqcodec.cli import main
 from vqcodec.errors import InputError, LimitError, OutputError
+from vqcodec.interrupts import termination_raises
 from vqcodec.model import TENSORS, load_model
 from vqcodec.processes import processes
 from vqcodec.train import lite, streams
@@ -143,6 +145,21 @@ def test_a_checkpoint_that_cannot_be_written_is_an_error_of_the_output(
 def test_a_process_that_dies_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(LimitError, match="died, perhaps of too little memory"), processes(1) as pool:
         pool.submit(os.abort).result()
+
+
+def terminated(folder: Path) -> None:
+    with termination_raises():
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        finally:
+            (folder / "cleaned up").touch()
+
+
+def test_a_process_that_is_terminated_at_work_cleans_up_and_ends(tmp_path: Path) -> None:
+    """It would wait for more work, for ever where its parent was killed."""
+    with pytest.raises(LimitError, match="died"), processes(1) as pool:
+        pool.submit(terminated, tmp_path).result()
+    assert (tmp_path / "cleaned up").exists()
 
 
 def test_what_a_file_is_in_the_way_of_is_never_replaced(pictures: Path, tmp_path: Path) -> None:

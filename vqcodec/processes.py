@@ -48,7 +48,18 @@ class _Pool(ProcessPoolExecutor):
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
         """Begins workers as they are needed."""
         with interrupts_wait():
-            return super().submit(fn, *args, **kwargs)
+            return super().submit(_until_terminated, fn, *args, **kwargs)
+
+
+def _until_terminated(fn: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+    """In a worker: a termination signal ends it when all is cleaned up. A pool takes the exception that it is until then for the
+    outcome of the call, and a worker whose parent is gone would wait for the next one for ever."""
+    try:
+        return fn(*args, **kwargs)
+    except KeyboardInterrupt:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.raise_signal(signal.SIGTERM)
+        raise
 
 
 class _Fresh(multiprocessing.context.SpawnContext):
