@@ -1,5 +1,5 @@
-"""A second reader of .vqz files, written from the specification alone: the docstrings of container.py and model.py, and those that
-they name.
+"""A second reader of .vqz files, written from the specification alone: the docstrings of container.py, model.py and weights.py, and
+those that they name.
 
 It shares no code with vqcodec and goes cell by cell; the section numbers are those of the specification.
 """

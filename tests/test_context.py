@@ -14,8 +14,10 @@ from PIL import Image
 from conftest import program_environment, random_context, smooth_picture
 from vqcodec import api, codec, context, prior, registry
 from vqcodec.errors import InputError, ModelError
-from vqcodec.model import Model, load_model, save_model
+from vqcodec.model import Model
 from vqcodec.prior import SCALE_SHIFT
+from vqcodec.registry import load_model
+from vqcodec.weights import save_model
 
 LITE = registry.find("photo-lite")
 

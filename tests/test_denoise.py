@@ -19,8 +19,9 @@ from vqcodec import api, denoising, lapped, networks, registry
 from vqcodec.bands import COLOR_8X8
 from vqcodec.cli import main
 from vqcodec.color import OPPONENT
+from vqcodec.denoising import Denoiser, has_denoiser, load_denoiser
 from vqcodec.errors import InputError, ModelError
-from vqcodec.model import Denoiser, has_denoiser, load_denoiser, save_model
+from vqcodec.weights import save_model
 
 Pixels = np.ndarray
 

@@ -13,9 +13,13 @@ from conftest import REPOSITORY
 from vqcodec import registry
 from vqcodec.cli import main
 from vqcodec.color import COLOR_LIMIT
+from vqcodec.denoising import load_denoiser
+from vqcodec.draw import load_prior
 from vqcodec.errors import ModelError
-from vqcodec.model import load_any_model, load_denoiser, load_prior, load_refiner, save_model
+from vqcodec.registry import load_any_model
+from vqcodec.sharpening import load_refiner
 from vqcodec.vq import ALPHABET, ALPHABET_RAW_BITS
+from vqcodec.weights import save_model
 
 MODELS = REPOSITORY / "models"
 LITE, PHOTO = registry.find("photo-lite"), registry.find("photo")

@@ -23,7 +23,9 @@ from vqcodec import api, container, dct, decoding, networks, rate, registry
 from vqcodec.bands import COLOR_4X4, COLOR_8X8, GREY
 from vqcodec.cli import main
 from vqcodec.errors import InputError, MissingExtraError, ModelError, OutputError
-from vqcodec.model import Model, load_model, save_model
+from vqcodec.model import Model
+from vqcodec.registry import load_model
+from vqcodec.weights import save_model
 
 LITE = registry.find("photo-lite")
 

@@ -10,7 +10,9 @@ from PIL import Image
 from conftest import random_context
 from reference_reader import TILES, read_latents, read_pixels, tile_coefficients
 from vqcodec import api, codec, container, masking, rate
-from vqcodec.model import Model, load_model, save_model
+from vqcodec.model import Model
+from vqcodec.registry import load_model
+from vqcodec.weights import save_model
 
 TESTS = Path(__file__).resolve().parent
 MODEL = TESTS.parent / "models" / "photo-lite"

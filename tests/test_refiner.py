@@ -18,7 +18,8 @@ from vqcodec.bands import COLOR_4X4, COLOR_8X8, GREY
 from vqcodec.cli import main
 from vqcodec.color import OPPONENT
 from vqcodec.errors import InputError, ModelError
-from vqcodec.model import Refiner, load_refiner, save_model
+from vqcodec.sharpening import Refiner, load_refiner
+from vqcodec.weights import save_model
 
 Pixels = np.ndarray
 

@@ -23,9 +23,11 @@ from vqcodec import api, container, frames, networks, registry, tokens
 from vqcodec.cli import main
 from vqcodec.color import OPPONENT
 from vqcodec.errors import CorruptError, InputError, ModelError, TruncatedError, VqcodecError
-from vqcodec.model import TokenModel, load_any_model, load_model, save_model
+from vqcodec.registry import load_any_model, load_model
+from vqcodec.tokens import TokenModel
 from vqcodec.train import idx
 from vqcodec.types import Header, Metadata, Section, Tokens
+from vqcodec.weights import save_model
 
 Pixels = np.ndarray
 Given = dict[str, bytes]

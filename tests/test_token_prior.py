@@ -14,9 +14,11 @@ from conftest import smooth_picture
 from test_token import random_model
 from vqcodec import api, draw, registry, tokens, transformer
 from vqcodec.cli import main
+from vqcodec.draw import TokenPrior, load_prior
 from vqcodec.errors import InputError, ModelError
-from vqcodec.model import TokenModel, TokenPrior, load_prior, save_model
+from vqcodec.tokens import TokenModel
 from vqcodec.transformer import Transformer
+from vqcodec.weights import save_model
 
 Pixels = np.ndarray
 CLASSES = ["cat", "dog"]

@@ -18,10 +18,11 @@ from vqcodec.bench.metrics import measure, psnr_db
 from vqcodec.cli import main
 from vqcodec.errors import InputError, LimitError, OutputError
 from vqcodec.interrupts import termination_raises
-from vqcodec.model import TENSORS, load_model
 from vqcodec.processes import processes
+from vqcodec.registry import load_model
 from vqcodec.train import lite, streams
 from vqcodec.train.sessions import LiteSettings
+from vqcodec.weights import TENSORS
 
 
 @pytest.fixture(scope="module")

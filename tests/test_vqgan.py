@@ -13,7 +13,8 @@ from test_token import COLOR, DIGITS, GREY, idx_bytes
 from vqcodec import registry, tokens
 from vqcodec.cli import main
 from vqcodec.color import OPPONENT
-from vqcodec.model import TokenModel, save_model
+from vqcodec.tokens import TokenModel
+from vqcodec.weights import save_model
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 

@@ -17,10 +17,15 @@ from vqcodec import alpha, codec, container, decoding, denoising, draw, frames, 
 from vqcodec.bands import LAYOUTS
 from vqcodec.blas import with_one_thread
 from vqcodec.dct import Pixels
+from vqcodec.denoising import Denoiser
+from vqcodec.draw import TokenPrior
 from vqcodec.errors import CorruptError, FormatError, InputError, MissingExtraError, ModelError, TruncatedError
 from vqcodec.files import open_input
-from vqcodec.model import Denoiser, Model, Refiner, TokenModel, TokenPrior, Weights
+from vqcodec.model import Model
+from vqcodec.sharpening import Refiner
+from vqcodec.tokens import TokenModel
 from vqcodec.types import Header, Metadata, Section
+from vqcodec.weights import Weights
 from vqcodec.workers import usable_cores
 
 if TYPE_CHECKING:

@@ -98,10 +98,11 @@ raw bits, all 0. Raw bits are read most significant bit of each byte first.
 
 4. MODEL
 ========
-Tensors are described in model.py. A codebook has a dimension d, K codewords in the order of their symbols, perhaps an escape
-symbol. table[set][log2 T][class] gives the codebook of a tile of size T, or -1. Codebooks of dimension 1 are scalar: symbol s
-stands for letter `alphabet[s]`: 0: value 0; 1..30: +1, -1, ... +15, -15; then for octave e = 4..10, eighth j = 0..7: +b, -b
-with b = (8 + j) << (e - 3), followed by e - 3 raw bits r. Its residual is word[s] + sign(word[s]) * 16 * r.
+Tensors are described in model.py, the id in weights.py. A codebook has a dimension d, K codewords in the order of their symbols,
+perhaps an escape symbol. table[set][log2 T][class] gives the codebook of a tile of size T, or -1.
+Codebooks of dimension 1 are scalar: symbol s stands for letter `alphabet[s]`: 0: value 0; 1..30: +1, -1, ... +15, -15; then for
+octave e = 4..10, eighth j = 0..7: +b, -b with b = (8 + j) << (e - 3), followed by e - 3 raw bits r.
+Its residual is word[s] + sign(word[s]) * 16 * r.
 
 5. DECODING A GROUP
 ===================

@@ -13,7 +13,8 @@ from vqcodec import dct, networks, seams, sharpening
 from vqcodec.bands import COLOR_8X8, LAYOUTS, Layout
 from vqcodec.codec import Indices, OpenGroup, Rectangle, each_group, finish_group, layer_of_tile
 from vqcodec.dct import Pixels
-from vqcodec.model import Model, Refiner
+from vqcodec.model import Model
+from vqcodec.sharpening import Refiner
 from vqcodec.types import Header
 from vqcodec.workers import shared_empty, side_by_side
 

@@ -1,9 +1,6 @@
-"""A model: a folder with `model.safetensors` (everything that affects decoding) and `model.json` (everything else).
+"""A model that files are made with: codebooks, streams, predictions, and perhaps networks. weights.py has its folder and its id.
 
-The id is a SHA-256 over the tensors in order of name: for each, the UTF-8 text "name NUL dtype NUL shape NUL" (dtype as numpy
-writes it, <i4 or |u1; shape as decimal numbers joined by commas), then its little-endian bytes in C order. Files carry its
-first 6 bytes. Every tensor that parsing needs is an integer array, so there is no NaN to fear; every value is checked when a
-model is loaded.
+Every tensor that parsing needs is an integer array, so there is no NaN to fear; every value is checked when a model is loaded.
 
     color                int32 [3, 3]      synthesis matrix (color.py)
     book.table           int16 [2, 4, 32]  book of (DC or AC, log2 tile size, class); -1 codes nothing
@@ -28,68 +25,29 @@ model is loaded.
         shift [1], 1..10; luma.dc, luma.step, chroma.dc, chroma.step, tile.TT.state, .own, .hidden, .out, dc.C.L.P.first, .second,
         .out; biases of the last five int32, as NAME_bias
     synthesis.NAME       float16           weights of networks.Synthesis; not in every model, and not needed to parse a file
-
-A refiner is a model of another kind, which no file names: a folder of the same form with two sorts of tensors,
-
-    color                int32 [3, 3]      as above: the colours that it was trained in
-    refiner.NAME         float16           weights of networks.Synthesis
-
-A denoiser is a third kind, which no file names either (denoising.py). A model of any kind may have its network besides its own, and
-is a denoiser, too, then.
-
-    color                int32 [3, 3]      as above
-    denoiser.NAME        float16           weights of networks.Synthesis
-
-A token model has its own kind of files (tokens.py). C is side * side * components, of cells of 8 or 16 pixels a side, grey or in
-colour: 64, 192, 256 or 768.
-
-    color                int32 [3, 3]      as above
-    token.words          float16 [K, D]    the codebook, 2 <= K <= 65536
-    token.mean           float32 [C]       of the coefficients of cells, and
-    token.scale          float32 [C]       what they are divided by before the encoder
-    encoder.NAME         float16           weights of networks.Synthesis with C inputs and D outputs
-    decoder.NAME         float16           with D inputs and C outputs
-
-A token prior draws pictures of a token model (draw.py); no file names it. `labels` in its model.json are the names of its classes.
-
-    prior.NAME           float16           weights of transformer.Transformer
-    prior.picture        uint16 [3]        height, width and components of the pictures that it makes
-    prior.token_id       uint8 [6]         what files of the token model have of its id
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import re
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from functools import cache, cached_property
-from pathlib import Path
-from typing import Any, Final
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Final
 
 import numpy as np
-import zstandard
 from numpy.typing import NDArray
 
 from vqcodec import bands, dc, prior
 from vqcodec.color import COLOR_LIMIT
-from vqcodec.container import ID_BYTES
 from vqcodec.context import ContextNetwork
 from vqcodec.entropy import RUN_BITS, Direct, Form, Pairs, Split
 from vqcodec.errors import ModelError
 from vqcodec.frames import HUFFMAN_MAX_BITS, Dictionary
-from vqcodec.networks import INPUTS, OUTPUTS, REFINER_OUTPUTS, Synthesis
-from vqcodec.transformer import Transformer
+from vqcodec.networks import Synthesis
 from vqcodec.vq import ALPHABET, ALPHABET_RAW_BITS, UNIT, Book, Search, Shelf, shelve
+from vqcodec.weights import Tensors, Weights, checking
 
-TENSORS: Final = "model.safetensors"
-SUMMARY: Final = "model.json"
 DC_SET, AC_SET = 0, 1
 TILE_SIZES: Final = (1, 2, 4, 8)
-
-Tensors = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -104,214 +62,6 @@ class Stream:
     def means(self) -> list[int]:
         """Mean code lengths of the parts' dictionaries, as `records.read_streams` wants them."""
         return [given.mean if given else 0 for given in self.dictionaries]
-
-
-_TYPES: Final[dict[str, type[np.generic]]] = {
-    r"color|(tile|dc)\..*|context\..*_bias": np.int32,
-    r"book\.(table|escape|words)|pairs\.tails|context\..*": np.int16,
-    r"book\.(dim|alphabet)|merge\.(maps|form)|pairs\.zeros|dictionary\..*|prior\.token_id": np.uint8,
-    r"book\.(size|bits)|merge\.dictionary|prior\.picture": np.uint16,
-    r"token\.(mean|scale)": np.float32,
-    r"token\.words|(synthesis|refiner|denoiser|encoder|decoder|prior)\..*": np.float16,
-}
-"""Of tensors, by the first pattern of their names."""
-
-
-@cache
-def _type_of(name: str) -> np.dtype[Any] | None:
-    return next((np.dtype(kind) for pattern, kind in _TYPES.items() if re.fullmatch(pattern, name)), None)
-
-
-@contextmanager
-def _checking(kind: str, tensors: Tensors) -> Iterator[None]:
-    """In the block, whatever wrong tensors lead to is a ModelError."""
-    try:
-        for name, array in tensors.items():
-            wanted = _type_of(name)
-            if wanted is not None and array.dtype != wanted:
-                raise ValueError(f"{name} is of {array.dtype}, not of {wanted}")
-        yield
-    except KeyError as error:
-        raise ModelError(f"{kind}: tensor {error} is missing") from error
-    except (ValueError, IndexError, TypeError, zstandard.ZstdError) as error:
-        raise ModelError(f"{kind}: {error}") from error
-
-
-@dataclass(frozen=True, eq=False)
-class Weights:
-    """What a model folder holds. `tensors` is the truth; all else is parsed from it and checked."""
-
-    name: str
-    tensors: Tensors
-    summary: dict[str, Any] = field(default_factory=dict)
-
-    @cached_property
-    def id(self) -> str:
-        """Hexadecimal SHA-256 over the tensors."""
-        digest = hashlib.sha256()
-        for name in sorted(self.tensors):
-            array = np.ascontiguousarray(self.tensors[name])
-            little = array.astype(array.dtype.newbyteorder("<"))
-            digest.update(f"{name}\0{little.dtype.str}\0{','.join(map(str, array.shape))}\0".encode())
-            digest.update(little.tobytes())
-        return digest.hexdigest()
-
-    @property
-    def file_id(self) -> bytes:
-        """What files have of the id."""
-        return bytes.fromhex(self.id)[:ID_BYTES]
-
-    @property
-    def color(self) -> NDArray[np.int32]:
-        return self.tensors["color"]
-
-
-@dataclass(frozen=True, eq=False)
-class Refiner(Weights):
-    """A loaded refiner (sharpening.sharpen)."""
-
-    @cached_property
-    def network(self) -> Synthesis:
-        grained = len(self.tensors["refiner.tail"]) != OUTPUTS  # old ones have none
-        return Synthesis.from_tensors(self.tensors, "refiner", (INPUTS["refiner"], REFINER_OUTPUTS if grained else OUTPUTS))
-
-    def check(self) -> None:
-        """Raise ModelError unless every tensor is present and of the right shape."""
-        with _checking("refiner", self.tensors):
-            _ = self.network
-            if self.color.shape != (3, 3):
-                raise ValueError("color is wrong")
-
-
-@dataclass(frozen=True, eq=False)
-class Denoiser(Weights):
-    """A loaded denoiser (denoising.py), perhaps with other tensors."""
-
-    @cached_property
-    def network(self) -> Synthesis:
-        return Synthesis.from_tensors(self.tensors, "denoiser")
-
-    def check(self) -> None:
-        """Raise ModelError unless every tensor is present, of the right shape, and finite."""
-        with _checking("denoiser", self.tensors):
-            _ = self.network
-            if self.color.shape != (3, 3) or not np.linalg.det(self.color):
-                raise ValueError("color is wrong")
-
-
-TOKEN_CELLS: Final = {64: (8, 1), 192: (8, 3), 256: (16, 1), 768: (16, 3)}
-"""Pixels a side and components of the cells of a token model, by the number of its coefficients."""
-MAX_TOKENS: Final = 1 << 16
-
-
-@dataclass(frozen=True, eq=False)
-class TokenModel(Weights):
-    """A loaded token model (tokens.py)."""
-
-    @property
-    def words(self) -> NDArray[np.float16]:
-        """The codebook, float16 [K, D]."""
-        return self.tensors["token.words"]
-
-    @property
-    def mean(self) -> NDArray[np.float32]:
-        """Of the coefficients, float32 [C] in grey levels."""
-        return self.tensors["token.mean"]
-
-    @property
-    def scale(self) -> NDArray[np.float32]:
-        """Of the coefficients, float32 [C] in grey levels."""
-        return self.tensors["token.scale"]
-
-    @property
-    def channels(self) -> int:
-        """Coefficients of a cell."""
-        return len(self.mean)
-
-    @property
-    def side(self) -> int:
-        """Pixels a side of a cell."""
-        return TOKEN_CELLS[self.channels][0]
-
-    @property
-    def components(self) -> int:
-        """1 for a model of grey pictures alone, else 3."""
-        return TOKEN_CELLS[self.channels][1]
-
-    @property
-    def bits(self) -> int:
-        """Of an index."""
-        return (len(self.words) - 1).bit_length()
-
-    @cached_property
-    def encoder(self) -> Synthesis:
-        return Synthesis.from_tensors(self.tensors, "encoder", (self.channels, self.words.shape[1]))
-
-    @cached_property
-    def decoder(self) -> Synthesis:
-        return Synthesis.from_tensors(self.tensors, "decoder", (self.words.shape[1], self.channels))
-
-    def check(self) -> None:
-        """Raise ModelError unless every tensor is present, of the right shape, and finite."""
-        with _checking("token model", self.tensors):
-            words, mean, scale = self.words, self.mean, self.scale
-            if words.ndim != 2 or not 2 <= len(words) <= MAX_TOKENS or not np.isfinite(words).all():
-                raise ValueError("token.words is wrong")
-            if mean.ndim != 1 or len(mean) not in TOKEN_CELLS or not np.isfinite(mean).all():
-                raise ValueError("token.mean is wrong")
-            if scale.shape != mean.shape or not (np.isfinite(scale).all() and (scale > 0).all()):
-                raise ValueError("token.scale is wrong")
-            if self.color.shape != (3, 3) or not np.linalg.det(self.color):
-                raise ValueError("color is wrong")
-            _ = self.encoder, self.decoder
-
-
-@dataclass(frozen=True, eq=False)
-class TokenPrior(Weights):
-    """A loaded token prior (draw.py)."""
-
-    @cached_property
-    def network(self) -> Transformer:
-        return Transformer.from_tensors(self.tensors)
-
-    @property
-    def picture(self) -> tuple[int, int, int]:
-        """Height, width and components of the pictures that it makes."""
-        height, width, components = self.tensors["prior.picture"].tolist()
-        return height, width, components
-
-    @property
-    def token_id(self) -> bytes:
-        """The file id of its token model."""
-        return self.tensors["prior.token_id"].tobytes()
-
-    @property
-    def labels(self) -> list[str]:
-        """Names of its classes, in order; none where it knows no classes."""
-        return self.summary.get("labels", [])
-
-    def check(self) -> None:
-        """Raise ModelError unless every tensor is present, of the right shape, and finite, and each class has a name."""
-        with _checking("token prior", self.tensors):
-            _ = self.network
-            picture, token_id, labels = self.tensors["prior.picture"], self.tensors["prior.token_id"], self.labels
-            if picture.dtype != np.uint16 or picture.shape != (3,) or not picture.all() or picture[2] not in (1, 3):
-                raise ValueError("prior.picture is wrong")
-            if token_id.dtype != np.uint8 or token_id.shape != (ID_BYTES,):
-                raise ValueError("prior.token_id is wrong")
-            if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
-                raise ValueError(f"labels in {SUMMARY} are not names")
-            if len(labels) != self.network.classes or len(set(labels)) != len(labels):
-                raise ValueError(f"labels in {SUMMARY} are not a name for each class")
-
-    def check_model(self, model: TokenModel) -> None:
-        """Raise ModelError unless this is a prior for the tokens of `model`."""
-        cells = tuple(-(-length // model.side) for length in self.picture[:2])
-        fits = all(own <= most for own, most in zip(cells, self.network.grid, strict=True))
-        if model.file_id != self.token_id or self.network.codewords != len(model.words):
-            raise ModelError(f"token prior {self.name} is not one for token model {model.name}")
-        if self.picture[2] > model.components or not fits:
-            raise ModelError(f"token prior {self.name} makes pictures that it has no cells for")
 
 
 @dataclass(frozen=True, eq=False)
@@ -409,7 +159,7 @@ class Model(Weights):
 
     def check(self) -> None:
         """Raise ModelError unless every tensor is present, of the right shape, and within bounds."""
-        with _checking("model", self.tensors):
+        with checking("model", self.tensors):
             _check_books(self.tensors)
             _check_streams(self.tensors)
             for name, predictor in self.predictors.items():
@@ -525,86 +275,3 @@ def _check_streams(tensors: Tensors) -> None:
         "pairs lack the literal",
     )
     _require(bool(((tails >= -1) & (tails <= 256)).all()), "pairs have impossible symbols")
-
-
-def load_model(folder: Path) -> Model:
-    """Load and check a model folder, not a token model's; raises ModelError."""
-    return no_token_model(load_any_model(folder))
-
-
-def no_token_model(model: Model | TokenModel) -> Model:
-    """The model itself; raises ModelError for a token model."""
-    if isinstance(model, TokenModel):
-        raise ModelError(f"{model.name} is a token model, and this wants one of another kind")
-    return model
-
-
-def load_any_model(folder: Path) -> Model | TokenModel:
-    """Load and check the folder of a model that files are made with; raises ModelError."""
-    name, tensors, summary = _read(folder)
-    model: Model | TokenModel = (TokenModel if "token.words" in tensors else Model)(name, tensors, summary)
-    model.check()
-    return model
-
-
-def load_refiner(folder: Path) -> Refiner:
-    """Load and check the folder of a refiner; raises ModelError."""
-    refiner = Refiner(*_read(folder))
-    refiner.check()
-    return refiner
-
-
-def load_prior(folder: Path) -> TokenPrior:
-    """Load and check the folder of a token prior; raises ModelError."""
-    name, tensors, summary = _read(folder)
-    if not any(tensor.startswith("prior.") for tensor in tensors):
-        raise ModelError(f"{name} is no token prior, and this wants one (train --kind token-prior)")
-    found = TokenPrior(name, tensors, summary)
-    found.check()
-    return found
-
-
-def has_denoiser(folder: Path) -> bool:
-    """Whether a folder's tensors include a denoiser's, by their names alone; False where they cannot be read."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(folder / TENSORS, "numpy") as tensors:
-            return "denoiser.head" in tensors.keys()  # noqa: SIM118  # it is no mapping
-    except (SafetensorError, OSError):
-        return False
-
-
-def load_denoiser(folder: Path) -> Denoiser:
-    """Load and check the folder of a denoiser, or of another model that has one; raises ModelError."""
-    denoiser = Denoiser(*_read(folder))
-    denoiser.check()
-    return denoiser
-
-
-def _read(folder: Path) -> tuple[str, Tensors, dict[str, Any]]:
-    """Name, tensors and summary."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
-    try:
-        tensors = load_file(folder / TENSORS)
-        summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ModelError(f"no model at {folder}: {Path(error.filename or TENSORS).name} is missing") from error
-    except (SafetensorError, OSError, ValueError) as error:
-        raise ModelError(f"model at {folder} cannot be read: {error}") from error
-    if not isinstance(summary, dict):
-        raise ModelError(f"model at {folder} cannot be read: {SUMMARY} is not an object")
-    return str(summary.get("name", folder.name)), tensors, summary
-
-
-def save_model(folder: Path, model: Weights) -> None:
-    """Write a model folder (its parent must exist); the inverse of `load_any_model` and those of other kinds."""
-    from safetensors.numpy import save
-
-    folder.mkdir(parents=True, exist_ok=True)
-    tensors = save({name: np.ascontiguousarray(array) for name, array in sorted(model.tensors.items())})
-    (folder / TENSORS).write_bytes(tensors)  # unlike save_file's, with the permissions that new files have here
-    text = json.dumps(model.summary, indent=2, ensure_ascii=False) + "\n"
-    (folder / SUMMARY).write_text(text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Finding models: by path, by name, or by the id in a file."""
+"""Finding models: by path, by name, or by the id in a file; each is loaded once."""
 
 from __future__ import annotations
 
@@ -12,23 +12,13 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from vqcodec.container import ID_BYTES
+from vqcodec.denoising import Denoiser, has_denoiser, load_denoiser
+from vqcodec.draw import TokenPrior, load_prior
 from vqcodec.errors import ModelError
-from vqcodec.model import (
-    SUMMARY,
-    TENSORS,
-    Denoiser,
-    Model,
-    Refiner,
-    TokenModel,
-    TokenPrior,
-    Weights,
-    has_denoiser,
-    load_any_model,
-    load_denoiser,
-    load_prior,
-    load_refiner,
-    no_token_model,
-)
+from vqcodec.model import Model
+from vqcodec.sharpening import Refiner, load_refiner
+from vqcodec.tokens import TokenModel
+from vqcodec.weights import SUMMARY, TENSORS, Weights, read_weights
 
 DEFAULT_MODEL: Final = "photo"
 LITE_MODEL: Final = "photo-lite"
@@ -86,6 +76,26 @@ def _within(root: Path) -> list[Path]:
         return [folder for folder in sorted(root.iterdir()) if all(os.path.isfile(folder / name) for name in (TENSORS, SUMMARY))]
     except OSError:
         return []
+
+
+def load_model(folder: Path) -> Model:
+    """Load and check a model folder, not a token model's; raises ModelError."""
+    return no_token_model(load_any_model(folder))
+
+
+def no_token_model(model: Model | TokenModel) -> Model:
+    """The model itself; raises ModelError for a token model."""
+    if isinstance(model, TokenModel):
+        raise ModelError(f"{model.name} is a token model, and this wants one of another kind")
+    return model
+
+
+def load_any_model(folder: Path) -> Model | TokenModel:
+    """Load and check the folder of a model that files are made with; raises ModelError."""
+    name, tensors, summary = read_weights(folder)
+    model: Model | TokenModel = (TokenModel if "token.words" in tensors else Model)(name, tensors, summary)
+    model.check()
+    return model
 
 
 @lru_cache(maxsize=8)

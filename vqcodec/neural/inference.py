@@ -9,10 +9,11 @@ from typing import Any
 import torch
 
 from vqcodec.context import ContextNetwork, Layer
-from vqcodec.model import Model, Weights
+from vqcodec.model import Model
 from vqcodec.networks import Correct, Floats, Rows
 from vqcodec.neural.loop import check_device
 from vqcodec.neural.synthesis import load_tensors
+from vqcodec.weights import Weights
 
 
 def correct_on(device: str, model: Weights, kind: str = "synthesis") -> Correct:

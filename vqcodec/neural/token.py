@@ -34,7 +34,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vqcodec.color import OPPONENT
-from vqcodec.model import TOKEN_CELLS
 from vqcodec.neural.adversary import (
     BETAS,
     Discriminator,
@@ -47,7 +46,7 @@ from vqcodec.neural.adversary import (
 from vqcodec.neural.loop import EVERY, SCORED, Report, Schedule, average_in, fast_bfloat16, load_checkpoint, save_checkpoint
 from vqcodec.neural.perceptual import GradientStatistics
 from vqcodec.neural.synthesis import SynthesisNetwork, load_tensors, to_tensors, usable_crop
-from vqcodec.tokens import forward_matrix, inverse_matrix
+from vqcodec.tokens import TOKEN_CELLS, forward_matrix, inverse_matrix
 
 Tensors = dict[str, NDArray[Any]]
 Score = Callable[[Tensors], dict[str, float]]
@@ -189,7 +188,7 @@ class TokenNetwork(nn.Module):
         self.quantiser.resume(torch.from_numpy(tensors["token.words"].astype(np.float32)))
 
     def tensors(self) -> Tensors:
-        """What a token model has of it (model.py)."""
+        """What a token model has of it (tokens.py)."""
         words = self.quantiser.words.cpu().numpy().astype(np.float16)
         return {**to_tensors(self.encoder), **to_tensors(self.decoder), "token.words": words}
 

@@ -20,10 +20,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vqcodec.model import TokenModel
 from vqcodec.neural.loop import Batch, Report, Schedule, fit
 from vqcodec.neural.synthesis import load_tensors
-from vqcodec.tokens import forward_matrix
+from vqcodec.tokens import TokenModel, forward_matrix
 from vqcodec.transformer import EPSILON, HEAD, shapes
 
 _SCORED: Final = 2048
@@ -119,7 +118,7 @@ class PriorNetwork(nn.Module):
         return functional.dropout(x, self.dropout, self.training)
 
     def tensors(self) -> dict[str, NDArray[Any]]:
-        """What a token prior has of it (model.py)."""
+        """What a token prior has of it (draw.py)."""
         return {f"prior.{name}": weight.detach().cpu().numpy().astype(np.float16) for name, weight in self.weights.items()}
 
 

@@ -12,10 +12,10 @@ from typing import Any, Final
 
 from vqcodec.errors import MissingExtraError, OutputError
 from vqcodec.files import check_new_folder, make_parent, new_folder, output_errors
-from vqcodec.model import SUMMARY, TENSORS, Weights, save_model
 from vqcodec.train.data import Corpus, identity, load_corpus
 from vqcodec.train.log import TrainingLog
 from vqcodec.train.sessions import Progress
+from vqcodec.weights import SUMMARY, TENSORS, Weights, save_model
 
 try:
     from vqcodec.neural.loop import check_device

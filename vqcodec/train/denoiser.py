@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 
 from vqcodec import registry
 from vqcodec.color import OPPONENT
-from vqcodec.denoising import denoise
+from vqcodec.denoising import Denoiser, denoise
 from vqcodec.errors import ModelError
-from vqcodec.model import Denoiser
 from vqcodec.neural.denoiser import SCORED_SIGMAS, DenoiserSettings, fit_denoiser
 from vqcodec.train.course import Course
 

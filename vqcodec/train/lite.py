@@ -19,7 +19,7 @@ from vqcodec import registry
 from vqcodec.color import OPPONENT
 from vqcodec.errors import InputError
 from vqcodec.files import check_new_folder, make_parent, new_folder
-from vqcodec.model import SUMMARY, TENSORS, Model, save_model
+from vqcodec.model import Model
 from vqcodec.processes import processes
 from vqcodec.rate import Encoder
 from vqcodec.train import codebooks, streams
@@ -28,6 +28,7 @@ from vqcodec.train.codebooks import Trained
 from vqcodec.train.data import TrainingImage, identity, load_corpus
 from vqcodec.train.sessions import Collector, Fit, LiteSettings, Progress, code_files, cut_small, draw_steps, open_session, pick
 from vqcodec.train.sweep import sweep
+from vqcodec.weights import SUMMARY, TENSORS, save_model
 
 _SWEEP_PIXELS: Final = 40_000_000
 _STATISTICS_PIXELS: Final = 80_000_000

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vqcodec import codec, registry
-from vqcodec.model import Model, Tensors, predictor_names
+from vqcodec.model import Model, predictor_names
 from vqcodec.neural import context, context_fit, synthesis
 from vqcodec.neural.loop import check_device, join_processes, leave_processes
 from vqcodec.rate import RATE
@@ -27,6 +27,7 @@ from vqcodec.train.data import Corpus, TrainingImage
 from vqcodec.train.lite import finish, held_out_points
 from vqcodec.train.samples import in_processes, make_context_samples, make_samples
 from vqcodec.train.sessions import Collector, Fit, LiteSettings, Progress, draw_steps, open_aimed, pick
+from vqcodec.weights import Tensors
 
 PARTS: Final = ("context", "synthesis")
 _CONTEXT_PIXELS: Final = 300_000_000

@@ -16,9 +16,9 @@ import numpy as np
 from vqcodec import registry
 from vqcodec.color import OPPONENT
 from vqcodec.errors import ModelError
-from vqcodec.model import Refiner
 from vqcodec.neural.perceptual import GradientStatistics, Lpips
 from vqcodec.neural.refiner import RefinerSettings, fit_refiner
+from vqcodec.sharpening import Refiner
 from vqcodec.train.course import Course
 from vqcodec.train.samples import make_refiner_samples
 from vqcodec.train.sessions import pick

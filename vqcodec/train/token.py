@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from vqcodec import frames, registry, tokens
 from vqcodec.color import OPPONENT
 from vqcodec.errors import InputError, ModelError
-from vqcodec.model import TokenModel
 from vqcodec.neural.perceptual import Lpips
 from vqcodec.neural.token import TokenSettings, fit_tokens
+from vqcodec.tokens import TokenModel
 from vqcodec.train.course import Course
 from vqcodec.train.data import TrainingImage
 from vqcodec.train.sessions import pick

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from vqcodec import registry
+from vqcodec.draw import TokenPrior
 from vqcodec.errors import InputError, ModelError
-from vqcodec.model import TokenModel, TokenPrior
 from vqcodec.neural.token_prior import Grid, PriorSettings, encode_all, fit_prior
+from vqcodec.tokens import TokenModel
 from vqcodec.train.course import Course
 from vqcodec.train.data import TrainingImage
 from vqcodec.train.sessions import Progress
