@@ -226,3 +226,42 @@ def test_aims_do_not_depend_on_strips(layout: Layout, monkeypatch: pytest.Monkey
     monkeypatch.setattr(aim, "_STRIP_CELLS", 1)
     assert len(networks.strips(network.halo, (h, w), 1)) > 5
     np.testing.assert_allclose(aim.aims(*given), whole, rtol=1e-4, atol=1e-3)
+
+
+def edges(kind: str, components: int) -> np.ndarray:
+    """Black and white, side by side: in blocks, in pixels, in halves."""
+    rng = np.random.default_rng(3)
+    if kind == "halves":
+        return np.broadcast_to(np.where(np.arange(96) < 50, 0, 255)[:, None], (96, 96, components)).astype(np.uint8)
+    side = 8 if kind == "blocks" else 1
+    drawn = rng.integers(0, 2, (96 // side, 96 // side, components))
+    return (np.kron(drawn, np.ones((side, side, 1), int)) * 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("tune", ["psnr", "ssim"])
+@pytest.mark.parametrize(("kind", "components"), [("blocks", 1), ("pixels", 1), ("halves", 1), ("blocks", 3), ("pixels", 3)])
+def test_the_largest_file_is_close_to_hard_edges(kind: str, components: int, tune: str) -> None:
+    """At finer steps they would be more than a residual can be."""
+    pixels = edges(kind, components)
+    data = api.encode(pixels, size=10**7, model="photo-lite", effort=1, tune=tune)
+    error = np.abs(api.decode(data).reshape(pixels.shape).astype(int) - pixels)
+    assert error.max() <= 4
+    assert api.info(data)["step"] < 1.4
+
+
+def test_deep_samples_of_high_quality_are_close_to_hard_edges() -> None:
+    pixels = edges("blocks", 1)[:, :, 0].astype(np.uint16) * 257
+    for target in ({"quality": 100}, {"quality": 97}, {"psnr": 60}):
+        decoded = api.decode(api.encode(pixels, model="photo-lite", effort=1, **target))
+        assert np.abs(decoded.astype(int) - pixels).max() < 2 * 257
+    smooth = (np.add.outer(np.arange(64), np.arange(64)) * 100).astype(np.uint16)
+    steps = [
+        api.info(api.encode(smooth, quality=quality, model="photo-lite", effort=1))["step"] for quality in (96, 97, 98, 99, 100)
+    ]
+    assert steps == sorted(set(steps), reverse=True)
+    assert steps[-1] == 0.5
+
+
+def test_a_rate_beyond_all_files_gives_the_largest() -> None:
+    pixels = half_busy(24, 1)
+    assert api.encode(pixels, bpp=1e308, model="photo-lite") == api.encode(pixels, bpp=1000, model="photo-lite")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import operator
-from contextlib import contextmanager
+import sys
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from io import BytesIO
 from pathlib import Path
@@ -20,11 +21,11 @@ from vqcodec.dct import Pixels
 from vqcodec.denoising import Denoiser
 from vqcodec.draw import TokenPrior
 from vqcodec.errors import CorruptError, FormatError, InputError, MissingExtraError, ModelError, TruncatedError
-from vqcodec.files import open_input
+from vqcodec.files import MAX_PIXELS, open_input, read_stream, stream_limit
 from vqcodec.model import Model
 from vqcodec.sharpening import Refiner
 from vqcodec.tokens import TokenModel
-from vqcodec.types import Header, Metadata, Section
+from vqcodec.types import MAX_METADATA, Header, Metadata, Section
 from vqcodec.weights import Weights
 from vqcodec.workers import usable_cores
 
@@ -123,12 +124,12 @@ def encode(
     choices: dict[str, Any] = {"depth": depth, "tile": None if tile is None else int(tile), "others": others, "tune": tune}
     encoder = rate.Encoder(picture, found, _threads(threads), int(effort), **choices)
     if bpp is not None:
-        size = int(bpp * picture.shape[0] * picture.shape[1] / 8)
+        size = int(min(bpp * picture.shape[0] * picture.shape[1] / 8, sys.maxsize))
     if size is not None:
         return rate.file_of_size(encoder, size)
     if psnr is not None:
         return rate.file_of_psnr(encoder, psnr)
-    return encoder.file(rate.step_of_quality(rate.DEFAULT_QUALITY if quality is None else quality, depth))
+    return rate.file_of_step(encoder, rate.step_of_quality(rate.DEFAULT_QUALITY if quality is None else quality, depth))
 
 
 def _apart(pixels: Pixels) -> tuple[Pixels, NDArray[np.uint8] | None]:
@@ -157,7 +158,7 @@ def _depth_of(picture: Pixels) -> int:
 
 def _sections_of(metadata: Metadata) -> list[Section]:
     given = [(kind, getattr(metadata, name)) for name, kind in _METADATA.items()]
-    if any(len(data) > container.MAX_METADATA for _, data in given):
+    if any(len(data) > MAX_METADATA for _, data in given):
         raise InputError("metadata of more than 16 MiB")
     return [Section(kind, data) for kind, data in given if data]
 
@@ -258,7 +259,8 @@ class VqzFile:
                 top, left, height, width = rectangle
                 plane = plane[top : top + height, left : left + width]
             return np.concatenate([pixels, plane[:, :, None]], axis=2)
-        return pixels[:, :, 0] if pixels.shape[2] == 1 else pixels
+        own = np.array(pixels)  # decoded in memory that a fork would share, to which users may write
+        return own[:, :, 0] if own.shape[2] == 1 else own
 
     def _decode_tokens(self, model: TokenModel, rectangle: codec.Rectangle | None, scale: int, device: str, threads: int) -> Pixels:
         """Of a damaged file nothing is left, whatever was allowed: there is one section."""
@@ -272,7 +274,7 @@ class VqzFile:
     def _sharpener(self, model: Model, name: RefinerName, strength: float | None, device: str) -> decoding.Sharpener | None:
         """None where nothing is to be added."""
         if strength is None:
-            strength = sharpening.default_strength(self.header.step / 64)
+            strength = sharpening.default_strength(self.header.grey_levels)
         if strength == 0:
             return None
         refiner = name if isinstance(name, Refiner) else registry.find_refiner(name)
@@ -337,20 +339,17 @@ def open_vqz(
     source: str | Path | BinaryIO,
     *,
     model: ModelName = None,
-    max_pixels: int = container.DEFAULT_MAX_PIXELS,
+    max_pixels: int = MAX_PIXELS,
     allow_partial: bool = False,
 ) -> Iterator[VqzFile]:
-    """A .vqz file opened for reading: a path, or a seekable binary stream, which stays open.
+    """A .vqz file opened for reading: a path, or a binary stream, which stays open; one that cannot be sought in is read whole.
 
     With `allow_partial`, damaged tile groups are decoded as far as they go, and listed in `lost`; otherwise they are an error.
     Raises InputError, FormatError and its kinds, LimitError.
     """
     options: dict[str, Any] = {"model": model, "max_pixels": max_pixels, "allow_partial": allow_partial}
-    if isinstance(source, str | Path):
-        with open_input(Path(source)) as stream:
-            yield VqzFile(stream, **options)
-    else:
-        yield VqzFile(source, **options)
+    with nullcontext(source) if not isinstance(source, str | Path) else open_input(Path(source)) as stream:
+        yield VqzFile(stream if stream.seekable() else BytesIO(read_stream(stream, stream_limit(max_pixels))), **options)
 
 
 def decode(
@@ -361,7 +360,7 @@ def decode(
     strength: float | None = None,
     refiner: RefinerName = None,
     device: str = "cpu",
-    max_pixels: int = container.DEFAULT_MAX_PIXELS,
+    max_pixels: int = MAX_PIXELS,
     threads: int | None = None,
 ) -> Pixels:
     """The bytes of a .vqz file to pixels uint8 (uint16 where samples have more than 8 bits) [H, W] or [H, W, 2 to 4], as encoded.
@@ -522,9 +521,7 @@ def repair(
 
 
 @with_one_thread
-def indices(
-    data: bytes, *, model: ModelName = None, max_pixels: int = container.DEFAULT_MAX_PIXELS
-) -> dict[str, NDArray[np.uint32]]:
+def indices(data: bytes, *, model: ModelName = None, max_pixels: int = MAX_PIXELS) -> dict[str, NDArray[np.uint32]]:
     """Every codebook index of a file, for those who study them: columns uint32 [n] in decoding order. Raises as `decode`.
 
     `index` (0 is the likeliest word of its codebook), `codebook`, `class` (of scale, 0 the quietest), `channel` (of the first
@@ -547,13 +544,13 @@ def indices(
 
 
 @with_one_thread
-def verify(data: bytes, *, model: ModelName = None, max_pixels: int = container.DEFAULT_MAX_PIXELS) -> None:
+def verify(data: bytes, *, model: ModelName = None, max_pixels: int = MAX_PIXELS) -> None:
     """Raise a VqcodecError unless every checksum holds and the file decodes completely."""
     decode(data, model=model, refine="none", max_pixels=max_pixels)
 
 
 @with_one_thread
-def info(data: bytes, *, model: ModelName = None, max_pixels: int = container.DEFAULT_MAX_PIXELS) -> dict[str, Any]:
+def info(data: bytes, *, model: ModelName = None, max_pixels: int = MAX_PIXELS) -> dict[str, Any]:
     """What a file holds, as a JSON-able dict; streams and shares are missing where its model is not installed.
 
     A token file has cells and indices instead of a step and streams.
@@ -562,7 +559,7 @@ def info(data: bytes, *, model: ModelName = None, max_pixels: int = container.DE
     file.check()
     header, layout = file.header, LAYOUTS[file.header.layout]
     if header.tokens is None:
-        coding = {"step": header.step / 64, "layers": header.layers, "groups": len(header.groups), "merge_map": header.merge_map}
+        coding = {"step": header.grey_levels, "layers": header.layers, "groups": len(header.groups), "merge_map": header.merge_map}
         coding["masking"] = header.masking
     else:
         coding = tokens.describe(header, file.indices(0, 1)[0])

@@ -230,10 +230,11 @@ class Settings:
 
 @dataclass(frozen=True)
 class Symbols:
-    """Of one tile group, for each layer: its calls, and packed raw bits."""
+    """Of one tile group, for each layer: its calls, and packed raw bits. Where `clipped` they are not what was to be coded."""
 
     calls: list[Calls]
     raw: list[bytes]
+    clipped: bool
 
 
 @dataclass(frozen=True)
@@ -255,7 +256,7 @@ def encode_group(targets: NDArray[np.float32], cells: tuple[int, int], model: Mo
         widths = np.concatenate([width for _, width in layer]) if layer else np.zeros(0, np.uint8)
         raw.append(pack_bits(low, widths))
     # layers the walk never reached (a grid without tiles of theirs) do not exist: every layout has tiles in each
-    return CodedGroup(grid.latents, Symbols(writer.calls, raw))
+    return CodedGroup(grid.latents, Symbols(writer.calls, raw, writer.clipped))
 
 
 Stored = Sequence[bytes | None]

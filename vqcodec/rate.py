@@ -5,6 +5,7 @@ Nothing here is known to a decoder.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import replace
@@ -22,8 +23,11 @@ from vqcodec.model import Model
 from vqcodec.types import Header, Section
 from vqcodec.workers import side_by_side
 
-FINEST_STEP: Final = 32
-"""Half a grey level: below it the DC of a white block is more steps than a latent holds."""
+_FINEST_STEP: Final = 32
+"""Half a grey level: below it the DC of a white block is more steps than a latent holds. Differences of two may be too large for a
+codebook up to twice this step (TooFineError)."""
+_COARSER: Final = 1.05
+"""The step that is tried next, over one that is too fine."""
 RATE: Final = 0.13
 """Lambda of the encoder's search, squared steps per bit: at high rate dD/dR of a uniform quantiser is -0.12 step^2."""
 _RATE_BEFORE_SYNTHESIS: Final = 0.10
@@ -56,13 +60,15 @@ picture is quiet."""
 _MASKING: Final = 4
 """Strength of masking (masking.py) for likeness."""
 _MAX_TRIALS: Final = 18
+_MUCH: Final = 100.0
+"""An excess that says no more than that the step is to be coarser."""
 Kept = TypeVar("Kept")
 
 
 def step_of_quality(quality: float, depth: int = 8) -> int:
     """Quality 0..100 to a step in 1/64 of a grey level; log-linear between the anchors above, finer at the end for deep samples."""
-    steps = (*_STEPS[:-1], _STEPS[-1] / (1 << (depth - 8)))
-    return max(FINEST_STEP, round(64 * float(np.exp(np.interp(quality, _QUALITIES, np.log(steps))))))
+    steps = (*_STEPS[:-1], max(_STEPS[-1] / (1 << (depth - 8)), _FINEST_STEP / 64))
+    return max(_FINEST_STEP, round(64 * float(np.exp(np.interp(quality, _QUALITIES, np.log(steps))))))
 
 
 def rounds_of(model: Model, effort: int = DEFAULT_EFFORT) -> int:
@@ -107,6 +113,10 @@ def rate_of(model: Model) -> float:
 def fine_dcs(components: int, step: float) -> bool:
     """Whether to code DCs finely at a step in grey levels. Small grey pictures would grow by 0.1 %, and have no colour to lose."""
     return components == 3 and step >= _FINE_DCS_FROM
+
+
+class TooFineError(Exception):
+    """At this step something of the picture is more than codebooks have words for."""
 
 
 class Encoder:
@@ -190,13 +200,18 @@ class Encoder:
         return codec.Settings(header.step, header.layout, header.layers, header.fine_dcs, rate_of(self.model), header.masking)
 
     def file(self, step: int) -> bytes:
-        """The file at a step."""
+        """The file at a step. Raises TooFineError."""
         symbols = self._each_group(step, lambda coded: coded.symbols)  # latents of a large picture are as large as it is
+        if any(group.clipped for group in symbols):
+            raise TooFineError
         return codec.pack(self.header(step), symbols, self.model, self.levels, self.others, self.threads)
 
     def psnr_db(self, step: int) -> float:
-        """PSNR over all samples of the decode at a step: with the model's synthesis, where it has one, as `decode` does."""
+        """PSNR over all samples of the decode at a step: with the model's synthesis, where it has one, as `decode` does. Raises
+        TooFineError."""
         header, coded = self.header(step), self.code(step)
+        if any(group.symbols.clipped for group in coded):
+            raise TooFineError
         if self.model.synthesis is None or step / 64 < networks.MIN_STEP:
             decoded = decoding.reconstruct(header, [group.latents for group in coded], self.model, self.threads)
         else:
@@ -211,13 +226,25 @@ class Encoder:
         return float("inf") if mse == 0 else 10 * float(np.log10(peak**2 / mse))
 
 
+def file_of_step(encoder: Encoder, step: int) -> bytes:
+    """The file at a step, or at the next coarser one that is not too fine."""
+    while True:
+        try:
+            return encoder.file(step)
+        except TooFineError:
+            step = math.ceil(step * _COARSER)
+
+
 def file_of_size(encoder: Encoder, size: int) -> bytes:
     """The largest file of at most `size` bytes that the search finds. Raises LimitError if none fits."""
     best = b""
 
     def log_excess(step: int, of: Encoder = encoder) -> float:
         nonlocal best
-        data = of.file(step)
+        try:
+            data = of.file(step)
+        except TooFineError:
+            return _MUCH
         if of is encoder and len(best) < len(data) <= size:
             best = data
         return float(np.log(len(data) / max(size, 1)))
@@ -242,11 +269,14 @@ def file_of_psnr(encoder: Encoder, psnr_db: float) -> bytes:
 
     def excess(step: int, of: Encoder = encoder) -> float:
         nonlocal best, most
-        found = of.psnr_db(step) - psnr_db
+        try:
+            found = of.psnr_db(step) - psnr_db
+        except TooFineError:
+            return _MUCH
         if of is encoder:
             most = max(most, found)
             best = max(best, step) if found >= 0 else best
-        return min(found, 100.0)  # of a picture without error: infinity
+        return min(found, _MUCH)  # of a picture without error: infinity
 
     start = _FIRST_STEP
     if encoder.rounds:
@@ -263,7 +293,7 @@ def _search(excess: Callable[[int], float], start: int, slope: float, enough: tu
     The excess falls with the step, about by `-slope` for each unit of the step's logarithm: a line through the nearest trials on
     either side tells where to look next, and the middle between them after every third trial.
     """
-    low, high = FINEST_STEP - 1, container.MAX_STEP + 1
+    low, high = _FINEST_STEP - 1, container.MAX_STEP + 1
     above, below = None, None  # the excess at low and at high
     wanted = (enough[0] + enough[1]) / 2
     step = start

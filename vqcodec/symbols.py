@@ -127,6 +127,8 @@ class SymbolWriter(ByClass):
         super().__init__(model.table, [book.dim for book in model.books], targets)
         self.books, self.search = model.books, model.search(tuple(rates))
         self.calls: list[Calls] = []
+        self.clipped = False
+        """Whether a residual was more than books have words for: of hard edges at very fine steps."""
         self.raw: list[list[tuple[NDArray[np.int32], NDArray[np.uint8]]]] = []
 
     def start_layer(self, layer: int) -> None:
@@ -141,6 +143,7 @@ class SymbolWriter(ByClass):
         """All at once: classes of DCs are many and small."""
         numbers, counts = zip(*stretches, strict=True)
         scalars = self.search.scalars
+        self.clipped = self.clipped or max(x.max(), -x.min()) > SCALAR_MAX + 0.5
         found = quantize_scalar(scalars, self.search.origin[[*numbers]].repeat(counts), x, self.share)
         self._keep(stretches, scalars.symbols.take(found))
         widths = scalars.widths.take(found)
