@@ -345,3 +345,26 @@ def test_processes_have_one_thread_of_blas_and_ours_keeps_what_it_was_told() -> 
             pass
         assert dict(os.environ) == before
     """)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_copies_end_with_a_parent_that_is_killed(number: signal.Signals) -> None:
+    """What they have found is more than a pipe holds, and nobody is there to read it."""
+    process = _start(
+        """
+        parent = os.getpid()
+
+        def work(number):
+            os.write(1, b"%d\\n" % os.getpid())  # in one piece: both write here
+            while os.getppid() == parent or os.getpid() == parent:
+                time.sleep(0.01)
+            return bytes(1 << 20)
+
+        workers.side_by_side(work, range(2), 2)
+    """,
+        "1",
+    )
+    assert process.stdout is not None
+    assert process.pid in {int(process.stdout.readline()) for _ in range(2)}
+    process.send_signal(number)
+    process.communicate(timeout=60)  # ends when nobody holds its standard streams any more

@@ -19,14 +19,15 @@ from vqcodec.interrupts import interrupts_wait
 
 P = ParamSpec("P")
 R = TypeVar("R")
-_VARIABLE: Final = "OPENBLAS_NUM_THREADS"
-"""Read when numpy is imported."""
+VARIABLES: Final = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+"""Of the threads of BLAS, whichever numpy has; read when numpy is imported, so only a process that has not done so can be told."""
 
 
 def begin_with_one_thread() -> None:
-    """Let numpy, which is imported next, begin with one thread; who has set the variable keeps it."""
-    os.environ.setdefault(_VARIABLE, "1")
-    _LIMIT.needless = "numpy" not in sys.modules and os.environ[_VARIABLE] == "1"
+    """Let numpy, which is imported next, begin with one thread; who has set a variable keeps it."""
+    for name in VARIABLES:
+        os.environ.setdefault(name, "1")
+    _LIMIT.needless = "numpy" not in sys.modules and all(os.environ[name] == "1" for name in VARIABLES)
 
 
 class _Limit:

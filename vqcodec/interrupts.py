@@ -1,8 +1,12 @@
-"""Termination signals while there is something to clean up; at all other times they end the program by the system's default."""
+"""Termination signals while there is something to clean up; at all other times they end the program by the system's default. And
+processes that end with the one that began them."""
 
 from __future__ import annotations
 
+import ctypes
+import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +14,8 @@ from types import FrameType
 from typing import Final, NoReturn
 
 _SIGNALS: Final = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+_PR_SET_PDEATHSIG: Final = 1
+"""Of prctl (linux/prctl.h)."""
 
 
 @contextmanager
@@ -45,6 +51,14 @@ def interrupts_wait() -> Iterator[None]:
             signal.signal(number, handler)
         if came:
             signal.raise_signal(came[0])
+
+
+def end_with_the_parent(parent: int) -> None:
+    """On Linux, this process gets SIGTERM when its parent, of this number, is gone, however it ended: nobody else would end it."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:
+            os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _is_main() -> bool:

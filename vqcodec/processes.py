@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import ctypes
 import multiprocessing
 import multiprocessing.context
 import os
 import signal
-import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
+from vqcodec.blas import VARIABLES
 from vqcodec.errors import LimitError
-from vqcodec.interrupts import interrupts_wait, termination_raises
+from vqcodec.interrupts import end_with_the_parent, interrupts_wait, termination_raises
 from vqcodec.workers import usable_cores
-
-_THREADS_OF_BLAS: Final = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
-"""Read when numpy is imported, so only a process that has not begun yet can be told."""
 
 T = TypeVar("T")
 DIED: Final = "died, perhaps of too little memory"
-_PR_SET_PDEATHSIG: Final = 1
-"""Of prctl (linux/prctl.h)."""
 
 
 class _Worker(multiprocessing.context.SpawnProcess):
@@ -66,14 +60,6 @@ class _Fresh(multiprocessing.context.SpawnContext):
     Process = _Worker
 
 
-def _end_with_the_parent(parent: int) -> None:
-    """On Linux, a worker whose parent is killed gets SIGTERM: nobody else would ever end it."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != parent:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-
 @contextmanager
 def processes(jobs: int | None = None) -> Iterator[ProcessPoolExecutor]:
     """A pool of fresh processes, one for each core if nothing is said, whose BLAS has one thread each: where every one takes all
@@ -82,11 +68,11 @@ def processes(jobs: int | None = None) -> Iterator[ProcessPoolExecutor]:
     Fresh, as a fork would copy locks of threads that are not there. A termination signal ends the block, and them; interrupts
     reach the parent alone. Raises LimitError when one of them dies.
     """
-    before = {name: os.environ.get(name) for name in _THREADS_OF_BLAS}
+    before = {name: os.environ.get(name) for name in VARIABLES}
     os.environ.update({name: value or "1" for name, value in before.items()})
     count = jobs or usable_cores()
     try:
-        with termination_raises(), _Pool(count, _Fresh(), _end_with_the_parent, (os.getpid(),)) as pool:
+        with termination_raises(), _Pool(count, _Fresh(), end_with_the_parent, (os.getpid(),)) as pool:
             yield pool
     except BrokenProcessPool as error:
         raise LimitError(f"a process at work {DIED}") from error

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from vqcodec.blas import end_idle_threads
-from vqcodec.interrupts import interrupts_wait
+from vqcodec.interrupts import end_with_the_parent, interrupts_wait
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -80,6 +80,7 @@ def _in_copies(work: Callable[[Item], Result], items: Sequence[Item], workers: i
     turns = [items[first : first + each] for first in range(0, len(items), each)]
     todo = _pipe_of_turns(len(turns))
     answers: dict[int, BinaryIO] = {}  # of each copy, by its process number
+    parent = os.getpid()
     try:
         for _ in range(workers - 1):
             answer, to_parent = os.pipe()
@@ -91,7 +92,8 @@ def _in_copies(work: Callable[[Item], Result], items: Sequence[Item], workers: i
                     os.close(to_parent)
                     break
                 if copy == 0:
-                    _live_as_copy(to_parent, lambda: _work_through(work, turns, todo))
+                    os.close(answer)
+                    _live_as_copy(parent, to_parent, lambda: _work_through(work, turns, todo))
                 answers[copy] = os.fdopen(answer, "rb")
             os.close(to_parent)
         found, failed = _work_through(work, turns, todo)
@@ -150,12 +152,13 @@ def _work_through(
     return found, {}
 
 
-def _live_as_copy(to_parent: int, function: Callable[[], tuple[object, dict[int, Exception]]]) -> NoReturn:
+def _live_as_copy(parent: int, to_parent: int, function: Callable[[], tuple[object, dict[int, Exception]]]) -> NoReturn:
     """Give what a function returns to the parent, and end."""
     status = 1
     try:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears of it, too, and ends its copies
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        end_with_the_parent(parent)
         found, failed = function()
         for error in failed.values():
             error.add_note("".join(traceback.format_exception(error)))  # a traceback does not pass through a pipe
