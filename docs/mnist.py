@@ -109,7 +109,7 @@ def report(data: Path, folder: Path) -> None:
     lines = [
         "# MNIST: a VQ-VAE, a VQGAN and a prior",
         f"Made by `docs/mnist.py report`, {platform.system()} {platform.machine()}, {date.today()}, of models made by the commands "
-        "at the end, which are those of `make mnist`; seconds are as the machine was then, with whatever else it did.",
+        "at the end, those of `make mnist`, in `out/mnist`; seconds are as the machine was then, with whatever else it did.",
         f"Cells of {model.side}x{model.side} pixels, of which a digit is 4x4; K = {count} codewords of {dim} values. On the 10,000 "
         f"test digits {len(np.unique(indices))} of them are used, at a perplexity of {studies.perplexity(indices):.0f}. "
         f"Training took {times}; parameters: {sizes_of}. {VQGAN} is {VQVAE} with its decoder trained on against a "

@@ -71,7 +71,8 @@ def report(data: Path, folder: Path) -> None:
     lines = [
         "# Token models of faces",
         f"Made by `docs/tokens.py report`, {platform.system()} {platform.machine()}, {date.today()}, of models made by the "
-        "commands below; seconds are as the machine was then, with whatever else it did. MNIST's are in [mnist.md](mnist.md).",
+        "commands below, in `out/faces`; seconds are as the machine was then, with whatever else it did. MNIST's are in "
+        "[mnist.md](mnist.md).",
         f"{facts[VQVAE]['corpus']['trained_on']} faces of 88x112 to learn from, of 34 people, and {len(faces)} of six others to "
         f"test. Cells of {model.side}x{model.side} pixels, K = {len(model.words)}, a perplexity of {2**alone:.0f} on the test "
         f"faces; training took {times}.",

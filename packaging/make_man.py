@@ -56,6 +56,9 @@ def man_page() -> str:
         ".TP",
         r"\fBVQCODEC_MODELS\fR",
         "Folders of models, with colons between them, that are looked in first.",
+        ".TP",
+        r"\fBXDG_DATA_HOME\fR",
+        "Where models are looked for next, in vqcodec/models; ~/.local/share if it is not set.",
     ]
     return "\n".join(lines) + "\n"
 

@@ -27,7 +27,10 @@ def size_of(text: str) -> int:
         raise typer.BadParameter(f"{text!r} is not a size: write 20000, 20k or 20KiB")
     number, prefix, binary = match.groups()
     power = {"": 0, "k": 1, "m": 2}[(prefix or "").lower()]
-    return round(float(number) * float(1024 if binary else 1000) ** power)
+    size = round(float(number) * float(1024 if binary else 1000) ** power)
+    if size < 1:
+        raise typer.BadParameter(f"{text!r} is no size for a file")
+    return size
 
 
 def percentage(value: float | None) -> float | None:
@@ -148,7 +151,7 @@ MAX_SEED = 2**64 - 1
 """Of torch."""
 Seed = Annotated[int, typer.Option("--seed", min=0, max=MAX_SEED, metavar="S", help="Same seed, same picture.")]
 Force = Annotated[bool, typer.Option("-f", "--force", help="Overwrite the output if it exists.")]
-Jobs = Annotated[int | None, typer.Option("-j", "--jobs", min=1, metavar="N", help="Folders: processes.", show_default=False)]
+Jobs = Annotated[int | None, typer.Option("-j", "--jobs", min=1, metavar="N", help="Folders: processes; 1.", show_default=False)]
 Shard = Annotated[
     str | None,
     typer.Option("--shard", metavar="I/N", help="Folders: the I-th of N parts alone.", show_default=False),
@@ -157,6 +160,9 @@ Manifest = Annotated[
     Path | None,
     path_option("--manifest", callback=a_file, metavar="FILE", help="Folders: gets JSON lines; a next run goes on from them."),
 ]
-Threads = Annotated[int | None, typer.Option("--threads", min=1, metavar="N", help="Cores to use; all if not given.")]
+Threads = Annotated[
+    int | None,
+    typer.Option("--threads", min=1, metavar="N", help="Cores to use; all if not given, in folders one for each process."),
+]
 MaxPixels = Annotated[int, typer.Option("--max-pixels", min=1, metavar="N", help="Refuse pictures with more pixels.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]

@@ -64,7 +64,9 @@ def encode(
         float | None, typer.Option("--psnr", callback=positive, metavar="DB", help="At least so many dB of PSNR.")
     ] = None,
     model: Model = None,
-    effort: Annotated[int, typer.Option("--effort", min=1, max=9, metavar="1..9", help="1-4 faster; 7-9 slower, smaller.")] = 5,
+    effort: Annotated[
+        int, typer.Option("--effort", min=1, max=9, metavar="1..9", help="1-4 faster; 7-9 slower, more PSNR for the bytes.")
+    ] = 5,
     tune: Annotated[
         str,
         typer.Option("--tune", callback=known_tune, metavar="psnr|ssim", help="At equal bytes: least error, or likeness to eyes."),
@@ -136,7 +138,7 @@ def decode(
             "--refine",
             callback=known_refine,
             metavar="none|best|gan",
-            help="none is exact on every machine; best, the default, adds the model's network, gan sharpness that is made up.",
+            help="The best that the model has. none is exact on every machine; best adds its network, gan made-up sharpness.",
             show_default=False,
         ),
     ] = None,
@@ -164,7 +166,8 @@ def decode(
         typer.Option("--region", metavar="X,Y,W,H", help="This part alone.", show_default=False),
     ] = None,
     scale: Annotated[
-        int, typer.Option("--scale", callback=known_scale, metavar="1|2|4|8", help="So many times smaller, and faster.")
+        int,
+        typer.Option("--scale", callback=known_scale, metavar="1|2|4|8", help="So many times smaller; 8 is much faster, 2 hardly."),
     ] = 1,
     allow_partial: Annotated[
         bool, typer.Option("--allow-partial", help="Decode what is left of a damaged or truncated file with tile groups.")

@@ -102,7 +102,7 @@ def compare(
     max_pixels: MaxPixels = MAX_PIXELS,
     as_json: Json = False,
 ) -> None:
-    """Compare two pictures: PSNR, SSIM, MS-SSIM (needs vqcodec[bench])."""
+    """Compare two pictures, by PSNR, SSIM and MS-SSIM. Needs vqcodec[bench]."""
     import io
     import math
 

@@ -70,7 +70,10 @@ def train(
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, max=MAX_SEED, metavar="N", help="Same seed and pictures, same model.")] = 0,
     minutes: Annotated[
-        float | None, typer.Option("--minutes", callback=positive, metavar="N", help="Stop refining after N minutes.")
+        float | None,
+        typer.Option(
+            "--minutes", callback=positive, metavar="N", help="Length of training; 20. Lite: no attempt is begun after half of it."
+        ),
     ] = None,
     steps: Annotated[
         int | None, typer.Option("--steps", min=1, metavar="N", help="Not lite: steps of the optimiser, instead of minutes.")
