@@ -162,3 +162,18 @@ def test_ssimulacra2_is_asked_of_its_package(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.delitem(sys.modules, "ssimulacra2")
     monkeypatch.setattr("vqcodec.bench.metrics.find_spec", lambda name: None)
     assert math.isnan(measure(grey, grey).ssimulacra2)
+
+
+def test_lpips_is_not_asked_of_pictures_that_it_cannot_look_at() -> None:
+    asked = []
+
+    def perceptual(original: np.ndarray, decoded: np.ndarray) -> float:
+        asked.append(original.shape)
+        return 0.5
+
+    sizes = [(16, 40, 3), (40, 16, 3), (17, 17, 3)]
+    found = [measure(picture(*size), damaged(picture(*size)), perceptual=perceptual).lpips for size in sizes]
+    assert math.isnan(found[0])
+    assert math.isnan(found[1])
+    assert found[2] == 0.5
+    assert asked == [(17, 17, 3)]

@@ -1,6 +1,7 @@
 """Tables and plot from results made by hand."""
 
 import math
+from dataclasses import replace
 from io import BytesIO, StringIO
 
 import numpy as np
@@ -148,3 +149,17 @@ def test_the_plot_draws_our_curve_in_our_colour(results):
 
     assert count(results) > 1000
     assert count(results_of(("jpeg", rows("jpeg")))) == 0
+
+
+FACTORS = ("vqz", 0.8), ("jpeg", 1)
+
+
+def test_a_flat_picture_takes_no_figure_from_the_others() -> None:
+    """Every codec has it exactly, at a PSNR that has no mean with others."""
+    exact = [replace(row, image="set/flat.png", mse_rgb=0.0, mse_y=0.0) for row in rows("vqz", 0.8) + rows("jpeg")]
+    all_rows = [(name, rows(name, factor) + [row for row in exact if row.codec == name]) for name, factor in FACTORS]
+    both = results_of(*all_rows)
+    both.images.append(ImageInfo("set/flat.png", 400, 250, 3))
+    assert both.compared_images() == ["set/a.png"]
+    assert summaries(both)[0].bd_percent == pytest.approx(-20)
+    assert "1 of 2 images" in printed(both)

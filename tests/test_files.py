@@ -205,6 +205,13 @@ def test_reading(tmp_path: Path) -> None:
         read_input(Path("/dev/zero"), limit_bytes=100_000)
 
 
+def test_a_high_limit_takes_no_memory(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"x" * 3_000_000)
+    assert len(read_input(tmp_path / "a", limit_bytes=1 << 60)) == 3_000_000
+    with pytest.raises(LimitError, match="over 2999999 bytes"):
+        read_input(tmp_path / "a", limit_bytes=2_999_999)
+
+
 def test_standard_streams(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"in")))
     out = io.TextIOWrapper(io.BytesIO())

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageCms
 
 from conftest import smooth_picture
 from vqcodec.errors import InputError, LimitError, OutputError, VqcodecError
@@ -71,6 +71,15 @@ def test_palette() -> None:
     data = read_image(stored(image))
     np.testing.assert_array_equal(data.pixels, np.asarray(image.convert("RGB")))
     assert data.notes == ("converted from a palette",)
+
+
+def test_a_grey_palette_with_a_profile_of_colours_stays_colour() -> None:
+    """The profile is kept, and PNG for one refuses it beside grey."""
+    image = Image.fromarray(np.arange(16, dtype=np.uint8).reshape(4, 4)).convert("P")
+    assert read_image(stored(image)).pixels.ndim == 2
+    found = read_image(stored(image, icc_profile=ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()))
+    assert found.pixels.shape == (4, 4, 3)
+    assert found.metadata.icc
 
 
 def test_grey_palette_becomes_grey() -> None:
@@ -161,6 +170,18 @@ def test_deep_grey_is_kept() -> None:
         np.testing.assert_array_equal(pixels, deep)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_grey_whose_white_is_zero(dtype: type) -> None:
+    """Of X-rays. Pillow turns samples of 8 bits, and leaves others."""
+    most = np.iinfo(dtype).max
+    told = np.array([[0, most // 3, most]], dtype)
+    data = stored(Image.fromarray(told), "TIFF").getvalue()
+    entry = struct.pack("<HHIHH", 262, 3, 1, 1, 0)
+    assert data.count(entry) == 1
+    found = read_image(io.BytesIO(data.replace(entry, struct.pack("<HHIHH", 262, 3, 1, 0, 0))))
+    assert found.pixels.tolist() == [[most, most - most // 3, 0]]
+
+
 def test_deep_colour_is_refused_as_pillow_would_cut_it() -> None:
     rows = (b"\0" + bytes(8 * 6)) * 8
     for stream in (
@@ -222,6 +243,18 @@ def test_orientation_is_applied(orientation: int, format: str) -> None:
     pixels = read_image(stored(image, format, exif=exif, **options)).pixels
     grey = pixels if pixels.ndim == 2 else pixels[:, :, 0]
     assert np.abs(grey.astype(int) - upright).max() < 12
+
+
+@pytest.mark.parametrize("quote", [b'"', b"'"])
+def test_an_orientation_in_xmp_alone_is_applied_once(quote: bytes) -> None:
+    upright, told = np.arange(32, dtype=np.uint8).reshape(8, 4), b"<x:xmpmeta><rdf:Description tiff:Orientation=%b6%b/></x:xmpmeta>"
+    first = read_image(stored(Image.fromarray(upright), "WEBP", lossless=True, xmp=told % (quote, quote)))
+    again = io.BytesIO()
+    write_image(first.pixels, again, format="PNG", metadata=first.metadata)
+    again.seek(0)
+    found = read_image(again)
+    np.testing.assert_array_equal(found.pixels, first.pixels)
+    assert found.metadata.xmp == told.replace(b"%b6%b", quote + b"1" + quote)
 
 
 def test_broken_exif_does_no_harm() -> None:

@@ -311,6 +311,11 @@ def test_weights_are_kept_from_before_a_folder_is_learnt_by_heart(tmp_path: Path
     best.look(torch.nn.Linear(1, 1), float("nan"))
     best.look(newest, float("nan"))  # without held-out samples there is no best
     assert torch.equal(best.network.weight, newest.weight)
+    good = torch.nn.Linear(1, 1)
+    best.look(good, 0.5)
+    best.look(torch.nn.Linear(1, 1), float("nan"))  # a network that came to nothing is no better than one that did not
+    assert best.figure == 0.5
+    assert torch.equal(best.network.weight, good.weight)
 
 
 def test_a_checkpoint_of_another_training_is_not_gone_on_from_and_stays(tmp_path: Path) -> None:

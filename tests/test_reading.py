@@ -1,6 +1,7 @@
 """Files as they are read: whole or in part, smaller, damaged; alpha, depth and metadata."""
 
 import io
+import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -263,6 +264,23 @@ def test_threads_read_one_file_in_turn(file: bytes) -> None:
     sections = [section.data for section in container.read_file(file)[1]]
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(opened.section, range(len(sections)))) == sections
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+def test_a_pipe_is_opened_as_a_file_is(file: bytes, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit((tmp_path / "pipe").write_bytes, file)
+        with api.open_vqz(tmp_path / "pipe") as opened:
+            np.testing.assert_array_equal(opened.read(), api.decode(file))
+
+
+def test_pixels_are_the_callers_own(file: bytes) -> None:
+    """Not in the memory that copies of a process share: a fork's changes would be everybody's."""
+    owner: Any = api.decode(file)
+    while isinstance(owner, np.ndarray):
+        owner = owner.base
+    assert owner is None
 
 
 def test_of_a_large_file_that_is_none_little_is_read(tmp_path: Path) -> None:

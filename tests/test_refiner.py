@@ -233,6 +233,13 @@ def test_too_little_memory_is_met_by_smaller_strips_then_the_cpu(limit: int, not
     assert (notes in told[-1]) if notes else not told
 
 
+def test_a_row_without_a_halo_that_does_not_fit_is_left_to_the_cpu() -> None:
+    x = np.zeros((networks.INPUTS["refiner"], 1, 4), np.float32)
+    here, told = partial(networks.correct, REFINER.network), []
+    networks.sparing(scarce(0, here), here, 0, told.append)(x)
+    assert told == ["too little memory on the GPU: a network ran on the CPU"]
+
+
 def test_a_gpu_without_memory_is_told_of(coded: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     def runner(device: str, model: Any, kind: str) -> networks.Correct:
         network = model.network if kind == "refiner" else model.synthesis
@@ -421,9 +428,9 @@ def test_pictures_that_are_too_small(refiner_samples: list[Any]) -> None:
         return replace(sample, **parts, pixels=sample.pixels[: 8 * cells, : 8 * cells])
 
     settings = refiner.RefinerSettings(steps=1, batch=1, crop=8, width=8, blocks=1)
-    with pytest.raises(InputError, match="24 pixels a side are the least"):
-        refiner.fit_refiner([cut(refiner_samples[0], 2)], [], GradientStatistics(), settings)
-    least, small = cut(refiner_samples[0], 3), cut(refiner_samples[0], 1)
+    with pytest.raises(InputError, match="32 pixels a side are the least"):
+        refiner.fit_refiner([cut(refiner_samples[0], 3)], [], GradientStatistics(), settings)
+    least, small = cut(refiner_samples[0], 4), cut(refiner_samples[0], 1)
     _, scores = refiner.fit_refiner([least], [small], GradientStatistics(), settings)  # held out, the small one is left out
     assert np.isfinite(list(scores.values())).all()
 

@@ -137,6 +137,13 @@ def test_the_same_seed_makes_the_same_pictures(folder: Path) -> None:
     assert api.generate(2, prior="./prior", label="dog")[1] == ["dog", "dog"]
 
 
+def test_pictures_of_many_cells_are_drawn_one_by_one(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected, _ = api.generate(1, prior="./prior", seed=5)
+    monkeypatch.setattr(draw, "_CELLS", 1)
+    np.testing.assert_array_equal(api.generate(1, prior="./prior", seed=5)[0], expected)
+    assert len(api.generate(3, prior="./prior")[0]) == 3
+
+
 def test_a_sheet_has_a_row_for_each_class() -> None:
     pictures = np.arange(1, 6, dtype=np.uint8)[:, None, None] * np.ones((2, 3), np.uint8)
     assert draw.sheet(pictures, ["a", "a", "a", "b", "b"])[::2, ::3].tolist() == [[1, 2, 3], [4, 5, 0]]

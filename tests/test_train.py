@@ -6,6 +6,7 @@ import shutil
 import signal
 import tarfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 from PIL import Image
 
 from conftest import REPOSITORY
-from vqcodec import api
+from vqcodec import api, registry
 from vqcodec.bench.metrics import measure, psnr_db
 from vqcodec.cli import main
 from vqcodec.errors import InputError, LimitError, OutputError
@@ -21,8 +22,9 @@ from vqcodec.interrupts import termination_raises
 from vqcodec.processes import processes
 from vqcodec.registry import load_model
 from vqcodec.train import lite, streams
+from vqcodec.train.data import TrainingImage, load_corpus
 from vqcodec.train.sessions import LiteSettings
-from vqcodec.weights import TENSORS
+from vqcodec.weights import TENSORS, save_model
 
 
 @pytest.fixture(scope="module")
@@ -225,3 +227,33 @@ def test_a_finished_model_replaces_the_old_one(pictures: Path, tmp_path: Path, m
     lite.train_lite(pictures, old, init="photo-lite", overwrite=True)
     assert sorted(path.name for path in old.iterdir()) == ["model.json", TENSORS]
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_a_flat_picture_does_not_outweigh_all_others() -> None:
+    """Its PSNR is infinite."""
+    flat = TrainingImage("flat.png", np.full((16, 16, 1), 255, np.uint8))
+    assert all(np.isfinite(list(point.values())).all() for point in lite.held_out_points(registry.find("photo-lite"), [flat]))
+
+
+def test_names_of_any_bytes_and_archives_that_are_cut_off(pictures: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    files = sorted(pictures.rglob("*.png"))[:3]
+    try:
+        shutil.copy(files[0], os.path.join(os.fsencode(folder), b"\xe8.png"))
+        Path(os.fsdecode(os.path.join(os.fsencode(folder), b"\xe9.png"))).write_bytes(b"none")
+    except OSError:
+        pytest.skip("names are Unicode here")
+    with tarfile.open(folder / "cut.tar", "w:gz") as archive:
+        for path in files[1:]:
+            archive.add(path, path.name)
+    whole = (folder / "cut.tar").read_bytes()
+    corpus = load_corpus(folder, lambda *_: None)
+    assert len(corpus.train + corpus.held_out) == 3
+    (folder / "cut.tar").write_bytes(whole[: len(whole) // 2])
+    corpus = load_corpus(folder, lambda *_: None)
+    assert len(corpus.train + corpus.held_out) == 1
+    assert [name for name, _ in corpus.skipped] == ["cut.tar", os.fsdecode(b"\xe9.png")]
+    model = registry.find("photo-lite")
+    save_model(tmp_path / "model", replace(model, summary={"corpus": corpus.facts()}))
+    assert json.loads((tmp_path / "model" / "model.json").read_text("utf-8"))["corpus"]["skipped"] == 2

@@ -31,7 +31,7 @@ def aims(
     `wanted` float32 [C', h * w] has the channels of COLOR_8X8, or of the layout for a grey picture; `step` is in grey levels.
     """
     h, w = grid
-    full = COLOR_8X8 if layout.components == 3 else layout
+    full = layout.whole
     places = networks.shared_channels(full, COLOR_8X8)[1]
     unseen = np.setdiff1d(np.arange(networks.OUTPUTS), places)
     own, inputs = networks.shared_channels(layout, COLOR_4X4)

@@ -114,6 +114,11 @@ class Layout:
     def channels(self) -> int:
         return self.components + sum(tile.size for tile in self.tiles)
 
+    @property
+    def whole(self) -> Layout:
+        """The layout with all coefficients of the same components."""
+        return COLOR_8X8 if self.components == 3 else GREY
+
     @cached_property
     def positions(self) -> tuple[tuple[int, int, int], ...]:
         """(component, vertical frequency, horizontal frequency) of every channel."""

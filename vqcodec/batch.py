@@ -121,7 +121,8 @@ def find_jobs(folder: Path, output: Path, suffixes: frozenset[str], suffix: str)
 
 
 def _outputs(names: list[str], suffix: str) -> list[str]:
-    """Names of what the files of a folder become, no two alike, not even where capitals do not count."""
+    """Names of what the files of a folder become, no two alike; where capitals do not count, only as far as those of the files are
+    not."""
     made = [Path(name).stem + suffix for name in names]
     while True:
         counts = Counter(name.casefold() for name in made)

@@ -229,7 +229,8 @@ from typing import BinaryIO, Final
 
 from vqcodec.bands import COLOR_8X8, GREY, LAYOUTS
 from vqcodec.errors import CorruptError, FormatError, LimitError, TruncatedError, UnsupportedError
-from vqcodec.types import Header, Section, Tokens
+from vqcodec.files import MAX_PIXELS
+from vqcodec.types import MAX_METADATA, Header, Section, Tokens
 
 MAGIC: Final = bytes((0x89, 0x56, 0x51, 0x5A, 0x0D, 0x0A, 0x1A, 0x0A))
 VERSION: Final = (0, 3)
@@ -238,8 +239,6 @@ ID_BYTES: Final = 6
 MAX_SIDE: Final = 65535
 MAX_STEP: Final = 65535
 MIN_GROUP_LOG2, MAX_GROUP_LOG2 = 3, 13
-DEFAULT_MAX_PIXELS: Final = 1 << 28
-MAX_METADATA: Final = 1 << 24
 INDICES, ALPHA, ICC, EXIF, XMP = 0x00, 0x01, 0x81, 0x82, 0x83
 """Types of sections; that of index sections is not written."""
 NAMES: Final = {INDICES: "indices", ALPHA: "alpha", ICC: "ICC", EXIF: "EXIF", XMP: "XMP"}
@@ -333,7 +332,7 @@ def _layout_byte(header: Header) -> int:
     return header.layout | _DEPTHS.index(header.depth) << 2 | (header.layers - 1) << 4 | (_FINE_DCS if header.fine_dcs else 0)
 
 
-def read_header(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> tuple[Header, list[tuple[int, int, int]], int]:
+def read_header(data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[Header, list[tuple[int, int, int]], int]:
     """The header, the table (type, length, checksum) and the offset of the first section.
 
     Raises FormatError and its kinds, LimitError.
@@ -403,7 +402,7 @@ class File:
     `read_bytes` counts what was read of it.
     """
 
-    def __init__(self, source: BinaryIO, max_pixels: int = DEFAULT_MAX_PIXELS) -> None:
+    def __init__(self, source: BinaryIO, max_pixels: int = MAX_PIXELS) -> None:
         """Reads the header from a seekable stream. Raises FormatError and its kinds, LimitError."""
         self._source, self._lock = source, Lock()
         self.size = source.seek(0, SEEK_END)
@@ -493,7 +492,7 @@ def _has_table(head: bytes) -> bool:
     return bool(reader.byte() & _TABLED)
 
 
-def read_file(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> tuple[Header, list[Section]]:
+def read_file(data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[Header, list[Section]]:
     """Header and sections of a whole file, all checksums verified; unknown optional sections are left out.
 
     Raises TruncatedError, CorruptError, UnsupportedError, LimitError.

@@ -20,9 +20,6 @@ from vqcodec.files import (
     check_new_folder,
     check_output,
     new_folder,
-    open_input,
-    read_stream,
-    stream_limit,
     write_atomic,
 )
 from vqcodec.imageio import format_of, read_image, read_opaque, write_image
@@ -113,24 +110,20 @@ def decode_file(source: Path, output: Path, options: DecodeOptions, *, overwrite
     """
     picture_format = format_of(output)
     check_output(output, overwrite=overwrite, source=source)
-    with open_input(source) as file:
-        seekable = file if file.seekable() else io.BytesIO(read_stream(file, stream_limit(options.max_pixels)))
-        start = time.perf_counter()
-        with api.open_vqz(
-            seekable, model=options.model, max_pixels=options.max_pixels, allow_partial=options.allow_partial
-        ) as opened:
-            if options.region is None and options.scale == 1 and not options.allow_partial:
-                opened.file.check()
-            pixels = opened.read(
-                options.region,
-                scale=options.scale,
-                refine=options.refine,
-                strength=options.strength,
-                refiner=options.refiner,
-                device=options.device,
-                threads=options.threads,
-            )
-            metadata, lost, groups = opened.metadata, len(opened.lost), len(opened.header.groups)
+    start = time.perf_counter()
+    with api.open_vqz(source, model=options.model, max_pixels=options.max_pixels, allow_partial=options.allow_partial) as opened:
+        if options.region is None and options.scale == 1 and not options.allow_partial:
+            opened.file.check()
+        pixels = opened.read(
+            options.region,
+            scale=options.scale,
+            refine=options.refine,
+            strength=options.strength,
+            refiner=options.refiner,
+            device=options.device,
+            threads=options.threads,
+        )
+        metadata, lost, groups = opened.metadata, len(opened.lost), len(opened.header.groups)
     seconds = time.perf_counter() - start
     picture, left_out = _written(pixels, picture_format, metadata)
     write_atomic(output, picture, overwrite=overwrite)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vqcodec import dct, networks, seams, sharpening
-from vqcodec.bands import COLOR_8X8, LAYOUTS, Layout
+from vqcodec.bands import LAYOUTS, Layout
 from vqcodec.codec import Indices, OpenGroup, Rectangle, each_group, finish_group, layer_of_tile
 from vqcodec.dct import Pixels
 from vqcodec.model import Model
@@ -135,7 +135,7 @@ def decode_refined(
 
     `run` runs the synthesis elsewhere than here, one strip at a time. Raises CorruptError.
     """
-    if (model.synthesis is None and sharpener is None) or header.step / 64 < networks.MIN_STEP:
+    if (model.synthesis is None and sharpener is None) or header.grey_levels < networks.MIN_STEP:
         return decode(header, indices, model, threads, region)
     wanted = region or (0, 0, header.height, header.width)
     top, left, height, width = around = _with_seams(header, wanted)
@@ -178,10 +178,10 @@ def refine(
 ) -> Pixels:
     """Latents int16 [C, h, w] to pixels [H, W, components] of `size` (H, W), with the model's synthesis, where it has one, and
     sharpened. `corner` is the place of the first cell in the picture."""
-    step = header.step / 64
+    step = header.grey_levels
     layout, (h, w) = LAYOUTS[header.layout], latents.shape[1:]
     flat = latents.reshape(len(latents), -1)
-    full = COLOR_8X8 if layout.components == 3 else layout
+    full = layout.whole
     matrix = (dct.inverse_matrix(full, model.color) / (1 << dct.SHIFT)).astype(np.float32)
     pixels = shared_empty((*size, layout.components), dct.sample_type(header.depth))
     restored, halo = restorer(model, flat, step, (h, w), layout, run)

@@ -150,19 +150,17 @@ def _guided(network: Transformer, grids: Ints, labels: Ints, cells: NDArray[np.i
 # ------------------------------------------------------------------------------------------------ whole pictures
 
 
-def generate(
-    prior: TokenPrior, model: TokenModel, labels: Ints, *, temperature: float, guidance: float, seed: int, threads: int = 1
-) -> Pixels:
+def generate(prior: TokenPrior, model: TokenModel, labels: Ints, *, temperature: float, guidance: float, seed: int) -> Pixels:
     """A picture for each of the labels int64 [B], of which the number of classes is none: uint8 [B, H, W, 1 or 3]."""
     network, rng = prior.network, np.random.default_rng(seed)
     height, width, components = prior.picture
     h, w = -(-height // model.side), -(-width // model.side)
     pictures = np.empty((len(labels), height, width, components), np.uint8)
-    for part in np.array_split(np.arange(len(labels)), -(-len(labels) * h * w // _CELLS)):
+    for part in np.array_split(np.arange(len(labels)), min(len(labels), -(-len(labels) * h * w // _CELLS))):
         hidden = np.full((len(part), h, w), network.mask)
         grids = draw(network, hidden, labels[part], rng, temperature=temperature, guidance=guidance)
         for number, grid in zip(part, grids, strict=True):
-            pictures[number] = tokens.decode(grid.astype(np.uint16), model, (height, width, components), threads=threads)
+            pictures[number] = tokens.decode(grid.astype(np.uint16), model, (height, width, components))
     return pictures
 
 

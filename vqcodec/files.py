@@ -16,6 +16,7 @@ from vqcodec.errors import InputError, LimitError, OutputError
 from vqcodec.interrupts import termination_raises
 
 MAX_PIXELS = 2**28  # of a picture, where the user sets no other limit
+_PIECE_BYTES = 1 << 20
 STREAM = Path("-")  # standard input or standard output, as most commands read it
 _STDOUT = (STREAM, Path("/dev/stdout"))  # the device would be truncated where the shell appends with >>
 
@@ -81,10 +82,17 @@ def _unreadable(name: str, error: OSError) -> InputError:
 
 def read_stream(stream: BinaryIO, limit_bytes: int) -> bytes:
     """All bytes of `stream`; LimitError where there are more than `limit_bytes`."""
-    data = stream.read(limit_bytes + 1)
+    data = b"".join(_pieces(stream, limit_bytes + 1))
     if len(data) > limit_bytes:
         raise LimitError(f"the input is over {limit_bytes} bytes; --max-pixels raises the limit")
     return data
+
+
+def _pieces(stream: BinaryIO, most: int) -> Iterator[bytes]:
+    """What a stream has, to `most` bytes: asked for all at once, it would take the memory for as many first."""
+    while most and (piece := stream.read(min(most, _PIECE_BYTES))):
+        yield piece
+        most -= len(piece)
 
 
 def read_input(path: Path, *, limit_bytes: int) -> bytes:

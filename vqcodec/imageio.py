@@ -9,6 +9,7 @@ CMYK, further frames), and what would lose half its precision is refused with th
 """
 
 import io
+import re
 import struct
 import threading
 from collections.abc import Iterator
@@ -24,7 +25,7 @@ from PIL import Image, ImageFile, PngImagePlugin, UnidentifiedImageError
 from vqcodec.dct import Pixels
 from vqcodec.errors import InputError, LimitError, OutputError, VqcodecError
 from vqcodec.files import MAX_PIXELS, STREAM, open_input, printable, read_stream, stream_limit
-from vqcodec.types import Metadata
+from vqcodec.types import MAX_METADATA, Metadata
 
 # Tried in this order. An allow-list: with Pillow's own list an EPS file would start Ghostscript. TGA has no magic
 # number and comes last.
@@ -62,10 +63,11 @@ _SAVE_OPTIONS: dict[str, dict[str, object]] = {
 }
 
 EXIF_PREFIX = b"Exif\0\0"
-_MAX_METADATA = 1 << 24
+_HEAD_BYTES = MAX_METADATA + (1 << 20)
+"""In which the pixels of a file begin: its profile and the like come before."""
 _MOST_IN_JPEG = {"icc": 255 * 65519, "exif": 65533 - len(EXIF_PREFIX), "xmp": 65533 - 29}
 """Bytes: of markers with two of their length and a name before what they hold; ICC profiles alone are spread over several."""
-_ORIENTATION_TAG, _XMP_TAG, _EXIF_IFD, _GPS_IFD = 0x0112, 700, 0x8769, 0x8825
+_ORIENTATION_TAG, _PHOTOMETRIC_TAG, _XMP_TAG, _EXIF_IFD, _GPS_IFD = 0x0112, 262, 700, 0x8769, 0x8825
 _TIFF_TAGS_KEPT = {270, 271, 272, 305, 306, 315, 316, 33432}
 """Of a TIFF file, those about the picture: description, make, model, software, date, artist, host, copyright."""
 # EXIF orientation -> what puts the picture upright (EXIF 2.32, section 4.6.4).
@@ -170,7 +172,7 @@ def _read(stream: BinaryIO, name: str, max_pixels: int) -> ImageData:
         if bits > 8 and deep_grey:
             if image.format == "PPM" and bits < 16:
                 notes.append(f"scaled from {bits} to 16 bits per sample")  # by Pillow
-            pixels: Pixels = _deep_pixels(image)
+            pixels: Pixels = _deep_pixels(image, bits)
         else:
             pixels = np.asarray(_upright(flat_image(image, name, notes), image))
             if image.mode == "CMYK":  # what is made of it is sRGB
@@ -178,10 +180,13 @@ def _read(stream: BinaryIO, name: str, max_pixels: int) -> ImageData:
     return ImageData(pixels, tuple(notes), metadata)
 
 
-def _deep_pixels(image: Image.Image) -> NDArray[np.uint16]:
+def _deep_pixels(image: Image.Image, bits: int) -> NDArray[np.uint16]:
     """Upright grey of more than 8 bits."""
     found = np.asarray(_upright(image, image))  # of either byte order, or of mode I, whose 32 bits hold 16
-    return np.ascontiguousarray(found.astype(np.uint16))
+    pixels = np.ascontiguousarray(found.astype(np.uint16))
+    if image.format == "TIFF" and getattr(image, "tag_v2", {}).get(_PHOTOMETRIC_TAG) == 0:  # white is 0: Pillow turns 8 bits alone
+        pixels = np.uint16((1 << bits) - 1) - pixels
+    return pixels
 
 
 def flat_image(image: Image.Image, name: str, notes: list[str]) -> Image.Image:
@@ -193,7 +198,7 @@ def flat_image(image: Image.Image, name: str, notes: list[str]) -> Image.Image:
         notes.append(f"converted from {_CONVERTED_MODES[mode]}")
     elif mode not in _GREY_MODES | _COLOUR_MODES:
         raise InputError(f"{name} has {mode} samples and .vqz holds grey or RGB: convert it first")
-    grey = mode in _GREY_MODES or (mode in ("P", "PA") and _is_grey_palette(image))
+    grey = mode in _GREY_MODES or (mode in ("P", "PA") and _is_grey_palette(image) and not _has_colour_profile(image))
     if mode == "CMYK" and (converted := _cmyk_by_profile(image)):
         return converted
     if image.has_transparency_data:
@@ -223,12 +228,14 @@ def _metadata(image: Image.Image, notes: list[str]) -> Metadata:
     for name, value in found.items():
         data = value.encode("utf-8", "replace") if isinstance(value, str) else value
         if isinstance(data, bytes) and data:
-            if len(data) > _MAX_METADATA:
+            if len(data) > MAX_METADATA:
                 notes.append(f"{name.upper()} of {len(data)} bytes is not kept: it is larger than 16 MiB")
             else:
                 kept[name] = data
     if "exif" in kept:
         kept["exif"] = reset_orientation(kept["exif"].removeprefix(EXIF_PREFIX))
+    if "xmp" in kept:  # where Pillow looks, too
+        kept["xmp"] = re.sub(rb"(tiff:Orientation(?:=[\"']|>))[2-8]", rb"\g<1>1", kept["xmp"])
     return Metadata(**kept)
 
 
@@ -269,6 +276,11 @@ def reset_orientation(exif: bytes) -> bytes:
     return exif
 
 
+def _has_colour_profile(image: Image.Image) -> bool:
+    """Whether its profile is one of RGB, which must not stand beside grey."""
+    return (image.info.get("icc_profile") or b"")[16:20] == b"RGB "
+
+
 def _is_grey_palette(image: Image.Image) -> bool:
     palette = np.array(image.getpalette("RGB")).reshape(-1, 3)
     return bool((palette == palette[:, :1]).all())
@@ -302,11 +314,11 @@ def _bits_per_sample(image: ImageFile.ImageFile, stream: BinaryIO) -> int:
     if image.mode.startswith(("I", "F")):
         return 32 if image.mode in ("I", "F") else 16
     if image.format == "JPEG2000":
-        head = _peek(stream, 4096)
+        head = _peek(stream, _HEAD_BYTES)
         start = head.find(b"\xff\x4f\xff\x51")  # start of codestream, size marker; the depth minus 1 is at 42
         return (head[start + 42] & 0x7F) + 1 if 0 <= start < len(head) - 42 else 8
     if image.format == "AVIF":
-        head = _peek(stream, 4096)
+        head = _peek(stream, _HEAD_BYTES)
         start = head.find(b"av1C")  # codec configuration; bits 6 and 5 of its third byte: over 8 bits, 12 bits
         flags = head[start + 6] & 0x60 if 0 <= start < len(head) - 6 else 0
         return {0x40: 10, 0x60: 12}.get(flags, 8)

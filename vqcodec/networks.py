@@ -234,7 +234,7 @@ def synthesise(
     """
     h, w = grid
     top, bottom = max(0, rows[0] - halo), min(h, rows[1] + halo)
-    full = COLOR_8X8 if layout.components == 3 else layout
+    full = layout.whole
     inputs = features(latents[:, top * w : bottom * w], layout, step)
     correction = run(inputs.reshape(FEATURES, bottom - top, w), (rows[0] - top, rows[1] - top))
     kept = correction.reshape(OUTPUTS, -1)
@@ -247,7 +247,7 @@ def synthesise(
 def plain(latents: NDArray[np.int16], step: float, grid: tuple[int, int], layout: Layout, rows: Rows) -> Floats:
     """As `synthesise`, without a network: the latents themselves, and zeros for what was never coded."""
     given = latents[:, rows[0] * grid[1] : rows[1] * grid[1]]
-    out = np.zeros(((COLOR_8X8 if layout.components == 3 else layout).channels, given.shape[1]), np.float32)
+    out = np.zeros((layout.whole.channels, given.shape[1]), np.float32)
     out[: len(given)] = given * np.float32(step / UNIT)
     return out
 
@@ -263,7 +263,7 @@ def sparing(run: Correct, here: Correct, halo: int, tell: Callable[[str], None])
         try:
             return run(x, (first, last))
         except MemoryError:
-            if x.shape[1] < 4 * halo:
+            if x.shape[1] < max(2, 4 * halo):
                 tell("too little memory on the GPU: a network ran on the CPU")
                 return here(x, (first, last))
         tell("too little memory on the GPU: a network ran in smaller strips")

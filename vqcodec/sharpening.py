@@ -89,7 +89,7 @@ def refiner_features(
 
     They are of whole rows of `columns` cells, the first of which is the cell `corner` (row, column) of the picture.
     """
-    full = COLOR_8X8 if layout.components == 3 else layout
+    full = layout.whole
     out = np.zeros((INPUTS["refiner"], latents.shape[1]), np.float32)
     x = base * np.float32(1 / step)
     out[shared_channels(full, COLOR_8X8)[1]] = np.copysign(np.log1p(np.abs(x)), x)
@@ -195,7 +195,7 @@ def sharpen(
     waves = refined_waves(correction, (corner[0] + first, corner[1]))
     kept = from_lapped(waves)[:, rows[0] - first : rows[1] - first].reshape(OUTPUTS, -1)
     out = np.ascontiguousarray(around[:, (rows[0] - top) * w : (rows[1] - top) * w])
-    full, dcs = COLOR_8X8 if layout.components == 3 else layout, layout.components
+    full, dcs = layout.whole, layout.components
     out[dcs:] += np.float32(strength * step) * kept[shared_channels(full, COLOR_8X8)[1][dcs:]]
     return out
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Final
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,11 @@ class Header:
     """Of a token file: it has one layer, one tile group, and 8 bits a sample."""
 
     @property
+    def grey_levels(self) -> float:
+        """The step in grey levels."""
+        return self.step / 64
+
+    @property
     def cells(self) -> tuple[int, int]:
         """Rows and columns of the grid of cells, which are 8x8 pixels but for those of some token files."""
         side = self.tokens.side if self.tokens else 8
@@ -53,6 +59,10 @@ class Header:
         h, w = self.cells
         side = 1 << self.group_log2 if self.group_log2 else max(h, w)
         return [(top, left, min(side, h - top), min(side, w - left)) for top in range(0, h, side) for left in range(0, w, side)]
+
+
+MAX_METADATA: Final = 1 << 24
+"""Bytes of each."""
 
 
 @dataclass(frozen=True)

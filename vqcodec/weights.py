@@ -113,4 +113,4 @@ def save_model(folder: Path, model: Weights) -> None:
     tensors = save({name: np.ascontiguousarray(array) for name, array in sorted(model.tensors.items())})
     (folder / TENSORS).write_bytes(tensors)  # unlike save_file's, with the permissions that new files have here
     text = json.dumps(model.summary, indent=2, ensure_ascii=False) + "\n"
-    (folder / SUMMARY).write_text(text, encoding="utf-8")
+    (folder / SUMMARY).write_text(text, encoding="utf-8", errors="backslashreplace")  # names of files may be any bytes

@@ -45,6 +45,7 @@ SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang et al. 2003, se
 SSIM_MIN_SIDE = 2 * WINDOW_RADIUS + 1
 MS_SSIM_MIN_SIDE = 2 * WINDOW_RADIUS * 2 ** (len(SCALE_WEIGHTS) - 1) + 1
 _LEAST_FOR_SSIMULACRA2 = 8
+_LEAST_FOR_LPIPS = 17  # below, its last pooling has nothing to look at
 """Pixels a side: of smaller pictures the package says 100, whatever they are."""
 
 
@@ -80,7 +81,9 @@ def measure(original: Pixels, decoded: Pixels, *, psnr_only: bool = False, perce
         return Distance(mse_rgb, mse_y, math.nan, math.nan, math.nan, math.nan, math.nan)
     energies = [_high_band_energy(pixels) for pixels in (decoded, original)]
     high_band = energies[0] / energies[1] if energies[1] else math.nan
-    lpips = math.nan if perceptual is None else perceptual(original, decoded)
+    lpips = math.nan
+    if perceptual is not None and min(original.shape[:2]) >= _LEAST_FOR_LPIPS:
+        lpips = perceptual(original, decoded)
     return Distance(mse_rgb, mse_y, *_ssim_pair(original, decoded), high_band, lpips, _ssimulacra2(original, decoded))
 
 

@@ -51,7 +51,7 @@ def crops_at(paths: Sequence[tuple[str, Path]], codecs: Sequence[Codec]) -> Iter
         found = [Crop("original", float("nan"), float("inf"), pixels[window])]
         for codec in codecs:
             if codec.name != "none":
-                data = nearest_below(codec, pixels, round(CROP_BPP * pixels.shape[0] * pixels.shape[1] / 8))
+                data = nearest_below(codec, pixels, int(CROP_BPP * pixels.shape[0] * pixels.shape[1] / 8))
                 decoded = codec.decode(data)
                 if decoded.ndim > pixels.ndim:
                     decoded = decoded[:, :, 0]
@@ -64,6 +64,9 @@ def crops_at(paths: Sequence[tuple[str, Path]], codecs: Sequence[Codec]) -> Iter
 def nearest_below(codec: Codec, pixels: Pixels, size: int) -> bytes:
     """The largest file of at most `size` bytes that a bisection over the codec's whole qualities finds, or its smallest."""
     low, high = int(min(codec.qualities)), int(max(codec.qualities))
+    best = codec.encode(pixels, high)
+    if len(best) <= size:
+        return best
     best = codec.encode(pixels, low)
     for _ in range(_TRIALS):
         if high - low <= 1:

@@ -120,18 +120,20 @@ class BenchResults:
     def compared_images(self) -> list[str]:
         """Images that every codec managed at all its qualities: means over anything else could not be compared.
 
-        A codec that got no image through all its qualities does not count: it would take the others down with it.
+        A codec that got no image through all its qualities does not count: it would take the others down with it. Images of one
+        colour, which a lossy codec has without error at all its qualities, are left out: of infinite PSNRs there is no mean.
         """
         done: dict[str, dict[str, int]] = {}
+        exact: dict[str, dict[str, bool]] = {}
         for row in self.rows:
-            done.setdefault(row.codec, {}).setdefault(row.image, 0)
-            done[row.codec][row.image] += 1
-        whole = [
-            {image for image, count in done[codec.name].items() if count == len(codec.qualities)}
-            for codec in self.codecs
-            if codec.name in done
-        ]
-        whole = [images for images in whole if images]
+            counts, flat = done.setdefault(row.codec, {}), exact.setdefault(row.codec, {})
+            counts[row.image] = counts.get(row.image, 0) + 1
+            flat[row.image] = flat.get(row.image, True) and math.isinf(row.psnr_rgb)
+        whole = []
+        for codec in self.codecs:
+            images = {image for image, count in done.get(codec.name, {}).items() if count == len(codec.qualities)}
+            curved = {image for image in images if not exact[codec.name][image]}
+            whole += [curved or images] if images else []  # a lossless codec has no curve of any
         return [image.name for image in self.images if whole and all(image.name in images for images in whole)]
 
     def points(self, codec: str) -> list[RdPoint]:

@@ -377,10 +377,10 @@ def _finish(
         svg = plot(results, "svg")
         crops = list(crops_at([entry for entry in images if entry[0] in compared], codecs))
         found = {
-            REPORT_MARKDOWN: to_markdown(results, plot=REPORT_PLOT).encode(),
+            REPORT_MARKDOWN: to_markdown(results, plot=REPORT_PLOT).encode(errors="backslashreplace"),
             REPORT_PLOT: plot(results, "png"),
             REPORT_VECTORS: svg,
-            REPORT_PAGE: to_html(results, svg.decode(), crops).encode(),
+            REPORT_PAGE: to_html(results, svg.decode(), crops).encode(errors="backslashreplace"),
             REPORT_CROPS: sheet_of(crops),
         }
         for name, data in found.items():

@@ -48,13 +48,13 @@ def _bits(network: nn.Module, batches: Sequence[Batch]) -> float:
 
 
 def _saved(network: nn.Module, batches: Sequence[Batch]) -> float:
-    """Bits with the network over those with the linear predictions, less one; 0 of no batches."""
+    """Bits with the network over those with the linear predictions, less one; 0 where there are none."""
     if not batches:
         return 0.0
     with torch.no_grad():
         sums = [[float(bits.sum()) for bits in network(batch)] for batch in batches]
     total, linear = np.sum(sums, axis=0)
-    return float(total / linear - 1)
+    return float(total / linear - 1) if linear else 0.0
 
 
 def saved(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import io
 import json
+import math
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -172,7 +173,7 @@ class Best(Generic[N]):
 
     def look(self, shown: nn.Module, figure: float) -> float:
         """Keep the weights of `shown` if they are the best; returns the figure."""
-        if not figure > self.figure:
+        if figure <= self.figure or not math.isfinite(self.figure):
             self.figure = figure
             self.network.load_state_dict(shown.state_dict())
         return figure
@@ -211,7 +212,7 @@ def load_checkpoint(
     if checkpoint is None or not os.path.exists(checkpoint):
         return 0, 0.0
     try:
-        saved = torch.load(checkpoint, weights_only=True)
+        saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
         then, now = json.loads(saved["settings"]), json.loads(json.dumps(asdict(settings)))
         others = [name for name in now if name not in (*_LENGTH, *free) and then.get(name) != now[name]]
         if not others:

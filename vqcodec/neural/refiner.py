@@ -63,8 +63,8 @@ _JUDGED: Final = 7
 """Planes that the discriminator sees."""
 _HELD_OUT_CELLS: Final = 32
 """Cells a side of a held-out picture's middle that is scored."""
-_LEAST_CELLS: Final = 3
-"""A side, of what judges can look at."""
+_LEAST_CELLS: Final = 4
+"""A side, of what judges can look at: a crop loses one, and LPIPS needs 17 pixels."""
 _GRAIN_AT_FIRST: Final = 0.01
 """Deviation in steps, before it is weighed, where training begins: at none no slope would say that some were better."""
 _FREE: Final = ("lambda_r", "lambda_p", "lambda_t", "lambda_a", "lambda_c", "adaptive", "ramp")

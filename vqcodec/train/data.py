@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import io
+import lzma
 import os
 import tarfile
+import zlib
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePath
@@ -90,7 +92,7 @@ def load_corpus(folder: Path, progress: Callable[[str, int, int], None]) -> Corp
     for done, (name, read) in enumerate(entries):
         progress("reading", done, len(entries))
         if PurePath(name).stem.lower() in _LICENCE_NAMES:
-            with suppress(OSError):
+            with suppress(OSError, InputError):
                 licences[name] = _first_line(read())
         suffix = PurePath(name).suffix.lower()
         if suffix == _ARCHIVE:
@@ -123,24 +125,34 @@ def _entries(folder: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
             yield name, path.read_bytes
         else:
             for member in members:
-                yield member if path == folder else f"{name}/{member}", partial(_read_member, path, member)
+                yield member.name if path == folder else f"{name}/{member.name}", partial(_read_member, path, member)
 
 
-def _members(path: Path) -> list[str] | None:
+def _members(path: Path) -> list[tarfile.TarInfo] | None:
     """The files in a tar archive, in order of name; None where it cannot be read."""
     try:
-        with tarfile.open(path) as archive:
-            return sorted(member.name for member in archive if member.isfile())
-    except (tarfile.TarError, OSError):
+        with _archive_errors(path), tarfile.open(path) as archive:
+            return sorted((member for member in archive if member.isfile()), key=lambda member: member.name)
+    except InputError:
         return None
 
 
-def _read_member(path: Path, name: str) -> bytes:
-    with tarfile.open(path) as archive:
-        stream = archive.extractfile(name)
+def _read_member(path: Path, member: tarfile.TarInfo) -> bytes:
+    """Raises InputError."""
+    with _archive_errors(path), tarfile.open(path) as archive:
+        stream = archive.extractfile(member)
         if stream is None:
-            raise InputError(f"{name}: not a file")
+            raise InputError(f"{member.name}: not a file")
         return stream.read()
+
+
+@contextmanager
+def _archive_errors(path: Path) -> Iterator[None]:
+    """In the block, whatever a damaged archive leads to is an InputError."""
+    try:
+        yield
+    except (tarfile.TarError, OSError, EOFError, zlib.error, lzma.LZMAError) as error:
+        raise InputError(f"{path.name}: the archive cannot be read: {error}") from error
 
 
 def _first_line(data: bytes) -> str:
@@ -155,7 +167,7 @@ def _middle(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def _split(images: list[TrainingImage]) -> tuple[list[TrainingImage], list[TrainingImage]]:
     """Held-out tenth (at least one of two or more) by a hash of names: the same for every run, whatever the order."""
-    ranked = sorted(images, key=lambda image: hashlib.sha256(image.name.encode()).digest())
+    ranked = sorted(images, key=lambda image: hashlib.sha256(os.fsencode(image.name)).digest())
     count = max(1, round(len(images) / 10)) if len(images) > 1 else 0
     held = {id(image) for image in ranked[:count]}
     return [i for i in images if id(i) in held], [i for i in images if id(i) not in held]

@@ -36,6 +36,8 @@ _SMALL_FILES: Final = 1200
 _FEW_FILES: Final = 200
 """Whole pictures that statistics are of, at least, with a base model: each of fewer is coded at up to eight steps."""
 HELD_OUT_STEPS: Final = (12.0, 28.0, 64.0)
+_MOST_DB: Final = 70.0
+"""What PSNR counts at most: that of a flat picture is infinite, and would be all that counts."""
 STRENGTHS: Final = (300.0, 5000.0)
 """Pulls towards the base model, tried in turn until one is better on the held-out images; the base itself is kept if none is."""
 
@@ -119,7 +121,7 @@ def _held_out_points_of(model: Model, image: TrainingImage) -> list[tuple[float,
     encoder = Encoder(image.pixels, model, 1)
     for step in HELD_OUT_STEPS:
         whole = round(step * 64)
-        bpp, psnr = 8 * len(encoder.file(whole)) / image.pixels[:, :, 0].size, encoder.psnr_db(whole)
+        bpp, psnr = 8 * len(encoder.file(whole)) / image.pixels[:, :, 0].size, min(encoder.psnr_db(whole), _MOST_DB)
         points.append((bpp, psnr, float(np.log(bpp)) - psnr / 10 * float(np.log(10))))
     return points
 

@@ -92,6 +92,7 @@ def fit_scale(
 
 
 def _bounded(weights: Array, limit: float) -> NDArray[np.int32]:
-    """Round to integers, scaled down if the sum of magnitudes would break exactness."""
-    total = float(np.abs(weights).sum()) + len(weights)
-    return np.rint(weights * min(1.0, limit / max(total, 1.0))).astype(np.int32)
+    """Round to integers, scaled down if the sum of magnitudes would break exactness: each may grow by a half."""
+    total = float(np.abs(weights).sum())
+    scale = min(1.0, limit / max(total + len(weights), 1.0), max(0.0, limit - len(weights) / 2) / max(total, 1.0))
+    return np.rint(weights * scale).astype(np.int32)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vqcodec import codec, context, dc, dct, decoding, networks
-from vqcodec.bands import COLOR_4X4, COLOR_8X8, GREY, LAYOUTS, Layout, Tile
+from vqcodec.bands import COLOR_4X4, COLOR_8X8, LAYOUTS, Layout, Tile
 from vqcodec.context import MARGIN, Ints
 from vqcodec.model import Model
 from vqcodec.neural.context_samples import ContextSample, PassSample
@@ -61,7 +61,7 @@ def turned(image: TrainingImage, rng: np.random.Generator) -> TrainingImage:
 def make_sample(image: TrainingImage, step: float, model: Model) -> Sample:
     """What the synthesis sees of an image at a step in grey levels, and what the plain decode lacks."""
     latents, layout, cells = coded(image, step, model, TUNES[0])
-    full = GREY if layout is GREY else COLOR_8X8
+    full = layout.whole
     wanted = dct.forward(image.pixels, full, model.color) * np.float32(1 / step)
     wanted[: layout.channels] -= latents * np.float32(1 / networks.UNIT)
     features = networks.features(latents, layout, step)
@@ -115,7 +115,7 @@ def make_refiner_sample(image: TrainingImage, step: float, model: Model, tune: s
     """What a refiner sees of an image at a step in grey levels: the best decode that the model has; and the original."""
     latents, layout, (h, w) = coded(image, step, model, tune)
     restored, _ = decoding.restorer(model, latents, step, (h, w), layout)
-    base = _spread(restored((0, h)) * np.float32(1 / step), GREY if layout is GREY else COLOR_8X8)
+    base = _spread(restored((0, h)) * np.float32(1 / step), layout.whole)
     height, width = image.pixels.shape[:2]
     padded = np.pad(image.pixels, ((0, 8 * h - height), (0, 8 * w - width), (0, 0)), mode="edge")
     return RefinerSample(_on_grid(networks.features(latents, layout, step), (h, w)), _on_grid(base, (h, w)), padded)

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vqcodec import codec, dct, symbols
-from vqcodec.bands import COLOR_8X8, GREY
 from vqcodec.model import Model
 from vqcodec.prior import Grid
 from vqcodec.processes import processes
@@ -133,7 +132,7 @@ def open_aimed(image: TrainingImage, step: float, model: Model) -> Session:
     session = open_session(image, step, model.color)
     grid, rounds = session.grid, rounds_of(model)
     if rounds:
-        full = GREY if grid.layout is GREY else COLOR_8X8
+        full = grid.layout.whole
         settings = codec.Settings(session.step, grid.layout.code, 1, session.fine_dcs, rate_of(model))
         coefficients = dct.forward(image.pixels, full, model.color)
         session.targets = aimed_targets(coefficients, (grid.h, grid.w), model, settings, rounds)

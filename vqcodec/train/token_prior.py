@@ -11,7 +11,7 @@ import numpy as np
 
 from vqcodec import registry
 from vqcodec.draw import TokenPrior
-from vqcodec.errors import InputError, ModelError
+from vqcodec.errors import InputError
 from vqcodec.neural.token_prior import Grid, PriorSettings, encode_all, fit_prior
 from vqcodec.tokens import TokenModel
 from vqcodec.train.course import Course
@@ -26,9 +26,7 @@ def train_prior(course: Course, *, init: str | Path) -> dict[str, Any]:
     Where pictures lie in two or more folders (those of idx files do, by label), these are classes. Raises InputError, ModelError,
     OutputError, MissingExtraError.
     """
-    model = registry.find_any(init)
-    if not isinstance(model, TokenModel):
-        raise ModelError(f"{model.name} is no token model, and a token prior is trained for one (train --kind token)")
+    model = registry.find_token(init)
     corpus = course.begin()
     if any(image.pixels.shape[2] > model.components for image in corpus.train + corpus.held_out):
         raise InputError(f"{course.folder}: it has pictures in colour, and token model {model.name} is of grey ones")
