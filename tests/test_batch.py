@@ -106,6 +106,7 @@ def test_a_tree_is_mirrored(tree: Path, tmp_path: Path, monkeypatch: pytest.Monk
     assert names(output) == ["a.vqz", "b.vqz", "sub/c.jpg.vqz", "sub/c.png.vqz", "sub/deep/d.vqz"]
     assert (summary.done, len(summary.failed), summary.left_out) == (5, 1, 0)
     assert summary.bytes_out == sum((output / name).stat().st_size for name in names(output))
+    assert summary.pixels == 5 * 16 * 24
     assert summary.bytes_in == sum((tree / name).stat().st_size for name in names(tree) if "bad" not in name and "txt" not in name)
     assert "bad.png" in summary.failed[0].error
     assert summary.failed[0].exit_code == 3
@@ -113,6 +114,24 @@ def test_a_tree_is_mirrored(tree: Path, tmp_path: Path, monkeypatch: pytest.Monk
     summary, _ = run(BatchSettings(output, back, DecodeOptions(), ".png"))
     assert names(back) == ["a.png", "b.png", "sub/c.jpg.png", "sub/c.png.png", "sub/deep/d.png"]
     assert np.abs(np.asarray(Image.open(back / "a.png"), int) - smooth_picture(16, 24)).mean() < 8
+
+
+def test_suffixes_may_be_in_capitals(tmp_path: Path) -> None:
+    for name in ("a.PNG", "b.Jpg", "c.txt"):
+        (tmp_path / name).touch()
+    found = find_jobs(tmp_path, tmp_path / "out", SUFFIXES, ".vqz").jobs
+    assert [(job.source.name, job.output.name) for job in found] == [("a.PNG", "a.vqz"), ("b.Jpg", "b.vqz")]
+
+
+@pytest.mark.parametrize(("asked", "given"), [(None, 1), (3, 3)])
+def test_a_process_has_one_thread_unless_it_is_told_otherwise(
+    asked: int | None, given: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With all cores for each of several they would wait for each other."""
+    threads: list[int | None] = []
+    monkeypatch.setattr(batch, "_pooled", lambda jobs, options, *_: threads.append(options.threads) or iter(()))
+    assert not list(batch._outcomes(iter(()), BatchSettings(tmp_path, tmp_path, replace(LITE, threads=asked), ".vqz")))
+    assert threads == [given]
 
 
 def test_outputs_are_not_overwritten(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from PIL import Image
 from scipy.signal import convolve2d
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
+from vqcodec.bench.compare import compare
 from vqcodec.bench.metrics import measure, psnr_db
 from vqcodec.errors import MissingExtraError
 
@@ -91,6 +92,16 @@ def test_psnr_rgb_averages_the_error_over_channels_and_psnr_y_weighs_it():
     distance = measure(original, decoded, psnr_only=True)
     assert distance.mse_rgb == pytest.approx(9 / 3)
     assert distance.mse_y == pytest.approx((0.587 * 3) ** 2)
+
+
+@pytest.mark.parametrize("shape", [(40, 50), (40, 50, 3)])
+def test_the_high_band_falls_where_it_is_blurred_and_grows_with_noise(shape):
+    original = np.random.default_rng(0).integers(60, 200, shape).astype(np.uint8)
+    half = (128 + (original.astype(int) - 128) // 2).astype(np.uint8)
+    assert measure(original, original).high_band == 1
+    assert measure(original, half).high_band == pytest.approx(1 / 4, rel=0.02)
+    assert measure(half, original).high_band == pytest.approx(4, rel=0.02)
+    assert math.isnan(measure(np.zeros_like(original), original).high_band)
 
 
 def test_differences_do_not_wrap_around():
@@ -177,3 +188,14 @@ def test_lpips_is_not_asked_of_pictures_that_it_cannot_look_at() -> None:
     assert math.isnan(found[1])
     assert found[2] == 0.5
     assert asked == [(17, 17, 3)]
+
+
+def test_a_difference_has_a_sign_and_the_largest_has_none():
+    first = np.full((4, 5, 3), 100, np.uint8)
+    second = first.copy()
+    second[1, 2] = (90, 103, 100)
+    for one, other, sign in ((first, second, 1), (second, first, -1)):
+        facts, difference = compare(one, other)
+        assert (facts["largest_difference"], facts["pixels_that_differ"]) == (10, 1)
+        assert difference[1, 2].tolist() == [128 - sign * 80, 128 + sign * 24, 128]
+        assert (np.delete(difference.reshape(-1, 3), 7, axis=0) == 128).all()

@@ -6,11 +6,13 @@ from io import BytesIO, StringIO
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 from rich.console import Console
 
-from vqcodec.bench.plot import plot
-from vqcodec.bench.report import print_results, summaries, to_markdown
+from vqcodec.bench.bdrate import useful_points
+from vqcodec.bench.plot import _draw_sizes, plot
+from vqcodec.bench.report import LOOKS, RATES_BPP, print_results, summaries, to_markdown
 from vqcodec.bench.results import BenchResults, CodecInfo, Failure, ImageInfo, Row
 
 PIXELS = 100_000
@@ -61,6 +63,33 @@ def test_summary_figures(results):
     assert ours.psnr_at_db[3] > anchor.psnr_at_db[3]  # at 0.5 bpp
     assert ours.encode_mps == pytest.approx(1.0)
     assert ours.decode_mps == pytest.approx(10.0)
+
+
+def test_speeds_are_those_of_the_setting_nearest_to_half_a_bit():
+    """Of 0.08, 0.2, 0.4, 0.88 and 2.08."""
+    given = [replace(row, encode_s=0.1 * place, decode_s=0.01 * place) for place, row in enumerate(rows("jpeg"), 1)]
+    (line,) = summaries(results_of(("jpeg", given)))
+    assert line.encode_mps == pytest.approx(1 / 3)
+    assert line.decode_mps == pytest.approx(10 / 3)
+
+
+def test_looks_are_interpolated_over_octaves_and_never_extrapolated():
+    given = [Row("jpeg", q, "set/a.png", PIXELS, size, 9, 9, 0.9, ms, 1, 1) for q, size, ms in ((1, 2500, 0.7), (2, 10000, 0.9))]
+    (line,) = summaries(results_of(("jpeg", given)))  # 0.2 and 0.8 bpp
+    of_rate = dict(zip(RATES_BPP, line.looks_at[list(LOOKS).index("MS-SSIM")], strict=True))
+    assert of_rate[0.5] == pytest.approx(0.7 + 0.2 * math.log(2.5) / math.log(4))
+    assert [rate for rate, value in of_rate.items() if not math.isnan(value)] == [0.25, 0.5, 0.75]
+    assert all(math.isnan(value) for values in line.looks_at[1:] for value in values)
+
+
+def test_sizes_are_drawn_against_the_anchors(results):
+    figure = Figure()
+    curves = {name: useful_points(results.curve(name)) for name in ("vqz", "jpeg")}
+    axes = figure.subplots()
+    _draw_sizes(axes, curves, {"vqz": "#000000", "jpeg": "#111111"}, "jpeg")
+    base, ours = axes.lines
+    assert set(base.get_ydata()) == {0}
+    np.testing.assert_allclose(ours.get_ydata(), -20, atol=0.01)  # smaller by a fifth
 
 
 def test_psnr_at_a_rate_is_read_off_the_curve(results):

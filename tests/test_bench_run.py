@@ -13,6 +13,8 @@ from PIL import Image
 from rich.console import Console
 
 from vqcodec.bench.codecs import BenchUsageError, Pixels, open_codec
+from vqcodec.bench.metrics import Distance
+from vqcodec.bench.page import crops_at, nearest_below
 from vqcodec.bench.results import BenchResults
 from vqcodec.bench.run import BenchSettings, find_images, parse_qualities, run_bench
 from vqcodec.errors import CorruptError, InputError, MissingExtraError, OutputError
@@ -144,6 +146,42 @@ def test_rows_carry_ssim_unless_told_otherwise(tmp_path):
     assert 0 < row.ms_ssim <= 1
     assert 0 < row.ssim <= 1
     assert math.isnan(run(tmp_path, FakeCodec()).rows[0].ssim)
+
+
+def test_each_figure_is_in_its_own_column(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("vqcodec.bench.run.measure", lambda *_, **__: Distance(1, 2, 0.3, 0.4, 0.5, 0.6, 70))
+    results = run(folder, FakeCodec(), json_path=tmp_path / "results.json")
+    point = results.points("fake")[0]
+    assert (point.ssim, point.ms_ssim) == pytest.approx((0.3, 0.4))
+    assert (point.high_band, point.lpips, point.ssimulacra2) == pytest.approx((0.5, 0.6, 70))
+    columns = strict_json((tmp_path / "results.json").read_text())["codecs"][0]["results"]
+    names = ("ssim-rgb", "ms-ssim-rgb", "high-band", "lpips", "ssimulacra2", "encoding_time", "decoding_time", "quality")
+    assert [columns[name][0] for name in names] == pytest.approx([0.3, 0.4, 0.5, 0.6, 70, point.encode_s, point.decode_s, 90])
+
+
+def test_crops_are_middles_at_the_most_bytes_below_a_rate(tmp_path):
+    """Of files of 2 x quality bytes, with an error of a tenth of it."""
+
+    class Fine(FakeCodec):
+        qualities = tuple(range(10, 200))
+
+        def encode(self, pixels: Pixels, quality: float) -> bytes:
+            data = super().encode(pixels, 99).ljust(int(2 * quality), b"\0")[: int(2 * quality)]
+            self.files[data] = pixels + np.uint8(quality // 10)
+            return data
+
+    small, large = save(tmp_path / "small.png", 32, 40), save(tmp_path / "large.png", 264, 20)
+    found = dict(crops_at([("small", small), ("large", large)], [Fine("fine"), open_codec("none")]))
+    assert [crop.codec for crop in found["small"]] == ["original", "fine"]
+    for path, quality in ((small, 20), (large, 82)):  # a quarter of a bit: 40 and 165 bytes
+        original, fine = found[path.stem]
+        pixels = np.asarray(Image.open(path))
+        middle = pixels[4:260] if path == large else pixels
+        np.testing.assert_array_equal(original.pixels, middle)
+        np.testing.assert_array_equal(fine.pixels, middle + np.uint8(quality // 10))
+        assert fine.bpp == 8 * 2 * quality / pixels.size
+        assert fine.psnr_db == pytest.approx(20 * math.log10(255 / (quality // 10)))
+    assert len(nearest_below(Fine(), np.zeros((2, 2), np.uint8), 1)) == 20  # the smallest, if none fits
 
 
 # ---------------------------------------------------------------------------------------------- what goes wrong

@@ -122,6 +122,61 @@ def test_a_search_aims_only_when_it_is_near(excess: float, monkeypatch: pytest.M
         rate.file_of_size(encoder, 1)
 
 
+def test_of_all_that_a_search_tries_it_takes_the_best_that_was_aimed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sizes and PSNRs with ripples: what is tried last is not always the best, and what is not aimed is no file of this effort."""
+    tried: list[tuple[bool, int, float]] = []
+
+    def psnr(encoder: rate.Encoder, step: int) -> float:
+        tried.append((encoder.rounds > 0, step, 60 - 6 * np.log2(step / 64) + 0.3 * np.sin(9 * step)))
+        return tried[-1][2]
+
+    def file(encoder: rate.Encoder, step: int) -> bytes:
+        size = round(2e6 * step**-1.07 * (1 + 0.05 * np.sin(9 * step)))
+        tried.append((encoder.rounds > 0, step, size))
+        return bytes((encoder.rounds > 0,)) + step.to_bytes(2, "big") + bytes(size - 3)
+
+    monkeypatch.setattr(rate.Encoder, "file", file)
+    monkeypatch.setattr(rate.Encoder, "psnr_db", psnr)
+    encoder = rate.Encoder(np.zeros((8, 8, 3), np.uint8), registry.find("photo"), threads=1)
+    for size in range(100, 20_000, 997):
+        tried.clear()
+        found = rate.file_of_size(encoder, size)
+        assert found[0]
+        assert len(found) == max(figure for aimed, _, figure in tried if aimed and figure <= size)
+    for target in np.arange(25, 47, 0.7):
+        tried.clear()
+        found = rate.file_of_psnr(encoder, target)
+        assert int.from_bytes(found[1:3], "big") == max(step for aimed, step, figure in tried[:-1] if aimed and figure >= target)
+
+
+def test_efforts_aim_in_more_and_more_rounds() -> None:
+    rounds = [rate.rounds_of(registry.find("photo"), effort) for effort in range(1, 10)]
+    assert rounds == sorted(rounds)
+    assert rounds[:4] == [0] * 4
+    assert min(rounds[4:]) > 0
+    assert rounds[8] > rounds[4]
+    assert rate.rounds_of(registry.find("photo-lite"), 9) == 0
+
+
+def test_bits_are_dearer_where_nothing_comes_behind_the_quantiser() -> None:
+    """A synthesis has more to go on from where more texture is kept."""
+    assert rate.rate_of(registry.find("photo")) < rate.rate_of(registry.find("photo-lite"))
+
+
+def test_large_pictures_are_in_tile_groups() -> None:
+    """As a region of one is read without the rest, and memory stays small."""
+    large, lite = np.zeros((2049, 2048, 1), np.uint8), registry.find("photo-lite")
+    assert len(rate.Encoder(large, lite, 1).header(64).groups) == 6
+    assert len(rate.Encoder(large[:2048], lite, 1).header(64).groups) == 1
+    assert len(rate.Encoder(large, lite, 1, tile=1 << 16).header(64).groups) == 1
+
+
+def test_quality_100_is_finer_the_deeper_the_samples() -> None:
+    steps = [rate.step_of_quality(100, depth) for depth in (8, 9, 10, 16)]
+    assert steps == [128, 64, rate.FINEST_STEP, rate.FINEST_STEP]
+    assert [rate.step_of_quality(quality, 16) for quality in (0, 50, 95)] == [rate.step_of_quality(q) for q in (0, 50, 95)]
+
+
 def test_threads_and_tile_groups_change_no_pixel() -> None:
     pixels = np.tile(sample("still_life"), (2, 2, 1))[:300, :900]
     data = api.encode(pixels, quality=40, threads=2, effort=3, tile=256)

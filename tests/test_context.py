@@ -277,6 +277,119 @@ def test_torch_and_numpy_agree(samples: Path) -> None:
         np.testing.assert_array_equal(array, neural.to_tensors(tiles, dcs)[name])
 
 
+def some_sample(seed: int, side: int = 12, colour: bool = True) -> Any:
+    """What a context network learns from, of nothing in particular."""
+    from vqcodec.neural.context_samples import ContextSample
+
+    rng, channels = np.random.default_rng(seed), 96
+    margin = side + 2 * context.MARGIN
+    return ContextSample(
+        rng.integers(-30, 30, (2 * channels, margin, margin)).astype(np.int8),
+        rng.integers(-30, 30, (144, side, side)).astype(np.int8),
+        np.array([32, 3, 1], np.float32),
+        rng.integers(-40, 40, (channels, side, side)).astype(np.int16),
+        rng.uniform(0, 12, (context.TILES, side, side)).astype(np.float16),
+        rng.normal(0, 2, (channels, side, side)).astype(np.float16),
+        colour,
+    )
+
+
+def test_crops_begin_at_even_cells() -> None:
+    """Even cells of a picture are even ones of its crops: they are coded first."""
+    pytest.importorskip("torch", reason="torch is not installed")
+    from vqcodec.neural import context_samples
+
+    sample = some_sample(0, 14)
+    sample.means[:] = np.add.outer(np.arange(14), np.arange(14)) % 2
+    means = context_samples.draw_crops([sample], 40, 8, np.random.default_rng(0))[3]
+    assert not means[:, :32].any()
+    assert means[:, 32:].all()
+
+
+def test_chroma_of_grey_pictures_costs_nothing() -> None:
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    from vqcodec.bands import COLOR_4X4
+    from vqcodec.neural import context as neural
+    from vqcodec.neural import context_samples
+
+    torch.manual_seed(0)
+    network, chroma = neural.TileContext(6, 4, 4), np.array([component > 0 for component, _, _ in COLOR_4X4.positions])
+    bits = []
+    for colour in (False, True):
+        sample = some_sample(1, 8, colour)
+        for spread in (1, 3):
+            sample.targets[chroma] *= spread
+            batch = context_samples.draw_crops([sample], 1, 8, np.random.default_rng(0))
+            bits.append([float(found.detach()) for found in network(batch)])
+    assert bits[0] == bits[1]
+    assert bits[2] < bits[3]
+    assert bits[0] < bits[2]
+
+
+def test_large_weights_are_kept_in_a_coarser_unit_and_stay_exact() -> None:
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    from vqcodec.neural import context as neural
+
+    torch.manual_seed(0)
+    tiles, dcs = neural.TileContext(6, 4, 4), neural.DcContext((8, 6))
+    fine = neural.to_tensors(tiles, dcs)["context.shift"]
+    with torch.no_grad():
+        for weight in tiles.state:
+            weight *= 6
+    tensors = neural.to_tensors(tiles, dcs)
+    assert tensors["context.shift"] < fine
+    with_context(tensors)
+    wanted = tiles.state[0].detach().numpy()
+    np.testing.assert_allclose(tensors["context.tile.00.state"] / 2.0 ** tensors["context.shift"], wanted, atol=0.02)
+
+
+def test_the_figure_is_of_held_out_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch", reason="torch is not installed")
+    from vqcodec.neural import context_fit
+    from vqcodec.neural.context_samples import PassSample
+
+    figures: list[float] = []
+
+    def fit(network: Any, draw: Any, loss: Any, held_out: Any, *_: Any, **__: Any) -> Any:
+        figures.append(held_out(network))
+        return network
+
+    def passes(seed: int) -> dict[str, PassSample]:
+        rng, names = np.random.default_rng(seed), context.dc_pass_names()
+        arrays = {
+            name: (rng.integers(-9, 9, (9, context.dc_inputs_of(name))).astype(np.int8), rng.uniform(0, 9, 9)) for name in names
+        }
+        return {
+            name: PassSample(inputs, scores.astype(np.float16), scores.astype(np.float16))
+            for name, (inputs, scores) in arrays.items()
+        }
+
+    monkeypatch.setattr(context_fit, "fit", fit)
+    monkeypatch.setattr(context_fit, "_HELD_OUT_BATCHES", 1)
+    settings = context_fit.ContextSettings(batch=2, crop=8, luma=6, chroma=4, hidden=4, dc_hidden=(8, 6), dc_rows=9, steps=1)
+    for seed in (0, 1, 0):
+        context_fit.fit_tiles([some_sample(0)], [some_sample(seed)], settings)
+        context_fit.fit_dcs(passes(0), passes(seed), settings)
+    assert figures[:2] == figures[4:]
+    assert figures[0] != figures[2]
+    assert figures[1] != figures[3]
+
+
+def test_a_latent_costs_no_more_than_to_let_it_be_zero() -> None:
+    """The bits of a zero, and its square in bits; and what lies near zero costs less in low classes."""
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    from vqcodec.neural.density import Density
+
+    density, x = Density(0.1), torch.linspace(-4, 4, 33)
+    with torch.no_grad():
+        costs = torch.stack([density(x, torch.full_like(x, score)) for score in (0.0, 6.0, 12.0)])
+    assert (costs <= costs[:, 16:17] + x.square() / 0.1 + 1e-4).all()
+    assert (costs[:, 16:].diff(dim=1) >= 0).all()
+    torch.testing.assert_close(costs, costs.flip(1))
+    assert costs[0, 16] < costs[1, 16] < costs[2, 16]
+    assert costs[0, -1] > costs[2, -1]
+
+
 def test_training_saves_bits_and_begins_at_none(samples: Path, tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="torch is not installed")
     from vqcodec.neural import context as neural
@@ -323,7 +436,8 @@ def test_the_command_keeps_a_context_that_serves_held_out_pictures(
     monkeypatch.setattr(streams, "MAP_SIZES", (12, 4))
     monkeypatch.setattr(neural._Run, "cost", lambda _, what, model: float(what != kept))
     if kept != "context and codebooks":  # what is not kept need not take long
-        monkeypatch.setattr(neural, "refit", lambda model, *_: (model, []))
+        monkeypatch.setattr(neural, "refit", lambda model, images, *_: (model, used.extend(images) or []))
+    used: list[Any] = []
     folder = tmp_path / "pictures"
     folder.mkdir()
     with Image.open(samples / "still_life.png") as image:
@@ -335,6 +449,7 @@ def test_the_command_keeps_a_context_that_serves_held_out_pictures(
     assert not list(tmp_path.glob("*.checkpoint"))
     trained = load_model(target)
     assert trained.synthesis is None
+    assert len(used) == (0 if kept == "context and codebooks" else 2)  # one is held out
     assert (trained.id == LITE.id) == (kept == "base")
     assert (trained.context is None) == (kept == "base")
     assert np.array_equal(trained.tensors["book.words"], LITE.tensors["book.words"]) == (kept != "context and codebooks")

@@ -18,7 +18,7 @@ from conftest import REPOSITORY, Program, smooth_picture, weights
 from vqcodec import api, denoising, lapped, networks, registry
 from vqcodec.bands import COLOR_8X8
 from vqcodec.cli import main
-from vqcodec.color import OPPONENT
+from vqcodec.color import OPPONENT, analysis_matrix
 from vqcodec.denoising import Denoiser, has_denoiser, load_denoiser
 from vqcodec.errors import InputError, ModelError
 from vqcodec.weights import save_model
@@ -70,6 +70,29 @@ def test_a_network_that_takes_all_waves_for_noise_leaves_grey(components: int) -
         for places in (((0, 0),), ((3, 5), (4, 0))):
             found = denoising.denoise(pixels, all_noise, 20, places=places).astype(int)
             assert np.abs(found - 128).max() <= 1
+
+
+def test_grey_of_less_noise_counts_as_colour_of_more() -> None:
+    """The grey plane of a colour picture has a third of the energy of the noise in R, G and B."""
+    grey = noisy_of(smooth_picture(24, 32, 1), 12)[:, :, None]
+    one = denoising.estimate_noise(grey, DENOISER, 12, (0, 0), (0, 3))[:, :, 0]
+    three = denoising.estimate_noise(np.repeat(grey, 3, axis=2), DENOISER, 12 * 3**0.5, (0, 0), (0, 3))
+    assert np.abs(one).mean() > 2
+    np.testing.assert_allclose(one, three @ analysis_matrix(OPPONENT)[0] / analysis_matrix(OPPONENT)[0].sum(), atol=0.01)
+
+
+def test_pixels_are_rounded_and_clipped_and_not_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = np.array([[0, 10, 254]], np.uint8)[:, :, None]
+    for noise, wanted in ((0.4, [0, 10, 254]), (-0.6, [1, 11, 255]), (3, [0, 7, 251]), (-3, [3, 13, 255])):
+        monkeypatch.setattr(denoising, "estimate_noise", lambda *_, noise=noise: np.full((8, 3, 1), noise, np.float32))
+        assert denoising.denoise(pixels, DENOISER, 20)[0, :, 0].tolist() == wanted
+
+
+def test_estimates_of_several_grids_are_averaged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or edges of blocks would show."""
+    of_place = {(0, 0): 2, (4, 4): 6}
+    monkeypatch.setattr(denoising, "estimate_noise", lambda *given: np.full((8, 3, 1), of_place[given[3]], np.float32))
+    assert (denoising.denoise(np.full((1, 3, 1), 100, np.uint8), DENOISER, 20) == 96).all()
 
 
 def test_no_noise_found_changes_nothing() -> None:
@@ -151,6 +174,13 @@ def test_sigma_of_flat_and_of_small_pictures() -> None:
     for shape in ((1, 1), (7, 30), (8, 8), (64, 64, 3)):
         assert api.estimate_sigma(np.full(shape, 77, np.uint8)) == pytest.approx(0, abs=0.01)
     assert api.estimate_sigma(noisy_of(np.full((256, 256, 3), 128), 12)) == pytest.approx(12, rel=0.05)
+
+
+def test_no_sigma_is_above_the_largest() -> None:
+    """Which is all that a denoiser takes."""
+    wild = np.random.default_rng(0).choice(np.array([2, 253], np.uint8), (64, 64, 3))
+    assert api.estimate_sigma(wild) == denoising.MAX_SIGMA
+    assert api.denoise(wild, model=DENOISER).shape == wild.shape
 
 
 def test_clipped_blocks_do_not_tell() -> None:
@@ -242,6 +272,35 @@ def test_a_grey_crop_has_grey_noise_and_counts_in_grey(small: Callable[..., Any]
     np.testing.assert_allclose(level, [10, 10 * 3**0.5], rtol=1e-6)
     assert counts.sum(dim=(1, 2, 3)).tolist() == [192, 64]
     assert float(noise.std()) == pytest.approx(10, rel=0.05)
+
+
+def test_noise_is_that_of_files_and_some_crops_are_grey(small: Callable[..., Any]) -> None:
+    from vqcodec.neural import denoiser
+
+    rng = np.random.default_rng(0)
+    noisy = denoiser.add_noise(np.tile(np.array([0, 128, 255], np.float32), (1, 3, 4, 20)), np.full(1, 30, np.float32), rng)
+    np.testing.assert_array_equal(noisy, np.rint(noisy).clip(0, 255))
+    crops = denoiser.draw_crops([smooth_picture(40, 56)], np.ones(1), 400, 24, rng)
+    assert 0.08 < denoiser.is_grey(crops).mean() < 0.18
+    assert len(np.unique(crops[:, 0, 0, 0])) > 50
+
+
+def test_the_figure_is_of_held_out_pictures(small: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    from vqcodec.neural import denoiser
+
+    figures: list[float] = []
+
+    def fit(network: Any, draw: Any, loss: Any, held_out: Any, settings: Any, **_: Any) -> Any:
+        network.tail.reset_parameters()
+        figures.append(held_out(network))
+        return network
+
+    monkeypatch.setattr(denoiser, "fit", fit)
+    train, kept = np.full((48, 48, 3), 128, np.uint8), smooth_picture(48, 48)
+    for pictures in ([kept], [kept], [train], []):
+        denoiser.fit_denoiser([train], pictures, small(steps=1))
+    assert figures[0] == figures[1] != figures[2]
+    assert figures[2] == figures[3]  # with nothing held out, it is of what is trained on
 
 
 def test_pictures_that_are_too_small(small: Callable[..., Any], still_life: Pixels) -> None:

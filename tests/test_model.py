@@ -16,6 +16,7 @@ from vqcodec.color import COLOR_LIMIT
 from vqcodec.denoising import load_denoiser
 from vqcodec.draw import load_prior
 from vqcodec.errors import ModelError
+from vqcodec.prior import Predictor
 from vqcodec.registry import load_any_model
 from vqcodec.sharpening import load_refiner
 from vqcodec.vq import ALPHABET, ALPHABET_RAW_BITS
@@ -308,3 +309,12 @@ def test_a_retrained_model_is_loaded_anew(tmp_path: Path) -> None:
     assert [model.color[0, 0] - LITE.color[0, 0] for model in found] == [1, 1, 2, 2]
     assert found[0] is found[1]
     assert found[2] is found[3]
+
+
+def test_means_of_the_two_passes_are_bounded_one_by_one() -> None:
+    """The even pass has no neighbours of its own: its weights may be large where those of the odd pass are."""
+    even, odd, own = ([[4000.0, 0.0]], [[0.0, 90.0]], [[4000.0, 0.0, 0.0, 0.0]])
+    scale = {"scale": np.zeros((2, 1), np.float32), "scale_own": np.zeros(2, np.float32), "bias": np.zeros((2, 3), np.int64)}
+    Predictor(np.array(even + odd, np.float32), np.array(own, np.float32), **scale).check_bounds("tile.00")
+    with pytest.raises(ModelError, match=r"mean weights of tile\.00 are too large to be exact"):
+        Predictor(np.array(odd + even, np.float32), np.array(own, np.float32), **scale).check_bounds("tile.00")

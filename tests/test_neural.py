@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import os
 import resource
 import signal
 import subprocess
@@ -318,6 +319,85 @@ def test_weights_are_kept_from_before_a_folder_is_learnt_by_heart(tmp_path: Path
     assert torch.equal(best.network.weight, good.weight)
 
 
+def test_learning_rates_rise_then_fall_to_nothing() -> None:
+    pytest.importorskip("torch", reason="torch is not installed")
+    from vqcodec.neural.loop import Schedule
+
+    schedule = Schedule(steps=100, warmup=0.1)
+    shares = [schedule.share_of_rate(schedule.share_done(step, 0)) for step in range(101)]
+    assert shares[:11] == sorted(shares[:11])
+    assert shares[10:] == sorted(shares[10:], reverse=True)
+    assert (shares[0], shares[100]) == (0, 0)
+    assert max(shares) > 0.9
+    assert shares[50] == pytest.approx(0.5)
+    assert Schedule(minutes=2.0).share_done(7, 30) == 0.25
+
+
+def test_averages_keep_the_share_that_they_are_told() -> None:
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    from vqcodec.neural.loop import average_in
+
+    average, network = (torch.nn.Linear(1, 1, bias=False) for _ in range(2))
+    with torch.no_grad():
+        average.weight.fill_(1), network.weight.fill_(0)
+    for _ in range(3):
+        average_in(average, network, 0.9)
+    assert average.weight.item() == pytest.approx(0.9**3)
+    assert network.weight.item() == 0
+
+
+def test_a_step_is_of_a_clipped_gradient_and_faster_where_it_is_told() -> None:
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    from vqcodec.neural import loop
+
+    network = torch.nn.Linear(1, 1)
+    with torch.no_grad():
+        network.weight.fill_(0), network.bias.fill_(0)
+    found = loop.fit(
+        network,
+        lambda rng: (torch.ones(1, 1),),
+        lambda network, batch: 1e6 * network(*batch).mean(),
+        lambda network: 0.0,
+        loop.Schedule(steps=20, average=0.0),
+        fast=lambda parameter: 10.0 if parameter is network.bias else 1.0,
+    )
+    assert 0.9 < float(torch.cat([network.weight.grad[0], network.bias.grad]).norm()) <= 1.0001
+    assert found.bias.item() == pytest.approx(10 * found.weight.item(), rel=0.01)
+    assert found.weight.item() < 0
+
+
+def test_batches_are_others_for_every_seed_and_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    from vqcodec.neural import loop
+
+    def first_draw(seed: int, rank: int) -> float:
+        drawn: list[float] = []
+
+        def draw(rng: np.random.Generator) -> tuple[Any, ...]:
+            drawn.append(rng.random())
+            return (torch.ones(1, 1),)
+
+        monkeypatch.setattr(loop, "join_processes", lambda device: rank)
+        settings = loop.Schedule(steps=1, seed=seed)
+        loop.fit(torch.nn.Linear(1, 1), draw, lambda network, batch: network(*batch).mean(), lambda network: 0.0, settings)
+        return drawn[0]
+
+    assert first_draw(0, 0) == first_draw(0, 0)
+    assert len({first_draw(seed, rank) for seed in (0, 1) for rank in (0, 1)}) == 4
+
+
+def test_crops_are_as_large_as_nine_pictures_of_ten_allow_and_come_by_area() -> None:
+    pytest.importorskip("torch", reason="torch is not installed")
+    from vqcodec.neural import synthesis
+
+    assert synthesis.usable_crop([(12, 20)] * 19 + [(2, 30)], 16) == 12
+    assert synthesis.usable_crop([(12, 20)] * 15 + [(2, 30)] * 5, 16) == 2
+    assert synthesis.usable_crop([(12, 20)], 8) == 8
+    places = list(synthesis.draw_places([(4, 4), (12, 12)], 1000, 4, np.random.default_rng(0)))
+    assert np.mean([place.number for place in places]) == pytest.approx(0.9, abs=0.03)
+    assert {place.top for place in places if place.number == 1} == set(range(9))
+
+
 def test_a_checkpoint_of_another_training_is_not_gone_on_from_and_stays(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch", reason="torch is not installed")
     from vqcodec.neural import loop
@@ -469,6 +549,68 @@ def test_train_command_makes_a_model_that_decodes_better(
     assert best < plain
 
 
+def test_what_a_network_learns_from_is_drawn_over_octaves_of_steps_and_partly_grey(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every kind of network's samples; refiners' are of both models and tunings besides."""
+    pytest.importorskip("torch", reason="torch is not installed")
+    from vqcodec.train import samples
+    from vqcodec.train.data import TrainingImage
+
+    low, high = limits = samples.NETWORK_STEPS
+    steps = samples.draw_network_steps(64, limits, np.random.default_rng(0))
+    assert all(step * 64 == round(step * 64) for step in steps)
+    assert sum(step < (low * high) ** 0.5 for step in steps) == 32
+    images = [TrainingImage(str(number), np.full((8, 8, 3), number, np.uint8)) for number in range(32)]
+    monkeypatch.setattr(samples, "in_processes", lambda jobs, *_: [job.args for job in jobs])
+    made = samples.make_samples(images, LITE, 0, "samples", lambda *_: None)
+    refined = samples.make_refiner_samples(images, ["one", "other"], 0, "samples", lambda *_: None)  # type: ignore[list-item]
+    for jobs in (made, refined):
+        assert [image.pixels.shape[2] for image, *_ in jobs] == [3, 3, 3, 3, 3, 3, 3, 1] * 4
+        assert len({step for _, step, *_ in jobs}) == 32
+    assert {(image.pixels.shape[2], model) for image, _, model, _ in refined} == {(c, m) for c in (1, 3) for m in ("one", "other")}
+    assert {tune for *_, tune in refined} == set(rate.TUNES)
+
+
+def test_a_synthesis_that_is_no_better_is_not_kept(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is gone on from learns slowly, and keeps its size."""
+    pytest.importorskip("torch", reason="torch is not installed")
+    from vqcodec.neural import synthesis
+    from vqcodec.train import neural
+    from vqcodec.train.course import Course
+    from vqcodec.train.data import TrainingImage
+    from vqcodec.train.samples import make_sample
+
+    save_model(tmp_path / "old", with_synthesis(weights(240, 1, 0.0)))
+    tried: list[synthesis.SynthesisSettings] = []
+
+    def fit(train: Any, held_out: Any, settings: synthesis.SynthesisSettings, **_: Any) -> dict[str, np.ndarray]:
+        tried.append(settings)
+        return weights(8, 1, 0.3)
+
+    def samples(images: Any, model: Model, *_: Any) -> list[Any]:
+        return [make_sample(TrainingImage("crop", np.ascontiguousarray(images[0].pixels[:48, :48])), 30.0, model)]
+
+    monkeypatch.setattr(synthesis, "fit_synthesis", fit)
+    monkeypatch.setattr(neural, "make_samples", samples)
+    for init, kept in (("photo-lite", LITE), (tmp_path / "old", load_model(tmp_path / "old"))):
+        facts = neural.train_neural(Course(folder, tmp_path / f"new-{kept.name}", steps=1), init=init, parts=("synthesis",))
+        assert facts["held_out_gain_db"] < facts["held_out_gain_db_before"]
+        assert facts["id"] == kept.id
+    anew, on = tried
+    assert on.rate == anew.rate / 4
+    assert (anew.width, on.width, on.blocks) == (224, 240, 6)
+
+
+@pytest.mark.parametrize("trained", [["synthesis"], ["tiles", "dcs"], ["tiles", "dcs", "synthesis"]])
+def test_the_parts_of_a_training_share_its_minutes(trained: list[str], tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="torch is not installed")
+    from vqcodec.train import neural
+    from vqcodec.train.course import Course
+    from vqcodec.train.data import Corpus
+
+    run = neural._Run(Course(tmp_path, tmp_path / "new", minutes=12.0), LITE, Corpus([], [], [], {}), trained)
+    assert sum(run.schedule(name)["minutes"] for name in trained) == pytest.approx(12)
+
+
 def test_an_output_whose_folder_cannot_be_made_is_refused_at_once(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -533,7 +675,8 @@ def test_two_processes_train_one_network(folder: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "small_training"]
     command += ["train", str(folder), "-o", "mine", "--kind", "neural", "--init", "photo-lite", "--parts", "synthesis"]
     command += ["--steps", "50"]
-    environment = {**program_environment(), "PYTHONPATH": str(REPOSITORY / "tests")}
+    environment = program_environment()
+    environment["PYTHONPATH"] = os.pathsep.join([str(REPOSITORY / "tests"), environment["PYTHONPATH"]])
     subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True, timeout=120)
     summary = load_model(tmp_path / "mine").summary
     assert summary["synthesis_steps"] == 50

@@ -176,6 +176,8 @@ def test_the_default_strength_falls_with_the_step(picture: Pixels) -> None:
     found = [sharpening.default_strength(step) for step in steps]
     assert found == sorted(found)
     assert (min(found), max(found)) == (0, sharpening.DEFAULT_STRENGTH)
+    strengths = [sharpening.default_strength(step) for step in (13, (13 * 60) ** 0.5, 60)]
+    assert strengths == pytest.approx([0, 0.35, 0.7])
     fine = api.encode(picture, quality=80, effort=1)
     np.testing.assert_array_equal(api.decode(fine, refine="gan", refiner=REFINER), api.decode(fine))
 
@@ -263,6 +265,7 @@ def test_torch_runs_it_as_numpy_does_and_says_when_memory_is_out(monkeypatch: py
     run = inference.correct_on("cpu", REFINER, "refiner")
     x = np.random.default_rng(3).standard_normal((networks.INPUTS["refiner"], 9, 7)).astype(np.float32)
     np.testing.assert_allclose(run(x), networks.correct(REFINER.network, x), rtol=1e-3, atol=1e-3)
+    np.testing.assert_array_equal(run(x, (2, 5)), run(x)[:, 2:5])
 
     def out_of_memory(*given: object) -> None:
         raise torch.OutOfMemoryError
@@ -577,3 +580,117 @@ def test_judges_look_from_any_pixel_of_a_cell(refiner_samples: list[Any]) -> Non
         assert scene.looked_at(scene.original).equal(seen)
         assert scene.judged(scene.original)[:, :3].equal(2 * seen - 1)
     assert corners == {(axis, pixel) for axis in (0, 1) for pixel in range(8)}
+
+
+def test_grey_pictures_get_no_colour_in_training(refiner_samples: list[Any]) -> None:
+    from vqcodec.neural import refiner
+    from vqcodec.neural.synthesis import load_tensors
+
+    network, rng = load_tensors(REFINER.tensors, "refiner"), np.random.default_rng(0)
+    grey = replace(refiner_samples[0], pixels=refiner_samples[0].pixels[:, :, :1])
+    for sample, alike in ((grey, True), (refiner_samples[0], False)):
+        scene = refiner.draw_scene([sample], 1, 6, rng, "cpu")
+        added = (scene.refined(network) - scene.decoded).detach()
+        assert float(added.abs().max()) > 0.01
+        assert (float((added - added.mean(dim=1, keepdim=True)).abs().max()) < 1e-5) == alike
+
+
+def test_the_generators_loss_is_the_weighted_sum_of_its_parts(refiner_samples: list[Any]) -> None:
+    from vqcodec.neural import refiner
+    from vqcodec.neural.perceptual import GradientStatistics
+
+    weights_of = {"error": 1.0, "perceptual": 2.0, "texture": 3.0, "color": 50.0}
+    options = {f"lambda_{letter}": weight for letter, weight in zip("rptc", weights_of.values(), strict=True)}
+    settings = refiner.RefinerSettings(steps=3, width=8, blocks=1, **options)
+    players = refiner.Players.new(settings, GradientStatistics(), "cpu", weights(8, 1, 0.1, kind="refiner"))
+    scene = refiner.draw_scene(refiner_samples, 1, 6, np.random.default_rng(0), "cpu")
+    facts = {
+        name: float(value) for name, value in refiner.generator_step(players, scene, scene.refined(players.generator), 0.3).items()
+    }
+    wanted = sum(weight * facts[name] for name, weight in weights_of.items()) + 0.3 * facts["adversarial"]
+    assert facts["generator_loss"] == pytest.approx(wanted, rel=1e-4)
+    assert min(facts[name] for name in weights_of) > 0
+
+
+def test_scores_are_of_decibels_gained_and_of_distances_before_and_after() -> None:
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    from types import SimpleNamespace
+
+    from vqcodec.neural import refiner
+
+    flat = [torch.full((1, 3, 8, 8), level) for level in (0.5, 0.9, 0.6)]
+    scene: Any = SimpleNamespace(original=flat[0], decoded=flat[1], refined=lambda generator: flat[2])
+
+    def distance(one: Any, other: Any) -> Any:
+        return (one - other).abs().mean(dim=(1, 2, 3))
+
+    found = refiner.score(torch.nn.Identity(), [scene, scene], distance)  # type: ignore[arg-type]  # no network is asked
+    assert found["held_out_gain_db"] == pytest.approx(20 * np.log10(4), abs=0.01)
+    assert found["held_out_distance_before"] == pytest.approx(0.4)
+    assert found["held_out_distance"] == pytest.approx(0.1)
+
+
+def test_judges_are_listened_to_more_and_more_and_held_out_pictures_are_scored(
+    refiner_samples: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vqcodec.neural import refiner
+    from vqcodec.neural.perceptual import GradientStatistics
+
+    small = {name: getattr(refiner_samples[1], name)[:, :5, :4] for name in ("seen", "base")}
+    held_out = replace(refiner_samples[1], **small, pixels=refiner_samples[1].pixels[:40, :32])
+    heard: list[float] = []
+    scored: list[Any] = []
+
+    def step(players: Any, scene: Any, pictures: Any, adversarial: float) -> dict[str, Any]:
+        heard.append(adversarial)
+        return {}
+
+    monkeypatch.setattr(refiner, "generator_step", step)
+    monkeypatch.setattr(refiner, "discriminator_step", lambda *_: {})
+    monkeypatch.setattr(refiner, "score", lambda network, scenes, distance: scored.extend(scenes) or {})
+    settings = refiner.RefinerSettings(steps=10, batch=1, crop=4, width=8, blocks=1, lambda_a=2.0, ramp=0.4)
+    refiner.fit_refiner(refiner_samples[:1], [held_out], GradientStatistics(), settings)
+    assert heard == pytest.approx([0, 0.5, 1, 1.5, *[2] * 6])
+    assert [tuple(scene.base.shape[2:]) for scene in scored] == [(4, 4)]
+
+
+def test_the_same_seed_makes_the_same_refiner(refiner_samples: list[Any]) -> None:
+    from vqcodec.neural import refiner
+    from vqcodec.neural.perceptual import GradientStatistics
+
+    def tail(seed: int) -> Pixels:
+        settings = refiner.RefinerSettings(steps=1, seed=seed, batch=1, crop=4, width=8, blocks=1)
+        return refiner.fit_refiner(refiner_samples[:1], [], GradientStatistics(), settings)[0]["refiner.head"]
+
+    np.testing.assert_array_equal(tail(3), tail(3))
+    assert (tail(3) != tail(4)).any()
+
+
+def test_refiners_learn_on_decodes_of_the_lite_model_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch", reason="torch is not installed")
+    from vqcodec.train import refiner
+    from vqcodec.train.course import Course
+
+    Image.fromarray(smooth_picture(24, 24)).save(tmp_path / "a.png")
+
+    def samples(images: Any, models: Any, *_: Any) -> None:
+        raise LookupError(*(model.name for model in models))
+
+    monkeypatch.setattr(refiner, "make_refiner_samples", samples)
+    for init, names in (("photo", ("photo", "photo-lite")), ("photo-lite", ("photo-lite",))):
+        with pytest.raises(LookupError) as error:
+            refiner.train_refiner(Course(tmp_path, tmp_path / "new", steps=1), init=init)
+        assert error.value.args == names
+
+
+def test_lpips_looks_at_the_layers_of_its_network(shared_data: Path) -> None:
+    """Seven of SqueezeNet 1.1, each of unit length over its channels."""
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    from vqcodec.neural.perceptual import Lpips
+
+    with torch.no_grad():
+        found = Lpips(shared_data / "perceptual")._taps(torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)))
+    sides, channels = (31, 15, 7, 3, 3, 3, 3), (64, 128, 256, 384, 384, 512, 512)
+    assert [tuple(tap.shape) for tap in found] == [(1, c, side, side) for c, side in zip(channels, sides, strict=True)]
+    for tap in found:
+        torch.testing.assert_close(tap.square().sum(dim=1), torch.ones(1, *tap.shape[2:]))

@@ -26,6 +26,7 @@ from vqcodec.errors import CorruptError, InputError, ModelError, TruncatedError,
 from vqcodec.registry import load_any_model, load_model
 from vqcodec.tokens import TokenModel
 from vqcodec.train import idx
+from vqcodec.train.data import load_corpus
 from vqcodec.types import Header, Metadata, Section, Tokens
 from vqcodec.weights import save_model
 
@@ -67,6 +68,12 @@ def test_the_dct_is_orthonormal_and_undone(side: int, components: int) -> None:
     dcs = tokens.forward(pixels, side, OPPONENT)[0, 0]
     means = [pixels[:, side * i : side * (i + 1)].mean() - 128 for i in range(2)]  # of grey, or of RGB alike
     np.testing.assert_allclose(dcs, side * np.array(means), atol=1e-2)
+
+
+def test_edges_are_repeated_up_to_whole_cells() -> None:
+    pixels = smooth_picture(13, 21, 3)
+    padded = np.pad(pixels, ((0, 3), (0, 3), (0, 0)), mode="edge")
+    np.testing.assert_array_equal(tokens.forward(pixels, 8, OPPONENT), tokens.forward(padded, 8, OPPONENT))
 
 
 def test_a_decoder_that_gives_back_what_it_is_given_gives_the_picture() -> None:
@@ -441,6 +448,8 @@ def test_pictures_of_an_idx_file(digits: Path) -> None:
     found = idx.read_pictures(digits)
     assert [name for name, _ in found[:5]] == ["0/000000", "1/000001", "2/000002", "3/000003", "0/000004"]
     np.testing.assert_array_equal([pixels for _, pixels in found], DIGITS)
+    corpus = load_corpus(digits, lambda *_: None)
+    assert (len(corpus.train), len(corpus.held_out)) == (22, 2)
     digits.with_name("few-labels-idx1-ubyte.gz").unlink()
     assert idx.read_pictures(digits)[4][0] == "000004"
 

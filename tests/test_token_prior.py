@@ -70,6 +70,64 @@ def test_torch_and_numpy_give_the_same_logits() -> None:
     np.testing.assert_allclose(found, wanted, atol=1e-3)
 
 
+@pytest.fixture
+def untrained() -> Any:
+    """Settings, and a network that finds all of 20 codewords about as likely as each other."""
+    torch = pytest.importorskip("torch")
+    from vqcodec.neural.token_prior import PriorNetwork, PriorSettings
+
+    torch.manual_seed(0)
+    settings = PriorSettings(steps=1, width=32, layers=1, batch=2000, dropout=0.5, unlabelled=0.25)
+    return settings, PriorNetwork(settings, 20, (4, 5), 3)
+
+
+def some_grids(seed: int, count: int = 30) -> list[Any]:
+    from vqcodec.neural.token_prior import Grid
+
+    return [Grid(np.random.default_rng([seed, number]).integers(0, 20, (4, 5)), number % 3) for number in range(count)]
+
+
+def test_bits_are_bits_of_the_masked_tokens_alone(untrained: Any) -> None:
+    import torch
+
+    from vqcodec.neural import token_prior
+
+    _, network = untrained
+    network.weights["tail"].data.zero_()
+    (batch,) = token_prior._score_batches(some_grids(0), 20, (4, 5), 0)
+    np.testing.assert_allclose(token_prior.held_out_bits(network, batch).detach(), np.log2(20), rtol=1e-5)
+    seen, targets = torch.tensor([[[20, 1], [20, 3]]]), torch.tensor([[[5, 1], [7, 3]]])
+    assert token_prior.cross_entropy(torch.zeros(1, 2, 2, 20), seen, targets).shape == (2,)
+
+
+def test_what_a_batch_hides(untrained: Any) -> None:
+    """Of the cells 2 / pi on average, mostly many; and the label of one picture in four."""
+    from vqcodec.neural.token_prior import draw_batch
+
+    seen, targets, labels = draw_batch(some_grids(0), (4, 5), 20, 3, untrained[0], np.random.default_rng(0))
+    hidden = (seen == 20).double().mean(dim=(1, 2))
+    assert (seen == targets).logical_or(seen == 20).all()
+    assert float(hidden.mean()) == pytest.approx(2 / np.pi, abs=0.05)
+    assert float(hidden.min()) > 0
+    assert float((labels == 3).double().mean()) == pytest.approx(0.25, abs=0.04)
+
+
+def test_the_figure_is_of_held_out_grids_and_the_same_each_time(untrained: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from vqcodec.neural import token_prior
+
+    figures: list[tuple[float, float]] = []
+
+    def fit(network: Any, draw: Any, loss: Any, held_out: Any, settings: Any, **_: Any) -> Any:
+        figures.append((held_out(network), held_out(network)))
+        return network
+
+    monkeypatch.setattr(token_prior, "fit", fit)
+    for kept in (some_grids(1), some_grids(0), []):
+        token_prior.fit_prior(some_grids(0), kept, 20, 3, untrained[0])
+    assert all(first == again for first, again in figures)  # nothing is dropped out then
+    assert figures[0] != figures[1] == figures[2]
+
+
 def test_torch_and_numpy_find_the_same_tokens() -> None:
     pytest.importorskip("torch")
     from vqcodec.neural.token_prior import encode_all
@@ -123,6 +181,29 @@ def test_rounds_draw_each_cell_once(count: int) -> None:
     assert not found or found[-1][1] == count
 
 
+def test_rounds_draw_more_and_more_cells() -> None:
+    """Of a picture of which little is known, few are drawn before the others are asked again."""
+    sizes = [stop - start for start, stop in draw.rounds(256)]
+    assert sizes[:4] == sorted(sizes[:4])
+    assert sizes[0] < 4
+    assert sizes[-1] > 20
+
+
+def test_cells_are_drawn_in_random_order_each_picture_in_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[np.ndarray] = []
+
+    def logits(network: Transformer, grids: np.ndarray, labels: np.ndarray, cells: np.ndarray) -> np.ndarray:
+        asked.append(cells[:, 0])
+        return np.zeros((*cells.shape, 40), np.float32)
+
+    monkeypatch.setattr(transformer, "logits", logits)
+    network = random_prior(COLOR, (20, 30, 3)).network
+    draw.draw(network, np.full((500, 3, 4), 40), np.zeros(500, np.int64), np.random.default_rng(0))
+    orders = np.stack(asked, axis=1)
+    assert (np.sort(orders, axis=1) == np.arange(12)).all()
+    assert (np.bincount(orders[:, 0], minlength=12) > 20).all()  # each as often first
+
+
 # ------------------------------------------------------------------------------------------------ pictures
 
 
@@ -142,6 +223,19 @@ def test_pictures_of_many_cells_are_drawn_one_by_one(folder: Path, monkeypatch: 
     monkeypatch.setattr(draw, "_CELLS", 1)
     np.testing.assert_array_equal(api.generate(1, prior="./prior", seed=5)[0], expected)
     assert len(api.generate(3, prior="./prior")[0]) == 3
+
+
+def test_pictures_have_their_labels_however_few_are_drawn_at_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[int] = []
+
+    def drawn(network: Transformer, grids: np.ndarray, labels: np.ndarray, rng: Any, **_: Any) -> np.ndarray:
+        given.extend(labels.tolist())
+        return np.zeros(grids.shape, np.int64)
+
+    monkeypatch.setattr(draw, "draw", drawn)
+    monkeypatch.setattr(draw, "_CELLS", 24)
+    api.generate(5, prior="./prior")
+    assert given == [0, 0, 0, 1, 1]
 
 
 def test_a_sheet_has_a_row_for_each_class() -> None:
@@ -189,6 +283,26 @@ def test_repair_leaves_what_is_outside_the_mask(folder: Path, channels: int) -> 
         api.repair(other, mask, prior="./prior", seed=1)[mask].reshape(-1, channels)[:, :colours], after[mask][:, :colours]
     )  # what was hidden has no part in it
     assert (api.repair(pixels, mask, prior="./prior", seed=2) != found).any()
+
+
+def test_windows_lie_around_their_cell_and_inside_the_grid() -> None:
+    for cell, rows, columns in (((10, 12), (8, 12), (9, 15)), ((0, 0), (0, 4), (0, 6)), ((19, 29), (16, 20), (24, 30))):
+        assert draw._window(cell, (4, 6), (20, 30)) == (slice(*rows), slice(*columns))
+    assert draw._window((1, 2), (4, 6), (3, 5)) == (slice(0, 3), slice(0, 5))
+
+
+def test_the_draw_is_kept_that_comes_closest_to_what_is_known(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Outside the mask: what was drawn for the inside has nothing to come close to."""
+    prior = random_prior(COLOR, (20, 30, 3))
+    grids = np.arange(draw._CANDIDATES)[:, None, None] * np.ones((3, 4), np.int64)
+    monkeypatch.setattr(draw, "draw", lambda *_, **__: grids)
+    known = np.ones((24, 32), np.bool_)
+    known[8:, 8:] = False
+    for wanted in (2, 5):
+        pixels = tokens.decode(grids[wanted].astype(np.uint16), COLOR, (24, 32, 3))
+        pixels[~known] = tokens.decode(grids[7].astype(np.uint16), COLOR, (24, 32, 3))[~known]
+        found = draw._best(grids[0], pixels, known, prior.network, COLOR, 0, 1.0, np.random.default_rng(0))
+        np.testing.assert_array_equal(found, grids[wanted])
 
 
 def test_an_empty_mask_and_a_full_one(folder: Path) -> None:
@@ -469,6 +583,24 @@ def test_what_is_repaired_is_of_the_class_that_is_asked_for(toy: Path) -> None:
         assert sum(bright == is_bright for bright in found) >= 4
     with pytest.raises(InputError, match="no class grey"):
         api.repair(pixels, mask, prior=toy / "prior", label="grey")
+
+
+def test_classes_are_first_folders_and_pictures_are_of_one_size_or_of_whole_cells() -> None:
+    pytest.importorskip("torch")
+    from vqcodec.train.data import TrainingImage
+    from vqcodec.train.token_prior import classes_of, grids_of, picture_of
+
+    def images(*sizes: tuple[int, int], folders: str = "") -> list[TrainingImage]:
+        names = [f"{folder}/{number}" if folder.strip() else str(number) for number, folder in enumerate(folders.ljust(len(sizes)))]
+        return [TrainingImage(name, np.zeros((*size, 1), np.uint8)) for name, size in zip(names, sizes, strict=True)]
+
+    given = images(*[(12, 20)] * 4, folders="ba b")
+    assert classes_of(given) == ["a", "b"]
+    assert classes_of(images(*[(12, 20)] * 2, folders="a")) == []
+    assert [grid.label for grid in grids_of(given, ["a", "b"], levels(), "tokens", lambda *_: None)] == [1, 0, 2, 1]
+    assert picture_of(given, (2, 3), 8) == (12, 20, 1)
+    assert picture_of(images((12, 20), (13, 20)), (2, 3), 8) == (16, 24, 1)
+    assert picture_of(images((12, 36), (12, 36)), (2, 3), 8) == (16, 24, 1)
 
 
 def test_training_wants_a_token_model(toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

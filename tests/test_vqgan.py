@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from test_token import COLOR, DIGITS, GREY, idx_bytes
-from vqcodec import registry, tokens
+from vqcodec import api, registry, tokens
 from vqcodec.cli import main
 from vqcodec.color import OPPONENT
 from vqcodec.tokens import TokenModel
@@ -20,7 +20,8 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 
 from vqcodec.neural import adversary, token  # noqa: E402  # all of these need it
 from vqcodec.neural.perceptual import GradientStatistics  # noqa: E402
-from vqcodec.train.token import check_sides, continued, sheet, statistics, whole_cells  # noqa: E402
+from vqcodec.train.data import TrainingImage  # noqa: E402
+from vqcodec.train.token import check_sides, continued, score_files, sheet, statistics, whole_cells  # noqa: E402
 
 PICTURES = [whole_cells(pixels, 8, 1) for pixels in DIGITS]
 MEAN, SCALE = statistics(PICTURES, 8)
@@ -92,6 +93,26 @@ def test_a_discriminator_of_any_planes_learns_to_tell(inputs: int) -> None:
     assert adversary.adversarial_loss(discriminator, flat) < adversary.adversarial_loss(discriminator, noisy)
 
 
+def test_errors_count_as_they_do_in_pixels() -> None:
+    """Over their variance: a coefficient that varies twice as much counts four times."""
+    scale = np.linspace(1, 3, 64).astype(np.float32)
+    cells, errors = token.Cells(np.zeros(64, np.float32), scale), torch.zeros(2, 64, 3, 4)
+    for channel in (5, 60):
+        errors[channel % 2, channel] = 1
+        assert float(cells.lost(errors)) == pytest.approx(scale[channel] ** 2 / np.square(scale).sum() / 2, rel=1e-4)
+        errors.zero_()
+
+
+def test_coefficients_are_measured_to_be_of_unit_variance() -> None:
+    x = np.concatenate([tokens.forward(pixels, 8, OPPONENT).reshape(64, -1) for pixels in PICTURES], axis=1)
+    standard = (x - MEAN[:, None]) / SCALE[:, None]
+    np.testing.assert_allclose(standard.mean(axis=1), 0, atol=1e-3)
+    varying = x.std(axis=1) > 1
+    assert varying.sum() > 20
+    np.testing.assert_allclose(standard[varying].std(axis=1), 1, rtol=1e-3)
+    assert (SCALE >= 0.5).all()
+
+
 # ------------------------------------------------------------------------------------------------ training
 
 
@@ -114,6 +135,41 @@ def test_against_a_discriminator_the_decoder_alone_learns(
     assert changed
     assert all(name.startswith("decoder.") for name in changed)
     assert all(np.isfinite(array).all() for array in found.values())
+
+
+def test_judges_are_listened_to_more_and_more_and_each_line_counts_its_own_codewords(monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list[float] = []
+    seen: list[dict[str, float]] = []
+
+    def step(players: token.Players, pixels: torch.Tensor, adversarial: float) -> tuple[dict[str, torch.Tensor], ...]:
+        heard.append(adversarial)
+        index = torch.full((8,), len(heard) > 5, dtype=torch.int64)
+        return {"loss": torch.zeros(())}, torch.zeros(8, 4), index  # type: ignore[return-value]
+
+    monkeypatch.setattr(token, "EVERY", 5)
+    monkeypatch.setattr(token, "training_step", step)
+    fit(small(steps=10, lambda_a=2.0, ramp=0.4), report=seen.append)
+    assert heard == pytest.approx([0, 0.5, 1, 1.5, *[2] * 6])
+    assert [(facts["used"], facts["perplexity"]) for facts in seen] == [(1, 1), (1, 1)]
+
+
+def test_the_same_seed_makes_the_same_model() -> None:
+    one, again, other = (fit(small(steps=1, seed=seed)) for seed in (3, 3, 4))
+    for name, array in one.items():
+        np.testing.assert_array_equal(array, again[name])
+    assert all((one[name] != other[name]).any() for name in ("encoder.head", "decoder.head", "token.words"))
+
+
+def test_gradients_are_clipped_and_so_is_the_weight_of_a_judge_that_has_none() -> None:
+    network = torch.nn.Linear(2, 1)
+    before = network.weight.detach().clone()
+    optimiser = torch.optim.SGD(network.parameters(), 1.0)
+    adversary.descend(network, optimiser, 1e6 * network(torch.ones(1, 2)).sum())
+    assert 0.5 < float((network.weight.detach() - before).norm()) <= 1
+    generator = adversary.SynthesisNetwork(4, 1, ends=(3, 2))
+    out = generator(torch.ones(1, 3, 2, 2)).sum()
+    assert float(adversary.adaptive_weight(1e9 * out, 0 * out, generator)) == 1e4
+    assert float(adversary.adaptive_weight(out, out, generator)) == pytest.approx(1, rel=1e-3)
 
 
 def test_all_of_it_learns_where_nothing_is_frozen(trained: Tensors) -> None:
@@ -224,8 +280,6 @@ def test_what_other_kinds_do_not_have(words: list[str], message: str, photo: Pat
 
 
 def test_a_sheet_has_the_middles_of_pictures_beside_their_decodes(installed: TokenModel) -> None:
-    from vqcodec.train.data import TrainingImage
-
     images = [TrainingImage("wide", np.tile(DIGITS[0], (2, 3, 1))), TrainingImage("digit", DIGITS[1])]
     found = sheet(installed, images)
     assert found.shape == (2 * 28, 2 * 28, 3)
@@ -234,11 +288,22 @@ def test_a_sheet_has_the_middles_of_pictures_beside_their_decodes(installed: Tok
     np.testing.assert_array_equal(found[28:, 28:], np.broadcast_to(decoded, (28, 28, 3)))
 
 
+def test_scores_are_of_all_pixels_together_and_of_a_file(installed: TokenModel) -> None:
+    images = [TrainingImage("wide", np.tile(DIGITS[0], (2, 3, 1))), TrainingImage("digit", DIGITS[1])]
+    found = score_files(installed, images, None)
+    files = [api.encode(image.pixels[:, :, 0], model=installed) for image in images]
+    squares = [
+        np.square(api.decode(data, model=installed).astype(float) - image.pixels[:, :, 0]).ravel()
+        for data, image in zip(files, images, strict=True)
+    ]
+    assert found["held_out_psnr_db"] == pytest.approx(10 * np.log10(255**2 / np.concatenate(squares).mean()))
+    assert found["held_out_bytes"] == np.mean([len(data) for data in files])
+
+
 def test_lpips_is_told_of_and_wants_32_pixels(
     shared_data: Path, digits: Path, installed: TokenModel, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from vqcodec.errors import InputError
-    from vqcodec.train.data import TrainingImage
 
     output = digits.with_name("sharp")
     given = ["--kind", "token", "--init", "words", "--steps", "1", "--lambda-p", "1"]

@@ -23,7 +23,7 @@ from vqcodec.model import Model
 from vqcodec.types import Header, Section
 from vqcodec.workers import side_by_side
 
-_FINEST_STEP: Final = 32
+FINEST_STEP: Final = 32
 """Half a grey level: below it the DC of a white block is more steps than a latent holds. Differences of two may be too large for a
 codebook up to twice this step (TooFineError)."""
 _COARSER: Final = 1.05
@@ -67,8 +67,8 @@ Kept = TypeVar("Kept")
 
 def step_of_quality(quality: float, depth: int = 8) -> int:
     """Quality 0..100 to a step in 1/64 of a grey level; log-linear between the anchors above, finer at the end for deep samples."""
-    steps = (*_STEPS[:-1], max(_STEPS[-1] / (1 << (depth - 8)), _FINEST_STEP / 64))
-    return max(_FINEST_STEP, round(64 * float(np.exp(np.interp(quality, _QUALITIES, np.log(steps))))))
+    steps = (*_STEPS[:-1], max(_STEPS[-1] / (1 << (depth - 8)), FINEST_STEP / 64))
+    return max(FINEST_STEP, round(64 * float(np.exp(np.interp(quality, _QUALITIES, np.log(steps))))))
 
 
 def rounds_of(model: Model, effort: int = DEFAULT_EFFORT) -> int:
@@ -293,7 +293,7 @@ def _search(excess: Callable[[int], float], start: int, slope: float, enough: tu
     The excess falls with the step, about by `-slope` for each unit of the step's logarithm: a line through the nearest trials on
     either side tells where to look next, and the middle between them after every third trial.
     """
-    low, high = _FINEST_STEP - 1, container.MAX_STEP + 1
+    low, high = FINEST_STEP - 1, container.MAX_STEP + 1
     above, below = None, None  # the excess at low and at high
     wanted = (enough[0] + enough[1]) / 2
     step = start
