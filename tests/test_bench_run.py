@@ -323,7 +323,10 @@ def test_json_has_the_layout_of_compressai_and_comes_back(folder, tmp_path):
     assert restored.failures == results.failures
 
 
-@pytest.mark.parametrize("text", ['{"kind": "other"}', "[]", '{"kind": "vqcodec-bench", "version": 99}', "nonsense"])
+@pytest.mark.parametrize(
+    "text",
+    ['{"kind": "other"}', "[]", '{"kind": "vqcodec-bench", "version": 99}', "nonsense", '{"kind": "vqcodec-bench", "version": 1}'],
+)
 def test_other_json_is_refused(text):
     with pytest.raises(ValueError, match=r"result file|Expecting value"):
         BenchResults.from_json(text)

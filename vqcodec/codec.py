@@ -229,7 +229,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Symbols:
+class GroupSymbols:
     """Of one tile group, for each layer: its calls, and packed raw bits. Where `clipped` they are not what was to be coded."""
 
     calls: list[Calls]
@@ -242,7 +242,7 @@ class CodedGroup:
     """One tile group: its latents int16 [C, cells], and the symbols that stand for them."""
 
     latents: NDArray[np.int16]
-    symbols: Symbols
+    symbols: GroupSymbols
 
 
 def encode_group(targets: NDArray[np.float32], cells: tuple[int, int], model: Model, settings: Settings) -> CodedGroup:
@@ -255,8 +255,7 @@ def encode_group(targets: NDArray[np.float32], cells: tuple[int, int], model: Mo
         low = np.concatenate([values for values, _ in layer]) if layer else np.zeros(0, np.int32)
         widths = np.concatenate([width for _, width in layer]) if layer else np.zeros(0, np.uint8)
         raw.append(pack_bits(low, widths))
-    # layers the walk never reached (a grid without tiles of theirs) do not exist: every layout has tiles in each
-    return CodedGroup(grid.latents, Symbols(writer.calls, raw, writer.clipped))
+    return CodedGroup(grid.latents, GroupSymbols(writer.calls, raw, writer.clipped))
 
 
 Stored = Sequence[bytes | None]
@@ -395,7 +394,7 @@ def _means(streams: Sequence[Stream]) -> list[list[int]]:
 
 def pack(
     header: Header,
-    groups: Sequence[Symbols],
+    groups: Sequence[GroupSymbols],
     model: Model,
     levels: tuple[int, ...],
     others: Sequence[Section] = (),
@@ -421,8 +420,8 @@ def pack(
     return container.write_file(replace(header, merge_map=merge_map), sections)
 
 
-def _sections(groups: Sequence[Symbols], model: Model, merge_map: int, levels: tuple[int, ...], threads: int) -> list[bytes]:
-    def one(place: tuple[int, Symbols]) -> bytes:
+def _sections(groups: Sequence[GroupSymbols], model: Model, merge_map: int, levels: tuple[int, ...], threads: int) -> list[bytes]:
+    def one(place: tuple[int, GroupSymbols]) -> bytes:
         layer, group = place
         return pack_layer(group.calls[layer], group.raw[layer], model, merge_map, levels)
 

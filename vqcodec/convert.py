@@ -23,6 +23,7 @@ from vqcodec.files import (
     write_atomic,
 )
 from vqcodec.imageio import format_of, read_image, read_opaque, write_image
+from vqcodec.rate import DEFAULT_EFFORT, TUNES
 from vqcodec.types import Metadata
 
 GENERATED: Final = "generated.json"
@@ -38,8 +39,8 @@ class EncodeOptions:
     size: int | None = None
     psnr: float | None = None
     model: str | None = None
-    effort: int = 5
-    tune: str = "psnr"
+    effort: int = DEFAULT_EFFORT
+    tune: str = TUNES[0]
     tile: int | None = None
     strip: bool = False
     threads: int | None = None

@@ -31,7 +31,7 @@ SHIFT: Final = 18
 COEFFICIENT_SHIFT: Final = 10
 """Coefficients are integers in 1/1024 of a grey level."""
 COEFFICIENT_MAX: Final = 1 << 22
-_ROWS_PER_STRIP = 512
+_CELLS_PER_STRIP = 512
 """Cells per matrix product: a strip of half blocks (384 KB of float64) stays in the cache."""
 
 
@@ -96,7 +96,7 @@ def forward(pixels: Pixels, layout: Layout, synthesis: NDArray[np.int32], depth:
     padded = np.pad(pixels, ((0, h * BLOCK - height), (0, w * BLOCK - width), (0, 0)), mode="edge")
     matrix = forward_matrix(layout, synthesis)
     out = np.empty((layout.channels, h * w), np.float32)
-    rows = max(1, _ROWS_PER_STRIP // w)
+    rows = max(1, _CELLS_PER_STRIP // w)
     for top in range(0, h, rows):
         strip = padded[top * BLOCK : (top + rows) * BLOCK].reshape(-1, BLOCK, w, BLOCK, components)
         blocks = strip.transpose(0, 2, 1, 3, 4).reshape(-1, BLOCK * BLOCK * components)  # [n, 192]
@@ -120,7 +120,7 @@ def inverse(
     h, w = grid
     height, width, components = out.shape
     levels = 1 << (depth - 8)  # of a sample, to a grey level
-    line, n = BLOCK * components, w * max(1, _ROWS_PER_STRIP // w)
+    line, n = BLOCK * components, w * max(1, _CELLS_PER_STRIP // w)
     halves = _mirror_parts(matrix * (levels / (1 << (COEFFICIENT_SHIFT + SHIFT))))  # a power of two: all stays exact
     offsets = 128 * levels + 0.5, 0.0
     sums, total = np.empty((2, n, _HALF * line)), np.empty((n, _HALF * line))  # fresh memory for every strip would cost more

@@ -2,8 +2,8 @@
 
 A book of dimension d > 1 has up to 256 codewords, one of which may be the *escape*: it stands for d values that follow in
 the escape book. A book of dimension 1 is a *scalar book* over one fixed alphabet (`ALPHABET`): the integers up to +-15 each
-have a symbol of their own and a trained reconstruction; larger ones share logarithmic bins whose low bits follow raw, so
-there is no ceiling short of LATENT_MAX. The symbol of a codeword is its rank by falling probability.
+have a symbol of their own and a trained reconstruction; larger ones share logarithmic bins whose low bits follow raw, to
++-SCALAR_MAX steps. The symbol of a codeword is its rank by falling probability.
 
 The search is entropy-constrained (Chou, Lookabaugh, Gray 1989): argmin |x - c|^2 + lambda * bits(c).
 """

@@ -192,14 +192,17 @@ class BenchResults:
             raise ValueError("not a result file of vqcodec bench")
         if document.get("version") != JSON_VERSION:
             raise ValueError(f"result file version {document.get('version')}; this vqcodec reads {JSON_VERSION}")
-        codecs = [CodecInfo(**{**_only(c, CodecInfo), "qualities": tuple(c["qualities"])}) for c in document["codecs"]]
-        return cls(
-            **{key: document[key] for key in _RUN_FIELDS},
-            images=[ImageInfo(**image) for image in document["images"]],
-            codecs=codecs,
-            rows=[Row(**_with_nan(_only(row, Row))) for row in document["rows"]],
-            failures=[Failure(**failure) for failure in document["failures"]],
-        )
+        try:
+            codecs = [CodecInfo(**{**_only(c, CodecInfo), "qualities": tuple(c["qualities"])}) for c in document["codecs"]]
+            return cls(
+                **{key: document[key] for key in _RUN_FIELDS},
+                images=[ImageInfo(**image) for image in document["images"]],
+                codecs=codecs,
+                rows=[Row(**_with_nan(_only(row, Row))) for row in document["rows"]],
+                failures=[Failure(**failure) for failure in document["failures"]],
+            )
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"not a whole result file: {error}") from error
 
 
 def _mean_point(quality: float, rows: Sequence[Row]) -> RdPoint:

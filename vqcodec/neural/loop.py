@@ -1,4 +1,5 @@
-"""The training loop that all networks share: reads top to bottom (as nanoGPT's train.py does).
+"""The training loop of networks with one loss (those with a discriminator have loops of their own), top to bottom as in nanoGPT's
+train.py; schedules and checkpoints of all.
 
 Started by torchrun, every process draws batches of its own and gradients are averaged (DistributedDataParallel); the first
 one tells the time, reports and keeps checkpoints.
