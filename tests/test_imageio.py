@@ -182,6 +182,21 @@ def test_grey_whose_white_is_zero(dtype: type) -> None:
     assert found.pixels.tolist() == [[most, most - most // 3, 0]]
 
 
+def test_samples_with_a_sign_are_refused_and_channels_left_out_are_told_of() -> None:
+    """Pillow reads the former as if they had none."""
+    entry = lambda tag, value: struct.pack("<HHIHH", tag, 3, 1, value, 0)  # noqa: E731  # one line says it
+    signed = stored(Image.new("L", (3, 2), 200), "TIFF", tiffinfo={339: 1}).getvalue()
+    assert signed.count(entry(339, 1)) == 1
+    read_image(io.BytesIO(signed))
+    with pytest.raises(InputError, match="has samples with a sign"):
+        read_image(io.BytesIO(signed.replace(entry(339, 1), entry(339, 2))))
+    four = stored(Image.new("RGBA", (3, 2), (1, 2, 3, 4)), "TIFF").getvalue()
+    assert read_image(io.BytesIO(four)).notes == ()
+    unexplained = read_image(io.BytesIO(four.replace(entry(338, 2), entry(338, 0))))
+    assert unexplained.pixels.shape == (2, 3, 3)
+    assert unexplained.notes == ("a channel that the file does not explain is left out",)
+
+
 def test_deep_colour_is_refused_as_pillow_would_cut_it() -> None:
     rows = (b"\0" + bytes(8 * 6)) * 8
     for stream in (
@@ -482,7 +497,9 @@ def test_odd_files_as_pillow_does(shared_data: Path) -> None:
     st.sampled_from(["PNG", "PPM", "WEBP", "TIFF", "BMP"]),
 )
 def test_lossless_formats_keep_every_pixel(height: int, width: int, channels: int, format: str) -> None:
-    pixels = smooth_picture(height, width, channels, seed=height)
+    pixels = smooth_picture(height, width, channels, seed=height).copy()
+    if channels in (2, 4):
+        pixels[0, 0, -1] = 0  # what is transparent has a colour, too
     stream = io.BytesIO()
     if channels in (2, 4) and format in ("PPM", "BMP"):
         with pytest.raises(OutputError, match=r"no transparency.*\.png"):

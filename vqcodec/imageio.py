@@ -57,7 +57,7 @@ _SAVE_OPTIONS: dict[str, dict[str, object]] = {
     "PPM": {},
     "PGM": {"format": "PPM"},
     "JPEG": {"quality": 95, "subsampling": 0},
-    "WEBP": {"lossless": True, "quality": 0, "method": 2},
+    "WEBP": {"lossless": True, "exact": True, "quality": 0, "method": 2},  # exact: colours of what is transparent, too
     "TIFF": {"compression": "tiff_adobe_deflate"},
     "BMP": {},
 }
@@ -68,6 +68,7 @@ _HEAD_BYTES = MAX_METADATA + (1 << 20)
 _MOST_IN_JPEG = {"icc": 255 * 65519, "exif": 65533 - len(EXIF_PREFIX), "xmp": 65533 - 29}
 """Bytes: of markers with two of their length and a name before what they hold; ICC profiles alone are spread over several."""
 _ORIENTATION_TAG, _PHOTOMETRIC_TAG, _XMP_TAG, _EXIF_IFD, _GPS_IFD = 0x0112, 262, 700, 0x8769, 0x8825
+_CHANNELS_TAG, _SAMPLE_FORMAT_TAG = 277, 339
 _TIFF_TAGS_KEPT = {270, 271, 272, 305, 306, 315, 316, 33432}
 """Of a TIFF file, those about the picture: description, make, model, software, date, artist, host, copyright."""
 # EXIF orientation -> what puts the picture upright (EXIF 2.32, section 4.6.4).
@@ -163,6 +164,8 @@ def _read(stream: BinaryIO, name: str, max_pixels: int) -> ImageData:
             notes.append(f"reduced from {bits} to 8 bits per sample")
         elif bits > 8 and not deep_grey:
             raise InputError(f"{name} has {bits} bits per sample: .vqz holds 16 of plain grey and 8 of all else, convert it to 8")
+        if image.format == "TIFF":
+            _check_tiff(image, name, notes)
         image.load()
         if image.format == "PNG" and image.mode == "L" and bits < 8 and "transparency" in image.info:
             image.info["transparency"] *= 255 // ((1 << bits) - 1)  # Pillow scales the samples, and not the one that is clear
@@ -178,6 +181,16 @@ def _read(stream: BinaryIO, name: str, max_pixels: int) -> ImageData:
             if image.mode == "CMYK":  # what is made of it is sRGB
                 metadata = replace(metadata, icc=b"")
     return ImageData(pixels, tuple(notes), metadata)
+
+
+def _check_tiff(image: Image.Image, name: str, notes: list[str]) -> None:
+    """What Pillow reads as if it were something else: InputError for samples with a sign, a note for a channel left out."""
+    tags = getattr(image, "tag_v2", {})
+    signs = tags.get(_SAMPLE_FORMAT_TAG, 1)
+    if 2 in (signs if isinstance(signs, tuple) else (signs,)):
+        raise InputError(f"{name} has samples with a sign: .vqz holds grey or RGB from 0 up, convert it first")
+    if tags.get(_CHANNELS_TAG, 1) > len(image.getbands()) > 1:
+        notes.append("a channel that the file does not explain is left out")
 
 
 def _deep_pixels(image: Image.Image, bits: int) -> NDArray[np.uint16]:

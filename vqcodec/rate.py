@@ -54,6 +54,8 @@ _AIM_ROUNDS: Final = (0, 0, 0, 0, 1, 1, 2, 3, 4)
 """Rounds of aiming (aim.py) at each effort from 1 on."""
 _AIM_SHARE: Final = 0.35
 """Of the way to an aim that targets go in each round: with all of it they swing."""
+_AIM_REACH: Final = np.float32(0.5)
+"""Steps by which a target is off at most: where the synthesis errs by several, as on flat saturated colours, aims go far."""
 TUNES: Final = ("psnr", "ssim")
 """What an encoder aims at, at equal bytes: the least squared error, or likeness, which counts more for low frequencies and where a
 picture is quiet."""
@@ -102,6 +104,7 @@ def aimed_targets(
     for _ in range(rounds):
         latents = codec.encode_group(targets, cells, model, settings).latents
         targets += np.float32(_AIM_SHARE) * (aim.aims(network, latents, wanted, step, cells, layout) - targets)
+        np.clip(targets, wanted[: layout.channels] - _AIM_REACH, wanted[: layout.channels] + _AIM_REACH, out=targets)
     return targets
 
 
