@@ -326,8 +326,63 @@ def test_an_interrupt_waits_until_a_process_of_a_pool_has_begun() -> None:
                 pool.submit(os.getpid)
         except KeyboardInterrupt:
             pass
-        assert told[0].result() != os.getpid()
+        assert told[0].done()  # the pool has ended, and waits for no worker that was half begun
     """)
+
+
+def test_a_pool_that_is_interrupted_does_not_wait_for_its_work() -> None:
+    assert (
+        _run("""
+        from vqcodec.processes import processes
+
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            with processes(2) as pool:
+                left = [pool.submit(time.sleep, 300) for _ in range(6)]
+                pool.submit(os.getpid)
+                time.sleep(1)
+                signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            print("interrupted")
+    """)
+        == "interrupted\n"
+    )
+
+
+def test_copies_work_where_somebody_else_hears_of_their_end() -> None:
+    _run("""
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        assert workers.side_by_side(lambda number: number, range(30), 3) == list(range(30))
+
+        def die(number):
+            if pace(number)[1] != parent:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        parent = os.getpid()
+        try:
+            workers.side_by_side(die, range(10), 2)
+            raise AssertionError("no error")
+        except MemoryError:
+            pass
+    """)
+
+
+def test_signals_that_come_together_interrupt_once() -> None:
+    assert _run("""
+        from vqcodec.interrupts import termination_raises
+
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            with termination_raises():
+                try:
+                    signal.raise_signal(signal.SIGTERM)
+                finally:
+                    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+                        signal.raise_signal(number)
+                    print("cleaned up")
+        except KeyboardInterrupt:
+            print("interrupted", signal.getsignal(signal.SIGINT) == signal.default_int_handler)
+    """).splitlines() == ["cleaned up", "interrupted True"]
 
 
 def test_processes_have_one_thread_of_blas_and_ours_keeps_what_it_was_told() -> None:

@@ -282,7 +282,7 @@ def _pooled(jobs: Iterator[Job], options: Options, settings: BatchSettings, doub
                     except BrokenProcessPool:
                         doubtful.append(job)
         finally:
-            pool.shutdown(cancel_futures=True)
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def convert(job: Job, options: Options, overwrite: bool) -> Outcome:

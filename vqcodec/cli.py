@@ -10,6 +10,7 @@ Start-up is most of the time that a small picture takes: what one command needs 
 
 import errno
 import os
+import signal
 import sys
 import traceback
 import warnings
@@ -77,6 +78,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _report(error)
     except KeyboardInterrupt:  # outside of it all: it may also come while an error is told
         return INTERRUPTED
+    finally:
+        if arguments is None:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # the program ends: an interrupt now would be told of by a traceback
 
 
 def _run(words: list[str]) -> int:

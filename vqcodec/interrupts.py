@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Final, NoReturn
+from typing import Final
 
 _SIGNALS: Final = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 _PR_SET_PDEATHSIG: Final = 1
@@ -20,19 +20,29 @@ _PR_SET_PDEATHSIG: Final = 1
 
 @contextmanager
 def termination_raises() -> Iterator[None]:
-    """In the block, SIGTERM and SIGHUP raise KeyboardInterrupt, as SIGINT does, so that what the block made can be removed.
+    """In the block, SIGTERM and SIGHUP raise KeyboardInterrupt, as SIGINT does, so that what the block made can be removed; the
+    first of them all does, and those that follow do not interrupt the cleaning up.
 
     Blocks may be nested. In a thread other than the main one, where Python cannot catch signals, the block changes nothing. Keep
     blocks short: an exception raised at any place at all may come where Python drops it, in callbacks of an import, say.
     """
-    caught = [number for number in _SIGNALS if _is_main() and signal.getsignal(number) == signal.SIG_DFL]
+    ours = dict.fromkeys(_SIGNALS, signal.SIG_DFL) | {signal.SIGINT: signal.default_int_handler}
+    caught = {number: handler for number, handler in ours.items() if _is_main() and signal.getsignal(number) == handler}
+    came = False
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        nonlocal came
+        if not came:
+            came = True
+            raise KeyboardInterrupt
+
     try:
         for number in caught:
-            signal.signal(number, _interrupt)
+            signal.signal(number, interrupt)
         yield
     finally:
-        for number in caught:
-            signal.signal(number, signal.SIG_DFL)
+        for number, handler in caught.items():
+            signal.signal(number, handler)
 
 
 @contextmanager
@@ -63,8 +73,3 @@ def end_with_the_parent(parent: int) -> None:
 
 def _is_main() -> bool:
     return threading.current_thread() is threading.main_thread()
-
-
-def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
-    signal.signal(number, signal.SIG_IGN)  # a second one must not interrupt the cleaning up
-    raise KeyboardInterrupt

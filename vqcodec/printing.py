@@ -1,6 +1,7 @@
 """What is told on the terminal: lines, JSON, and the console of tables and bars."""
 
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from vqcodec.files import printable
@@ -21,8 +22,9 @@ def print_json(**facts: Any) -> None:
 
 
 def tell(message: str) -> None:
-    """A line on standard error."""
-    print(f"vqcodec: {printable(message)}", file=sys.stderr)
+    """A line on standard error, if anybody is there to read it."""
+    with suppress(OSError):
+        print(f"vqcodec: {printable(message)}", file=sys.stderr)
 
 
 def console(*, stderr: bool = False, quiet: bool = False) -> "Console":

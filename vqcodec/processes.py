@@ -73,7 +73,13 @@ def processes(jobs: int | None = None) -> Iterator[ProcessPoolExecutor]:
     count = jobs or usable_cores()
     try:
         with termination_raises(), _Pool(count, _Fresh(), end_with_the_parent, (os.getpid(),)) as pool:
-            yield pool
+            workers = pool._processes  # which it forgets before it has ended
+            try:
+                yield pool
+            except (KeyboardInterrupt, GeneratorExit):  # the pool would wait for what they do, and for what they are to do next
+                for worker in list(workers.values()):
+                    worker.terminate()
+                raise
     except BrokenProcessPool as error:
         raise LimitError(f"a process at work {DIED}") from error
     finally:

@@ -99,14 +99,14 @@ def _in_copies(work: Callable[[Item], Result], items: Sequence[Item], workers: i
         found, failed = _work_through(work, turns, todo)
         for copy, stream in list(answers.items()):
             data = stream.read()
-            status = os.waitpid(copy, 0)[1]
+            stream.close()
+            status = _status_of(copy)
+            del answers[copy]
             if os.WIFSIGNALED(status):
                 raise MemoryError("a copy of this process was killed")
             if status:
                 raise RuntimeError("a copy of this process failed, as it has told")
-            stream.close()
-            del answers[copy]
-            own, errors = pickle.loads(data)
+            own, errors = _answer(data)
             found.update(own)
             failed.update(errors)
     finally:
@@ -119,6 +119,22 @@ def _in_copies(work: Callable[[Item], Result], items: Sequence[Item], workers: i
     if failed:
         raise failed[min(failed)]
     return [result for turn in range(len(turns)) for result in found[turn]]
+
+
+def _status_of(copy: int) -> int:
+    """What waitpid says of a copy when it has ended; 0 where somebody else was told, as in programs that ignore SIGCHLD."""
+    try:
+        return os.waitpid(copy, 0)[1]
+    except ChildProcessError:
+        return 0
+
+
+def _answer(data: bytes) -> tuple[dict[int, list[Any]], dict[int, Exception]]:
+    """What a copy has sent. Raises MemoryError if it did not come to its end."""
+    try:
+        return pickle.loads(data)
+    except (EOFError, pickle.UnpicklingError) as error:
+        raise MemoryError("a copy of this process was killed") from error
 
 
 def _pipe_of_turns(count: int) -> int:
