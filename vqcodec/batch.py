@@ -264,25 +264,22 @@ def _pooled(jobs: Iterator[Job], options: Options, settings: BatchSettings, doub
     """Outcomes of jobs by a pool of processes; when one of these dies, what the pool had in hand is `doubtful`, and it ends."""
     waiting: dict[Future[Outcome], Job] = {}
     with processes(settings.jobs) as pool:
-        try:
-            while True:
-                for job in islice(jobs, 0 if doubtful else _AHEAD * settings.jobs - len(waiting)):
-                    another = replace(job, again=job.again or not os.path.lexists(job.output))  # should this try not end
-                    try:
-                        waiting[pool.submit(convert, job, options, settings.overwrite)] = another
-                    except BrokenProcessPool:
-                        doubtful.append(job)
-                        break
-                if not waiting:
-                    return
-                for future in wait(waiting, return_when=FIRST_COMPLETED).done:
-                    job = waiting.pop(future)
-                    try:
-                        yield future.result()
-                    except BrokenProcessPool:
-                        doubtful.append(job)
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+        while True:
+            for job in islice(jobs, 0 if doubtful else _AHEAD * settings.jobs - len(waiting)):
+                another = replace(job, again=job.again or not os.path.lexists(job.output))  # should this try not end
+                try:
+                    waiting[pool.submit(convert, job, options, settings.overwrite)] = another
+                except BrokenProcessPool:
+                    doubtful.append(job)
+                    break
+            if not waiting:
+                return
+            for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+                job = waiting.pop(future)
+                try:
+                    yield future.result()
+                except BrokenProcessPool:
+                    doubtful.append(job)
 
 
 def convert(job: Job, options: Options, overwrite: bool) -> Outcome:

@@ -65,8 +65,8 @@ def processes(jobs: int | None = None) -> Iterator[ProcessPoolExecutor]:
     """A pool of fresh processes, one for each core if nothing is said, whose BLAS has one thread each: where every one takes all
     cores, they wait for each other.
 
-    Fresh, as a fork would copy locks of threads that are not there. A termination signal ends the block, and them; interrupts
-    reach the parent alone. Raises LimitError when one of them dies.
+    Fresh, as a fork would copy locks of threads that are not there. An error, an interrupt or a termination signal ends the
+    block, and them; interrupts reach the parent alone. Raises LimitError when one of them dies.
     """
     before = {name: os.environ.get(name) for name in VARIABLES}
     os.environ.update({name: value or "1" for name, value in before.items()})
@@ -76,7 +76,7 @@ def processes(jobs: int | None = None) -> Iterator[ProcessPoolExecutor]:
             workers = pool._processes  # which it forgets before it has ended
             try:
                 yield pool
-            except (KeyboardInterrupt, GeneratorExit):  # the pool would wait for what they do, and for what they are to do next
+            except BaseException:  # the pool would wait for what they do, and for what they are to do next
                 for worker in list(workers.values()):
                     worker.terminate()
                 raise
