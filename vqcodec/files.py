@@ -82,17 +82,13 @@ def _unreadable(name: str, error: OSError) -> InputError:
 
 def read_stream(stream: BinaryIO, limit_bytes: int) -> bytes:
     """All bytes of `stream`; LimitError where there are more than `limit_bytes`."""
-    data = b"".join(_pieces(stream, limit_bytes + 1))
-    if len(data) > limit_bytes:
+    data, left = io.BytesIO(), limit_bytes + 1
+    while left and (piece := stream.read(min(left, _PIECE_BYTES))):  # asked for as many at once, it would take the memory first
+        data.write(piece)
+        left -= len(piece)
+    if not left:
         raise LimitError(f"the input is over {limit_bytes} bytes; --max-pixels raises the limit")
-    return data
-
-
-def _pieces(stream: BinaryIO, most: int) -> Iterator[bytes]:
-    """What a stream has, to `most` bytes: asked for all at once, it would take the memory for as many first."""
-    while most and (piece := stream.read(min(most, _PIECE_BYTES))):
-        yield piece
-        most -= len(piece)
+    return data.getvalue()
 
 
 def read_input(path: Path, *, limit_bytes: int) -> bytes:
