@@ -18,8 +18,8 @@ and -43 % for photo-lite, -48 and -60 % for photo. Figures of photo begin with i
 rest, gan and tune (both with the package ssimulacra2), and monotone are of 2026-11-27, commit 14957ba, memory of 034af4b. Of the
 same day, 190376e: overhead, crops, quality100, domains and targets; speed a022002. own and training 2026-11-26, 23932af; `adapted`
 2026-11-27, 27666d0, beside other work, so with few steps; denoise has been made faster since. Aims stay within
-half a step since b6167de: -0.01 % of photo's bytes, 0.000 dB (decisions.md);
-effort is of fd02e67, with that. photo-lite's files by default are the same bytes since 190376e, and encoder and decoder do the same for them.
+half a step since b6167de: -0.01 % of photo's bytes, 0.000 dB (decisions.md); effort is of fd02e67, with that. photo-lite's files by
+default are the same bytes since 190376e, and encoder and decoder do the same for them.
 Two cores of an AMD EPYC, which other machines share: rates and qualities repeat, speeds do not. This one is nearly twice as fast as
 that of 2026-11-26 (libwebp decoded 38.1 MP/s there, in the same figure), where the plain decode had 9.38 and 15.66 MP/s and missed
 its bars of 12 and 20: it is the machine that meets them. The code of then has 21.6 and 35.6 MP/s here, today's, in turn, 23.6 and
