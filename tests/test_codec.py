@@ -113,7 +113,7 @@ def test_a_search_aims_only_when_it_is_near(excess: float, monkeypatch: pytest.M
         return bytes(round(size))
 
     monkeypatch.setattr(rate.Encoder, "file", file)
-    encoder = rate.Encoder(np.zeros((8, 8, 3), np.uint8), registry.find("photo"), threads=1)
+    encoder = rate.Encoder(np.zeros((8, 8, 3), np.uint8), registry.find("photo"), threads=1, effort=7)
     for size in (100, 700, 5000, 20_000):
         tried.clear()
         assert size * 0.99 <= len(rate.file_of_size(encoder, size)) <= size
@@ -137,7 +137,7 @@ def test_of_all_that_a_search_tries_it_takes_the_best_that_was_aimed(monkeypatch
 
     monkeypatch.setattr(rate.Encoder, "file", file)
     monkeypatch.setattr(rate.Encoder, "psnr_db", psnr)
-    encoder = rate.Encoder(np.zeros((8, 8, 3), np.uint8), registry.find("photo"), threads=1)
+    encoder = rate.Encoder(np.zeros((8, 8, 3), np.uint8), registry.find("photo"), threads=1, effort=7)
     for size in range(100, 20_000, 997):
         tried.clear()
         found = rate.file_of_size(encoder, size)
@@ -151,10 +151,8 @@ def test_of_all_that_a_search_tries_it_takes_the_best_that_was_aimed(monkeypatch
 
 def test_efforts_aim_in_more_and_more_rounds() -> None:
     rounds = [rate.rounds_of(registry.find("photo"), effort) for effort in range(1, 10)]
-    assert rounds == sorted(rounds)
-    assert rounds[:4] == [0] * 4
-    assert min(rounds[4:]) > 0
-    assert rounds[8] > rounds[4]
+    assert rounds == [0, 0, 0, 0, 0, 0, 1, 2, 4]
+    assert rate.DEFAULT_EFFORT == 5
     assert rate.rounds_of(registry.find("photo-lite"), 9) == 0
 
 
@@ -268,8 +266,7 @@ def test_golden_pixels() -> None:
 def test_indices_are_listed_with_where_they_belong(samples: Path) -> None:
     with Image.open(samples / "still_life.png") as image:
         pixels = np.asarray(image.convert("RGB"))[100:173, 120:209]
-    encoder = rate.Encoder(pixels, registry.find(None), threads=1)
-    encoder.group_log2, encoder.layers = 3, 2
+    encoder = rate.Encoder(pixels, registry.find(None), threads=1, tile=64, layers=2)
     data = encoder.file(900)
     table = api.indices(data)
     with pytest.raises(CorruptError, match="after the last section"):

@@ -121,8 +121,7 @@ def test_groups_are_independent(model: Model, picture: np.ndarray) -> None:
     """A group of a file of many is what a file of that group alone is."""
     from vqcodec.rate import Encoder
 
-    whole = Encoder(picture[:128, :128], model, threads=2)
-    whole.group_log2 = 3
+    whole = Encoder(picture[:128, :128], model, threads=2, tile=64, layers=1)
     part = Encoder(picture[64:128, 64:128], model, threads=1)
     np.testing.assert_array_equal(whole.code(1200)[3].latents, part.code(1200)[0].latents)
 

@@ -28,8 +28,7 @@ seeds = st.integers(0, 2**32 - 1)
 
 def tabled_file() -> bytes:
     """Two tile groups, three layers, an ICC profile and an optional section of a type that nobody knows yet."""
-    encoder = rate.Encoder(smooth_picture(20, 70), MODEL, threads=1)
-    encoder.group_log2, encoder.layers = 3, 3
+    encoder = rate.Encoder(smooth_picture(20, 70), MODEL, threads=1, tile=64, layers=3)
     header, sections = container.read_file(encoder.file(1000))
     return container.write_file(header, [*sections, Section(container.ICC, b"profile"), Section(0x90, b"later")])
 
@@ -279,8 +278,7 @@ def test_any_records_are_read_or_corrupt(data: bytes, limit: int, zeros: int) ->
     ],
 )
 def test_what_no_tile_asks_for_is_corrupt(layer: int, symbols: list[int], raw: bytes, message: str | None) -> None:
-    encoder = rate.Encoder(smooth_picture(20, 20), MODEL, threads=1)
-    encoder.layers = 3
+    encoder = rate.Encoder(smooth_picture(20, 20), MODEL, threads=1, layers=3)
     coded = encoder.code(200)[0].symbols
     coded.calls[layer].append((0, np.array(symbols, np.uint8)))
     coded.raw[layer] += raw

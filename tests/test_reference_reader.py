@@ -42,7 +42,7 @@ def assert_readers_agree(data: bytes, model_folder: Path = MODEL) -> int:
 
 def file_of(encoder: rate.Encoder, step: int) -> bytes:
     """Its file at a step, however fine: readers need not care that it is not the picture."""
-    return codec.pack(encoder.header(step), [group.symbols for group in encoder.code(step)], encoder.model, encoder.levels)
+    return codec.pack(encoder.header(step), [group.symbols for group in encoder.code(step)], encoder.model, encoder.effort.levels)
 
 
 @pytest.mark.parametrize("path", sorted((TESTS / "golden" / "decode").glob("*.vqz")), ids=lambda path: path.stem)
@@ -59,8 +59,7 @@ def test_golden_file_of_a_neural_model(name: str) -> None:
 def test_layers_and_groups(layers: int, step: int, samples: Path) -> None:
     with Image.open(samples / "still_life.png") as image:
         pixels = np.asarray(image.convert("RGB"))[100:173, 120:209]
-    encoder = rate.Encoder(pixels, load_model(MODEL), threads=1)
-    encoder.group_log2, encoder.layers = 3, layers
+    encoder = rate.Encoder(pixels, load_model(MODEL), threads=1, tile=64, layers=layers)
     assert assert_readers_agree(file_of(encoder, step)) == 4
 
 
@@ -69,8 +68,7 @@ def test_long_strip(colour: str, samples: Path) -> None:
     """More than 32 cells wide: the coarsest strides share weights; the finest step clamps latents."""
     with Image.open(samples / "still_life.png") as image:
         pixels = np.atleast_3d(np.asarray(image.convert(colour)))[100:117, :270]
-    encoder = rate.Encoder(pixels, load_model(MODEL), threads=1)
-    encoder.layers = 3
+    encoder = rate.Encoder(pixels, load_model(MODEL), threads=1, layers=3)
     assert assert_readers_agree(file_of(encoder, 1)) == 1
 
 

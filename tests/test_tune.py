@@ -251,9 +251,9 @@ def test_the_largest_file_is_close_to_hard_edges(kind: str, components: int, tun
 
 def test_deep_samples_of_high_quality_are_close_to_hard_edges() -> None:
     pixels = edges("blocks", 1)[:, :, 0].astype(np.uint16) * 257
-    for target in ({"quality": 100}, {"quality": 97}, {"psnr": 60}):
+    for target, levels in (({"quality": 100}, 2), ({"quality": 97}, 2), ({"psnr": 60}, 3)):
         decoded = api.decode(api.encode(pixels, model="photo-lite", effort=1, **target))
-        assert np.abs(decoded.astype(int) - pixels).max() < 2 * 257
+        assert np.abs(decoded.astype(int) - pixels).max() < levels * 257
     smooth = (np.add.outer(np.arange(64), np.arange(64)) * 100).astype(np.uint16)
     steps = [
         api.info(api.encode(smooth, quality=quality, model="photo-lite", effort=1))["step"] for quality in (96, 97, 98, 99, 100)
@@ -267,7 +267,7 @@ def test_aims_stay_near_where_the_synthesis_is_wrong(first: tuple[int, int, int]
     """On flat saturated colours it errs by several steps: files were 2.5 to 3.4 times as large, and further from the original."""
     squares = (np.add.outer(np.arange(96) // 16, np.arange(128) // 16) & 1)[..., None]
     pixels = np.where(squares, np.array(first), np.array((0, 0, 255))).astype(np.uint8)
-    plain, aimed = (api.encode(pixels, quality=60, effort=effort) for effort in (4, 5))
+    plain, aimed = (api.encode(pixels, quality=40, effort=effort) for effort in (5, 7))
     errors = [measure(pixels, api.decode(data), psnr_only=True).mse_rgb for data in (plain, aimed)]
     assert len(aimed) < 2 * len(plain)
     assert errors[1] < errors[0]

@@ -1,4 +1,4 @@
-"""Alpha planes, without loss: differences to what is beside and above, through zstd.
+"""Alpha planes: lossless coding by differences to the samples to the left and above, through zstd; and smaller pictures with alpha.
 
 A plane is either soft (differences of differences are small), flat in runs (zstd finds them as they are), or empty; one
 predictor for the whole plane, the smallest of four, serves all of these, and both directions are a cumulative sum.
@@ -11,16 +11,19 @@ predictor for the whole plane, the smallest of four, serves all of these, and bo
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from vqcodec import frames
+from vqcodec.dct import Pixels
 from vqcodec.errors import CorruptError
 from vqcodec.records import BLOCK, FRAME, VERBATIM
 
 _MODES = (VERBATIM, FRAME, BLOCK)
 _AXES: tuple[tuple[int, ...], ...] = ((), (1,), (0,), (0, 1))
-"""Of the differences of each predictor."""
+"""Axes of the differences of each predictor."""
 
 
 def encode_alpha(plane: NDArray[np.uint8], levels: tuple[int, ...]) -> bytes:
@@ -44,3 +47,37 @@ def decode_alpha(data: bytes, height: int, width: int) -> NDArray[np.uint8]:
     for axis in _AXES[data[0] & 3]:
         plane = np.cumsum(plane, axis=axis, dtype=np.uint8)
     return plane
+
+
+def boxes(plane: NDArray[Any], scale: int) -> NDArray[Any]:
+    """A plane [H, W] or picture [H, W, c] as the squares that each pixel of a `scale` times smaller one stands for.
+
+    Returns [ceil(H / scale), ceil(W / scale), scale * scale, ...]; edges are replicated.
+    """
+    height, width = plane.shape[:2]
+    sides = ((0, -height % scale), (0, -width % scale), *((0, 0) for _ in plane.shape[2:]))
+    padded = np.pad(plane, sides, mode="edge")
+    h, w = padded.shape[0] // scale, padded.shape[1] // scale
+    apart = padded.reshape(h, scale, w, scale, *plane.shape[2:]).swapaxes(1, 2)
+    return apart.reshape(h, w, scale * scale, *plane.shape[2:])
+
+
+def smaller(plane: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:
+    """An alpha plane uint8 [H, W] `scale` times smaller: means, rounded to nearest."""
+    return np.floor(boxes(plane, scale).mean(axis=2, dtype=np.float32) + 0.5).astype(np.uint8)
+
+
+def mixed_boxes(plane: NDArray[np.uint8], scale: int) -> NDArray[np.bool_]:
+    """Squares of an alpha plane uint8 [H, W] whose pixels are not equally opaque: bool [ceil(H / scale), ceil(W / scale)]."""
+    squares = boxes(plane, scale)
+    return squares.min(axis=2) < squares.max(axis=2)
+
+
+def weigh_colours(small: Pixels, mixed: NDArray[np.bool_], picture: Pixels, plane: NDArray[np.uint8], scale: int) -> None:
+    """Replace, in `small` [H', W', c] where `mixed`, the means of a picture [H, W, c] by those weighted with its alpha plane.
+
+    Colours of transparent pixels, which nobody sees, have no part in them.
+    """
+    weights = boxes(plane, scale)[mixed].astype(np.float32)[..., None]  # [n, scale * scale, 1]
+    means = (boxes(picture, scale)[mixed] * weights).sum(axis=1) / weights.sum(axis=1)
+    small[mixed] = np.floor(means + 0.5).astype(small.dtype)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from vqcodec import alpha, codec, container, decoding, denoising, draw, frames, networks, rate, registry, sharpening, tokens
+from vqcodec import alpha, codec, container, decoding, denoising, draw, frames, hidden, networks, rate, registry, sharpening, tokens
 from vqcodec.bands import LAYOUTS
 from vqcodec.blas import with_one_thread
 from vqcodec.dct import Pixels
@@ -77,21 +77,25 @@ def encode(
     effort: int = rate.DEFAULT_EFFORT,
     tune: str = rate.TUNES[0],
     tile: int | None = None,
+    exact: bool = False,
     metadata: Metadata | None = None,
     threads: int | None = None,
 ) -> bytes:
     """Pixels uint8 [H, W] or [H, W, 1] (grey), [H, W, 2] (grey and alpha), [H, W, 3] (RGB) or [H, W, 4] (RGB and alpha), or
     uint16 grey, to the bytes of a .vqz file.
 
-    Alpha is kept without loss. Samples of uint16 are of 10, 12 or 16 bits, the least that hold them all. At most one of `quality`
-    (0..100, default 60), `bpp` (bits per pixel) or `size` (bytes), of which the largest file not above it is made, and `psnr`
-    (dB of the decode, the smallest file not below it). `effort` 1..9: below 4 is faster and a little larger; from 5 on, with a
-    model that has a synthesis, slower and smaller. `tune`: "psnr", or "ssim", which at equal bytes has a little less PSNR and more
-    likeness to eyes: quiet areas and low frequencies keep more. `tile`: pixels a side, a power of two from 64 to 65536, of tile
-    groups, which can be decoded one by one; 1024 in pictures above 4 megapixels, one group in others. A token model has one rate:
-    it takes none of quality, bpp, size, psnr, tune and tile. `threads`: cores that share the groups, all if not given; copies of
-    this process do, if it has no threads but those that OpenBLAS keeps, else threads, which gain little. Raises InputError,
-    ModelError, and LimitError where no file meets the target.
+    `quality` 0..100 (default 60). Instead of it, one of three targets: `bpp` (bits per pixel) or `size` (bytes), for the largest
+    file not above it, or `psnr` (dB of the visible pixels of the decode), for the smallest file not below it.
+    `effort` 1..9 (default 5): lower is faster and a little larger; from 7 on, with a model that has a synthesis, much slower and a
+    little smaller. `tune`: "psnr", or "ssim", which at equal bytes has a little less PSNR and looks more alike: quiet areas and
+    low frequencies keep more. `tile`: pixels a side, a power of two from 64 to 65536, of tile groups, which can be decoded one by
+    one; 1024 in pictures above 4 megapixels, one group in others.
+    Alpha is lossless. Colours under alpha 0, which nobody sees, are replaced by smooth ones that take fewer bytes, unless `exact`.
+    Samples of uint16 are coded with 10, 12 or 16 bits, the least that hold them all. A token model has one rate: it takes none of
+    quality, bpp, size, psnr, tune and tile.
+    `threads`: cores that share the tile groups, all by default. Copies of this process do the work if it has no threads besides
+    those that OpenBLAS keeps, else threads, which gain little.
+    Raises InputError, ModelError, and LimitError where no file meets the target.
     """
     picture, transparency = _apart(pixels)
     given = [value for value in (quality, bpp, size, psnr) if value is not None]
@@ -110,6 +114,9 @@ def encode(
         raise InputError("a tile is 64, 128, 256, ... 65536 pixels a side")
     depth = _depth_of(picture)
     levels = frames.FAST_LEVELS if effort < 4 else frames.LEVELS[:2]
+    visible = None if transparency is None or exact else transparency > 0
+    if visible is not None:
+        picture = hidden.filled(picture, visible)
     others = [] if transparency is None else [Section(container.ALPHA, alpha.encode_alpha(transparency, levels))]
     others += _sections_of(metadata or Metadata())
     found = _model(model)
@@ -122,6 +129,7 @@ def encode(
         chosen = tokens.encode(picture.astype(np.uint8, copy=False), found, _threads(threads))
         return tokens.write(picture.shape, chosen, found, levels, others)
     choices: dict[str, Any] = {"depth": depth, "tile": None if tile is None else int(tile), "others": others, "tune": tune}
+    choices["visible"] = visible
     encoder = rate.Encoder(picture, found, _threads(threads), int(effort), **choices)
     if bpp is not None:
         size = int(min(bpp * picture.shape[0] * picture.shape[1] / 8, sys.maxsize))
@@ -231,30 +239,31 @@ class VqzFile:
         model = _model_of_file(self._model_name, self.header)
         rectangle = None if region is None else self._rectangle(region)
         count = _threads(threads)
+        plane = self._alpha() if self.header.alpha else None
         if isinstance(model, TokenModel):
             if refine in ("best", "gan"):
                 raise ModelError(f"{model.name} is a token model: its files have one decode, and neither best nor gan")
-            pixels = self._decode_tokens(model, rectangle, scale, device, count)
-            return self._finished(pixels, rectangle, scale)
+            pixels = self._decode_tokens(model, rectangle, scale, device, count, plane)
+            return self._finished(pixels, rectangle, scale, plane)
         if refine == "best" and model.synthesis is None:
             raise ModelError(f"model {model.name} has no synthesis: its files have the plain decode, and gan")
         inference = None if model.context is None else _inference(device)
         if inference is not None:
             model = inference.model_on("cuda", model)
         if scale > 1:
-            pixels = decoding.decode_scaled(self.header, self._indices, model, scale, count)
+            pixels = decoding.decode_scaled(self.header, self._indices, model, scale, count, plane)
         elif refine == "none":
             pixels = decoding.decode(self.header, self._indices, model, count, rectangle)
         else:
             sharpener = self._sharpener(model, refiner, strength, device) if refine == "gan" else None
             runner = None if model.synthesis is None else self._runner(device, model, "synthesis", model.synthesis)
             pixels = decoding.decode_refined(self.header, self._indices, model, count, rectangle, runner, sharpener)
-        return self._finished(pixels, rectangle, scale)
+        return self._finished(pixels, rectangle, scale, plane)
 
-    def _finished(self, pixels: Pixels, rectangle: codec.Rectangle | None, scale: int) -> Pixels:
-        """Decoded pixels [H, W, 1 or 3] with the alpha plane, where there is one, as `read` gives them."""
-        if self.header.alpha:
-            plane = self._alpha(scale)
+    def _finished(self, pixels: Pixels, rectangle: codec.Rectangle | None, scale: int, plane: NDArray[np.uint8] | None) -> Pixels:
+        """Decoded pixels [H, W, 1 or 3] with the alpha plane uint8 of the whole picture, if there is one, as `read` gives them."""
+        if plane is not None:
+            plane = alpha.smaller(plane, scale) if scale > 1 else plane
             if rectangle is not None:
                 top, left, height, width = rectangle
                 plane = plane[top : top + height, left : left + width]
@@ -262,12 +271,23 @@ class VqzFile:
         own = np.array(pixels)  # decoded in memory that a fork would share, to which users may write
         return own[:, :, 0] if own.shape[2] == 1 else own
 
-    def _decode_tokens(self, model: TokenModel, rectangle: codec.Rectangle | None, scale: int, device: str, threads: int) -> Pixels:
-        """Of a damaged file nothing is left, whatever was allowed: there is one section."""
+    def _decode_tokens(
+        self,
+        model: TokenModel,
+        rectangle: codec.Rectangle | None,
+        scale: int,
+        device: str,
+        threads: int,
+        plane: NDArray[np.uint8] | None,
+    ) -> Pixels:
+        """The pixels of a token file. Nothing is left of a damaged one, whatever was allowed: there is one section."""
         indices = tokens.read(self.header, self.file.indices(0, 1)[0], model)
         shape = self.header.height, self.header.width, LAYOUTS[self.header.layout].components
         run = self._runner(device, model, "decoder", model.decoder)
         pixels = tokens.decode(indices, model, shape, scale=scale, threads=threads, run=run)
+        if scale > 1 and plane is not None:
+            whole = tokens.decode(indices, model, shape, threads=threads, run=run)
+            alpha.weigh_colours(pixels, alpha.mixed_boxes(plane, scale), whole, plane, scale)
         top, left, height, width = rectangle or (0, 0, *pixels.shape[:2])
         return pixels[top : top + height, left : left + width]
 
@@ -308,21 +328,16 @@ class VqzFile:
             self.lost.add(group)
         return found
 
-    def _alpha(self, scale: int) -> NDArray[np.uint8]:
-        """The alpha plane, each pixel the mean of those that a smaller picture has it stand for."""
+    def _alpha(self) -> NDArray[np.uint8]:
+        """The alpha plane uint8 [H, W]; opaque, with a note, where it was damaged and that is allowed."""
         height, width = self.header.height, self.header.width
         try:
-            plane = alpha.decode_alpha(self.file.other(container.ALPHA), height, width)
+            return alpha.decode_alpha(self.file.other(container.ALPHA), height, width)
         except FormatError:
             if not self.allow_partial:
                 raise
             self._tell("the alpha plane was damaged: all is opaque")
-            plane = np.full((height, width), 255, np.uint8)
-        if scale == 1:
-            return plane
-        padded = np.pad(plane, ((0, -height % scale), (0, -width % scale)), mode="edge").astype(np.float32)
-        boxes = padded.reshape(padded.shape[0] // scale, scale, padded.shape[1] // scale, scale)
-        return np.floor(boxes.mean(axis=(1, 3)) + 0.5).astype(np.uint8)
+            return np.full((height, width), 255, np.uint8)
 
     def _other(self, kind: int) -> bytes:
         try:

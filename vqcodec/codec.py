@@ -28,9 +28,8 @@ from vqcodec.types import Header, Section, StreamRecord
 from vqcodec.vq import NATURAL
 from vqcodec.workers import side_by_side
 
-_MAPS_AHEAD = 1
-"""Merge maps that are tried after one that made a file smaller, none with the fast levels of zstd; for small files all are."""
 _SMALL_FILE = 8192
+"""Bytes up to which all merge maps are tried."""
 _SIDE_BY_SIDE = 8
 """Tile groups whose DCs are decoded together, at most."""
 _GROUPS_TRIED = 3
@@ -399,22 +398,21 @@ def pack(
     levels: tuple[int, ...],
     others: Sequence[Section] = (),
     threads: int = 1,
+    maps_ahead: int = 1,
 ) -> bytes:
     """Symbols of all tile groups, and other sections, to a whole file, with the merge map that makes it smallest.
 
-    `levels` of zstd are tried.
+    All `levels` of zstd are tried, and merge maps until `maps_ahead` + 1 of them in turn have not made the file smaller.
     """
-    fast = levels == frames.FAST_LEVELS
-    ahead = 0 if fast else _MAPS_AHEAD
     merge_map, least, stored = 0, sys.maxsize, list[bytes]()
     tried = groups[:: -(-len(groups) // _GROUPS_TRIED)]
     for number in range(len(model.maps)):  # from many streams, for large files, to few
-        if number > merge_map + ahead and least > _SMALL_FILE:
+        if number > merge_map + maps_ahead and least > _SMALL_FILE:
             break
         found = _sections(tried, model, number, frames.FAST_LEVELS, threads)
         if sum(map(len, found)) < least:
             merge_map, least, stored = number, sum(map(len, found)), found
-    if not fast or len(tried) < len(groups):
+    if levels != frames.FAST_LEVELS or len(tried) < len(groups):
         stored = _sections(groups, model, merge_map, levels, threads)
     sections = [*(Section(container.INDICES, data) for data in stored), *others]
     return container.write_file(replace(header, merge_map=merge_map), sections)

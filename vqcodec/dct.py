@@ -89,16 +89,22 @@ def sample_type(depth: int) -> type[np.uint8] | type[np.uint16]:
     return np.uint8 if depth == 8 else np.uint16
 
 
+def to_blocks(pixels: Pixels) -> Pixels:
+    """Pixels [H, W, components] as blocks [h, 8, w, 8, components]; edges are replicated."""
+    height, width, components = pixels.shape
+    padded = np.pad(pixels, ((0, -height % BLOCK), (0, -width % BLOCK), (0, 0)), mode="edge")
+    return padded.reshape(padded.shape[0] // BLOCK, BLOCK, padded.shape[1] // BLOCK, BLOCK, components)
+
+
 def forward(pixels: Pixels, layout: Layout, synthesis: NDArray[np.int32], depth: int = 8) -> NDArray[np.float32]:
     """Pixels [H, W, components] to coefficients float32 [C, h * w] in grey levels; edges are replicated."""
-    height, width, components = pixels.shape
-    h, w = -(-height // BLOCK), -(-width // BLOCK)
-    padded = np.pad(pixels, ((0, h * BLOCK - height), (0, w * BLOCK - width), (0, 0)), mode="edge")
+    every = to_blocks(pixels)  # [h, 8, w, 8, components]
+    h, _, w, _, components = every.shape
     matrix = forward_matrix(layout, synthesis)
     out = np.empty((layout.channels, h * w), np.float32)
     rows = max(1, _CELLS_PER_STRIP // w)
     for top in range(0, h, rows):
-        strip = padded[top * BLOCK : (top + rows) * BLOCK].reshape(-1, BLOCK, w, BLOCK, components)
+        strip = every[top : top + rows]
         blocks = strip.transpose(0, 2, 1, 3, 4).reshape(-1, BLOCK * BLOCK * components)  # [n, 192]
         centred = blocks.astype(np.float32) * np.float32(1 / (1 << (depth - 8))) - np.float32(128)
         out[:, top * w : top * w + len(blocks)] = (centred @ matrix).T

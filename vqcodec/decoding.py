@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from vqcodec import dct, networks, seams, sharpening
+from vqcodec import alpha, dct, networks, seams, sharpening
 from vqcodec.bands import LAYOUTS, Layout
 from vqcodec.codec import Indices, OpenGroup, Rectangle, each_group, finish_group, layer_of_tile
 from vqcodec.dct import Pixels
@@ -215,24 +215,43 @@ def restorer(
     return partial(networks.synthesise, correct, halo, latents, step, grid, layout), halo
 
 
-def decode_scaled(header: Header, indices: Indices, model: Model, scale: int, threads: int = 1) -> Pixels:
+def decode_scaled(
+    header: Header,
+    indices: Indices,
+    model: Model,
+    scale: int,
+    threads: int = 1,
+    plane: NDArray[np.uint8] | None = None,
+) -> Pixels:
     """The picture at 1/8, 1/4 or 1/2 (`scale` 8, 4, 2) of its size, rounded up, from its low frequencies alone: pixels [H', W', c].
 
-    Only what these need is decoded: for 8 the DCs. Not exact as `decode` is. Raises CorruptError.
+    Only what these need is decoded: for 8 the DCs. Where an alpha `plane` uint8 [H, W] says that pixels of one square are not
+    equally opaque, their tile group is decoded as a whole and their colours are weighted by it. Not exact as `decode` is. Raises
+    CorruptError.
     """
     layout, side = LAYOUTS[header.layout], 8 // scale
     matrix, channels = dct.scaled_matrix(layout, model.color, side)
     tiles = sum(tile.first <= channels[-1] for tile in layout.tiles)
     layers = 1 if tiles == 0 else 1 + layer_of_tile(layout, header.layers, tiles - 1)
+    mixed = None if plane is None else alpha.mixed_boxes(plane, scale)
+    if mixed is not None and mixed.any():
+        layers = header.layers
+    whole_matrix = dct.inverse_matrix(layout, model.color)
     shape = -(-header.height // scale), -(-header.width // scale), layout.components
     pixels = shared_empty(shape, dct.sample_type(header.depth))
 
     def one(opened: OpenGroup) -> None:
         top, left, h, w = opened.place
-        latents = finish_group(header, opened, model, tiles) if tiles else opened.dcs
+        here = np.s_[side * top : side * (top + h), side * left : side * (left + w)]
+        part, full = pixels[here], mixed is not None and bool(mixed[here].any())
+        latents = finish_group(header, opened, model, None if full else tiles) if tiles or full else opened.dcs
         coefficients = latents[channels] * np.float32(header.step / (64 * 16))
-        part = pixels[side * top : side * (top + h), side * left : side * (left + w)]
         dct.inverse_float(coefficients, w, matrix, part, header.depth)
+        if mixed is not None and plane is not None and full:
+            opacity = plane[8 * top : 8 * (top + h), 8 * left : 8 * (left + w)]
+            group = np.empty((*opacity.shape, layout.components), pixels.dtype)
+            dct.inverse(latents, header.step, (h, w), whole_matrix, group, header.depth)
+            alpha.weigh_colours(part, mixed[here], group, opacity, scale)
 
     each_group(header, indices, model, range(len(header.groups)), threads, one, layers)
     return pixels

@@ -8,14 +8,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from copy import copy
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vqcodec import aim, codec, container, dct, decoding, frames, networks
+from vqcodec import aim, chroma, clipping, codec, container, dct, decoding, frames, networks
 from vqcodec.bands import COLOR_4X4, COLOR_8X8, GREY, LAYOUTS, Layout
 from vqcodec.dct import Pixels
 from vqcodec.errors import LimitError
@@ -34,8 +34,8 @@ _RATE_BEFORE_SYNTHESIS: Final = 0.10
 """Lambda for models with a synthesis: it keeps more texture, for this and the refiner to go on from, at the same PSNR."""
 _FINE_DCS_FROM: Final = 24.0
 """Step in grey levels from which on DCs are fine: below it half a step is not seen."""
-FULL_CHROMA_BELOW: Final = 10.0
-"""Step in grey levels below which chroma's high frequencies are coded."""
+_CHROMA_STEPS: Final = 256 * 2.0 ** (-np.arange(37) / 4)
+"""Steps in grey levels, from coarse to fine, at which the layout is decided (chroma.py)."""
 DEFAULT_QUALITY: Final = 60.0
 _QUALITIES: Final = (0.0, 50.0, 75.0, 95.0, 100.0)
 _STEPS: Final = (130.0, 28.0, 12.7, 4.0, 2.0)
@@ -50,8 +50,23 @@ _BYTES_SLOPE: Final = -1.1
 _PSNR_SLOPE: Final = -6.0
 """About what a step e times as large does to the logarithm of the bytes, and to the PSNR in dB."""
 DEFAULT_EFFORT: Final = 5
-_AIM_ROUNDS: Final = (0, 0, 0, 0, 1, 1, 2, 3, 4)
-"""Rounds of aiming (aim.py) at each effort from 1 on."""
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much time an encoder takes."""
+
+    levels: tuple[int, ...] = frames.LEVELS
+    """Levels of zstd that are tried."""
+    maps_ahead: int = 1
+    """Merge maps that are tried after one that did not make the file smaller (codec.pack)."""
+    rounds: int = 0
+    """Rounds of aiming (aim.py), for a model with a synthesis. Each takes three to four times as long as coding itself."""
+
+
+_FASTEST, _FAST, _THOROUGH = Effort(frames.FAST_LEVELS, 0), Effort(frames.FAST_LEVELS), Effort()
+EFFORTS: Final = (_FASTEST, _FAST, _FAST, *[_THOROUGH] * 3, Effort(rounds=1), Effort(rounds=2), Effort(rounds=4))
+"""Efforts 1 to 9. Neighbours that are the same leave room for what encoders will learn (docs/results.md has gains and times)."""
 _AIM_SHARE: Final = 0.35
 """Of the way to an aim that targets go in each round: with all of it they swing."""
 _AIM_REACH: Final = np.float32(0.5)
@@ -73,16 +88,9 @@ def step_of_quality(quality: float, depth: int = 8) -> int:
     return max(FINEST_STEP, round(64 * float(np.exp(np.interp(quality, _QUALITIES, np.log(steps))))))
 
 
-def rounds_of(model: Model, effort: int = DEFAULT_EFFORT) -> int:
+def rounds_of(model: Model, effort: int) -> int:
     """Rounds of aiming at an effort 1..9: none where the model has no synthesis to aim at."""
-    return 0 if model.synthesis is None else _AIM_ROUNDS[effort - 1]
-
-
-def layout_for(components: int, step: float) -> Layout:
-    """The layout for a step in grey levels."""
-    if components == 1:
-        return GREY
-    return COLOR_8X8 if step < FULL_CHROMA_BELOW else COLOR_4X4
+    return 0 if model.synthesis is None else EFFORTS[effort - 1].rounds
 
 
 def aimed_targets(
@@ -134,55 +142,93 @@ class Encoder:
         *,
         depth: int = 8,
         tile: int | None = None,
+        layers: int | None = None,
         others: Sequence[Section] = (),
         tune: str = TUNES[0],
+        visible: NDArray[np.bool_] | None = None,
     ) -> None:
         """`pixels` [H, W, 1 or 3] of `depth` bits a sample; `others` are sections that the file has besides. Tile groups are
-        `tile` pixels square, a power of two from 64 to 65536; None: of 1024 in large pictures, none in others.
+        `tile` pixels square, a power of two from 64 to 65536; None: of 1024 in large pictures, none in others. `layers` 1 to 3:
+        by default 3 where there are tile groups, else 1.
 
-        `effort` 1..9: below 4 only the fastest zstd level is tried; from 5 on latents are chosen for the model's synthesis, where
-        it has one, in more and more rounds. `tune` is one of TUNES.
+        `effort` 1..9 picks one of EFFORTS. `tune` is one of TUNES. `visible` bool [H, W] says which
+        pixels count in `psnr_db`; None: all.
         """
-        self.tune = tune
-        self.levels = frames.FAST_LEVELS if effort < 4 else frames.LEVELS
+        self.effort = EFFORTS[effort - 1]
         self.rounds = rounds_of(model, effort)
+        self.visible = visible
         self.pixels, self.model, self.threads, self.depth, self.others = pixels, model, threads, depth, others
         if tile is None and pixels.shape[0] * pixels.shape[1] > _GROUPED_ABOVE:
             tile = DEFAULT_TILE
-        self.group_log2, self.layers = (0, 1) if tile is None else (tile.bit_length() - 4, 3)
-        self._coefficients: dict[tuple[int, int], NDArray[np.float32]] = {}
+        self.group_log2 = 0 if tile is None else tile.bit_length() - 4
+        height, width, self.components = pixels.shape
+        self._frame = Header(
+            width,
+            height,
+            (COLOR_4X4 if self.components == 3 else GREY).code,
+            layers or (1 if tile is None else 3),
+            self.group_log2,
+            model.file_id,
+            container.MAX_STEP,
+            depth=depth,
+            alpha=any(section.type == container.ALPHA for section in others),
+            masking=_MASKING if tune == "ssim" else 0,
+        )
+        self._coefficients: dict[int, NDArray[np.float32]] = {}
+        self._chroma_gain = np.zeros((0, 2))
 
     def header(self, step: int) -> Header:
         """The header of a file at a step, but for its merge map."""
-        height, width, components = self.pixels.shape
-        layout = layout_for(components, step / 64).code
-        alpha = any(section.type == container.ALPHA for section in self.others)
-        found = Header(width, height, layout, self.layers, self.group_log2, self.model.file_id, step)
-        masking = _MASKING if self.tune == "ssim" else 0
-        return replace(found, depth=self.depth, alpha=alpha, fine_dcs=fine_dcs(components, step / 64), masking=masking)
+        fine = fine_dcs(self.components, step / 64)
+        return replace(self._frame, layout=self.layout(step).code, step=step, fine_dcs=fine)
 
     def code(self, step: int) -> list[codec.CodedGroup]:
         """Every tile group coded at a step."""
         return self._each_group(step, lambda coded: coded)
 
+    def layout(self, step: int) -> Layout:
+        """The layout at a step: 8x8 chroma from the coarsest step on at which chroma's high frequencies pay."""
+        if self.components == 1:
+            return GREY
+        steps = _CHROMA_STEPS[: np.count_nonzero(step / 64 <= _CHROMA_STEPS)]
+        if len(steps) > len(self._chroma_gain):
+            more = steps[len(self._chroma_gain) :]
+            found = self._side_by_side(lambda number: chroma.gain(self._group(number, COLOR_8X8)[COLOR_4X4.channels :], more))
+            self._chroma_gain = np.concatenate([self._chroma_gain, sum(found)])
+        restored = (self.model.synthesis is not None) & (steps >= networks.MIN_STEP)
+        return COLOR_8X8 if chroma.pays(self._chroma_gain[: len(steps)], restored).any() else COLOR_4X4
+
+    def _group(self, number: int, layout: Layout) -> NDArray[np.float32]:
+        """Coefficients float32 [C, h * w] of a tile group in grey levels."""
+        if number in self._coefficients:
+            return self._coefficients[number][: layout.channels]
+        if self.group_log2:  # a large picture's coefficients are made again rather than kept
+            return dct.forward(self._part(number), layout, self.model.color, self.depth)
+        self._coefficients[number] = dct.forward(self._part(number), layout.whole, self.model.color, self.depth)
+        return self._coefficients[number][: layout.channels]
+
+    def _part(self, number: int) -> Pixels:
+        """The pixels of a tile group."""
+        top, left, h, w = self._frame.groups[number]
+        return self.pixels[8 * top : 8 * (top + h), 8 * left : 8 * (left + w)]
+
+    def _side_by_side(self, one: Callable[[int], Kept]) -> list[Kept]:
+        return side_by_side(one, range(len(self._frame.groups)), self.threads)
+
     def _each_group(self, step: int, kept: Callable[[codec.CodedGroup], Kept]) -> list[Kept]:
         """What is kept of every tile group coded at a step."""
         header = self.header(step)
-        settings = self.settings(header)
+        settings, layout = self.settings(header), self.transformed(header)
 
         def one(number: int) -> Kept:
-            top, left, h, w = header.groups[number]
-            layout = self.transformed(header)
-            key = (layout.code, number)
-            if key not in self._coefficients:
-                part = self.pixels[8 * top : 8 * (top + h), 8 * left : 8 * (left + w)]
-                found = dct.forward(part, layout, self.model.color, self.depth)
-                if self.group_log2:  # a large picture's coefficients are made again rather than kept
-                    return kept(self.code_group(found, (h, w), settings))
-                self._coefficients[key] = found
-            return kept(self.code_group(self._coefficients[key], (h, w), settings))
+            coefficients = self._group(number, layout)
+            beyond = clipping.beyond(self._part(number), self.model.color, self.depth)
+            if beyond.any():
+                coefficients = coefficients.copy()
+                coefficients[: self.components] += beyond * np.float32(step / 64)
+            return kept(self.code_group(coefficients, self._frame.groups[number][2:], settings))
 
-        return side_by_side(one, range(len(header.groups)), self.threads)
+        return self._side_by_side(one)
 
     def unaimed(self) -> Encoder:
         """The same picture, coded without aiming: two to three times as fast, at nearly the same rate and PSNR."""
@@ -192,7 +238,7 @@ class Encoder:
 
     def transformed(self, header: Header) -> Layout:
         """The coefficients that coding looks at: with a synthesis in the loop those that it restores, too."""
-        return COLOR_8X8 if self.rounds and self.pixels.shape[2] == 3 else LAYOUTS[header.layout]
+        return COLOR_8X8 if self.rounds and self.components == 3 else LAYOUTS[header.layout]
 
     def code_group(self, coefficients: NDArray[np.float32], cells: tuple[int, int], settings: codec.Settings) -> codec.CodedGroup:
         """A tile group of coefficients float32 [C', h * w] in grey levels, aimed for the synthesis."""
@@ -207,10 +253,11 @@ class Encoder:
         symbols = self._each_group(step, lambda coded: coded.symbols)  # latents of a large picture are as large as it is
         if any(group.clipped for group in symbols):
             raise TooFineError
-        return codec.pack(self.header(step), symbols, self.model, self.levels, self.others, self.threads)
+        header, effort = self.header(step), self.effort
+        return codec.pack(header, symbols, self.model, effort.levels, self.others, self.threads, effort.maps_ahead)
 
     def psnr_db(self, step: int) -> float:
-        """PSNR over all samples of the decode at a step: with the model's synthesis, where it has one, as `decode` does. Raises
+        """PSNR over all visible samples of the decode at a step, with the model's synthesis, where it has one. Raises
         TooFineError."""
         header, coded = self.header(step), self.code(step)
         if any(group.symbols.clipped for group in coded):
@@ -224,7 +271,9 @@ class Encoder:
             decoded = decoding.refine(header, whole, self.model, self.pixels.shape[:2], self.threads)
             decoding.smooth_seams(header, decoded, (0, 0))
         error = np.subtract(decoded, self.pixels, dtype=np.int32)
-        mse = float(np.mean(np.square(error, dtype=np.int64 if self.depth > 8 else np.int32)))
+        if self.visible is not None:
+            error = error[self.visible]
+        mse = float(np.mean(np.square(error, dtype=np.int64 if self.depth > 8 else np.int32))) if error.size else 0.0
         peak = float((1 << self.depth) - 1)
         return float("inf") if mse == 0 else 10 * float(np.log10(peak**2 / mse))
 

@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vqcodec import codec, dct, symbols
+from vqcodec.bands import COLOR_4X4, COLOR_8X8, GREY
 from vqcodec.model import Model
 from vqcodec.prior import Grid
 from vqcodec.processes import processes
-from vqcodec.rate import RATE, aimed_targets, fine_dcs, layout_for, rate_of, rounds_of
+from vqcodec.rate import RATE, aimed_targets, fine_dcs, rate_of, rounds_of
 from vqcodec.train import streams
 from vqcodec.train.codebooks import Trained
 from vqcodec.train.data import TrainingImage
@@ -27,6 +28,10 @@ _VECTORS_PER_BOOK: Final = 120_000
 SMALL_SIDES: Final = (48.0, 256.0)
 """Pixels a side of the small files that the streams are trained for besides whole images, log-uniform."""
 _DEAD_ZONE: Final = 0.36
+_FULL_CHROMA_BELOW: Final = 10.0
+"""Step in grey levels below which colour is learnt with 8x8 chroma, so that models know both layouts."""
+_AIMED_EFFORT: Final = 7
+"""Networks learn from aimed latents, which most of those that low efforts make are like."""
 _CHUNK: Final = 16
 """Images that a process is sent at once: the model goes with them each time."""
 
@@ -120,7 +125,7 @@ class Collector(symbols.ByClass):
 def open_session(image: TrainingImage, step: float, color: NDArray[np.int32]) -> Session:
     """Transform an image and set it up for coding at a step (grey levels)."""
     whole = int(np.clip(round(step * 64), 1, 65535))
-    layout = layout_for(image.pixels.shape[2], step)
+    layout = GREY if image.pixels.shape[2] == 1 else COLOR_8X8 if step < _FULL_CHROMA_BELOW else COLOR_4X4
     height, width = image.pixels.shape[:2]
     grid = Grid(-(-height // 8), -(-width // 8), layout)
     targets = dct.forward(image.pixels, layout, color) * np.float32(64 / whole)
@@ -130,7 +135,7 @@ def open_session(image: TrainingImage, step: float, color: NDArray[np.int32]) ->
 def open_aimed(image: TrainingImage, step: float, model: Model) -> Session:
     """As `open_session`, with the targets that the encoder would have: aimed for the model's synthesis, where it has one."""
     session = open_session(image, step, model.color)
-    grid, rounds = session.grid, rounds_of(model)
+    grid, rounds = session.grid, rounds_of(model, _AIMED_EFFORT)
     if rounds:
         full = grid.layout.whole
         settings = codec.Settings(session.step, grid.layout.code, 1, session.fine_dcs, rate_of(model))

@@ -1,0 +1,28 @@
+"""Plain white, black and saturated colours: decoders clip samples, so an encoder may aim beyond the range at no cost.
+
+A plain block at the end of the range is coded to within a fraction of a step, and every error towards the inside is seen as a faint
+pattern on white. With its DC aimed beyond the end, what is decoded is clipped to exactly the plain value.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vqcodec.color import analysis_matrix
+from vqcodec.dct import Pixels, to_blocks
+
+_BEYOND: Final = 1.0
+"""Steps by which the mean of a plain block is aimed beyond the range, in units of the DC: less leaves errors, more gains little."""
+
+
+def beyond(pixels: Pixels, synthesis: NDArray[np.int32], depth: int = 8) -> NDArray[np.float32]:
+    """What to add to the DCs of pixels [H, W, components], in steps: float32 [components, h * w], 0 where a block is not plain."""
+    blocks = to_blocks(pixels)  # [h, 8, w, 8, components]
+    highest, lowest = blocks.min(axis=(1, 3)) == (1 << depth) - 1, blocks.max(axis=(1, 3)) == 0  # bool [h, w, components]
+    ends = (highest.astype(np.float32) - lowest).reshape(-1, pixels.shape[2])  # float32 [h * w, components]
+    if pixels.shape[2] == 1:
+        return _BEYOND * ends.T
+    return (_BEYOND * ends @ analysis_matrix(synthesis).T).T.astype(np.float32)
