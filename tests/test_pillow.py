@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageSequence, UnidentifiedImageError
 
 import vqcodec.pillow  # noqa: F401 (what registers it)
 from conftest import smooth_picture
@@ -33,7 +33,12 @@ def test_open(stored: bytes) -> None:
         assert image.copy().crop((0, 0, 5, 5)).size == (5, 5)
 
 
-KEPT = {"L": "L", "LA": "LA", "RGB": "RGB", "RGBA": "RGBA", "P": "RGB", "1": "L", "CMYK": "RGB", "La": "LA", "RGBa": "RGBA"}
+KEPT = {"L": "L", "LA": "LA", "RGB": "RGB", "RGBA": "RGBA", "P": "RGB", "1": "L", "CMYK": "RGB", "La": "LA", "RGBa": "RGBA"} | {
+    "PA": "RGBA",
+    "RGBX": "RGB",
+    "YCbCr": "RGB",
+    "HSV": "RGB",
+}
 
 
 @pytest.mark.parametrize(("mode", "kept"), KEPT.items())
@@ -46,6 +51,35 @@ def test_save_and_open_every_mode(mode: str, kept: str, tmp_path: Path) -> None:
         assert back.size == image.size
         wanted = np.asarray(image.convert(kept), float)
         assert np.abs(np.asarray(back, float) - wanted).mean() < 12
+
+
+@pytest.mark.parametrize("mode", ["I", "I;16", "I;16B", "I;16L", "I;16N"])
+def test_deep_grey_of_every_mode(mode: str) -> None:
+    grey = smooth_picture(40, 50, 1)
+    stream = io.BytesIO()
+    Image.fromarray(grey).convert(mode).save(stream, "VQZ", model="photo-lite")
+    assert stream.getvalue() == api.encode(grey.astype(np.uint16), model="photo-lite")
+    with opened(stream.getvalue()) as back:
+        assert back.mode == "I;16"
+
+
+@pytest.mark.parametrize(("mode", "value"), [("F", 1), ("LAB", 0), ("I", 65536), ("I", -1)])
+def test_modes_without_a_place_are_named(mode: str, value: int, tmp_path: Path) -> None:
+    image = Image.new(mode, (4, 4), value)
+    with pytest.raises(OSError, match=f"cannot write mode {mode} as VQZ: the image has {mode} samples"):
+        image.save(tmp_path / "a.vqz")
+    assert not (tmp_path / "a.vqz").exists()
+
+
+def test_a_palette_with_transparent_entries() -> None:
+    image = Image.new("P", (20, 20), 1)
+    image.putpalette([10, 20, 30, 200, 100, 50])
+    image.info["transparency"] = bytes((255, 7))
+    stream = io.BytesIO()
+    image.save(stream, "VQZ", model="photo-lite")
+    with opened(stream.getvalue()) as back:
+        assert back.mode == "RGBA"
+        assert (np.asarray(back)[:, :, 3] == 7).all()
 
 
 @pytest.mark.parametrize(("mode", "clear", "kept"), [("L", 7, "LA"), ("RGB", (1, 2, 3), "RGBA")])
@@ -101,10 +135,97 @@ def test_options(tmp_path: Path) -> None:
         with opened(again.getvalue()) as back:
             assert back.getexif()[0x010F] == "Maker"
     assert sizes[0] < sizes[1]
-    with pytest.raises(ValueError, match="quality is 0 to 100"):
+    with pytest.raises(ValueError, match="quality is a number from 0 to 100, not 101"):
         image.save(tmp_path / "b.vqz", quality=101)
-    with pytest.raises(OSError, match="mode F"):
-        Image.new("F", (4, 4)).save(tmp_path / "c.vqz")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"lossless": True}, "VQZ is lossy"),
+        ({"lossless": 1, "quality": 100}, "VQZ is lossy"),
+        ({"append": True}, "VQZ holds one image"),
+        ({"quality": "keep"}, r"quality is a number .*'keep' \(str\)"),
+        ({"quality": "60"}, r"quality is a number .*'60' \(str\)"),
+        ({"quality": -1}, r"quality is a number .*-1 \(int\)"),
+        ({"effort": "5"}, r"effort is a whole number .*\(str\)"),
+        ({"size": 20.5}, r"size is a whole number .*\(float\)"),
+        ({"model": 5}, r"model is .*\(int\)"),
+        ({"model": "no-such-model"}, "no model named no-such-model"),
+        ({"icc_profile": "text"}, r"icc .*\(str\)"),
+        ({"exif": "text"}, r"exif .*\(str\)"),
+        ({"xmp": 5}, r"xmp .*\(int\)"),
+    ],
+    ids=str,
+)
+def test_options_that_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Image.fromarray(smooth_picture(8, 8)).save(io.BytesIO(), "VQZ", **options)
+
+
+def test_a_file_that_is_refused_is_not_made(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="lossy"):
+        Image.fromarray(smooth_picture(8, 8)).save(tmp_path / "a.vqz", lossless=True)
+    assert not (tmp_path / "a.vqz").exists()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"lossless": False}, {"quality": None}, {"optimize": True, "progressive": True, "subsampling": 0}, {"threads": 1}]
+    + [{"save_all": True}, {"save_all": True, "append_images": []}, {"append_images": None}, {"quality": np.int64(60)}],
+    ids=str,
+)
+def test_options_that_change_nothing(options: dict[str, Any]) -> None:
+    """Those of other formats are ignored, as Pillow's own formats do."""
+    image, stream, plain = Image.fromarray(smooth_picture(30, 40)), io.BytesIO(), io.BytesIO()
+    image.save(plain, "VQZ", model="photo-lite")
+    image.save(stream, "VQZ", model="photo-lite", **options)
+    assert stream.getvalue() == plain.getvalue()
+
+
+def test_several_frames_are_refused_and_the_current_one_is_saved_alone() -> None:
+    frames = [Image.new("RGB", (20, 20), colour) for colour in ("red", "blue")]
+    for others in (frames[1:], iter(frames[1:])):
+        with pytest.raises(ValueError, match="VQZ holds one image, not 2 frames"):
+            frames[0].save(io.BytesIO(), "VQZ", save_all=True, append_images=others)
+    stream = io.BytesIO()
+    frames[0].save(stream, "GIF", save_all=True, append_images=frames[1:])
+    with Image.open(stream) as animation:
+        with pytest.raises(ValueError, match="not 2 frames"):
+            animation.save(io.BytesIO(), "VQZ", save_all=True)
+        animation.seek(1)
+        saved = io.BytesIO()
+        animation.save(saved, "VQZ", model="photo-lite")
+    with opened(saved.getvalue()) as back:
+        red, _, blue = np.asarray(back.convert("RGB"))[10, 10]
+        assert blue > 200 > 50 > red
+
+
+def test_there_is_one_frame(stored: bytes) -> None:
+    with opened(stored) as image:
+        assert image.tell() == 0
+        image.seek(0)
+        with pytest.raises(EOFError):
+            image.seek(1)
+        assert len(list(ImageSequence.Iterator(image))) == 1
+        image.load()
+        image.load()
+        np.testing.assert_array_equal(np.asarray(image), api.decode(stored))
+
+
+def test_images_that_are_closed(stored: bytes, tmp_path: Path) -> None:
+    (tmp_path / "a.vqz").write_bytes(stored)
+    for source in (tmp_path / "a.vqz", io.BytesIO(stored)):
+        for end in ("close", "verify"):
+            image = Image.open(source)
+            getattr(image, end)()
+            with pytest.raises(ValueError, match="Operation on closed image"):
+                image.load()
+    stream = io.BytesIO(stored)
+    image = Image.open(stream)
+    stream.close()
+    with pytest.raises(OSError, match="closed"):
+        image.load()
 
 
 def test_thumbnail_decodes_a_smaller_picture(stored: bytes, monkeypatch: pytest.MonkeyPatch) -> None:

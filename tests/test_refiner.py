@@ -184,7 +184,7 @@ def test_the_default_strength_falls_with_the_step(picture: Pixels) -> None:
 
 def test_what_makes_no_sense_is_refused(coded: bytes) -> None:
     for options, error in (
-        ({"refine": "gan", "strength": 1.5}, "strength is 0 to 1"),
+        ({"refine": "gan", "strength": 1.5}, "strength is a number from 0 to 1"),
         ({"strength": 0.5}, "for refine gan"),
         ({"refiner": "photo-gan"}, "for refine gan"),
     ):

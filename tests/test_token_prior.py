@@ -262,7 +262,7 @@ def test_a_mask_is_of_bool_and_of_the_pictures_size(folder: Path, mask: Any) -> 
 
 def test_temperatures_that_are_none(folder: Path) -> None:
     for temperature in (0.0, 1e-300, 1e300, float("nan")):
-        with pytest.raises(InputError, match=r"a temperature is 0\.01 to 100"):
+        with pytest.raises(InputError, match=r"temperature is a number from 0\.01 to 100"):
             api.generate(1, prior="./prior", temperature=temperature)
 
 

@@ -1,8 +1,9 @@
 """vqcodec: an image codec that learns its codebooks from images.
 
 vqcodec.encode(pixels, quality=60) -> bytes; vqcodec.decode(bytes) -> pixels; vqcodec.open_vqz(path) for parts of a file;
-vqcodec.info(bytes); vqcodec.verify(bytes); vqcodec.denoise(pixels) -> pixels; generate and repair. What they raise on purpose is
-a vqcodec.VqcodecError (errors.py). `import vqcodec.pillow` makes Pillow read and write .vqz files.
+vqcodec.info(bytes); vqcodec.verify(bytes); vqcodec.denoise(pixels) -> pixels; estimate_sigma, generate and repair. They also take
+pictures and files by path. What they raise on purpose is a vqcodec.VqcodecError (errors.py). `import vqcodec.pillow` makes Pillow
+read and write .vqz files.
 """
 
 from __future__ import annotations
@@ -12,17 +13,32 @@ from typing import TYPE_CHECKING, Any
 from vqcodec.errors import VqcodecError as VqcodecError
 
 if TYPE_CHECKING:
+    from vqcodec.api import VqzFile as VqzFile
     from vqcodec.api import decode as decode
     from vqcodec.api import denoise as denoise
     from vqcodec.api import encode as encode
+    from vqcodec.api import estimate_sigma as estimate_sigma
     from vqcodec.api import generate as generate
     from vqcodec.api import info as info
     from vqcodec.api import open_vqz as open_vqz
     from vqcodec.api import repair as repair
     from vqcodec.api import verify as verify
+    from vqcodec.types import Metadata as Metadata
 
 __version__ = "0.1.0"
-_OF_API = ("decode", "denoise", "encode", "generate", "info", "open_vqz", "repair", "verify")
+_OF_API = (
+    "Metadata",
+    "VqzFile",
+    "decode",
+    "denoise",
+    "encode",
+    "estimate_sigma",
+    "generate",
+    "info",
+    "open_vqz",
+    "repair",
+    "verify",
+)
 
 
 def __getattr__(name: str) -> Any:

@@ -2,35 +2,47 @@
 
 from __future__ import annotations
 
-import operator
 import sys
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack
 from functools import partial
 from io import BytesIO
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, Any, BinaryIO, Final
+from types import ModuleType, TracebackType
+from typing import Any, BinaryIO, Final, NoReturn, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vqcodec import alpha, codec, container, decoding, denoising, draw, frames, hidden, networks, rate, registry, sharpening, tokens
+from vqcodec import (
+    alpha,
+    arguments,
+    codec,
+    container,
+    decoding,
+    denoising,
+    draw,
+    frames,
+    hidden,
+    networks,
+    rate,
+    registry,
+    sharpening,
+    tokens,
+)
+from vqcodec.arguments import Picture, Source
 from vqcodec.bands import LAYOUTS
 from vqcodec.blas import with_one_thread
 from vqcodec.dct import Pixels
 from vqcodec.denoising import Denoiser
 from vqcodec.draw import TokenPrior
 from vqcodec.errors import CorruptError, FormatError, InputError, MissingExtraError, ModelError, TruncatedError
-from vqcodec.files import MAX_PIXELS, open_input, read_stream, stream_limit
+from vqcodec.files import MAX_PIXELS
 from vqcodec.model import Model
 from vqcodec.sharpening import Refiner
 from vqcodec.tokens import TokenModel
-from vqcodec.types import MAX_METADATA, Header, Metadata, Section
+from vqcodec.types import Header, Metadata, Section
 from vqcodec.weights import Weights
 from vqcodec.workers import usable_cores
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 AnyModel = Model | TokenModel
 ModelName = str | Path | Model | TokenModel | None
@@ -46,7 +58,9 @@ _METADATA: Final = {"icc": container.ICC, "exif": container.EXIF, "xmp": contain
 
 
 def _model(model: ModelName) -> AnyModel:
-    return model if isinstance(model, Model | TokenModel) else registry.find_any(model)
+    if model is None or isinstance(model, Model | TokenModel):
+        return model or registry.find_any(None)
+    return registry.find_any(arguments.name_or_folder("model", model))
 
 
 def _model_of_file(model: ModelName, header: Header) -> AnyModel:
@@ -59,7 +73,7 @@ def _model_of_file(model: ModelName, header: Header) -> AnyModel:
 
 
 def _threads(threads: int | None) -> int:
-    return max(1, threads or usable_cores())
+    return usable_cores() if threads is None else arguments.whole("threads", threads, 1)
 
 
 # ------------------------------------------------------------------------------------------------ encoding
@@ -67,7 +81,7 @@ def _threads(threads: int | None) -> int:
 
 @with_one_thread
 def encode(
-    pixels: Pixels,
+    pixels: Picture,
     *,
     quality: float | None = None,
     bpp: float | None = None,
@@ -82,8 +96,11 @@ def encode(
     threads: int | None = None,
 ) -> bytes:
     """Pixels uint8 [H, W] or [H, W, 1] (grey), [H, W, 2] (grey and alpha), [H, W, 3] (RGB) or [H, W, 4] (RGB and alpha), or
-    uint16 grey, to the bytes of a .vqz file.
+    uint16 grey, to the bytes of a .vqz file. They are an array, a tensor on the CPU, a PIL image, or a picture file: its path, or
+    opened in binary mode.
 
+    Integers of other types are taken where they lie in 0 to 255; bool is black and white. A picture file is read as the program
+    reads it, with a warning for what is not kept. Its metadata, and that of a PIL image, is kept where `metadata` is not given.
     `quality` 0..100 (default 60). Instead of it, one of three targets: `bpp` (bits per pixel) or `size` (bytes), for the largest
     file not above it, or `psnr` (dB of the visible pixels of the decode), for the smallest file not below it.
     `effort` 1..9 (default 5): lower is faster and a little larger; from 7 on, with a model that has a synthesis, much slower and a
@@ -97,40 +114,39 @@ def encode(
     those that OpenBLAS keeps, else threads, which gain little.
     Raises InputError, ModelError, and LimitError where no file meets the target.
     """
-    picture, transparency = _apart(pixels)
     given = [value for value in (quality, bpp, size, psnr) if value is not None]
     if len(given) > 1:
         raise InputError("give one of quality, bpp, size and psnr")
-    if quality is not None and not 0 <= quality <= 100:
-        raise InputError("quality is 0 to 100")
-    for name, target in (("bpp", bpp), ("size", size), ("psnr", psnr)):
-        if target is not None and not 0 < target < float("inf"):
-            raise InputError(f"{name} is a number above 0, not {target}")
-    if effort not in range(1, 10):
-        raise InputError("effort is a whole number, 1 to 9")
-    if tune not in rate.TUNES:
-        raise InputError(f"tune is one of {', '.join(rate.TUNES)}")
-    if tile is not None and tile not in _TILES:
-        raise InputError("a tile is 64, 128, 256, ... 65536 pixels a side")
+    quality = None if quality is None else arguments.number("quality", quality, 0, 100)
+    bpp = None if bpp is None else arguments.positive("bpp", bpp)
+    size = None if size is None else min(arguments.whole("size", size, 1), sys.maxsize)
+    psnr = None if psnr is None else arguments.positive("psnr", psnr)
+    effort = arguments.whole("effort", effort, 1, 9)
+    exact = arguments.flag("exact", exact)
+    tune = arguments.one_of("tune", tune, rate.TUNES)
+    tile = None if tile is None else arguments.one_of("tile", tile, _TILES)
+    found, count = _model(model), _threads(threads)
+    metadata = None if metadata is None else arguments.metadata(metadata)
+    samples, own_metadata = arguments.picture("pixels", pixels)
+    picture, transparency = _apart(samples)
     depth = _depth_of(picture)
     levels = frames.FAST_LEVELS if effort < 4 else frames.LEVELS[:2]
     visible = None if transparency is None or exact else transparency > 0
     if visible is not None:
         picture = hidden.filled(picture, visible)
     others = [] if transparency is None else [Section(container.ALPHA, alpha.encode_alpha(transparency, levels))]
-    others += _sections_of(metadata or Metadata())
-    found = _model(model)
+    others += _sections_of(own_metadata if metadata is None else metadata)
     if isinstance(found, TokenModel):
         if given or tile is not None or tune != "psnr":
             fixed = "its rate is fixed, and it takes no quality, bpp, size, psnr, tune or tile"
             raise InputError(f"{found.name} is a token model: {fixed}")
         if picture.dtype != np.uint8:
             raise InputError(f"{found.name} is a token model, of 8 bits a sample: scale deeper ones to uint8 first")
-        chosen = tokens.encode(picture.astype(np.uint8, copy=False), found, _threads(threads))
+        chosen = tokens.encode(picture.astype(np.uint8, copy=False), found, count)
         return tokens.write(picture.shape, chosen, found, levels, others)
-    choices: dict[str, Any] = {"depth": depth, "tile": None if tile is None else int(tile), "others": others, "tune": tune}
+    choices: dict[str, Any] = {"depth": depth, "tile": tile, "others": others, "tune": tune}
     choices["visible"] = visible
-    encoder = rate.Encoder(picture, found, _threads(threads), int(effort), **choices)
+    encoder = rate.Encoder(picture, found, count, effort, **choices)
     if bpp is not None:
         size = int(min(bpp * picture.shape[0] * picture.shape[1] / 8, sys.maxsize))
     if size is not None:
@@ -142,15 +158,12 @@ def encode(
 
 def _apart(pixels: Pixels) -> tuple[Pixels, NDArray[np.uint8] | None]:
     """Grey or RGB samples [H, W, 1 or 3], and the alpha plane uint8 [H, W], if there is one. Raises InputError."""
-    if not isinstance(pixels, np.ndarray) or pixels.dtype not in (np.uint8, np.uint16):
-        raise InputError("pixels must be an array of uint8, or of uint16 for deep grey")
     picture = pixels[:, :, None] if pixels.ndim == 2 else pixels
-    if picture.ndim != 3 or picture.shape[2] not in (1, 2, 3, 4) or picture.size == 0:
-        raise InputError(f"pixels must be [H, W] or [H, W, 1 to 4], not {list(pixels.shape)}")
     if max(picture.shape[:2]) > container.MAX_SIDE:
         raise InputError(f"pictures have at most {container.MAX_SIDE} pixels a side")
     if picture.dtype == np.uint16 and picture.shape[2] > 1:
-        raise InputError("pixels of uint16 must be grey without alpha: scale others to uint8 first")
+        to_8_bits = '(pixels >> 8).astype("uint8")' if picture.max() > 255 else 'pixels.astype("uint8")'
+        raise InputError(f"pixels of uint16 are grey without alpha, not {list(pixels.shape)}: {to_8_bits} makes 8 bits of them")
     if picture.shape[2] in (1, 3):
         return picture, None
     return np.ascontiguousarray(picture[:, :, :-1]), np.ascontiguousarray(picture[:, :, -1])
@@ -166,8 +179,6 @@ def _depth_of(picture: Pixels) -> int:
 
 def _sections_of(metadata: Metadata) -> list[Section]:
     given = [(kind, getattr(metadata, name)) for name, kind in _METADATA.items()]
-    if any(len(data) > MAX_METADATA for _, data in given):
-        raise InputError("metadata of more than 16 MiB")
     return [Section(kind, data) for kind, data in given if data]
 
 
@@ -175,7 +186,10 @@ def _sections_of(metadata: Metadata) -> list[Section]:
 
 
 class VqzFile:
-    """A .vqz file of which only what is asked for is read and checked; from `open_vqz`."""
+    """A .vqz file of which only what is asked for is read and checked; from `open_vqz`.
+
+    `close`, the end of a `with` block, or the end of the object closes what `open_vqz` has opened; what the header says stays.
+    """
 
     def __init__(self, source: BinaryIO, *, model: ModelName, max_pixels: int, allow_partial: bool) -> None:
         try:
@@ -186,11 +200,32 @@ class VqzFile:
             raise type(error)(f"{error}; nothing is left of it: only files with tile groups are read in part") from error
         self.header = self.file.header
         self.allow_partial = allow_partial
+        self.closed = False
+        self._resources = ExitStack()  # what is closed with it
         self.lost: set[int] = set()
         """Tile groups of which something was damaged where `read` met it, with `allow_partial`."""
         self.notes: list[str] = []
         """What a user should know of what `read` did."""
-        self._model_name = model
+        self._model_name, self._source = model, source
+
+    def __enter__(self) -> Self:
+        self._check_open()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a VqzFile is an open file, which cannot be copied or pickled: hand on its path or bytes instead")
+
+    def close(self) -> None:
+        """Close the file, where it is not the caller's own stream. `read` and `metadata` raise InputError from now on."""
+        self.closed = True
+        self._resources.close()
+
+    def _check_open(self) -> None:
+        if self.closed or getattr(self._source, "closed", False):  # which the caller may do, too
+            raise InputError("the .vqz file is closed: read from it before close() or inside of the with block")
 
     @property
     def size(self) -> tuple[int, int]:
@@ -204,7 +239,8 @@ class VqzFile:
 
     @property
     def metadata(self) -> Metadata:
-        """Raises FormatError."""
+        """Raises FormatError, InputError."""
+        self._check_open()
         return Metadata(**{name: self._other(kind) for name, kind in _METADATA.items()})
 
     @with_one_thread
@@ -224,21 +260,18 @@ class VqzFile:
         `scale` 2, 4 or 8 gives the whole picture so many times smaller, rounded up, from its low frequencies. The other arguments
         are those of `decode`, as are the errors.
         """
-        if refine not in (None, *REFINES):
-            raise InputError(f"refine is one of {', '.join(REFINES)}")
-        if device not in DEVICES:
-            raise InputError(f"device is one of {', '.join(DEVICES)}")
-        if scale not in SCALES:
-            raise InputError(f"scale is one of {', '.join(map(str, SCALES))}")
+        self._check_open()
+        refine = None if refine is None else arguments.one_of("refine", refine, REFINES)
+        device = arguments.one_of("device", device, DEVICES)
+        scale = arguments.one_of("scale", scale, SCALES)
+        strength = None if strength is None else arguments.number("strength", strength, 0, 1)
         if scale > 1 and (region is not None or refine in ("best", "gan")):
             raise InputError("a smaller picture is whole, and plainly decoded")
         if refine != "gan" and (strength is not None or refiner is not None):
             raise InputError("strength and refiner are for refine gan")
-        if strength is not None and not 0 <= strength <= 1:
-            raise InputError("strength is 0 to 1")
-        model = _model_of_file(self._model_name, self.header)
         rectangle = None if region is None else self._rectangle(region)
         count = _threads(threads)
+        model = _model_of_file(self._model_name, self.header)
         plane = self._alpha() if self.header.alpha else None
         if isinstance(model, TokenModel):
             if refine in ("best", "gan"):
@@ -297,7 +330,10 @@ class VqzFile:
             strength = sharpening.default_strength(self.header.grey_levels)
         if strength == 0:
             return None
-        refiner = name if isinstance(name, Refiner) else registry.find_refiner(name)
+        if name is None or isinstance(name, Refiner):
+            refiner = name or registry.find_refiner(None)
+        else:
+            refiner = registry.find_refiner(arguments.name_or_folder("refiner", name))
         if not np.array_equal(refiner.color, model.color):
             raise ModelError(f"refiner {refiner.name} works in other colours than model {model.name}")
         return decoding.Sharpener(refiner, strength, self._runner(device, refiner, "refiner", refiner.network))
@@ -312,10 +348,7 @@ class VqzFile:
             self.notes.append(note)
 
     def _rectangle(self, region: Region) -> codec.Rectangle:
-        try:
-            left, top, width, height = map(operator.index, region)  # numpy's unsigned integers would wrap around
-        except (TypeError, ValueError) as error:
-            raise InputError(f"a region is four whole numbers, not {region}") from error
+        left, top, width, height = arguments.region(region)
         if min(left, top) < 0 or min(width, height) < 1 or left + width > self.size[0] or top + height > self.size[1]:
             raise InputError(f"the region {left},{top},{width},{height} is not in the picture of {self.size[0]}x{self.size[1]}")
         return top, left, height, width
@@ -349,26 +382,29 @@ class VqzFile:
             return b""
 
 
-@contextmanager
 def open_vqz(
-    source: str | Path | BinaryIO,
+    source: Source,
     *,
     model: ModelName = None,
     max_pixels: int = MAX_PIXELS,
     allow_partial: bool = False,
-) -> Iterator[VqzFile]:
-    """A .vqz file opened for reading: a path, or a binary stream, which stays open; one that cannot be sought in is read whole.
+) -> VqzFile:
+    """A .vqz file opened for reading, with or without `with`: a path, bytes, or a binary stream, which stays open.
 
-    With `allow_partial`, damaged tile groups are decoded as far as they go, and listed in `lost`; otherwise they are an error.
-    Raises InputError, FormatError and its kinds, LimitError.
+    A stream that cannot be sought in is read whole. With `allow_partial`, damaged tile groups are decoded as far as they go, and
+    listed in `lost`; otherwise they are an error. Raises InputError, FormatError and its kinds, LimitError.
     """
-    options: dict[str, Any] = {"model": model, "max_pixels": max_pixels, "allow_partial": allow_partial}
-    with nullcontext(source) if not isinstance(source, str | Path) else open_input(Path(source)) as stream:
-        yield VqzFile(stream if stream.seekable() else BytesIO(read_stream(stream, stream_limit(max_pixels))), **options)
+    limit = arguments.whole("max_pixels", max_pixels, 1)
+    partial = arguments.flag("allow_partial", allow_partial)
+    with ExitStack() as stack:
+        stream = stack.enter_context(arguments.open_source(source, limit))
+        opened = VqzFile(stream, model=model, max_pixels=limit, allow_partial=partial)
+        opened._resources = stack.pop_all()
+    return opened
 
 
 def decode(
-    data: bytes,
+    data: Source,
     *,
     model: ModelName = None,
     refine: str | None = None,
@@ -378,7 +414,8 @@ def decode(
     max_pixels: int = MAX_PIXELS,
     threads: int | None = None,
 ) -> Pixels:
-    """The bytes of a .vqz file to pixels uint8 (uint16 where samples have more than 8 bits) [H, W] or [H, W, 2 to 4], as encoded.
+    """A .vqz file, its bytes, its path, or opened in binary mode, to pixels uint8 (uint16 where samples have more than 8 bits)
+    [H, W] or [H, W, 2 to 4], as encoded.
 
     `refine`: "none" is the plain decode, the same on every machine; "best" goes through the model's synthesis network, is
     closer to the original, and the same within 1 of 255; "gan" adds to the best that the model has what a refiner invents, which
@@ -389,7 +426,7 @@ def decode(
 
     Raises FormatError and its kinds, ModelError, LimitError, InputError, MissingExtraError.
     """
-    with open_vqz(BytesIO(data), model=model, max_pixels=max_pixels) as opened:
+    with open_vqz(data, model=model, max_pixels=max_pixels) as opened:
         opened.file.check()
         return opened.read(refine=refine, strength=strength, refiner=refiner, device=device, threads=threads)
 
@@ -399,38 +436,45 @@ def decode(
 
 @with_one_thread
 def denoise(
-    pixels: Pixels, *, model: DenoiserName = None, sigma: float | None = None, threads: int | None = None
+    pixels: Picture, *, model: DenoiserName = None, sigma: float | None = None, threads: int | None = None
 ) -> NDArray[np.uint8]:
-    """Pixels uint8 [H, W] or [H, W, 1 to 4] with less white Gaussian noise, of the same shape; alpha stays as it is.
+    """Pixels of any kind that `encode` takes, of 8 bits, to uint8 [H, W] or [H, W, 1 to 4] with less white Gaussian noise.
 
+    They keep their shape, and alpha stays as it is.
     `sigma` is the noise's standard deviation in grey levels, 0 to 100; None is that of `estimate_sigma`. Below 1 the picture stays
     as it is. `model` is a denoiser or the name or folder of one instead of photo-denoise. Pixels agree within 1 of 255 between
     machines. Raises InputError, ModelError.
     """
-    noisy = _samples(pixels)
-    level = denoising.estimate_sigma(noisy) if sigma is None else sigma
-    if not 0 <= level <= denoising.MAX_SIGMA:
-        raise InputError(f"sigma is 0 to {denoising.MAX_SIGMA:g} grey levels")
-    denoiser = model if isinstance(model, Denoiser) else registry.find_denoiser(model)
-    out = np.atleast_3d(pixels).astype(np.uint8)
+    given = None if sigma is None else arguments.number("sigma", sigma, 0, denoising.MAX_SIGMA)
+    count = _threads(threads)
+    if model is None or isinstance(model, Denoiser):
+        denoiser = model or registry.find_denoiser(None)
+    else:
+        denoiser = registry.find_denoiser(arguments.name_or_folder("model", model))
+    samples = arguments.picture("pixels", pixels)[0]
+    noisy = _without_alpha(samples)
+    level = denoising.estimate_sigma(noisy) if given is None else given
+    out = np.atleast_3d(samples).astype(np.uint8)
     if level >= denoising.NO_NOISE:
         colors = 3 if out.shape[2] > 2 else 1
-        out[:, :, :colors] = denoising.denoise(noisy, denoiser, level, _threads(threads))
-    return out.reshape(pixels.shape)
+        out[:, :, :colors] = denoising.denoise(noisy, denoiser, level, count)
+    return out.reshape(samples.shape)
 
 
 @with_one_thread
-def estimate_sigma(pixels: Pixels) -> float:
-    """Standard deviation in grey levels, at most 100, of the white noise in pixels uint8 [H, W] or [H, W, 1 to 4]. Raises
-    InputError."""
-    return denoising.estimate_sigma(_samples(pixels))
+def estimate_sigma(pixels: Picture) -> float:
+    """Standard deviation in grey levels, at most 100, of the white noise in pixels of any kind that `encode` takes, of 8 bits.
+
+    Raises InputError.
+    """
+    return denoising.estimate_sigma(_without_alpha(arguments.picture("pixels", pixels)[0]))
 
 
-def _samples(pixels: Pixels) -> NDArray[np.uint8]:
+def _without_alpha(pixels: Pixels) -> NDArray[np.uint8]:
     """Samples without alpha [H, W, 1 or 3], 1 where RGB are alike. Raises InputError, also for more than 8 bits."""
     picture, _ = _apart(pixels)
     if picture.dtype != np.uint8:
-        raise InputError("noise is taken out of 8 bits a sample: scale deeper ones to 8 bits first")
+        raise InputError('noise is taken out of 8 bits a sample, not of uint16: (pixels >> 8).astype("uint8") makes 8 bits of 16')
     found = picture.astype(np.uint8, copy=False)
     return found[:, :, :1] if (found == found[:, :, :1]).all() else found
 
@@ -473,27 +517,23 @@ def generate(
     divides logits; `guidance` 0..100 moves them away from those without a class, if there are classes (draw.py). Raises ModelError,
     InputError.
     """
-    found, model = registry.find_prior(prior)
-    _check_draw(temperature, seed)
-    if count < 1 or not 0 <= guidance <= draw.MAX_GUIDANCE:
-        raise InputError(f"a count is at least 1, and guidance 0 to {draw.MAX_GUIDANCE:g}")
+    count = arguments.whole("count", count, 1)
+    options: dict[str, Any] = {"guidance": arguments.number("guidance", guidance, 0, draw.MAX_GUIDANCE)}
+    options |= {"temperature": _temperature(temperature), "seed": arguments.whole("seed", seed, 0)}
+    found, model = registry.find_prior(arguments.name_or_folder("prior", prior))
     in_turn = np.arange(count) * max(1, len(found.labels)) // count
     numbers = in_turn if label is None else np.full(count, _class_number(found, label))
-    pictures = draw.generate(found, model, numbers, temperature=temperature, guidance=guidance, seed=seed)
+    pictures = draw.generate(found, model, numbers, **options)
     return pictures[..., 0] if pictures.shape[3] == 1 else pictures, [found.labels[n] if found.labels else "" for n in numbers]
 
 
-def _check_draw(temperature: float, seed: int) -> None:
-    least, most = draw.TEMPERATURES
-    if seed < 0:
-        raise InputError("a seed is not below 0")
-    if not least <= temperature <= most:
-        raise InputError(f"a temperature is {least:g} to {most:g}")
+def _temperature(temperature: float) -> float:
+    return arguments.number("temperature", temperature, *draw.TEMPERATURES)
 
 
 def _class_number(prior: TokenPrior, label: str | None) -> int:
     """The number of a class by its name, that of all classes for None. Raises InputError."""
-    if label is not None and label not in prior.labels:
+    if label is not None and arguments.text("label", label) not in prior.labels:
         known = ", ".join(prior.labels) or "none"
         raise InputError(f"token prior {prior.name} has no class {label} (it has: {known})")
     return prior.network.classes if label is None else prior.labels.index(label)
@@ -501,7 +541,7 @@ def _class_number(prior: TokenPrior, label: str | None) -> int:
 
 @with_one_thread
 def repair(
-    pixels: Pixels,
+    pixels: Picture,
     mask: NDArray[np.bool_],
     *,
     prior: str | Path,
@@ -515,35 +555,34 @@ def repair(
 
     All other pixels, and alpha, are the same. Raises ModelError, InputError.
     """
-    found, model = registry.find_prior(prior)
-    picture, transparency = _apart(pixels)
-    if picture.dtype != np.uint8:
-        raise InputError("token models have 8 bits a sample: scale deeper ones to uint8 first")
-    if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_:
-        raise InputError("a mask is an array of bool, true where to repair")
-    if mask.shape != picture.shape[:2]:
-        raise InputError(f"the mask has {list(mask.shape)} pixels, and the picture {list(picture.shape[:2])} (height, width)")
-    _check_draw(temperature, seed)
-    options: dict[str, Any] = {"temperature": temperature, "seed": seed, "threads": _threads(threads)}
+    options: dict[str, Any] = {"temperature": _temperature(temperature), "seed": arguments.whole("seed", seed, 0)}
+    options["threads"] = _threads(threads)
+    found, model = registry.find_prior(arguments.name_or_folder("prior", prior))
     options["label"] = _class_number(found, label)
-    mended = draw.repair(picture.astype(np.uint8, copy=False), mask, found, model, **options)
+    samples, hidden = arguments.picture("pixels", pixels)[0], arguments.mask(mask)
+    picture, transparency = _apart(samples)
+    if picture.dtype != np.uint8:
+        raise InputError('token models have 8 bits a sample, not uint16: (pixels >> 8).astype("uint8") makes 8 bits of 16')
+    if hidden.shape != picture.shape[:2]:
+        raise InputError(f"the mask has {list(hidden.shape)} pixels, and the picture {list(picture.shape[:2])} (height, width)")
+    mended = draw.repair(picture.astype(np.uint8, copy=False), hidden, found, model, **options)
     if transparency is not None:
         mended = np.dstack([mended, transparency])
-    return mended.reshape(pixels.shape)
+    return mended.reshape(samples.shape)
 
 
 # ------------------------------------------------------------------------------------------------ about files
 
 
 @with_one_thread
-def indices(data: bytes, *, model: ModelName = None, max_pixels: int = MAX_PIXELS) -> dict[str, NDArray[np.uint32]]:
+def indices(data: Source, *, model: ModelName = None, max_pixels: int = MAX_PIXELS) -> dict[str, NDArray[np.uint32]]:
     """Every codebook index of a file, for those who study them: columns uint32 [n] in decoding order. Raises as `decode`.
 
     `index` (0 is the likeliest word of its codebook), `codebook`, `class` (of scale, 0 the quietest), `channel` (of the first
     coefficient it stands for), `row` and `column` of its 8x8 cell. The values after an escape are not listed. Token files have
     `index`, `row` and `column`.
     """
-    file = container.File(BytesIO(data), max_pixels)
+    file = container.File(BytesIO(arguments.file_bytes(data, max_pixels)), max_pixels)
     file.check()
     found = _model_of_file(model, file.header)
     if isinstance(found, TokenModel):
@@ -559,18 +598,18 @@ def indices(data: bytes, *, model: ModelName = None, max_pixels: int = MAX_PIXEL
 
 
 @with_one_thread
-def verify(data: bytes, *, model: ModelName = None, max_pixels: int = MAX_PIXELS) -> None:
-    """Raise a VqcodecError unless every checksum holds and the file decodes completely."""
+def verify(data: Source, *, model: ModelName = None, max_pixels: int = MAX_PIXELS) -> None:
+    """Raise a VqcodecError unless every checksum of a file, as `decode` takes it, holds and it decodes completely."""
     decode(data, model=model, refine="none", max_pixels=max_pixels)
 
 
 @with_one_thread
-def info(data: bytes, *, model: ModelName = None, max_pixels: int = MAX_PIXELS) -> dict[str, Any]:
-    """What a file holds, as a JSON-able dict; streams and shares are missing where its model is not installed.
+def info(data: Source, *, model: ModelName = None, max_pixels: int = MAX_PIXELS) -> dict[str, Any]:
+    """What a file, as `decode` takes it, holds, as a JSON-able dict; it has no streams and shares where its model is not installed.
 
     A token file has cells and indices instead of a step and streams.
     """
-    file = container.File(BytesIO(data), max_pixels)
+    file = container.File(BytesIO(arguments.file_bytes(data, max_pixels)), max_pixels)
     file.check()
     header, layout = file.header, LAYOUTS[file.header.layout]
     if header.tokens is None:
@@ -588,8 +627,8 @@ def info(data: bytes, *, model: ModelName = None, max_pixels: int = MAX_PIXELS) 
         "model": None,
         "model_id": header.model_id.hex(),
         **coding,
-        "bytes": len(data),
-        "bpp": 8 * len(data) / (header.width * header.height),
+        "bytes": file.size,
+        "bpp": 8 * file.size / (header.width * header.height),
         "sections": [
             {"type": container.NAMES.get(kind, f"{kind:#04x}"), "bytes": length, "checksum": f"{checksum:08x}"}
             for kind, length, checksum in file.table

@@ -221,6 +221,33 @@ def flat_image(image: Image.Image, name: str, notes: list[str]) -> Image.Image:
     return image if mode == target else image.convert(target)  # converting would copy
 
 
+def samples_of_image(image: Image.Image) -> Pixels:
+    """Samples of a Pillow image, not turned, as ImageData has them; mode I is grey of 16 bits. Raises InputError."""
+    try:
+        image.load()
+        if not image.mode.startswith("I"):
+            return np.asarray(flat_image(image, "the image", []))
+        found = np.asarray(image)
+    except VqcodecError:
+        raise
+    except Exception as error:  # as in _read_named
+        raise InputError(f"cannot read the image: {printable(str(error)) or type(error).__name__}") from error
+    if image.has_transparency_data:
+        raise InputError(f"the image has {image.mode} samples and a transparent value: .vqz holds deep grey without one")
+    if found.size and not 0 <= found.min() <= found.max() <= 65535:
+        raise InputError(f"the image has {image.mode} samples from {found.min()} to {found.max()}: .vqz holds grey from 0 to 65535")
+    return found.astype(np.uint16)
+
+
+def metadata_of_image(image: Image.Image) -> Metadata:
+    """What the `info` of a Pillow image says of its samples, as `samples_of_image` gives them."""
+    found = {"icc": image.info.get("icc_profile"), "exif": image.info.get("exif"), "xmp": image.info.get("xmp")}
+    if image.mode == "CMYK":  # what is made of it is sRGB
+        found["icc"] = None
+    kept = {name: data for name, data in found.items() if isinstance(data, bytes)}
+    return Metadata(**{name: data.removeprefix(EXIF_PREFIX) if name == "exif" else data for name, data in kept.items()})
+
+
 def _cmyk_by_profile(image: Image.Image) -> Image.Image | None:
     """A CMYK image in sRGB by its own profile; None where it has none that works."""
     try:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from typing import IO, Any, BinaryIO, Final, cast
 
-import numpy as np
 from PIL import Image, ImageFile
 
 from vqcodec import api, container
-from vqcodec.dct import Pixels
 from vqcodec.errors import InputError, VqcodecError
 from vqcodec.files import printable
-from vqcodec.imageio import EXIF_PREFIX, flat_image
+from vqcodec.imageio import EXIF_PREFIX, metadata_of_image, samples_of_image
 from vqcodec.types import Metadata
 
 _FORMAT: Final = "VQZ"
+_OPTIONS: Final = ("quality", "bpp", "size", "psnr", "model", "effort", "tune", "tile", "threads")
 _MODES: Final = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 
 
@@ -53,8 +52,10 @@ class VqzImageFile(ImageFile.ImageFile):
         return self.mode, (0, 0, width / scale, height / scale)
 
     def load(self) -> Any:
-        """Decode; raises OSError for a damaged file."""
+        """Decode; raises OSError for a damaged file, ValueError after `close` or `verify`."""
         if self._vqz is not None:
+            if self.fp is None:
+                raise ValueError("Operation on closed image")
             try:
                 pixels = self._vqz.read(scale=self._scale)
             except VqcodecError as error:
@@ -81,34 +82,41 @@ class VqzImageFile(ImageFile.ImageFile):
 
 
 def _save(image: Image.Image, fp: IO[bytes], filename: str | bytes) -> None:
-    """Options: quality, bpp, size, psnr, model, effort, tune, tile as of `api.encode`; exif, icc_profile, xmp as of Pillow."""
+    """Options: quality, bpp, size, psnr, model, effort, tune, tile and threads of `api.encode`; exif, icc_profile, xmp of Pillow.
+
+    Others are ignored, as Pillow's own formats do, but for those that ask for what a .vqz file cannot be: ValueError.
+    """
     options = dict(image.encoderinfo)
-    given = {
-        name: options[name] for name in ("quality", "bpp", "size", "psnr", "model", "effort", "tune", "tile") if name in options
-    }
-    exif = options.get("exif", image.info.get("exif", b""))
+    if options.get("lossless"):
+        raise ValueError("VQZ is lossy: it cannot be saved with lossless=True, as PNG or WEBP can")
+    if options.get("append"):
+        raise ValueError("VQZ holds one image: nothing can be added to a file with append=True, as to TIFF")
+    given = {name: options[name] for name in _OPTIONS if name in options}
+    own = metadata_of_image(image)
+    exif = options.get("exif", own.exif)
     data = exif.tobytes() if isinstance(exif, Image.Exif) else exif or b""
-    own_icc = None if image.mode == "CMYK" else image.info.get("icc_profile")  # what is made of CMYK is sRGB
     metadata = Metadata(
-        icc=options.get("icc_profile", own_icc) or b"",
-        exif=data.removeprefix(EXIF_PREFIX),
-        xmp=options.get("xmp", image.info.get("xmp")) or b"",
+        icc=options.get("icc_profile", own.icc) or b"",
+        exif=data.removeprefix(EXIF_PREFIX) if isinstance(data, bytes) else data,  # which is refused
+        xmp=options.get("xmp", own.xmp) or b"",
     )
     try:
-        fp.write(api.encode(_pixels_of(image), metadata=metadata, **given))
+        samples = samples_of_image(image)
+    except InputError as error:
+        raise OSError(f"cannot write mode {image.mode} as VQZ: {error}") from error
+    try:
+        fp.write(api.encode(samples, metadata=metadata, **given))
     except VqcodecError as error:
         raise ValueError(printable(str(error))) from error
 
 
-def _pixels_of(image: Image.Image) -> Pixels:
-    if image.mode.startswith("I;16"):
-        if image.has_transparency_data:
-            raise OSError("cannot write deep grey with a transparent value as VQZ")
-        return np.asarray(image).astype(np.uint16)
-    try:
-        return np.asarray(flat_image(image, "the image", []))
-    except InputError as error:
-        raise OSError(f"cannot write mode {image.mode} as VQZ") from error
+def _save_all(image: Image.Image, fp: IO[bytes], filename: str | bytes) -> None:
+    """What Pillow calls for `save_all=True`: a single frame is saved as ever. Raises ValueError for several."""
+    frames = [image, *(image.encoderinfo.get("append_images") or ())]
+    count = sum(getattr(frame, "n_frames", 1) for frame in frames)
+    if count > 1:
+        raise ValueError(f"VQZ holds one image, not {count} frames: save each in a file of its own, without append_images")
+    _save(image, fp, filename)
 
 
 def _accept(prefix: bytes) -> bool:
@@ -117,5 +125,6 @@ def _accept(prefix: bytes) -> bool:
 
 Image.register_open(_FORMAT, VqzImageFile, _accept)
 Image.register_save(_FORMAT, _save)
+Image.register_save_all(_FORMAT, _save_all)
 Image.register_extension(_FORMAT, ".vqz")
 Image.register_mime(_FORMAT, "image/vnd.vqcodec.vqz")
