@@ -19,6 +19,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 import vqcodec
+import vqcodec.pillow
 from conftest import program_environment, smooth_picture
 from vqcodec import Metadata, VqcodecError, api
 from vqcodec.errors import InputError
@@ -272,8 +273,24 @@ def test_picture_files(data: bytes, folder: Path) -> None:
 def test_picture_files_of_which_something_is_not_kept(folder: Path) -> None:
     frames = [Image.fromarray(PIXELS), Image.new("RGB", (24, 20))]
     frames[0].save("a.png", save_all=True, append_images=frames[1:])
-    with pytest.warns(UserWarning, match="only the first of several frames is kept"):
-        assert vqcodec.decode(encoded("a.png")).shape == PIXELS.shape
+    with pytest.warns(UserWarning, match="only the first of several frames is kept") as caught:
+        assert vqcodec.decode(vqcodec.encode("a.png")).shape == PIXELS.shape
+    assert [warning.filename for warning in caught] == [__file__]  # of the line that called
+
+
+def test_pil_images_are_encoded_as_the_plugin_saves_them() -> None:
+    """Not turned: their EXIF says which way is up, as before."""
+    image = Image.fromarray(PIXELS)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    stream, saved = io.BytesIO(), io.BytesIO()
+    image.save(stream, "JPEG", exif=exif, quality=95)
+    with Image.open(stream) as opened:
+        found = encoded(opened)
+        opened.save(saved, "VQZ", **LITE)
+    assert found == saved.getvalue()
+    assert vqcodec.decode(found).shape == PIXELS.shape
+    assert vqcodec.decode(encoded(stream)).shape == (24, 20, 3)  # a file is turned
 
 
 def test_pil_images_with_their_metadata() -> None:

@@ -215,8 +215,8 @@ def test_there_is_one_frame(stored: bytes) -> None:
 
 def test_images_that_are_closed(stored: bytes, tmp_path: Path) -> None:
     (tmp_path / "a.vqz").write_bytes(stored)
-    for source in (tmp_path / "a.vqz", io.BytesIO(stored)):
-        for end in ("close", "verify"):
+    for end in ("close", "verify"):
+        for source in (tmp_path / "a.vqz", io.BytesIO(stored)):
             image = Image.open(source)
             getattr(image, end)()
             with pytest.raises(ValueError, match="Operation on closed image"):

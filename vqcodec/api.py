@@ -40,7 +40,7 @@ from vqcodec.files import MAX_PIXELS
 from vqcodec.model import Model
 from vqcodec.sharpening import Refiner
 from vqcodec.tokens import TokenModel
-from vqcodec.types import Header, Metadata, Section
+from vqcodec.types import MAX_METADATA, Header, Metadata, Section
 from vqcodec.weights import Weights
 from vqcodec.workers import usable_cores
 
@@ -58,9 +58,9 @@ _METADATA: Final = {"icc": container.ICC, "exif": container.EXIF, "xmp": contain
 
 
 def _model(model: ModelName) -> AnyModel:
-    if model is None or isinstance(model, Model | TokenModel):
-        return model or registry.find_any(None)
-    return registry.find_any(arguments.name_or_folder("model", model))
+    if isinstance(model, Model | TokenModel):
+        return model
+    return registry.find_any(None if model is None else arguments.name_or_folder("model", model))
 
 
 def _model_of_file(model: ModelName, header: Header) -> AnyModel:
@@ -100,7 +100,8 @@ def encode(
     opened in binary mode.
 
     Integers of other types are taken where they lie in 0 to 255; bool is black and white. A picture file is read as the program
-    reads it, with a warning for what is not kept. Its metadata, and that of a PIL image, is kept where `metadata` is not given.
+    reads it, upright, with a warning for what is not kept; a PIL image is taken as it is. Their metadata is kept unless `metadata`
+    is given.
     `quality` 0..100 (default 60). Instead of it, one of three targets: `bpp` (bits per pixel) or `size` (bytes), for the largest
     file not above it, or `psnr` (dB of the visible pixels of the decode), for the smallest file not below it.
     `effort` 1..9 (default 5): lower is faster and a little larger; from 7 on, with a model that has a synthesis, much slower and a
@@ -179,6 +180,8 @@ def _depth_of(picture: Pixels) -> int:
 
 def _sections_of(metadata: Metadata) -> list[Section]:
     given = [(kind, getattr(metadata, name)) for name, kind in _METADATA.items()]
+    if any(len(data) > MAX_METADATA for _, data in given):
+        raise InputError("metadata of more than 16 MiB")
     return [Section(kind, data) for kind, data in given if data]
 
 
@@ -330,10 +333,10 @@ class VqzFile:
             strength = sharpening.default_strength(self.header.grey_levels)
         if strength == 0:
             return None
-        if name is None or isinstance(name, Refiner):
-            refiner = name or registry.find_refiner(None)
+        if isinstance(name, Refiner):
+            refiner = name
         else:
-            refiner = registry.find_refiner(arguments.name_or_folder("refiner", name))
+            refiner = registry.find_refiner(None if name is None else arguments.name_or_folder("refiner", name))
         if not np.array_equal(refiner.color, model.color):
             raise ModelError(f"refiner {refiner.name} works in other colours than model {model.name}")
         return decoding.Sharpener(refiner, strength, self._runner(device, refiner, "refiner", refiner.network))
@@ -395,10 +398,10 @@ def open_vqz(
     listed in `lost`; otherwise they are an error. Raises InputError, FormatError and its kinds, LimitError.
     """
     limit = arguments.whole("max_pixels", max_pixels, 1)
-    partial = arguments.flag("allow_partial", allow_partial)
+    in_part = arguments.flag("allow_partial", allow_partial)
     with ExitStack() as stack:
         stream = stack.enter_context(arguments.open_source(source, limit))
-        opened = VqzFile(stream, model=model, max_pixels=limit, allow_partial=partial)
+        opened = VqzFile(stream, model=model, max_pixels=limit, allow_partial=in_part)
         opened._resources = stack.pop_all()
     return opened
 
@@ -440,17 +443,16 @@ def denoise(
 ) -> NDArray[np.uint8]:
     """Pixels of any kind that `encode` takes, of 8 bits, to uint8 [H, W] or [H, W, 1 to 4] with less white Gaussian noise.
 
-    They keep their shape, and alpha stays as it is.
-    `sigma` is the noise's standard deviation in grey levels, 0 to 100; None is that of `estimate_sigma`. Below 1 the picture stays
-    as it is. `model` is a denoiser or the name or folder of one instead of photo-denoise. Pixels agree within 1 of 255 between
-    machines. Raises InputError, ModelError.
+    They keep their shape, and alpha stays as it is. `sigma` is the noise's standard deviation in grey levels, 0 to 100; None is that
+    of `estimate_sigma`. Below 1 the picture stays as it is. `model` is a denoiser or the name or folder of one instead of
+    photo-denoise. Pixels agree within 1 of 255 between machines. Raises InputError, ModelError.
     """
     given = None if sigma is None else arguments.number("sigma", sigma, 0, denoising.MAX_SIGMA)
     count = _threads(threads)
-    if model is None or isinstance(model, Denoiser):
-        denoiser = model or registry.find_denoiser(None)
+    if isinstance(model, Denoiser):
+        denoiser = model
     else:
-        denoiser = registry.find_denoiser(arguments.name_or_folder("model", model))
+        denoiser = registry.find_denoiser(None if model is None else arguments.name_or_folder("model", model))
     samples = arguments.picture("pixels", pixels)[0]
     noisy = _without_alpha(samples)
     level = denoising.estimate_sigma(noisy) if given is None else given

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from vqcodec.dct import Pixels
 from vqcodec.errors import InputError
 from vqcodec.files import MAX_PIXELS, open_input, printable, read_stream, stream_limit
-from vqcodec.types import MAX_METADATA, Metadata
+from vqcodec.types import Metadata
 
 T = TypeVar("T", int, str)
 
@@ -76,12 +76,10 @@ def whole(name: str, value: object, least: int, most: int | None = None) -> int:
 
 def _number(value: object) -> float | None:
     """A finite number; None for anything else, text and bool included."""
-    value = _scalar(value)
-    if isinstance(value, bool) or not isinstance(value, SupportsFloat):
-        return None
     try:
-        found = float(value)
-    except (TypeError, ValueError, OverflowError):
+        scalar = _scalar(value)
+        found = float(scalar) if isinstance(scalar, SupportsFloat) and not isinstance(scalar, bool) else math.nan
+    except (TypeError, ValueError, OverflowError, RuntimeError):  # the last of tensors without values
         return None
     return found if math.isfinite(found) else None
 
@@ -141,7 +139,7 @@ def region(value: object) -> tuple[int, int, int, int]:
 def name_or_folder(name: str, value: object) -> str | Path:
     """A model's name or the path of its folder. Raises InputError."""
     if not isinstance(value, str | os.PathLike):
-        raise InputError(f"{name} is a model's name or the path of its folder, not {told(value)}")
+        raise InputError(f"{name} is the name of a model or the path of its folder, not {told(value)}")
     path = _path(value)
     return value if isinstance(value, str) else path
 
@@ -154,17 +152,13 @@ def text(name: str, value: object) -> str:
 
 
 def metadata(value: object) -> Metadata:
-    """Metadata whose fields are bytes of at most 16 MiB. Raises InputError."""
+    """Metadata whose fields are bytes. Raises InputError."""
     if not isinstance(value, Metadata):
-        raise InputError(
-            f"metadata is a vqcodec.Metadata, not {told(value)}: vqcodec.Metadata(icc=..., exif=..., xmp=...) makes one"
-        )
+        raise InputError(f"metadata is a vqcodec.Metadata, not {told(value)}: Metadata(icc=..., exif=..., xmp=...) makes one")
     for name in ("icc", "exif", "xmp"):
         data = getattr(value, name)
         if not isinstance(data, bytes):
             raise InputError(f"{name} of the metadata is bytes, not {told(data)}")
-        if len(data) > MAX_METADATA:
-            raise InputError(f"{name} of the metadata has more than 16 MiB")
     return value
 
 
@@ -261,15 +255,22 @@ def picture(name: str, value: object) -> tuple[Pixels, Metadata]:
         from vqcodec.imageio import read_image
 
         data = read_image(_seekable(_readable(value), MAX_PIXELS), name=_stream_name(value))
-    elif (pillow := sys.modules.get("PIL.Image")) is not None and isinstance(value, pillow.Image):
+    elif _is_of(value, "PIL.Image", "Image"):
         from vqcodec.imageio import metadata_of_image, samples_of_image
 
-        return samples_of_image(value), metadata_of_image(value)
+        image = cast(Any, value)
+        return samples_of_image(image), metadata_of_image(image)
     else:
         return samples(name, value), Metadata()
     for note in data.notes:
         warnings.warn(f"picture file: {note}", stacklevel=4)
     return data.pixels, data.metadata
+
+
+def _is_of(value: object, module: str, kind: str) -> bool:
+    """Whether a value is of a class of a module, which takes time to import: where there is such a value, it has been imported."""
+    found = getattr(sys.modules.get(module), kind, None)
+    return found is not None and isinstance(value, found)
 
 
 def _stream_name(value: object) -> str:
@@ -288,11 +289,11 @@ def samples(name: str, value: object) -> Pixels:
         raise InputError(f"{name} are {kind}, which may be those of a picture file or samples: {ways}")
     if isinstance(value, list | tuple):
         raise InputError(f"{name} are a {kind}: np.array({name}) makes an array of the samples of one picture")
-    if isinstance(value, np.ma.MaskedArray):
+    if _is_of(value, "numpy.ma", "MaskedArray"):
         raise InputError(f"{name} are a {kind}: {name}.filled(0) is an array without a mask")
     if not hasattr(value, "__array__") and not hasattr(value, "__array_interface__"):
         raise InputError(f"{name} are an array [H, W] or [H, W, 1 to 4], a PIL image or a picture file, not {told(value)}")
-    array, tensor = _array_of(name, value), type(value).__module__.partition(".")[0] == "torch"
+    array, tensor = _array_of(name, value), _is_of(value, "torch", "Tensor")
     what = f"{array.dtype.name} {list(array.shape)} ({kind})"
     shape = array.shape
     if not array.size or array.ndim not in (2, 3) or (array.ndim == 3 and shape[2] not in (1, 2, 3, 4)):
