@@ -443,8 +443,8 @@ def denoise(
 ) -> NDArray[np.uint8]:
     """Pixels of any kind that `encode` takes, of 8 bits, to uint8 [H, W] or [H, W, 1 to 4] with less white Gaussian noise.
 
-    They keep their shape, and alpha stays as it is. `sigma` is the noise's standard deviation in grey levels, 0 to 100; None is that
-    of `estimate_sigma`. Below 1 the picture stays as it is. `model` is a denoiser or the name or folder of one instead of
+    They keep their shape, and alpha stays as it is. `sigma` is the noise's standard deviation in grey levels, 0 to 100; None is
+    that of `estimate_sigma`. Below 1 the picture stays as it is. `model` is a denoiser or the name or folder of one instead of
     photo-denoise. Pixels agree within 1 of 255 between machines. Raises InputError, ModelError.
     """
     given = None if sigma is None else arguments.number("sigma", sigma, 0, denoising.MAX_SIGMA)
