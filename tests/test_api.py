@@ -323,6 +323,12 @@ def test_pil_images_of_any_mode(mode: str, shape: tuple[int, ...]) -> None:
     assert decoded.dtype == (np.uint16 if mode.startswith("I") else np.uint8)
 
 
+def test_what_pil_images_say_in_other_types_is_no_error(data: bytes) -> None:
+    image = Image.fromarray(PIXELS)
+    image.info |= {"icc_profile": None, "exif": 7, "dpi": "none"}
+    assert encoded(image) == data
+
+
 @pytest.mark.parametrize("mode", ["F", "LAB"])
 def test_pil_images_without_a_place_in_vqz(mode: str) -> None:
     with pytest.raises(InputError, match=f"has {mode} samples"):

@@ -152,9 +152,6 @@ def test_options(tmp_path: Path) -> None:
         ({"size": 20.5}, r"size is a whole number .*\(float\)"),
         ({"model": 5}, r"model is .*\(int\)"),
         ({"model": "no-such-model"}, "no model named no-such-model"),
-        ({"icc_profile": "text"}, r"icc .*\(str\)"),
-        ({"exif": "text"}, r"exif .*\(str\)"),
-        ({"xmp": 5}, r"xmp .*\(int\)"),
     ],
     ids=str,
 )

@@ -239,13 +239,14 @@ def samples_of_image(image: Image.Image) -> Pixels:
     return found.astype(np.uint16)
 
 
-def metadata_of_image(image: Image.Image) -> Metadata:
-    """What the `info` of a Pillow image says of its samples, as `samples_of_image` gives them."""
-    found = {"icc": image.info.get("icc_profile"), "exif": image.info.get("exif"), "xmp": image.info.get("xmp")}
-    if image.mode == "CMYK":  # what is made of it is sRGB
-        found["icc"] = None
-    kept = {name: data for name, data in found.items() if isinstance(data, bytes)}
-    return Metadata(**{name: data.removeprefix(EXIF_PREFIX) if name == "exif" else data for name, data in kept.items()})
+def metadata_of_image(image: Image.Image, **given: Any) -> Metadata:
+    """What the `info` of a Pillow image says of its samples, as `samples_of_image` gives them. `given` goes before it, as it is."""
+    info: dict[Any, Any] = {name: data for name, data in image.info.items() if isinstance(data, bytes)} | given
+    if image.mode == "CMYK" and "icc_profile" not in given:  # what is made of it is sRGB
+        info.pop("icc_profile", None)
+    exif = info.get("exif") or b""
+    data = exif.tobytes() if isinstance(exif, Image.Exif) else exif
+    return Metadata(info.get("icc_profile") or b"", data.removeprefix(EXIF_PREFIX), info.get("xmp") or b"")
 
 
 def _cmyk_by_profile(image: Image.Image) -> Image.Image | None:

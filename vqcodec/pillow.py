@@ -7,10 +7,10 @@ from typing import IO, Any, BinaryIO, Final, cast
 from PIL import Image, ImageFile
 
 from vqcodec import api, container
+from vqcodec.dct import Pixels
 from vqcodec.errors import InputError, VqcodecError
 from vqcodec.files import printable
 from vqcodec.imageio import EXIF_PREFIX, metadata_of_image, samples_of_image
-from vqcodec.types import Metadata
 
 _FORMAT: Final = "VQZ"
 _OPTIONS: Final = ("quality", "bpp", "size", "psnr", "model", "effort", "tune", "tile", "threads")
@@ -92,20 +92,10 @@ def _save(image: Image.Image, fp: IO[bytes], filename: str | bytes) -> None:
     if options.get("append"):
         raise ValueError("VQZ holds one image: nothing can be added to a file with append=True, as to TIFF")
     given = {name: options[name] for name in _OPTIONS if name in options}
-    own = metadata_of_image(image)
-    exif = options.get("exif", own.exif)
-    data = exif.tobytes() if isinstance(exif, Image.Exif) else exif or b""
-    metadata = Metadata(
-        icc=options.get("icc_profile", own.icc) or b"",
-        exif=data.removeprefix(EXIF_PREFIX) if isinstance(data, bytes) else data,  # which is refused
-        xmp=options.get("xmp", own.xmp) or b"",
-    )
+    said = {name: options[name] for name in ("icc_profile", "exif", "xmp") if name in options}
+    metadata = metadata_of_image(image, **said)
     try:
-        samples = samples_of_image(image)
-    except InputError as error:
-        raise OSError(f"cannot write mode {image.mode} as VQZ: {error}") from error
-    try:
-        fp.write(api.encode(samples, metadata=metadata, **given))
+        fp.write(api.encode(_samples_of(image), metadata=metadata, **given))
     except VqcodecError as error:
         raise ValueError(printable(str(error))) from error
 
@@ -117,6 +107,13 @@ def _save_all(image: Image.Image, fp: IO[bytes], filename: str | bytes) -> None:
     if count > 1:
         raise ValueError(f"VQZ holds one image, not {count} frames: save each in a file of its own, without append_images")
     _save(image, fp, filename)
+
+
+def _samples_of(image: Image.Image) -> Pixels:
+    try:
+        return samples_of_image(image)
+    except InputError as error:
+        raise OSError(f"cannot write mode {image.mode} as VQZ: {error}") from error
 
 
 def _accept(prefix: bytes) -> bool:
