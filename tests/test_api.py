@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image, PngImagePlugin
+from PIL import Image, ImageCms, PngImagePlugin
 
 import vqcodec
 import vqcodec.pillow
@@ -26,6 +26,7 @@ from vqcodec.errors import InputError
 
 PIXELS = smooth_picture(20, 24)
 GREY = PIXELS[:, :, 0]
+PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 LITE = {"model": "photo-lite", "threads": 1}
 
 
@@ -41,7 +42,7 @@ def data() -> bytes:
 @pytest.fixture
 def folder(data: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current folder, with a picture and a .vqz file."""
-    Image.fromarray(PIXELS).save(tmp_path / "a.png", icc_profile=b"profile")
+    Image.fromarray(PIXELS).save(tmp_path / "a.png", icc_profile=PROFILE)
     (tmp_path / "a.vqz").write_bytes(data)
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -259,7 +260,7 @@ def test_bool_is_black_and_white() -> None:
 
 
 def test_picture_files(data: bytes, folder: Path) -> None:
-    with_profile = encoded(PIXELS, metadata=Metadata(icc=b"profile"))
+    with_profile = encoded(PIXELS, metadata=Metadata(icc=PROFILE))
     with open("a.png", "rb") as file:
         for picture in ("a.png", Path("a.png"), folder / "a.png", file, io.BytesIO(file.read()), Pipe(Path("a.png").read_bytes())):
             assert encoded(picture) == with_profile
@@ -298,10 +299,10 @@ def test_pil_images_with_their_metadata() -> None:
     exif = Image.Exif()
     exif[0x010F] = "Maker"
     stream = io.BytesIO()
-    image.save(stream, "PNG", icc_profile=b"profile", exif=exif, pnginfo=_xmp(b"<x/>"))
+    image.save(stream, "PNG", icc_profile=PROFILE, exif=exif, pnginfo=_xmp(b"<x/>"))
     with Image.open(stream) as opened:
         file = vqcodec.open_vqz(encoded(opened))
-    assert (file.metadata.icc, file.metadata.xmp) == (b"profile", b"<x/>")
+    assert (file.metadata.icc, file.metadata.xmp) == (PROFILE, b"<x/>")
     assert file.metadata.exif == exif.tobytes().removeprefix(b"Exif\0\0")
 
 
