@@ -1,4 +1,4 @@
-"""What the functions of the API take, and that anything else is an InputError that names what came."""
+"""Arguments of the API: each kind that works, and an InputError that names the type of any other."""
 
 import array
 import copy
@@ -324,7 +324,7 @@ def test_pil_images_of_any_mode(mode: str, shape: tuple[int, ...]) -> None:
     assert decoded.dtype == (np.uint16 if mode.startswith("I") else np.uint8)
 
 
-def test_what_pil_images_say_in_other_types_is_no_error(data: bytes) -> None:
+def test_info_of_pil_images_that_is_not_bytes_is_left_out(data: bytes) -> None:
     image = Image.fromarray(PIXELS)
     image.info |= {"icc_profile": None, "exif": 7, "dpi": "none"}
     assert encoded(image) == data

@@ -1,4 +1,4 @@
-"""What Python users import: encode, decode, open_vqz, generate, repair, denoise, info, verify."""
+"""The Python interface: encode, decode, open_vqz, generate, repair, denoise, estimate_sigma, info, verify."""
 
 from __future__ import annotations
 
@@ -601,13 +601,13 @@ def indices(data: Source, *, model: ModelName = None, max_pixels: int = MAX_PIXE
 
 @with_one_thread
 def verify(data: Source, *, model: ModelName = None, max_pixels: int = MAX_PIXELS) -> None:
-    """Raise a VqcodecError unless every checksum of a file, as `decode` takes it, holds and it decodes completely."""
+    """Raise a VqcodecError unless all checksums of a file, given as to `decode`, hold and it decodes completely."""
     decode(data, model=model, refine="none", max_pixels=max_pixels)
 
 
 @with_one_thread
 def info(data: Source, *, model: ModelName = None, max_pixels: int = MAX_PIXELS) -> dict[str, Any]:
-    """What a file, as `decode` takes it, holds, as a JSON-able dict; it has no streams and shares where its model is not installed.
+    """The facts of a file, given as to `decode`, as a JSON-able dict, without streams and shares where its model is not installed.
 
     A token file has cells and indices instead of a step and streams.
     """

@@ -93,7 +93,7 @@ def _whole(value: object) -> int | None:
 
 
 def _scalar(value: object) -> object:
-    """What an array or a tensor without dimensions holds; other arrays are no scalars, and become None."""
+    """The number in an array or a tensor without dimensions, None for other arrays, the value itself for all else."""
     dimensions = getattr(value, "ndim", None)
     if dimensions is None:
         return value

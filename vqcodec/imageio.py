@@ -240,7 +240,7 @@ def samples_of_image(image: Image.Image) -> Pixels:
 
 
 def metadata_of_image(image: Image.Image, **given: Any) -> Metadata:
-    """What the `info` of a Pillow image says of its samples, as `samples_of_image` gives them. `given` goes before it, as it is."""
+    """The metadata in the `info` of a Pillow image, as it fits its `samples_of_image`; `given` replaces entries, as it is."""
     info: dict[Any, Any] = {name: data for name, data in image.info.items() if isinstance(data, bytes)} | given
     if image.mode == "CMYK" and "icc_profile" not in given:  # what is made of it is sRGB
         info.pop("icc_profile", None)

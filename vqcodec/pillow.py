@@ -101,7 +101,7 @@ def _save(image: Image.Image, fp: IO[bytes], filename: str | bytes) -> None:
 
 
 def _save_all(image: Image.Image, fp: IO[bytes], filename: str | bytes) -> None:
-    """What Pillow calls for `save_all=True`: a single frame is saved as ever. Raises ValueError for several."""
+    """Pillow calls this for `save_all=True`: a single frame is saved as ever. Raises ValueError for several."""
     frames = [image, *(image.encoderinfo.get("append_images") or ())]
     count = sum(getattr(frame, "n_frames", 1) for frame in frames)
     if count > 1:
