@@ -437,6 +437,7 @@ WRONG: dict[str, dict[str, list[Any]]] = {
         "effort": [*WHOLE_NUMBERS, None, 0, 10],
         "tune": [*CHOICES, None],
         "tile": [*WHOLE_NUMBERS, 100],
+        "exact": ["no", 0, None, []],
         "metadata": [{}, b"exif", 7, ()],
         "threads": [*WHOLE_NUMBERS, 0],
     },

@@ -21,7 +21,6 @@ from vqcodec import (
     decoding,
     denoising,
     draw,
-    frames,
     hidden,
     networks,
     rate,
@@ -131,7 +130,7 @@ def encode(
     samples, own_metadata = arguments.picture("pixels", pixels)
     picture, transparency = _apart(samples)
     depth = _depth_of(picture)
-    levels = frames.FAST_LEVELS if effort < 4 else frames.LEVELS[:2]
+    levels = rate.EFFORTS[effort - 1].levels[:2]
     visible = None if transparency is None or exact else transparency > 0
     if visible is not None:
         picture = hidden.filled(picture, visible)

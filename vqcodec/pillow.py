@@ -13,7 +13,7 @@ from vqcodec.files import printable
 from vqcodec.imageio import EXIF_PREFIX, metadata_of_image, samples_of_image
 
 _FORMAT: Final = "VQZ"
-_OPTIONS: Final = ("quality", "bpp", "size", "psnr", "model", "effort", "tune", "tile", "threads")
+_OPTIONS: Final = ("quality", "bpp", "size", "psnr", "model", "effort", "tune", "tile", "exact", "threads")
 _MODES: Final = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 
 
