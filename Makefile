@@ -4,13 +4,15 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+PYTEST := python -m pytest --quiet --numprocesses 2 --dist loadfile --no-loadscope-reorder
+LOWEST := $(VENV)-lowest
 BENCH_IMAGES ?= ../shared/data/kodak
 BENCH_CODECS ?= vqz,vqz:::ssim,vqz:photo-lite,jpeg,webp,avif,jxl
 TRAIN_IMAGES ?= ../shared/data/photos
 MNIST ?= ../shared/data/mnist
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint bench train-lite mnist golden man clean
+.PHONY: help demo test test-fast test-lowest test-slow lint bench train-lite mnist golden man clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -19,7 +21,15 @@ demo: $(VENV)/.base ## encode and decode the samples: a table, and a picture bes
 	$(BIN)/python samples/demo.py
 
 test: $(VENV)/.dev ## the tests, in two to three minutes on two cores
-	$(BIN)/python -m pytest --quiet --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/$(PYTEST)
+
+test-fast: $(VENV)/.dev ## the tests but those marked slow, in about a minute on two cores
+	$(BIN)/$(PYTEST) -m "not slow"
+
+# Renew constraints-lowest.txt by the command in its first lines (pip install uv). No torch: the lowest has no CPU build on PyPI.
+# What old releases call that newer ones of their own dependencies deprecate is not ours to mend.
+test-lowest: $(LOWEST)/.test ## the fast tests with the lowest versions that pyproject.toml admits, without torch, on Python 3.11
+	$(LOWEST)/bin/$(PYTEST) -m "not slow" -W ignore::DeprecationWarning
 
 test-slow: $(VENV)/.dev ## the trials of docs/reliability.md that take long, into out/reliability.txt
 	mkdir -p out && $(BIN)/python tests/reliability/trials.py --data $(dir $(BENCH_IMAGES)) > out/reliability.txt; \
@@ -48,13 +58,15 @@ man: $(VENV)/.base ## the man page, into out/
 	mkdir -p out && $(BIN)/python packaging/make_man.py > out/vqcodec.1
 
 clean: ## remove the environment and all that was built
-	rm -rf .venv build dist out .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-lowest build dist out .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find vqcodec tests samples -name __pycache__ -type d -prune -exec rm -rf {} +
 
+$(LOWEST)/.pip: PYTHON := python3.11
+
 # The pip that comes with Python 3.11 knows neither dependency groups nor licence expressions.
-$(VENV)/.pip:
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
+%/.pip:
+	$(PYTHON) -m venv $*
+	$*/bin/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
 	@touch $@
 
 $(VENV)/.base: $(VENV)/.pip pyproject.toml constraints.txt
@@ -64,3 +76,7 @@ $(VENV)/.base: $(VENV)/.pip pyproject.toml constraints.txt
 $(VENV)/.dev: $(VENV)/.pip pyproject.toml constraints.txt
 	$(INSTALL) --editable ".[bench,train]" --group dev
 	@touch $@ $(VENV)/.base
+
+$(LOWEST)/.test: $(LOWEST)/.pip pyproject.toml constraints-lowest.txt
+	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints-lowest.txt --editable ".[bench,jxl]" --group test
+	@touch $@

@@ -66,6 +66,7 @@ def kill_itself_at_b(job: batch.Job, options: EncodeOptions, overwrite: bool) ->
     return batch.convert(job, options, overwrite)
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_costs_its_file_alone(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batch, "convert", kill_itself_at_b)  # the processes import this module, and the real one with it
     summary, seen = run(BatchSettings(tree, tmp_path / "out", LITE, ".vqz"))
@@ -407,6 +408,7 @@ def wait_until(told: Callable[[], object]) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="children are looked up in /proc")
 @pytest.mark.parametrize("after", [0.0, 0.1, 1.5])
 def test_an_interrupt_from_a_terminal_is_told_of_by_no_worker(tmp_path: Path, after: float) -> None:
@@ -420,6 +422,7 @@ def test_an_interrupt_from_a_terminal_is_told_of_by_no_worker(tmp_path: Path, af
     assert (process.returncode, errors) == (130, b"")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="workers end with their parent on Linux alone")
 def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
@@ -432,6 +435,7 @@ def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     wait_until(lambda: not any(Path("/proc", worker).exists() for worker in workers))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="children are looked up in /proc")
 @pytest.mark.parametrize("send", [os.kill, os.killpg])
 def test_a_run_that_is_terminated_leaves_nothing_half_done(tmp_path: Path, send: Callable[[int, int], None]) -> None:

@@ -71,6 +71,7 @@ def test_output_formats(vqz: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     assert error.mean() < (4 if suffix == ".jpg" else 1e-9)
 
 
+@pytest.mark.slow
 def test_targets(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sizes = []
     for index, options in enumerate((["-q", "20"], ["-q", "60"], [], ["--quality", "90", "--effort", "1"])):
@@ -360,6 +361,7 @@ def test_models(capsys: pytest.CaptureFixture[str]) -> None:
     assert "photo-lite" in [model["name"] for model in json.loads(out)["models"]]
 
 
+@pytest.mark.slow
 def test_bench(photo: Path, tmp_path: Path, program: Program) -> None:
     done = program("bench", photo, "--codecs", "none,vqz", "--qualities", "vqz=50", "--psnr-only", "--json", tmp_path / "b.json")
     assert done.returncode == 0, done.stderr
@@ -582,6 +584,7 @@ def test_links_and_pipes(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     assert (tmp_path / "from_pipe.vqz").read_bytes() == (tmp_path / "real.vqz").read_bytes()
 
 
+@pytest.mark.slow
 def test_one_of_many_writers_wins(photo: Path, tmp_path: Path) -> None:
     target = tmp_path / "a.vqz"
     writers = [

@@ -88,6 +88,7 @@ def test_double_precision_finds_the_same(model: Model, picture: np.ndarray, monk
     np.testing.assert_array_equal(api.decode(data, model=model), wanted)
 
 
+@pytest.mark.slow
 def test_threads_find_the_same(model: Model, picture: np.ndarray, tmp_path: Path) -> None:
     """Those of BLAS as well, which are fixed when a process begins."""
     save_model(tmp_path / "model", model)
@@ -210,6 +211,7 @@ class Listener(context.Context):
         return added, after
 
 
+@pytest.mark.slow
 def test_a_network_grows_without_saying_anything_else(samples: Path) -> None:
     torch = pytest.importorskip("torch", reason="torch is not installed")
     from vqcodec.neural import context as neural
@@ -234,6 +236,7 @@ def test_a_network_grows_without_saying_anything_else(samples: Path) -> None:
     assert len(neural.widened(wide, 4, 4).dc[0]) == 20  # never smaller
 
 
+@pytest.mark.slow
 def test_torch_and_numpy_agree(samples: Path) -> None:
     torch = pytest.importorskip("torch", reason="torch is not installed")
     from vqcodec.neural import context as neural
@@ -389,6 +392,7 @@ def test_a_latent_costs_no_more_than_to_let_it_be_zero() -> None:
     assert costs[0, -1] > costs[2, -1]
 
 
+@pytest.mark.slow
 def test_training_saves_bits_and_begins_at_none(samples: Path, tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="torch is not installed")
     from vqcodec.neural import context as neural
@@ -418,6 +422,7 @@ def test_training_saves_bits_and_begins_at_none(samples: Path, tmp_path: Path) -
         np.testing.assert_array_equal(array, again[name])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kept", ["base", "context", "context and codebooks"])
 def test_the_command_keeps_a_context_that_serves_held_out_pictures(
     kept: str, samples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -312,6 +312,7 @@ def test_pictures_that_are_too_small(small: Callable[..., Any], still_life: Pixe
     assert all(np.isfinite(array).all() for array in found.values())
 
 
+@pytest.mark.slow
 def test_a_few_steps_lower_the_loss(small: Callable[..., Any], still_life: Pixels, monkeypatch: pytest.MonkeyPatch) -> None:
     from vqcodec.neural import denoiser, loop
 
@@ -329,6 +330,7 @@ def test_a_few_steps_lower_the_loss(small: Callable[..., Any], still_life: Pixel
     assert 10 * np.log10(before / after) > 2
 
 
+@pytest.mark.slow
 def test_the_command_trains_one_and_goes_on(
     small: Callable[..., Any], still_life: Pixels, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

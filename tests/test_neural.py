@@ -245,6 +245,7 @@ def test_aims_are_a_gradient_step(layout: Any, monkeypatch: pytest.MonkeyPatch) 
     np.testing.assert_allclose(found, (values - values.grad).detach().numpy(), rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_high_effort_pays(samples: Path) -> None:
     """In bytes times squared error: 1 % of either counts the same, as near 0.3 bits per pixel."""
     with Image.open(samples / "still_life.png") as image:
@@ -276,6 +277,7 @@ def test_mirrored_and_transposed_samples_are_those_of_the_picture(picture: np.nd
     np.testing.assert_allclose(synthesis.transpose(inputs(given), synthesis.FEATURE_ORDER), inputs(turned), atol=0.02)
 
 
+@pytest.mark.slow
 def test_weights_are_kept_from_before_a_folder_is_learnt_by_heart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A weight that the loss drives up without end, where held-out samples want 0.05; stopped once behind that, and gone on."""
     torch = pytest.importorskip("torch", reason="torch is not installed")
@@ -471,6 +473,7 @@ def test_what_goes_on_from_a_checkpoint_draws_other_batches_and_has_only_the_tim
     assert len(drawn) == 6
 
 
+@pytest.mark.slow
 def test_a_few_steps_lower_the_loss_and_a_checkpoint_goes_on(folder: Path, tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="torch is not installed")
     from vqcodec.neural import synthesis
@@ -525,6 +528,7 @@ def test_a_grown_synthesis_says_what_it_said_and_learns_with_all_it_has() -> Non
     assert (len(same.head.weight), len(same.body)) == (20, 4)
 
 
+@pytest.mark.slow
 def test_train_command_makes_a_model_that_decodes_better(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -669,6 +673,7 @@ def test_pictures_of_the_log_are_those_of_the_codec(picture: np.ndarray) -> None
     assert np.abs(refined - plain).max() > 3
 
 
+@pytest.mark.slow
 def test_two_processes_train_one_network(folder: Path, tmp_path: Path) -> None:
     """With torchrun and gloo: batches of their own, one gradient, one model, written by the first."""
     pytest.importorskip("torch", reason="torch is not installed")

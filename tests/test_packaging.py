@@ -2,10 +2,13 @@
 
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.version import Version
 from PIL import Image
 from typer.main import get_command
 
@@ -81,3 +84,20 @@ def test_what_desktops_know_files_by() -> None:
     assert pattern.encode().decode("unicode_escape").encode("latin-1") == container.MAGIC
     for name in ("magic", "vqcodec.thumbnailer"):
         assert kind.get("type") in (PACKAGING / name).read_text()
+
+
+def test_the_lowest_versions_that_are_tested_are_those_that_are_declared() -> None:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
+    extras = project["project"]["optional-dependencies"]
+    declared = [*project["project"]["dependencies"], *extras["bench"], *extras["jxl"], *project["dependency-groups"]["test"]]
+    lines = (REPOSITORY / "constraints-lowest.txt").read_text().splitlines()
+    tested = dict(line.split("==") for line in lines if not line.startswith("#"))
+    for requirement in map(Requirement, declared):
+        (lowest,) = (bound.version for bound in requirement.specifier if bound.operator == ">=")
+        assert Version(tested[requirement.name]) == Version(lowest), requirement.name
+
+
+def test_all_is_every_extra() -> None:
+    extras = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    (every,) = map(Requirement, extras.pop("all"))
+    assert (every.name, every.extras) == ("vqcodec", set(extras))

@@ -160,6 +160,7 @@ def test_tiles(tile: int) -> None:
             api.encode(pixels, tile=bad)
 
 
+@pytest.mark.slow
 def test_there_is_no_seam_between_tiles(samples: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The error's step across a border of tile groups is about that across other borders of blocks; it was half as much again."""
     with Image.open(samples / "landscape.png") as image:

@@ -77,6 +77,7 @@ def folder(tmp_path: Path, samples: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_readme(folder: Path) -> None:
     """Every command succeeds and prints what the README shows."""
     steps = steps_of((REPOSITORY / "README.md").read_text())

@@ -45,16 +45,19 @@ def file_of(encoder: rate.Encoder, step: int) -> bytes:
     return codec.pack(encoder.header(step), [group.symbols for group in encoder.code(step)], encoder.model, encoder.effort.levels)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", sorted((TESTS / "golden" / "decode").glob("*.vqz")), ids=lambda path: path.stem)
 def test_golden_file(path: Path) -> None:
     assert_readers_agree(path.read_bytes())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["colour-q20", "colour-q40", "grey-q60", "masked-q30", "pixel"])
 def test_golden_file_of_a_neural_model(name: str) -> None:
     assert_readers_agree((TESTS / "golden" / "neural" / f"{name}.vqz").read_bytes(), TESTS.parent / "models" / "photo")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("layers", "step"), [(2, 640), (3, 1800), (3, 9)])  # the finest step makes escapes and raw bits
 def test_layers_and_groups(layers: int, step: int, samples: Path) -> None:
     with Image.open(samples / "still_life.png") as image:
@@ -63,6 +66,7 @@ def test_layers_and_groups(layers: int, step: int, samples: Path) -> None:
     assert assert_readers_agree(file_of(encoder, step)) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("colour", ["L", "RGB"])
 def test_long_strip(colour: str, samples: Path) -> None:
     """More than 32 cells wide: the coarsest strides share weights; the finest step clamps latents."""
@@ -72,6 +76,7 @@ def test_long_strip(colour: str, samples: Path) -> None:
     assert assert_readers_agree(file_of(encoder, 1)) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("colour", ["L", "RGB"])
 @pytest.mark.parametrize(("model", "strength", "step"), [("photo-lite", 5, 1800), ("photo", 7, 900), ("photo-lite", 7, 20)])
 def test_masking(model: str, strength: int, step: int, colour: str, samples: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,6 +90,7 @@ def test_masking(model: str, strength: int, step: int, colour: str, samples: Pat
     assert assert_readers_agree(file_of(encoder, step), MODEL.parent / model) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("colour", "step"), [("RGB", 1024), ("RGB", 240), ("RGB", 9), ("L", 700)])
 def test_context_network(colour: str, step: int, samples: Path, tmp_path: Path) -> None:
     """Both layouts of chroma and a grey picture; the finest step clamps latents."""

@@ -346,6 +346,7 @@ def refiner_samples(picture: Pixels) -> list[Any]:
     return make_refiner_samples(images, [registry.find("photo-lite")], 0, "samples", lambda what, done, total: None)
 
 
+@pytest.mark.slow
 def test_waves_are_those_of_the_decoder(refiner_samples: list[Any]) -> None:
     import torch
 
@@ -388,6 +389,7 @@ def test_training_sees_what_decoding_does(picture: Pixels) -> None:
     assert np.abs(np.clip(found, 0, 255) - decoded).max() < 3  # of coefficients kept as float16
 
 
+@pytest.mark.slow
 def test_adversarial_steps_change_both_networks_and_stay_finite(refiner_samples: list[Any]) -> None:
     import torch
 
@@ -422,6 +424,7 @@ def test_the_adaptive_weight_evens_the_gradients_of_the_last_layer() -> None:
     assert float(adaptive_weight(one, other, network)) == pytest.approx(float(norms[0] / norms[1]), rel=1e-2)
 
 
+@pytest.mark.slow
 def test_pictures_that_are_too_small(refiner_samples: list[Any]) -> None:
     from vqcodec.neural import refiner
     from vqcodec.neural.perceptual import GradientStatistics
@@ -438,6 +441,7 @@ def test_pictures_that_are_too_small(refiner_samples: list[Any]) -> None:
     assert np.isfinite(list(scores.values())).all()
 
 
+@pytest.mark.slow
 def test_training_goes_on_from_a_checkpoint(refiner_samples: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from vqcodec.neural import refiner
     from vqcodec.neural.perceptual import GradientStatistics
@@ -467,6 +471,7 @@ def test_training_goes_on_from_a_checkpoint(refiner_samples: list[Any], tmp_path
     assert [sheet.shape for sheet in sheets] == [(2 * 96, 3 * 96, 3)] * 2
 
 
+@pytest.mark.slow
 def test_training_goes_on_from_a_refiner_of_its_size(refiner_samples: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     from vqcodec.neural import refiner
     from vqcodec.neural.perceptual import GradientStatistics
@@ -485,6 +490,7 @@ def test_training_goes_on_from_a_refiner_of_its_size(refiner_samples: list[Any],
     assert load_tensors(found, "refiner").head.weight.shape[0] == 8
 
 
+@pytest.mark.slow
 def test_the_command_trains_one(picture: Pixels, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("torch", reason="torch is not installed")
     folder = tmp_path / "pictures"
@@ -568,6 +574,7 @@ def test_training_weighs_waves_as_decoding_does() -> None:
     np.testing.assert_allclose(found, np.stack([sharpening.refined_waves(one, (3, 5)) for one in waves]), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_judges_look_from_any_pixel_of_a_cell(refiner_samples: list[Any]) -> None:
     from vqcodec.neural import refiner
 
@@ -582,6 +589,7 @@ def test_judges_look_from_any_pixel_of_a_cell(refiner_samples: list[Any]) -> Non
     assert corners == {(axis, pixel) for axis in (0, 1) for pixel in range(8)}
 
 
+@pytest.mark.slow
 def test_grey_pictures_get_no_colour_in_training(refiner_samples: list[Any]) -> None:
     from vqcodec.neural import refiner
     from vqcodec.neural.synthesis import load_tensors
@@ -595,6 +603,7 @@ def test_grey_pictures_get_no_colour_in_training(refiner_samples: list[Any]) -> 
         assert (float((added - added.mean(dim=1, keepdim=True)).abs().max()) < 1e-5) == alike
 
 
+@pytest.mark.slow
 def test_the_generators_loss_is_the_weighted_sum_of_its_parts(refiner_samples: list[Any]) -> None:
     from vqcodec.neural import refiner
     from vqcodec.neural.perceptual import GradientStatistics
@@ -630,6 +639,7 @@ def test_scores_are_of_decibels_gained_and_of_distances_before_and_after() -> No
     assert found["held_out_distance"] == pytest.approx(0.1)
 
 
+@pytest.mark.slow
 def test_judges_are_listened_to_more_and_more_and_held_out_pictures_are_scored(
     refiner_samples: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -654,6 +664,7 @@ def test_judges_are_listened_to_more_and_more_and_held_out_pictures_are_scored(
     assert [tuple(scene.base.shape[2:]) for scene in scored] == [(4, 4)]
 
 
+@pytest.mark.slow
 def test_the_same_seed_makes_the_same_refiner(refiner_samples: list[Any]) -> None:
     from vqcodec.neural import refiner
     from vqcodec.neural.perceptual import GradientStatistics

@@ -33,6 +33,7 @@ def test_the_script_still_draws_them(samples: Path, monkeypatch: pytest.MonkeyPa
         np.testing.assert_array_equal(documents.pixel_art(), np.asarray(image))
 
 
+@pytest.mark.slow
 def test_demo(samples: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, str(samples / "demo.py"), str(tmp_path)],

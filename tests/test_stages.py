@@ -181,6 +181,7 @@ def test_the_alphabet_covers_every_integer_once(values: np.ndarray) -> None:
     assert np.all((rest >= 0) & (rest < 1 << raw) & (np.sign(first) == np.sign(values)))
 
 
+@pytest.mark.slow
 @given(seeds, st.sampled_from([0.0, 0.13, 2.0]), st.sampled_from([0.0, 0.5, 1.0]))
 def test_residuals_come_back_from_their_symbols(seed: int, rate: float, share: float) -> None:
     rng = np.random.default_rng(seed)

@@ -587,6 +587,7 @@ def test_training_sees_what_encoding_does(small: Any) -> None:
     assert (index.numpy() == tokens.encode(PICTURE[:, :48], COLOR)).mean() > 0.9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cosine", [False, True])
 def test_a_few_steps_lower_the_loss(small: Any, cosine: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     from vqcodec.neural import token
@@ -627,6 +628,7 @@ def test_training_goes_on_from_a_checkpoint(small: Any, tmp_path: Path, monkeypa
     assert found.keys() == train().keys()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small")
 def test_the_command_trains_one(digits: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     from vqcodec.train import token

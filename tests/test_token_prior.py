@@ -549,6 +549,7 @@ def levels() -> TokenModel:
     return replace(model, summary={"name": "tokens", "kind": "token", "id": model.id})
 
 
+@pytest.mark.slow
 def test_training_lowers_the_loss(toy: Path) -> None:
     lines = [json.loads(line) for line in (toy / "log").read_text().splitlines()]
     assert [line["step"] for line in lines] == [50, 100]
@@ -559,6 +560,7 @@ def test_training_lowers_the_loss(toy: Path) -> None:
     assert load_prior(toy / "prior").picture == (12, 20, 1)
 
 
+@pytest.mark.slow
 def test_what_is_generated_is_of_its_class(toy: Path) -> None:
     pictures, labels = api.generate(40, prior=toy / "prior")
     assert pictures.shape == (40, 12, 20)
@@ -567,6 +569,7 @@ def test_what_is_generated_is_of_its_class(toy: Path) -> None:
     assert (bright == [label == "light" for label in labels]).mean() > 0.9
 
 
+@pytest.mark.slow
 def test_what_is_repaired_fits_its_surroundings(toy: Path) -> None:
     mask = np.zeros((12, 20), np.bool_)
     mask[:, 8:12] = True
@@ -576,6 +579,7 @@ def test_what_is_repaired_fits_its_surroundings(toy: Path) -> None:
         assert np.median(np.abs(np.array(found) - level).mean(axis=1)) < 20
 
 
+@pytest.mark.slow
 def test_what_is_repaired_is_of_the_class_that_is_asked_for(toy: Path) -> None:
     pixels, mask = np.full((12, 20), 120, np.uint8), np.ones((12, 20), np.bool_)
     for label, is_bright in (("light", True), ("dark", False)):
@@ -603,6 +607,7 @@ def test_classes_are_first_folders_and_pictures_are_of_one_size_or_of_whole_cell
     assert picture_of(images((12, 36), (12, 36)), (2, 3), 8) == (16, 24, 1)
 
 
+@pytest.mark.slow
 def test_training_wants_a_token_model(toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["train", str(toy / "pictures"), "-o", str(tmp_path / "x"), "--kind", "token-prior"]
     for given, code in (([], 2), (["--init", "photo-lite"], 4), (["--init", str(toy / "tokens"), "--cosine"], 2)):

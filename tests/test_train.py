@@ -76,6 +76,7 @@ def summary(model: Path) -> dict:
     return json.loads((model / "model.json").read_text())
 
 
+@pytest.mark.slow
 def test_a_model_from_scratch_codes_pictures_of_its_kind(pictures: Path, from_scratch: Path) -> None:
     pixels = np.asarray(Image.open(pictures / "1.png"))
     found = [api.encode(pixels, quality=q, model=from_scratch) for q in (30, 60, 90)]
@@ -86,6 +87,7 @@ def test_a_model_from_scratch_codes_pictures_of_its_kind(pictures: Path, from_sc
     assert len(found[0]) < pixels.size / 20
 
 
+@pytest.mark.slow
 def test_the_report_says_what_it_was_made_of(from_scratch: Path) -> None:
     facts = summary(from_scratch)
     assert facts["id"] == load_model(from_scratch).id
@@ -100,6 +102,7 @@ def test_the_report_says_what_it_was_made_of(from_scratch: Path) -> None:
     assert sum(book["used"] > 1 for book in facts["codebooks"]) > 20
 
 
+@pytest.mark.slow
 def test_same_pictures_and_seed_same_model(pictures: Path, from_scratch: Path, tmp_path: Path) -> None:
     archive = tmp_path / "pictures.tar"
     with tarfile.open(archive, "w") as tar:
@@ -110,6 +113,7 @@ def test_same_pictures_and_seed_same_model(pictures: Path, from_scratch: Path, t
     assert again["id"] == summary(from_scratch)["id"]
 
 
+@pytest.mark.slow
 def test_a_refined_model_is_never_worse(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lite, "STRENGTHS", (300.0,))
     facts = lite.train_lite(pictures, tmp_path / "own", init="photo-lite", minutes=1)
@@ -454,6 +458,7 @@ def test_held_out_costs_are_of_bits_a_pixel_and_squared_errors() -> None:
     np.testing.assert_allclose(np.diff([cost for *_, cost in points]), np.diff(costs), atol=1e-3)
 
 
+@pytest.mark.slow
 def test_no_candidate_is_begun_when_half_of_the_time_is_over(pictures: Path, tmp_path: Path) -> None:
     facts = lite.train_lite(pictures, tmp_path / "own", init="photo-lite", minutes=0)
     assert list(facts["candidates"]) == [facts["method"]] == ["photo-lite unchanged"]
@@ -535,6 +540,7 @@ class Listener(NoCorrection):
         self.found[tile.number] = self.found.get(tile.number, 0) + np.abs(residuals).sum() / UNIT
 
 
+@pytest.mark.slow
 def test_sizes_of_residuals_are_as_they_are_expected(pictures: Path, from_scratch: Path) -> None:
     """In what the model was trained on, at a fine step, where next to nothing is lost."""
     model, listener = load_model(from_scratch), Listener()
@@ -545,6 +551,7 @@ def test_sizes_of_residuals_are_as_they_are_expected(pictures: Path, from_scratc
     assert 0.7 < listener.found[1] / listener.expected[1] < 1.4  # of these most is predicted
 
 
+@pytest.mark.slow
 def test_sizes_of_dcs_are_predicted_from_those_of_coarser_ones(from_scratch: Path) -> None:
     tensors = load_model(from_scratch).tensors
     rows = [4, 4 + SCALE_ROWS[0] // 2]  # their logarithms, in both tables

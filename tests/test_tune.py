@@ -109,6 +109,7 @@ def test_resized_words_are_rounded_half_up() -> None:
     np.testing.assert_array_equal(resized(words, sizes), np.floor(words * (sizes / 256) + 0.5))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("components", [1, 3])
 def test_errors_go_where_it_is_busy(components: int) -> None:
     pixels = half_busy(256, components).squeeze()
@@ -120,6 +121,7 @@ def test_errors_go_where_it_is_busy(components: int) -> None:
     assert errors["ssim"][busy].mean() > errors["psnr"][busy].mean()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["photo-lite", "photo"])
 def test_likeness_is_gained(model: str, samples: Path) -> None:
     pixels = read_image(samples / "still_life.png").pixels[40:296, 40:296]

@@ -80,6 +80,7 @@ def test_gradient_statistics_of_small_crops(side: int) -> None:
     assert (found > 0).all() == (side > 8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("inputs", [1, 7])
 def test_a_discriminator_of_any_planes_learns_to_tell(inputs: int) -> None:
     torch.manual_seed(0)
@@ -116,6 +117,7 @@ def test_coefficients_are_measured_to_be_of_unit_variance() -> None:
 # ------------------------------------------------------------------------------------------------ training
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("adaptive", [False, True])
 def test_against_a_discriminator_the_decoder_alone_learns(
     trained: Tensors, adaptive: bool, monkeypatch: pytest.MonkeyPatch
@@ -172,12 +174,14 @@ def test_gradients_are_clipped_and_so_is_the_weight_of_a_judge_that_has_none() -
     assert float(adversary.adaptive_weight(out, out, generator)) == pytest.approx(1, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_all_of_it_learns_where_nothing_is_frozen(trained: Tensors) -> None:
     found = fit(small(steps=4, lambda_p=1.0, lambda_a=0.5), start=trained)
     for kind in ("encoder.", "decoder.", "token.words"):
         assert any((array != trained[name]).any() for name, array in found.items() if name.startswith(kind))
 
 
+@pytest.mark.slow
 def test_going_on_begins_where_it_ended(trained: Tensors) -> None:
     """One step, whose learning rate is next to nothing: the networks are the same, and the codewords have not moved far."""
     found = fit(small(steps=1), start=trained)
@@ -187,6 +191,7 @@ def test_going_on_begins_where_it_ended(trained: Tensors) -> None:
     assert any(np.abs(again[name] - array).max() > 0.02 for name, array in trained.items())
 
 
+@pytest.mark.slow
 def test_training_goes_on_from_a_checkpoint_with_its_discriminator(
     trained: Tensors, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -234,6 +234,7 @@ def test_an_interrupted_process_leaves_no_copy(number: int) -> None:
             os.kill(one, 0)
 
 
+@pytest.mark.slow
 def test_files_and_pictures_do_not_depend_on_copies() -> None:
     _run("""
         import io

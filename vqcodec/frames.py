@@ -27,8 +27,11 @@ FAST_LEVELS: Final = (1,)
 LEVELS: Final = (1, 9, 19)
 _FRAME_FROM: Final = 64
 """Bytes below which a tree of its own cannot pay."""
-_HEAD: Final = bytes((0x00, 0x38))
-"""Frame header (no content size, checksum or dictionary id; window of 128 KiB), the same for every frame: not stored."""
+_HEAD: Final = zstandard.FRAME_HEADER + b"\x00\x38"
+"""Magic number and header (no content size, checksum or dictionary id; window of 128 KiB), the same for every frame: not stored.
+
+`FORMAT_ZSTD1_MAGICLESS` would make the number needless, but zstandard before 0.24 decompresses no such frame at once.
+"""
 _WINDOW_LOG: Final = 17
 _OWN_TREE, _KNOWN_TREE = 2, 3
 
@@ -130,7 +133,6 @@ def compress(data: bytes, dictionary: Dictionary | None, levels: tuple[int, ...]
         parameters = zstandard.ZstdCompressionParameters.from_level(
             level,
             window_log=_WINDOW_LOG,
-            format=zstandard.FORMAT_ZSTD1_MAGICLESS,
             write_content_size=0,
             write_checksum=0,
             write_dict_id=0,
@@ -159,9 +161,7 @@ def decompress(mode: int, stored: bytes, size: int, dictionary: Dictionary | Non
         elif mode == BLOCK_WITH_DICTIONARY and dictionary is not None:
             frame, given = _frame_of(stored, size, _KNOWN_TREE), dictionary
         try:
-            decompressor = zstandard.ZstdDecompressor(
-                dict_data=given.zstd if given else None, format=zstandard.FORMAT_ZSTD1_MAGICLESS, max_window_size=1 << _WINDOW_LOG
-            )
+            decompressor = zstandard.ZstdDecompressor(dict_data=given.zstd if given else None, max_window_size=1 << _WINDOW_LOG)
             data = decompressor.decompress(_HEAD + frame, max_output_size=size, allow_extra_data=False)
         except zstandard.ZstdError as error:
             raise CorruptError("corrupt file: a zstd frame does not decompress") from error

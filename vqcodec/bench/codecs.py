@@ -132,11 +132,11 @@ class AvifCodec:
     name = "avif"
     description = "speed 6, 4:2:0"
     qualities: tuple[float, ...] = (5, 12, 20, 30, 40, 50, 60, 70, 80, 88)
-    has_grey = False  # whether it has depends on Pillow's version
+    has_grey = True
 
     def __init__(self, *, threads: int | None = 1) -> None:
         if not features.check("avif"):
-            raise MissingExtraError("this Pillow was built without AVIF: pip install --upgrade 'pillow>=11.3'")
+            raise MissingExtraError("this Pillow was built without AVIF: pip install --force-reinstall pillow")
         self._threads = threads
         self.version = _pillow_version("libavif", "avif")
 
