@@ -1,7 +1,8 @@
 """Decode a folder of .vqz files on a Ray cluster: python docs/ray_decode.py FOLDER OUTPUT [--decoders N] [--gpu]
 
 One decoder lives on each GPU (or, without --gpu, on each of N cores) and keeps its model; folders are on a file system that all
-machines share. Prints what failed, and ends with 1 if anything did. Needs vqcodec[ray], with --gpu vqcodec[neural], too.
+machines share. Prints what was skipped and what failed, and ends with 1 if anything failed. Needs vqcodec[ray], with --gpu
+vqcodec[neural], too.
 """
 
 import argparse
@@ -12,7 +13,7 @@ from typing import Any
 
 import ray
 
-from vqcodec.batch import Job, convert, find_jobs
+from vqcodec.batch import Job, convert, find_jobs, not_decoded
 from vqcodec.convert import DecodeOptions
 
 
@@ -23,7 +24,8 @@ class Decoder:
         self.options = options
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
-        jobs = [Job(Path(source), Path(output)) for source, output in zip(batch["source"], batch["output"], strict=True)]
+        rows = zip(batch["source"], batch["output"], batch["depth"], strict=True)
+        jobs = [Job(Path(source), Path(output), depth=int(depth)) for source, output, depth in rows]
         found = [convert(job, self.options, overwrite=False) for job in jobs]
         return {"source": [outcome.source for outcome in found], "error": [outcome.error for outcome in found]}
 
@@ -35,8 +37,8 @@ if __name__ == "__main__":
     parser.add_argument("--decoders", type=int, default=1)
     parser.add_argument("--gpu", action="store_true")
     given = parser.parse_args()
-    jobs = find_jobs(given.folder, given.output, frozenset((".vqz",)), ".png").jobs
-    items = [{"source": os.fspath(job.source.resolve()), "output": os.fspath(job.output.absolute())} for job in jobs]
+    tree = find_jobs(given.folder.absolute(), given.output.absolute(), ".png", not_decoded)
+    items = [{"source": os.fspath(job.source), "output": os.fspath(job.output), "depth": job.depth} for job in tree.jobs]
     outcomes = ray.data.from_items(items).map_batches(
         Decoder,
         fn_constructor_args=(DecodeOptions(device="cuda" if given.gpu else "cpu", threads=1),),
@@ -44,8 +46,10 @@ if __name__ == "__main__":
         concurrency=given.decoders,
         num_gpus=1 if given.gpu else 0,
     )
+    for skipped in tree.skipped:
+        print(f"skipped: {skipped.source}: {skipped.reason}", file=sys.stderr)
     failed = [row for row in outcomes.iter_rows() if row["error"]]
     for row in failed:
         print(f"{row['source']}: {row['error']}", file=sys.stderr)
-    print(f"{len(jobs) - len(failed)} decoded, {len(failed)} failed")
+    print(f"{len(tree.jobs) - len(failed)} decoded, {len(failed)} failed")
     sys.exit(bool(failed))

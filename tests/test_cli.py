@@ -116,6 +116,104 @@ def test_notes(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert err.startswith("vqcodec: note: converted from a palette\n")
 
 
+def test_a_file_larger_than_its_source_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = tmp_path / "pattern.png"  # of 1,024 equal tiles
+    Image.fromarray(np.tile(np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8), (32, 32, 1))).save(source)
+    code, out, err = run(capsys, "encode", source, tmp_path / "a.vqz", "-q", 95, "--json")
+    told = f"larger than its source ({source.stat().st_size:,} bytes): try a lower -q, or keep the original"
+    assert (code, json.loads(out)["grew"], json.loads(out)["notes"]) == (0, True, [told])
+    assert err.splitlines()[0] == f"vqcodec: note: {told}"
+    assert json.loads(run(capsys, "encode", source, tmp_path / "b.vqz", "-q", 1, "--json")[1])["grew"] is False
+
+
+def test_an_output_is_beside_its_input_if_not_named(
+    photo: Path, vqz: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    vqz.rename("old")
+    assert run(capsys, "encode", "photo.png", "--quiet") == (0, "", "")
+    assert Path("photo.vqz").read_bytes() == Path("old").read_bytes()
+    before = photo.read_bytes()
+    assert run(capsys, "encode", "photo.png")[::2] == (5, "vqcodec: photo.vqz exists already; -f overwrites it\n")
+    assert run(capsys, "decode", "photo.vqz")[0] == 5
+    assert photo.read_bytes() == before
+    assert run(capsys, "decode", "photo.vqz", "-f") == (0, "", "")
+    assert photo.read_bytes() != before
+    assert run(capsys, "decode", "old", "--to", "webp", "--quality", "30")[0] == 0
+    with Image.open("old.webp") as image:
+        assert (image.format, image.size) == ("WEBP", (48, 40))
+    assert run(capsys, "encode", "photo.png", "-o", "named.vqz")[0] == 0
+    assert Path("named.vqz").is_file()
+
+
+def test_several_inputs_go_to_one_folder(
+    photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("sub").mkdir()
+    for name in ("photo.jpg", "sub/b.png"):
+        Image.fromarray(smooth_picture(20, 24)).save(name)
+    Path("text").write_text("no picture")
+    names = ["photo.png", "text", "none.png", "photo.jpg", "sub", "sub/b.png"]
+    code, out, err = run(capsys, "encode", *names, "-o", "out", "--json", "--manifest", "m.jsonl", "-m", "photo-lite")
+    facts = json.loads(out)
+    assert (code, facts["done"], facts["skipped"]) == (3, 3, [])
+    assert {failed["source"]: failed["error"] for failed in facts["failed"]} == {
+        "text": "text: not a picture (text)",
+        "none.png": "cannot read none.png: No such file or directory",
+        "sub": "cannot read sub: Is a directory",
+    }
+    assert "3 failed" in err.splitlines()[-1]
+    assert sorted(path.name for path in Path("out").iterdir()) == ["b.vqz", "photo.jpg.vqz", "photo.png.vqz"]
+    again = json.loads(run(capsys, "encode", *names, "-o", "out", "--json", "--manifest", "m.jsonl")[1])
+    assert (again["done"], again["left_out"]) == (0, 3)
+    files = sorted(Path("out").iterdir())
+    assert run(capsys, "decode", *files, "--output", "back", "--to", "jpg", "--quality", "20", "--quiet") == (0, "", "")
+    assert sorted(path.name for path in Path("back").iterdir()) == ["b.jpg", "photo.jpg.jpg", "photo.png.jpg"]
+    assert run(capsys, "encode", "sub/b.png", "-o", "one", "--quiet")[0] == 0  # as one of many that a pattern found
+    assert Path("one/b.vqz").is_file()
+
+
+def test_the_quality_of_jpeg_and_webp_outputs(vqz: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    decoded = vqcodec.decode(vqz.read_bytes()).astype(int)
+    for suffix in ("jpg", "webp"):
+        sizes, errors = [], []
+        for quality in (["--quality", "5"], ["--quality", "80"], []):
+            target = tmp_path / f"{''.join(quality)}.{suffix}"
+            assert run(capsys, "decode", vqz, target, *quality) == (0, "", "")
+            sizes.append(target.stat().st_size)
+            errors.append(np.abs(pixels_of(target) - decoded).mean())
+        assert sizes == sorted(sizes)
+        assert errors == sorted(errors, reverse=True)
+        assert errors[0] > errors[1] > 0
+        assert suffix == "jpg" or errors[2] == 0
+
+
+@pytest.mark.parametrize("command", ["encode", "decode", "denoise", "generate", "repair"])
+def test_quiet_and_json_are_the_same_everywhere(
+    photo: Path, vqz: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    grey = tmp_path / "grey.png"
+    Image.fromarray(smooth_picture(28, 28, channels=1)).save(grey)
+    inputs = {
+        "encode": [photo, tmp_path / "new.vqz"],
+        "decode": [vqz, tmp_path / "new.png"],
+        "denoise": [photo, tmp_path / "new.png"],
+        "generate": ["-m", "mnist-prior", "-n", 4, "-o", tmp_path / "new.png"],
+        "repair": [grey, tmp_path / "new.png", "--mask", grey, "-m", "mnist-prior"],
+    }[command]
+    assert run(capsys, command, *inputs, "--quiet") == (0, "", "")
+    code, out, err = run(capsys, command, *inputs, "--json", "--quiet", "-f")
+    facts = json.loads(out)
+    assert (code, err) == (0, "")
+    output = Path(facts["output"])
+    assert (facts["bytes"], out.count("\n")) == (output.stat().st_size, 1)
+    assert facts["input"] == (None if command == "generate" else str(inputs[0]))
+    if command != "encode":
+        assert pixels_of(output).shape[:2] == (facts["height"], facts["width"])
+    assert {"channels", "notes", f"{command}_s"} <= facts.keys()
+
+
 def test_metadata_is_kept_or_stripped(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     exif = Image.Exif()
     exif[0x010F] = "Maker"
@@ -149,7 +247,7 @@ def test_bytes_behind_a_file_are_an_error(photo: Path, tmp_path: Path, capsys: p
     assert run(capsys, "encode", photo, tmp_path / "a.vqz", "--tile", 64, "-m", "photo-lite")[0] == 0
     with (tmp_path / "a.vqz").open("ab") as file:
         file.write(b"\0")
-    told = (3, "", "vqcodec: corrupt file: bytes after the last section\n")
+    told = (3, "", f"vqcodec: {tmp_path}/a.vqz: corrupt file: bytes after the last section\n")
     assert run(capsys, "decode", tmp_path / "a.vqz", tmp_path / "a.png") == told
     assert not (tmp_path / "a.png").exists()
     assert run(capsys, "decode", tmp_path / "a.vqz", tmp_path / "a.png", "--allow-partial")[0] == 0
@@ -459,7 +557,29 @@ def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 ERRORS: list[tuple[int, Sequence[str], str]] = [
     (2, ["frobnicate"], "No such command 'frobnicate'"),
-    (2, ["encode", "photo.png"], "Missing argument 'OUT'"),
+    (2, ["encode"], "Missing argument 'IN'"),
+    (2, ["encode", "-"], "standard input: the output must be named"),
+    (2, ["decode", "folder"], "folder: the output must be named"),
+    (2, ["encode", "photo.png", "deep.ppm", "new.vqz"], "several inputs go to a folder, -o DIR"),
+    (2, ["encode", "photo.png", "deep.ppm"], "deep.ppm is a picture's name, and encode writes .vqz files"),
+    (2, ["encode", "photo.png", "new.JPG"], "new.JPG is a picture's name"),
+    (2, ["encode", "photo.png", "new.heic"], "new.heic is a picture's name"),
+    (2, ["decode", "photo.vqz", "cut.vqz", "-f"], "cut.vqz is a .vqz file's name, and decode writes pictures"),
+    (2, ["denoise", "photo.png", "new.vqz"], "new.vqz is a .vqz file's name, and denoise writes pictures"),
+    (2, ["repair", "photo.png", "new.vqz", "--mask", "photo.png", "-m", "x"], "new.vqz is a .vqz file's name"),
+    (2, ["generate", "-m", "x", "-o", "new.vqz"], "new.vqz is a .vqz file's name"),
+    (2, ["encode", "photo.png", "deep.ppm", "-o", "-"], "the output must be a folder"),
+    (2, ["encode", "photo.png", "deep.ppm", "-o", "photo.vqz"], "the output must be a folder"),
+    (2, ["encode", "photo.png", "-", "-o", "new"], "standard input goes to a file"),
+    (2, ["encode", "photo.png", "photo.png", "-o", "new"], "photo.png and photo.png would have the same output"),
+    (2, ["encode", "photo.png", "new.vqz", "--strict"], "--strict: for folders only"),
+    (2, ["decode", "photo.vqz", "new.png", "--quality", "50"], "--quality is for JPEG and WebP outputs"),
+    (2, ["decode", "photo.vqz", "-o", "folder", "--quality", "50"], "--quality is for JPEG and WebP outputs"),
+    (2, ["decode", "photo.vqz", "new.jpg", "--quality", "101"], "range"),
+    (2, ["decode", "photo.vqz", "-", "--json"], "exclude each other"),
+    (2, ["denoise", "photo.png", "-", "--json"], "exclude each other"),
+    (2, ["repair", "photo.png", "/dev/stdout", "--json", "--mask", "photo.png", "-m", "x"], "exclude each other"),
+    (2, ["generate", "-m", "x", "-o", "-", "--json"], "exclude each other"),
     (2, ["encode", "photo.png", "new.vqz", "--frobnicate"], "No such option: --frobnicate"),
     (2, ["encode", "photo.png", "new.vqz", "-q", "101"], "between 0 and 100"),
     (2, ["encode", "photo.png", "new.vqz", "-q", "nan"], "between 0 and 100"),
@@ -473,15 +593,25 @@ ERRORS: list[tuple[int, Sequence[str], str]] = [
     (2, ["encode", "folder", "new", "--manifest", "-"], "'-' is a stream"),
     (2, ["compare", "photo.png", "photo.vqz", "-o", "-"], "standard output is for the report"),
     (2, ["info", "photo.vqz", "--indices", "-"], "standard output is for the report"),
-    (2, ["decode", "photo.vqz", "new.png", "--to", "jpg"], "--to: for folders only"),
+    (2, ["decode", "photo.vqz", "new.png", "--to", "jpg"], "--to is for folders, and where OUT is not given"),
     (2, ["decode", "photo.vqz", "new.png", "--refine", "gan", "--strength", "nan"], "nan"),
     (2, ["decode", "photo.vqz", "new.png", "--refine", "magic"], "is not a decoder of this version"),
     (3, ["encode", "none.png", "new.vqz"], "cannot read none.png: No such file"),
-    (3, ["encode", "photo.vqz", "new.vqz"], "not a picture in a format"),
-    (3, ["encode", "deep.ppm", "new.vqz"], "16 bits per sample"),
-    (3, ["decode", "photo.png", "new.png"], ""),
-    (3, ["decode", "cut.vqz", "new.png"], ""),
-    (3, ["decode", "empty.vqz", "new.png"], ""),
+    (3, ["encode", "photo.vqz", "new.vqz"], "photo.vqz: a .vqz file already"),
+    (3, ["encode", "photo.vqz"], "photo.vqz: a .vqz file already"),
+    (3, ["encode", "empty.vqz", "new.vqz"], "empty.vqz: the file is empty"),
+    (3, ["encode", "text", "new.vqz"], "text: not a picture (text)"),
+    (3, ["encode", "deep.ppm", "new.vqz"], "deep.ppm has 16 bits per sample"),
+    (3, ["encode", "photo.png", "new.vqz", "-m", "mnist-token"], "photo.png: token model mnist-token is of grey pictures"),
+    (3, ["denoise", "text", "new.png"], "text: not a picture (text)"),
+    (3, ["denoise", "deep.ppm", "new.png"], "deep.ppm has 16 bits"),
+    (3, ["repair", "photo.png", "new.png", "--mask", "text", "-m", "mnist-prior"], "text is not a picture"),
+    (3, ["decode", "photo.png", "new.png"], "photo.png: not a .vqz file (PNG)"),
+    (3, ["decode", "text", "new.png"], "text: not a .vqz file (text)"),
+    (3, ["decode", "cut.vqz", "new.png"], "cut.vqz: "),
+    (3, ["decode", "empty.vqz", "new.png"], "empty.vqz: "),
+    (3, ["decode", "none.vqz", "new.png"], "vqcodec: cannot read none.vqz: No such file"),
+    (3, ["decode", "photo.vqz", "new.png", "--region", "0,0,99,99"], "photo.vqz: the region"),
     (3, ["info", "cut.vqz"], ""),
     (4, ["encode", "photo.png", "new.vqz", "-m", "no-such-model"], "no-such-model"),
     (4, ["decode", "photo.vqz", "new.png", "-m", "no-such-model"], "no-such-model"),
@@ -496,13 +626,13 @@ ERRORS: list[tuple[int, Sequence[str], str]] = [
     (5, ["encode", "photo.png", "folder", "-f"], "it is a folder"),
     (5, ["encode", "photo.png", "nowhere/new.vqz"], "folder does not exist"),
     (5, ["encode", "photo.png", "/dev/full"], "No space left"),
-    (5, ["decode", "photo.vqz", "new.xyz"], "cannot tell the picture format"),
-    (5, ["decode", "photo.vqz", "new.pgm"], "holds grey alone"),
+    (5, ["decode", "photo.vqz", "new.xyz"], "new.xyz: cannot tell the picture format"),
+    (5, ["decode", "photo.vqz", "new.pgm"], "new.pgm: cannot write 48 x 40 pixels as PGM, which holds grey alone"),
     (3, ["decode", "cut.vqz", "new.png", "--allow-partial"], "only files with tile groups are read in part"),
-    (6, ["encode", "photo.png", "new.vqz", "--max-pixels", "100"], "more than 100"),
-    (6, ["encode", "photo.png", "new.vqz", "--size", "20"], "no file of at most 20 bytes"),
-    (6, ["encode", "photo.png", "new.vqz", "--psnr", "99"], "no file of at least 99 dB"),
-    (6, ["decode", "photo.vqz", "new.png", "--max-pixels", "100"], ""),
+    (6, ["encode", "photo.png", "new.vqz", "--max-pixels", "100"], "photo.png has more than 100"),
+    (6, ["encode", "photo.png", "new.vqz", "--size", "20"], "photo.png: no file of at most 20 bytes"),
+    (6, ["encode", "photo.png", "new.vqz", "--psnr", "99"], "photo.png: no file of at least 99 dB"),
+    (6, ["decode", "photo.vqz", "new.png", "--max-pixels", "100"], "photo.vqz: "),
 ]
 
 
@@ -516,6 +646,7 @@ def test_errors(
     monkeypatch.chdir(tmp_path)
     Path("folder").mkdir()
     Path("empty.vqz").touch()
+    Path("text").write_text("no picture")
     Path("cut.vqz").write_bytes(vqz.read_bytes()[:-1])
     Path("deep.ppm").write_bytes(b"P6 2 2 65535\n" + bytes(24))
     Path("pickled").mkdir()
@@ -627,6 +758,33 @@ def test_an_interrupt_has_its_exit_code(monkeypatch: pytest.MonkeyPatch, moment:
 
     monkeypatch.setattr(cli, moment, interrupt)
     assert main(["info", "nothing.vqz"]) == 130
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="permissions of POSIX")
+def test_an_output_is_no_more_open_than_its_source(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def mode(name: str) -> int:
+        return (tmp_path / name).stat().st_mode & 0o777
+
+    photo.chmod(0o640)
+    os.utime(photo, ns=(10**18, 11 * 10**17))
+    before = os.umask(0o022)
+    try:
+        assert run(capsys, "encode", photo, tmp_path / "a.vqz", "--keep-times")[0] == 0
+        assert (mode("a.vqz"), (tmp_path / "a.vqz").stat().st_mtime_ns) == (0o640, 11 * 10**17)
+        assert (tmp_path / "a.vqz").stat().st_atime_ns == 10**18
+        (tmp_path / "a.vqz").chmod(0o600)
+        assert run(capsys, "decode", tmp_path / "a.vqz", tmp_path / "a.png")[0] == 0
+        assert (mode("a.png"), (tmp_path / "a.png").stat().st_mtime_ns > 12 * 10**17) == (0o600, True)
+        (tmp_path / "a.png").chmod(0o644)  # open, and to be written over by what is private
+        assert run(capsys, "decode", tmp_path / "a.vqz", tmp_path / "a.png", "-f", "--keep-times")[0] == 0
+        assert (mode("a.png"), (tmp_path / "a.png").stat().st_mtime_ns) == (0o600, 11 * 10**17)
+        assert run(capsys, "denoise", photo, tmp_path / "calm.png")[0] == 0
+        assert mode("calm.png") == 0o640
+        photo.chmod(0o666)
+        assert run(capsys, "encode", photo, tmp_path / "open.vqz")[0] == 0
+        assert mode("open.vqz") == 0o644
+    finally:
+        os.umask(before)
 
 
 # ------------------------------------------------------------------------------------------------ start-up

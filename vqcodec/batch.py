@@ -1,15 +1,17 @@
-"""Folders: every picture of a tree to a .vqz file in a mirror of it, or back, in several processes.
+"""Folders: every picture of a tree to a .vqz file in a mirror of it, or back, in several processes. Or several files to one folder.
 
-A bad file does not end the run. A manifest, one JSON object a line, tells of every file, first that it is begun, then what became
+Content decides which files of a tree are pictures (kinds.py); every other one is named with its reason. A bad file does not end
+the run. A manifest, one JSON object a line, tells of every file: why it is skipped, or first that it is begun and then what became
 of it. A run with the same manifest leaves out what it lists as done and unchanged, and does again what was begun and not ended:
 what is found at such an output was made by the run that was stopped. Shards share a tree among machines without a word between
-them: shard i of n takes every n-th file of the sorted list, from the i-th on.
+them: shard i of n takes every n-th picture of the sorted list, from the i-th on, and names every n-th of the files skipped.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import stat
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -21,9 +23,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from vqcodec.convert import Converted, DecodeOptions, EncodeOptions, Options, decode_file, encode_file
-from vqcodec.errors import InputError, OutputError, VqcodecError
-from vqcodec.files import output_errors, printable, write_all
-from vqcodec.imageio import SUFFIXES
+from vqcodec.errors import InputError, VqcodecError
+from vqcodec.files import make_mirror, output_errors, printable, read_head, write_all
+from vqcodec.kinds import HEAD_BYTES, VQZ, Kind, kind_of
 from vqcodec.processes import DIED, processes
 
 _AHEAD: Final = 4
@@ -32,16 +34,27 @@ _AHEAD: Final = 4
 
 @dataclass(frozen=True)
 class Job:
-    """A file of the tree, and what it becomes. `again`: an earlier try that did not end may have made the output."""
+    """A file and its output. `depth` counts the folders between the file and the folder that is converted; `again`: an earlier try
+    that did not end may have made the output."""
 
     source: Path
     output: Path
     again: bool = False
+    depth: int = 0
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A file that is not converted, or a folder that is not entered, and the reason."""
+
+    source: str
+    reason: str
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Of one file. `error` is empty, or one line; `exit_code` is that of the error; `bytes_in` and `modified` are the source's."""
+    """The result for one file. `error` is empty, or one line; `exit_code` is that of the error; `bytes_in` and `modified` are the
+    source's; `grew`: it was encoded, and is larger than its source."""
 
     source: str
     output: str
@@ -51,15 +64,17 @@ class Outcome:
     pixels: int = 0
     seconds: float = 0.0
     notes: tuple[str, ...] = ()
+    grew: bool = False
     error: str = ""
     exit_code: int = 0
 
 
 @dataclass(frozen=True)
 class BatchSettings:
-    """What to convert: `suffix` is that of the outputs; `shard` (i, n) from (1, 1) on."""
+    """What to convert: `source` is a folder, or files; `output` is a folder; `suffix` is that of the outputs; `shard` (i, n) from
+    (1, 1) on."""
 
-    folder: Path
+    source: Path | tuple[Path, ...]
     output: Path
     options: Options
     suffix: str
@@ -71,15 +86,18 @@ class BatchSettings:
 
 @dataclass
 class Summary:
-    """Of a run: files done and left out (as done before), bytes of the files done, what is to be said of them, and what failed."""
+    """The result of a run: files done, those left out (as done before), those of the done that grew, bytes of the files done, their
+    notes, what was skipped, and what failed."""
 
     done: int = 0
     left_out: int = 0
+    grew: int = 0
     bytes_in: int = 0
     bytes_out: int = 0
     pixels: int = 0
     notes: list[tuple[str, str]] = field(default_factory=list)
     """Source and note."""
+    skipped: list[Skipped] = field(default_factory=list)
     failed: list[Outcome] = field(default_factory=list)
 
     def add(self, outcome: Outcome) -> None:
@@ -88,6 +106,7 @@ class Summary:
             self.failed.append(outcome)
             return
         self.done += 1
+        self.grew += outcome.grew
         self.bytes_in += outcome.bytes_in
         self.bytes_out += outcome.bytes_out
         self.pixels += outcome.pixels
@@ -96,28 +115,52 @@ class Summary:
 
 @dataclass
 class Tree:
-    """What there is below a folder: `links` are links to folders, which are not followed, `unread` folders that cannot be read."""
+    """The content of a folder: files to convert, files and links that are skipped, and folders that cannot be read."""
 
     jobs: list[Job] = field(default_factory=list)
-    links: list[Path] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
     unread: list[OSError] = field(default_factory=list)
 
 
-def find_jobs(folder: Path, output: Path, suffixes: frozenset[str], suffix: str) -> Tree:
-    """The files below `folder` with one of the suffixes, sorted, and their outputs in the mirror below `output`.
+# ------------------------------------------------------------------------------------------------ the files
 
-    `photo.png` becomes `photo.vqz`; where two files of a folder would become one, each keeps its whole name: `photo.png.vqz`.
+
+def find_jobs(folder: Path, output: Path, suffix: str, why_not: Callable[[Path], str], manifest: Path | None = None) -> Tree:
+    """The files below `folder`, sorted: those for which `why_not` (`not_encoded`, `not_decoded`) has no reason, with their outputs
+    in the mirror below `output`, and the others with the reason.
+
+    `photo.png` becomes `photo.vqz`; where two files of a folder would become one, each keeps its whole name: `photo.png.vqz`. What
+    the run writes itself is not listed: the folder `output`, the outputs in `folder` where it is its own mirror, and the manifest.
     """
     inside = output.resolve()
     tree = Tree()
     for place, folders, names in os.walk(folder, onerror=tree.unread.append):
-        folders[:] = sorted(name for name in folders if (Path(place) / name).resolve() != inside)
-        tree.links += [Path(place) / name for name in folders if os.path.islink(Path(place) / name)]
-        pictures = sorted(name for name in names if Path(name).suffix.lower() in suffixes)
-        mirror = output / Path(place).relative_to(folder)
-        outputs = _outputs(pictures, suffix)
-        tree.jobs += [Job(Path(place) / name, mirror / made) for name, made in zip(pictures, outputs, strict=True)]
+        here = Path(place)
+        below = here.relative_to(folder)
+        folders[:] = sorted(name for name in folders if (here / name).resolve() != inside)
+        reasons = {name: why_not(here / name) for name in sorted(names)}
+        wanted = [name for name, reason in reasons.items() if not reason]
+        outputs = _outputs(wanted, suffix)
+        for name, made in zip(wanted, outputs, strict=True):
+            tree.jobs.append(Job(here / name, output / below / made, depth=len(below.parts)))
+        own = _written_to(here.resolve(), output / below, outputs, manifest)
+        reasons |= {name: "a link to a folder is not followed" for name in folders if os.path.islink(here / name)}
+        tree.skipped += [Skipped(os.fspath(here / name), reasons[name]) for name in sorted(reasons.keys() - own) if reasons[name]]
     return tree
+
+
+def _written_to(place: Path, mirror: Path, outputs: list[str], manifest: Path | None) -> set[str]:
+    """Names of what the run writes to the folder `place`, which is its own mirror, perhaps."""
+    written = set(outputs) if mirror.resolve() == place else set()
+    if manifest is not None and manifest.resolve().parent == place:
+        written.add(manifest.resolve().name)
+    return written
+
+
+def list_jobs(files: tuple[Path, ...], output: Path, suffix: str) -> Tree:
+    """Files that are named one by one, no two with the same name, with their outputs in the folder `output`."""
+    outputs = _outputs([file.name for file in files], suffix)
+    return Tree([Job(file, output / made) for file, made in zip(files, outputs, strict=True)])
 
 
 def _outputs(names: list[str], suffix: str) -> list[str]:
@@ -133,32 +176,78 @@ def _outputs(names: list[str], suffix: str) -> list[str]:
         made = again
 
 
-def run_batch(settings: BatchSettings, started: Callable[[int], None], progress: Callable[[Outcome], None]) -> Summary:
-    """Convert a folder; `started` is told the number of files, `progress` the outcome of each as it comes.
+def not_encoded(path: Path) -> str:
+    """The reason for which a file of a folder is not encoded; empty if it is, and if reading it will tell what is wrong."""
+    return _no_file(path) or _kind(path).reason
 
-    Raises InputError if there is no folder or no picture in it, or the manifest is none, OutputError if that cannot be written.
+
+def not_decoded(path: Path) -> str:
+    """The reason for which a file of a folder is not decoded; empty if it is, and if reading it will tell what is wrong."""
+    if reason := _no_file(path):
+        return reason
+    kind = _kind(path)
+    if path.suffix.lower() == ".vqz" or kind in (VQZ, Kind()):
+        return ""
+    return f"not a .vqz file ({kind.name})" if kind.name else kind.reason.replace("not a picture", "not a .vqz file")
+
+
+def _kind(path: Path) -> Kind:
+    """None at all for a file that cannot be read."""
+    try:
+        return kind_of(path.name, read_head(path, HEAD_BYTES))
+    except OSError:
+        return Kind()
+
+
+def _no_file(path: Path) -> str:
+    """What there is instead of a file: opening it might wait for ever, or have effects."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return "a broken link" if path.is_symlink() else ""
+    except OSError as error:
+        return f"a link that cannot be followed: {error.strerror}" if path.is_symlink() else ""
+    if stat.S_ISREG(mode):
+        return ""
+    return "a pipe" if stat.S_ISFIFO(mode) else "a socket" if stat.S_ISSOCK(mode) else "a device"
+
+
+def run_batch(settings: BatchSettings, started: Callable[[int], None], progress: Callable[[Outcome], None]) -> Summary:
+    """Convert a folder, or files; `started` gets the number of files, `progress` the outcome of each as it comes.
+
+    Raises InputError if there is no folder or nothing in it, or the manifest is none, OutputError if that cannot be written.
     """
-    if not os.path.isdir(settings.folder):
-        raise InputError(f"{printable(settings.folder)}: no such folder")
-    decoding = isinstance(settings.options, DecodeOptions)
-    tree = find_jobs(settings.folder, settings.output, frozenset((".vqz",)) if decoding else SUFFIXES, settings.suffix)
-    if not tree.jobs and not tree.unread:
-        raise InputError(f"{printable(settings.folder)}: no {'.vqz files' if decoding else 'pictures'} in it")
-    summary = Summary(notes=[(os.fspath(link), "a link to a folder is not followed") for link in tree.links])
+    source, output, options = settings.source, settings.output, settings.options
+    nothing = f"no {'.vqz files' if isinstance(options, DecodeOptions) else 'pictures'} in it"
+    if isinstance(source, tuple):
+        tree = list_jobs(source, output, settings.suffix)
+    elif not os.path.isdir(source):
+        raise InputError(f"{printable(source)}: no such folder")
+    else:
+        why_not = not_decoded if isinstance(options, DecodeOptions) else not_encoded
+        tree = find_jobs(source, output, settings.suffix, why_not, settings.manifest)
+        if not any((tree.jobs, tree.skipped, tree.unread)):
+            raise InputError(f"{printable(source)}: {nothing}")
+    summary = Summary()
     for error in tree.unread:
         told = f"cannot read the folder: {error.strerror}"
         summary.add(Outcome(error.filename, "", error=told, exit_code=InputError.exit_code))
     index, count = settings.shard
-    jobs = tree.jobs[index - 1 :: count]
+    jobs, summary.skipped = tree.jobs[index - 1 :: count], tree.skipped[index - 1 :: count]
     before = _read_manifest(settings.manifest)
     left = [_with_what_was(job, before) for job in jobs if not _is_done(job, before)]
     summary.left_out = len(jobs) - len(left)
     started(len(left))
     with _open_manifest(settings.manifest) as tell:
+        for skipped in summary.skipped:
+            if before.get(skipped.source, {}).get("skipped") != skipped.reason:
+                tell({"source": skipped.source, "skipped": skipped.reason})
         for outcome in _outcomes(_begun(left, tell), settings):
             summary.add(outcome)
             tell(asdict(outcome))
             progress(outcome)
+    if not tree.jobs and isinstance(source, Path):
+        summary.add(Outcome(os.fspath(source), "", error=nothing, exit_code=InputError.exit_code))
     return summary
 
 
@@ -287,8 +376,12 @@ def convert(job: Job, options: Options, overwrite: bool) -> Outcome:
     outcome = Outcome(os.fspath(job.source), os.fspath(job.output))
     try:
         known = job.source.stat()
-        outcome = replace(outcome, bytes_in=known.st_size, modified=known.st_mtime_ns)
-        job.output.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        told = f"cannot read {printable(job.source)}: {error.strerror}"
+        return replace(outcome, error=told, exit_code=InputError.exit_code)
+    outcome = replace(outcome, bytes_in=known.st_size, modified=known.st_mtime_ns)
+    try:
+        make_mirror(job.source.parent, job.output.parent, job.depth)
         found: Converted
         if isinstance(options, EncodeOptions):
             found = encode_file(job.source, job.output, options, overwrite=overwrite or job.again)
@@ -296,8 +389,7 @@ def convert(job: Job, options: Options, overwrite: bool) -> Outcome:
             found = decode_file(job.source, job.output, options, overwrite=overwrite or job.again)
     except VqcodecError as error:
         return replace(outcome, error=printable(str(error)), exit_code=error.exit_code)
-    except OSError as error:
-        return replace(outcome, error=printable(error.strerror or str(error)), exit_code=OutputError.exit_code)
     except Exception as error:  # one file must not end the run
         return replace(outcome, error=printable(f"internal error ({type(error).__name__}: {error})"), exit_code=1)
-    return replace(outcome, bytes_out=found.bytes_out, pixels=found.width * found.height, seconds=found.seconds, notes=found.notes)
+    pixels, seconds = found.width * found.height, found.seconds
+    return replace(outcome, bytes_out=found.bytes_out, pixels=pixels, seconds=seconds, notes=found.notes, grew=found.grew)

@@ -7,6 +7,8 @@ import io
 import json
 import re
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -14,15 +16,20 @@ from typing import Any, Final
 from vqcodec import api, draw
 from vqcodec.dct import Pixels
 from vqcodec.denoising import NO_NOISE
+from vqcodec.errors import FormatError, InputError, LimitError, MissingExtraError, VqcodecError
 from vqcodec.files import (
     MAX_PIXELS,
     STREAM,
+    attributes_of,
     check_new_folder,
     check_output,
     new_folder,
+    open_input,
+    printable,
     write_atomic,
 )
-from vqcodec.imageio import format_of, read_image, read_opaque, write_image
+from vqcodec.imageio import ImageData, format_of, read_image, read_opaque, write_image
+from vqcodec.kinds import HEAD_BYTES, VQZ, kind_of
 from vqcodec.rate import DEFAULT_EFFORT, TUNES
 from vqcodec.types import Metadata
 
@@ -32,7 +39,8 @@ GENERATED: Final = "generated.json"
 
 @dataclass(frozen=True)
 class EncodeOptions:
-    """How pictures are encoded: arguments of `api.encode`; `strip` leaves their metadata out."""
+    """How pictures are encoded: arguments of `api.encode`. `strip` leaves their metadata out, `keep_times` gives outputs the times
+    of their sources."""
 
     quality: float | None = None
     bpp: float | None = None
@@ -43,13 +51,15 @@ class EncodeOptions:
     tune: str = TUNES[0]
     tile: int | None = None
     strip: bool = False
+    keep_times: bool = False
     threads: int | None = None
     max_pixels: int = MAX_PIXELS
 
 
 @dataclass(frozen=True)
 class DecodeOptions:
-    """How files are decoded: arguments of `api.open_vqz` and `VqzFile.read`."""
+    """How files are decoded: arguments of `api.open_vqz` and `VqzFile.read`. `quality` is that of JPEG and WebP outputs;
+    `keep_times` gives outputs the times of their sources."""
 
     model: str | None = None
     refine: str | None = None
@@ -59,6 +69,8 @@ class DecodeOptions:
     region: tuple[int, int, int, int] | None = None
     scale: int = 1
     allow_partial: bool = False
+    quality: int | None = None
+    keep_times: bool = False
     threads: int | None = None
     max_pixels: int = MAX_PIXELS
 
@@ -68,7 +80,8 @@ Options = EncodeOptions | DecodeOptions
 
 @dataclass(frozen=True)
 class Converted:
-    """What was done with a file. `seconds` are those of coding alone; `bytes_in` is 0 for a stream."""
+    """The result for one file. `seconds` are those of coding alone; `bytes_in` is 0 for a stream; `grew`: it was encoded, and is
+    larger than its source."""
 
     width: int
     height: int
@@ -77,31 +90,35 @@ class Converted:
     bytes_out: int
     seconds: float
     notes: tuple[str, ...]
+    grew: bool = False
 
 
 def encode_file(source: Path, output: Path, options: EncodeOptions, *, overwrite: bool) -> Converted:
     """A picture to a .vqz file, complete or not at all. Raises InputError, ModelError, LimitError, OutputError."""
     check_output(output, overwrite=overwrite, source=source)
-    image = read_image(source, max_pixels=options.max_pixels)
-    start = time.perf_counter()
-    data = api.encode(
-        image.pixels,
-        quality=options.quality,
-        bpp=options.bpp,
-        size=options.size,
-        psnr=options.psnr,
-        model=options.model,
-        effort=options.effort,
-        tune=options.tune,
-        tile=options.tile,
-        metadata=None if options.strip else image.metadata,
-        threads=options.threads,
-    )
-    seconds = time.perf_counter() - start
-    write_atomic(output, data, overwrite=overwrite)
-    height, width = image.pixels.shape[:2]
-    channels = 1 if image.pixels.ndim == 2 else image.pixels.shape[2]
-    return Converted(width, height, channels, _size_of(source), len(data), seconds, image.notes)
+    attributes, bytes_in = attributes_of(source, keep_times=options.keep_times), _size_of(source)
+    with _about(source):
+        image = _read(source, options.max_pixels)
+        start = time.perf_counter()
+        data = api.encode(
+            image.pixels,
+            quality=options.quality,
+            bpp=options.bpp,
+            size=options.size,
+            psnr=options.psnr,
+            model=options.model,
+            effort=options.effort,
+            tune=options.tune,
+            tile=options.tile,
+            metadata=None if options.strip else image.metadata,
+            threads=options.threads,
+        )
+        seconds = time.perf_counter() - start
+    write_atomic(output, data, overwrite=overwrite, attributes=attributes)
+    notes, grew = image.notes, 0 < bytes_in < len(data)
+    if grew:
+        notes += (f"larger than its source ({bytes_in:,} bytes): try a lower -q, or keep the original",)
+    return _converted(image.pixels, bytes_in, len(data), seconds, notes, grew=grew)
 
 
 def decode_file(source: Path, output: Path, options: DecodeOptions, *, overwrite: bool) -> Converted:
@@ -109,52 +126,68 @@ def decode_file(source: Path, output: Path, options: DecodeOptions, *, overwrite
 
     Raises FormatError, ModelError, LimitError, OutputError, InputError, MissingExtraError.
     """
-    picture_format = format_of(output)
+    picture_format = _format_of(output)
     check_output(output, overwrite=overwrite, source=source)
+    attributes, bytes_in = attributes_of(source, keep_times=options.keep_times), _size_of(source)
     start = time.perf_counter()
-    with api.open_vqz(source, model=options.model, max_pixels=options.max_pixels, allow_partial=options.allow_partial) as opened:
-        if options.region is None and options.scale == 1 and not options.allow_partial:
-            opened.file.check()
-        pixels = opened.read(
-            options.region,
-            scale=options.scale,
-            refine=options.refine,
-            strength=options.strength,
-            refiner=options.refiner,
-            device=options.device,
-            threads=options.threads,
-        )
-        metadata, lost, groups = opened.metadata, len(opened.lost), len(opened.header.groups)
+    with _about(source), open_input(source) as stream:
+        kind = kind_of("", stream.peek(HEAD_BYTES))  # type: ignore[attr-defined]  # open_input buffers
+        if kind.name and kind != VQZ:
+            raise FormatError(f"not a .vqz file ({kind.name})")
+        partial = options.allow_partial
+        with api.open_vqz(stream, model=options.model, max_pixels=options.max_pixels, allow_partial=partial) as opened:
+            if options.region is None and options.scale == 1 and not partial:
+                opened.file.check()
+            pixels = opened.read(
+                options.region,
+                scale=options.scale,
+                refine=options.refine,
+                strength=options.strength,
+                refiner=options.refiner,
+                device=options.device,
+                threads=options.threads,
+            )
+            metadata, lost, groups = opened.metadata, len(opened.lost), len(opened.header.groups)
     seconds = time.perf_counter() - start
-    picture, left_out = _written(pixels, picture_format, metadata)
-    write_atomic(output, picture, overwrite=overwrite)
-    height, width = pixels.shape[:2]
-    channels = 1 if pixels.ndim == 2 else pixels.shape[2]
+    with _about(output):
+        picture, left_out = _written(pixels, picture_format, metadata, options.quality)
+    write_atomic(output, picture, overwrite=overwrite, attributes=attributes)
     notes = (*opened.notes, *((f"{lost} of {groups} tile groups were damaged",) if lost else ()), *left_out)
-    return Converted(width, height, channels, _size_of(source), len(picture), seconds, notes)
+    return _converted(pixels, bytes_in, len(picture), seconds, notes)
 
 
 def generate_files(
     prior: str, output: Path, count: int, label: str | None, temperature: float, guidance: float, seed: int, *, overwrite: bool
-) -> None:
+) -> Converted:
     """Pictures that a token prior makes up (api.generate): side by side in one where `output` has a suffix, else each in a file of
-    that folder, with a list of them. Raises ModelError, InputError, OutputError."""
+    that folder, with a list of them; the result is then about one picture and the bytes of all.
+
+    Raises ModelError, InputError, OutputError.
+    """
     options: dict[str, Any] = {"label": label, "temperature": temperature, "guidance": guidance, "seed": seed}
+    start = time.perf_counter()
     if output == STREAM or output.suffix:
-        picture_format = format_of(output)
+        picture_format = _format_of(output)
         check_output(output, overwrite=overwrite)
         pictures, labels = api.generate(count, prior=prior, **options)
-        write_atomic(output, _written(draw.sheet(pictures, labels), picture_format)[0], overwrite=overwrite)
-        return
+        sheet = draw.sheet(pictures, labels)
+        seconds = time.perf_counter() - start
+        with _about(output):
+            data = _written(sheet, picture_format)[0]
+        write_atomic(output, data, overwrite=overwrite)
+        return _converted(sheet, 0, len(data), seconds)
     check_new_folder(output, overwrite=overwrite, marker=GENERATED, known=["*.png"])
     pictures, labels = api.generate(count, prior=prior, **options)
+    seconds = time.perf_counter() - start
     digits = max(3, len(str(count - 1)))
     names = [f"{number:0{digits}}{_in_names(label)}.png" for number, label in enumerate(labels)]
+    bytes_out = 0
     with new_folder(output, overwrite=overwrite, marker=GENERATED, known=["*.png"]) as folder:
         for name, pixels in zip(names, pictures, strict=True):
-            (folder / name).write_bytes(_written(pixels, "PNG")[0])
+            bytes_out += (folder / name).write_bytes(_written(pixels, "PNG")[0])
         facts = {"model": prior, **options, "pictures": dict(zip(names, labels, strict=True))}
         (folder / GENERATED).write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return _converted(pictures[0], 0, bytes_out, seconds)
 
 
 def _in_names(label: str) -> str:
@@ -174,31 +207,41 @@ def repair_file(
     threads: int | None,
     max_pixels: int,
     overwrite: bool,
-) -> tuple[str, ...]:
-    """A picture with what is white in the picture `mask` made up by a token prior (api.repair); returns notes.
+) -> Converted:
+    """A picture with what is white in the picture `mask` made up by a token prior (api.repair).
 
     Raises ModelError, InputError, LimitError, OutputError.
     """
-    picture_format = format_of(output)
+    picture_format = _format_of(output)
     for read in (source, mask):
         check_output(output, overwrite=overwrite, source=read)
-    image = read_image(source, max_pixels=max_pixels)
-    white = read_opaque(mask, max_pixels=max_pixels)
+    attributes, bytes_in = attributes_of(source, keep_times=False), _size_of(source)
+    with _about(mask):
+        white = read_opaque(mask, max_pixels=max_pixels)
     hidden = white.reshape(*white.shape[:2], -1).mean(axis=2) >= 128
     options: dict[str, Any] = {"label": label, "temperature": temperature, "seed": seed, "threads": threads}
-    mended = api.repair(image.pixels, hidden, prior=prior, **options)
-    data, left_out = _written(mended, picture_format, image.metadata)
-    write_atomic(output, data, overwrite=overwrite)
+    with _about(source):
+        image = _read(source, max_pixels)
+        start = time.perf_counter()
+        mended = api.repair(image.pixels, hidden, prior=prior, **options)
+        seconds = time.perf_counter() - start
+    with _about(output):
+        data, left_out = _written(mended, picture_format, image.metadata)
+    write_atomic(output, data, overwrite=overwrite, attributes=attributes)
     notes = image.notes + left_out
     if picture_format == "JPEG":
         notes += ("JPEG changes all pixels a little: .png keeps what was not repaired as it was",)
-    return notes if hidden.any() else (*notes, "the mask has no white: the picture is as it was")
+    if not hidden.any():
+        notes += ("the mask has no white: the picture is as it was",)
+    return _converted(mended, bytes_in, len(data), seconds, notes)
 
 
-def _written(pixels: Pixels, picture_format: str, metadata: Metadata | None = None) -> tuple[memoryview, tuple[str, ...]]:
+def _written(
+    pixels: Pixels, picture_format: str, metadata: Metadata | None = None, quality: int | None = None
+) -> tuple[memoryview, tuple[str, ...]]:
     """The bytes of a picture, and notes of what was left out."""
     stream = io.BytesIO()
-    notes = write_image(pixels, stream, format=picture_format, metadata=metadata)
+    notes = write_image(pixels, stream, format=picture_format, metadata=metadata, quality=quality)
     return stream.getbuffer(), notes
 
 
@@ -216,22 +259,66 @@ def denoise_file(
 
     `sigma` None is estimated; the notes tell it. Raises InputError, ModelError, LimitError, OutputError.
     """
-    picture_format = format_of(output)
+    picture_format = _format_of(output)
     check_output(output, overwrite=overwrite, source=source)
-    image = read_image(source, max_pixels=max_pixels)
-    start = time.perf_counter()
+    attributes, bytes_in = attributes_of(source, keep_times=False), _size_of(source)
     how = "given" if sigma is not None else "estimated"
-    sigma = api.estimate_sigma(image.pixels) if sigma is None else sigma
-    told = f"sigma {sigma:.1f} grey levels, {how}"
-    if sigma < NO_NOISE:
-        told += ": too little to take out, the picture stays as it is"
-    pixels = api.denoise(image.pixels, model=model, sigma=sigma, threads=threads)
-    seconds = time.perf_counter() - start
-    picture, left_out = _written(pixels, picture_format, image.metadata)
-    write_atomic(output, picture, overwrite=overwrite)
+    with _about(source):
+        image = _read(source, max_pixels)
+        start = time.perf_counter()
+        sigma = api.estimate_sigma(image.pixels) if sigma is None else sigma
+        told = f"sigma {sigma:.1f} grey levels, {how}"
+        if sigma < NO_NOISE:
+            told += ": too little to take out, the picture stays as it is"
+        pixels = api.denoise(image.pixels, model=model, sigma=sigma, threads=threads)
+        seconds = time.perf_counter() - start
+    with _about(output):
+        picture, left_out = _written(pixels, picture_format, image.metadata)
+    write_atomic(output, picture, overwrite=overwrite, attributes=attributes)
+    return _converted(pixels, bytes_in, len(picture), seconds, (*image.notes, told, *left_out))
+
+
+@contextmanager
+def _about(path: Path) -> Iterator[None]:
+    """Errors of the block begin with the name of the file that they are about, `path`, or have it behind "cannot read"."""
+    name = _name_of(path)
+    try:
+        yield
+    except MissingExtraError:  # about the installation
+        raise
+    except VqcodecError as error:
+        if re.match(rf"(cannot (read|write) )?{re.escape(name)}(?!\w)", str(error)):
+            raise
+        raise type(error)(f"{name}: {error}") from error
+    except MemoryError as error:
+        raise LimitError(f"{name}: not enough memory") from error
+
+
+def _name_of(path: Path) -> str:
+    return "standard input" if path == STREAM else printable(path)
+
+
+def _read(source: Path, max_pixels: int) -> ImageData:
+    """The picture in a file or stream. Raises InputError, which says what there is instead of a picture that can be read;
+    LimitError."""
+    with open_input(source) as stream:
+        kind = kind_of(source.name, stream.peek(HEAD_BYTES))  # type: ignore[attr-defined]  # open_input buffers
+        if kind.reason:
+            raise InputError(kind.reason)
+        return read_image(stream, name=_name_of(source), max_pixels=max_pixels)
+
+
+def _format_of(output: Path) -> str:
+    with _about(output):
+        return format_of(output)
+
+
+def _converted(
+    pixels: Pixels, bytes_in: int, bytes_out: int, seconds: float, notes: tuple[str, ...] = (), *, grew: bool = False
+) -> Converted:
     height, width = pixels.shape[:2]
     channels = 1 if pixels.ndim == 2 else pixels.shape[2]
-    return Converted(width, height, channels, _size_of(source), len(picture), seconds, (*image.notes, told, *left_out))
+    return Converted(width, height, channels, bytes_in, bytes_out, seconds, notes, grew)
 
 
 def _size_of(source: Path) -> int:

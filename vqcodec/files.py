@@ -8,6 +8,7 @@ import stat
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -18,7 +19,7 @@ from vqcodec.interrupts import termination_raises
 MAX_PIXELS = 2**28  # of a picture, where the user sets no other limit
 _PIECE_BYTES = 1 << 20
 STREAM = Path("-")  # standard input or standard output, as most commands read it
-_STDOUT = (STREAM, Path("/dev/stdout"))  # the device would be truncated where the shell appends with >>
+STDOUT = (STREAM, Path("/dev/stdout"))  # the device would be truncated where the shell appends with >>
 
 # What os.link answers with on file systems that have no hard links (FAT, some network mounts).
 _NO_LINKS = {errno.EPERM, errno.EACCES, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK}
@@ -97,7 +98,49 @@ def read_input(path: Path, *, limit_bytes: int) -> bytes:
         return read_stream(stream, limit_bytes)
 
 
+def read_head(path: Path, count: int) -> bytes:
+    """The first `count` bytes of a file that is there, fewer if it has fewer; never waits for a writer. Raises OSError."""
+    with open(path, "rb", buffering=0, opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        return file.read(count) or b""
+
+
 # ------------------------------------------------------------------------------------------------ writing
+
+
+@dataclass(frozen=True)
+class Attributes:
+    """What an output takes over from its source: `mode` are the permissions that it may have at most; `times` are those of the last
+    access and the last change in nanoseconds, if they are to be kept."""
+
+    mode: int = 0o7777
+    times: tuple[int, int] | None = None
+
+
+def attributes_of(source: Path, *, keep_times: bool) -> Attributes:
+    """Those of a file; streams, pipes and devices have none, and neither has what cannot be read."""
+    try:
+        found = None if source == STREAM else source.stat()
+    except OSError:  # who reads it tells
+        found = None
+    if found is None or not stat.S_ISREG(found.st_mode):
+        return Attributes()
+    return Attributes(found.st_mode & 0o777, (found.st_atime_ns, found.st_mtime_ns) if keep_times else None)
+
+
+def make_mirror(source: Path, folder: Path, depth: int) -> None:
+    """Make `folder`, the mirror of the folder `source` that lies `depth` folders below the one mirrored, and what is missing above.
+
+    Group and others get no more permissions in a mirror than in its source. Raises OutputError.
+    """
+    if os.path.isdir(folder):
+        return
+    with output_errors(folder):
+        for above in range(depth, -1, -1):
+            original, mirror = ((path, *path.parents)[above] for path in (source, folder))
+            mode = original.stat().st_mode & 0o777 | stat.S_IRWXU  # files are to be made in it
+            mirror.parent.mkdir(parents=True, exist_ok=True)
+            with suppress(FileExistsError):  # by another process, perhaps; a file in its place is told of when it is written below
+                mirror.mkdir(mode)
 
 
 def check_output(path: Path, *, overwrite: bool, source: Path | None = None) -> None:
@@ -106,7 +149,7 @@ def check_output(path: Path, *, overwrite: bool, source: Path | None = None) -> 
     Raises OutputError: `path` is a folder, its folder is missing, it exists and `overwrite` is false, or it is
     the same file as `source`, which would be lost.
     """
-    if path in _STDOUT:
+    if path in STDOUT:
         return
     name = printable(path)
     try:
@@ -130,21 +173,22 @@ def output_errors(path: Path) -> Iterator[None]:
         raise OutputError(f"cannot write {printable(path)}: {_reason(error)}") from error
 
 
-def write_atomic(path: Path, data: bytes | memoryview, *, overwrite: bool) -> None:
+def write_atomic(path: Path, data: bytes | memoryview, *, overwrite: bool, attributes: Attributes | None = None) -> None:
     """Write `data` to `path` so that it appears there complete or not at all; to standard output for `-`.
 
     A temporary file in the same folder is filled, synced and then linked to the name (which fails where the name
-    has appeared meanwhile) or, to overwrite, renamed to it. Symbolic links are followed; pipes and devices are
+    has appeared meanwhile) or, to overwrite, renamed to it. Its permissions are those of a new file, or of the one that is
+    replaced, as far as `attributes` allow them. Symbolic links are followed; pipes and devices are
     written to as they are. Nothing is left behind by an error, an interrupt or a termination signal.
     Raises OutputError; an old file is then untouched.
     """
-    name = "standard output" if path in _STDOUT else printable(path)
+    name = "standard output" if path in STDOUT else printable(path)
     try:
-        if path in _STDOUT:
+        if path in STDOUT:
             _write_stdout(data)
         else:
             with termination_raises():
-                _write_path(path, data, overwrite)
+                _write_path(path, data, overwrite, attributes or Attributes())
     except OSError as error:
         raise OutputError(f"cannot write {name}: {_reason(error)}") from error
 
@@ -237,7 +281,7 @@ def open_closed_streams() -> None:
             setattr(sys, name, open(os.open(os.devnull, flags), mode, encoding="utf-8"))  # noqa: SIM115 (open to the end)
 
 
-def _write_path(path: Path, data: bytes | memoryview, overwrite: bool) -> None:
+def _write_path(path: Path, data: bytes | memoryview, overwrite: bool, attributes: Attributes) -> None:
     mode: int | None = None
     with suppress(FileNotFoundError):
         mode = path.stat().st_mode
@@ -251,11 +295,13 @@ def _write_path(path: Path, data: bytes | memoryview, overwrite: bool) -> None:
     target = Path(os.path.realpath(path))  # a symbolic link stays one, and its target is replaced
     temporary = target.parent / f".{os.urandom(8).hex()}.tmp"  # short: the target's own name may have 255 bytes
     try:
-        descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+        descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666 & attributes.mode)
         try:
             if mode is not None:
-                os.fchmod(descriptor, stat.S_IMODE(mode))  # a private file stays private
+                os.fchmod(descriptor, stat.S_IMODE(mode) & attributes.mode)  # a private file stays private
             write_all(descriptor, data)
+            if attributes.times is not None:
+                os.utime(descriptor, ns=attributes.times)
             os.fsync(descriptor)
         finally:
             os.close(descriptor)

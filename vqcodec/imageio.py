@@ -402,9 +402,11 @@ def format_of(path: Path) -> str:
     return _FORMAT_OF_SUFFIX[suffix]
 
 
-def write_image(pixels: Pixels, stream: BinaryIO, *, format: str, metadata: Metadata | None = None) -> tuple[str, ...]:
-    """Write pixels, as ImageData has them, as `format` (a value of `format_of`); lossless except for JPEG. Returns notes: of
-    metadata that the format could hold, were it smaller or sound.
+def write_image(
+    pixels: Pixels, stream: BinaryIO, *, format: str, metadata: Metadata | None = None, quality: int | None = None
+) -> tuple[str, ...]:
+    """Write pixels, as ImageData has them, as `format` (a value of `format_of`); lossless except for JPEG, and for WebP if there is
+    a `quality` (0 to 100, of these two alone). Returns notes: of metadata that the format could hold, were it smaller or sound.
 
     Raises OutputError where the format cannot hold the picture.
     """
@@ -419,6 +421,8 @@ def write_image(pixels: Pixels, stream: BinaryIO, *, format: str, metadata: Meta
     image = Image.fromarray(pixels)
     held, notes = _held(metadata or Metadata(), format)
     options: dict[str, Any] = {"format": format} | _SAVE_OPTIONS[format] | _metadata_options(held, format)
+    if quality is not None:
+        options |= {"quality": quality, "lossless": False}
     try:
         image.save(stream, **options)
     except (ValueError, OverflowError, SystemError, OSError) as error:

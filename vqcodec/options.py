@@ -136,33 +136,81 @@ def sigma_of(text: str) -> float | None:
 path_argument = partial(typer.Argument, readable=False, show_default=False)
 path_option = partial(typer.Option, readable=False, show_default=False)
 """Paths, of which files.py tells what the system refuses, not Typer: with an exit code of ours, and one at a time."""
-Input = Annotated[Path, path_argument(metavar="IN", help="The file to read; - for standard input.")]
-Output = Annotated[Path, path_argument(metavar="OUT", help="The file to write; - for standard output.")]
-Model = Annotated[str | None, typer.Option("-m", "--model", metavar="M", help="A model's name or folder.", show_default=False)]
-Prior = Annotated[str, typer.Option("-m", "--model", metavar="M", help="A token prior's name or folder.", show_default=False)]
+Input = Annotated[Path, path_argument(metavar="IN", help="The file to read; - is standard input.")]
+Output = Annotated[Path, path_argument(metavar="OUT", help="The file to write; - is standard output.")]
+OutputFolder = Annotated[
+    str | None,
+    typer.Option(
+        "-o",
+        "--output",
+        metavar="OUT",
+        help="Write to this file or, for several inputs, to this folder; all other names are inputs then. A new name without a"
+        " suffix is a folder.",
+        show_default=False,
+    ),
+]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        "-m",
+        "--model",
+        metavar="M",
+        help="Use this model, a name or a folder. [default: photo, or the file's own]",
+        show_default=False,
+    ),
+]
+Prior = Annotated[
+    str, typer.Option("-m", "--model", metavar="M", help="Use this token prior, a name or a folder.", show_default=False)
+]
 DEFAULT_TEMPERATURE = 1.0
 Temperature = Annotated[
     float,
     typer.Option(
-        "--temperature", callback=finite, min=0.01, max=100, metavar="T", help="Below 1 likelier pictures, and less various ones."
+        "--temperature",
+        callback=finite,
+        min=0.01,
+        max=100,
+        metavar="T",
+        help="Draw at this temperature: pictures below 1 are likelier, and less various.",
     ),
 ]
 MAX_SEED = 2**64 - 1
 """Of torch."""
-Seed = Annotated[int, typer.Option("--seed", min=0, max=MAX_SEED, metavar="S", help="Same seed, same picture.")]
+Seed = Annotated[
+    int, typer.Option("--seed", min=0, max=MAX_SEED, metavar="S", help="Start from this seed: the same one makes the same picture.")
+]
 Force = Annotated[bool, typer.Option("-f", "--force", help="Overwrite the output if it exists.")]
-Jobs = Annotated[int | None, typer.Option("-j", "--jobs", min=1, metavar="N", help="Folders: processes; 1.", show_default=False)]
+Jobs = Annotated[
+    int | None,
+    typer.Option("-j", "--jobs", min=1, metavar="N", help="Use N processes for a folder. [default: 1]", show_default=False),
+]
 Shard = Annotated[
     str | None,
-    typer.Option("--shard", metavar="I/N", help="Folders: the I-th of N parts alone.", show_default=False),
+    typer.Option("--shard", metavar="I/N", help="Convert only part I of N of a folder. [default: 1/1]", show_default=False),
 ]
 Manifest = Annotated[
     Path | None,
-    path_option("--manifest", callback=a_file, metavar="FILE", help="Folders: gets JSON lines; a next run goes on from them."),
+    path_option(
+        "--manifest",
+        callback=a_file,
+        metavar="FILE",
+        help="Add a JSON line for each file of a folder; a later run goes on from them.",
+    ),
+]
+Strict = Annotated[bool, typer.Option("--strict", help="Exit with 3 if a file of a folder is skipped.")]
+KeepTimes = Annotated[
+    bool, typer.Option("--keep-times", help="Give outputs the times of last change and last access of their sources.")
 ]
 Threads = Annotated[
     int | None,
-    typer.Option("--threads", min=1, metavar="N", help="Cores to use; all if not given, in folders one for each process."),
+    typer.Option(
+        "--threads",
+        min=1,
+        metavar="N",
+        help="Use N cores. [default: all; 1 for each process of a folder]",
+        show_default=False,
+    ),
 ]
 MaxPixels = Annotated[int, typer.Option("--max-pixels", min=1, metavar="N", help="Refuse pictures with more pixels.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print no notes, no summary and no progress; errors are still printed.")]

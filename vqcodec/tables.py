@@ -120,11 +120,15 @@ def batch_progress(console: Console) -> Iterator[tuple[Callable[[int], None], Ca
 
 
 def print_batch(summary: Summary, seconds: float, console: Console) -> None:
-    """What became of a folder: one line."""
+    """The result for a folder: one line."""
     text = f"{summary.done} files, {summary.bytes_in} bytes to {summary.bytes_out}"
-    if summary.bytes_out < summary.bytes_in:
+    if summary.bytes_in:
         text += f" ({summary.bytes_out / summary.bytes_in - 1:+.1%})"
     text += f", {summary.pixels / 1e6:.1f} megapixels in {seconds:.1f} s"
+    if summary.grew:
+        text += f"; {summary.grew} of {summary.done} grew: try a lower -q, or keep the originals"
+    if summary.skipped:
+        text += f"; {len(summary.skipped)} skipped"
     if summary.left_out:
         text += f"; {summary.left_out} done before"
     if summary.failed:
