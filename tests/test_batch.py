@@ -1,4 +1,4 @@
-"""Folders: mirrors, bad files, shards, manifests that are gone on from, several processes."""
+"""Folders: mirrors, bad files, skipped files, shards, manifests that are gone on from, several processes."""
 
 import json
 import os
@@ -20,10 +20,9 @@ from PIL import Image
 import vqcodec
 from conftest import REPOSITORY, Program, program_command, program_environment, smooth_picture
 from vqcodec import batch
-from vqcodec.batch import BatchSettings, Outcome, Summary, find_jobs, run_batch
+from vqcodec.batch import BatchSettings, Job, Outcome, Skipped, Summary, find_jobs, not_encoded, run_batch
 from vqcodec.convert import DecodeOptions, EncodeOptions
 from vqcodec.errors import InputError, OutputError
-from vqcodec.imageio import SUFFIXES
 
 LITE = EncodeOptions(model="photo-lite", effort=1, threads=1)
 
@@ -51,6 +50,10 @@ def run(settings: BatchSettings) -> tuple[Summary, list[Outcome]]:
     summary = run_batch(settings, totals.append, seen.append)
     assert totals == [len(seen)]
     return summary, seen
+
+
+def jobs_of(folder: Path, output: Path) -> list[Job]:
+    return find_jobs(folder, output, ".vqz", not_encoded).jobs
 
 
 def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,13 +118,171 @@ def test_a_tree_is_mirrored(tree: Path, tmp_path: Path, monkeypatch: pytest.Monk
     summary, _ = run(BatchSettings(output, back, DecodeOptions(), ".png"))
     assert names(back) == ["a.png", "b.png", "sub/c.jpg.png", "sub/c.png.png", "sub/deep/d.png"]
     assert np.abs(np.asarray(Image.open(back / "a.png"), int) - smooth_picture(16, 24)).mean() < 8
+    (output / "e").write_bytes((output / "a.vqz").read_bytes())  # content decides
+    (output / "f.vqz").write_bytes((tree / "a.png").read_bytes())
+    (output / "g.vqz").touch()
+    (output / "h.png").write_bytes((tree / "a.png").read_bytes())
+    (output / "i").write_bytes(b"\0\1\2")
+    summary, _ = run(BatchSettings(output, tmp_path / "third", DecodeOptions(), ".png"))
+    assert summary.done == 6
+    assert [(Path(failed.source).name, failed.exit_code) for failed in summary.failed] == [("f.vqz", 3), ("g.vqz", 3)]
+    assert [(Path(skipped.source).name, skipped.reason) for skipped in summary.skipped] == [
+        ("h.png", "not a .vqz file (PNG)"),
+        ("i", "not a .vqz file"),
+    ]
 
 
 def test_suffixes_may_be_in_capitals(tmp_path: Path) -> None:
     for name in ("a.PNG", "b.Jpg", "c.txt"):
-        (tmp_path / name).touch()
-    found = find_jobs(tmp_path, tmp_path / "out", SUFFIXES, ".vqz").jobs
+        (tmp_path / name).write_bytes(b"anything")
+    found = jobs_of(tmp_path, tmp_path / "out")
     assert [(job.source.name, job.output.name) for job in found] == [("a.PNG", "a.vqz"), ("b.Jpg", "b.vqz")]
+
+
+def test_every_file_is_coded_or_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_this_process(monkeypatch)
+    folder, output = tmp_path / "in", tmp_path / "out"
+    (folder / "sub").mkdir(parents=True)
+    picture = Image.fromarray(smooth_picture(16, 24))
+    readable = {
+        "a.jfif": "JPEG", "b.jpe": "JPEG", "c.tga": "TGA", "d.ico": "ICO", "e.j2k": "JPEG2000", "f.apng": "PNG", "g.dib": "BMP",
+        "none": "PNG", "h.jpg": "WEBP", "i.txt": "GIF", "sub/tga": "TGA", "sub/.hidden": "QOI",
+    }  # fmt: skip
+    for name, format in readable.items():
+        picture.save(folder / name, format)
+    contents = {
+        "k.HEIC": b"\0\0\0\x18ftypheic\0\0\0\0heicmif1",
+        "l.CR2": b"II*\0\x10\0\0\0CR\2\0",
+        "m.jxl": b"\xff\x0a\0",
+        "n.svg": b"<svg></svg>",
+        "o.xmp": b"<x:xmpmeta/>",
+        "p.mp4": b"\0\0\0\x18ftypisom",
+        "q.png": b"",
+        "r": b"\0\1\2\3",
+        "s.vqz": vqcodec.encode(smooth_picture(8, 8), model="photo-lite"),
+        ".0123456789abcdef.tmp": b"\x89PN",
+    }
+    for name, content in contents.items():
+        (folder / name).write_bytes(content)
+    os.mkfifo(folder / "pipe.png")
+    (folder / "link").symlink_to("sub")
+    (folder / "broken.png").symlink_to("nowhere")
+    (folder / "loop.png").symlink_to("loop.png")
+    (folder / "zero.jpg").symlink_to("/dev/zero")
+    (folder / "to.png").symlink_to("none")
+    manifest = folder / "m.jsonl"
+    settings = BatchSettings(folder, output, LITE, ".vqz", manifest=manifest)
+    summary, seen = run(settings)
+    assert not summary.failed
+    assert {os.path.relpath(outcome.source, folder) for outcome in seen} == readable.keys() | {"to.png"}
+    assert summary.done == len(names(output)) == len(readable) + 1
+    reasons = {os.path.relpath(skipped.source, folder): skipped.reason for skipped in summary.skipped}
+    assert reasons == {
+        "k.HEIC": "HEIC is not read: convert it to PNG or TIFF first",
+        "l.CR2": "raw camera file (CR2): develop it to TIFF or PNG first",
+        "m.jxl": "JPEG XL is not read: convert it to PNG or TIFF first",
+        "n.svg": "SVG is a vector format: draw it as a PNG first",
+        "o.xmp": "not a picture (text)",
+        "p.mp4": "not a picture (video)",
+        "q.png": "the file is empty",
+        "r": "not a picture",
+        "s.vqz": "a .vqz file already",
+        ".0123456789abcdef.tmp": "a temporary file",
+        "pipe.png": "a pipe",
+        "link": "a link to a folder is not followed",
+        "broken.png": "a broken link",
+        "loop.png": "a link that cannot be followed: Too many levels of symbolic links",
+        "zero.jpg": "a device",
+    }
+    lines = [json.loads(line) for line in manifest.read_text().splitlines()]
+    assert {os.path.relpath(line["source"], folder): line["skipped"] for line in lines if "skipped" in line} == reasons
+    summary, _ = run(settings)
+    assert (summary.done, summary.left_out, len(summary.skipped)) == (0, len(readable) + 1, len(reasons))
+    assert len(manifest.read_text().splitlines()) == len(lines)  # what it says already is not said again
+    (folder / "q.png").write_bytes((folder / "none").read_bytes())
+    summary, seen = run(settings)
+    assert [Path(outcome.source).name for outcome in seen] == ["q.png"]
+
+
+def test_a_file_that_cannot_be_read_is_a_failure(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody knows what it is. Root, whom tests may run as, may read all: refused by hand."""
+    in_this_process(monkeypatch)
+    opened = open
+
+    def refusing(path: Any, *arguments: Any, **options: Any) -> Any:
+        if os.fspath(path) == str(tree / "notes.txt"):
+            raise PermissionError(13, "Permission denied", path)
+        return opened(path, *arguments, **options)
+
+    monkeypatch.setattr("builtins.open", refusing)
+    summary, _ = run(BatchSettings(tree, tmp_path / "out", LITE, ".vqz"))
+    assert not summary.skipped
+    assert {outcome.error for outcome in summary.failed if "bad" not in outcome.source} == {
+        f"cannot read {tree}/notes.txt: Permission denied"
+    }
+
+
+def test_a_sidecar_does_not_change_the_name_of_an_output(tmp_path: Path) -> None:
+    Image.fromarray(smooth_picture(8, 8)).save(tmp_path / "a.png")
+    for name in ("a.xmp", "a.txt", "a"):
+        (tmp_path / name).write_text("about a")
+    assert [job.output.name for job in jobs_of(tmp_path, tmp_path / "out")] == ["a.vqz"]
+
+
+def test_a_folder_that_is_its_own_mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_this_process(monkeypatch)
+    Image.fromarray(smooth_picture(8, 8)).save(tmp_path / "a.png")
+    (tmp_path / "b.vqz").write_bytes(vqcodec.encode(smooth_picture(8, 8), model="photo-lite"))
+    settings = BatchSettings(tmp_path, tmp_path, LITE, ".vqz", manifest=tmp_path / "m.jsonl")
+    for done in (1, 0):
+        summary, _ = run(settings)
+        assert (summary.done, summary.left_out) == (done, 1 - done)
+        assert summary.skipped == [Skipped(str(tmp_path / "b.vqz"), "a .vqz file already")]
+
+
+def test_files_that_grew_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_this_process(monkeypatch)
+    (tmp_path / "in").mkdir()
+    Image.fromarray(smooth_picture(64, 64)).save(tmp_path / "in" / "a.png")
+    for name in ("b.png", "c.png"):  # of equal tiles
+        Image.fromarray(np.tile(smooth_picture(8, 8), (16, 16, 1))).save(tmp_path / "in" / name, optimize=True)
+    settings = BatchSettings(tmp_path / "in", tmp_path / "out", replace(LITE, quality=98), ".vqz", manifest=tmp_path / "m")
+    summary, seen = run(settings)
+    grew = [outcome for outcome in seen if outcome.bytes_out > outcome.bytes_in]
+    assert (summary.done, summary.grew, len(grew)) == (3, 2, 2)
+    for outcome in seen:
+        assert outcome.grew == (outcome in grew)
+        told = f"larger than its source ({outcome.bytes_in:,} bytes): try a lower -q, or keep the original"
+        assert outcome.notes == ((told,) if outcome.grew else ())
+    lines = [json.loads(line) for line in (tmp_path / "m").read_text().splitlines()]
+    assert [line["grew"] for line in lines if "grew" in line] == [outcome.grew for outcome in seen]
+
+
+def test_outputs_and_folders_are_no_more_open_than_their_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_this_process(monkeypatch)
+    folder, output = tmp_path / "in", tmp_path / "new" / "out"
+    (folder / "private" / "open").mkdir(parents=True)
+    for name, mode in (("a.png", 0o600), ("private/b.png", 0o640), ("private/open/c.png", 0o666)):
+        Image.fromarray(smooth_picture(8, 8)).save(folder / name)
+        (folder / name).chmod(mode)
+        os.utime(folder / name, ns=(10**18, 11 * 10**17))
+    (folder / "private" / "open").chmod(0o777)
+    (folder / "private").chmod(0o500)
+    folder.chmod(0o750)
+    before = os.umask(0o022)
+    try:
+        run(BatchSettings(folder, output, replace(LITE, keep_times=True), ".vqz"))
+        run(BatchSettings(output, tmp_path / "back", DecodeOptions(threads=1), ".png"))
+    finally:
+        os.umask(before)
+    expected = {".": 0o750, "private": 0o700, "private/open": 0o755, "a": 0o600, "private/b": 0o640, "private/open/c": 0o644}
+    for place, suffix in ((output, ".vqz"), (tmp_path / "back", ".png")):
+        found = {str(path.relative_to(place)).removesuffix(suffix): path.stat() for path in (place, *place.rglob("*"))}
+        assert {name: known.st_mode & 0o777 for name, known in found.items()} == expected
+        times = {known.st_mtime_ns for name, known in found.items() if (place / (name + suffix)).is_file()}
+        assert (times == {11 * 10**17}) == (suffix == ".vqz")
+    assert output.parent.stat().st_mode & 0o777 == 0o755
+    folder.joinpath("private").chmod(0o700)
 
 
 @pytest.mark.parametrize(("asked", "given"), [(None, 1), (3, 3)])
@@ -153,6 +314,7 @@ def test_a_manifest_is_gone_on_from(tree: Path, tmp_path: Path, monkeypatch: pyt
     settings = BatchSettings(tree, tmp_path / "out", LITE, ".vqz", manifest=manifest)
     _, seen = run(settings)
     lines = [json.loads(line) for line in manifest.read_text().splitlines()]
+    assert lines.pop(0) == {"source": str(tree / "notes.txt"), "skipped": "not a picture (text)"}
     assert [line["source"] for line in lines] == [outcome.source for outcome in seen for _ in range(2)]
     assert [line.get("begun") for line in lines] == [True, None] * len(seen)
     assert [bool(line["error"]) for line in lines if "begun" not in line].count(True) == 1
@@ -170,29 +332,33 @@ def test_a_manifest_is_gone_on_from(tree: Path, tmp_path: Path, monkeypatch: pyt
 
 def test_shards_share_a_tree(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     in_this_process(monkeypatch)
-    every = [str(job.source) for job in find_jobs(tree, tmp_path / "out", SUFFIXES, ".vqz").jobs]
-    assert sorted(every) == sorted(str(path) for path in tree.rglob("*") if path.suffix in SUFFIXES)
+    for name in ("1", "2", "sub/3"):
+        (tree / name).write_text("text")
+    every = [str(job.source) for job in jobs_of(tree, tmp_path / "out")]
+    assert sorted(every) == sorted(str(path) for path in tree.rglob("*.???*") if path.suffix != ".txt")
     for count in (1, 4, 7):
-        shards = []
+        shards, skipped = [], []
         for index in range(1, count + 1):
-            _, seen = run(BatchSettings(tree, tmp_path / f"out{count}", LITE, ".vqz", shard=(index, count)))
+            summary, seen = run(BatchSettings(tree, tmp_path / f"out{count}", LITE, ".vqz", shard=(index, count)))
             shards.append([outcome.source for outcome in seen])
+            skipped += [Path(one.source).name for one in summary.skipped]
         assert shards == [every[first::count] for first in range(count)]
+        assert sorted(skipped) == ["1", "2", "3", "notes.txt"]
         assert len(names(tmp_path / f"out{count}")) == 5
 
 
 def test_an_output_inside_the_input_is_not_read(tree: Path) -> None:
     (tree / "out").mkdir()
     shutil.copy(tree / "a.png", tree / "out" / "made.png")
-    found = find_jobs(tree, tree / "out", SUFFIXES, ".vqz").jobs
+    found = jobs_of(tree, tree / "out")
     assert found
     assert all("made" not in str(job.source) for job in found)
 
 
 def test_no_two_files_become_one(tmp_path: Path) -> None:
     for name in ("a.ppm", "a.bmp", "a.ppm.png", "b.png", "B.jpg", "c.png", "c.png.png"):
-        (tmp_path / name).touch()
-    found = {job.source.name: job.output.name for job in find_jobs(tmp_path, tmp_path / "out", SUFFIXES, ".vqz").jobs}
+        (tmp_path / name).write_bytes(b"anything")
+    found = {job.source.name: job.output.name for job in jobs_of(tmp_path, tmp_path / "out")}
     assert found == {
         "a.ppm": "a.ppm.vqz",
         "a.bmp": "a.bmp.vqz",
@@ -222,7 +388,7 @@ def test_folders_that_are_not_read_are_told_of(
     assert {(outcome.source, outcome.error) for outcome in summary.failed if "bad" not in outcome.source} == {
         (str(tree / "sub/deep"), "cannot read the folder: Permission denied")
     }
-    assert summary.notes == [(str(tree / "link"), "a link to a folder is not followed")]
+    assert Skipped(str(tree / "link"), "a link to a folder is not followed") in summary.skipped
 
 
 @pytest.mark.parametrize("content", [b"not\na manifest", b"one line", b"\x89PNG\r\n\x1a\n\xff\xfe\n", b"[1]\n2\n"])
@@ -344,22 +510,42 @@ def test_what_is_no_folder_of_pictures(tmp_path: Path) -> None:
     for folder in ("none", "empty"):
         with pytest.raises(InputError, match=folder):
             run_batch(BatchSettings(tmp_path / folder, tmp_path / "out", LITE, ".vqz"), print, print)
+    (tmp_path / "empty" / "text").write_text("no picture")
+    summary, _ = run(BatchSettings(tmp_path / "empty", tmp_path / "out", LITE, ".vqz"))
+    assert summary.skipped == [Skipped(str(tmp_path / "empty" / "text"), "not a picture (text)")]
+    assert [(failed.error, failed.exit_code) for failed in summary.failed] == [("no pictures in it", 3)]
 
 
 def test_the_program_on_a_folder(tree: Path, tmp_path: Path, program: Program) -> None:
     done = program("encode", tree, "out", "-j", "2", "-m", "photo-lite", "--manifest", "m.jsonl", "--json")
     assert done.returncode == 3
     facts = json.loads(done.stdout)
-    assert (facts["done"], facts["left_out"], len(facts["failed"])) == (5, 0, 1)
+    assert (facts["done"], facts["left_out"], facts["grew"], len(facts["failed"])) == (5, 0, 0, 1)
+    assert facts["skipped"] == [{"source": f"{tree}/notes.txt", "reason": "not a picture (text)"}]
     lines = done.stderr.decode().splitlines()
-    assert lines[0].startswith(f"vqcodec: {tree}/sub/bad.png is not a picture")
-    assert "5 files" in lines[1]
-    assert "1 failed" in lines[1]
+    assert lines[0] == f"vqcodec: skipped: {tree}/notes.txt: not a picture (text)"
+    assert lines[1].startswith(f"vqcodec: {tree}/sub/bad.png is not a picture")
+    assert "5 files" in lines[2]
+    assert "1 skipped; 1 failed" in lines[2]
     done = program("decode", "out", "back", "-j", "2", "--to", "ppm")
     assert done.returncode == 0, done.stderr
     assert names(tmp_path / "back") == ["a.ppm", "b.ppm", "sub/c.jpg.ppm", "sub/c.png.ppm", "sub/deep/d.ppm"]
     quiet = program("encode", tree, "quiet", "-m", "photo-lite", "--quiet")
-    assert quiet.stderr.decode().splitlines() == [lines[0]]  # what failed is said all the same
+    assert quiet.stderr.decode().splitlines() == [lines[1]]  # what failed is said all the same
+    (tree / "sub" / "bad.png").unlink()
+    strict = program("encode", tree, "strict", "-m", "photo-lite", "--quiet", "--strict")
+    assert (strict.returncode, strict.stderr.decode().splitlines()) == (3, [lines[0]])
+    assert program("encode", tree, "lenient", "-m", "photo-lite", "--quiet").returncode == 0
+    for number in range(30):
+        (tree / f"{number:02}.txt").write_text("more")
+    (tree / "a.pdf").write_bytes(b"%PDF-1.7")
+    many = program("encode", tree, "many", "-m", "photo-lite", "--json")
+    assert many.stderr.decode().splitlines()[:3] == [
+        f"vqcodec: skipped: {tree}/00.txt and 30 more: not a picture (text)",
+        f"vqcodec: skipped: {tree}/a.pdf: not a picture (PDF)",
+        "vqcodec: skipped: 32 files; --manifest and --json name them all",
+    ]
+    assert len(json.loads(many.stdout)["skipped"]) == 32
     cut = tmp_path / "damaged" / "cut.vqz"
     cut.parent.mkdir()
     rgba = np.dstack([smooth_picture(20, 20), smooth_picture(20, 20, 1)])

@@ -18,7 +18,19 @@ from hypothesis import strategies as st
 
 from conftest import program_environment
 from vqcodec.errors import InputError, LimitError, OutputError
-from vqcodec.files import STREAM, check_output, make_parent, new_folder, printable, read_input, write_atomic
+from vqcodec.files import (
+    STREAM,
+    Attributes,
+    attributes_of,
+    check_output,
+    make_mirror,
+    make_parent,
+    new_folder,
+    printable,
+    read_head,
+    read_input,
+    write_atomic,
+)
 
 
 def names(folder: Path) -> list[str]:
@@ -58,6 +70,46 @@ def test_a_new_file_has_the_permissions_that_others_have(tmp_path: Path) -> None
         finally:
             os.umask(before)
         assert stat.S_IMODE((tmp_path / f"{mask}").stat().st_mode) == mode
+
+
+def test_permissions_and_times_of_a_source(tmp_path: Path) -> None:
+    (tmp_path / "source").write_bytes(b"")
+    (tmp_path / "source").chmod(0o4604)
+    os.utime(tmp_path / "source", ns=(3 * 10**9, 5 * 10**9))
+    os.mkfifo(tmp_path / "pipe", 0o600)
+    (tmp_path / "link").symlink_to("source")
+    for name in ("source", "link"):
+        assert attributes_of(tmp_path / name, keep_times=True) == Attributes(0o604, (3 * 10**9, 5 * 10**9))
+    assert attributes_of(tmp_path / "source", keep_times=False) == Attributes(0o604)
+    for path in (STREAM, tmp_path / "pipe", Path("/dev/null"), tmp_path / "none"):
+        assert attributes_of(path, keep_times=True) == Attributes()
+    for name, before, after in (("new", None, 0o604), ("private", 0o600, 0o600), ("open", 0o666, 0o604), ("other", 0o640, 0o600)):
+        if before is not None:
+            (tmp_path / name).write_bytes(b"old")
+            (tmp_path / name).chmod(before)
+        write_atomic(tmp_path / name, b"new", overwrite=True, attributes=Attributes(0o604, (3 * 10**9, 5 * 10**9)))
+        found = (tmp_path / name).stat()
+        assert (stat.S_IMODE(found.st_mode), found.st_atime_ns, found.st_mtime_ns) == (after, 3 * 10**9, 5 * 10**9)
+
+
+def test_a_mirror_is_made_from_its_top(tmp_path: Path) -> None:
+    (tmp_path / "in" / "a" / "b").mkdir(parents=True)
+    (tmp_path / "in" / "a").chmod(0o711)
+    for _ in range(2):
+        make_mirror(tmp_path / "in" / "a" / "b", tmp_path / "x" / "out" / "a" / "b", 2)
+    modes = {name: stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("in", "x", "x/out", "x/out/a", "x/out/a/b")}
+    assert modes == {"in": 0o755, "x": 0o755, "x/out": 0o755, "x/out/a": 0o711, "x/out/a/b": 0o755}
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="cannot write .*/file/b: "):
+        make_mirror(tmp_path / "in" / "a" / "b", tmp_path / "file" / "b", 1)
+
+
+def test_the_head_of_a_file_is_read_without_waiting(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"0123456789")
+    assert read_head(tmp_path / "a", 4) == b"0123"
+    assert read_head(tmp_path / "a", 99) == b"0123456789"
+    os.mkfifo(tmp_path / "pipe")
+    assert read_head(tmp_path / "pipe", 4) == b""  # no writer: another reader would wait for one
 
 
 def test_a_name_taken_while_writing_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

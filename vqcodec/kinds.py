@@ -237,7 +237,10 @@ _NO_PICTURES: Final[Tests] = (
     (_matches(rb"RIFF....AVI "), _VIDEO),
     (_matches(rb"RIFF....WAVE|ID3[\x02-\x04]|fLaC|OggS|FORM....AIF"), _AUDIO),
     (_starts(b"PK\3\4", b"PK\5\6"), _no_picture("ZIP archive, or a document in one")),
-    (_starts(b"\x1f\x8b", b"BZh91AY", b"\xfd7zXZ\0", b"7z\xbc\xaf", b"\x28\xb5\x2f\xfd", b"Rar!\x1a"), _no_picture("compressed archive")),
+    (
+        _starts(b"\x1f\x8b", b"BZh91AY", b"\xfd7zXZ\0", b"7z\xbc\xaf", b"\x28\xb5\x2f\xfd", b"Rar!\x1a"),
+        _no_picture("compressed archive"),
+    ),
     (_matches(rb".{257}ustar"), _no_picture("tar archive")),
     (_starts(b"\x7fELF", b"MZ\x90\0", b"\xcf\xfa\xed\xfe"), _no_picture("program")),
     (_starts(b"SQLite format 3\0"), _no_picture("database")),
