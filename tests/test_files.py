@@ -100,7 +100,7 @@ def test_a_mirror_is_made_from_its_top(tmp_path: Path) -> None:
     modes = {name: stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("in", "x", "x/out", "x/out/a", "x/out/a/b")}
     assert modes == {"in": 0o755, "x": 0o755, "x/out": 0o755, "x/out/a": 0o711, "x/out/a/b": 0o755}
     (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match="cannot write .*/file/b: "):
+    with pytest.raises(OutputError, match=r"cannot write .*/file/b: "):
         make_mirror(tmp_path / "in" / "a" / "b", tmp_path / "file" / "b", 1)
 
 

@@ -12,8 +12,8 @@ from PIL import Image
 
 from vqcodec.container import MAGIC
 from vqcodec.errors import VqcodecError
-from vqcodec.imageio import read_image
-from vqcodec.kinds import HEAD_BYTES, VQZ, Kind, is_picture_name, kind_of
+from vqcodec.imageio import read_image, why_not_read
+from vqcodec.kinds import HEAD_BYTES, VQZ, is_picture_name, kind_of
 
 
 def saved(format: str, mode: str = "RGB", **options: object) -> bytes:
@@ -48,7 +48,11 @@ def saved(format: str, mode: str = "RGB", **options: object) -> bytes:
 )
 @pytest.mark.parametrize("file_name", ["x", "x.txt", "x.vqz", "x.tga"])
 def test_pictures_are_known_by_content(format: str, mode: str, name: str, file_name: str) -> None:
-    assert kind_of(file_name, saved(format, mode)[:HEAD_BYTES]) == Kind(name)
+    kind = kind_of(file_name, saved(format, mode)[:HEAD_BYTES])
+    if format == "TGA" and file_name in ("x.txt", "x.vqz"):  # it has no magic number, and the name says otherwise
+        assert kind.format == ""
+    else:
+        assert (kind.name, kind.format) == (name, format)
 
 
 def test_all_that_is_read_is_known(shared_data: Path) -> None:
@@ -63,8 +67,8 @@ def test_all_that_is_read_is_known(shared_data: Path) -> None:
         read += 1
         with path.open("rb") as file:
             head = file.read(HEAD_BYTES)
-        assert not kind_of(path.name, head).reason, path
-        assert not kind_of("x", head).reason, path
+        assert not why_not_read(path.name, head), path
+        assert not why_not_read("x", head), path
     assert read > 100
 
 
@@ -101,7 +105,7 @@ DNG = b"II*\0\x08\0\0\0\2\0\xfe\0\4\0\1\0\0\0\1\0\0\0\x12\xc6\1\0\4\0\0\0\1\4\0\
         ("a.svg", b"\xef\xbb\xbf<?xml version='1.0'?><svg/>", "SVG is a vector format: draw it as a PNG first"),
         ("a.xml", b"<!-- x --><svg xmlns='x'>", "SVG is a vector format: draw it as a PNG first"),
         ("a.svgz", b"\x1f\x8b\x08", "SVG is a vector format: draw it as a PNG first"),
-        ("a.psd", b"8BPS\0\1", UNREAD.format("PSD")),
+        ("a.exr", b"v/1\1", UNREAD.format("OpenEXR")),
         ("a.jpg", MAGIC + b"x", "a .vqz file already"),
         ("._a.jpg", b"\0\5\x16\7\0\2\0\0", "not a picture (AppleDouble, what macOS keeps of a file besides its bytes)"),
         ("a.txt", b"P1 and P2 were there", "not a picture (text)"),
@@ -120,7 +124,7 @@ DNG = b"II*\0\x08\0\0\0\2\0\xfe\0\4\0\1\0\0\0\1\0\0\0\x12\xc6\1\0\4\0\0\0\1\4\0\
     ],
 )
 def test_reasons(name: str, head: bytes, reason: str) -> None:
-    assert kind_of(name, head).reason == reason
+    assert why_not_read(name, head) == reason
 
 
 def test_an_archive_is_no_picture() -> None:
@@ -139,7 +143,7 @@ def test_any_bytes_have_a_kind(head: bytes, name: str) -> None:
 
 def test_few_random_bytes_are_taken_for_tga() -> None:
     random = np.random.default_rng(0)
-    assert not [seed for seed in range(2000) if not kind_of("x", random.bytes(100)).reason]
+    assert not [seed for seed in range(2000) if kind_of("x", random.bytes(100)).format]
 
 
 def test_names_of_pictures() -> None:

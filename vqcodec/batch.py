@@ -25,7 +25,8 @@ from typing import Any, Final
 from vqcodec.convert import Converted, DecodeOptions, EncodeOptions, Options, decode_file, encode_file
 from vqcodec.errors import InputError, VqcodecError
 from vqcodec.files import make_mirror, output_errors, printable, read_head, write_all
-from vqcodec.kinds import HEAD_BYTES, VQZ, Kind, kind_of
+from vqcodec.imageio import why_not_read
+from vqcodec.kinds import HEAD_BYTES, VQZ, kind_of
 from vqcodec.processes import DIED, processes
 
 _AHEAD: Final = 4
@@ -178,25 +179,28 @@ def _outputs(names: list[str], suffix: str) -> list[str]:
 
 def not_encoded(path: Path) -> str:
     """The reason for which a file of a folder is not encoded; empty if it is, and if reading it will tell what is wrong."""
-    return _no_file(path) or _kind(path).reason
+    return _no_file(path) or ("" if (head := _head(path)) is None else why_not_read(path.name, head))
 
 
 def not_decoded(path: Path) -> str:
     """The reason for which a file of a folder is not decoded; empty if it is, and if reading it will tell what is wrong."""
     if reason := _no_file(path):
         return reason
-    kind = _kind(path)
-    if path.suffix.lower() == ".vqz" or kind in (VQZ, Kind()):
+    head = _head(path)
+    if head is None or path.suffix.lower() == ".vqz":
+        return ""
+    kind = kind_of(path.name, head)
+    if kind == VQZ:
         return ""
     return f"not a .vqz file ({kind.name})" if kind.name else kind.reason.replace("not a picture", "not a .vqz file")
 
 
-def _kind(path: Path) -> Kind:
-    """None at all for a file that cannot be read."""
+def _head(path: Path) -> bytes | None:
+    """The first bytes of a file; None if it cannot be read."""
     try:
-        return kind_of(path.name, read_head(path, HEAD_BYTES))
+        return read_head(path, HEAD_BYTES)
     except OSError:
-        return Kind()
+        return None
 
 
 def _no_file(path: Path) -> str:

@@ -28,7 +28,7 @@ from vqcodec.files import (
     printable,
     write_atomic,
 )
-from vqcodec.imageio import ImageData, format_of, read_image, read_opaque, write_image
+from vqcodec.imageio import ImageData, format_of, read_image, read_opaque, why_not_read, write_image
 from vqcodec.kinds import HEAD_BYTES, VQZ, kind_of
 from vqcodec.rate import DEFAULT_EFFORT, TUNES
 from vqcodec.types import Metadata
@@ -302,9 +302,8 @@ def _read(source: Path, max_pixels: int) -> ImageData:
     """The picture in a file or stream. Raises InputError, which says what there is instead of a picture that can be read;
     LimitError."""
     with open_input(source) as stream:
-        kind = kind_of(source.name, stream.peek(HEAD_BYTES))  # type: ignore[attr-defined]  # open_input buffers
-        if kind.reason:
-            raise InputError(kind.reason)
+        if reason := why_not_read(source.name, stream.peek(HEAD_BYTES)):  # type: ignore[attr-defined]  # open_input buffers
+            raise InputError(reason)
         return read_image(stream, name=_name_of(source), max_pixels=max_pixels)
 
 

@@ -25,6 +25,7 @@ from PIL import Image, ImageFile, PngImagePlugin, UnidentifiedImageError
 from vqcodec.dct import Pixels
 from vqcodec.errors import InputError, LimitError, OutputError, VqcodecError
 from vqcodec.files import MAX_PIXELS, STREAM, open_input, printable, read_stream, stream_limit
+from vqcodec.kinds import kind_of
 from vqcodec.types import MAX_METADATA, Metadata
 
 # Tried in this order. An allow-list: with Pillow's own list an EPS file would start Ghostscript. TGA has no magic
@@ -128,6 +129,13 @@ def read_opaque(source: Path | BinaryIO, *, name: str = "the image", max_pixels:
             raise InputError(f"{name} has transparent pixels: flatten it onto a background first")
         pixels = pixels[:, :, 0] if pixels.shape[2] == 2 else pixels[:, :, :3]
     return np.ascontiguousarray(pixels, np.uint8)
+
+
+def why_not_read(name: str, head: bytes) -> str:
+    """Why a file of this name that begins with `head` (HEAD_BYTES of kinds.py) is not a picture to be read; empty if it is one, or
+    said to be one."""
+    kind = kind_of(name, head)
+    return "" if kind.format in _READ_FORMATS else kind.reason
 
 
 def _name_of(path: Path) -> str:

@@ -1,9 +1,9 @@
-"""Kinds of files, by their first bytes and their names: what is a picture that can be read, and why another file is not coded.
+"""Kinds of files, by their first bytes and their names: pictures of all formats, and what is none.
 
     kind_of    name, first bytes  ->  Kind
 
 Pure: nothing is opened here. Content decides, and the name only where the content says nothing (or says TIFF, as most raw files of
-cameras do).
+cameras do). Which formats are read is known in imageio.py.
 """
 
 from __future__ import annotations
@@ -17,36 +17,24 @@ from typing import Final
 HEAD_BYTES: Final = 4096
 """First bytes of a file that tell its kind."""
 
-_PICTURE_SUFFIXES: Final = frozenset((
-    ".apng", ".avif", ".avifs", ".bmp", ".dib", ".gif", ".icb", ".ico", ".j2c", ".j2k", ".jfif", ".jif", ".jp2", ".jpc", ".jpe",
-    ".jpeg", ".jpf", ".jpg", ".jpx", ".pbm", ".pfm", ".pgm", ".png", ".pnm", ".ppm", ".qoi", ".tga", ".tif", ".tiff", ".vda",
-    ".vst", ".webp",
-))  # fmt: skip
-"""Of pictures that are read."""
-_RAW_SUFFIXES: Final = frozenset((
-    ".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".fff", ".iiq", ".k25", ".kdc", ".mef", ".mos", ".mrw",
-    ".nef", ".nrw", ".orf", ".pef", ".ptx", ".raf", ".raw", ".rw2", ".rwl", ".sr2", ".srf", ".srw", ".x3f",
-))  # fmt: skip
-"""Of raw files of cameras."""
-_NAMES: Final = {".jpg": "JPEG", ".tif": "TIFF", ".jp2": "JPEG 2000"}
-
-
-Tests = tuple[tuple[Callable[[bytes], bool], "Kind"], ...]
-
 
 @dataclass(frozen=True)
 class Kind:
-    """`name` is what a file is ("PNG", "HEIC", "text", empty if unknown); `reason` says why it is not coded, and is empty for a
-    picture that is read."""
+    """`name` is what a file is ("PNG", "HEIC", "text"; empty if unknown), `reason` why it is not coded, unless its `format` is
+    read: Pillow's name of a picture format, empty for what Pillow does not read."""
 
     name: str = ""
     reason: str = ""
+    format: str = ""
+
+
+Tests = tuple[tuple[Callable[[bytes], bool], Kind], ...]
 
 
 def is_picture_name(name: str) -> bool:
     """Whether the suffix is one of a picture format, read or not."""
     suffix = PurePath(name).suffix.lower()
-    return suffix in _PICTURE_SUFFIXES or suffix in _RAW_SUFFIXES or suffix in _OTHER_SUFFIXES
+    return suffix in _BY_SUFFIX or suffix in _RAW_SUFFIXES
 
 
 def kind_of(name: str, head: bytes) -> Kind:
@@ -64,13 +52,11 @@ def kind_of(name: str, head: bytes) -> Kind:
         return found
     if _is_text(head) and b"<svg" in head:
         return _SVG
-    if suffix in _PICTURE_SUFFIXES:
-        return Kind(_NAMES.get(suffix, suffix[1:].upper()))
-    if suffix in _OTHER_SUFFIXES:
-        return _OTHER_SUFFIXES[suffix]
+    if suffix in _BY_SUFFIX:
+        return _BY_SUFFIX[suffix]
     if re.fullmatch(r"\.[0-9a-f]{16}\.tmp", name):
         return Kind("", "a temporary file")
-    if _is_tga(head):
+    if not suffix and _is_tga(head):
         return _TGA
     return _first(_NO_PICTURES, head) or (_no_picture("text") if _is_text(head) else Kind("", "not a picture"))
 
@@ -83,9 +69,8 @@ def _no_picture(name: str) -> Kind:
     return Kind(name, f"not a picture ({name})")
 
 
-def _unread(name: str, told: str = "is not read: convert it to PNG or TIFF first") -> Kind:
-    """A picture, but not for us."""
-    return Kind(name, f"{name} {told}")
+def _picture(name: str, format: str = "") -> Kind:
+    return Kind(name, f"{name} is not read: convert it to PNG or TIFF first", format)
 
 
 def _raw(name: str) -> Kind:
@@ -143,51 +128,75 @@ def _matches(pattern: bytes) -> Callable[[bytes], bool]:
 
 
 VQZ: Final = Kind(".vqz", "a .vqz file already")
-_TIFF: Final = Kind("TIFF")
-_TGA: Final = Kind("TGA")
+_PNG: Final = _picture("PNG", "PNG")
+_JPEG: Final = _picture("JPEG", "JPEG")
+_JPEG_2000: Final = _picture("JPEG 2000", "JPEG2000")
+_TIFF: Final = _picture("TIFF", "TIFF")
+_AVIF: Final = _picture("AVIF", "AVIF")
+_PPM: Final = _picture("PPM", "PPM")
+_BMP: Final = _picture("BMP", "BMP")
+_TGA: Final = _picture("TGA", "TGA")
+_SGI: Final = _picture("SGI", "SGI")
+_SUN: Final = _picture("Sun raster", "SUN")
+_PSD: Final = _picture("PSD", "PSD")
+_HEIC: Final = _picture("HEIC", "HEIF")
+_JXL: Final = _picture("JPEG XL", "JXL")
 _SVG: Final = Kind("SVG", "SVG is a vector format: draw it as a PNG first")
-_HEIC: Final = _unread("HEIC")
-_JXL: Final = _unread("JPEG XL")
-_PSD: Final = _unread("PSD")
 _VIDEO: Final = _no_picture("video")
 _AUDIO: Final = _no_picture("sound")
 
-_OTHER_SUFFIXES: Final = {
-    ".heic": _HEIC,
-    ".heif": _HEIC,
-    ".hif": _HEIC,
+_BY_SUFFIX: Final = {
+    **dict.fromkeys((".png", ".apng"), _PNG),
+    **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".mpo"), _JPEG),
+    **dict.fromkeys((".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx"), _JPEG_2000),
+    **dict.fromkeys((".tif", ".tiff"), _TIFF),
+    **dict.fromkeys((".avif", ".avifs"), _AVIF),
+    **dict.fromkeys((".ppm", ".pgm", ".pbm", ".pnm", ".pfm"), _PPM),
+    **dict.fromkeys((".bmp", ".dib"), _BMP),
+    **dict.fromkeys((".tga", ".icb", ".vda", ".vst"), _TGA),
+    **dict.fromkeys((".sgi", ".rgb", ".rgba", ".bw"), _SGI),
+    **dict.fromkeys((".ras", ".sun"), _SUN),
+    **dict.fromkeys((".psd", ".psb"), _PSD),
+    **dict.fromkeys((".heic", ".heif", ".hif"), _HEIC),
+    **dict.fromkeys((".svg", ".svgz"), _SVG),
     ".jxl": _JXL,
-    ".svg": _SVG,
-    ".svgz": _SVG,
-    ".psd": _PSD,
-    ".psb": _PSD,
-    ".exr": _unread("OpenEXR"),
-    ".hdr": _unread("Radiance HDR"),
-    ".dds": _unread("DDS"),
-    ".pcx": _unread("PCX"),
-    ".xcf": _unread("XCF"),
-    ".jxr": _unread("JPEG XR"),
-    ".cur": _unread("CUR"),
-    ".icns": _unread("ICNS"),
-    ".eps": _unread("EPS"),
-    ".wmf": _unread("WMF"),
-    ".emf": _unread("EMF"),
+    ".webp": _picture("WebP", "WEBP"),
+    ".gif": _picture("GIF", "GIF"),
+    ".qoi": _picture("QOI", "QOI"),
+    ".ico": _picture("ICO", "ICO"),
+    ".cur": _picture("CUR", "CUR"),
+    ".icns": _picture("ICNS", "ICNS"),
+    ".pcx": _picture("PCX", "PCX"),
+    ".xbm": _picture("XBM", "XBM"),
+    ".xpm": _picture("XPM", "XPM"),
+    ".exr": _picture("OpenEXR"),
+    ".hdr": _picture("Radiance HDR"),
+    ".dds": _picture("DDS"),
+    ".xcf": _picture("XCF"),
+    ".jxr": _picture("JPEG XR"),
+    ".eps": _picture("EPS"),
+    ".wmf": _picture("WMF"),
+    ".emf": _picture("EMF"),
 }
-"""Of picture formats that are not read."""
+_RAW_SUFFIXES: Final = frozenset((
+    ".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".fff", ".iiq", ".k25", ".kdc", ".mef", ".mos", ".mrw",
+    ".nef", ".nrw", ".orf", ".pef", ".ptx", ".raf", ".raw", ".rw2", ".rwl", ".sr2", ".srf", ".srw", ".x3f",
+))  # fmt: skip
 
 _SURE: Final[Tests] = (
-    # read
-    (_starts(b"\x89PNG\r\n\x1a\n"), Kind("PNG")),
-    (_starts(b"\xff\xd8\xff"), Kind("JPEG")),
-    (_starts(b"GIF87a", b"GIF89a"), Kind("GIF")),
-    (_matches(rb"RIFF....WEBP"), Kind("WebP")),
-    (_has_brand(b"avif", b"avis"), Kind("AVIF")),
-    (_starts(b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  \r\n\x87\n"), Kind("JPEG 2000")),
-    (_starts(b"qoif"), Kind("QOI")),
-    (_matches(rb"\x00\x00\x01\x00[^\x00]\x00"), Kind("ICO")),
-    (_matches(rb"BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\x00\x00\x00"), Kind("BMP")),
-    (_is_dib, Kind("DIB")),
-    (_matches(rb"P[1-6](\s*#|\s+[0-9])|P[fF]\s+[0-9]"), Kind("PPM")),
+    (_starts(bytes((0x89, 0x56, 0x51, 0x5A, 0x0D, 0x0A, 0x1A, 0x0A))), VQZ),
+    (_starts(b"\x89PNG\r\n\x1a\n"), _PNG),
+    (_starts(b"\xff\xd8\xff"), _JPEG),
+    (_starts(b"GIF87a", b"GIF89a"), _BY_SUFFIX[".gif"]),
+    (_matches(rb"RIFF....WEBP"), _BY_SUFFIX[".webp"]),
+    (_has_brand(b"avif", b"avis"), _AVIF),
+    (_starts(b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  \r\n\x87\n"), _JPEG_2000),
+    (_starts(b"qoif"), _BY_SUFFIX[".qoi"]),
+    (_matches(rb"\x00\x00\x01\x00[^\x00]\x00"), _BY_SUFFIX[".ico"]),
+    (_matches(rb"\x00\x00\x02\x00[^\x00]\x00"), _BY_SUFFIX[".cur"]),
+    (_matches(rb"BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\x00\x00\x00"), _BMP),
+    (_is_dib, _picture("DIB", "DIB")),
+    (_matches(rb"P[1-6](\s*#|\s+[0-9])|P[fF]\s+[0-9]"), _PPM),
     # raw files of cameras, of which many begin as TIFF does
     (_matches(rb"II\*\x00....CR"), _raw("CR2")),
     (_has_brand(b"crx "), _raw("CR3")),
@@ -197,34 +206,32 @@ _SURE: Final[Tests] = (
     (_starts(b"FUJIFILMCCD-RAW"), _raw("RAF")),
     (_starts(b"FOVb"), _raw("X3F")),
     (_starts(b"\0MRM"), _raw("MRW")),
-    (_matches(rb"II\*\x00.*\x12\xc6\x01\x00\x04\x00{3}|MM\x00\*.*\xc6\x12\x00\x01\x00{3}\x04"), _raw("DNG")),  # the tag DNGVersion
+    (_matches(rb"II\*\x00.*\x12\xc6\x01\x00\x04\x00{3}|MM\x00\*.*\xc6\x12\x00\x01\x00{3}\x04"), _raw("DNG")),  # tag DNGVersion
     (_starts(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), _TIFF),
-    # pictures that are not read
     (_has_brand(b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"hevm", b"hevs", b"mif1", b"msf1"), _HEIC),
     (_starts(b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n"), _JXL),
     (_starts(b"8BPS"), _PSD),
-    (_starts(b"v/1\1"), _unread("OpenEXR")),
-    (_starts(b"#?RADIANCE", b"#?RGBE"), _unread("Radiance HDR")),
-    (_starts(b"DDS "), _unread("DDS")),
-    (_starts(b"\xabKTX "), _unread("KTX")),
-    (_starts(b"gimp xcf"), _unread("XCF")),
-    (_starts(b"II\xbc\1"), _unread("JPEG XR")),
-    (_matches(rb"\x00\x00\x02\x00[^\x00]\x00"), _unread("CUR")),
-    (_starts(b"icns"), _unread("ICNS")),
-    (_matches(rb"P7\s+WIDTH|P7\s*#"), _unread("PAM")),
-    (_starts(b"BPG\xfb"), _unread("BPG")),
-    (_starts(b"FLIF"), _unread("FLIF")),
-    (_starts(b"\1\xda\0", b"\1\xda\1"), _unread("SGI")),
-    (_starts(b"\x59\xa6\x6a\x95"), _unread("Sun raster")),
-    (_matches(rb"\x0a[\x00\x02\x03\x04\x05]\x01[\x01\x02\x04\x08]"), _unread("PCX")),
-    (_matches(rb"SIMPLE  ="), _unread("FITS")),
-    (_matches(rb".{128}DICM"), _unread("DICOM")),
-    (_starts(b"AT&TFORM"), _unread("DjVu")),
-    (_starts(b"%!PS", b"\xc5\xd0\xd3\xc6"), _unread("EPS")),
-    (_starts(b"\xd7\xcd\xc6\x9a"), _unread("WMF")),
-    (_matches(rb"\x01\x00\x00\x00.{36} EMF"), _unread("EMF")),
-    # what is called as a picture is, and is none
-    (_starts(bytes((0x89, 0x56, 0x51, 0x5A, 0x0D, 0x0A, 0x1A, 0x0A))), VQZ),
+    (_starts(b"icns"), _BY_SUFFIX[".icns"]),
+    (_starts(b"\1\xda\0", b"\1\xda\1"), _SGI),
+    (_starts(b"\x59\xa6\x6a\x95"), _SUN),
+    (_matches(rb"\x0a[\x00\x02\x03\x04\x05]\x01[\x01\x02\x04\x08]"), _BY_SUFFIX[".pcx"]),
+    (_matches(rb"\s*#define[ \t]+\w+_width[ \t]+[0-9]"), _BY_SUFFIX[".xbm"]),
+    (_matches(rb"\s*/\* XPM \*/"), _BY_SUFFIX[".xpm"]),
+    (_starts(b"v/1\1"), _BY_SUFFIX[".exr"]),
+    (_starts(b"#?RADIANCE", b"#?RGBE"), _BY_SUFFIX[".hdr"]),
+    (_starts(b"DDS "), _BY_SUFFIX[".dds"]),
+    (_starts(b"gimp xcf"), _BY_SUFFIX[".xcf"]),
+    (_starts(b"II\xbc\1"), _BY_SUFFIX[".jxr"]),
+    (_starts(b"%!PS", b"\xc5\xd0\xd3\xc6"), _BY_SUFFIX[".eps"]),
+    (_starts(b"\xd7\xcd\xc6\x9a"), _BY_SUFFIX[".wmf"]),
+    (_matches(rb"\x01\x00\x00\x00.{36} EMF"), _BY_SUFFIX[".emf"]),
+    (_starts(b"\xabKTX "), _picture("KTX")),
+    (_matches(rb"P7\s+WIDTH|P7\s*#"), _picture("PAM")),
+    (_starts(b"BPG\xfb"), _picture("BPG")),
+    (_starts(b"FLIF"), _picture("FLIF")),
+    (_matches(rb"SIMPLE  ="), _picture("FITS")),
+    (_matches(rb".{128}DICM"), _picture("DICOM")),
+    (_starts(b"AT&TFORM"), _picture("DjVu")),
     (_starts(b"\0\5\x16\7", b"\0\5\x16\0"), _no_picture("AppleDouble, what macOS keeps of a file besides its bytes")),
 )
 """Of content that is one whatever the name, in this order."""
