@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conftest import program_environment
-from vqcodec.errors import InputError, LimitError, OutputError
+from vqcodec.errors import InputError, LimitError, MissingExtraError, OutputError
 from vqcodec.files import (
     STREAM,
     Attributes,
@@ -25,6 +25,7 @@ from vqcodec.files import (
     check_output,
     make_mirror,
     make_parent,
+    naming,
     new_folder,
     printable,
     read_head,
@@ -350,6 +351,26 @@ def test_a_link_to_a_folder_is_not_replaced(tmp_path: Path) -> None:
         ):
             raise AssertionError("the work was begun")
         assert (tmp_path / name).is_symlink()
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (InputError("has no pixels"), "a: has no pixels"),
+        (InputError("a has no pixels"), "a has no pixels"),
+        (InputError("a: no pixels"), "a: no pixels"),
+        (InputError("cannot read a: it is gone"), "cannot read a: it is gone"),
+        (InputError("cannot read an index"), "a: cannot read an index"),
+        (LimitError("not a size"), "a: not a size"),
+        (MissingExtraError("install a"), "install a"),
+        (MemoryError(), "a: not enough memory"),
+    ],
+)
+def test_errors_name_their_file_once(error: Exception, told: str) -> None:
+    expected = LimitError if isinstance(error, MemoryError) else type(error)
+    with pytest.raises(expected) as caught, naming(Path("a")):
+        raise error
+    assert (str(caught.value), type(caught.value)) == (told, expected)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="root, whom tests may run as, makes files everywhere but in /proc")

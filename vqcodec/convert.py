@@ -7,8 +7,6 @@ import io
 import json
 import re
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -16,16 +14,17 @@ from typing import Any, Final
 from vqcodec import api, draw
 from vqcodec.dct import Pixels
 from vqcodec.denoising import NO_NOISE
-from vqcodec.errors import FormatError, InputError, LimitError, MissingExtraError, VqcodecError
+from vqcodec.errors import FormatError, InputError
 from vqcodec.files import (
     MAX_PIXELS,
     STREAM,
     attributes_of,
     check_new_folder,
     check_output,
+    name_of,
+    naming,
     new_folder,
     open_input,
-    printable,
     write_atomic,
 )
 from vqcodec.imageio import ImageData, format_of, read_image, read_opaque, why_not_read, write_image
@@ -97,7 +96,7 @@ def encode_file(source: Path, output: Path, options: EncodeOptions, *, overwrite
     """A picture to a .vqz file, complete or not at all. Raises InputError, ModelError, LimitError, OutputError."""
     check_output(output, overwrite=overwrite, source=source)
     attributes, bytes_in = attributes_of(source, keep_times=options.keep_times), _size_of(source)
-    with _about(source):
+    with naming(source):
         image = _read(source, options.max_pixels)
         start = time.perf_counter()
         data = api.encode(
@@ -130,7 +129,7 @@ def decode_file(source: Path, output: Path, options: DecodeOptions, *, overwrite
     check_output(output, overwrite=overwrite, source=source)
     attributes, bytes_in = attributes_of(source, keep_times=options.keep_times), _size_of(source)
     start = time.perf_counter()
-    with _about(source), open_input(source) as stream:
+    with naming(source), open_input(source) as stream:
         kind = kind_of("", stream.peek(HEAD_BYTES))  # type: ignore[attr-defined]  # open_input buffers
         if kind.name and kind != VQZ:
             raise FormatError(f"not a .vqz file ({kind.name})")
@@ -149,7 +148,7 @@ def decode_file(source: Path, output: Path, options: DecodeOptions, *, overwrite
             )
             metadata, lost, groups = opened.metadata, len(opened.lost), len(opened.header.groups)
     seconds = time.perf_counter() - start
-    with _about(output):
+    with naming(output, "standard output"):
         picture, left_out = _written(pixels, picture_format, metadata, options.quality)
     write_atomic(output, picture, overwrite=overwrite, attributes=attributes)
     notes = (*opened.notes, *((f"{lost} of {groups} tile groups were damaged",) if lost else ()), *left_out)
@@ -172,7 +171,7 @@ def generate_files(
         pictures, labels = api.generate(count, prior=prior, **options)
         sheet = draw.sheet(pictures, labels)
         seconds = time.perf_counter() - start
-        with _about(output):
+        with naming(output, "standard output"):
             data = _written(sheet, picture_format)[0]
         write_atomic(output, data, overwrite=overwrite)
         return _converted(sheet, 0, len(data), seconds)
@@ -216,16 +215,16 @@ def repair_file(
     for read in (source, mask):
         check_output(output, overwrite=overwrite, source=read)
     attributes, bytes_in = attributes_of(source, keep_times=False), _size_of(source)
-    with _about(mask):
+    with naming(mask):
         white = read_opaque(mask, max_pixels=max_pixels)
     hidden = white.reshape(*white.shape[:2], -1).mean(axis=2) >= 128
     options: dict[str, Any] = {"label": label, "temperature": temperature, "seed": seed, "threads": threads}
-    with _about(source):
+    with naming(source):
         image = _read(source, max_pixels)
         start = time.perf_counter()
         mended = api.repair(image.pixels, hidden, prior=prior, **options)
         seconds = time.perf_counter() - start
-    with _about(output):
+    with naming(output, "standard output"):
         data, left_out = _written(mended, picture_format, image.metadata)
     write_atomic(output, data, overwrite=overwrite, attributes=attributes)
     notes = image.notes + left_out
@@ -263,7 +262,7 @@ def denoise_file(
     check_output(output, overwrite=overwrite, source=source)
     attributes, bytes_in = attributes_of(source, keep_times=False), _size_of(source)
     how = "given" if sigma is not None else "estimated"
-    with _about(source):
+    with naming(source):
         image = _read(source, max_pixels)
         start = time.perf_counter()
         sigma = api.estimate_sigma(image.pixels) if sigma is None else sigma
@@ -272,30 +271,10 @@ def denoise_file(
             told += ": too little to take out, the picture stays as it is"
         pixels = api.denoise(image.pixels, model=model, sigma=sigma, threads=threads)
         seconds = time.perf_counter() - start
-    with _about(output):
+    with naming(output, "standard output"):
         picture, left_out = _written(pixels, picture_format, image.metadata)
     write_atomic(output, picture, overwrite=overwrite, attributes=attributes)
     return _converted(pixels, bytes_in, len(picture), seconds, (*image.notes, told, *left_out))
-
-
-@contextmanager
-def _about(path: Path) -> Iterator[None]:
-    """Errors of the block begin with the name of the file that they are about, `path`, or have it behind "cannot read"."""
-    name = _name_of(path)
-    try:
-        yield
-    except MissingExtraError:  # about the installation
-        raise
-    except VqcodecError as error:
-        if re.match(rf"(cannot (read|write) )?{re.escape(name)}(?!\w)", str(error)):
-            raise
-        raise type(error)(f"{name}: {error}") from error
-    except MemoryError as error:
-        raise LimitError(f"{name}: not enough memory") from error
-
-
-def _name_of(path: Path) -> str:
-    return "standard input" if path == STREAM else printable(path)
 
 
 def _read(source: Path, max_pixels: int) -> ImageData:
@@ -304,11 +283,11 @@ def _read(source: Path, max_pixels: int) -> ImageData:
     with open_input(source) as stream:
         if reason := why_not_read(source.name, stream.peek(HEAD_BYTES)):  # type: ignore[attr-defined]  # open_input buffers
             raise InputError(reason)
-        return read_image(stream, name=_name_of(source), max_pixels=max_pixels)
+        return read_image(stream, name=name_of(source), max_pixels=max_pixels)
 
 
 def _format_of(output: Path) -> str:
-    with _about(output):
+    with naming(output, "standard output"):
         return format_of(output)
 
 

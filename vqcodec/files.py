@@ -3,6 +3,7 @@
 import errno
 import io
 import os
+import re
 import shutil
 import stat
 import sys
@@ -13,7 +14,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from vqcodec.errors import InputError, LimitError, OutputError
+from vqcodec.errors import InputError, LimitError, MissingExtraError, OutputError, VqcodecError
 from vqcodec.interrupts import termination_raises
 
 MAX_PIXELS = 2**28  # of a picture, where the user sets no other limit
@@ -28,6 +29,28 @@ _NO_LINKS = {errno.EPERM, errno.EACCES, errno.ENOSYS, errno.ENOTSUP, errno.EOPNO
 def printable(text: str | os.PathLike[str]) -> str:
     """`text` on one line: characters that a terminal would act on are written as escapes (`\\n`, `\\x1b`)."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in os.fspath(text))
+
+
+def name_of(path: Path, stream: str = "standard input") -> str:
+    """The name of an input, or of an output where `-` is another `stream`, in messages."""
+    return stream if path == STREAM else printable(path)
+
+
+@contextmanager
+def naming(path: Path, stream: str = "standard input") -> Iterator[None]:
+    """In the block, errors of ours name the file that they are about, `path`: at their beginning, or behind "cannot read". Lack of
+    memory is a LimitError."""
+    name = name_of(path, stream)
+    try:
+        yield
+    except MissingExtraError:  # about the installation
+        raise
+    except VqcodecError as error:
+        if re.match(rf"(cannot (read|write) )?{re.escape(name)}(?!\w)", str(error)):
+            raise
+        raise type(error)(f"{name}: {error}") from error
+    except MemoryError as error:
+        raise LimitError(f"{name}: not enough memory") from error
 
 
 # ------------------------------------------------------------------------------------------------ reading

@@ -24,7 +24,7 @@ from PIL import Image, ImageFile, PngImagePlugin, UnidentifiedImageError
 
 from vqcodec.dct import Pixels
 from vqcodec.errors import InputError, LimitError, OutputError, VqcodecError
-from vqcodec.files import MAX_PIXELS, STREAM, open_input, printable, read_stream, stream_limit
+from vqcodec.files import MAX_PIXELS, STREAM, name_of, open_input, printable, read_stream, stream_limit
 from vqcodec.kinds import kind_of
 from vqcodec.types import MAX_METADATA, Metadata
 
@@ -115,12 +115,12 @@ def read_image(source: Path | BinaryIO, *, name: str = "the image", max_pixels: 
     if not isinstance(source, Path):
         return _read_named(source, name, max_pixels)
     with open_input(source) as stream:
-        return _read_named(stream, _name_of(source), max_pixels)
+        return _read_named(stream, name_of(source), max_pixels)
 
 
 def read_opaque(source: Path | BinaryIO, *, name: str = "the image", max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
     """As `read_image`, grey or RGB of 8 bits alone: uint8 [H,W] or [H,W,3]. Raises InputError, too, where there is more to it."""
-    name = _name_of(source) if isinstance(source, Path) else name
+    name = name_of(source) if isinstance(source, Path) else name
     pixels = read_image(source, name=name, max_pixels=max_pixels).pixels
     if pixels.dtype != np.uint8:
         raise InputError(f"{name} has more than 8 bits per sample: convert it to 8 bits first")
@@ -136,10 +136,6 @@ def why_not_read(name: str, head: bytes) -> str:
     said to be one."""
     kind = kind_of(name, head)
     return "" if kind.format in _READ_FORMATS else kind.reason
-
-
-def _name_of(path: Path) -> str:
-    return "standard input" if path == STREAM else printable(path)
 
 
 def _read_named(stream: BinaryIO, name: str, max_pixels: int) -> ImageData:

@@ -10,7 +10,7 @@ import typer
 
 from vqcodec.blas import begin_with_one_thread
 from vqcodec.errors import InputError
-from vqcodec.files import MAX_PIXELS, STDOUT, STREAM, printable
+from vqcodec.files import MAX_PIXELS, STDOUT, STREAM, name_of, printable
 from vqcodec.options import (
     DEFAULT_TEMPERATURE,
     Force,
@@ -350,7 +350,7 @@ def _sources_and_output(
     command: str, first: Path, others: list[Path], into: str | None, suffix: str
 ) -> tuple[tuple[Path, ...], Path, bool]:
     """The inputs, the output, and whether that is a folder; `into` is the value of -o. Raises UsageError."""
-    name = "standard input" if first == STREAM else printable(first)
+    name = name_of(first)
     if into is None and len(others) > 1:
         raise UsageError(f"{command} IN OUT has two names, not {1 + len(others)}: several inputs go to a folder, -o DIR")
     if into is None and not others:
