@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import typer.main
 from PIL import Image
 
 import vqcodec
@@ -551,6 +552,22 @@ def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
         assert f"\n  {command} " in overview
         assert run(capsys, command, "--help")[0] == 0
     assert run(capsys, "--version") == (0, f"vqcodec {vqcodec.__version__}\n", "")
+
+
+@pytest.mark.parametrize("command", ["encode", "decode", "denoise", "generate", "repair"])
+def test_help_is_in_whole_sentences_and_not_cut(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    overview = re.search(rf"^  {command} +(.*)$", run(capsys, "--help")[1], re.MULTILINE)
+    assert overview is not None
+    assert re.fullmatch(r"[A-Z].*[^.]\.", overview[1])
+    shown = "".join(run(capsys, command, "--help")[1].split())
+    parameters = typer.main.get_command(cli.app).commands[command].params  # type: ignore[attr-defined]  # a group has them
+    for parameter in parameters:
+        assert re.fullmatch(r"[A-Z].*\.( \[default: [^]]+\])?", parameter.help), parameter.name
+        assert "".join(parameter.help.split()) in shown, parameter.name
+        assert parameter.param_type_name == "argument" or not (parameter.default is None and parameter.show_default), parameter.name
 
 
 # ------------------------------------------------------------------------------------------------ errors

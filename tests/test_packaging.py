@@ -51,7 +51,8 @@ def test_the_man_page_has_every_command_argument_and_option(man_page: str) -> No
 
 
 def test_the_man_page_says_what_is_done_by_default_and_has_the_options_of_all(man_page: str) -> None:
-    assert "for the bytes. [default: 5]" in man_page
+    assert "Encode at this quality. [default: 60]" in man_page
+    assert "in grey levels. [default: auto]" in man_page
     for word in ("\\-\\-version", "\\-\\-show\\-completion", "VQCODEC_MODELS"):
         assert f"\\fB{word}\\fR" in man_page
 

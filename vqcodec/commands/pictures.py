@@ -130,8 +130,8 @@ def encode(
 ) -> None:
     """Encode a picture to a .vqz file, or a folder to a folder.
 
-    Pictures are PNG, JPEG, WebP, AVIF, TIFF, BMP, PPM, GIF, JPEG 2000, TGA, ICO and QOI. Of a folder all that can be read is
-    encoded, whatever its name; each file that is not is named, with the reason. Several inputs go to one folder: -o DIR.
+    PNG, JPEG, WebP, AVIF, TIFF and other formats are read. Every picture of a folder is encoded, whatever its name; other files are
+    named, with the reason. Several inputs go to one folder: -o DIR.
     """
     targets = {"--quality": quality, "--bpp": bpp, "--size": size, "--psnr": psnr}
     given = [name for name, value in targets.items() if value is not None]
