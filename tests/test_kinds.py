@@ -78,6 +78,7 @@ def isobmff(*brands: bytes) -> bytes:
 
 
 RAW = "raw camera file ({}): develop it to TIFF or PNG first"
+SVG = "SVG is a vector format: draw it as a PNG first"
 UNREAD = "{} is not read: convert it to PNG or TIFF first"
 TIFF = saved("TIFF")
 DNG = b"II*\0\x08\0\0\0\2\0\xfe\0\4\0\1\0\0\0\1\0\0\0\x12\xc6\1\0\4\0\0\0\1\4\0\0" + bytes(99)
@@ -102,9 +103,18 @@ DNG = b"II*\0\x08\0\0\0\2\0\xfe\0\4\0\1\0\0\0\1\0\0\0\x12\xc6\1\0\4\0\0\0\1\4\0\
         ("a", DNG, RAW.format("DNG")),
         ("a.cr3", isobmff(b"crx ", b"isom"), RAW.format("CR3")),
         ("a.tif", TIFF, ""),
-        ("a.svg", b"\xef\xbb\xbf<?xml version='1.0'?><svg/>", "SVG is a vector format: draw it as a PNG first"),
-        ("a.xml", b"<!-- x --><svg xmlns='x'>", "SVG is a vector format: draw it as a PNG first"),
-        ("a.svgz", b"\x1f\x8b\x08", "SVG is a vector format: draw it as a PNG first"),
+        ("a.svg", b"\xef\xbb\xbf<?xml version='1.0'?><svg/>", SVG),
+        ("a.xml", b"<!-- x --><svg xmlns='x'>", SVG),
+        (
+            "a",
+            b"<!DOCTYPE svg PUBLIC '-//W3C' 'x' [\n<!ENTITY a 'b>'>\n]>\n<s:svg>",
+            SVG,
+        ),
+        ("a.html", b"<!DOCTYPE html><html><svg></svg>", "not a picture (text)"),
+        ("a.jpg", b"<!DOCTYPE html><html><svg></svg>", ""),  # a page in place of a picture
+        ("a.txt", b"<!---->" * 500, "not a picture (text)"),
+        ("a", MAGIC[:3], "not a picture"),
+        ("a.svgz", b"\x1f\x8b\x08", SVG),
         ("a.exr", b"v/1\1", UNREAD.format("OpenEXR")),
         ("a.jpg", MAGIC + b"x", "a .vqz file already"),
         ("._a.jpg", b"\0\5\x16\7\0\2\0\0", "not a picture (AppleDouble, what macOS keeps of a file besides its bytes)"),

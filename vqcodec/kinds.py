@@ -50,8 +50,6 @@ def kind_of(name: str, head: bytes) -> Kind:
         return _raw(suffix[1:].upper())
     if found is not None:
         return found
-    if _is_text(head) and b"<svg" in head:
-        return _SVG
     if suffix in _BY_SUFFIX:
         return _BY_SUFFIX[suffix]
     if re.fullmatch(r"\.[0-9a-f]{16}\.tmp", name):
@@ -84,7 +82,7 @@ def _is_text(head: bytes) -> bool:
     try:
         head.decode()
     except UnicodeDecodeError as error:
-        if error.start < len(head) - 3:
+        if error.reason != "unexpected end of data":
             return False
     return not re.search(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]", head)
 
@@ -210,6 +208,8 @@ _SURE: Final[Tests] = (
     (_starts(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), _TIFF),
     (_has_brand(b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"hevm", b"hevs", b"mif1", b"msf1"), _HEIC),
     (_starts(b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n"), _JXL),
+    # an XML file whose first element is svg, behind declarations and comments
+    (_matches(rb"(?:\xef\xbb\xbf)?(?>\s+|<\?.*?\?>|<!--.*?-->|<!DOCTYPE[^>[]*+(?>\[.*?\]\s*)?>)*+<(?:\w+:)?svg\b"), _SVG),
     (_starts(b"8BPS"), _PSD),
     (_starts(b"icns"), _BY_SUFFIX[".icns"]),
     (_starts(b"\1\xda\0", b"\1\xda\1"), _SGI),
