@@ -162,7 +162,7 @@ def test_several_inputs_go_to_one_folder(
     assert {failed["source"]: failed["error"] for failed in facts["failed"]} == {
         "text": "text: not a picture (text)",
         "none.png": "cannot read none.png: No such file or directory",
-        "sub": "cannot read sub: Is a directory",
+        "sub": "cannot read sub: it is a folder, which is converted by itself",
     }
     assert "3 failed" in err.splitlines()[-1]
     assert sorted(path.name for path in Path("out").iterdir()) == ["b.vqz", "photo.jpg.vqz", "photo.png.vqz"]

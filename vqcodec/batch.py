@@ -9,6 +9,7 @@ them: shard i of n takes every n-th picture of the sorted list, from the i-th on
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -380,6 +381,8 @@ def convert(job: Job, options: Options, overwrite: bool) -> Outcome:
     outcome = Outcome(os.fspath(job.source), os.fspath(job.output))
     try:
         known = job.source.stat()
+        if stat.S_ISDIR(known.st_mode):  # among files that were named one by one
+            raise IsADirectoryError(errno.EISDIR, "it is a folder, which is converted by itself")
     except OSError as error:
         told = f"cannot read {printable(job.source)}: {error.strerror}"
         return replace(outcome, error=told, exit_code=InputError.exit_code)
