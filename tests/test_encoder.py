@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw
 
 from vqcodec import api, rate, registry
 from vqcodec.bands import COLOR_4X4, COLOR_8X8
+from vqcodec.cli import main
 from vqcodec.hidden import filled
 from vqcodec.imageio import read_image
 
@@ -212,3 +213,11 @@ def test_smaller_token_pictures_weigh_colours_by_alpha() -> None:
     seen = whole[8:12, 12:14, 0].astype(float)  # of the square at (2, 3) only its left half is visible
     assert abs(small[2, 3, 0] - seen.mean()) < 1
     assert small[2, 3, 1] == 128
+
+
+def test_exact_is_an_option_of_the_program(samples: Path, tmp_path: Path) -> None:
+    picture, _ = disc_of_photo(samples, "noise")
+    Image.fromarray(picture).save(tmp_path / "disc.png")
+    for options, exact in (([], False), (["--exact"], True)):
+        assert main(["encode", str(tmp_path / "disc.png"), str(tmp_path / "disc.vqz"), "-f", *options]) == 0
+        assert (tmp_path / "disc.vqz").read_bytes() == api.encode(picture, exact=exact)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from vqcodec.dct import Pixels
 from vqcodec.errors import InputError
-from vqcodec.files import MAX_PIXELS, open_input, printable, read_stream, stream_limit
+from vqcodec.files import MAX_PIXELS, naming, open_input, printable, read_stream, stream_limit
 from vqcodec.types import Metadata
 
 T = TypeVar("T", int, str)
@@ -172,7 +172,8 @@ def open_source(source: object, max_pixels: int) -> Iterator[BinaryIO]:
     Raises InputError, LimitError.
     """
     if isinstance(source, str | os.PathLike):
-        with open_input(_path(source)) as stream:
+        path = _path(source)
+        with naming(path), open_input(path) as stream:
             yield _seekable(stream, max_pixels)
     elif _is_stream(source):
         yield _seekable(_readable(source), max_pixels)

@@ -49,6 +49,7 @@ class EncodeOptions:
     effort: int = DEFAULT_EFFORT
     tune: str = TUNES[0]
     tile: int | None = None
+    exact: bool = False
     strip: bool = False
     keep_times: bool = False
     threads: int | None = None
@@ -109,6 +110,7 @@ def encode_file(source: Path, output: Path, options: EncodeOptions, *, overwrite
             effort=options.effort,
             tune=options.tune,
             tile=options.tile,
+            exact=options.exact,
             metadata=None if options.strip else image.metadata,
             threads=options.threads,
         )

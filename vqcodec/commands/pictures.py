@@ -97,7 +97,11 @@ def encode(
     effort: Annotated[
         int,
         typer.Option(
-            "--effort", min=1, max=9, metavar="1..9", help="Take more time for fewer bytes: 1-4 are faster, 7-9 slower than 5."
+            "--effort",
+            min=1,
+            max=9,
+            metavar="1..9",
+            help="Take more time for fewer bytes. 7 takes four to five times as long as 5, and saves 1.5 %.",
         ),
     ] = 5,
     tune: Annotated[
@@ -116,6 +120,9 @@ def encode(
             show_default=False,
         ),
     ] = None,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Keep the colours of fully transparent pixels, which are replaced otherwise.")
+    ] = False,
     strip: Annotated[bool, typer.Option("--strip", help="Leave out colour profile, EXIF and XMP.")] = False,
     keep_times: KeepTimes = False,
     force: Force = False,
@@ -153,6 +160,7 @@ def encode(
         effort=effort,
         tune=tune,
         tile=tile,
+        exact=exact,
         strip=strip,
         keep_times=keep_times,
         threads=threads,
