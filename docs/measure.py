@@ -16,7 +16,7 @@ import tarfile
 import tempfile
 import time
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -32,6 +32,7 @@ from vqcodec.bench.bdrate import RatePoint, bd_rate
 from vqcodec.bench.codecs import AvifCodec, WebpCodec, grey_of
 from vqcodec.bench.metrics import measure, open_lpips, psnr_db
 from vqcodec.bench.report import BD_RANGE_BPP
+from vqcodec.rate import DEFAULT_EFFORT
 
 Pixels = np.ndarray
 QUALITIES = (20, 40, 56, 70, 84, 93)
@@ -67,7 +68,7 @@ def point(image: Pixels, file: bytes, decoded: Pixels) -> tuple[float, float]:
 
 
 def vqz_points(
-    image: Pixels, *, model: str = LITE, qualities: Sequence[float] = QUALITIES, effort: int = 5
+    image: Pixels, *, model: str = LITE, qualities: Sequence[float] = QUALITIES, effort: int = DEFAULT_EFFORT
 ) -> list[tuple[float, float]]:
     files = [api.encode(image, quality=q, model=model, effort=effort, threads=1) for q in qualities]
     return [point(image, file, api.decode(file, model=model, threads=1)) for file in files]
@@ -229,20 +230,54 @@ def preview(file: bytes) -> None:
 
 
 def effort(data: Path) -> None:
-    """Bytes at equal PSNR against the default effort, on every fourth picture of Kodak; and speed."""
-    images = load(data / "kodak")[::4]
-    for model in (PHOTO, LITE):
-        curves, seconds = {}, {}
-        for level in (1, 4, 5, 7, 9):
-            curves[level] = curve(partial(vqz_points, model=model, effort=level), images)
-        for _ in range(5):  # in turn: the speed of a machine changes within minutes
-            for level in curves:
-                once = partial(api.encode, images[0], quality=50, model=model, effort=level, threads=1)
-                seconds[level] = min(seconds.get(level, float("inf")), best(once, 1))
-        for level, points in curves.items():
-            gain, ratio = bd_rate(curves[5], points), seconds[5] / seconds[level]
-            megapixels = images[0].shape[0] * images[0].shape[1] / 1e6 / seconds[level]
-            print(f"{model}, effort {level}: {gain:+.2f} % bytes, {ratio:.2f} times as fast ({megapixels:.2f} MP/s, one thread)")
+    """Each effort's gain and cost: bytes at equal PSNR against the default effort, CPU time against it and against AVIF speed 6.
+
+    On every fourth picture of Kodak, on six photos, and on one picture of 39 megapixels at quality 60,
+    whose bytes are those at equal quality. Times are of the process, with one thread, so that other work beside it counts little.
+    """
+    kodak = load(data / "kodak")[::4]
+    photos = [picture for _, picture in zip(range(6), some_photos(data), strict=False)]
+    panorama = mosaic(data, 5120, 7680)
+    avif = AvifCodec()
+    peer = cpu_time(lambda: [avif.encode(picture, 50) for picture in kodak])
+    for model, levels in ((PHOTO, (1, 2, 4, 5, 7, 8, 9)), (LITE, (1, 2, 5))):
+        curves = {
+            level: [curve(partial(vqz_points, model=model, effort=level), images) for images in (kodak, photos)] for level in levels
+        }
+        seconds = {level: cpu_time(partial(encoded, kodak, model, level)) for level in levels}
+        for level in levels:
+            gains = [bd_rate(*pair) for pair in zip(curves[DEFAULT_EFFORT], curves[level], strict=True)]
+            cost = (
+                f"{seconds[level] / seconds[DEFAULT_EFFORT]:.2f} of the default's CPU time, {seconds[level] / peer:.1f} of AVIF's"
+            )
+            print(f"{model}, effort {level}: Kodak {gains[0]:+.2f} %, photos {gains[1]:+.2f} % bytes; {cost}")
+    for level in (1, DEFAULT_EFFORT, 7):
+        size: list[int] = []
+        seconds_of_one = cpu_time(lambda level=level, size=size: size.extend(map(len, encoded([panorama], PHOTO, level, 60))))
+        print(
+            f"photo, effort {level}, {panorama.size // 3 / 1e6:.0f} megapixels: {size[0]} bytes, {seconds_of_one:.0f} s of CPU time"
+        )
+
+
+def encoded(images: Sequence[Pixels], model: str, level: int, quality: float = 50) -> list[bytes]:
+    return [api.encode(image, quality=quality, model=model, effort=level, threads=1) for image in images]
+
+
+def some_photos(data: Path) -> Iterator[Pixels]:
+    """Middles of 512 x 384 pixels of every tenth photo of the last archive."""
+    with tarfile.open(data / "photos" / "photos-3.tar") as archive:
+        members = sorted((entry for entry in archive.getmembers() if entry.name.endswith(".avif")), key=lambda entry: entry.name)
+        for member in members[::10]:
+            photo = np.asarray(Image.open(archive.extractfile(member)).convert("RGB"))
+            top, left = (photo.shape[0] - 384) // 2, (photo.shape[1] - 512) // 2
+            if min(top, left) >= 0:
+                yield photo[top : top + 384, left : left + 512]
+
+
+def cpu_time(run: Callable[[], object]) -> float:
+    start = time.process_time()
+    run()
+    return time.process_time() - start
 
 
 def network(data: Path) -> None:

@@ -9,7 +9,7 @@ For a cell whose high chroma coefficients are x steps large, coding them saves a
     g = sum over |x| > DEAD_ZONE of  x^2 - 1/12 - LAMBDA * (6 + 2 log2 |x|)              squared steps
 
 where a coefficient below the dead zone is coded as zero. Measured on photographs, screenshots and lettering
-(docs/decisions.md), the whole picture gains where
+(docs/experiments), the whole picture gains where
 
     sum max(g - STRONG, 0)  +  WEAK * sum min(g, STRONG)  >  OVERHEAD
 
