@@ -566,6 +566,12 @@ def test_the_program_on_a_folder(tree: Path, tmp_path: Path, program: Program) -
         assert len(done.stderr.splitlines()) == 1
 
 
+def as_of_a_terminal() -> None:
+    """Signals as a terminal's shell has them: the tests may run in the background, or under nohup."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def begun(folder: Path, output: Path) -> "subprocess.Popen[bytes]":
     """The program in a session of its own, on more pictures than it can do in the time."""
     for number in range(40):
@@ -575,12 +581,12 @@ def begun(folder: Path, output: Path) -> "subprocess.Popen[bytes]":
         env=program_environment(),
         start_new_session=True,
         stderr=subprocess.PIPE,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # as a terminal's shell has it
+        preexec_fn=as_of_a_terminal,
     )
 
 
 def children(process: "subprocess.Popen[bytes]") -> list[str]:
-    """Numbers of its processes: where there are three, one tracks what they share."""
+    """Numbers of its processes."""
     try:
         return Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     except OSError:
@@ -596,16 +602,21 @@ def wait_until(told: Callable[[], object]) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="children are looked up in /proc")
-@pytest.mark.parametrize("after", [0.0, 0.1, 1.5])
-def test_an_interrupt_from_a_terminal_is_told_of_by_no_worker(tmp_path: Path, after: float) -> None:
+@pytest.mark.parametrize(
+    ("number", "after"),
+    [(signal.SIGINT, 0.0), (signal.SIGINT, 0.1), (signal.SIGINT, 1.5), (signal.SIGTERM, 0.05), (signal.SIGHUP, 0.5)],
+)
+def test_a_signal_from_a_terminal_is_told_of_by_no_worker(tmp_path: Path, number: signal.Signals, after: float) -> None:
     """It reaches workers, too, which may be importing then."""
     (tmp_path / "in").mkdir()
     process = begun(tmp_path / "in", tmp_path / "out")
-    wait_until(lambda: len(children(process)) == 3)
+    wait_until(lambda: len(children(process)) == 2)
     time.sleep(after)
-    os.killpg(process.pid, signal.SIGINT)
+    workers = children(process)
+    os.killpg(process.pid, number)
     _, errors = process.communicate(timeout=60)
-    assert (process.returncode, errors) == (130, b"")
+    assert (process.returncode, errors) == (-number, b"")
+    assert not any(Path("/proc", worker).exists() for worker in workers)
 
 
 @pytest.mark.slow
@@ -633,8 +644,8 @@ def test_a_run_that_is_terminated_leaves_nothing_half_done(tmp_path: Path, send:
     assert len(workers) >= 2
     send(process.pid, signal.SIGTERM)
     _, errors = process.communicate(timeout=60)
-    assert (process.returncode, errors) == (130, b"")
-    wait_until(lambda: not any(Path("/proc", worker).exists() for worker in workers))
+    assert (process.returncode, errors) == (-signal.SIGTERM, b"")
+    assert not any(Path("/proc", worker).exists() for worker in workers)
     made = list((tmp_path / "out").iterdir())
     assert len(made) < 40
     for path in made:

@@ -282,17 +282,6 @@ def test_what_a_shell_appends_to_is_not_cut(vqz: Path, tmp_path: Path) -> None:
     assert (tmp_path / "all").read_bytes().startswith(b"before\x89PNG")
 
 
-def test_a_reader_that_has_gone_is_an_error_of_the_output(vqz: Path, tmp_path: Path) -> None:
-    (tmp_path / "a.vqz").write_bytes(vqz.read_bytes())
-    for command in ("info a.vqz", "verify a.vqz", "models", "--help"):
-        line = f"{{ {shlex.join(program_command(*command.split()))}; echo $? >&2; }} | true"
-        done = subprocess.run(
-            line, shell=True, cwd=tmp_path, capture_output=True, env=program_environment(), timeout=60, check=False
-        )
-        assert done.stderr in (b"vqcodec: cannot write standard output: Broken pipe\n5\n", b"0\n"), command
-        assert command != "info a.vqz" or b"Broken pipe" in done.stderr  # `true` has ended long before
-
-
 def test_no_home_is_needed(vqz: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     def no_home() -> Path:
         raise RuntimeError("Could not determine home directory.")
@@ -369,22 +358,6 @@ def test_closed_streams(vqz: Path, tmp_path: Path, closed: str, command: str, co
     assert done.stderr.count(b"\n") == bool(error)
     assert error in done.stderr.decode()
     assert (tmp_path / "a.vqz").read_bytes() == vqz.read_bytes()
-
-
-def test_a_reader_that_has_gone(vqz: Path) -> None:
-    reader, writer = os.pipe()
-    os.close(reader)
-    process = subprocess.run(
-        program_command("decode", vqz, "-"),
-        stdout=writer,
-        stderr=subprocess.PIPE,
-        env=program_environment(),
-        timeout=60,
-        check=False,
-    )
-    os.close(writer)
-    assert process.returncode == 5
-    assert process.stderr == b"vqcodec: cannot write standard output: Broken pipe\n"
 
 
 # ------------------------------------------------------------------------------------------------ about files
@@ -763,8 +736,8 @@ def test_killed_at_any_moment(tmp_path: Path, number: signal.Signals) -> None:
             vqcodec.verify(target.read_bytes())
         if number != signal.SIGKILL:
             assert temporary_files(tmp_path) == []
-        if number == signal.SIGTERM:  # the default action, before there is anything to clean up, or our own
-            assert process.returncode in (0, 130, -signal.SIGTERM)
+        assert process.returncode in (0, -number)
+        if number == signal.SIGTERM:  # Python itself may answer SIGINT, before the program's first line
             assert b"Traceback" not in errors
 
 

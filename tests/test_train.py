@@ -162,7 +162,7 @@ def test_a_checkpoint_that_cannot_be_written_is_an_error_of_the_output(
 
 def test_a_process_that_dies_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(LimitError, match="died, perhaps of too little memory"), processes(1) as pool:
-        pool.submit(os.abort).result()
+        list(pool.map(os._exit, [1]))
 
 
 def terminated(folder: Path) -> None:
@@ -176,7 +176,7 @@ def terminated(folder: Path) -> None:
 def test_a_process_that_is_terminated_at_work_cleans_up_and_ends(tmp_path: Path) -> None:
     """It would wait for more work, for ever where its parent was killed."""
     with pytest.raises(LimitError, match="died"), processes(1) as pool:
-        pool.submit(terminated, tmp_path).result()
+        list(pool.map(terminated, [tmp_path]))
     assert (tmp_path / "cleaned up").exists()
 
 

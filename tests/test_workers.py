@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -266,88 +267,240 @@ def test_shared_arrays_are_like_those_of_numpy() -> None:
             shared_empty(shape, "uint16")
 
 
-def test_interrupts_wait_for_the_end_of_a_block() -> None:
-    code = (
-        "import os, signal, time\n"
-        "from vqcodec.interrupts import interrupts_wait, termination_raises\n"
-        "for number in (signal.SIGINT, signal.SIGTERM):\n"
-        "    done = False\n"
-        "    try:\n"
-        "        with termination_raises(), interrupts_wait():\n"
-        "            os.kill(os.getpid(), number)\n"
-        "            time.sleep(0.01)\n"
-        "            done = True\n"
-        "        time.sleep(1)\n"
-        "    except KeyboardInterrupt:\n"
-        "        print(done)\n"
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_interrupts_wait_for_the_end_of_a_block_and_end_the_program(number: signal.Signals) -> None:
+    process = _start(
+        f"""
+        from vqcodec.interrupts import interrupts_wait, termination_raises
+
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup, or in the background
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # as the program has it
+        with termination_raises():
+            try:
+                with interrupts_wait():
+                    os.kill(os.getpid(), {int(number)})
+                    time.sleep(0.01)
+                    print("waited", flush=True)
+                time.sleep(60)
+            finally:
+                print("cleaned up", flush=True)
+        print("not reached")
+    """,
+        "1",
     )
-    command, environment = [sys.executable, "-c", code], program_environment()
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True)
-    assert done.stdout == "True\nTrue\n"
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out.splitlines(), err) == (-number, ["waited", "cleaned up"], "")
 
 
 def test_termination_interrupts_what_cleans_up_and_that_no_more() -> None:
-    assert _run("""
+    process = _start(
+        """
         from vqcodec.interrupts import termination_raises
 
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup has it
-        try:
+        with termination_raises():
             with termination_raises():
-                with termination_raises():
-                    signal.raise_signal(signal.SIGHUP)
-                try:
-                    signal.raise_signal(signal.SIGTERM)
-                    print("not interrupted")
-                finally:
-                    signal.raise_signal(signal.SIGTERM)
-                    print("cleaned up")
-        except KeyboardInterrupt:
-            print("interrupted")
-        print(signal.getsignal(signal.SIGHUP).name, signal.getsignal(signal.SIGTERM).name)
-    """).splitlines() == ["cleaned up", "interrupted", "SIG_IGN SIG_DFL"]
+                signal.raise_signal(signal.SIGHUP)
+            try:
+                signal.raise_signal(signal.SIGTERM)
+                print("not interrupted")
+            finally:
+                signal.raise_signal(signal.SIGTERM)
+                signal.raise_signal(signal.SIGINT)
+                print("cleaned up", flush=True)
+    """,
+        "1",
+    )
+    out, _ = process.communicate(timeout=60)
+    assert (process.returncode, out.splitlines()) == (-signal.SIGTERM, ["cleaned up"])
 
 
-def test_an_interrupt_waits_until_a_process_of_a_pool_has_begun() -> None:
+def test_signals_have_their_old_handlers_after_a_block() -> None:
     _run("""
-        from concurrent.futures import ProcessPoolExecutor
-        from vqcodec.processes import processes
+        from vqcodec.interrupts import interrupts_wait, termination_raises
 
-        submit = ProcessPoolExecutor.submit
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        told = []
-
-        def interrupted(pool, *arguments):
-            signal.raise_signal(signal.SIGINT)
-            told.append(submit(pool, *arguments))
-            return told[0]
-
-        ProcessPoolExecutor.submit = interrupted
-        try:
-            with processes(1) as pool:
-                pool.submit(os.getpid)
-        except KeyboardInterrupt:
-            pass
-        assert told[0].done()  # the pool has ended, and waits for no worker that was half begun
+        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        for handlers in ((signal.default_int_handler, signal.SIG_DFL, signal.SIG_IGN), (signal.SIG_DFL, print, signal.SIG_DFL)):
+            for number, handler in zip(numbers, handlers):
+                signal.signal(number, handler)
+            for block in (termination_raises, interrupts_wait):
+                with block():
+                    pass
+                assert tuple(map(signal.getsignal, numbers)) == handlers
     """)
 
 
-def test_a_pool_that_is_interrupted_does_not_wait_for_its_work() -> None:
-    assert (
-        _run("""
+def test_an_interrupt_that_was_swallowed_comes_again() -> None:
+    """As Python does with exceptions that destructors and callbacks raise."""
+    process = _start(
+        """
+        from vqcodec.interrupts import termination_raises
+
+        with termination_raises():
+            try:
+                signal.raise_signal(signal.SIGTERM)
+            except KeyboardInterrupt:
+                pass
+        print("not reached")
+    """,
+        "1",
+    )
+    assert (process.communicate(timeout=60), process.returncode) == (("", ""), -signal.SIGTERM)
+
+
+def test_an_interrupt_while_a_process_of_a_pool_is_begun_leaves_no_process() -> None:
+    _run("""
+        import subprocess
+        from vqcodec import processes
+
+        class Interrupted(subprocess.Popen):
+            def __init__(self, *arguments, **options):
+                super().__init__(*arguments, **options)
+                begun.append(self)
+                signal.raise_signal(signal.SIGINT)
+
+        begun = []
+        processes.subprocess.Popen = Interrupted
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            with processes.processes(2) as pool:
+                list(pool.map(time.sleep, [300, 300]))
+            raise AssertionError("no interrupt")
+        except KeyboardInterrupt:
+            assert [process.returncode for process in begun] == [-signal.SIGTERM]
+    """)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_pool_that_is_interrupted_waits_for_no_work_however_large(number: signal.Signals) -> None:
+    """Arguments that are more than a pipe holds stuck in the queue of an executor, whose thread the program waited for at its end."""
+    process = _start(
+        f"""
         from vqcodec.processes import processes
 
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        def calls():
+            for count in range(40):
+                if count == 9:
+                    signal.raise_signal({int(number)})
+                yield np.full(500_000, count, np.uint8)
+
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        with processes(2) as pool:
+            for found in pool.map(np.max, calls()):
+                print(found, flush=True)
+    """,
+        "1",
+    )
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (-number, "")
+    assert out.splitlines() == [str(count) for count in range(len(out.splitlines()))]
+    assert len(out.splitlines()) <= 9
+
+
+def test_a_pool_ends_what_is_at_work_and_what_ignores_termination() -> None:
+    _run("""
+        from vqcodec.processes import processes
+
         try:
             with processes(2) as pool:
-                left = [pool.submit(time.sleep, 300) for _ in range(6)]
-                pool.submit(os.getpid)
-                time.sleep(1)
-                signal.raise_signal(signal.SIGINT)
-        except KeyboardInterrupt:
-            print("interrupted")
+                assert list(pool.map(signal.signal, [signal.SIGTERM], [signal.SIG_IGN])) == [signal.SIG_DFL]
+                for _ in pool.map(time.sleep, [0, 300, 300]):
+                    raise ValueError
+        except ValueError:
+            pass
+        try:
+            os.waitpid(-1, 0)
+            raise AssertionError("a process was left")
+        except ChildProcessError:
+            pass
+        assert len(os.listdir("/proc/self/fd")) < 10
     """)
-        == "interrupted\n"
-    )
+
+
+def test_a_pool_gives_results_in_order_or_as_they_come() -> None:
+    _run("""
+        from vqcodec.processes import processes
+
+        with processes(2) as pool:
+            assert list(pool.map(pow, [2, 3, 4], [5, 6, 7])) == [32, 729, 16384]
+            assert list(pool.map(divmod, [7] * 100, range(1, 101))) == [divmod(7, number) for number in range(1, 101)]
+            assert sorted(pool.as_they_come(abs, ((-number,) for number in range(9)))) == [((-n,), n) for n in range(8, -1, -1)]
+            found = dict(pool.as_they_come(os._exit, [(0,)])) | dict(pool.as_they_come(abs, [(-1,)]))
+            assert found == {(0,): None, (-1,): 1}  # one has died, and another has taken its place
+            assert list(pool.map(abs, [])) == []
+            assert len(list(pool.map(bytes, [1 << 22] * 9))) == 9
+            for wrong in (lambda: 0, "text"):  # what cannot be sent, what cannot be called
+                try:
+                    list(pool.map(wrong, [1]))
+                    raise AssertionError("no error")
+                except Exception as error:
+                    assert not isinstance(error, AssertionError)
+        with processes(2) as pool:
+            try:
+                list(pool.map(divmod, [1] * 50, [1] * 30 + [0] + [1] * 19))
+                raise AssertionError("no error")
+            except ZeroDivisionError as error:
+                assert "divmod" in "".join(error.__notes__) or "work_for" in "".join(error.__notes__)
+    """)
+
+
+def test_a_pool_takes_calls_as_it_can_do_them() -> None:
+    """A folder may have millions of files, and what training sends may be more than the memory holds."""
+    _run("""
+        from vqcodec.processes import processes
+
+        taken = 0
+
+        def calls():
+            global taken
+            for taken in range(1, 101):
+                yield taken
+
+        with processes(1) as pool:
+            for done, _ in enumerate(pool.map(abs, calls()), 1):
+                assert taken <= done + 1
+    """)
+
+
+def test_modules_of_the_current_folder_are_not_those_of_processes(tmp_path: Path) -> None:
+    """A folder of pictures is nobody's program."""
+    for name in ("pickle", "numpy", "vqcodec"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('not ours')")
+    program = "import sys; sys.path.remove(''); from vqcodec.processes import processes\n"
+    program += "with processes(1) as pool: print(*pool.map(abs, [-3]))"
+    command = [sys.executable, "-c", program]
+    environment = program_environment() | {"PYTHONSAFEPATH": ""}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout, done.stderr) == ("3\n", "")
+
+
+@pytest.mark.parametrize("again_s", [0.0, 0.002])
+def test_interrupts_of_a_program_of_others_leave_neither_copies_nor_pipes(again_s: float) -> None:
+    """Interrupts that follow each other come while copies are ended, too."""
+    _run(f"""
+        import random
+
+        armed = False
+        signal.signal(signal.SIGALRM, lambda *_: armed and signal.raise_signal(signal.SIGINT))
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        before, random = len(os.listdir("/proc/self/fd")), random.Random(1)
+        for _ in range(60):
+            signal.setitimer(signal.ITIMER_REAL, random.uniform(0.001, 0.02), {again_s})
+            try:
+                armed = True
+                while True:
+                    workers.side_by_side(lambda number: sum(range(2000)), range(40), 3)
+            except KeyboardInterrupt:
+                armed = False
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        try:
+            os.waitpid(-1, os.WNOHANG)
+            raise AssertionError("a copy was left")
+        except ChildProcessError:
+            pass
+        assert len(os.listdir("/proc/self/fd")) == before
+    """)
 
 
 def test_copies_work_where_somebody_else_hears_of_their_end() -> None:
@@ -376,7 +529,7 @@ def test_signals_that_come_together_interrupt_once() -> None:
         try:
             with termination_raises():
                 try:
-                    signal.raise_signal(signal.SIGTERM)
+                    signal.raise_signal(signal.SIGINT)
                 finally:
                     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
                         signal.raise_signal(number)

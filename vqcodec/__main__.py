@@ -1,8 +1,27 @@
-"""`python -m vqcodec` is `vqcodec`."""
+"""The program: `vqcodec`, or `python -m vqcodec`."""
 
+import signal
 import sys
 
-from vqcodec.cli import main
+
+def main() -> int:
+    """Run the command of the command line; the exit code. A signal, or a reader that closes standard output, ends the process as it
+    ends other programs, so that shells see it.
+
+    SIGINT first of all: while the command line is imported there is nothing to clean up, and Python would print a traceback.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where a shell has it ignored, in the background
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from vqcodec import cli
+    from vqcodec.interrupts import die_by
+
+    code = cli.main()
+    if code == cli.INTERRUPTED:
+        die_by(signal.SIGINT)
+    if code == cli.BROKEN_PIPE:
+        die_by(signal.SIGPIPE)
+    return code
+
 
 if __name__ == "__main__":
     sys.exit(main())

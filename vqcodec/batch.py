@@ -14,14 +14,11 @@ import json
 import os
 import stat
 from collections import Counter
-from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field, replace
-from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from vqcodec.convert import Converted, DecodeOptions, EncodeOptions, Options, decode_file, encode_file
 from vqcodec.errors import InputError, VqcodecError
@@ -29,9 +26,6 @@ from vqcodec.files import make_mirror, output_errors, printable, read_head, writ
 from vqcodec.imageio import why_not_read
 from vqcodec.kinds import HEAD_BYTES, VQZ, kind_of
 from vqcodec.processes import DIED, processes
-
-_AHEAD: Final = 4
-"""Files that wait, for each process: a tree may have millions."""
 
 
 @dataclass(frozen=True)
@@ -243,11 +237,11 @@ def run_batch(settings: BatchSettings, started: Callable[[int], None], progress:
     left = [_with_what_was(job, before) for job in jobs if not _is_done(job, before)]
     summary.left_out = len(jobs) - len(left)
     started(len(left))
-    with _open_manifest(settings.manifest) as tell:
+    with _open_manifest(settings.manifest) as tell, closing(_outcomes(_begun(left, tell), settings)) as outcomes:
         for skipped in summary.skipped:
             if before.get(skipped.source, {}).get("skipped") != skipped.reason:
                 tell({"source": skipped.source, "skipped": skipped.reason})
-        for outcome in _outcomes(_begun(left, tell), settings):
+        for outcome in outcomes:
             summary.add(outcome)
             tell(asdict(outcome))
             progress(outcome)
@@ -335,45 +329,37 @@ def _begun(jobs: list[Job], tell: Callable[[dict[str, Any]], None]) -> Iterator[
 # ------------------------------------------------------------------------------------------------ the work
 
 
-def _outcomes(jobs: Iterator[Job], settings: BatchSettings) -> Iterator[Outcome]:
-    """The outcome of every job, as they come. A process that dies takes its pool with it: what was being done then is done again,
-    file by file, and the one that ends its process again has failed.
+def _outcomes(jobs: Iterator[Job], settings: BatchSettings) -> Generator[Outcome, None, None]:
+    """The outcome of every job, as they come. A job whose process died is done again when all others are done, by itself; if its
+    process dies again, it has failed.
     """
     options = replace(settings.options, threads=settings.options.threads or 1)
-    doubtful: list[Job] = []
-    while True:
-        yield from _pooled(jobs, options, settings, doubtful)
-        if not doubtful:
-            return
-        for job in doubtful:
-            again: list[Job] = []
-            yield from _pooled(iter([job]), options, replace(settings, jobs=1), again)
-            for dead in again:
-                error = f"the process that worked on it {DIED}"
-                yield Outcome(os.fspath(dead.source), os.fspath(dead.output), error=error, exit_code=VqcodecError.exit_code)
-        doubtful.clear()
+    died: list[Job] = []
+    yield from _pooled(jobs, options, settings, died)
+    for job in died:
+        again: list[Job] = []
+        yield from _pooled(iter([job]), options, replace(settings, jobs=1), again)
+        for dead in again:
+            error = f"the process that worked on it {DIED}"
+            yield Outcome(os.fspath(dead.source), os.fspath(dead.output), error=error, exit_code=VqcodecError.exit_code)
 
 
-def _pooled(jobs: Iterator[Job], options: Options, settings: BatchSettings, doubtful: list[Job]) -> Iterator[Outcome]:
-    """Outcomes of jobs by a pool of processes; when one of these dies, what the pool had in hand is `doubtful`, and it ends."""
-    waiting: dict[Future[Outcome], Job] = {}
+def _pooled(jobs: Iterator[Job], options: Options, settings: BatchSettings, died: list[Job]) -> Iterator[Outcome]:
+    """Outcomes of jobs by a pool of processes; `died` gets the jobs whose process died, as they are to be done again."""
+    another_try: dict[Job, Job] = {}
+
+    def calls() -> Iterator[tuple[Job, Options, bool]]:
+        for job in jobs:
+            another_try[job] = replace(job, again=job.again or not os.path.lexists(job.output))
+            yield job, options, settings.overwrite
+
     with processes(settings.jobs) as pool:
-        while True:
-            for job in islice(jobs, 0 if doubtful else _AHEAD * settings.jobs - len(waiting)):
-                another = replace(job, again=job.again or not os.path.lexists(job.output))  # should this try not end
-                try:
-                    waiting[pool.submit(convert, job, options, settings.overwrite)] = another
-                except BrokenProcessPool:
-                    doubtful.append(job)
-                    break
-            if not waiting:
-                return
-            for future in wait(waiting, return_when=FIRST_COMPLETED).done:
-                job = waiting.pop(future)
-                try:
-                    yield future.result()
-                except BrokenProcessPool:
-                    doubtful.append(job)
+        for (job, *_), outcome in pool.as_they_come(convert, calls()):
+            again = another_try.pop(job)
+            if outcome is None:
+                died.append(again)
+            else:
+                yield outcome
 
 
 def convert(job: Job, options: Options, overwrite: bool) -> Outcome:

@@ -1,16 +1,16 @@
 """The command line: `main` runs a command of commands/ and turns whatever happens into an exit code. `vqcodec --help` lists them.
+The program, `main` of __main__.py, makes a death by a signal of the last two.
 
 Results go to standard output, logs and progress to standard error. An error is one line, `vqcodec: <message>`, and an
 exit code: 0 ok, 1 internal (or a process that died on a file), 2 usage (or an optional package that is missing), 3 corrupt,
 unsupported or unreadable input, 4 model missing, damaged or mismatched, 5 output refused or unwritable, 6 limit or memory
-exceeded, 130 interrupted. Of several files the first that fails decides.
+exceeded, 130 interrupted, 141 nobody reads standard output any more. Of several files the first that fails decides.
 
 Start-up is most of the time that a small picture takes: what one command needs is imported inside that command.
 """
 
 import errno
 import os
-import signal
 import sys
 import traceback
 import warnings
@@ -24,11 +24,11 @@ from vqcodec.commands.pictures import decode, denoise, encode, generate, repair
 from vqcodec.commands.reports import compare, info, models, verify
 from vqcodec.commands.train import train
 from vqcodec.errors import VqcodecError
-from vqcodec.files import open_closed_streams, stdout_error
+from vqcodec.files import BrokenPipeOutputError, open_closed_streams, stdout_error
 from vqcodec.options import USAGE, UsageError
 from vqcodec.printing import tell
 
-INTERNAL, OUT_OF_MEMORY, INTERRUPTED = 1, 6, 130
+INTERNAL, OUT_OF_MEMORY, INTERRUPTED, BROKEN_PIPE = 1, 6, 130, 141
 _OF_PRINTING = {errno.ENOSPC, errno.EPIPE, errno.EBADF, errno.EIO, errno.EFBIG, errno.EDQUOT}
 """What writing to standard output may fail of: rooms that use files have errors of their own."""
 
@@ -78,9 +78,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _report(error)
     except KeyboardInterrupt:  # outside of it all: it may also come while an error is told
         return INTERRUPTED
-    finally:
-        if arguments is None:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # the program ends: an interrupt now would be told of by a traceback
 
 
 def _run(words: list[str]) -> int:
@@ -98,9 +95,11 @@ def _run(words: list[str]) -> int:
 
 
 def _report(error: Exception) -> int:
-    """One line on standard error; the exit code."""
+    """Print one line on standard error and return the exit code."""
     if isinstance(error, OSError) and error.filename is None and error.errno in _OF_PRINTING:
         error = stdout_error(error)
+    if isinstance(error, BrokenPipeOutputError):
+        return BROKEN_PIPE  # without a word, as other programs end
     if isinstance(error, VqcodecError):
         code, message = error.exit_code, str(error)
     elif isinstance(error, typer.TyperException):

@@ -287,13 +287,18 @@ def _write_stdout(data: bytes | memoryview) -> None:
         raise stdout_error(error) from error
 
 
+class BrokenPipeOutputError(OutputError):
+    """Nobody reads standard output any more."""
+
+
 def stdout_error(error: OSError) -> OutputError:
-    """Of an error in writing to standard output, to which nothing more is written then.
+    """The OutputError for an error in writing to standard output, to which nothing more is written then.
 
     The interpreter flushes once more at exit and would complain about the same thing a second time.
     """
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return OutputError(f"cannot write standard output: {_reason(error)}")
+    kind = BrokenPipeOutputError if isinstance(error, BrokenPipeError) else OutputError
+    return kind(f"cannot write standard output: {_reason(error)}")
 
 
 def open_closed_streams() -> None:

@@ -1,88 +1,205 @@
-"""Several processes at once."""
+"""Several processes at once.
+
+The pool is our own and has pipes alone: each process has one call in hand, and this process has no thread and no semaphore for it.
+So a signal finds nothing half done, arguments may have any size, and it is known which call a process had that died.
+"""
 
 from __future__ import annotations
 
-import multiprocessing
-import multiprocessing.context
 import os
+import pickle
+import selectors
 import signal
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from typing import Any, Final, TypeVar
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, BinaryIO, Final, NoReturn, TypeVar
 
 from vqcodec.blas import VARIABLES
 from vqcodec.errors import LimitError
 from vqcodec.interrupts import end_with_the_parent, interrupts_wait, termination_raises
 from vqcodec.workers import usable_cores
 
-T = TypeVar("T")
+Result = TypeVar("Result")
+Answer = tuple[Any, Exception | None]
+"""What a call has returned, or the error that it has raised."""
 DIED: Final = "died, perhaps of too little memory"
+_PATIENCE_S: Final = 1.0
+"""For a process that was told to end: it may be removing a file that is half written."""
+_PROGRAM: Final = "import sys; sys.path[:] = sys.argv[3:]; from vqcodec import processes; processes.work_for(*sys.argv[1:3])"
 
 
-class _Worker(multiprocessing.context.SpawnProcess):
-    """A fresh process that leaves interrupts to its parent: a terminal sends them to both, and two would tell of one."""
-
-    def start(self) -> None:
-        """With SIGINT blocked, which a process inherits from the first moment on: it has tracebacks while it imports, too."""
-        if not hasattr(signal, "pthread_sigmask"):
-            super().start()
-            return
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
-            super().start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-class _Pool(ProcessPoolExecutor):
-    """One that no interrupt leaves half begun: it would wait for ever for a worker that has not been told what it is."""
-
-    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
-        """Begins workers as they are needed."""
-        with interrupts_wait():
-            return super().submit(_until_terminated, fn, *args, **kwargs)
-
-
-def _until_terminated(fn: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-    """In a worker: a termination signal ends it when all is cleaned up. A pool takes the exception that it is until then for the
-    outcome of the call, and a worker whose parent is gone would wait for the next one for ever."""
-    try:
-        return fn(*args, **kwargs)
-    except KeyboardInterrupt:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        signal.raise_signal(signal.SIGTERM)
-        raise
-
-
-class _Fresh(multiprocessing.context.SpawnContext):
-    Process = _Worker
+class ProcessDiedError(LimitError):
+    """A process ended while it was at work."""
 
 
 @contextmanager
-def processes(jobs: int | None = None) -> Iterator[ProcessPoolExecutor]:
-    """A pool of fresh processes, one for each core if nothing is said, whose BLAS has one thread each: where every one takes all
+def processes(jobs: int | None = None) -> Iterator[Pool]:
+    """A pool of `jobs` fresh processes, by default one for each core. Their BLAS has one thread each: where every one takes all
     cores, they wait for each other.
 
-    Fresh, as a fork would copy locks of threads that are not there. An error, an interrupt or a termination signal ends the
-    block, and them; interrupts reach the parent alone. Raises LimitError when one of them dies.
+    They are fresh because a fork would copy locks of threads that it does not have. The end of the block, an error or a signal ends
+    them, whatever they do. SIGINT from a terminal reaches this process alone.
     """
-    before = {name: os.environ.get(name) for name in VARIABLES}
-    os.environ.update({name: value or "1" for name, value in before.items()})
-    count = jobs or usable_cores()
-    try:
-        with termination_raises(), _Pool(count, _Fresh(), end_with_the_parent, (os.getpid(),)) as pool:
-            workers = pool._processes  # which it forgets before it has ended
+    with termination_raises():
+        pool = Pool(jobs or usable_cores())
+        try:
+            yield pool
+        finally:
+            with interrupts_wait():
+                pool.end()
+
+
+class Pool:
+    """Up to `jobs` processes, begun as they are needed. `processes` makes one, and ends it."""
+
+    def __init__(self, jobs: int) -> None:
+        self._jobs = jobs
+        self._all: list[_Process] = []
+        self._idle: list[_Process] = []
+
+    def map(self, function: Callable[..., Result], *iterables: Iterable[Any]) -> Iterator[Result]:
+        """function(*arguments) for each group of arguments, in order; all must be importable or picklable.
+
+        Raises the first error of them in order; ProcessDiedError, a LimitError, if a process has died.
+        """
+        early: dict[int, Answer] = {}
+        done = 0
+        for number, _, answer in self._answers(function, zip(*iterables, strict=False)):
+            early[number] = answer
+            while done in early:
+                result, error = early.pop(done)
+                if error is not None:
+                    raise error
+                yield result
+                done += 1
+
+    def as_they_come(
+        self, function: Callable[..., Result], calls: Iterable[tuple[Any, ...]]
+    ) -> Iterator[tuple[tuple[Any, ...], Result | None]]:
+        """Arguments and result of each call, whichever ends first; None where the process has died. Raises the first error."""
+        for _, arguments, (result, error) in self._answers(function, calls):
+            if error is not None and not isinstance(error, ProcessDiedError):
+                raise error
+            yield arguments, result
+
+    def _answers(
+        self, function: Callable[..., Any], calls: Iterable[tuple[Any, ...]]
+    ) -> Iterator[tuple[int, tuple[Any, ...], Answer]]:
+        """Number and arguments of each call, and its answer, as they come; a call is taken when there is a process for it."""
+        numbered = enumerate(calls)
+        found: list[tuple[int, tuple[Any, ...], Answer]] = []
+        with selectors.DefaultSelector() as busy:
+            while True:
+                while len(busy.get_map()) < self._jobs and (call := next(numbered, None)) is not None:
+                    process = self._idle.pop() if self._idle else self._begin()
+                    process.ask(function, call[1])
+                    busy.register(process.answers, selectors.EVENT_READ, (process, *call))
+                yield from found  # while the processes have work again
+                if not busy.get_map():
+                    return
+                found.clear()
+                for key, _ in busy.select():
+                    process, number, arguments = key.data
+                    busy.unregister(process.answers)
+                    found.append((number, arguments, self._answer(process)))
+
+    def _answer(self, process: _Process) -> Answer:
+        try:
+            answer = process.answer()
+        except (EOFError, pickle.UnpicklingError):
+            self._all.remove(process)
+            _end([process])
+            return None, ProcessDiedError(f"a process at work {DIED}")
+        self._idle.append(process)
+        return answer
+
+    def _begin(self) -> _Process:
+        with interrupts_wait():  # a process that was begun is one that will be ended
+            self._all.append(_Process())
+        return self._all[-1]
+
+    def end(self) -> None:
+        """End all processes, whatever they do."""
+        _end(self._all)
+        self._all.clear()
+
+
+class _Process:
+    """A process that answers one call after the other. Raises LimitError if the system cannot begin it."""
+
+    def __init__(self) -> None:
+        reader, writer = os.pipe()
+        self.answers: BinaryIO = os.fdopen(reader, "rb")
+        command = [sys.executable, "-P", "-c", _PROGRAM, str(os.getpid()), str(writer), *map(str, sys.path)]
+        environment = os.environ | {name: os.environ.get(name) or "1" for name in VARIABLES}
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # which a process inherits, from its first moment on
+        try:
+            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[writer], env=environment)
+        except OSError as error:
+            self.answers.close()
+            raise LimitError(f"no process can be begun: {error.strerror}") from error
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            os.close(writer)
+        assert self._process.stdin is not None
+        self._calls = self._process.stdin
+        self._function: object = None
+
+    def ask(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+        """Begin a call. The function is sent where it is another than before: it may hold a model."""
+        given = None if function is self._function else function
+        self._function = function
+        with suppress(BrokenPipeError):  # it has died, as its answer will say
+            pickle.dump((given, arguments), self._calls, pickle.HIGHEST_PROTOCOL)
+            self._calls.flush()
+
+    def answer(self) -> Answer:
+        """The answer to the call, when there is one to be read; EOFError or UnpicklingError if the process has died."""
+        return pickle.load(self.answers)
+
+    def tell_to_end(self) -> None:
+        self._process.terminate()
+
+    def end(self, patience_s: float) -> None:
+        """Wait for the end of a process that was told to, and make it end when that takes longer."""
+        with suppress(BrokenPipeError):  # of what it has not read
+            self._calls.close()
+        self.answers.close()
+        try:
+            self._process.wait(patience_s)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+def _end(given: Sequence[_Process]) -> None:
+    """End processes, which have _PATIENCE_S together for what they have to clean up."""
+    for process in given:
+        process.tell_to_end()
+    deadline = time.monotonic() + _PATIENCE_S
+    for process in given:
+        process.end(max(0.0, deadline - time.monotonic()))
+
+
+def work_for(parent: str, answers: str) -> NoReturn:
+    """The program of a process of a pool: calls from standard input, answers to a descriptor, until its parent ends it."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # whatever the parent does with it
+    end_with_the_parent(int(parent))
+    calls, stream = os.fdopen(os.dup(0), "rb"), os.fdopen(int(answers), "wb")
+    function: Any = None
+    with suppress(BrokenPipeError):
+        while calls.peek(1):
             try:
-                yield pool
-            except BaseException:  # the pool would wait for what they do, and for what they are to do next
-                for worker in list(workers.values()):
-                    worker.terminate()
-                raise
-    except BrokenProcessPool as error:
-        raise LimitError(f"a process at work {DIED}") from error
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
+                given, arguments = pickle.load(calls)
+                function = function if given is None else given
+                answer = pickle.dumps((function(*arguments), None), pickle.HIGHEST_PROTOCOL)
+            except Exception as error:
+                error.add_note("".join(traceback.format_exception(error)))  # a traceback does not pass through a pipe
+                answer = pickle.dumps((None, error), pickle.HIGHEST_PROTOCOL)
+            stream.write(answer)
+            stream.flush()
+    os._exit(0)

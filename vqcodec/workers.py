@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from vqcodec.blas import end_idle_threads
-from vqcodec.interrupts import end_with_the_parent, interrupts_wait
+from vqcodec.interrupts import end_with_the_parent, interrupts_raise_once, interrupts_wait
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -78,44 +78,48 @@ def _in_copies(work: Callable[[Item], Result], items: Sequence[Item], workers: i
     """The work of `side_by_side` by this process and `workers` - 1 copies of it."""
     each = -(-len(items) // _MOST_TURNS)
     turns = [items[first : first + each] for first in range(0, len(items), each)]
-    todo = _pipe_of_turns(len(turns))
     answers: dict[int, BinaryIO] = {}  # of each copy, by its process number
     parent = os.getpid()
-    try:
-        for _ in range(workers - 1):
-            answer, to_parent = os.pipe()
-            with interrupts_wait():  # a copy that was begun is one that will be ended
-                try:
-                    copy = os.fork()
-                except OSError:  # no more processes, or no memory for them: those that there are do it
-                    os.close(answer)
+    todo: int | None = None
+    with interrupts_raise_once():
+        try:
+            with interrupts_wait():
+                todo = _pipe_of_turns(len(turns))
+            for _ in range(workers - 1):
+                with interrupts_wait():  # a copy that was begun is one that will be ended, and no pipe stays open
+                    answer, to_parent = os.pipe()
+                    try:
+                        copy = os.fork()
+                    except OSError:  # no more processes, or no memory for them: those that there are do it
+                        os.close(answer)
+                        os.close(to_parent)
+                        break
+                    if copy == 0:
+                        os.close(answer)
+                        _live_as_copy(parent, to_parent, lambda: _work_through(work, turns, todo))
                     os.close(to_parent)
-                    break
-                if copy == 0:
-                    os.close(answer)
-                    _live_as_copy(parent, to_parent, lambda: _work_through(work, turns, todo))
-                answers[copy] = os.fdopen(answer, "rb")
-            os.close(to_parent)
-        found, failed = _work_through(work, turns, todo)
-        for copy, stream in list(answers.items()):
-            data = stream.read()
-            stream.close()
-            status = _status_of(copy)
-            del answers[copy]
-            if os.WIFSIGNALED(status):
-                raise MemoryError("a copy of this process was killed")
-            if status:
-                raise RuntimeError("a copy of this process failed, as it has told")
-            own, errors = _answer(data)
-            found.update(own)
-            failed.update(errors)
-    finally:
-        os.close(todo)
-        for copy, stream in answers.items():  # none, if all went well
-            stream.close()
-            with suppress(ProcessLookupError, ChildProcessError):
-                os.kill(copy, signal.SIGKILL)
-                os.waitpid(copy, 0)
+                    answers[copy] = os.fdopen(answer, "rb")
+            found, failed = _work_through(work, turns, todo)
+            for copy, stream in list(answers.items()):
+                data = stream.read()
+                stream.close()
+                status = _status_of(copy)
+                del answers[copy]
+                if os.WIFSIGNALED(status):
+                    raise MemoryError("a copy of this process was killed")
+                if status:
+                    raise RuntimeError("a copy of this process failed, as it has told")
+                own, errors = _answer(data)
+                found.update(own)
+                failed.update(errors)
+        finally:
+            if todo is not None:
+                os.close(todo)
+            for copy, stream in answers.items():  # none, if all went well
+                stream.close()
+                with suppress(ProcessLookupError, ChildProcessError):
+                    os.kill(copy, signal.SIGKILL)
+                    os.waitpid(copy, 0)
     if failed:
         raise failed[min(failed)]
     return [result for turn in range(len(turns)) for result in found[turn]]
@@ -172,8 +176,10 @@ def _live_as_copy(parent: int, to_parent: int, function: Callable[[], tuple[obje
     """Give what a function returns to the parent, and end."""
     status = 1
     try:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears of it, too, and ends its copies
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets it, too, and ends its copies
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)
         end_with_the_parent(parent)
         found, failed = function()
         for error in failed.values():

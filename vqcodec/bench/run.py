@@ -4,7 +4,8 @@ import math
 import os
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache, partial
@@ -114,11 +115,12 @@ def run_bench(
         def tell(label: str, done: int) -> None:
             progress.update(task, advance=done, description=label)
 
-        for found in _image_results(images, settings, opened, clock, tell):
-            results.images.extend(found.images)
-            results.rows.extend(found.rows)
-            results.failures.extend(found.failures)
-            _write_json(results, outputs, overwrite=True)
+        with closing(_image_results(images, settings, opened, clock, tell)) as all_found:
+            for found in all_found:
+                results.images.extend(found.images)
+                results.rows.extend(found.rows)
+                results.failures.extend(found.failures)
+                _write_json(results, outputs, overwrite=True)
     _finish(results, settings, console, images, opened)
     return results
 
@@ -172,7 +174,7 @@ Tell = Callable[[str, int], None]
 
 def _image_results(
     images: Sequence[tuple[str, Path]], settings: BenchSettings, codecs: Sequence[Codec], clock: Clock, tell: Tell
-) -> Iterator[_ImageResult]:
+) -> Generator[_ImageResult, None, None]:
     """The results of every image, in order."""
     if settings.jobs == 1:
         for name, path in images:

@@ -29,8 +29,6 @@ REFINED_STEPS: Final = (14.0, 130.0)
 _GREY_EVERY: Final = 8
 _ONE_GROUP: Final = 1 << 16
 """A side of tile groups that no picture is larger than."""
-_CHUNK: Final = 4
-"""Pictures that a process is given at once, with the model."""
 Made = TypeVar("Made")
 
 
@@ -98,7 +96,7 @@ def in_processes(jobs: Sequence[Callable[[], Made]], what: str, progress: Progre
     """What the jobs make, in order; each core takes some of them."""
     made = []
     with processes() as pool:
-        for one in pool.map(_call, jobs, chunksize=_CHUNK):
+        for one in pool.map(_call, jobs):
             made.append(one)
             progress(what, len(made), len(jobs))
     return made

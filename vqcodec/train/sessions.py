@@ -32,8 +32,6 @@ _FULL_CHROMA_BELOW: Final = 10.0
 """Step in grey levels below which colour is learnt with 8x8 chroma, so that models know both layouts."""
 _AIMED_EFFORT: Final = 7
 """Networks learn from aimed latents, which most of those that low efforts make are like."""
-_CHUNK: Final = 16
-"""Images that a process is sent at once: the model goes with them each time."""
 
 
 @dataclass(frozen=True)
@@ -186,7 +184,7 @@ def code_files(model: Model, images: list[TrainingImage], steps: NDArray[np.floa
     """Calls of every image coded as one file; each core takes some of the images."""
     files = []
     with processes() as pool:
-        calls = pool.map(partial(_calls, model), images, steps, chunksize=_CHUNK)
+        calls = pool.map(partial(_calls, model), images, steps)
         for done, found in enumerate(calls):
             progress("statistics", done, len(images))
             files.append(found)

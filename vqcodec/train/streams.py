@@ -8,6 +8,7 @@ that makes a file smallest. A stream's form, pair table and codes are those that
 from __future__ import annotations
 
 import heapq
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -130,15 +131,17 @@ def train_streams(files: list[File], sizes: NDArray[np.int64]) -> StreamModel:
     tables: list[Pairs] = []
     dictionaries: list[Dictionary] = []
     symbols_of = [sum(len(symbols) for _, symbols in calls) for calls in files]
-    with processes() as pool:
-        waiting = []
+
+    def of_maps() -> Iterator[tuple[list[list[NDArray[np.uint8]]], list[int]]]:
         for m, stream_of in enumerate(maps):
             limit = _SYMBOLS * (int(stream_of.max()) + 1) ** 2
             users = files if m == 0 else [f for f, n in zip(files, symbols_of, strict=True) if n < limit]
             largest = [int(sizes[stream_of == stream].max()) for stream in range(int(stream_of.max()) + 1)]
-            waiting.append(pool.submit(_train_map, _by_stream(users, stream_of), largest))
-        for m, future in enumerate(waiting):
-            for stream, (found, given) in enumerate(future.result()):
+            yield _by_stream(users, stream_of), largest
+
+    with processes() as pool:
+        for m, trained in enumerate(pool.map(_train_map, of_maps())):
+            for stream, (found, given) in enumerate(trained):
                 form[m, stream] = _FIXED.index(found) if found in _FIXED else len(_FIXED) + len(tables)
                 if isinstance(found, Pairs):
                     tables.append(found)
