@@ -1,4 +1,4 @@
-"""Signals and readers that go away, as a shell sees them: the program ends by the signal, without a word, and leaves nothing behind."""
+"""Signals and readers that go away, as a shell sees them: the program dies by the signal, without a word or anything left."""
 
 import os
 import shlex

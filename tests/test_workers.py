@@ -373,7 +373,7 @@ def test_an_interrupt_while_a_process_of_a_pool_is_begun_leaves_no_process() -> 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_pool_that_is_interrupted_waits_for_no_work_however_large(number: signal.Signals) -> None:
-    """Arguments that are more than a pipe holds stuck in the queue of an executor, whose thread the program waited for at its end."""
+    """Arguments that are more than a pipe holds stuck in the queue of an executor, for which the program waited at its end."""
     process = _start(
         f"""
         from vqcodec.processes import processes

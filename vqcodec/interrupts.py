@@ -35,7 +35,7 @@ def termination_raises() -> AbstractContextManager[None]:
 
 
 def interrupts_raise_once() -> AbstractContextManager[None]:
-    """In the block, only the first SIGINT raises KeyboardInterrupt where Python makes one of it; later ones do not disturb cleaning.
+    """In the block, only the first SIGINT raises KeyboardInterrupt where Python makes one of it; later ones disturb no cleaning.
 
     Nothing changes in the program, which SIGINT ends at once.
     """
@@ -49,7 +49,7 @@ def _handlers() -> dict[int, Any]:
 
 @contextmanager
 def _raise_once(caught: dict[int, Any]) -> Iterator[None]:
-    """In the block, the first of the signals raises KeyboardInterrupt; they have the handlers given when the block has been left."""
+    """In the block, the first of the signals raises KeyboardInterrupt; when it has been left, they have the handlers given."""
     came: list[int] = []
     raising = True
 

@@ -1,7 +1,7 @@
 """The trials of docs/reliability.md that take too long for every run: python tests/reliability/trials.py [TRIAL...] [--data DIR]
 
 Each prints a line, what was found and what is demanded, and the program ends with 1 if any demand is missed. Without names all
-run, in about 15 minutes. `make test-slow` writes their lines to out/reliability.txt.
+run, in about half an hour. `make test-slow` writes their lines to out/reliability.txt.
 """
 
 import argparse
@@ -28,6 +28,7 @@ from PIL import Image
 TESTS = Path(__file__).resolve().parent.parent
 sys.path[:0] = map(str, (TESTS, TESTS.parent / "docs"))
 
+from interrupts import interrupts  # noqa: E402 (the path comes first)
 from measure import peak_of_program  # noqa: E402 (the path comes first)
 
 from conftest import program_command, program_environment, smooth_picture  # noqa: E402 (the path comes first)
@@ -224,7 +225,7 @@ def batch(data: Path, folder: Path) -> Verdict:
     return (facts["done"], files, len(facts["failed"])) == (900, 900, 100) and done.returncode != 0, found
 
 
-TRIALS = (flips, resealed, fuzz, coverage, kills, memory, odd, batch)
+TRIALS = (flips, resealed, fuzz, coverage, kills, interrupts, memory, odd, batch)
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
