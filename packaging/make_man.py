@@ -48,7 +48,8 @@ def man_page() -> str:
     meanings = {0: "done", 1: "internal error, or a process died", 2: "usage, or a package is missing"}
     meanings |= {3: "corrupt, unsupported or unreadable input"}
     meanings |= {4: "model missing, damaged or mismatched", 5: "output refused or unwritable", 6: "limit or memory exceeded"}
-    meanings |= {130: "interrupted"}
+    meanings |= {130: "interrupted: ended by SIGINT (143 by SIGTERM, 129 by SIGHUP)"}
+    meanings |= {141: "nobody reads standard output any more: ended by SIGPIPE"}
     for code, meaning in meanings.items():
         lines += [".TP", f"\\fB{code}\\fR", meaning]
     lines += [

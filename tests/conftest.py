@@ -1,6 +1,7 @@
 """What several tests share: where things are, small pictures, and the program run as a user runs it."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -156,6 +157,12 @@ def program(tmp_path: Path) -> Program:
         )
 
     return run
+
+
+def as_of_a_terminal() -> None:
+    """Set signals as a program has them that a terminal's shell begins: the tests may run in the background, or under nohup."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def program_environment() -> dict[str, str]:

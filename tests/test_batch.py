@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 import vqcodec
-from conftest import REPOSITORY, Program, program_command, program_environment, smooth_picture
+from conftest import REPOSITORY, Program, as_of_a_terminal, program_command, program_environment, smooth_picture
 from vqcodec import batch
 from vqcodec.batch import BatchSettings, Job, Outcome, Skipped, Summary, find_jobs, not_encoded, run_batch
 from vqcodec.convert import DecodeOptions, EncodeOptions
@@ -564,12 +564,6 @@ def test_the_program_on_a_folder(tree: Path, tmp_path: Path, program: Program) -
         done = program(*arguments)
         assert done.returncode == 2, arguments
         assert len(done.stderr.splitlines()) == 1
-
-
-def as_of_a_terminal() -> None:
-    """Signals as a terminal's shell has them: the tests may run in the background, or under nohup."""
-    for number in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
 
 
 def begun(folder: Path, output: Path) -> "subprocess.Popen[bytes]":

@@ -16,8 +16,7 @@ import pytest
 from PIL import Image
 
 import vqcodec
-from conftest import program_command, program_environment, smooth_picture
-from test_batch import as_of_a_terminal
+from conftest import as_of_a_terminal, program_command, program_environment, smooth_picture
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 linux = pytest.mark.skipif(sys.platform != "linux", reason="processes are looked up in /proc")
@@ -144,6 +143,31 @@ def test_a_signal_to_training(tmp_path: Path, number: signal.Signals) -> None:
     assert (process.returncode, errors) == (-number, b"")
     assert not any(os.path.exists(f"/proc/{worker}") for worker in workers)
     assert list((tmp_path / "out").iterdir()) == []
+
+
+@linux
+@pytest.mark.parametrize("number", ENDING)
+def test_a_signal_leaves_a_terminal_its_cursor(tmp_path: Path, number: signal.Signals) -> None:
+    """Bars of progress hide it as a rule, and what ends at once cannot show it again."""
+    (tmp_path / "in").mkdir()
+    for seed in range(20):
+        Image.fromarray(smooth_picture(300, 300, seed=seed)).save(tmp_path / "in" / f"{seed}.png")
+    command = program_command("encode", tmp_path / "in", tmp_path / "out")
+    terminal, end = os.openpty()
+    environment = program_environment() | {"TERM": "xterm"}
+    process = subprocess.Popen(command, env=environment, stderr=end, start_new_session=True, preexec_fn=as_of_a_terminal)
+    os.close(end)
+    shown = os.read(terminal, 1 << 16)
+    process.send_signal(number)
+    try:
+        while more := os.read(terminal, 1 << 16):
+            shown += more
+    except OSError:  # nobody has the other end any more
+        pass
+    os.close(terminal)
+    assert process.wait(60) == -number
+    assert b"\x1b[?25l" not in shown
+    assert b"Traceback" not in shown
 
 
 @linux

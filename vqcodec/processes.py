@@ -27,7 +27,7 @@ Result = TypeVar("Result")
 Answer = tuple[Any, Exception | None]
 """What a call has returned, or the error that it has raised."""
 DIED: Final = "died, perhaps of too little memory"
-_PATIENCE_S: Final = 1.0
+_PATIENCE_S: Final = 1.5
 """For a process that was told to end: it may be removing a file that is half written."""
 _PROGRAM: Final = "import sys; sys.path[:] = sys.argv[3:]; from vqcodec import processes; processes.work_for(*sys.argv[1:3])"
 
@@ -111,8 +111,8 @@ class Pool:
         try:
             answer = process.answer()
         except (EOFError, pickle.UnpicklingError):
-            self._all.remove(process)
             _end([process])
+            self._all.remove(process)
             return None, ProcessDiedError(f"a process at work {DIED}")
         self._idle.append(process)
         return answer
