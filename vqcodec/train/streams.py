@@ -36,6 +36,8 @@ _CODE_BYTES: Final = (7.0, 0.45)
 
 File = list[tuple[int, NDArray[np.uint8]]]
 """The calls of one file: (book, symbols by rank), in order."""
+_MapStreams = tuple[list[list[NDArray[np.uint8]]], list[int]]
+"""Symbols of each stream of a merge map, file by file; and of each stream the codewords of its largest book."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,7 @@ def train_streams(files: list[File], sizes: NDArray[np.int64]) -> StreamModel:
     dictionaries: list[Dictionary] = []
     symbols_of = [sum(len(symbols) for _, symbols in calls) for calls in files]
 
-    def of_maps() -> Iterator[tuple[list[list[NDArray[np.uint8]]], list[int]]]:
+    def of_maps() -> Iterator[_MapStreams]:
         for m, stream_of in enumerate(maps):
             limit = _SYMBOLS * (int(stream_of.max()) + 1) ** 2
             users = files if m == 0 else [f for f, n in zip(files, symbols_of, strict=True) if n < limit]
@@ -167,9 +169,9 @@ def _by_stream(files: list[File], stream_of: NDArray[np.uint8]) -> list[list[NDA
     return found
 
 
-def _train_map(streams: list[list[NDArray[np.uint8]]], largest: list[int]) -> list[tuple[Form, list[Dictionary | None]]]:
+def _train_map(given: _MapStreams) -> list[tuple[Form, list[Dictionary | None]]]:
     """`_train_stream` of all streams of a merge map."""
-    return [_train_stream(own, size) for own, size in zip(streams, largest, strict=True)]
+    return [_train_stream(own, size) for own, size in zip(*given, strict=True)]
 
 
 def _train_stream(streams: list[NDArray[np.uint8]], size: int) -> tuple[Form, list[Dictionary | None]]:
