@@ -141,6 +141,7 @@ def test_suffixes_may_be_in_capitals(tmp_path: Path) -> None:
 
 def test_every_file_is_coded_or_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     in_this_process(monkeypatch)
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)  # as if it were not installed
     folder, output = tmp_path / "in", tmp_path / "out"
     (folder / "sub").mkdir(parents=True)
     picture = Image.fromarray(smooth_picture(16, 24))
@@ -178,7 +179,7 @@ def test_every_file_is_coded_or_named(tmp_path: Path, monkeypatch: pytest.Monkey
     assert summary.done == len(names(output)) == len(readable) + 1
     reasons = {os.path.relpath(skipped.source, folder): skipped.reason for skipped in summary.skipped}
     assert reasons == {
-        "k.HEIC": "HEIC is not read: convert it to PNG or TIFF first",
+        "k.HEIC": "HEIC needs the package pillow-heif: pip install pillow-heif, or convert it to PNG first",
         "l.CR2": "raw camera file (CR2): develop it to TIFF or PNG first",
         "m.jxl": "JPEG XL is not read: convert it to PNG or TIFF first",
         "n.svg": "SVG is a vector format: draw it as a PNG first",

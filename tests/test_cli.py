@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 import typer.main
-from PIL import Image
+from PIL import Image, ImageCms
 
 import vqcodec
 from conftest import REPOSITORY, Program, program_command, program_environment, smooth_picture
@@ -218,14 +218,15 @@ def test_quiet_and_json_are_the_same_everywhere(
 def test_metadata_is_kept_or_stripped(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     exif = Image.Exif()
     exif[0x010F] = "Maker"
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     with Image.open(photo) as image:
-        image.save(tmp_path / "a.jpg", exif=exif, icc_profile=b"profile")
+        image.save(tmp_path / "a.jpg", exif=exif, icc_profile=profile)
     for name, options, kept in (("kept", [], "Maker"), ("stripped", ["--strip"], None)):
         assert run(capsys, "encode", tmp_path / "a.jpg", tmp_path / f"{name}.vqz", *options)[0] == 0
         assert run(capsys, "decode", tmp_path / f"{name}.vqz", tmp_path / f"{name}.png")[0] == 0
         with Image.open(tmp_path / f"{name}.png") as image:
             assert image.getexif().get(0x010F) == kept
-            assert image.info.get("icc_profile") == (b"profile" if kept else None)
+            assert image.info.get("icc_profile") == (profile if kept else None)
 
 
 def test_parts_smaller_ones_and_what_is_left(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from conftest import REPOSITORY, Program, smooth_picture, weights
-from vqcodec import api, denoising, lapped, networks, registry
+from vqcodec import api, denoising, icc, lapped, networks, registry
 from vqcodec.bands import COLOR_8X8
 from vqcodec.cli import main
 from vqcodec.color import OPPONENT, analysis_matrix
@@ -426,15 +426,16 @@ def test_damaged_denoisers_are_refused(name: str, value: np.ndarray | None, mess
 def test_the_command(mode: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source, output = tmp_path / "noisy.png", tmp_path / "calm.png"
     pixels = np.concatenate([noisy_of(smooth_picture(40, 48), 20), np.arange(1920, dtype=np.uint8).reshape(40, 48, 1)], axis=2)
-    icc, exif = b"a profile", Image.Exif()
+    profile = icc.profile(icc.Colours("test", curves=(icc.gamma_curve(2),) * 3), grey=mode in ("L", "LA"))
+    exif = Image.Exif()
     exif[0x010E] = "a noisy picture"
-    Image.fromarray(pixels).convert(mode).save(source, icc_profile=icc, exif=exif)
+    Image.fromarray(pixels).convert(mode).save(source, icc_profile=profile, exif=exif)
     command = ["denoise", str(source), str(output), "-m", "calm"]
     assert main([*command, "--sigma", "20"]) == 0
     assert "note: sigma 20.0 grey levels, given" in capsys.readouterr().err
     with Image.open(output) as image, Image.open(source) as noisy:
         assert image.mode == mode
-        assert image.info["icc_profile"] == icc
+        assert image.info["icc_profile"] == profile
         assert image.getexif()[0x010E] == "a noisy picture"
         np.testing.assert_array_equal(np.asarray(image), api.denoise(np.asarray(noisy), model="calm", sigma=20))
     assert main(command) == 5  # it is there already

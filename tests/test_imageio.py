@@ -2,6 +2,7 @@
 
 import io
 import struct
+import sys
 import threading
 import warnings
 import zlib
@@ -12,18 +13,23 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageCms
+from PIL import ExifTags, Image, ImageCms
+from PIL.PngImagePlugin import PngInfo
 
 from conftest import smooth_picture
+from test_exif import THUMBNAIL, camera
+from vqcodec import exif as exif_bytes
+from vqcodec import icc
 from vqcodec.errors import InputError, LimitError, OutputError, VqcodecError
 from vqcodec.imageio import (
+    SUFFIXES,
     ImageData,
     _bits_per_sample,
     flat_image,
     format_of,
     read_image,
     read_opaque,
-    reset_orientation,
+    why_not_read,
     write_image,
 )
 from vqcodec.types import Metadata
@@ -138,6 +144,11 @@ def test_a_transparent_grey_of_few_bits(depth: int, rows: bytes) -> None:
     pixels = read_image(png(2, 1, depth, 0, b"\0" + rows, struct.pack(">H", sample))).pixels
     assert pixels[0, :, 1].tolist() == [255, 0]
     assert pixels[0, 1, 0] == sample * 255 // ((1 << depth) - 1)
+
+
+def test_a_transparent_grey_of_many_bits_is_refused() -> None:
+    with pytest.raises(InputError, match="16 of grey without transparency and 8 of all else, convert it to 8"):
+        read_image(png(2, 1, 16, 0, b"\0\1\2\3\4", b"\1\2"))
 
 
 def test_premultiplied_alpha() -> None:
@@ -327,7 +338,7 @@ def test_metadata_that_a_format_cannot_hold_is_left_out_with_a_note() -> None:
     for format, metadata, left_out in (
         ("JPEG", Metadata(exif=exif), "EXIF of 70"),
         ("JPEG", Metadata(xmp=bytes(65_505)), "XMP of 65505"),
-        ("JPEG", Metadata(icc=bytes(255 * 65519 + 1)), "ICC of"),
+        ("JPEG", Metadata(icc=PROFILE.ljust(255 * 65519 + 1, b"\0")), "ICC of"),
         ("TIFF", Metadata(exif=b"II*\0\x08\0\0\0\xff\xffjunk"), "EXIF is not kept: it is broken"),
         ("TIFF", Metadata(exif=b"no EXIF at all"), "EXIF is not kept: it is broken"),
     ):
@@ -335,21 +346,348 @@ def test_metadata_that_a_format_cannot_hold_is_left_out_with_a_note() -> None:
         assert left_out in note
         assert read_image(stream).pixels.shape == pixels.shape
     for format, metadata in (
-        ("JPEG", Metadata(exif=exif[:65_000], xmp=bytes(65_504), icc=bytes(255 * 65519))),
+        ("JPEG", Metadata(exif=exif[:65_000], xmp=bytes(65_504), icc=PROFILE.ljust(255 * 65519, b"\0"))),
         ("TIFF", Metadata(exif=exif)),
     ):
         assert write_image(pixels, io.BytesIO(), format=format, metadata=metadata) == ()
 
 
-def test_orientation_is_reset_in_place() -> None:
+PROFILE = icc.profile(icc.Colours("test", icc.ADOBE_RGB), grey=False)
+
+
+def turned(data: bytes, format: str = "JPEG") -> ImageData:
+    """A picture stored 40 wide and 30 high, with EXIF."""
+    return read_image(stored(Image.fromarray(smooth_picture(30, 40)), format, exif=exif_bytes.PREFIX + data))
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+def test_exif_of_a_turned_picture(format: str, orientation: int) -> None:
+    found = turned(camera(orientation=orientation, width=40, height=30), format)
+    tags = Image.Exif()
+    tags.load(found.metadata.exif)
+    height, width = found.pixels.shape[:2]
+    assert (width, height) == ((30, 40) if orientation == 6 else (40, 30))
+    assert (tags[0x0100], tags[0x0101]) == (width, height)
+    assert (tags.get_ifd(0x8769)[0xA002], tags.get_ifd(0x8769)[0xA003]) == (width, height)
+    assert tags[0x0112] == 1
+    assert bool(tags.get_ifd(ExifTags.IFD.IFD1)) == (orientation == 1)
+    assert (THUMBNAIL in found.metadata.exif) == (orientation == 1)
+
+
+def test_exif_of_a_part_or_a_smaller_picture() -> None:
+    """What `decode --region` and `--scale` write."""
+    metadata = turned(camera(orientation=1, width=40, height=30)).metadata
+    for format in ("PNG", "JPEG", "WEBP", "TIFF"):
+        write_image(smooth_picture(15, 20), stream := io.BytesIO(), format=format, metadata=metadata)
+        with Image.open(stream) as image:
+            inner = image.getexif().get_ifd(0x8769)
+            assert (inner[0xA002], inner[0xA003]) == (20, 15)
+            assert not image.getexif().get_ifd(ExifTags.IFD.IFD1)
+
+
+def test_xmp_of_a_turned_picture() -> None:
+    told = (
+        b"<x tiff:Orientation='%d' tiff:ImageWidth='%d' tiff:ImageLength='%d'><exif:PixelXDimension>%d</exif:PixelXDimension>%s</x>"
+    )
+    thumbnail = b"<xmp:Thumbnails><rdf:Alt>abc</rdf:Alt></xmp:Thumbnails>"
     exif = Image.Exif()
-    exif[0x0112], exif[0x010F] = 8, "Maker"
+    exif[0x0112] = 6
+    image = Image.fromarray(smooth_picture(30, 40))
+    found = read_image(stored(image, "WEBP", exif=exif, xmp=told % (6, 40, 30, 40, thumbnail)))
+    assert found.metadata.xmp == told % (1, 30, 40, 30, b"")
+    write_image(found.pixels[:8, :9], stream := io.BytesIO(), format="PNG", metadata=found.metadata)
+    assert read_image(stream).metadata.xmp == told % (1, 9, 8, 9, b"")
+
+
+# ------------------------------------------------------------------------------------------------ resolution
+
+
+def resolution(data: ImageData) -> tuple[float, float] | None:
+    return exif_bytes.resolution(data.metadata.exif)
+
+
+@pytest.mark.parametrize("dpi", [(300, 300), (72, 72), (300, 150), (96.5, 96.5)])
+@pytest.mark.parametrize("format", ["PNG", "TIFF", "BMP", "JPEG"])
+def test_resolution_comes_through_a_file_and_back(format: str, dpi: tuple[float, float]) -> None:
+    given = tuple(map(round, dpi)) if format == "JPEG" else dpi  # which holds whole numbers
+    found = read_image(stored(Image.fromarray(smooth_picture(9, 8)), format, dpi=dpi))
+    assert resolution(found) == pytest.approx(given, abs=0.02)
+    assert all(value == round(value) for value in resolution(found) or () if dpi[0] == 300)
+    assert found.notes == ()
+    assert len(found.metadata.exif) <= 58 + 8 * (dpi[0] != dpi[1])
+    for output in ("PNG", "JPEG", "TIFF", "BMP"):
+        stream = io.BytesIO()
+        assert write_image(found.pixels, stream, format=output, metadata=found.metadata) == ()
+        with Image.open(stream) as image:
+            assert tuple(map(float, image.info["dpi"])) == pytest.approx(given, abs=0.51 if output == "JPEG" else 0.02)
+    write_image(found.pixels, stream := io.BytesIO(), format="WEBP", metadata=found.metadata)
+    assert resolution(read_image(stream)) == resolution(found)
+
+
+def test_a_resolution_in_centimetres() -> None:
+    data = stored(Image.fromarray(smooth_picture(9, 8)), "JPEG", dpi=(100, 100)).getvalue()
+    at = data.index(b"JFIF") + 7
+    assert data[at] == 1
+    assert resolution(read_image(io.BytesIO(data[:at] + b"\2" + data[at + 1 :]))) == (254, 254)
+    tiff = stored(Image.fromarray(smooth_picture(9, 8)), "TIFF", resolution_unit=3, x_resolution=100.0, y_resolution=50.0)
+    assert resolution(read_image(tiff)) == (254, 127)
+
+
+def test_no_resolution_is_made_up() -> None:
+    image = Image.fromarray(smooth_picture(9, 8))
+    aspect = stored(image, "PNG").getvalue()
+    chunk = b"pHYs" + struct.pack(">IIB", 1, 2, 0)
+    aspect = aspect[:33] + struct.pack(">I", 9) + chunk + struct.pack(">I", zlib.crc32(chunk)) + aspect[33:]
+    empty = Image.Exif()
+    empty[0x010F] = "Maker"
+    for stream in (
+        *(stored(image, format) for format in ("PNG", "JPEG", "TIFF", "WEBP", "GIF", "JPEG2000")),
+        stored(image, "BMP", dpi=(0, 0)),
+        stored(image, "JPEG", exif=empty),  # of which Pillow says 72
+        io.BytesIO(aspect),
+    ):
+        assert resolution(read_image(stream)) is None
+    for format in ("PNG", "JPEG", "TIFF", "BMP"):
+        write_image(smooth_picture(9, 8), stream := io.BytesIO(), format=format)
+        assert resolution(read_image(stream)) is None
+
+
+def test_the_resolution_that_viewers_use_counts() -> None:
+    exif = Image.Exif()
+    exif[0x011A], exif[0x011B], exif[0x0128], exif[0x010F] = 72.0, 72.0, 2, "Maker"
     data = exif.tobytes().removeprefix(b"Exif\0\0")
-    changed = reset_orientation(data)
-    assert len(changed) == len(data)
-    assert sum(a != b for a, b in zip(changed, data, strict=True)) == 1
-    for broken in (b"", b"II", b"II*\0\xff\xff\xff\xff", b"MM\0*\0\0\0\x08\xff\xff", b"junk" * 9):
-        assert reset_orientation(broken) == broken
+    image = Image.fromarray(smooth_picture(9, 8))
+    for format in ("PNG", "JPEG"):
+        same = read_image(stored(image, format, exif=exif, dpi=(72, 72)))
+        assert same.metadata.exif == data
+        alone = read_image(stored(image, format, exif=exif))
+        assert alone.metadata.exif == data
+        other = read_image(stored(image, format, exif=exif, dpi=(300, 300)))
+        assert resolution(other) == (300, 300)
+        found = Image.Exif()
+        found.load(other.metadata.exif)
+        assert found[0x010F] == "Maker"
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "TIFF", "WEBP"])
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+def test_the_resolution_is_turned_with_the_picture(format: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112], exif[0x011A], exif[0x011B], exif[0x0128] = orientation, 300.0, 150.0, 2
+    options = {"dpi": (300, 150)} if format != "WEBP" else {}
+    found = read_image(stored(Image.fromarray(smooth_picture(9, 8)), format, exif=exif, **options))
+    assert resolution(found) == ((150, 300) if orientation == 6 else (300, 150))
+
+
+# ------------------------------------------------------------------------------------------------ what is not kept
+
+
+def test_what_png_says_and_vqz_cannot_is_noted_once() -> None:
+    text = PngInfo()
+    text.add_text("Title", "a")
+    text.add_text("Author", "b", zip=True)
+    text.add_itxt("XML:com.adobe.xmp", "<x/>")
+    text.add(b"tIME", bytes(7))
+    text.add(b"prVt", b"layers")
+    text.add(b"bKGD", bytes(6))
+    text.add_text("Raw profile type iptc", "\niptc\n   2\n1c02\n")
+    found = read_image(stored(Image.fromarray(smooth_picture(9, 8)), pnginfo=text))
+    assert found.notes == ("not kept: 2 text chunks (Title, Author), the time of the last change, IPTC, a chunk (prVt)",)
+    assert found.metadata.xmp == b"<x/>"
+    many = PngInfo()
+    for number in range(7):
+        many.add_text(f"Key{number}", "")
+    assert read_image(stored(Image.fromarray(smooth_picture(9, 8)), pnginfo=many)).notes == (
+        "not kept: 7 text chunks (Key0, Key1, Key2, Key3, Key4, ...)",
+    )
+
+
+def test_profiles_of_imagemagick_are_kept() -> None:
+    exif = Image.Exif()
+    exif[0x010F], exif[0x0112] = "Maker", 6
+    text = PngInfo()
+    for kind, data in (("exif", exif.tobytes()), ("icc", PROFILE), ("xmp", b"<x/>")):
+        text.add_text(f"Raw profile type {kind}", f"\n{kind}\n{len(data):8}\n{data.hex()}\n", zip=True)
+    found = read_image(stored(Image.fromarray(smooth_picture(9, 8)), pnginfo=text))
+    assert found.pixels.shape == (8, 9, 3)
+    assert found.notes == ()
+    assert found.metadata.icc == PROFILE
+    assert found.metadata.xmp == b"<x/>"
+    tags = Image.Exif()
+    tags.load(found.metadata.exif)
+    assert (tags[0x010F], tags[0x0112]) == ("Maker", 1)
+
+
+def segment(marker: int, data: bytes) -> bytes:
+    return struct.pack(">BBH", 0xFF, marker, len(data) + 2) + data
+
+
+@pytest.mark.parametrize(
+    ("added", "word"),
+    [
+        (segment(0xFE, b"made by hand"), "a JPEG comment"),
+        (segment(0xFE, b"a") + segment(0xFE, b"b"), "2 JPEG comments"),
+        (segment(0xED, b"Photoshop 3.0\0" + b"8BIM\4\4\0\0\0\0\0\2\x1c\2"), "IPTC"),
+        (segment(0xED, b"Photoshop 3.0\0" + b"8BIM\3\xf3\0\0\0\0\0\2ab"), "Photoshop data"),
+        (segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0<x hdrgm:Version='1.0'/>"), "a gain map (Ultra HDR)"),
+        (segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0<x Camera:MotionPhoto='1'/>"), "the video of a motion photo"),
+        (segment(0xE1, b"http://ns.adobe.com/xmp/extension/\0" + bytes(40)), "extended XMP"),
+        (segment(0xEB, b"JP\0\1" + bytes(20)), "content credentials"),
+    ],
+)
+def test_what_jpeg_says_and_vqz_cannot_is_noted(added: bytes, word: str) -> None:
+    data = stored(Image.fromarray(smooth_picture(9, 8)), "JPEG").getvalue()
+    found = read_image(io.BytesIO(data[:20] + added + data[20:]))
+    assert found.notes == (f"not kept: {word}",)
+
+
+def test_what_other_formats_say_and_vqz_cannot_is_noted() -> None:
+    image = Image.fromarray(smooth_picture(32, 32))
+    tags = {33723: b"\x1c\2", 34377: b"8BIM", 42112: "<GDALMetadata/>", 270: "description"}
+    for stream, note in (
+        (stored(image, "TIFF", tiffinfo=tags), "not kept: IPTC, Photoshop data, a TIFF tag (GDAL_METADATA)"),
+        (stored(image, "GIF", comment=b"made by hand"), "not kept: a comment"),
+        (stored(image, "ICO", sizes=[(16, 16), (32, 32)]), "not kept: a smaller picture"),
+        (stored(image, "JPEG2000", comment=b"made by hand"), "not kept: a comment"),
+    ):
+        assert read_image(stream).notes[-1] == note
+    for format in ("TIFF", "GIF", "ICO", "JPEG2000", "BMP", "TGA", "QOI", "WEBP", "AVIF", "PNG", "JPEG", "PPM", "SGI", "PCX"):
+        small = stored(
+            image.quantize(8) if format == "GIF" else image, format, **({"sizes": [(32, 32)]} if format == "ICO" else {})
+        )
+        assert not any("not kept" in note for note in read_image(small).notes)
+
+
+@pytest.mark.parametrize("format", ["PPM", "PGM", "BMP"])
+def test_formats_without_metadata_say_so(format: str) -> None:
+    pixels = smooth_picture(9, 8, 1 if format == "PGM" else 3)
+    exif = Image.Exif()
+    exif[0x010F] = "Maker"
+    given = Metadata(PROFILE, exif.tobytes().removeprefix(b"Exif\0\0"), b"<x/>")
+    assert write_image(pixels, io.BytesIO(), format=format, metadata=given) == (
+        f"not kept: ICC, EXIF, XMP, which {format} does not hold",
+    )
+    assert write_image(pixels, io.BytesIO(), format=format, metadata=Metadata()) == ()
+    assert write_image(pixels, io.BytesIO(), format=format) == ()
+
+
+# ------------------------------------------------------------------------------------------------ which formats
+
+
+@pytest.mark.parametrize(
+    ("format", "suffix"),
+    [
+        ("PNG", ".apng"),
+        ("JPEG", ".jfif"),
+        ("JPEG", ".jpe"),
+        ("MPO", ".mpo"),
+        ("TGA", ".tga"),
+        ("ICO", ".ico"),
+        ("ICNS", ".icns"),
+        ("JPEG2000", ".j2k"),
+        ("JPEG2000", ".jp2"),
+        ("DIB", ".dib"),
+        ("SGI", ".sgi"),
+        ("PCX", ".pcx"),
+        ("XBM", ".xbm"),
+    ],
+)
+def test_formats_that_are_read(format: str, suffix: str, tmp_path: Path) -> None:
+    image = Image.fromarray(smooth_picture(128, 128))
+    path = tmp_path / f"a{suffix}"
+    (image.convert("1") if format == "XBM" else image).save(path, format)
+    with Image.open(path) as again:
+        wanted = np.asarray(again.convert("L" if format == "XBM" else "RGB"))
+    found = read_image(path).pixels
+    np.testing.assert_array_equal(found if found.ndim == 2 else found[:, :, :3], wanted)
+    assert suffix in SUFFIXES
+
+
+def test_formats_that_pillow_does_not_write() -> None:
+    cursor = bytearray(stored(Image.fromarray(smooth_picture(16, 16)), "ICO", bitmap_format="bmp").getvalue())
+    cursor[2] = 2
+    xpm = b'/* XPM */\nstatic char *a[] = {\n"2 1 2 1",\n"a c #ff0000",\n"b c #0000ff",\n"ab"};\n'
+    sun = struct.pack(">8I", 0x59A66A95, 2, 1, 24, 6, 1, 0, 0) + b"\1\2\3\4\5\6"
+    assert read_image(io.BytesIO(bytes(cursor))).pixels.shape[:2] == (16, 16)
+    assert read_image(io.BytesIO(xpm)).pixels.tolist() == [[[255, 0, 0], [0, 0, 255]]]
+    assert read_image(io.BytesIO(sun)).pixels.tolist() == [[[3, 2, 1], [6, 5, 4]]]
+
+
+def test_photoshop_files() -> None:
+    def resource(number: int, data: bytes) -> bytes:
+        return b"8BIM" + struct.pack(">H2xI", number, len(data)) + data + bytes(len(data) % 2)
+
+    pixels = smooth_picture(9, 8)
+    resources = resource(0x03ED, struct.pack(">IHHIHH", 300 << 16, 1, 1, 150 << 16, 1, 1)) + resource(0x0424, b"<x/>")
+    resources += resource(0x040F, PROFILE) + resource(0x0404, b"\x1c\2")
+    head = b"8BPS" + struct.pack(">H6xHIIHH", 1, 3, 9, 8, 8, 3)
+    data = (
+        head + bytes(4) + struct.pack(">I", len(resources)) + resources + bytes(4) + b"\0\0" + pixels.transpose(2, 0, 1).tobytes()
+    )
+    found = read_image(io.BytesIO(data))
+    np.testing.assert_array_equal(found.pixels, pixels)
+    assert resolution(found) == (300, 150)
+    assert (found.metadata.icc, found.metadata.xmp) == (PROFILE, b"<x/>")
+    assert found.notes == ("not kept: IPTC",)
+
+
+def test_deep_sgi_is_refused_as_pillow_would_cut_it() -> None:
+    data = bytearray(stored(Image.fromarray(smooth_picture(8, 8)), "SGI").getvalue())
+    data[3] = 2
+    with pytest.raises(InputError, match="16 bits per sample"):
+        read_image(io.BytesIO(bytes(data) + bytes(200)))
+
+
+HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(40)
+
+
+def test_heic_without_the_package_that_reads_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    with pytest.raises(InputError, match="HEIC needs the package pillow-heif: pip install pillow-heif, or convert it"):
+        read_image(io.BytesIO(HEIC))
+    assert "pip install pillow-heif" in why_not_read("a.heic", HEIC)
+
+
+def test_heic_with_the_package_that_reads_it() -> None:
+    heif = pytest.importorskip("pillow_heif", reason="pillow-heif is not installed")
+    heif.register_heif_opener()
+    exif = Image.Exif()
+    exif[0x010F], exif[0x0112] = "Maker", 6
+    found = read_image(stored(Image.fromarray(smooth_picture(64, 96)), "HEIF", quality=95, exif=exif.tobytes()))
+    assert found.pixels.shape == (96, 64, 3)
+    assert np.abs(found.pixels.astype(int) - np.rot90(smooth_picture(64, 96), -1)).mean() < 4
+    assert b"Maker" in found.metadata.exif
+    assert why_not_read("a.heic", HEIC) == ""
+
+
+def test_pictures_that_are_not_read_say_what_to_do() -> None:
+    for data, word in (
+        (b"\xff\x0a" + bytes(60), "JPEG XL is not read: convert it to PNG or TIFF first"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG is a vector format: draw it as a PNG first"),
+        (b"FUJIFILMCCD-RAW " + bytes(60), r"raw camera file \(RAF\): develop it to TIFF or PNG first"),
+    ):
+        with pytest.raises(InputError, match=f"^the image is not a picture in a format that can be read: {word}"):
+            read_image(io.BytesIO(data))
+
+
+@pytest.mark.parametrize("tags", [{50706: b"\1\4\0\0"}, {254: 1, 330: 8}])
+def test_raw_files_that_begin_with_a_small_picture(tags: dict[int, object]) -> None:
+    """As DNG and NEF do: Pillow reads that one."""
+    with pytest.raises(InputError, match="is a raw camera file: develop it to TIFF or PNG first"):
+        read_image(stored(Image.fromarray(smooth_picture(8, 8)), "TIFF", tiffinfo=tags))
+
+
+def test_tga_by_its_name_alone(tmp_path: Path) -> None:
+    """It has no magic number: what is called otherwise is none."""
+    data = stored(Image.fromarray(smooth_picture(8, 8)), "TGA").getvalue()
+    for name, is_read in (("a.tga", True), ("a.VDA", True), ("a", True), ("a.dat", False), ("a.png", False)):
+        (tmp_path / name).write_bytes(data)
+        if is_read:
+            assert read_image(tmp_path / name).pixels.shape == (8, 8, 3)
+        else:
+            with pytest.raises(InputError, match="not a picture in a format that can be read"):
+                read_image(tmp_path / name)
 
 
 # ------------------------------------------------------------------------------------------------ limits and damage
@@ -504,6 +842,10 @@ def test_lossless_formats_keep_every_pixel(height: int, width: int, channels: in
     if channels in (2, 4) and format in ("PPM", "BMP"):
         with pytest.raises(OutputError, match=r"no transparency.*\.png"):
             write_image(pixels, stream, format=format)
+        pixels[:, :, -1] = 255
+        write_image(pixels, stream, format=format)
+        stream.seek(0)
+        np.testing.assert_array_equal(read_image(stream).pixels, pixels[:, :, 0] if channels == 2 else pixels[:, :, :3])
         return
     write_image(pixels, stream, format=format)
     stream.seek(0)
@@ -522,6 +864,18 @@ def test_deep_grey_is_written_as_it_is(format: str) -> None:
     np.testing.assert_array_equal(read_image(stream).pixels, pixels)
     with pytest.raises(OutputError, match="8 bits a sample"):
         write_image(pixels, io.BytesIO(), format="JPEG")
+
+
+@pytest.mark.parametrize("format", ["JPEG", "BMP", "PPM", "PGM"])
+def test_opaque_alpha_is_no_transparency(format: str) -> None:
+    pixels = smooth_picture(16, 16, 2 if format == "PGM" else 4)
+    pixels[:, :, -1] = 255
+    write_image(pixels, stream := io.BytesIO(), format=format)
+    wanted = pixels[:, :, 0] if format == "PGM" else pixels[:, :, :3]
+    assert np.abs(read_image(stream).pixels.astype(int) - wanted).mean() < 3
+    pixels[5, 5, -1] = 254
+    with pytest.raises(OutputError, match=r"no transparency: \.png, \.webp and \.tif do"):
+        write_image(pixels, io.BytesIO(), format=format)
 
 
 def test_jpeg_is_close() -> None:

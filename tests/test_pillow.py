@@ -3,16 +3,19 @@
 import copy
 import io
 import pickle
+import struct
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image, ImageSequence, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageSequence, UnidentifiedImageError
 
 import vqcodec.pillow  # noqa: F401 (what registers it)
 from conftest import smooth_picture
+from test_imageio import png
 from vqcodec import api
+from vqcodec.imageio import read_image
 
 
 @pytest.fixture
@@ -91,6 +94,65 @@ def test_a_transparent_colour_stays_so(mode: str, clear: Any, kept: str) -> None
     with opened(stream.getvalue()) as back:
         assert back.mode == kept
         assert np.asarray(back)[:, :, -1].max() == 0
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+@pytest.mark.parametrize("by_name", [True, False])
+def test_a_transparent_grey_of_few_bits(bits: int, by_name: bool, tmp_path: Path) -> None:
+    """Pillow scales the samples of such PNG files, and not the one that is transparent."""
+    rows = bytes(8 * (bits - 1)) + bytes((0b10110001,)) if bits < 8 else bytes(range(8))
+    data = png(8 * len(rows) // bits, 1, bits, 0, b"\0" + rows, struct.pack(">H", 1)).getvalue()
+    (tmp_path / "a.png").write_bytes(data)
+    with Image.open(tmp_path / "a.png" if by_name else io.BytesIO(data)) as image:
+        image.save(stream := io.BytesIO(), "VQZ", model="photo-lite")
+    wanted = np.asarray(read_image(io.BytesIO(data)).pixels)[:, :, 1]
+    assert 0 in wanted
+    assert 255 in wanted
+    with opened(stream.getvalue()) as back:
+        np.testing.assert_array_equal(np.asarray(back)[:, :, 1], wanted)
+
+
+def saved(image: Image.Image, **options: Any) -> dict[Any, Any]:
+    """What is said of an image when it has been a .vqz file."""
+    image.save(stream := io.BytesIO(), "VQZ", model="photo-lite", **options)
+    return opened(stream.getvalue()).info
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "TIFF", "BMP"])
+def test_resolution_is_kept(format: str) -> None:
+    image = Image.fromarray(smooth_picture(20, 20))
+    image.save(stream := io.BytesIO(), format, dpi=(300, 150))
+    assert saved(Image.open(stream))["dpi"] == (300, 150)
+    assert saved(image, dpi=(72, 96))["dpi"] == (72, 96)
+    assert "dpi" not in saved(image)
+    exif = Image.Exif()
+    exif[0x010F] = "Maker"
+    image.save(stream := io.BytesIO(), "JPEG", exif=exif)
+    assert "dpi" not in saved(Image.open(stream))  # though Pillow says 72
+
+
+def test_what_tiff_says_is_kept() -> None:
+    Image.fromarray(smooth_picture(20, 20)).save(stream := io.BytesIO(), "TIFF", tiffinfo={315: "Artist"})
+    assert b"Artist" in saved(Image.open(stream))["exif"]
+
+
+def test_colours_of_png_are_kept() -> None:
+    for mode, space in (("RGB", b"RGB "), ("L", b"GRAY")):
+        image = Image.fromarray(smooth_picture(20, 20)).convert(mode)
+        image.info["gamma"] = 1.0
+        assert saved(image)["icc_profile"][16:20] == space
+        image.info["srgb"] = 0
+        assert "icc_profile" not in saved(image)
+
+
+def test_a_profile_that_does_not_fit_is_converted_or_left_out() -> None:
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    image = Image.fromarray(smooth_picture(20, 20, 1))
+    image.info["icc_profile"] = srgb
+    assert saved(image)["icc_profile"][16:20] == b"GRAY"
+    image.info["icc_profile"] = b"broken"
+    assert "icc_profile" not in saved(image)
+    assert saved(image.convert("RGB"), icc_profile=srgb)["icc_profile"] == srgb
 
 
 def test_a_profile_of_cmyk_does_not_go_with_rgb() -> None:

@@ -1,19 +1,19 @@
 """Image files to arrays and back. The only importer of Pillow outside the bench: its errors stay in this room.
 
-    read_image    PNG, JPEG, WebP, AVIF, TIFF, BMP, PPM/PGM/PBM, GIF, JPEG 2000, TGA, ICO, QOI  ->  pixels, metadata
+    read_image    PNG, JPEG, WebP, AVIF, TIFF, BMP, PPM/PGM/PBM, GIF, JPEG 2000, TGA, ICO, QOI and others  ->  pixels, metadata
     write_image   pixels, metadata  ->  PNG, PPM/PGM, JPEG, WebP, TIFF, BMP
 
 A .vqz file holds grey or RGB of 8 bits, with or without alpha, or grey of up to 16, with ICC profile, EXIF and XMP. What has an
-equal there is converted without a word (1 bit to grey, the EXIF orientation), what is not is converted with a note (palette,
-CMYK, further frames), and what would lose half its precision is refused with the way out (colour of more than 8 bits).
+equal there is converted silently (1 bit to grey, the EXIF orientation, colours signalled otherwise, resolution), what has none is
+converted or left out with a note (palette, CMYK, further frames, text), and what would lose half its precision is refused with the
+way out (colour of more than 8 bits).
 """
 
 import io
 import re
-import struct
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -22,19 +22,31 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, PngImagePlugin, UnidentifiedImageError
 
+from vqcodec import exif, icc
 from vqcodec.dct import Pixels
 from vqcodec.errors import InputError, LimitError, OutputError, VqcodecError
 from vqcodec.files import MAX_PIXELS, STREAM, name_of, open_input, printable, read_stream, stream_limit
-from vqcodec.kinds import kind_of
+from vqcodec.kinds import HEAD_BYTES, kind_of
 from vqcodec.types import MAX_METADATA, Metadata
 
-# Tried in this order. An allow-list: with Pillow's own list an EPS file would start Ghostscript. TGA has no magic
-# number and comes last.
-_READ_FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "TIFF", "BMP", "PPM", "GIF", "JPEG2000", "ICO", "QOI", "TGA")
-_READ_NAMES = "PNG, JPEG, WebP, AVIF, TIFF, BMP, PPM, GIF, JPEG 2000, TGA, ICO or QOI"
+# Tried in this order. An allow-list: with Pillow's own list an EPS file would start Ghostscript. The last have magic numbers of few
+# bytes.
+_READ_FORMATS = (
+    *("PNG", "JPEG", "WEBP", "AVIF", "TIFF", "BMP", "PPM", "GIF", "JPEG2000", "QOI"),
+    *("ICO", "CUR", "ICNS", "PSD", "SUN", "XPM", "XBM", "SGI", "PCX", "DIB", "TGA"),
+)
+_READ_NAMES = "PNG, JPEG, WebP, AVIF, TIFF, BMP, PPM, GIF, JPEG 2000, QOI, TGA, ICO, CUR, ICNS, PSD, SGI, PCX, Sun, XBM or XPM"
+_TGA_SUFFIXES = (".tga", ".icb", ".vda", ".vst")
+"""TGA has no magic number: it is tried where the name says so, or there is none that says otherwise."""
+_HEIF = "HEIF"
+"""Pillow's name of what is read if the package pillow-heif is installed."""
 
 SUFFIXES: Final = frozenset(
-    (".png", ".jpg", ".jpeg", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".ppm", ".pgm", ".pbm", ".pnm", ".gif", ".jp2", ".qoi")
+    (
+        *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".mpo", ".webp", ".avif", ".avifs", ".tif", ".tiff"),
+        *(".bmp", ".dib", ".ppm", ".pgm", ".pbm", ".pnm", ".gif", ".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx", ".qoi"),
+        *(".ico", ".cur", ".icns", ".psd", ".sgi", ".rgb", ".rgba", ".bw", ".pcx", ".ras", ".xbm", ".xpm", *_TGA_SUFFIXES),
+    )
 )
 """Of files that are taken for pictures where a folder is read."""
 
@@ -60,18 +72,17 @@ _SAVE_OPTIONS: dict[str, dict[str, object]] = {
     "JPEG": {"quality": 95, "subsampling": 0},
     "WEBP": {"lossless": True, "exact": True, "quality": 0, "method": 2},  # exact: colours of what is transparent, too
     "TIFF": {"compression": "tiff_adobe_deflate"},
-    "BMP": {},
+    "BMP": {"dpi": (0, 0)},  # none, where Pillow would say 96
 }
 
-EXIF_PREFIX = b"Exif\0\0"
 _HEAD_BYTES = MAX_METADATA + (1 << 20)
 """In which the pixels of a file begin: its profile and the like come before."""
-_MOST_IN_JPEG = {"icc": 255 * 65519, "exif": 65533 - len(EXIF_PREFIX), "xmp": 65533 - 29}
+_MOST_IN_JPEG = {"icc": 255 * 65519, "exif": 65533 - len(exif.PREFIX), "xmp": 65533 - 29}
 """Bytes: of markers with two of their length and a name before what they hold; ICC profiles alone are spread over several."""
-_ORIENTATION_TAG, _PHOTOMETRIC_TAG, _XMP_TAG, _EXIF_IFD, _GPS_IFD = 0x0112, 262, 700, 0x8769, 0x8825
-_CHANNELS_TAG, _SAMPLE_FORMAT_TAG = 277, 339
-_TIFF_TAGS_KEPT = {270, 271, 272, 305, 306, 315, 316, 33432}
-"""Of a TIFF file, those about the picture: description, make, model, software, date, artist, host, copyright."""
+_PHOTOMETRIC_TAG, _XMP_TAG, _CHANNELS_TAG, _SAMPLE_FORMAT_TAG = 262, 700, 277, 339
+_TIFF_TAGS_KEPT = {269, 270, 271, 272, 285, 305, 306, 315, 316, 18246, 18249, 33432, *range(40091, 40096)}
+"""Of a TIFF file, those about the picture: its names, description, make, model, software, date, artist, host, rating, copyright,
+and Windows's title, comment, author, keywords and subject."""
 # EXIF orientation -> what puts the picture upright (EXIF 2.32, section 4.6.4).
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -82,6 +93,11 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+
+_IN_INFO = {"icc": "icc_profile", "exif": "exif", "xmp": "xmp"}
+"""Kinds of metadata, and their names in Pillow's `info`."""
+_ON_THEIR_SIDE = (5, 6, 7, 8)
+_END_OF_THUMBNAILS = b"</xmp:Thumbnails>"
 
 _GREY_MODES = {"1", "L", "LA"}
 _COLOUR_MODES = {"RGB", "RGBX", "RGBA"}
@@ -95,7 +111,8 @@ class ImageData:
 
     pixels:   uint8 [H,W] grey or [H,W,3] RGB, with alpha [H,W,2] or [H,W,4]; or uint16 [H,W] grey; upright
     notes:    what was changed or dropped on the way, one short line each
-    metadata: what the file says besides, as it is, but for the orientation
+    metadata: what the file says besides, as it is of the upright picture: orientation, sizes and resolution are corrected, and
+              colours signalled otherwise are an ICC profile
     """
 
     pixels: Pixels
@@ -135,7 +152,31 @@ def why_not_read(name: str, head: bytes) -> str:
     """Why a file of this name that begins with `head` (HEAD_BYTES of kinds.py) is not a picture to be read; empty if it is one, or
     said to be one."""
     kind = kind_of(name, head)
+    if kind.format == _HEIF:
+        return (
+            ""
+            if _knows_heif()
+            else f"{kind.name} needs the package pillow-heif: pip install pillow-heif, or convert it to PNG first"
+        )
     return "" if kind.format in _READ_FORMATS else kind.reason
+
+
+def _knows_heif() -> bool:
+    """Whether Pillow reads HEIC: it does from now on, if the package is installed."""
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError:
+        return False
+    register_heif_opener()
+    return True
+
+
+def _formats(name: str, head: bytes) -> list[str]:
+    """Those that a file of this name and beginning may have, as Pillow calls them."""
+    if kind_of(name, head).format == _HEIF and _knows_heif():
+        return [_HEIF]
+    foreign = Path(name).suffix.lower() not in ("", *_TGA_SUFFIXES)
+    return [format for format in _READ_FORMATS if not (foreign and format == "TGA")]
 
 
 def _read_named(stream: BinaryIO, name: str, max_pixels: int) -> ImageData:
@@ -147,7 +188,8 @@ def _read_named(stream: BinaryIO, name: str, max_pixels: int) -> ImageData:
     except VqcodecError:
         raise
     except UnidentifiedImageError as error:
-        raise InputError(f"{name} is not a picture in a format that can be read: {_READ_NAMES}") from error
+        reason = why_not_read(name, _peek(stream, HEAD_BYTES)) or _READ_NAMES
+        raise InputError(f"{name} is not a picture in a format that can be read: {reason}") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise LimitError(f"{name} has more than {max_pixels} pixels; --max-pixels raises the limit") from error
     except MemoryError as error:
@@ -157,49 +199,61 @@ def _read_named(stream: BinaryIO, name: str, max_pixels: int) -> ImageData:
 
 
 def _read(stream: BinaryIO, name: str, max_pixels: int) -> ImageData:
-    with Image.open(stream, formats=_READ_FORMATS) as image:
+    from vqcodec import extras  # as signalling, below: writing pictures needs neither
+
+    with Image.open(stream, formats=_formats(name, _peek(stream, HEAD_BYTES))) as image:
         width, height = image.size
         if width * height > max_pixels:
             raise LimitError(f"{name} has {width} x {height} pixels, more than {max_pixels}; --max-pixels raises the limit")
         notes: list[str] = []
         bits = _bits_per_sample(image, stream)
         deep_grey = bits <= 16 and image.mode.startswith("I") and not image.has_transparency_data
-        if bits > 8 and image.format == "AVIF":  # its decoder rounds properly, while others drop bits or clip
+        rounded = image.format in ("AVIF", _HEIF)  # by their decoders, while others drop bits or clip
+        if bits > 8 and rounded and not deep_grey:
             notes.append(f"reduced from {bits} to 8 bits per sample")
         elif bits > 8 and not deep_grey:
-            raise InputError(f"{name} has {bits} bits per sample: .vqz holds 16 of plain grey and 8 of all else, convert it to 8")
+            held = ".vqz holds 16 of grey without transparency and 8 of all else"
+            raise InputError(f"{name} has {bits} bits per sample: {held}, convert it to 8")
         if image.format == "TIFF":
             _check_tiff(image, name, notes)
+            orientation = _orientation(image)  # which loading turns, and forgets
         image.load()
-        if image.format == "PNG" and image.mode == "L" and bits < 8 and "transparency" in image.info:
-            image.info["transparency"] *= 255 // ((1 << bits) - 1)  # Pillow scales the samples, and not the one that is clear
-        if _is_animated(image):
+        if image.format == "PNG" and image.mode in ("1", "L") and bits < 8 and "transparency" in image.info:
+            image.info["transparency"] = _scaled_clear(image, bits)
+        if image.format != "TIFF":
+            orientation = _orientation(image)
+        if image.format == "PSD":
+            image.info |= extras.psd_info(image)
+        elif _is_animated(image):
             notes.append("only the first of several frames is kept")
-        metadata = _metadata(image, notes)
         if bits > 8 and deep_grey:
             if image.format == "PPM" and bits < 16:
                 notes.append(f"scaled from {bits} to 16 bits per sample")  # by Pillow
-            pixels: Pixels = _deep_pixels(image, bits)
+            pixels: Pixels = _deep_pixels(image, bits, orientation)
         else:
-            pixels = np.asarray(_upright(flat_image(image, name, notes), image))
-            if image.mode == "CMYK":  # what is made of it is sRGB
-                metadata = replace(metadata, icc=b"")
+            pixels = np.asarray(_upright(flat_image(image, name, notes), image, orientation))
+        metadata = _metadata(image, stream, name, pixels, orientation, notes)
+        if note := extras.left_out(image, stream, _TIFF_TAGS_KEPT):
+            notes.append(note)
     return ImageData(pixels, tuple(notes), metadata)
 
 
 def _check_tiff(image: Image.Image, name: str, notes: list[str]) -> None:
-    """What Pillow reads as if it were something else: InputError for samples with a sign, a note for a channel left out."""
+    """What Pillow reads as if it were something else: InputError for raw files and for samples with a sign, a note for a channel
+    left out."""
     tags = getattr(image, "tag_v2", {})
     signs = tags.get(_SAMPLE_FORMAT_TAG, 1)
+    if 50706 in tags or (330 in tags and tags.get(254, 0) & 1):  # DNG, or a small picture before the large one, as raw files begin
+        raise InputError(f"{name} is a raw camera file: develop it to TIFF or PNG first")
     if 2 in (signs if isinstance(signs, tuple) else (signs,)):
         raise InputError(f"{name} has samples with a sign: .vqz holds grey or RGB from 0 up, convert it first")
     if tags.get(_CHANNELS_TAG, 1) > len(image.getbands()) > 1:
         notes.append("a channel that the file does not explain is left out")
 
 
-def _deep_pixels(image: Image.Image, bits: int) -> NDArray[np.uint16]:
+def _deep_pixels(image: Image.Image, bits: int, orientation: int) -> NDArray[np.uint16]:
     """Upright grey of more than 8 bits."""
-    found = np.asarray(_upright(image, image))  # of either byte order, or of mode I, whose 32 bits hold 16
+    found = np.asarray(_upright(image, image, orientation))  # of either byte order, or of mode I, whose 32 bits hold 16
     pixels = np.ascontiguousarray(found.astype(np.uint16))
     if image.format == "TIFF" and getattr(image, "tag_v2", {}).get(_PHOTOMETRIC_TAG) == 0:  # white is 0: Pillow turns 8 bits alone
         pixels = np.uint16((1 << bits) - 1) - pixels
@@ -215,11 +269,13 @@ def flat_image(image: Image.Image, name: str, notes: list[str]) -> Image.Image:
         notes.append(f"converted from {_CONVERTED_MODES[mode]}")
     elif mode not in _GREY_MODES | _COLOUR_MODES:
         raise InputError(f"{name} has {mode} samples and .vqz holds grey or RGB: convert it first")
-    grey = mode in _GREY_MODES or (mode in ("P", "PA") and _is_grey_palette(image) and not _has_colour_profile(image))
-    if mode == "CMYK" and (converted := _cmyk_by_profile(image)):
-        return converted
+    grey = _is_grey(image)
+    if mode == "CMYK" and image.info.get("icc_profile"):
+        if converted := _cmyk_by_profile(image):
+            return converted
+        notes.append("the ICC profile is damaged and left out")
     if image.has_transparency_data:
-        target = "LA" if grey and not isinstance(image.info.get("transparency"), tuple) else "RGBA"
+        target = "LA" if grey else "RGBA"
         return image if mode == target else image.convert("RGBA").convert(target)  # by RGBA: a transparent grey becomes alpha
     target = "L" if grey else "RGB"
     return image if mode == target else image.convert(target)  # converting would copy
@@ -230,7 +286,7 @@ def samples_of_image(image: Image.Image) -> Pixels:
     try:
         image.load()
         if not image.mode.startswith("I"):
-            return np.asarray(flat_image(image, "the image", []))
+            return np.asarray(flat_image(_with_scaled_clear(image), "the image", []))
         found = np.asarray(image)
     except VqcodecError:
         raise
@@ -243,14 +299,58 @@ def samples_of_image(image: Image.Image) -> Pixels:
     return found.astype(np.uint16)
 
 
+def _with_scaled_clear(image: Image.Image) -> Image.Image:
+    if image.format != "PNG" or image.mode not in ("1", "L") or "transparency" not in image.info:
+        return image
+    if (bits := _bits_of_png(image)) < 8:
+        image = image.copy()
+        image.info["transparency"] = _scaled_clear(image, bits)
+    return image
+
+
+def _scaled_clear(image: Image.Image, bits: int) -> int:
+    """The grey that is transparent, of 8 bits: Pillow scales the samples of a PNG file of fewer, and this one, if at all, of 1."""
+    clear = image.info["transparency"]
+    return 255 * bool(clear) if image.mode == "1" else clear * (255 // ((1 << bits) - 1))
+
+
+def _bits_of_png(image: Image.Image) -> int:
+    """As `_bits_per_sample`, of an image that others have opened; 8 where its file is gone."""
+    with suppress(OSError, ValueError, AttributeError, IndexError):
+        if filename := getattr(image, "filename", ""):
+            with open(filename, "rb") as file:
+                return file.read(25)[24]
+        return _peek(image._fp, 25)[24]  # type: ignore[attr-defined]  # the stream that was given to Image.open
+    return 8
+
+
 def metadata_of_image(image: Image.Image, **given: Any) -> Metadata:
-    """The metadata in the `info` of a Pillow image, as it fits its `samples_of_image`; `given` replaces entries, as it is."""
-    info: dict[Any, Any] = {name: data for name, data in image.info.items() if isinstance(data, bytes)} | given
-    if image.mode == "CMYK" and "icc_profile" not in given:  # what is made of it is sRGB
-        info.pop("icc_profile", None)
-    exif = info.get("exif") or b""
-    data = exif.tobytes() if isinstance(exif, Image.Exif) else exif
-    return Metadata(info.get("icc_profile") or b"", data.removeprefix(EXIF_PREFIX), info.get("xmp") or b"")
+    """What a Pillow image says of its samples, as `samples_of_image` gives them. `given`, named as in its `info`, goes before that,
+    as it is."""
+    said = _said(image) | {kind: _bytes_of(given[name]) for kind, name in _IN_INFO.items() if name in given}
+    said["exif"] = said["exif"].removeprefix(exif.PREFIX)
+    wanted = _resolution("", given, {}) if "dpi" in given else _resolution(image.format, image.info, getattr(image, "tag_v2", {}))
+    said["exif"] = _with_resolution(said["exif"], wanted, [])
+    if "icc_profile" not in given:
+        grey = _is_grey(image)
+        if not said["icc"] and image.mode != "CMYK":
+            from vqcodec import signalling
+
+            said["icc"] = signalling.profile_of_info(image.info, said["exif"], grey=grey)
+        said["icc"] = icc.fitted(said["icc"], grey=grey)[0]
+    return Metadata(**said)
+
+
+def _said(image: Image.Image) -> dict[str, bytes]:
+    """ICC profile, EXIF and XMP as Pillow knows them; none of the profile that CMYK has, as what is made of it is sRGB."""
+    found = {kind: _bytes_of(image.info.get(name)) for kind, name in _IN_INFO.items()}
+    if image.format == "TIFF" and not found["exif"]:  # whose own directory is the EXIF
+        found["exif"] = _exif_of_tiff(image)
+    if image.format == "PNG":
+        from vqcodec import extras
+
+        found |= {kind: found[kind] or data for kind, data in extras.raw_profiles(image.info).items()}
+    return found | ({"icc": b""} if image.mode == "CMYK" else {})
 
 
 def _cmyk_by_profile(image: Image.Image) -> Image.Image | None:
@@ -264,61 +364,106 @@ def _cmyk_by_profile(image: Image.Image) -> Image.Image | None:
         return None
 
 
-def _metadata(image: Image.Image, notes: list[str]) -> Metadata:
-    """What a file says besides its pixels; what is too large is left out, with a note."""
-    found = {"icc": image.info.get("icc_profile"), "exif": image.info.get("exif"), "xmp": image.info.get("xmp")}
-    if image.format == "TIFF" and not found["exif"]:  # whose own directory is the EXIF
-        found["exif"] = _exif_of_tiff(image)
-    kept: dict[str, bytes] = {}
-    for name, value in found.items():
-        data = value.encode("utf-8", "replace") if isinstance(value, str) else value
-        if isinstance(data, bytes) and data:
-            if len(data) > MAX_METADATA:
-                notes.append(f"{name.upper()} of {len(data)} bytes is not kept: it is larger than 16 MiB")
-            else:
-                kept[name] = data
-    if "exif" in kept:
-        kept["exif"] = reset_orientation(kept["exif"].removeprefix(EXIF_PREFIX))
-    if "xmp" in kept:  # where Pillow looks, too
-        kept["xmp"] = re.sub(rb"(tiff:Orientation(?:=[\"']|>))[2-8]", rb"\g<1>1", kept["xmp"])
+def _metadata(image: Image.Image, stream: BinaryIO, name: str, pixels: Pixels, orientation: int, notes: list[str]) -> Metadata:
+    """What a file says besides its pixels, which are upright now; what is too large is left out, with a note."""
+    kept = _said(image)
+    kept["exif"] = kept["exif"].removeprefix(exif.PREFIX)
+    grey = pixels.ndim == 2 or pixels.shape[2] == 2
+    if image.mode != "CMYK":
+        from vqcodec import signalling
+
+        kept["icc"] = signalling.colour_profile(image, stream, kept["icc"], kept["exif"], name, notes, grey=grey)
+    for kind, data in kept.items():
+        if len(data) > MAX_METADATA:
+            notes.append(f"{kind.upper()} of {len(data)} bytes is not kept: it is larger than 16 MiB")
+            kept[kind] = b""
+    kept["icc"], note = icc.fitted(kept["icc"], grey=grey)
+    notes += [note] if note else []
+    height, width = pixels.shape[:2]
+    turned = orientation in _UPRIGHT
+    kept["exif"] = exif.resized(exif.upright(kept["exif"], turned=turned), width, height)
+    told = exif.resolution(kept["exif"])
+    wanted = _resolution(image.format, image.info, getattr(image, "tag_v2", {})) or told
+    if wanted and orientation in _ON_THEIR_SIDE:
+        wanted = wanted[::-1]
+    kept["exif"] = _with_resolution(kept["exif"], wanted, notes)
+    kept["xmp"] = _resized_xmp(_upright_xmp(kept["xmp"], turned=turned), width, height)
     return Metadata(**kept)
+
+
+def _bytes_of(value: object) -> bytes:
+    if isinstance(value, Image.Exif):
+        return value.tobytes()
+    data = value.encode("utf-8", "replace") if isinstance(value, str) else value
+    return data if isinstance(data, bytes) else b""
 
 
 def _exif_of_tiff(image: Image.Image) -> bytes:
     """The tags of a TIFF file that tell of the picture and not of how it is stored, as EXIF; empty where there are none."""
     try:
-        exif = image.getexif()
-        told = {tag: value for tag, value in exif.items() if tag in _TIFF_TAGS_KEPT}
-        if not told and not exif.get_ifd(_EXIF_IFD):
+        found = image.getexif()
+        told = {tag: value for tag, value in found.items() if tag in _TIFF_TAGS_KEPT}
+        if not told and not found.get_ifd(exif.EXIF_IFD):
             return b""
         kept = Image.Exif()
         kept.update(told)
-        for number in (_EXIF_IFD, _GPS_IFD):
-            if directory := exif.get_ifd(number):
+        for number in (exif.EXIF_IFD, exif.GPS_IFD):
+            if directory := found.get_ifd(number):
                 kept.get_ifd(number).update(directory)
         return kept.tobytes()
     except Exception:  # a broken directory does not make the pixels unreadable
         return b""
 
 
-def reset_orientation(exif: bytes) -> bytes:
-    """EXIF, from its TIFF header on, that says of its picture that it is upright; all else stays, maker notes included.
-
-    What is no EXIF is given back as it is.
-    """
-    order = {b"II": "<", b"MM": ">"}.get(exif[:2])
+def _resolution(format: str | None, info: dict[Any, Any], tags: Mapping[int, object]) -> exif.Resolution | None:
+    """Pixels per inch by the file's own field, which says more than EXIF to those who show it; None for a mere aspect ratio."""
+    if format in ("JPEG", "MPO"):  # where there is none, Pillow makes one up
+        scale = {1: 1.0, 2: 2.54}.get(info.get("jfif_unit", 0), 0)  # of a unit
+        found = tuple(value * scale for value in info.get("jfif_density", ()))
+    elif format == "TIFF" and not {282, 283} <= set(tags):
+        return None
+    else:
+        found = info.get("dpi") or ()
     try:
-        if order is None:
-            return exif
-        (start,) = struct.unpack_from(order + "I", exif, 4)
-        (count,) = struct.unpack_from(order + "H", exif, start)
-        for entry in range(start + 2, start + 2 + 12 * count, 12):
-            if struct.unpack_from(order + "H", exif, entry)[0] == _ORIENTATION_TAG:
-                value = struct.pack(order + "HIHH", 3, 1, 1, 0)  # a short, one of them, 1, and what fills the entry
-                return exif[: entry + 2] + value + exif[entry + 12 :]
-    except struct.error:
-        pass
-    return exif
+        across, down = (float(value) for value in found)
+    except (TypeError, ValueError, ZeroDivisionError):
+        return None
+    return (_inches(across), _inches(down)) if all(0.01 <= value < 1e6 for value in (across, down)) else None
+
+
+def _inches(value: float) -> float:
+    """Whole numbers, which PNG and BMP round to pixels per metre, come back as such."""
+    return round(value) if abs(value - round(value)) < 0.02 else value
+
+
+def _with_resolution(data: bytes, wanted: exif.Resolution | None, notes: list[str]) -> bytes:
+    """EXIF that tells it, as it is where that is as JPEG and others round it."""
+
+    def agrees(told: exif.Resolution | None) -> bool:
+        return told is not None and wanted is not None and all(abs(a - b) <= 0.5 for a, b in zip(told, wanted, strict=True))
+
+    if wanted is None or agrees(exif.resolution(data)):
+        return data
+    told = exif.with_resolution(data, wanted)
+    if agrees(exif.resolution(told)) and len(told) <= MAX_METADATA:
+        return told
+    notes.append("the resolution is not kept: EXIF, which would tell it, is broken")
+    return data
+
+
+def _upright_xmp(data: bytes, *, turned: bool) -> bytes:
+    """As `exif.upright`."""
+    data = re.sub(rb"(tiff:Orientation(?:=[\"']|>))[2-8]", rb"\g<1>1", data)  # where Pillow looks, too
+    start = data.find(b"<xmp:Thumbnails") if turned else -1
+    end = data.find(_END_OF_THUMBNAILS, max(start, 0))
+    return data[:start] + data[end + len(_END_OF_THUMBNAILS) :] if start >= 0 and end >= 0 else data
+
+
+def _resized_xmp(data: bytes, width: int, height: int) -> bytes:
+    """As `exif.resized`."""
+    for names, size in ((rb"tiff:ImageWidth|exif:PixelXDimension", width), (rb"tiff:ImageLength|exif:PixelYDimension", height)):
+        data = re.sub(rb"((?:" + names + rb")(?:=[\"']|>))\d+", rb"\g<1>%d" % size, data)
+    return data
 
 
 def _has_colour_profile(image: Image.Image) -> bool:
@@ -326,17 +471,31 @@ def _has_colour_profile(image: Image.Image) -> bool:
     return (image.info.get("icc_profile") or b"")[16:20] == b"RGB "
 
 
+def _is_grey(image: Image.Image) -> bool:
+    """Whether what `flat_image` makes of it, or it itself if deep, is grey."""
+    if isinstance(image.info.get("transparency"), tuple):
+        return False
+    grey_palette = image.mode in ("P", "PA") and _is_grey_palette(image) and not _has_colour_profile(image)
+    return image.mode in _GREY_MODES or image.mode.startswith("I") or grey_palette
+
+
 def _is_grey_palette(image: Image.Image) -> bool:
     palette = np.array(image.getpalette("RGB")).reshape(-1, 3)
     return bool((palette == palette[:, :1]).all())
 
 
-def _upright(flat: Image.Image, image: Image.Image) -> Image.Image:
+def _orientation(image: Image.Image) -> int:
+    """By EXIF, XMP or TIFF."""
     try:
-        orientation = image.getexif().get(_ORIENTATION_TAG, 1)
+        found = image.info["original_orientation"] if image.format == _HEIF else image.getexif().get(exif.ORIENTATION)
+        return int(found) if found in _UPRIGHT else 1
     except Exception:  # a broken EXIF block does not make the pixels unreadable
-        return flat
-    return flat.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else flat
+        return 1
+
+
+def _upright(flat: Image.Image, image: Image.Image, orientation: int) -> Image.Image:
+    """Turned as it is meant, where Pillow has not done so, as it does with TIFF and HEIC."""
+    return flat if orientation == 1 or image.format in ("TIFF", _HEIF) else flat.transpose(_UPRIGHT[orientation])
 
 
 def _is_animated(image: Image.Image) -> bool:
@@ -356,6 +515,10 @@ def _bits_per_sample(image: ImageFile.ImageFile, stream: BinaryIO) -> int:
     if image.format == "PPM":
         arguments = image.tile[0].args  # "RGB", or ("RGB", the largest sample value)
         return int(arguments[1]).bit_length() if isinstance(arguments, tuple) else 16 if "16" in str(arguments) else 8
+    if image.format == _HEIF:
+        return image.info.get("bit_depth", 8)
+    if image.format == "SGI":
+        return 8 * _peek(stream, 4)[3]
     if image.mode.startswith(("I", "F")):
         return 32 if image.mode in ("I", "F") else 16
     if image.format == "JPEG2000":
@@ -410,20 +573,23 @@ def write_image(
     pixels: Pixels, stream: BinaryIO, *, format: str, metadata: Metadata | None = None, quality: int | None = None
 ) -> tuple[str, ...]:
     """Write pixels, as ImageData has them, as `format` (a value of `format_of`); lossless except for JPEG, and for WebP if there is
-    a `quality` (0 to 100, of these two alone). Returns notes: of metadata that the format could hold, were it smaller or sound.
+    a `quality` (0 to 100, of these two alone). Returns notes: of metadata that is not kept as it is. EXIF and XMP that tell
+    another size, as those of a whole picture beside a region, are made to fit.
 
     Raises OutputError where the format cannot hold the picture.
     """
     height, width = pixels.shape[:2]
     what = f"{width} x {height} pixels as {format}"
     if pixels.ndim == 3 and pixels.shape[2] in (2, 4) and format in ("JPEG", "PPM", "PGM", "BMP"):
-        raise OutputError(f"cannot write {what}, which holds no transparency: .png, .webp and .tif do")
+        if pixels[:, :, -1].min() < 255:
+            raise OutputError(f"cannot write {what}, which holds no transparency: .png, .webp and .tif do")
+        pixels = np.ascontiguousarray(pixels[:, :, 0] if pixels.shape[2] == 2 else pixels[:, :, :3])  # opaque: nothing is lost
     if format == "PGM" and pixels.ndim == 3:
         raise OutputError(f"cannot write {what}, which holds grey alone: .ppm holds colour")
     if pixels.dtype != np.uint8 and format not in ("PNG", "TIFF", "PPM", "PGM"):
         raise OutputError(f"cannot write {what}, which holds 8 bits a sample: .png, .tif and .pgm hold 16")
     image = Image.fromarray(pixels)
-    held, notes = _held(metadata or Metadata(), format)
+    held, notes = _held(metadata or Metadata(), format, pixels)
     options: dict[str, Any] = {"format": format} | _SAVE_OPTIONS[format] | _metadata_options(held, format)
     if quality is not None:
         options |= {"quality": quality, "lossless": False}
@@ -434,9 +600,21 @@ def write_image(
     return notes
 
 
-def _held(metadata: Metadata, format: str) -> tuple[Metadata, tuple[str, ...]]:
-    """Of metadata what a format can hold, and what is to be said of the rest."""
+def _held(metadata: Metadata, format: str, pixels: Pixels) -> tuple[Metadata, tuple[str, ...]]:
+    """Of metadata what a format can hold beside these pixels, and what is to be said of the rest."""
+    height, width = pixels.shape[:2]
+    metadata = replace(metadata, exif=exif.resized(metadata.exif, width, height), xmp=_resized_xmp(metadata.xmp, width, height))
+    if format in ("PPM", "PGM", "BMP"):
+        lost = [kind.upper() for kind in ("icc", "exif", "xmp") if getattr(metadata, kind)]
+        if format == "BMP" and _is_resolution_alone(metadata.exif):  # for which it has a field
+            lost.remove("EXIF")
+        return replace(metadata, icc=b"", xmp=b""), (f"not kept: {', '.join(lost)}, which {format} does not hold",) if lost else ()
     notes = []
+    grey = format != "WEBP" and (pixels.ndim == 2 or pixels.shape[2] == 2)  # of which WebP makes RGB
+    profile, note = icc.fitted(metadata.icc, grey=grey)
+    if note:
+        notes.append(note)
+        metadata = replace(metadata, icc=profile)
     if format == "JPEG":
         for name, most in _MOST_IN_JPEG.items():
             if len(getattr(metadata, name)) > most:
@@ -448,26 +626,34 @@ def _held(metadata: Metadata, format: str) -> tuple[Metadata, tuple[str, ...]]:
     return metadata, tuple(notes)
 
 
+def _is_resolution_alone(data: bytes) -> bool:
+    """Whether EXIF says no more, as it was made to (or less)."""
+    told = exif.resolution(data)
+    return told is not None and exif.with_resolution(b"", told) == data
+
+
 def _is_exif(data: bytes) -> bool:
     """Whether Pillow can read, and write again, all entries of EXIF."""
     try:
-        exif = Image.Exif()
-        exif.load(EXIF_PREFIX + data)
-        exif.tobytes()
+        found = Image.Exif()
+        found.load(exif.PREFIX + data)
+        found.tobytes()
     except Exception:  # whatever broken bytes lead to
         return False
     return True
 
 
 def _metadata_options(metadata: Metadata, format: str) -> dict[str, object]:
-    """Arguments of Pillow's `save`; the inverse of `_metadata`. PPM and BMP hold none."""
+    """Arguments of Pillow's `save`; the inverse of `_metadata`."""
     options: dict[str, object] = {}
+    if format in ("PNG", "JPEG", "TIFF", "BMP") and (told := exif.resolution(metadata.exif)):
+        options["dpi"] = told
     if format in ("PPM", "PGM", "BMP"):
         return options
     if metadata.icc:
         options["icc_profile"] = metadata.icc
     if metadata.exif:
-        options["exif"] = EXIF_PREFIX + metadata.exif
+        options["exif"] = exif.PREFIX + metadata.exif
     if metadata.exif and format == "TIFF":
         options["compression"] = "raw"  # Pillow's libtiff fails at directories within the EXIF
     if metadata.xmp and format == "PNG":
@@ -475,10 +661,10 @@ def _metadata_options(metadata: Metadata, format: str) -> dict[str, object]:
         chunks.add_itxt("XML:com.adobe.xmp", metadata.xmp.decode("utf-8", "replace"))
         options["pnginfo"] = chunks
     elif metadata.xmp and format == "TIFF":  # a tag among the others
-        exif = Image.Exif()
-        exif.load(EXIF_PREFIX + metadata.exif if metadata.exif else b"")
-        exif[_XMP_TAG] = metadata.xmp
-        options["exif"] = exif
+        tags = Image.Exif()
+        tags.load(exif.PREFIX + metadata.exif if metadata.exif else b"")
+        tags[_XMP_TAG] = metadata.xmp
+        options["exif"] = tags
     elif metadata.xmp:
         options["xmp"] = metadata.xmp
     return options

@@ -6,11 +6,11 @@ from typing import IO, Any, BinaryIO, Final, cast
 
 from PIL import Image, ImageFile
 
-from vqcodec import api, container
+from vqcodec import api, container, exif
 from vqcodec.dct import Pixels
 from vqcodec.errors import InputError, VqcodecError
 from vqcodec.files import printable
-from vqcodec.imageio import EXIF_PREFIX, metadata_of_image, samples_of_image
+from vqcodec.imageio import metadata_of_image, samples_of_image
 
 _FORMAT: Final = "VQZ"
 _OPTIONS: Final = ("quality", "bpp", "size", "psnr", "model", "effort", "tune", "tile", "exact", "threads")
@@ -38,7 +38,9 @@ class VqzImageFile(ImageFile.ImageFile):
         self._mode = "I;16" if self._vqz.header.depth > 8 else _MODES[self._vqz.channels]
         for name, value in (("icc_profile", metadata.icc), ("exif", metadata.exif), ("xmp", metadata.xmp)):
             if value:
-                self.info[name] = EXIF_PREFIX + value if name == "exif" else value
+                self.info[name] = exif.PREFIX + value if name == "exif" else value
+        if resolution := exif.resolution(metadata.exif):
+            self.info["dpi"] = resolution
 
     def draft(self, mode: str | None, size: tuple[int, int] | None) -> tuple[str, tuple[int, int, float, float]] | None:
         """As JPEG files do: decode at 1/2, 1/4 or 1/8 of the size where that is no smaller than `size` (thumbnails)."""
@@ -82,7 +84,8 @@ class VqzImageFile(ImageFile.ImageFile):
 
 
 def _save(image: Image.Image, fp: IO[bytes], filename: str | bytes) -> None:
-    """Options: quality, bpp, size, psnr, model, effort, tune, tile and threads of `api.encode`; exif, icc_profile, xmp of Pillow.
+    """Options: quality, bpp, size, psnr, model, effort, tune, tile and threads of `api.encode`; exif, icc_profile, xmp and
+    dpi of Pillow.
 
     Others are ignored, as Pillow's own formats do, but for those that ask for what a .vqz file cannot be: ValueError.
     """
@@ -92,7 +95,7 @@ def _save(image: Image.Image, fp: IO[bytes], filename: str | bytes) -> None:
     if options.get("append"):
         raise ValueError("VQZ holds one image: nothing can be added to a file with append=True, as to TIFF")
     given = {name: options[name] for name in _OPTIONS if name in options}
-    said = {name: options[name] for name in ("icc_profile", "exif", "xmp") if name in options}
+    said = {name: options[name] for name in ("icc_profile", "exif", "xmp", "dpi") if name in options}
     metadata = metadata_of_image(image, **said)
     try:
         fp.write(api.encode(_samples_of(image), metadata=metadata, **given))
