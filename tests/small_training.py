@@ -1,4 +1,7 @@
-"""`python -m small_training train ...` is `vqcodec train ...` with a synthesis of one narrow block on a few samples: seconds."""
+"""`python -m small_training train ...` is `vqcodec train ...` with a synthesis of one narrow block on a few samples: seconds.
+
+A few small pictures are enough for it.
+"""
 
 import sys
 from collections.abc import Callable
@@ -6,13 +9,21 @@ from functools import partial
 
 from vqcodec.cli import main
 from vqcodec.neural import synthesis
-from vqcodec.train import neural
+from vqcodec.train import data, lite, neural
+
+
+def let_few_pictures_be_enough(patch: Callable[[object, str, object], None] = setattr) -> None:
+    """Let `train` learn from as few pixels as there are, and keep whatever gains; `patch` is setattr, or what undoes it later."""
+    for module, name in ((data, "LEAST_HELD_OUT"), (data, "LEAST_TRAINED_ON"), (lite, "_ERRORS")):
+        patch(module, name, 0)
+    patch(lite, "_LEAST_PIECES", 2)
 
 
 def make_small(patch: Callable[[object, str, object], None] = setattr) -> None:
     """Let `train` fit small networks; `patch` is setattr, or what undoes it later."""
     patch(synthesis, "SynthesisSettings", partial(synthesis.SynthesisSettings, width=16, blocks=1, batch=4, crop=12))
     patch(neural, "_MOST_SAMPLES", 2)
+    let_few_pictures_be_enough(patch)
 
 
 if __name__ == "__main__":

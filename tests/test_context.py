@@ -17,6 +17,7 @@ from vqcodec.errors import InputError, ModelError
 from vqcodec.model import Model
 from vqcodec.prior import SCALE_SHIFT
 from vqcodec.registry import load_model
+from vqcodec.train.watch import Watch
 from vqcodec.weights import save_model
 
 LITE = registry.find("photo-lite")
@@ -403,7 +404,7 @@ def test_training_saves_bits_and_begins_at_none(samples: Path, tmp_path: Path) -
     with Image.open(samples / "still_life.png") as image:
         pixels = np.asarray(image.convert("RGB"))
     images = [TrainingImage(str(n), pixels[100 * n : 100 * n + 130, 80 * n : 80 * n + 150]) for n in range(3)]
-    crops, passes = make_context_samples(images, LITE, 0, "samples", lambda *_: None)
+    crops, passes = make_context_samples(images, LITE, 0, "samples", Watch())
     settings = context_fit.ContextSettings(batch=4, crop=12, luma=16, chroma=8, hidden=8, dc_hidden=(12, 8), dc_rows=64, steps=20)
     untrained = context_fit.saved(neural.TileContext(16, 8, 8), neural.DcContext((12, 8)), crops, passes, settings)
     assert untrained == {"held_out_saved_ac": 0.0, "held_out_saved_dc": 0.0}
@@ -412,7 +413,7 @@ def test_training_saves_bits_and_begins_at_none(samples: Path, tmp_path: Path) -
     saved = context_fit.saved(tiles, dcs, crops, passes, settings)
     assert saved["held_out_saved_ac"] > 0.005
     assert saved["held_out_saved_dc"] > 0.005
-    strip = make_context_samples([TrainingImage("strip", pixels[:8, :300])], LITE, 0, "samples", lambda *_: None)
+    strip = make_context_samples([TrainingImage("strip", pixels[:8, :300])], LITE, 0, "samples", Watch())
     assert context_fit.saved(tiles, dcs, strip[0], passes, settings)["held_out_saved_ac"] == 0  # less than two cells high
     with pytest.raises(InputError, match="too small"):
         context_fit.fit_tiles(strip[0], crops, settings)
@@ -428,6 +429,7 @@ def test_the_command_keeps_a_context_that_serves_held_out_pictures(
     kept: str, samples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("torch", reason="torch is not installed")
+    from small_training import let_few_pictures_be_enough
     from vqcodec.cli import main
     from vqcodec.neural import context_fit
     from vqcodec.train import lite, neural, streams
@@ -438,7 +440,8 @@ def test_the_command_keeps_a_context_that_serves_held_out_pictures(
     monkeypatch.setattr(lite, "_SMALL_FILES", 8)
     monkeypatch.setattr(lite, "_FEW_FILES", 6)
     monkeypatch.setattr(streams, "MAP_SIZES", (12, 4))
-    monkeypatch.setattr(neural._Run, "cost", lambda _, what, model: float(what != kept))
+    let_few_pictures_be_enough(monkeypatch.setattr)
+    monkeypatch.setattr(neural._Run, "measure", lambda _, what, *given: np.full((len(given[1]), 3, 3), float(what != kept)))
     if kept != "context and codebooks":  # what is not kept need not take long
         monkeypatch.setattr(neural, "refit", lambda model, images, *_: (model, used.extend(images) or []))
     used: list[Any] = []

@@ -8,6 +8,7 @@ import resource
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -26,6 +27,7 @@ from vqcodec.cli import main
 from vqcodec.errors import InputError, MissingExtraError, ModelError, OutputError
 from vqcodec.model import Model
 from vqcodec.registry import load_model
+from vqcodec.train.watch import OutOfTimeError, Watch
 from vqcodec.weights import save_model
 
 LITE = registry.find("photo-lite")
@@ -480,8 +482,8 @@ def test_a_few_steps_lower_the_loss_and_a_checkpoint_goes_on(folder: Path, tmp_p
     from vqcodec.train.data import load_corpus
     from vqcodec.train.neural import make_samples
 
-    images = load_corpus(folder, lambda *_: None)
-    samples = make_samples(images.train + images.held_out, LITE, 0, "samples", lambda *_: None)
+    images = load_corpus(folder, Watch())
+    samples = make_samples(images.train + images.held_out, LITE, 0, "samples", Watch())
     settings = synthesis.SynthesisSettings(width=16, blocks=1, batch=4, crop=12, steps=120)
     untrained = synthesis.SynthesisNetwork(16, 1)
     assert synthesis.held_out_error(untrained, samples, "cpu") == 0  # starts as the plain decode
@@ -565,8 +567,8 @@ def test_what_a_network_learns_from_is_drawn_over_octaves_of_steps_and_partly_gr
     assert sum(step < (low * high) ** 0.5 for step in steps) == 32
     images = [TrainingImage(str(number), np.full((8, 8, 3), number, np.uint8)) for number in range(32)]
     monkeypatch.setattr(samples, "in_processes", lambda jobs, *_: [job.args for job in jobs])
-    made = samples.make_samples(images, LITE, 0, "samples", lambda *_: None)
-    refined = samples.make_refiner_samples(images, ["one", "other"], 0, "samples", lambda *_: None)  # type: ignore[list-item]
+    made = samples.make_samples(images, LITE, 0, "samples", Watch())
+    refined = samples.make_refiner_samples(images, ["one", "other"], 0, "samples", Watch())  # type: ignore[list-item]
     for jobs in (made, refined):
         assert [image.pixels.shape[2] for image, *_ in jobs] == [3, 3, 3, 3, 3, 3, 3, 1] * 4
         assert len({step for _, step, *_ in jobs}) == 32
@@ -577,12 +579,14 @@ def test_what_a_network_learns_from_is_drawn_over_octaves_of_steps_and_partly_gr
 def test_a_synthesis_that_is_no_better_is_not_kept(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that is gone on from learns slowly, and keeps its size."""
     pytest.importorskip("torch", reason="torch is not installed")
+    from small_training import let_few_pictures_be_enough
     from vqcodec.neural import synthesis
     from vqcodec.train import neural
     from vqcodec.train.course import Course
     from vqcodec.train.data import TrainingImage
     from vqcodec.train.samples import make_sample
 
+    let_few_pictures_be_enough(monkeypatch.setattr)
     save_model(tmp_path / "old", with_synthesis(weights(240, 1, 0.0)))
     tried: list[synthesis.SynthesisSettings] = []
 
@@ -604,15 +608,17 @@ def test_a_synthesis_that_is_no_better_is_not_kept(folder: Path, tmp_path: Path,
     assert (anew.width, on.width, on.blocks) == (224, 240, 6)
 
 
-@pytest.mark.parametrize("trained", [["synthesis"], ["tiles", "dcs"], ["tiles", "dcs", "synthesis"]])
-def test_the_parts_of_a_training_share_its_minutes(trained: list[str], tmp_path: Path) -> None:
+def test_a_network_has_the_time_that_is_left_when_its_fit_begins() -> None:
     pytest.importorskip("torch", reason="torch is not installed")
-    from vqcodec.train import neural
+    from vqcodec.neural.loop import Schedule
     from vqcodec.train.course import Course
-    from vqcodec.train.data import Corpus
 
-    run = neural._Run(Course(tmp_path, tmp_path / "new", minutes=12.0), LITE, Corpus([], [], [], {}), trained)
-    assert sum(run.schedule(name)["minutes"] for name in trained) == pytest.approx(12)
+    watch = Watch(deadline=time.monotonic() + 600)
+    assert Course.timed(Schedule(minutes=20.0), watch).minutes == pytest.approx(9, abs=0.1)
+    assert Course.timed(Schedule(minutes=20.0), watch, 0.5).minutes == pytest.approx(5, abs=0.1)
+    assert Course.timed(Schedule(steps=3), Watch()) == Schedule(steps=3)
+    with pytest.raises(OutOfTimeError, match="before the first step"):
+        Course.timed(Schedule(minutes=20.0), Watch(deadline=time.monotonic() - 1))
 
 
 def test_an_output_whose_folder_cannot_be_made_is_refused_at_once(

@@ -19,6 +19,7 @@ from vqcodec.cli import main
 from vqcodec.color import OPPONENT
 from vqcodec.errors import InputError, ModelError
 from vqcodec.sharpening import Refiner, load_refiner
+from vqcodec.train.watch import Watch
 from vqcodec.weights import save_model
 
 Pixels = np.ndarray
@@ -343,7 +344,7 @@ def refiner_samples(picture: Pixels) -> list[Any]:
     from vqcodec.train.samples import make_refiner_samples
 
     images = [TrainingImage(str(n), np.ascontiguousarray(picture[:, 10 * n : 10 * n + 96])) for n in range(4)]
-    return make_refiner_samples(images, [registry.find("photo-lite")], 0, "samples", lambda what, done, total: None)
+    return make_refiner_samples(images, [registry.find("photo-lite")], 0, "samples", Watch())
 
 
 @pytest.mark.slow

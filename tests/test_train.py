@@ -32,6 +32,7 @@ from vqcodec.symbols import EncoderWriter
 from vqcodec.train import assembly, codebooks, data, lite, predictors, sessions, streams
 from vqcodec.train.data import TrainingImage, load_corpus
 from vqcodec.train.sessions import LiteSettings
+from vqcodec.train.watch import Watch
 from vqcodec.vq import UNIT, alphabet_symbols
 from vqcodec.weights import TENSORS, save_model
 
@@ -62,13 +63,16 @@ def little_work() -> Iterator[None]:
         patch.setattr(lite, "_FEW_FILES", 14)
         patch.setattr(lite, "LiteSettings", lambda seed, sweeps=1, **others: LiteSettings(seed, sweeps, **others))
         patch.setattr(streams, "MAP_SIZES", (12, 4))
+        patch.setattr(data, "LEAST_HELD_OUT", 0)
+        patch.setattr(data, "LEAST_TRAINED_ON", 0)
+        patch.setattr(lite, "LEAST_HELD_OUT", 0)
         yield
 
 
 @pytest.fixture(scope="module")
 def from_scratch(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = tmp_path_factory.mktemp("models") / "scratch"
-    lite.train_lite(pictures, model, init=None, minutes=1)
+    lite.train_lite(pictures, model, init=None)
     return model
 
 
@@ -109,18 +113,19 @@ def test_same_pictures_and_seed_same_model(pictures: Path, from_scratch: Path, t
         for path in sorted(pictures.rglob("*"), reverse=True):
             if path.is_file():
                 tar.add(path, path.relative_to(pictures))
-    again = lite.train_lite(archive, tmp_path / "again", init=None, minutes=1)
+    again = lite.train_lite(archive, tmp_path / "again", init=None)
     assert again["id"] == summary(from_scratch)["id"]
 
 
 @pytest.mark.slow
 def test_a_refined_model_is_never_worse(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lite, "STRENGTHS", (300.0,))
-    facts = lite.train_lite(pictures, tmp_path / "own", init="photo-lite", minutes=1)
+    monkeypatch.setattr(lite, "_SMALLEST_PIECE", 24)
+    facts = lite.train_lite(pictures, tmp_path / "own", init="photo-lite")
     candidates = facts["candidates"]
-    assert "photo-lite unchanged" in candidates
-    assert len(candidates) >= 2
-    assert candidates[facts["method"]] == min(candidates.values())
+    assert len(candidates) == 2
+    assert candidates[facts["method"]] <= candidates["photo-lite unchanged"]
+    assert (facts["method"] == "photo-lite unchanged") == bool(facts["notes"])
 
 
 def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:
@@ -247,7 +252,8 @@ def test_a_finished_model_replaces_the_old_one(pictures: Path, tmp_path: Path, m
 def test_a_flat_picture_does_not_outweigh_all_others() -> None:
     """Its PSNR is infinite."""
     flat = TrainingImage("flat.png", np.full((16, 16, 1), 255, np.uint8))
-    assert all(np.isfinite(list(point.values())).all() for point in lite.held_out_points(registry.find("photo-lite"), [flat]))
+    figures = lite.measure(registry.find("photo-lite"), [flat], Watch())
+    assert all(np.isfinite(list(point.values())).all() for point in lite.held_out_points(figures))
 
 
 def test_names_of_any_bytes_and_archives_that_are_cut_off(pictures: Path, tmp_path: Path) -> None:
@@ -296,13 +302,13 @@ def test_what_is_held_out_is_not_trained_on(kind: str, tmp_path: Path, monkeypat
             raise KeyboardInterrupt
         return made
 
-    def note_samples(images: Any, model: Any, seed: int, what: str, tell: Any) -> Any:
+    def note_samples(images: Any, model: Any, seed: int, what: str, *_: Any) -> Any:
         return note(what, images, ([], {}))
 
     def train() -> None:
         if kind == "lite":
             monkeypatch.setattr(lite, "fit_model", lambda images, *_: note("train", images, (load_model(LITE), [])))
-            monkeypatch.setattr(lite, "held_out_points", lambda model, images: note("held out", images))
+            monkeypatch.setattr(lite, "measure", lambda model, images, *_: note("held out", images))
             return lite.train_lite(folder, output, init=None)
         pytest.importorskip("torch", reason="torch is not installed")
         from vqcodec.train import denoiser, neural, refiner, token, token_prior
@@ -447,7 +453,7 @@ def test_held_out_costs_are_of_bits_a_pixel_and_squared_errors() -> None:
     with Image.open(REPOSITORY / "samples" / "landscape.png") as image:
         pixels = np.asarray(image.convert("RGB").crop((100, 100, 164, 148)))
     model = load_model(LITE)
-    points = lite._held_out_points_of(model, data.TrainingImage("crop", pixels))
+    points = lite._measure_one(model, data.TrainingImage("crop", pixels))
     costs = []
     for step, (bpp, psnr, _) in zip(lite.HELD_OUT_STEPS, points, strict=True):
         coded = Encoder(pixels, model, 1).file(round(64 * step))
@@ -456,12 +462,6 @@ def test_held_out_costs_are_of_bits_a_pixel_and_squared_errors() -> None:
         assert psnr == pytest.approx(psnr_db(mse), abs=1e-3)
         costs.append(np.log(bpp * mse))
     np.testing.assert_allclose(np.diff([cost for *_, cost in points]), np.diff(costs), atol=1e-3)
-
-
-@pytest.mark.slow
-def test_no_candidate_is_begun_when_half_of_the_time_is_over(pictures: Path, tmp_path: Path) -> None:
-    facts = lite.train_lite(pictures, tmp_path / "own", init="photo-lite", minutes=0)
-    assert list(facts["candidates"]) == [facts["method"]] == ["photo-lite unchanged"]
 
 
 @pytest.mark.parametrize("init", [None, "photo-lite"])
@@ -475,7 +475,8 @@ def test_the_seed_is_the_one_that_is_given(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(lite, "fit_model", fit)
-    monkeypatch.setattr(lite, "held_out_points", lambda *_: [{"cost": 0.0}])
+    monkeypatch.setattr(lite, "_LEAST_PIECES", 1)
+    monkeypatch.setattr(lite, "measure", lambda *_: np.zeros((1, 3, 3)))
     with pytest.raises(KeyboardInterrupt):
         lite.train_lite(pictures, tmp_path / "own", init=init, seed=7)
     assert seeds == [7]

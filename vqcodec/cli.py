@@ -25,7 +25,7 @@ from vqcodec.commands.reports import compare, info, models, verify
 from vqcodec.commands.train import train
 from vqcodec.errors import VqcodecError
 from vqcodec.files import BrokenPipeOutputError, open_closed_streams, stdout_error
-from vqcodec.options import USAGE, UsageError
+from vqcodec.options import USAGE, GroupedCommand, UsageError
 from vqcodec.printing import tell
 
 INTERNAL, OUT_OF_MEMORY, INTERRUPTED, BROKEN_PIPE = 1, 6, 130, 141
@@ -41,7 +41,7 @@ app = typer.Typer(
     epilog="'-' stands for standard input or standard output. --debug, anywhere, shows the traceback of an error.",
 )
 for _command in (encode, decode, denoise, generate, repair, info, verify, models, compare, bench, train):
-    app.command()(_command)
+    app.command(cls=GroupedCommand)(_command)
 
 
 def _print_version(wanted: bool) -> None:

@@ -4,9 +4,10 @@ import math
 import re
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from vqcodec.errors import VqcodecError
 from vqcodec.files import STREAM
@@ -131,6 +132,21 @@ def sigma_of(text: str) -> float | None:
     if not 0 <= sigma <= MAX_SIGMA:
         raise typer.BadParameter(f"{text!r} is neither auto nor 0 to {MAX_SIGMA:g} grey levels", param_hint="--sigma")
     return sigma
+
+
+class GroupedCommand(TyperCommand):
+    """A command whose plain help has a section for each `rich_help_panel` of its options."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            usual = "Arguments" if parameter.param_type_name == "argument" else "Options"
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                sections.setdefault(getattr(parameter, "rich_help_panel", None) or usual, []).append(record)
+        for title, records in sections.items():
+            with formatter.section(title):
+                formatter.write_dl(records)
 
 
 path_argument = partial(typer.Argument, readable=False, show_default=False)

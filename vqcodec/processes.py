@@ -61,14 +61,16 @@ class Pool:
         self._all: list[_Process] = []
         self._idle: list[_Process] = []
 
-    def map(self, function: Callable[..., Result], *iterables: Iterable[Any]) -> Iterator[Result]:
+    def map(self, function: Callable[..., Result], *iterables: Iterable[Any], timeout_s: float | None = None) -> Iterator[Result]:
         """function(*arguments) for each group of arguments, in order; all must be importable or picklable.
 
-        Raises the first error of them in order; ProcessDiedError, a LimitError, if a process has died.
+        Raises the first error of them in order; ProcessDiedError, a LimitError, if a process has died; TimeoutError if one is still
+        at work after `timeout_s` seconds.
         """
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
         early: dict[int, Answer] = {}
         done = 0
-        for number, _, answer in self._answers(function, zip(*iterables, strict=False)):
+        for number, _, answer in self._answers(function, zip(*iterables, strict=False), deadline):
             early[number] = answer
             while done in early:
                 result, error = early.pop(done)
@@ -87,9 +89,12 @@ class Pool:
             yield arguments, result
 
     def _answers(
-        self, function: Callable[..., Any], calls: Iterable[tuple[Any, ...]]
+        self, function: Callable[..., Any], calls: Iterable[tuple[Any, ...]], deadline: float | None = None
     ) -> Iterator[tuple[int, tuple[Any, ...], Answer]]:
-        """Number and arguments of each call, and its answer, as they come; a call is taken when there is a process for it."""
+        """Number and arguments of each call, and its answer, as they come; a call is taken when there is a process for it.
+
+        Raises TimeoutError when one is awaited beyond the deadline, in seconds of time.monotonic().
+        """
         numbered = enumerate(calls)
         found: list[tuple[int, tuple[Any, ...], Answer]] = []
         with selectors.DefaultSelector() as busy:
@@ -102,7 +107,10 @@ class Pool:
                 if not busy.get_map():
                     return
                 found.clear()
-                for key, _ in busy.select():
+                events = busy.select(None if deadline is None else max(0.0, deadline - time.monotonic()))
+                if not events:
+                    raise TimeoutError
+                for key, _ in events:
                     process, number, arguments = key.data
                     busy.unregister(process.answers)
                     found.append((number, arguments, self._answer(process)))

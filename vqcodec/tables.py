@@ -10,8 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
+from rich.text import Text
 
 from vqcodec.files import printable
 from vqcodec.registry import ModelEntry
@@ -64,31 +73,59 @@ def print_models(entries: Sequence[ModelEntry], console: Console) -> None:
 def print_training(facts: Mapping[str, Any], output: Path, console: Console) -> None:
     """Where the model is, and the plain values of its model.json."""
     console.print(f"wrote {printable(output)}", markup=False)
-    for name, value in facts.items():
-        if isinstance(value, (str, int, float)):
-            console.print(f"{name:<12} {_text(value)}", markup=False)
+    for name, value in plain_facts(facts).items():
+        console.print(f"{name:<12} {_text(value)}", markup=False)
+
+
+def plain_facts(facts: Mapping[str, Any]) -> dict[str, str | int | float]:
+    """The facts that are texts and numbers."""
+    return {name: value for name, value in facts.items() if isinstance(value, (str, int, float))}
 
 
 @contextmanager
-def stage_progress(console: Console) -> Iterator[Callable[[str, int, int], None]]:
-    """A progress bar per stage; yields the callback `(stage, done, total)`. Silent where nobody watches."""
+def stage_progress(console: Console, minutes: float | None = None) -> Iterator[Callable[[str, int, int], None]]:
+    """A bar for the current stage, with the time that it still takes, and one for all of them, of at most so many minutes.
+
+    Yields the callback `(stage, done, total)`. Nothing is shown where nobody watches.
+    """
     bars = Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
+        TextColumn("{task.fields[share]}", markup=False),
+        _TimeColumn(),
         console=console,
         disable=not console.is_terminal,
+        transient=True,
     )
-    tasks: dict[str, Any] = {}
-
-    def update(stage: str, done: int, total: int) -> None:
-        if stage not in tasks:
-            tasks[stage] = bars.add_task(stage, total=total)
-        bars.update(tasks[stage], completed=done, total=total)
-
+    most = None if minutes is None else 60 * minutes
     with bars:
+        whole = bars.add_task("training", total=most, share="", limit=most)
+        current, shown = bars.add_task("", total=None, share="", limit=None, visible=False), ""
+
+        def update(stage: str, done: int, total: int) -> None:
+            nonlocal current, shown
+            if stage != shown:
+                bars.remove_task(current)
+                current, shown = bars.add_task(stage, total=total, share="", limit=None), stage
+            bars.update(current, completed=done, total=total, share=f"{done / max(total, 1):.0%}")
+            bars.update(whole, completed=bars.tasks[0].elapsed or 0)
+
         yield update
+
+
+class _TimeColumn(ProgressColumn):
+    """Seconds that a stage still takes; of a bar without an estimate the seconds that are over, and how many there are at most."""
+
+    def render(self, task: Task) -> Text:
+        if task.time_remaining is not None and task.fields["share"]:
+            return Text(f"{_clock(task.time_remaining)} left")
+        limit = task.fields["limit"]
+        return Text(_clock(task.elapsed or 0) + ("" if limit is None else f" of at most {_clock(limit)}"))
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02}" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """The command that trains models."""
 
 import os
+import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -8,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from vqcodec.options import MAX_SEED, Force, UsageError, a_file, finite, path_argument, path_option, positive
-from vqcodec.printing import console, tell
+from vqcodec.options import MAX_SEED, Force, Json, Quiet, UsageError, a_file, finite, path_argument, path_option, positive
+from vqcodec.printing import console, print_json, tell
 
 if TYPE_CHECKING:
     from vqcodec.train.course import Course
@@ -39,25 +40,35 @@ def _known_cell(value: int | None) -> int | None:
     return value
 
 
+_NETWORKS: Final = "Networks (all kinds but lite)"
+_LOSSES: Final = "Losses (refiner and token)"
+_TOKENS: Final = "Token models"
+"""Groups of options in the help."""
+
 _option = partial(typer.Option, show_default=False)
-_weight = partial(typer.Option, show_default=False, callback=finite, min=0)
+_network = partial(typer.Option, show_default=False, rich_help_panel=_NETWORKS)
+_loss = partial(typer.Option, show_default=False, rich_help_panel=_LOSSES)
+_weight = partial(_loss, callback=finite, min=0, metavar="X")
+_token = partial(typer.Option, show_default=False, rich_help_panel=_TOKENS)
 
 
 def train(
     folder: Annotated[
-        Path, path_argument(metavar="FOLDER", help="Pictures of one kind; subfolders and .tar are read, or a gzipped idx file.")
+        Path,
+        path_argument(
+            metavar="FOLDER", help="The pictures: a folder with its subfolders and .tar files, a .tar file, or a gzipped idx file."
+        ),
     ],
-    output: Annotated[
-        Path, path_option("-o", "--output", callback=a_file, metavar="MODEL", help="The model's folder, to be made.")
-    ],
+    output: Annotated[Path, path_option("-o", "--output", callback=a_file, metavar="MODEL", help="Write the model to MODEL.")],
     kind: Annotated[
         str,
         typer.Option(
             "--kind",
             callback=_known_kind,
-            metavar="|".join(_KINDS),
-            help="lite needs only numpy, the others torch: neural adds networks to the model it starts from, refiner sharpens "
-            "decodes, token has one index a cell and a low rate, token-prior makes pictures of such, denoiser takes noise out.",
+            metavar="KIND",
+            help="Train this kind of model: lite (predictors and codebooks; all others need torch), neural (networks for a model"
+            " that there is), refiner (sharpens decoded pictures), token (one index for each cell, a low rate), token-prior"
+            " (draws pictures of a token model), or denoiser.",
         ),
     ] = "lite",
     init: Annotated[
@@ -65,72 +76,124 @@ def train(
         _option(
             "--init",
             metavar="MODEL",
-            help="Start from it, or none (lite: photo-lite; neural, refiner: photo; token-prior: its token model; others: none).",
+            help="Start from this model, a name or a folder; none starts from nothing. [default: photo-lite for lite, photo for"
+            " neural and refiner, none for token and denoiser; required for token-prior]",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, max=MAX_SEED, metavar="N", help="Same seed and pictures, same model.")] = 0,
     minutes: Annotated[
         float | None,
-        typer.Option(
-            "--minutes", callback=positive, metavar="N", help="Length of training; 20. Lite: no attempt is begun after half of it."
+        _option(
+            "--minutes",
+            callback=positive,
+            metavar="N",
+            help="End after N minutes, reading and checking included. [default: 20; for lite as long as it takes]",
         ),
     ] = None,
-    steps: Annotated[
-        int | None, typer.Option("--steps", min=1, metavar="N", help="Not lite: steps of the optimiser, instead of minutes.")
-    ] = None,
+    seed: Annotated[
+        int,
+        typer.Option(
+            "--seed",
+            min=0,
+            max=MAX_SEED,
+            metavar="N",
+            help="Start from this seed: the same one makes the same model.",
+        ),
+    ] = 0,
+    force: Force = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
     parts: Annotated[
         str | None,
-        _option(
+        _network(
             "--parts",
             metavar="PARTS",
-            help="Which networks to train. neural: context,synthesis; token: encoder,decoder, or decoder alone, with --init.",
+            help="Train these networks, separated by commas: context and synthesis of neural; encoder and decoder of token,"
+            " or decoder alone with --init. [default: all]",
         ),
     ] = None,
+    steps: Annotated[int | None, _network("--steps", min=1, metavar="N", help="End after N steps of the optimiser.")] = None,
     device: Annotated[
-        str, typer.Option("--device", callback=_known_device, metavar="cpu|cuda", help="Not lite: where to train.")
+        str,
+        typer.Option("--device", callback=_known_device, metavar="DEVICE", help="Train on cpu or cuda.", rich_help_panel=_NETWORKS),
     ] = "cpu",
     resume: Annotated[
-        bool, typer.Option("--resume", help="Not lite: go on from the checkpoint beside MODEL, if there is one.")
+        bool, _network("--resume", help="Go on from the checkpoint of an interrupted training, MODEL.checkpoint, if there is one.")
     ] = False,
     log: Annotated[
-        Path | None, path_option("--log", callback=a_file, metavar="FILE", help="Not lite: append a JSON line every 50 steps.")
+        Path | None,
+        path_option(
+            "--log", callback=a_file, metavar="FILE", help="Append a JSON line to FILE every 50 steps.", rich_help_panel=_NETWORKS
+        ),
     ] = None,
     board: Annotated[
         Path | None,
-        path_option("--tensorboard", callback=a_file, metavar="DIR", help="Not lite: curves and pictures for TensorBoard."),
+        path_option(
+            "--tensorboard",
+            callback=a_file,
+            metavar="DIR",
+            help="Write curves and pictures for TensorBoard to DIR.",
+            rich_help_panel=_NETWORKS,
+        ),
     ] = None,
-    refiner: Annotated[str | None, _option("--refiner", metavar="M", help="refiner: go on from this one.")] = None,
-    perceptual: Annotated[
-        Path | None, path_option("--perceptual", metavar="DIR", help="refiner, token: LPIPS's weights over SqueezeNet.")
-    ] = None,
-    cell: Annotated[
-        int | None, _option("--cell", callback=_known_cell, metavar="8|16", help="token: pixels a side of a cell; 8.")
-    ] = None,
-    codewords: Annotated[int | None, _option("--codewords", min=2, max=65536, metavar="K", help="token: codewords; 256.")] = None,
-    batch: Annotated[int | None, _option("--batch", min=1, metavar="N", help="token: crops a step; 64.")] = None,
-    beta: Annotated[float | None, _weight("--beta", metavar="B", help="token: weight of the commitment, in L_c; 0.25.")] = None,
-    cosine: Annotated[bool, typer.Option("--cosine", help="token: codewords of unit length, told apart by angle.")] = False,
-    lambda_r: Annotated[
-        float | None, _weight("--lambda-r", metavar="X", help="Weight of the squared error; refiner, token 1.")
-    ] = None,
-    lambda_p: Annotated[
-        float | None, _weight("--lambda-p", metavar="X", help="Of the perceptual distance; refiner 4, token 0.")
-    ] = None,
-    lambda_t: Annotated[float | None, _weight("--lambda-t", metavar="X", help="Of the texture's statistics; refiner 0.5.")] = None,
-    lambda_a: Annotated[
-        float | None, _weight("--lambda-a", metavar="X", help="Of the adversarial loss; refiner 0.8, token 0.")
-    ] = None,
-    lambda_c: Annotated[
-        float | None, _weight("--lambda-c", metavar="X", help="Of shifts of colour, refiner 10; of L_c, token 1.")
-    ] = None,
-    adaptive: Annotated[
-        bool, typer.Option("--adaptive", help="refiner, token: weigh the adversarial loss by gradients, too (VQGAN).")
-    ] = False,
     sheets: Annotated[
         Path | None,
-        path_option("--sheets", callback=a_file, metavar="DIR", help="refiner, token: held-out crops as PNG, every 500 steps."),
+        path_option(
+            "--sheets",
+            callback=a_file,
+            metavar="DIR",
+            help="Write held-out crops as PNG to DIR every 500 steps.",
+            rich_help_panel=_LOSSES,
+        ),
     ] = None,
-    force: Force = False,
+    perceptual: Annotated[
+        Path | None,
+        path_option(
+            "--perceptual",
+            metavar="DIR",
+            help="Measure the perceptual distance by LPIPS, with the SqueezeNet weights in DIR. [default: by gradient statistics]",
+            rich_help_panel=_LOSSES,
+        ),
+    ] = None,
+    lambda_r: Annotated[float | None, _weight("--lambda-r", help="Weigh the squared error by X. [default: 1]")] = None,
+    lambda_p: Annotated[
+        float | None, _weight("--lambda-p", help="Weigh the perceptual distance by X. [default: 4 for refiner, 0 for token]")
+    ] = None,
+    lambda_a: Annotated[
+        float | None, _weight("--lambda-a", help="Weigh the adversarial loss by X. [default: 0.8 for refiner, 0 for token]")
+    ] = None,
+    adaptive: Annotated[bool, _loss("--adaptive", help="Weigh the adversarial loss by gradients, too, as VQGAN does.")] = False,
+    lambda_c: Annotated[
+        float | None,
+        _weight(
+            "--lambda-c",
+            help="Weigh shifts of colour (refiner) or the codebook loss (token) by X. [default: 10 for refiner, 1 for token]",
+        ),
+    ] = None,
+    lambda_t: Annotated[
+        float | None, _weight("--lambda-t", help="Weigh the statistics of texture by X; refiner only. [default: 0.5]")
+    ] = None,
+    refiner: Annotated[
+        str | None, _loss("--refiner", metavar="MODEL", help="Go on from this refiner, a name or a folder; refiner only.")
+    ] = None,
+    cell: Annotated[
+        int | None,
+        _token("--cell", callback=_known_cell, metavar="SIDE", help="Code cells of 8 or 16 pixels a side. [default: 8]"),
+    ] = None,
+    codewords: Annotated[
+        int | None, _token("--codewords", min=2, max=65536, metavar="K", help="Make a codebook of K codewords. [default: 256]")
+    ] = None,
+    cosine: Annotated[bool, _token("--cosine", help="Give all codewords unit length, so that angles tell them apart.")] = False,
+    batch: Annotated[int | None, _token("--batch", min=1, metavar="N", help="Take N crops in a step. [default: 64]")] = None,
+    beta: Annotated[
+        float | None,
+        _token(
+            "--beta",
+            callback=finite,
+            min=0,
+            metavar="B",
+            help="Weigh the commitment of the encoder by B in the codebook loss. [default: 0.25]",
+        ),
+    ] = None,
 ) -> None:
     """Train a model on a folder of pictures."""
     networks = {"--steps": steps, "--device": device != "cpu", "--resume": resume, "--log": log, "--tensorboard": board}
@@ -155,9 +218,12 @@ def train(
     if steps is not None and minutes is not None:
         raise UsageError("--steps and --minutes exclude each other")
 
-    from vqcodec.tables import print_training, stage_progress
+    started = time.monotonic()
+    from vqcodec.tables import plain_facts, print_training, stage_progress
+    from vqcodec.train.watch import DEFAULT_MINUTES
 
-    with stage_progress(console(stderr=True)) as progress:
+    limit = minutes if kind == "lite" or minutes or steps else DEFAULT_MINUTES
+    with stage_progress(console(stderr=True, quiet=quiet), limit) as progress:
         if kind == "lite":
             from vqcodec.train.lite import train_lite
 
@@ -165,13 +231,20 @@ def train(
         else:
             from vqcodec.train.course import Course
 
-            course = Course(folder, output, seed, minutes, steps, device, resume, force, progress, log, board, sheets)
+            course = Course(folder, output, seed, minutes, steps, device, resume, force, progress, log, board, sheets, started)
             chosen = _given(losses | {"--lambda-t": lambda_t} | shape | own)
             settings = {name.removeprefix("--").replace("-", "_"): value for name, value in chosen.items()}
             facts = _train_networks(kind, course, base, trained, refiner, perceptual, settings)
+    notes = list(facts.get("notes", []))
     if count := facts["corpus"]["skipped"]:
-        tell(f"note: {count} files were left out, first {facts['corpus']['skipped_files'][0]}")
-    print_training(facts, output, console())
+        notes.append(f"{count} files were left out, first {facts['corpus']['skipped_files'][0]}")
+    if not quiet:
+        for note in notes:
+            tell(f"note: {note}")
+    if as_json:
+        print_json(output=os.fspath(output), **plain_facts(facts), notes=notes)
+    elif not quiet:
+        print_training(facts, output, console())
 
 
 def _train_networks(

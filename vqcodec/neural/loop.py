@@ -71,7 +71,7 @@ class Schedule:
 
     def share_of_rate(self, done: float) -> float:
         """Of the peak learning rate, at a share of the schedule."""
-        return min(1.0, done / self.warmup) * (0.5 + 0.5 * float(np.cos(np.pi * done)))
+        return min(1.0, done / self.warmup) * (0.5 + 0.5 * float(np.cos(np.pi * min(1.0, done))))
 
 
 def check_device(device: str) -> None:
@@ -119,10 +119,11 @@ def fit(
     """Train `network` for the time that the settings give; returns the moving average of its weights where, of all looks at the
     held-out samples, it did best there: a small folder is learnt by heart before the schedule ends.
 
-    `draw` makes a batch, `loss_of` its loss in a network, `held_out` a figure of the averaged network, less where it is better;
-    `fast` is what a parameter's learning rate is multiplied by. Goes on from `checkpoint` where there is one of the same settings,
-    and writes it every so often.
+    The time begins with the call, and there is always a first step. `draw` makes a batch, `loss_of` its loss in a network,
+    `held_out` a figure of the averaged network, less where it is better; `fast` is what a parameter's learning rate is multiplied
+    by. Goes on from `checkpoint` where there is one of the same settings, and writes it every so often.
     """
+    begun = time.monotonic()
     rank = join_processes(device)
     together = distributed.is_initialized()
     network.to(device)
@@ -137,8 +138,8 @@ def fit(
     number, spent = load_checkpoint(checkpoint, settings, parts)
     rng = np.random.default_rng([settings.seed, rank, number] if number else [settings.seed, rank])
     losses: list[Tensor] = []
-    begun = time.monotonic() - spent
-    while (done := _agreed(settings.share_done(number, time.monotonic() - begun), device)) < 1:
+    begun -= spent
+    while (done := _agreed(settings.share_done(number, time.monotonic() - begun), device)) < 1 or number == 0:
         for group in optimiser.param_groups:
             group["lr"] = group["factor"] * (settings.rate * settings.share_of_rate(done) + 1e-6)
         batch = tuple(tensor.to(device) for tensor in draw(rng))

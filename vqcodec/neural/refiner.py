@@ -350,6 +350,7 @@ def fit_refiner(
     `show` gets the number of steps and a `sheet` as often as the held-out samples are scored. Goes on from `checkpoint` where there
     is one, perhaps with other weights of the losses, and writes it every so often.
     """
+    begun = time.monotonic()
     torch.manual_seed(settings.seed)
     crop = usable_crop([sample.seen.shape[1:] for sample in train], settings.crop)
     if crop < _LEAST_CELLS:
@@ -363,8 +364,8 @@ def fit_refiner(
     average = copy.deepcopy(players.generator)
     number, spent = load_checkpoint(checkpoint, settings, players.parts | {"average": average}, _FREE)
     rng = np.random.default_rng([settings.seed, number])
-    begun, lines = time.monotonic() - spent, []
-    while (done := settings.share_done(number, time.monotonic() - begun)) < 1:
+    begun, lines = begun - spent, []
+    while (done := settings.share_done(number, time.monotonic() - begun)) < 1 or number == 0:
         players.set_rates(done)
         scene = draw_scene(usable, settings.batch, crop, rng, device)
         with torch.autocast(device, torch.bfloat16, enabled=fast_bfloat16(device)):

@@ -236,13 +236,18 @@ def usable_crop(sides: Sequence[tuple[int, ...]], crop: int) -> int:
 
 def held_out_error(network: SynthesisNetwork, samples: Sequence[Sample], device: str) -> float:
     """Mean log of the relative error of whole samples, in dB: what PSNR gains, with the sign turned."""
+    return float(held_out_errors(network, samples, device).mean())
+
+
+def held_out_errors(network: SynthesisNetwork, samples: Sequence[Sample], device: str) -> NDArray[np.float64]:
+    """Logs of the relative errors of whole samples, in dB, float64 [samples]."""
     gains = []
     with torch.no_grad():
         for sample in samples:
             inputs, missing = (torch.from_numpy(a.astype(np.float32))[None].to(device) for a in (sample.features, sample.missing))
             before, after = missing.square().mean(), (missing - network(inputs)).square().mean()
             gains.append(10 * float(torch.log10((after + 1e-9) / (before + 1e-9))))
-    return float(np.mean(gains))
+    return np.array(gains)
 
 
 def compare(network: SynthesisNetwork, sample: Sample, color: NDArray[np.int32]) -> NDArray[np.uint8]:

@@ -341,6 +341,7 @@ def fit_tokens(
     of perceptual.py, statistics of gradients if it is left out. Goes on from `checkpoint` where there is one, and writes it every
     so often.
     """
+    begun = time.monotonic()
     torch.manual_seed(settings.seed)
     sides = [(picture.shape[0] // settings.cell, picture.shape[1] // settings.cell) for picture in pictures]
     crop = usable_crop(sides, settings.crop)
@@ -365,9 +366,9 @@ def fit_tokens(
         with torch.no_grad():
             batches = -(-_STARTED_ON * settings.codewords // (settings.batch * crop * crop))
             quantiser.start(torch.cat([network.vectors(players.cells(draw(rng))).flatten(0, 2) for _ in range(batches)]), rng)
-    begun, lines = time.monotonic() - spent, []
+    begun, lines = begun - spent, []
     counts = torch.zeros(settings.codewords)
-    while (done := settings.share_done(number, time.monotonic() - begun)) < 1:
+    while (done := settings.share_done(number, time.monotonic() - begun)) < 1 or number == 0:
         players.set_rates(done)
         facts, z, index = training_step(players, draw(rng), settings.lambda_a * min(1.0, done / settings.ramp))
         if not settings.frozen:

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from vqcodec.model import Model, predictor_names, scale_rows
 from vqcodec.train import codebooks, streams
 from vqcodec.train.codebooks import Trained
-from vqcodec.train.sessions import Collector, Fit, LiteSettings, Progress
+from vqcodec.train.sessions import Collector, Fit, LiteSettings
+from vqcodec.train.watch import Progress
 from vqcodec.vq import UNIT
 
 
@@ -21,7 +22,7 @@ def train_books(
     rng = np.random.default_rng(settings.seed + 2)
     result = []
     for number, (_, dim, cls) in enumerate(fit.keys):
-        progress("codebooks", number, len(fit.keys))
+        progress("fitting codebooks", number, len(fit.keys))
         x = collector.vectors(number)
         start = None if base is None else base[number]
         if dim == 1:
@@ -29,7 +30,7 @@ def train_books(
             result.append(codebooks.train_scalar_book(x[:, 0], scale, settings.rate, start, settings.strength))
         else:
             result.append(codebooks.train_vector_book(x, settings.rate, rng, start, settings.strength))
-    progress("codebooks", len(fit.keys), len(fit.keys))
+    progress("fitting codebooks", len(fit.keys), len(fit.keys))
     escaped = np.zeros(0, np.float32)
     result.append(codebooks.train_scalar_book(escaped, 4.0, settings.rate, None if base is None else base[-1], settings.strength))
     return result

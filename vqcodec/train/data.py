@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 import lzma
 import os
 import tarfile
@@ -22,10 +23,14 @@ from vqcodec.container import VERSION
 from vqcodec.errors import InputError, VqcodecError
 from vqcodec.imageio import SUFFIXES, read_opaque
 from vqcodec.train import idx
+from vqcodec.train.watch import Progress
 
 _SKIPPED_NAMED: Final = 20
 MAX_SIDE: Final = 1024
 """Larger images contribute their middle: a corpus is many pictures, not one large one."""
+LEAST_HELD_OUT: Final = 65_536
+LEAST_TRAINED_ON: Final = 262_144
+"""Pixels. On fewer held-out ones a gain is chance, and fewer to train on teach next to nothing."""
 _ARCHIVE: Final = ".tar"
 _LICENCE_NAMES: Final = ("license", "licence", "copying")
 
@@ -64,7 +69,25 @@ class Corpus:
 
     @property
     def pixels(self) -> int:
-        return sum(image.pixels.shape[0] * image.pixels.shape[1] for image in self.train + self.held_out)
+        return count_pixels(self.train + self.held_out)
+
+    @property
+    def shortage(self) -> str:
+        """A sentence on the pictures that are missing for training by held-out pictures; empty if there are enough."""
+        if count_pixels(self.held_out) >= LEAST_HELD_OUT and count_pixels(self.train) >= LEAST_TRAINED_ON:
+            return ""
+        count = len(self.train) + len(self.held_out)
+        mean = self.pixels / count
+        enough = next(
+            n
+            for n in itertools.count(count + 1)
+            if mean * held_out_of(n) >= LEAST_HELD_OUT and mean * (n - held_out_of(n)) >= LEAST_TRAINED_ON
+        )
+        pictures = "1 picture" if count == 1 else f"{count} pictures"
+        return (
+            f"{pictures} of {self.pixels} pixels are too few to train on ({LEAST_TRAINED_ON} pixels) and to check the result by"
+            f" ({LEAST_HELD_OUT} of a tenth of the pictures): add {enough - count} more of this size, or larger ones"
+        )
 
     def facts(self) -> dict[str, Any]:
         """The corpus as model.json tells of it."""
@@ -79,7 +102,11 @@ class Corpus:
         }
 
 
-def load_corpus(folder: Path, progress: Callable[[str, int, int], None]) -> Corpus:
+def count_pixels(images: list[TrainingImage]) -> int:
+    return sum(image.pixels.shape[0] * image.pixels.shape[1] for image in images)
+
+
+def load_corpus(folder: Path, progress: Progress) -> Corpus:
     """Read every image below a folder (or the one image, .tar or gzipped idx file that it names); raises InputError if there is
     none."""
     if folder.suffix == idx.SUFFIX and folder.is_file():
@@ -89,8 +116,9 @@ def load_corpus(folder: Path, progress: Callable[[str, int, int], None]) -> Corp
     skipped: list[tuple[str, str]] = []
     licences: dict[str, str] = {}
     entries = list(_entries(folder))
+    stage = f"reading {len(entries)} files"
     for done, (name, read) in enumerate(entries):
-        progress("reading", done, len(entries))
+        progress(stage, done, len(entries))
         if PurePath(name).stem.lower() in _LICENCE_NAMES:
             with suppress(OSError, InputError):
                 licences[name] = _first_line(read())
@@ -103,7 +131,7 @@ def load_corpus(folder: Path, progress: Callable[[str, int, int], None]) -> Corp
                 images.append(TrainingImage(name, _middle(pixels.reshape(*pixels.shape[:2], -1))))
             except (VqcodecError, OSError) as error:
                 skipped.append((name, str(error)))
-    progress("reading", len(entries), len(entries))
+    progress(stage, len(entries), len(entries))
     if not images:
         why = f" ({len(skipped)} left out, first {skipped[0][0]}: {skipped[0][1]})" if skipped else ""
         raise InputError(f"{folder}: no images to train on{why}")
@@ -165,9 +193,13 @@ def _middle(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.ascontiguousarray(pixels[top : top + MAX_SIDE, left : left + MAX_SIDE])
 
 
+def held_out_of(count: int) -> int:
+    """How many of so many pictures are held out."""
+    return max(1, round(count / 10)) if count > 1 else 0
+
+
 def _split(images: list[TrainingImage]) -> tuple[list[TrainingImage], list[TrainingImage]]:
-    """Held-out tenth (at least one of two or more) by a hash of names: the same for every run, whatever the order."""
+    """Split off a held-out tenth by a hash of names: the same one in every run, whatever the order."""
     ranked = sorted(images, key=lambda image: hashlib.sha256(os.fsencode(image.name)).digest())
-    count = max(1, round(len(images) / 10)) if len(images) > 1 else 0
-    held = {id(image) for image in ranked[:count]}
+    held = {id(image) for image in ranked[: held_out_of(len(images))]}
     return [i for i in images if id(i) in held], [i for i in images if id(i) not in held]

@@ -21,6 +21,7 @@ _CONTINUED: Final = 0.5
 """Of the peak learning rate, where training goes on from a denoiser."""
 _SCORED: Final = 24
 """Held-out pictures, of which the middle is denoised."""
+_SCORED_A_MINUTE: Final = 2
 _SCORED_SIDE: Final = 256
 
 
@@ -38,13 +39,16 @@ def train_denoiser(course: Course, *, init: str | Path | None = None) -> dict[st
         width, blocks = len(start.network.head), len(start.network.expand)
         settings = replace(settings, width=width, blocks=blocks, rate=settings.rate * _CONTINUED)
     train, held_out = ([image.pixels for image in images] for images in (corpus.train, corpus.held_out or corpus.train))
-    options = course.options("denoiser") | {"start": None if start is None else start.tensors}
+    settings = course.timed(settings, course.watch)
+    options = course.options("denoiser", "training the denoiser") | {"start": None if start is None else start.tensors}
     found = fit_denoiser(train, held_out, settings, **options)
     made = Denoiser(course.output.name, found | {"color": OPPONENT})
     made.check()
+    course.tell("checking on held-out pictures", 0, 1)
+    scored = held_out[: course.limited(_SCORED, _SCORED_A_MINUTE)]
     facts = {
         **({} if start is None else {"init_id": start.id}),
-        **{f"held_out_gain_db_at_{sigma:g}": round(score(made, held_out, sigma), 3) for sigma in SCORED_SIGMAS},
+        **{f"held_out_gain_db_at_{sigma:g}": round(score(made, scored, sigma), 3) for sigma in SCORED_SIGMAS},
         "parameters": sum(array.size for array in found.values()),
         "macs_per_pixel": round(made.network.macs_per_pixel),
         "settings": asdict(settings),
@@ -55,10 +59,10 @@ def train_denoiser(course: Course, *, init: str | Path | None = None) -> dict[st
 
 
 def score(denoiser: Denoiser, pictures: Sequence[NDArray[np.uint8]], sigma: float) -> float:
-    """What PSNR gains over noisy pictures in dB, a mean over the middles of the first ones: what `vqcodec denoise` does."""
+    """What PSNR gains over noisy pictures in dB, a mean over their middles: what `vqcodec denoise` does."""
     gains = []
     rng = np.random.default_rng(0)
-    for picture in pictures[:_SCORED]:
+    for picture in pictures:
         top, left = (max(0, side - _SCORED_SIDE) // 2 for side in picture.shape[:2])
         clean = picture[top : top + _SCORED_SIDE, left : left + _SCORED_SIDE].astype(np.float64)
         noisy = np.clip(np.rint(clean + rng.normal(0, sigma, clean.shape)), 0, 255).astype(np.uint8)

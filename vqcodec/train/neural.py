@@ -24,9 +24,21 @@ from vqcodec.train import codebooks
 from vqcodec.train.assembly import base_books, train_books
 from vqcodec.train.course import Course
 from vqcodec.train.data import Corpus, TrainingImage
-from vqcodec.train.lite import finish, held_out_points
+from vqcodec.train.lite import (
+    NO_BETTER,
+    Figures,
+    cut_in_pieces,
+    finish,
+    held_out_points,
+    is_better,
+    is_beyond_chance,
+    mean_cost,
+    measure,
+    shuffled,
+)
 from vqcodec.train.samples import in_processes, make_context_samples, make_samples
-from vqcodec.train.sessions import Collector, Fit, LiteSettings, Progress, draw_steps, open_aimed, pick
+from vqcodec.train.sessions import Collector, Fit, LiteSettings, draw_steps, open_aimed, pick
+from vqcodec.train.watch import OutOfTimeError, Watch
 from vqcodec.weights import Tensors
 
 PARTS: Final = ("context", "synthesis")
@@ -41,8 +53,23 @@ _SCORED_PIXELS: Final = 2_000_000
 """Of held-out pictures that are coded to files, before and after."""
 _SHOWN: Final = 4
 """Held-out pictures in the log."""
-_SHARES: Final = {"tiles": 0.2, "dcs": 0.1, "synthesis": 0.7}
-"""Of the time."""
+_STAGES: Final = {
+    "tiles": "training the context network of tiles",
+    "dcs": "training the context network of means",
+    "synthesis": "training the synthesis network",
+}
+"""Names of the networks, each with a checkpoint of its own, and what the display says."""
+_CONTEXT: Final = 0.45
+"""Share of the time for the context, with its codebooks, where both parts are trained."""
+_SAMPLED, _HELD_OUT_SAMPLED = 0.2, 0.1
+"""Shares of the time that a part has left, for samples, and for those of held-out pictures."""
+_FITTED: Final = {"tiles": 0.45, "dcs": 0.3, "synthesis": 0.85}
+"""Shares of the time that a part has left when the fit of a network begins."""
+_COUNTED_AGAIN: Final = 0.7
+"""Share of the time that the context has left behind its networks, for codebooks and streams."""
+_RESIDUALS: Final = 0.3
+"""Share of that time for residuals."""
+_HELD_OUT_PIXELS_A_MINUTE: Final = 500_000
 _CONTINUED: Final = 0.25
 """Of the peak learning rate, where training goes on from a network: with all of it the network is lost before it is better."""
 _REFIT_PIXELS: Final = 40_000_000
@@ -53,120 +80,142 @@ _REFIT_PULL: Final = 300.0
 def train_neural(course: Course, *, init: str | Path, parts: Sequence[str] = PARTS) -> dict[str, Any]:
     """Train networks for the model `init` and write the model's folder; returns model.json.
 
-    `parts` are those of PARTS that are trained; the others stay as `init` has them. A network that `init` has is gone on
-    from; where the held-out images are served no better, what `init` has is kept. Minutes are shared among the parts, steps are of
-    each. Of the processes that torchrun starts the first one writes the model. Raises InputError, ModelError, OutputError,
-    MissingExtraError.
+    `parts` are those of PARTS that are trained; the others stay as `init` has them. A network that `init` has is gone on from. What
+    `init` has is kept where there are too few pictures, where the time ends, and unless the held-out pictures are served better by
+    more than chance; "notes" say why. Minutes are shared among the parts, steps are of each. Of the processes that torchrun starts
+    the first one writes the model. Raises InputError, ModelError, OutputError, MissingExtraError, OutOfTimeError.
     """
     check_device(course.device)
     rank = join_processes(course.device)
     if rank:
         course = replace(course, log=None, board=None)
     base = registry.find(init)
-    trained = [name for name in _SHARES if ("synthesis" if name == "synthesis" else "context") in parts]
-    run = _Run(course, base, course.begin(tuple(_SHARES)), trained)
+    run = _Run(course, base, course.begin(tuple(_STAGES)))
     tensors = dict(base.tensors)
-    if "context" in parts:
-        tensors = _fit_context(run, tensors)
-    if "synthesis" in parts:
-        tensors = _fit_synthesis(run, tensors)
+    if run.corpus.shortage:
+        course.notes.append(f"{base.name} is kept as it is: {run.corpus.shortage}")
+    else:
+        fits = {"context": _fit_context, "synthesis": _fit_synthesis}
+        for name in parts:
+            watch = course.watch.part(_CONTEXT) if name == "context" and "synthesis" in parts else course.watch
+            try:
+                tensors = fits[name](run, tensors, watch)
+            except OutOfTimeError as error:
+                course.notes.append(f"the {name} of {base.name} is kept as it is: {error}")
     model = Model(course.output.name, tensors)
     model.check()
     facts = {"base": base.name, "base_id": base.id, **sizes(model)}
     summary = course.summary(model, "neural", {"init": init, "parts": ",".join(parts)}, facts, run.corpus)
     if rank == 0:
-        course.write(model, summary, tuple(_SHARES))
+        course.write(model, summary, tuple(_STAGES))
     leave_processes()
     return summary
 
 
 @dataclass(frozen=True)
 class _Run:
-    """What the parts of one training share; `trained` are names of _SHARES."""
+    """What the parts of one training share."""
 
     course: Course
     base: Model
     corpus: Corpus
-    trained: list[str]
 
     @property
     def seed(self) -> int:
         return self.course.seed
 
-    def schedule(self, name: str) -> dict[str, Any]:
-        """Seed, length and origin of a part's schedule."""
-        whole, share = self.course.schedule, sum(_SHARES[other] for other in self.trained)
-        length = None if whole["minutes"] is None else whole["minutes"] * _SHARES[name] / share
-        return whole | {"minutes": length, "origin": self.course.origin(self.corpus, self.base)}
+    @property
+    def schedule(self) -> dict[str, Any]:
+        """Seed, length and origin of all schedules."""
+        return self.course.schedule | {"origin": self.course.origin(self.corpus, self.base)}
 
     def options(self, name: str) -> dict[str, Any]:
-        """Where a part is trained, and where it reports to."""
-        return self.course.options(name, part=name, counted=f"{name}_steps")
+        """Where a network is trained, and where it reports to."""
+        return self.course.options(name, _STAGES[name], part=name, counted=f"{name}_steps")
 
     def held_out(self) -> list[TrainingImage]:
-        return pick(self.corpus.held_out or self.corpus.train, _HELD_OUT_PIXELS, np.random.default_rng(self.seed))
+        pixels = self.course.limited(_HELD_OUT_PIXELS, _HELD_OUT_PIXELS_A_MINUTE)
+        return pick(self.corpus.held_out, pixels, np.random.default_rng(self.seed))
 
-    def cost(self, what: str, model: Model) -> float:
-        """As training of lite models counts: mean log of rate plus that of squared error of held-out files, over three steps."""
-        self.course.tell("held-out images", 0, 1)
-        model.check()
-        points = held_out_points(model, pick(self.held_out(), _SCORED_PIXELS, np.random.default_rng(0)))
-        for point in points:
+    def measure(self, what: str, model: Model, pieces: list[TrainingImage], watch: Watch, share: float = 1.0) -> Figures:
+        """Figures of held-out pieces as training of lite models has them, for the log, too."""
+        figures = measure(model, pieces, watch, share)
+        for point in held_out_points(figures):
             self.course.diary.facts(what, point)
-        self.course.tell("held-out images", 1, 1)
-        return float(np.mean([point["cost"] for point in points]))
+        return figures
 
 
-def _fit_context(run: _Run, tensors: Tensors) -> Tensors:
+def _fit_context(run: _Run, tensors: Tensors, watch: Watch) -> Tensors:
     """The base's tensors with a trained context, with codebooks refitted, too, or as they are: what serves held-out images best."""
-    settings = context_fit.ContextSettings(**run.schedule("tiles"))
+    settings = context_fit.ContextSettings(**run.schedule)
     start_tiles, start_dcs = None, None
     if run.base.context:
         start_tiles, start_dcs = context.load_tensors(tensors)
         settings = replace(settings, rate=settings.rate * _CONTINUED)
-    dc_settings = replace(settings, **run.schedule("dcs"))
-    images = _some(run.corpus.train, _CONTEXT_PIXELS, run.seed)
-    train = make_context_samples(images, run.base, run.seed, "samples", run.course.tell)
-    held_out = make_context_samples(run.held_out(), run.base, run.seed + 1, "held-out samples", run.course.tell)
-    tiles = context_fit.fit_tiles(train[0], held_out[0], settings, start=start_tiles, **run.options("tiles"))
+    images, kept_out = _some(run.corpus.train, _CONTEXT_PIXELS, run.seed), run.held_out()
+    stages = f"coding {len(images)} pictures", f"coding {len(kept_out)} held-out pictures"
+    train = make_context_samples(images, run.base, run.seed, stages[0], watch, _SAMPLED)
+    held_out = make_context_samples(kept_out, run.base, run.seed + 1, stages[1], watch, _HELD_OUT_SAMPLED)
+    tile_settings = run.course.timed(settings, watch, _FITTED["tiles"])
+    tiles = context_fit.fit_tiles(train[0], held_out[0], tile_settings, start=start_tiles, **run.options("tiles"))
+    dc_settings = run.course.timed(settings, watch, _FITTED["dcs"])
     dcs = context_fit.fit_dcs(train[1], held_out[1], dc_settings, start=start_dcs, **run.options("dcs"))
     run.course.results.update(context_fit.saved(tiles, dcs, held_out[0], held_out[1], settings))
     del train, held_out
     others = {name: array for name, array in tensors.items() if not name.startswith("context.")}
-    trained = Model("in training", others | context.to_tensors(tiles, dcs))
-    refitted, report_of_books = refit(trained, run.corpus.train, run.seed, run.course.tell)
-    run.course.diary.codebooks(report_of_books)
-    candidates = {"base": run.base, "context": trained, "context and codebooks": refitted}
-    costs = {what: run.cost(what, model) for what, model in candidates.items()}
-    kept = min(costs, key=lambda what: costs[what])  # a small folder may teach nothing that holds elsewhere
-    run.course.results.update({"held_out_costs": {what: round(cost, 4) for what, cost in costs.items()}, "kept": kept})
+    candidates = {"context": Model("in training", others | context.to_tensors(tiles, dcs))}
+    report_of_books: list[dict[str, Any]] = []
+    try:
+        own = watch.part(_COUNTED_AGAIN)
+        candidates["context and codebooks"], report_of_books = refit(candidates["context"], run.corpus.train, run.seed, own)
+        run.course.diary.codebooks(report_of_books)
+    except OutOfTimeError as error:
+        run.course.notes.append(f"the codebooks are kept as they are: {error}")
+    pieces = shuffled(cut_in_pieces(pick(kept_out, _SCORED_PIXELS, np.random.default_rng(0))))
+    before = run.measure("base", run.base, pieces, watch, 1 / (2 + len(candidates)))
+    pieces = pieces[: len(before)]
+    figures = {what: run.measure(what, model, pieces, watch) for what, model in candidates.items()}
+    better = [what for what in candidates if len(figures[what]) == len(pieces) and is_better(figures[what], before)]
+    kept = min(better, key=lambda what: mean_cost(figures[what]), default="base")  # a small folder may teach nothing
+    costs = {what: round(mean_cost(found), 4) for what, found in {"base": before, **figures}.items() if len(found)}
+    run.course.results.update({"held_out_costs": costs, "kept": kept})
+    if kept == "base":
+        run.course.notes.append(f"the context of {run.base.name} is kept: on {len(pieces)} held-out pictures {NO_BETTER}")
+        return tensors
     if kept == "context and codebooks":
         run.course.results["codebooks"] = report_of_books
     return candidates[kept].tensors
 
 
-def _fit_synthesis(run: _Run, tensors: Tensors) -> Tensors:
+def _fit_synthesis(run: _Run, tensors: Tensors, watch: Watch) -> Tensors:
     """A model's tensors with its synthesis trained, or as they are where that is no better."""
     model = Model("in training", tensors)
     start = tensors if "synthesis.head" in tensors else None
-    settings = synthesis.SynthesisSettings(**run.schedule("synthesis"))
+    settings = synthesis.SynthesisSettings(**run.schedule)
     if start is not None:  # grows to the settings' size, and never shrinks
         width, blocks = max(settings.width, len(start["synthesis.head"])), max(settings.blocks, len(start["synthesis.expand"]))
         settings = replace(settings, rate=settings.rate * _CONTINUED, width=width, blocks=blocks)
-    samples = make_samples(_some(run.corpus.train, _SYNTHESIS_PIXELS, run.seed), model, run.seed, "samples", run.course.tell)
-    kept = make_samples(run.held_out(), model, run.seed + 1, "held-out samples", run.course.tell)
+    images, kept_out = _some(run.corpus.train, _SYNTHESIS_PIXELS, run.seed), cut_in_pieces(run.held_out())
+    stages = f"coding {len(images)} pictures", f"coding {len(kept_out)} held-out pictures"
+    samples = make_samples(images, model, run.seed, stages[0], watch, _SAMPLED)
+    kept = make_samples(kept_out, model, run.seed + 1, stages[1], watch, _HELD_OUT_SAMPLED)
 
     def show(network: synthesis.SynthesisNetwork) -> None:
         step = int(run.course.results.get("synthesis_steps", 0))
         for number, sample in enumerate(kept[:_SHOWN]):
             run.course.diary.picture(f"original, plain, refined/{number}", step, synthesis.compare(network, sample, model.color))
 
+    settings = run.course.timed(settings, watch, _FITTED["synthesis"])
     found = synthesis.fit_synthesis(samples, kept, settings, start=start, show=show, **run.options("synthesis"))
-    gain = -synthesis.held_out_error(synthesis.load_tensors(found), kept, "cpu")
-    before = 0.0 if start is None else -synthesis.held_out_error(synthesis.load_tensors(start), kept, "cpu")
-    run.course.results.update({"held_out_gain_db_before": round(before, 4), "held_out_gain_db": round(gain, 4)})
-    run.course.results["synthesis_settings"] = asdict(settings)
-    return {**tensors, **found} if gain > before else tensors
+    run.course.tell("checking on held-out pictures", 0, 1)
+    after = -synthesis.held_out_errors(synthesis.load_tensors(found), kept, "cpu")
+    before = np.zeros(len(kept)) if start is None else -synthesis.held_out_errors(synthesis.load_tensors(start), kept, "cpu")
+    gains = {"held_out_gain_db_before": round(float(before.mean()), 4), "held_out_gain_db": round(float(after.mean()), 4)}
+    run.course.results.update(gains | {"synthesis_settings": asdict(settings)})
+    if not is_beyond_chance(after - before):
+        run.course.notes.append(f"the synthesis of {run.base.name} is kept: on {len(kept)} held-out pictures {NO_BETTER}")
+        return tensors
+    return {**tensors, **found}
 
 
 def sizes(model: Model) -> dict[str, Any]:
@@ -189,8 +238,11 @@ def _samples_each(images: list[TrainingImage]) -> int:
     return max(1, min(_MOST_SAMPLES, _REFIT_PIXELS // pixels))
 
 
-def refit(model: Model, images: list[TrainingImage], seed: int, progress: Progress) -> tuple[Model, list[dict[str, Any]]]:
-    """The model with codebooks and streams fitted to the contexts that its network makes, in closed loop; and their report."""
+def refit(model: Model, images: list[TrainingImage], seed: int, watch: Watch) -> tuple[Model, list[dict[str, Any]]]:
+    """The model with codebooks and streams fitted to the contexts that its network makes, in closed loop; and their report.
+
+    Raises OutOfTimeError.
+    """
     rng = np.random.default_rng(seed)
     table, keys = codebooks.book_table()
     weights: dict[str, Tensors] = {name: {} for name in predictor_names()}
@@ -205,15 +257,15 @@ def refit(model: Model, images: list[TrainingImage], seed: int, progress: Progre
     images = images * _samples_each(images)
     chosen = pick(images, _REFIT_PIXELS, rng)
     jobs = [partial(_residuals, model, *given) for given in zip(chosen, draw_steps(len(chosen), rng), strict=True)]
-    for found in in_processes(jobs, "residuals", progress):
+    for found in in_processes(jobs, f"coding {len(jobs)} pictures for codebooks", watch, _RESIDUALS):
         for number, vectors in enumerate(found):
             collector.keep(number, vectors)
-    books = train_books(collector, fit, base_books(model), settings, progress)
-    return finish(fit, books, images, settings, model, progress, rng)
+    books = train_books(collector, fit, base_books(model), settings, watch)
+    return finish(fit, books, images, settings, model, watch, rng)
 
 
 def _residuals(model: Model, image: TrainingImage, step: float) -> list[NDArray[np.float32]]:
-    """Of every codebook, as the encoder meets them in an image."""
+    """Residuals of every codebook, as the encoder meets them in an image."""
     collector = Collector(model, *codebooks.book_table(), RATE)
     session = open_aimed(image, step, model)
     collector.open(session.targets)

@@ -27,6 +27,9 @@ _SHEET: Final = "original, decoded, refined"
 _PIXELS: Final = 120_000_000
 """Of all samples; one takes 12 bytes a pixel."""
 _HELD_OUT_PIXELS: Final = 8_000_000
+_HELD_OUT_PIXELS_A_MINUTE: Final = 500_000
+_SAMPLED: Final = 0.25
+"""Share of the time for samples: what is not made by then is not trained on."""
 _CONTINUED: Final = 0.5
 """Of the generator's peak learning rate, where training goes on from one: the discriminator begins anew."""
 
@@ -58,10 +61,13 @@ def train_refiner(
         width, blocks = len(start.network.head), len(start.network.expand)
         settings = replace(settings, width=width, blocks=blocks, rate=settings.rate * _CONTINUED)
     images = pick(corpus.train, _PIXELS, np.random.default_rng(settings.seed))
-    kept = pick(corpus.held_out or corpus.train, _HELD_OUT_PIXELS, np.random.default_rng(settings.seed))
-    train = make_refiner_samples(images, models, settings.seed, "samples", course.tell)
-    held_out = make_refiner_samples(kept, models, settings.seed + 1, "held-out samples", course.tell)
-    options = course.options("refiner", counted="generator_steps")
+    seen = course.limited(_HELD_OUT_PIXELS, _HELD_OUT_PIXELS_A_MINUTE)
+    kept = pick(corpus.held_out or corpus.train, seen, np.random.default_rng(settings.seed))
+    train = make_refiner_samples(images, models, settings.seed, f"coding {len(images)} pictures", course.watch, _SAMPLED)
+    stage = f"coding {len(kept)} held-out pictures"
+    held_out = make_refiner_samples(kept, models, settings.seed + 1, stage, course.watch, _SAMPLED / 2)
+    settings = course.timed(settings, course.watch)
+    options = course.options("refiner", "training the refiner", counted="generator_steps")
     options |= {"start": None if start is None else start.tensors, "show": partial(course.diary.picture, _SHEET)}
     found, scores = fit_refiner(train, held_out, distance, settings, **options)
     made = Refiner(course.output.name, found | {"color": OPPONENT})

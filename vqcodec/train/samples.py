@@ -17,11 +17,11 @@ from vqcodec.neural.context_samples import ContextSample, PassSample
 from vqcodec.neural.refiner import RefinerSample
 from vqcodec.neural.synthesis import Sample
 from vqcodec.prior import SCALE_SHIFT, Float
-from vqcodec.processes import processes
 from vqcodec.rate import TUNES, Encoder, rate_of
 from vqcodec.symbols import EncoderWriter
 from vqcodec.train.data import TrainingImage
-from vqcodec.train.sessions import Progress, Session, in_grey, open_aimed
+from vqcodec.train.sessions import Session, in_grey, open_aimed
+from vqcodec.train.watch import Watch, out_of_time, some_in_processes
 
 NETWORK_STEPS: Final = (networks.MIN_STEP, networks.MAX_STEP)
 REFINED_STEPS: Final = (14.0, 130.0)
@@ -85,20 +85,21 @@ def _on_grid(rows: NDArray[np.float32], cells: tuple[int, int]) -> NDArray[np.fl
     return rows.astype(np.float16).reshape(-1, *cells)
 
 
-def make_samples(images: list[TrainingImage], model: Model, seed: int, what: str, progress: Progress) -> list[Sample]:
+def make_samples(images: list[TrainingImage], model: Model, seed: int, what: str, watch: Watch, share: float = 1.0) -> list[Sample]:
     """A sample of every image, each at its own step, every eighth in grey."""
     steps = draw_network_steps(len(images), NETWORK_STEPS, np.random.default_rng(seed))
     jobs = [partial(make_sample, image, step, model) for image, step in zip(some_grey(images), steps, strict=True)]
-    return in_processes(jobs, what, progress)
+    return in_processes(jobs, what, watch, share)
 
 
-def in_processes(jobs: Sequence[Callable[[], Made]], what: str, progress: Progress) -> list[Made]:
-    """What the jobs make, in order; each core takes some of them."""
-    made = []
-    with processes() as pool:
-        for one in pool.map(_call, jobs):
-            made.append(one)
-            progress(what, len(made), len(jobs))
+def in_processes(jobs: Sequence[Callable[[], Made]], what: str, watch: Watch, share: float) -> list[Made]:
+    """Results of the jobs, in order, or of the first ones, as many as there is time for in a share of what is left.
+
+    Raises OutOfTimeError if there is none.
+    """
+    made = some_in_processes(_call, jobs, stage=what, watch=watch, share=share)
+    if not made:
+        raise out_of_time(what, 0, len(jobs))
     return made
 
 
@@ -120,7 +121,7 @@ def make_refiner_sample(image: TrainingImage, step: float, model: Model, tune: s
 
 
 def make_refiner_samples(
-    images: list[TrainingImage], models: Sequence[Model], seed: int, what: str, progress: Progress
+    images: list[TrainingImage], models: Sequence[Model], seed: int, what: str, watch: Watch, share: float = 1.0
 ) -> list[RefinerSample]:
     """A sample of every image, coded with one model after the other, each at its own step and for one of TUNES, every eighth in
     grey."""
@@ -129,7 +130,7 @@ def make_refiner_samples(
     tunes = [TUNES[number] for number in rng.integers(len(TUNES), size=len(images))]
     turns = [models[(number + number // _GREY_EVERY) % len(models)] for number in range(len(images))]  # grey ones, too, of each
     given = zip(some_grey(images), steps, turns, tunes, strict=True)
-    return in_processes([partial(make_refiner_sample, *one) for one in given], what, progress)
+    return in_processes([partial(make_refiner_sample, *one) for one in given], what, watch, share)
 
 
 # ------------------------------------------------------------------------------------------------------- context
@@ -208,7 +209,7 @@ def record(image: TrainingImage, step: float, model: Model) -> tuple[ContextSamp
 
 
 def make_context_samples(
-    images: list[TrainingImage], model: Model, seed: int, what: str, progress: Progress
+    images: list[TrainingImage], model: Model, seed: int, what: str, watch: Watch, share: float = 1.0
 ) -> tuple[list[ContextSample], dict[str, PassSample]]:
     """Of every image, turned at random and each at its own step, every eighth in grey."""
     rng = np.random.default_rng(seed)
@@ -217,7 +218,7 @@ def make_context_samples(
     samples: list[ContextSample] = []
     passes: dict[str, list[PassSample]] = {name: [] for name in context.dc_pass_names()}
     jobs = [partial(record, image, step, model) for image, step in zip(given, steps, strict=True)]
-    for sample, found in in_processes(jobs, what, progress):
+    for sample, found in in_processes(jobs, what, watch, share):
         samples.append(sample)
         for name, rows in found.items():
             passes[name].append(rows)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
@@ -14,14 +13,13 @@ from vqcodec import codec, dct, symbols
 from vqcodec.bands import COLOR_4X4, COLOR_8X8, GREY
 from vqcodec.model import Model
 from vqcodec.prior import Grid
-from vqcodec.processes import processes
 from vqcodec.rate import RATE, aimed_targets, fine_dcs, rate_of, rounds_of
 from vqcodec.train import streams
 from vqcodec.train.codebooks import Trained
 from vqcodec.train.data import TrainingImage
+from vqcodec.train.watch import Watch, some_in_processes
 from vqcodec.vq import UNIT
 
-Progress = Callable[[str, int, int], None]
 STEPS: Final = (2.0, 180.0)
 """Steps of training, in grey levels, log-uniform."""
 _VECTORS_PER_BOOK: Final = 120_000
@@ -180,16 +178,15 @@ def cut_small(images: list[TrainingImage], each: int, rng: np.random.Generator) 
     return small
 
 
-def code_files(model: Model, images: list[TrainingImage], steps: NDArray[np.float64], progress: Progress) -> list[streams.File]:
-    """Calls of every image coded as one file; each core takes some of the images."""
-    files = []
-    with processes() as pool:
-        calls = pool.map(partial(_calls, model), images, steps)
-        for done, found in enumerate(calls):
-            progress("statistics", done, len(images))
-            files.append(found)
-    progress("statistics", len(images), len(images))
-    return files
+def code_files(
+    model: Model, images: list[TrainingImage], steps: NDArray[np.float64], what: str, watch: Watch, share: float
+) -> list[streams.File]:
+    """Calls of every image coded as one file, or of as many as there is time for in a share of what is left, chosen at random."""
+    order = np.random.default_rng(0).permutation(len(images))
+    shuffled, own_steps = [images[number] for number in order], steps[order].tolist()
+    stage = f"coding {len(images)} {what}"
+    found = some_in_processes(partial(_calls, model), shuffled, own_steps, stage=stage, watch=watch, share=share)
+    return [file for _, file in sorted(zip(order.tolist(), found, strict=False), key=lambda pair: pair[0])]
 
 
 def _calls(model: Model, image: TrainingImage, step: float) -> streams.File:

@@ -8,7 +8,6 @@ that makes a file smallest. A stream's form, pair table and codes are those that
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,9 +16,9 @@ from numpy.typing import NDArray
 
 from vqcodec.entropy import LITERAL, NO_SYMBOL, RUN_BITS, Direct, Form, Pairs, Split
 from vqcodec.frames import Dictionary
-from vqcodec.processes import processes
 from vqcodec.records import SINGLE_BELOW
 from vqcodec.train import huffman
+from vqcodec.train.watch import Watch, in_processes
 
 MAP_SIZES: Final = (40, 28, 20, 14, 10, 7, 5, 4, 3, 2, 1)
 _FIXED: Final[tuple[Form, ...]] = (Direct(), Split())
@@ -36,8 +35,6 @@ _CODE_BYTES: Final = (7.0, 0.45)
 
 File = list[tuple[int, NDArray[np.uint8]]]
 """The calls of one file: (book, symbols by rank), in order."""
-_MapStreams = tuple[list[list[NDArray[np.uint8]]], list[int]]
-"""Symbols of each stream of a merge map, file by file; and of each stream the codewords of its largest book."""
 
 
 @dataclass(frozen=True)
@@ -119,8 +116,11 @@ def pair_table(ranked: list[tuple[int, int]], size: int) -> Pairs:
     return Pairs(zeros, tails)
 
 
-def train_streams(files: list[File], sizes: NDArray[np.int64]) -> StreamModel:
-    """Everything between symbols and bytes, from the calls of many files; `sizes` int64 [B] are the books' codewords."""
+def train_streams(files: list[File], sizes: NDArray[np.int64], watch: Watch) -> StreamModel:
+    """Everything between symbols and bytes, from the calls of many files; `sizes` int64 [B] are the books' codewords.
+
+    Raises OutOfTimeError.
+    """
     counts = np.zeros((len(sizes), 256))
     for calls in files:
         for book, symbols in calls:
@@ -133,24 +133,23 @@ def train_streams(files: list[File], sizes: NDArray[np.int64]) -> StreamModel:
     tables: list[Pairs] = []
     dictionaries: list[Dictionary] = []
     symbols_of = [sum(len(symbols) for _, symbols in calls) for calls in files]
-
-    def of_maps() -> Iterator[_MapStreams]:
-        for m, stream_of in enumerate(maps):
-            limit = _SYMBOLS * (int(stream_of.max()) + 1) ** 2
-            users = files if m == 0 else [f for f, n in zip(files, symbols_of, strict=True) if n < limit]
-            largest = [int(sizes[stream_of == stream].max()) for stream in range(int(stream_of.max()) + 1)]
-            yield _by_stream(users, stream_of), largest
-
-    with processes() as pool:
-        for m, trained in enumerate(pool.map(_train_map, of_maps())):
-            for stream, (found, given) in enumerate(trained):
-                form[m, stream] = _FIXED.index(found) if found in _FIXED else len(_FIXED) + len(tables)
-                if isinstance(found, Pairs):
-                    tables.append(found)
-                for part, code in enumerate(given):
-                    if code is not None:
-                        dictionaries.append(code)
-                        number[m, stream, part] = len(dictionaries)
+    places, given, largest = [], [], []
+    for m, stream_of in enumerate(maps):
+        limit = _SYMBOLS * (int(stream_of.max()) + 1) ** 2
+        users = files if m == 0 else [f for f, n in zip(files, symbols_of, strict=True) if n < limit]
+        for stream, own in enumerate(_by_stream(users, stream_of)):
+            places.append((m, stream))
+            given.append(own)
+            largest.append(int(sizes[stream_of == stream].max()))
+    trained = in_processes(_train_stream, given, largest, stage="fitting codes of the streams", watch=watch)
+    for (m, stream), (found, codes) in zip(places, trained, strict=True):
+        form[m, stream] = _FIXED.index(found) if found in _FIXED else len(_FIXED) + len(tables)
+        if isinstance(found, Pairs):
+            tables.append(found)
+        for part, code in enumerate(codes):
+            if code is not None:
+                dictionaries.append(code)
+                number[m, stream, part] = len(dictionaries)
     return StreamModel(maps, form, number, tables, dictionaries)
 
 
@@ -169,13 +168,8 @@ def _by_stream(files: list[File], stream_of: NDArray[np.uint8]) -> list[list[NDA
     return found
 
 
-def _train_map(given: _MapStreams) -> list[tuple[Form, list[Dictionary | None]]]:
-    """`_train_stream` of all streams of a merge map."""
-    return [_train_stream(own, size) for own, size in zip(*given, strict=True)]
-
-
 def _train_stream(streams: list[NDArray[np.uint8]], size: int) -> tuple[Form, list[Dictionary | None]]:
-    """Form of a stream of symbols below `size`, as it is in several files, and the dictionary of each of its parts."""
+    """The form of a stream of symbols below `size`, given as it is in several files, and the dictionary of each of its parts."""
     if not streams:
         return _FIXED[0], [None]
     whole = np.concatenate(streams)

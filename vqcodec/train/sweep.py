@@ -5,6 +5,7 @@ So the contexts of a fit are always those that a decoder has. The DC pyramid com
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,7 +19,8 @@ from vqcodec.model import Model, mean_rows, scale_rows, tile_name
 from vqcodec.prior import Cells
 from vqcodec.train import predictors
 from vqcodec.train.assembly import predictor_tensors
-from vqcodec.train.sessions import Collector, Fit, LiteSettings, Progress, Session
+from vqcodec.train.sessions import Collector, Fit, LiteSettings, Session
+from vqcodec.train.watch import Progress
 from vqcodec.vq import UNIT
 
 _SAMPLES_PER_FIT: Final = 40_000
@@ -34,24 +36,34 @@ def sweep(
 ) -> None:
     """Fit all predictors while coding all sessions; the collector keeps what the codebooks need."""
     rng = np.random.default_rng(settings.seed + 1)
-    fit_dc(fit, sessions, base, settings, rng)
+    fit_dc(fit, sessions, base, settings, rng, progress)
     model = Model("in training", predictor_tensors(fit))
-    for session in sessions:
+    for number, session in enumerate(sessions):
+        progress(f"coding means of {len(sessions)} pictures", number, len(sessions))
         collector.open(session.targets)
         grid = session.grid
         cells, fine = (grid.h, grid.w), session.fine_dcs
         dcs = codec.walk_dc(cells, grid.layout, model, session.step, fine, collector, NoCorrection())
         grid.latents[: grid.layout.components] = dcs
         grid.dc_done()
+    stage, done = f"fitting predictors and coding {len(sessions)} pictures", 0
+    total = 2 * sum(len(session.grid.layout.tiles) for session in sessions)
+
+    def tell(coded: int) -> None:
+        nonlocal done
+        done += coded
+        progress(stage, done, total)
+
     for tile in COLOR_8X8.tiles:
-        progress("predictors", tile.number, len(COLOR_8X8.tiles))
         users = [(s, t) for s in sessions for t in s.grid.layout.tiles if t.number == tile.number]
-        _fit_tile(fit, tile, users, collector, base, settings, rng)
-    progress("predictors", len(COLOR_8X8.tiles), len(COLOR_8X8.tiles))
+        _fit_tile(fit, tile, users, collector, base, settings, rng, tell)
 
 
-def fit_dc(fit: Fit, sessions: list[Session], base: Model | None, settings: LiteSettings, rng: np.random.Generator) -> None:
-    """Predictors of the DC pyramid, from rounded DCs."""
+def fit_dc(
+    fit: Fit, sessions: list[Session], base: Model | None, settings: LiteSettings, rng: np.random.Generator, progress: Progress
+) -> None:
+    """Fit the predictors of the DC pyramid to rounded DCs."""
+    passes, done = sum(len(dc.pass_names(component)) for component in range(3)), 0
     planes = [np.rint(s.targets[: s.grid.layout.components]).astype(np.int32) * UNIT for s in sessions]
     sizes = [np.zeros_like(p) for p in planes]
     for component in range(3):
@@ -64,6 +76,8 @@ def fit_dc(fit: Fit, sessions: list[Session], base: Model | None, settings: Lite
             for this in dc.passes(sessions[i].grid.h, sessions[i].grid.w, component):
                 by_name[this.name].append((i, this))
         for name in reversed(by_name):  # coarse to fine: a pass sees the sizes of coarser residuals
+            progress("fitting predictors of means", done, passes)
+            done += 1
             collected = []
             for i, this in by_name[name]:
                 grid = sessions[i].grid
@@ -129,7 +143,9 @@ def _fit_tile(
     base: Model | None,
     settings: LiteSettings,
     rng: np.random.Generator,
+    tell: Callable[[int], None],
 ) -> None:
+    """Fit the predictor of a tile, and code all sessions with it; `tell` gets how many halves were coded since its last call."""
     name, size = tile_name(tile), tile.size
     rows, mean_count = scale_rows()[tile.number], mean_rows().get(tile.number)
     scale = np.zeros((2, rows), np.int32)
@@ -144,6 +160,7 @@ def _fit_tile(
         targets = np.concatenate([g.targets for g in gathered], axis=1) if gathered else np.zeros((size, 0), np.float32)
         if mean is not None and mean_own is not None:
             for j in range(size):
+                tell(0)
                 features = (
                     np.concatenate([np.concatenate([g.mean, *([g.own[j]] if half else [])]).T for g in gathered])
                     if gathered
@@ -187,6 +204,7 @@ def _fit_tile(
             shared = prior.products(session.grid, [(own, predictor)])[0]
             means, score = prior.expect(session.grid, own, predictor, shared, session.step, half, session.magnitude)
             codec.code_half(session.grid, own, half, means, score, session.magnitude, collector, NoCorrection())
+            tell(1)
     for session, own in users:
         session.grid.tile_done(own, session.magnitude)
     fit.weights[name] = {"scale": scale, "scale_own": scale_own, "bias": bias}

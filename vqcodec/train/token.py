@@ -68,6 +68,7 @@ def train_token(
         settings, components = continued(settings, start), start.components
     if lpips is not None:
         check_sides(corpus.train + corpus.held_out, settings.cell)
+    course.tell("measuring coefficients", 0, 1)
     pictures = [whole_cells(image.pixels, settings.cell, components) for image in corpus.train]
     if start is None:
         measured = pick(corpus.train, _MEASURED_PIXELS, np.random.default_rng(settings.seed))
@@ -84,10 +85,16 @@ def train_token(
         shown = sheet(TokenModel("in training", found | fixed), held_out[:_SHOWN])
         course.diary.picture("original, decoded", step, shown)
 
-    options = course.options("token", kept=("perplexity", "used")) | {"score": score, "show": show, "perceptual": lpips}
+    settings = course.timed(settings, course.watch)
+    options = course.options("token", "training the token model", kept=("perplexity", "used")) | {
+        "score": score,
+        "show": show,
+        "perceptual": lpips,
+    }
     found = fit_tokens(pictures, mean, scale, settings, start=None if start is None else start.tensors, **options)
     made = TokenModel(course.output.name, found | fixed)
     made.check()
+    course.tell("checking on held-out pictures", 0, 1)
     facts = {
         **({} if start is None else {"init_id": start.id}),
         **({} if lpips is None else {"distance": "LPIPS 0.1, SqueezeNet 1.1"}),

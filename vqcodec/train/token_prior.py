@@ -16,8 +16,8 @@ from vqcodec.neural.token_prior import Grid, PriorSettings, encode_all, fit_prio
 from vqcodec.tokens import TokenModel
 from vqcodec.train.course import Course
 from vqcodec.train.data import TrainingImage
-from vqcodec.train.sessions import Progress
 from vqcodec.train.token import whole_cells
+from vqcodec.train.watch import Progress
 
 
 def train_prior(course: Course, *, init: str | Path) -> dict[str, Any]:
@@ -31,10 +31,12 @@ def train_prior(course: Course, *, init: str | Path) -> dict[str, Any]:
     if any(image.pixels.shape[2] > model.components for image in corpus.train + corpus.held_out):
         raise InputError(f"{course.folder}: it has pictures in colour, and token model {model.name} is of grey ones")
     labels = classes_of(corpus.train + corpus.held_out)
-    train = grids_of(corpus.train, labels, model, "tokens", course.tell)
-    held_out = grids_of(corpus.held_out, labels, model, "held-out tokens", course.tell)
-    settings = PriorSettings(**course.schedule, origin=course.origin(corpus, model))
-    found, bits = fit_prior(train, held_out, len(model.words), len(labels), settings, **course.options("prior"))
+    train = grids_of(corpus.train, labels, model, f"encoding {len(corpus.train)} pictures", course.watch)
+    held_out = grids_of(corpus.held_out, labels, model, f"encoding {len(corpus.held_out)} held-out pictures", course.watch)
+    settings = course.timed(PriorSettings(**course.schedule, origin=course.origin(corpus, model)), course.watch)
+    found, bits = fit_prior(
+        train, held_out, len(model.words), len(labels), settings, **course.options("prior", "training the prior")
+    )
     grid = len(found["prior.rows"]), len(found["prior.columns"])
     found["prior.picture"] = np.array(picture_of(corpus.train, grid, model.side), np.uint16)
     found["prior.token_id"] = np.frombuffer(model.file_id, np.uint8)
