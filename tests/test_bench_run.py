@@ -15,9 +15,11 @@ from rich.console import Console
 from vqcodec.bench.codecs import BenchUsageError, Pixels, open_codec
 from vqcodec.bench.metrics import Distance
 from vqcodec.bench.page import crops_at, nearest_below
+from vqcodec.bench.report import print_results
 from vqcodec.bench.results import BenchResults
 from vqcodec.bench.run import BenchSettings, find_images, parse_qualities, run_bench
 from vqcodec.errors import CorruptError, InputError, MissingExtraError, OutputError
+from vqcodec.progress import share_done, watched
 
 
 class FakeClock:
@@ -72,13 +74,18 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "set"
 
 
-def run(folder: Path, *codecs: FakeCodec, console: Console | None = None, clock=None, **options) -> BenchResults:
+def run(
+    folder: Path, *codecs: FakeCodec, console: Console | None = None, clock=None, tell=lambda line: None, **options
+) -> BenchResults:
     """A run on fake codecs; the others are the real ones."""
     fakes = {codec.name: codec for codec in codecs}
     names = tuple(options.pop("codecs", fakes))
     settings = BenchSettings(paths=(folder,), codecs=names, **{"psnr_only": True, **options})
     opener = lambda spec, threads: fakes.get(spec) or open_codec(spec, threads=threads)  # noqa: E731  # one line says it
-    return run_bench(settings, console or Console(file=StringIO()), clock=clock or FakeClock(), opener=opener)
+    results = run_bench(settings, clock=clock or FakeClock(), opener=opener, tell=tell)
+    if console is not None:
+        print_results(results, console)
+    return results
 
 
 def strict_json(text: str) -> dict:
@@ -170,6 +177,9 @@ def test_crops_are_middles_at_the_most_bytes_below_a_rate(tmp_path):
             self.files[data] = pixels + np.uint8(quality // 10)
             return data
 
+    class Coarse(Fine):
+        qualities = tuple(range(26, 200))
+
     small, large = save(tmp_path / "small.png", 32, 40), save(tmp_path / "large.png", 264, 20)
     found = dict(crops_at([("small", small), ("large", large)], [Fine("fine"), open_codec("none")]))
     assert [crop.codec for crop in found["small"]] == ["original", "fine"]
@@ -181,7 +191,28 @@ def test_crops_are_middles_at_the_most_bytes_below_a_rate(tmp_path):
         np.testing.assert_array_equal(fine.pixels, middle + np.uint8(quality // 10))
         assert fine.bpp == 8 * 2 * quality / pixels.size
         assert fine.psnr_db == pytest.approx(20 * math.log10(255 / (quality // 10)))
+    small_again = dict(crops_at([("small", small)], [Coarse("coarse")]))["small"][1]
+    assert (small_again.pixels, small_again.bpp) == (None, 8 * 2 * 26 / (32 * 40))
     assert len(nearest_below(Fine(), np.zeros((2, 2), np.uint8), 1)) == 20  # the smallest, if none fits
+
+
+def test_a_run_tells_how_far_it_is(folder: Path) -> None:
+    (folder / "bad.png").write_bytes(b"")
+    told: list[str] = []
+    shares = []
+
+    class Watched(FakeCodec):
+        def encode(self, pixels: Pixels, quality: float) -> bytes:
+            if stages and stages[-1].name.endswith(f"{self.name} {quality:g}"):
+                shares.append(share_done(stages)[0])  # type: ignore[index]
+            return super().encode(pixels, quality)
+
+    with watched() as stages:
+        run(folder, Watched(), tell=told.append)
+    assert shares == [0, 1 / 8, 2 / 8, 3 / 8, 6 / 8, 7 / 8]  # the bad one is two trials
+    assert told == [
+        f"{n} of 4 images: set/{name}" for n, name in enumerate(["a.png", "b.png", "bad.png, 1 failed", "deeper/c.png"], 1)
+    ]
 
 
 # ---------------------------------------------------------------------------------------------- what goes wrong
@@ -345,7 +376,9 @@ def test_a_report_folder_is_filled(folder, tmp_path):
     ]  # fmt: skip
     page = (report / "results.html").read_text()
     assert not re.search(r"""<(?:link|script)|src=["']http""", page)  # it needs nothing else
-    assert page.count("<img alt='two'") == page.count("<img alt='original'") == 3
+    assert page.count("<img alt='original'") == 3
+    assert "<img alt='two'" not in page  # its smallest files are far from a quarter of a bit
+    assert page.count("two: no file near 0.25 bpp, the nearest has ") == 3
     with Image.open(report / "rate_psnr.png") as plot:
         assert plot.size[0] > 1000
         assert len(np.unique(np.array(plot.convert("L")))) > 50  # something is drawn

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import zlib
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -372,6 +373,117 @@ def test_info(vqz: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = run(capsys, "info", vqz, "--json")
     facts = json.loads(out)
     assert (facts["width"], facts["height"], facts["bytes"]) == (48, 40, vqz.stat().st_size)
+    assert not {"streams", "shares", "ideal_bytes"} & facts.keys()
+    code, out, err = run(capsys, "info", "-v", vqz, "--json")
+    more = json.loads(out)
+    assert {name: more[name] for name in facts} == facts
+    assert sum(stream["bytes"] for stream in more["streams"]) < facts["bytes"]
+    assert sum(more["shares"].values()) == pytest.approx(1)
+    code, out, err = run(capsys, "info", "--streams", vqz)
+    assert (code, err) == (0, "")
+    assert re.search(r"^luma dc +\d+\.\d%$", out, re.MULTILINE)
+
+
+def test_info_is_short_and_loads_no_model(
+    vqz: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(REPOSITORY / "models" / "photo", tmp_path / "models" / "photo")
+    summary = json.loads((tmp_path / "models" / "photo" / "model.json").read_text())
+    (tmp_path / "models" / "photo" / "model.json").write_text(json.dumps({**summary, "name": "by its word"}))
+    (tmp_path / "models" / "photo" / "model.safetensors").write_bytes(b"")
+    monkeypatch.setenv("VQCODEC_MODELS", str(tmp_path / "models"))
+    code, out, err = run(capsys, "info", vqz)
+    assert (code, err) == (0, "")
+    assert len(out.splitlines()) == 12
+    assert "\nmodel        by its word\n" in out
+    assert re.search(r"^sections     indices \d+ bytes$", out, re.MULTILINE)
+
+
+def test_info_without_the_model(
+    photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(REPOSITORY / "models" / "photo-lite", tmp_path / "mine")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VQCODEC_MODELS", str(tmp_path))
+        assert run(capsys, "encode", photo, tmp_path / "a.vqz", "-m", "photo-lite")[0] == 0
+    data = bytearray((tmp_path / "a.vqz").read_bytes())
+    data[12:18] = b"nobody"
+    data[21:25] = zlib.crc32(data[25:], zlib.crc32(data[:21])).to_bytes(4, "little")
+    (tmp_path / "b.vqz").write_bytes(data)
+    code, out, err = run(capsys, "info", tmp_path / "b.vqz")
+    assert (code, err) == (0, "")
+    assert "\nmodel        not installed\n" in out
+    assert json.loads(run(capsys, "info", tmp_path / "b.vqz", "--json")[1])["model"] is None
+    code, out, err = run(capsys, "info", "-v", tmp_path / "b.vqz")
+    assert (code, err) == (0, f"vqcodec: note: {tmp_path}/b.vqz: its streams are not shown, as its model is not installed\n")
+    code, _, err = run(capsys, "info", tmp_path / "b.vqz", "-m", "photo-lite")
+    assert code == 4
+    assert err.startswith(f"vqcodec: {tmp_path}/b.vqz: the file was made with model 6e6f626f6479, not with photo-lite")
+
+
+@pytest.fixture
+def mixed(vqz: Path, tmp_path: Path) -> Path:
+    """A folder with two good files, one of them without a suffix, a damaged one, and others."""
+    folder = tmp_path / "mixed"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "a.vqz").write_bytes(vqz.read_bytes())
+    (folder / "sub" / "plain").write_bytes(vqz.read_bytes())
+    (folder / "sub" / "cut.VQZ").write_bytes(vqz.read_bytes()[:-1])
+    (folder / "notes.txt").write_text("no picture")
+    (folder / "link").symlink_to(folder / "sub")
+    os.mkfifo(folder / "pipe")
+    return folder
+
+
+def test_info_of_several(mixed: Path, vqz: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    skipped = ", ".join(str(mixed / name) for name in ("link", "notes.txt", "pipe"))
+    code, out, err = run(capsys, "info", vqz, mixed)
+    assert code == 3
+    assert re.findall(r"^file +(.*)$", out, re.MULTILINE) == [str(vqz), str(mixed / "a.vqz"), str(mixed / "sub" / "plain")]
+    assert out.count("width        48\n") == 3
+    assert err == (
+        f"vqcodec: {mixed}/sub/cut.VQZ: corrupt file: its checksum is wrong\n"
+        f"vqcodec: note: 3 skipped, which are no .vqz files: {skipped}\n"
+    )
+    code, out, err = run(capsys, "info", mixed, "--json", "--quiet")
+    assert (code, err) == (3, f"vqcodec: {mixed}/sub/cut.VQZ: corrupt file: its checksum is wrong\n")
+    facts = json.loads(out)
+    assert [(Path(one["file"]).name, one.get("width"), one.get("exit_code")) for one in facts["files"]] == [
+        ("a.vqz", 48, None),
+        ("cut.VQZ", None, 3),
+        ("plain", 48, None),
+    ]
+    assert facts["skipped"] == skipped.split(", ")
+    assert run(capsys, "info", vqz, mixed / "none.vqz")[0] == 3
+    assert run(capsys, "info", mixed, "--indices", mixed / "x.npz")[0] == 2
+
+
+def test_a_folder_without_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ("info", "verify"):
+        assert run(capsys, command, tmp_path) == (3, "", f"vqcodec: no .vqz files in {tmp_path}\n")
+
+
+def test_verify_a_folder(mixed: Path, vqz: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    skipped = ", ".join(str(mixed / name) for name in ("link", "notes.txt", "pipe"))
+    code, out, err = run(capsys, "verify", mixed, vqz)
+    assert code == 3
+    assert out.splitlines() == [
+        f"{mixed}/a.vqz: ok",
+        f"{mixed}/sub/cut.VQZ: FAILED: corrupt file: its checksum is wrong",
+        f"{mixed}/sub/plain: ok",
+        f"{vqz}: ok",
+    ]
+    assert err == f"vqcodec: 3 ok, 1 failed; 3 skipped, which are no .vqz files: {skipped}\n"
+    assert run(capsys, "verify", mixed, "--quiet") == (3, f"{out.splitlines()[1]}\n", "")
+    code, out, err = run(capsys, "verify", mixed, "--json", "--quiet")
+    assert (code, err) == (3, "")
+    facts = json.loads(out)
+    assert (facts["ok"], facts["failed"], facts["skipped"]) == (2, 1, skipped.split(", "))
+    assert [(Path(one["file"]).name, one["ok"], one.get("exit_code")) for one in facts["files"]] == [
+        ("a.vqz", True, None),
+        ("cut.VQZ", False, 3),
+        ("plain", True, None),
+    ]
 
 
 def test_verify_goes_on_after_a_failure(vqz: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -380,7 +492,7 @@ def test_verify_goes_on_after_a_failure(vqz: Path, tmp_path: Path, capsys: pytes
     (tmp_path / "bad\n.vqz").write_bytes(damaged)
     code, out, err = run(capsys, "verify", tmp_path / "bad\n.vqz", vqz, tmp_path / "none.vqz")
     first, second, third = out.splitlines()
-    assert (code, err) == (3, "")
+    assert (code, err) == (3, "vqcodec: 1 ok, 2 failed\n")
     assert first.startswith(f"{tmp_path}/bad\\n.vqz: FAILED: ")
     assert second == f"{vqz}: ok"
     assert "FAILED: cannot read" in third
@@ -525,6 +637,7 @@ def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
     for command in ("encode", "decode", "info", "verify", "models", "bench", "train"):
         assert f"\n  {command} " in overview
         assert run(capsys, command, "--help")[0] == 0
+    assert not re.search(r"\.\.\.$", overview.replace("[ARGS]...", ""), re.MULTILINE)  # no line is cut
     assert run(capsys, "--version") == (0, f"vqcodec {vqcodec.__version__}\n", "")
 
 
@@ -781,12 +894,13 @@ def test_an_output_is_no_more_open_than_its_source(photo: Path, tmp_path: Path, 
 # ------------------------------------------------------------------------------------------------ start-up
 
 
-@pytest.mark.parametrize("command", ["encode", "decode", "verify"])
+@pytest.mark.parametrize("command", ["encode", "decode", "verify", "info"])
 def test_the_plain_path_imports_little(vqz: Path, tmp_path: Path, command: str) -> None:
     arguments = {
         "encode": ["encode", str(vqz.with_suffix(".png")), str(tmp_path / "new.vqz")],
         "decode": ["decode", str(vqz), str(tmp_path / "new.png")],
         "verify": ["verify", str(vqz)],
+        "info": ["info", str(vqz)],
     }[command]
     script = (
         "import sys; from vqcodec.cli import main; code = main(sys.argv[1:]);"
@@ -819,7 +933,9 @@ def test_compare(photo: Path, vqz: Path, tmp_path: Path, capsys: pytest.CaptureF
         assert re.search(r"^ssimulacra2 +100$", out, re.MULTILINE)
         assert 0 < facts["ssimulacra2"] < 100
     Image.new("L", (9, 9)).save(tmp_path / "small.png")
-    assert run(capsys, "compare", photo, tmp_path / "small.png")[0] == 3
+    told = f"vqcodec: {photo} has 48 x 40 pixels and {tmp_path}/small.png 9 x 9: only pictures of one size can be compared\n"
+    assert run(capsys, "compare", photo, tmp_path / "small.png") == (3, "", told)
+    assert run(capsys, "compare", "-", "-")[0] == 2
     for source in (photo, vqz):
         with open(source, "rb") as stream:
             done = subprocess.run(
@@ -833,3 +949,90 @@ def test_compare(photo: Path, vqz: Path, tmp_path: Path, capsys: pytest.CaptureF
     before = photo.read_bytes()
     assert run(capsys, "compare", vqz, photo, "-o", photo, "-f")[0] == 5  # input and output at once
     assert photo.read_bytes() == before
+
+
+def test_small_pictures_have_no_ms_ssim(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for side, left_out in ((10, ["SSIM", "MS-SSIM"]), (128, ["MS-SSIM"]), (161, [])):
+        Image.fromarray(smooth_picture(side, side)).save(tmp_path / "a.png")
+        code, out, err = run(capsys, "compare", tmp_path / "a.png", tmp_path / "a.png")
+        assert code == 0
+        assert "nan" not in out
+        assert re.findall(r"note: (\S+) is left out: it needs (?:11|161) pixels a side, and the shorter side has (\d+)", err) == [
+            (name, str(side)) for name in left_out
+        ]
+        assert ("\nms ssim" in out) == (side == 161)
+    assert run(capsys, "compare", tmp_path / "a.png", tmp_path / "a.png", "--quiet")[2] == ""
+
+
+def test_compare_with_transparency(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of a white picture whose right half is hidden, and others."""
+    rgba = np.full((8, 8, 4), 255, np.uint8)
+    rgba[:, 4:] = (10, 20, 30, 0)
+    hidden = rgba.copy()
+    hidden[:, 4:, :3] = 200  # which nobody sees
+    clear = np.full((8, 8, 4), 255, np.uint8)
+    clear[:, :, 3] = 128
+    pictures = {"a": rgba, "b": hidden, "opaque": rgba[:, :, :3] // 255 * 255, "clear": clear, "grey": rgba[:, :, ::3]}
+    for name, pixels in pictures.items():
+        Image.fromarray(pixels).save(tmp_path / f"{name}.png")
+
+    def compared(first: str, second: str) -> dict[str, Any]:
+        code, out, _ = run(capsys, "compare", tmp_path / f"{first}.png", tmp_path / f"{second}.png", "--json")
+        assert code == 0
+        return json.loads(out)
+
+    same = compared("a", "b")
+    assert (same["psnr"], same["psnr_alpha"], same["largest_difference"]) == (None, None, 0)
+    opaque = compared("a", "opaque")  # on white the hidden half is 255 off, on black nothing
+    assert opaque["background"] == "white"
+    assert opaque["psnr"] == pytest.approx(10 * np.log10(2))
+    assert opaque["psnr_alpha"] == pytest.approx(10 * np.log10(2))
+    half = compared("clear", "opaque")  # on black 127 and 128 off, on white 0 and 255
+    assert half["background"] == "white"
+    assert compared("a", "grey")["pixels_that_differ"] == 0
+    _, out, _ = run(capsys, "compare", tmp_path / "a.png", tmp_path / "opaque.png")
+    assert re.search(r"^background +white$", out, re.MULTILINE)
+    assert run(capsys, "encode", tmp_path / "a.png", tmp_path / "a.vqz")[0] == 0
+    assert run(capsys, "compare", tmp_path / "a.png", tmp_path / "a.vqz", "-o", tmp_path / "d.png")[0] == 0
+    assert pixels_of(tmp_path / "d.png").shape == (8, 8, 3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["encode", "photo.png", "new.vqz", "-m", "photo-gan"], "photo-gan is a refiner, for decode --refine gan --refiner"),
+        (["encode", "photo.png", "new.vqz", "-m", "photo-denoise"], "photo-denoise is a denoiser, for denoise -m"),
+        (["encode", "photo.png", "new.vqz", "-m", "mnist-prior"], "mnist-prior is a token prior, for generate -m and repair -m"),
+        (["encode", "photo.png", "new.vqz", "-m", "MODELS/photo-gan"], "it is a refiner, for decode --refine gan --refiner"),
+        (["decode", "photo.vqz", "new.png", "-m", "mnist-prior"], "mnist-prior is a token prior, for generate -m and repair -m"),
+        (["info", "photo.vqz", "-m", "photo-gan"], "photo.vqz: no model named photo-gan (installed: "),
+        (["decode", "photo.vqz", "new.png", "--refine", "gan", "--refiner", "photo"], "photo is a model that files are made with"),
+        (["denoise", "photo.png", "new.png", "-m", "photo"], "photo is a model that files are made with, for encode -m"),
+        (["denoise", "photo.png", "new.png", "-m", "MODELS/photo"], "it is a model that files are made with, for encode -m"),
+        (["generate", "-m", "photo", "-o", "new.png"], "photo is a model that files are made with, for encode -m"),
+        (["generate", "-m", "photo-gan", "-o", "new.png"], "photo-gan is a refiner, for decode --refine gan --refiner"),
+        (["repair", "photo.png", "new.png", "-m", "mnist-token", "--mask", "photo.png"], "mnist-token is a model that files"),
+    ],
+    ids=" ".join,
+)
+def test_a_model_of_another_kind_says_what_it_is(
+    vqz: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], told: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run(capsys, *(word.replace("MODELS", str(REPOSITORY / "models")) for word in arguments))
+    assert (code, out) == (4, "")
+    assert told in err
+    assert err.count("\n") == 1
+    assert not list(tmp_path.glob("new.*"))
+
+
+def test_quiet_and_json_are_options_of_all_reports(vqz: Path, photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["info", vqz], ["verify", vqz], ["models"], ["compare", photo, vqz]):
+        code, out, err = run(capsys, *words, "--json", "--quiet")
+        assert (code, err) == (0, "")
+        assert isinstance(json.loads(out), dict)
+    code, out, err = run(capsys, "bench", photo, "--codecs", "none", "--psnr-only", "--json", "-", "--quiet")
+    assert (code, err) == (0, "")
+    assert json.loads(out)["kind"] == "vqcodec-bench"
+    code, out, err = run(capsys, "bench", photo, "--codecs", "none", "--psnr-only")
+    assert (code, err) == (0, "vqcodec: 1 of 1 images: photo.png\n")

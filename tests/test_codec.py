@@ -246,7 +246,7 @@ def test_limits_and_models(small: bytes) -> None:
 
 
 def test_info_counts_every_byte(small: bytes) -> None:
-    facts = api.info(small)
+    facts = api.info(small, streams=True)
     assert facts["bytes"] == len(small)
     assert sum(s["bytes"] for s in facts["sections"]) < len(small)
     assert sum(facts["shares"].values()) == pytest.approx(1)

@@ -191,7 +191,9 @@ def test_what_makes_no_sense_is_refused(coded: bytes) -> None:
     ):
         with pytest.raises(InputError, match=error):
             api.decode(coded, **options)
-    with pytest.raises(ModelError, match="no refiner named photo"):
+    with pytest.raises(
+        ModelError, match=r"no refiner named photo \(.*\): photo is a model that files are made with, for encode -m$"
+    ):
         api.decode(coded, refine="gan", refiner="photo")
     other = replace(REFINER, tensors={**REFINER.tensors, "color": OPPONENT + 1})
     with pytest.raises(ModelError, match="other colours"):
@@ -327,9 +329,9 @@ def test_refiners_are_listed_and_are_no_models(coded: bytes, installed: Path) ->
     assert entries["sharp"].kind == "refiner"
     assert entries["sharp"].id == REFINER.id[:12]
     assert registry.find_by_id(registry.find("photo").file_id).name == "photo"
-    with pytest.raises(ModelError, match="no model named sharp"):
+    with pytest.raises(ModelError, match=r"no model named sharp \(.*\): sharp is a refiner, for decode --refine gan --refiner$"):
         registry.find("sharp")
-    with pytest.raises(ModelError, match="is missing"):
+    with pytest.raises(ModelError, match=r"no model at .*sharp: it is a refiner"):
         registry.find(installed / "sharp")
     np.testing.assert_array_equal(load_refiner(installed / "sharp").network.head, REFINER.network.head)
 

@@ -361,13 +361,15 @@ def test_the_commands(photo: Path, installed: Path, capsys: pytest.CaptureFixtur
     with Image.open(picture) as image:
         assert image.size == (48, 40)
     capsys.readouterr()
-    assert main(["info", str(file), "--json"]) == 0
+    assert main(["info", str(file), "--json", "--streams"]) == 0
     facts = json.loads(capsys.readouterr().out)
     wanted = {"layout": "tokens", "model": "words", "cell": 8, "rows": 5, "columns": 6, "index_bits": 9, "codewords": 300}
     assert {name: facts[name] for name in wanted} == wanted
     assert facts["used_codewords"] == len({index for row in read_tokens(file.read_bytes()) for index in row})
     assert main(["info", str(file)]) == 0
-    assert "index_bits" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "index_bits" in told
+    assert "codewords" not in told  # they are in the indices, which are not read
     assert main(["info", str(file), "--indices", str(photo.with_suffix(".npz"))]) == 0
     with np.load(photo.with_suffix(".npz")) as columns:
         assert set(columns) == {"index", "row", "column"}

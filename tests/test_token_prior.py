@@ -361,7 +361,7 @@ def test_priors_are_listed_and_found_by_name(folder: Path, monkeypatch: pytest.M
     assert registry.find_prior("prior")[0].labels == CLASSES
     assert registry.find_by_id(COLOR.file_id).name == "tokens"
     monkeypatch.chdir(folder.parent)
-    for name, message in (("prior", "no model named prior"), ("photo-gan", "no model named")):
+    for name, message in (("prior", "prior is a token prior, for generate -m and repair -m"), ("photo-gan", "no model named")):
         with pytest.raises(ModelError, match=message):
             registry.find_any(name)
     with pytest.raises(ModelError, match="no token prior named tokens"):

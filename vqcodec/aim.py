@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from vqcodec import networks
+from vqcodec import networks, progress
 from vqcodec.bands import COLOR_4X4, COLOR_8X8, Layout
 from vqcodec.networks import UNIT, Floats, Synthesis
 
@@ -37,7 +37,7 @@ def aims(
     own, inputs = networks.shared_channels(layout, COLOR_4X4)
     found = np.empty(latents.shape, np.float32)
     reach = 2 * network.halo
-    for top, bottom in networks.strips(network.halo, grid, _STRIP_CELLS):
+    for top, bottom in progress.steps(networks.strips(network.halo, grid, _STRIP_CELLS)):
         first, last = max(0, top - reach), min(h, bottom + reach)
         cells = np.s_[:, first * w : last * w]
         here = latents[cells] * np.float32(1 / UNIT)

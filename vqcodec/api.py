@@ -605,10 +605,14 @@ def verify(data: Source, *, model: ModelName = None, max_pixels: int = MAX_PIXEL
 
 
 @with_one_thread
-def info(data: Source, *, model: ModelName = None, max_pixels: int = MAX_PIXELS) -> dict[str, Any]:
-    """The facts of a file, given as to `decode`, as a JSON-able dict, without streams and shares where its model is not installed.
+def info(data: Source, *, model: ModelName = None, streams: bool = False, max_pixels: int = MAX_PIXELS) -> dict[str, Any]:
+    """The facts of a file, given as to `decode`, as a JSON-able dict: header, name of the model (None where it is not installed),
+    sections, sizes.
 
-    A token file has cells and indices instead of a step and streams.
+    A token file has cells and the bits of an index instead of a step. With `streams`, which decodes everything: the bytes of each
+    stream, the ideal bytes and the share of each band, where the model is installed; of a token file the number of codewords that
+    it uses, and of those that the model has. Raises FormatError and its kinds, LimitError, and ModelError for a `model` that is
+    not the file's.
     """
     file = container.File(BytesIO(arguments.file_bytes(data, max_pixels)), max_pixels)
     file.check()
@@ -617,7 +621,7 @@ def info(data: Source, *, model: ModelName = None, max_pixels: int = MAX_PIXELS)
         coding = {"step": header.grey_levels, "layers": header.layers, "groups": len(header.groups), "merge_map": header.merge_map}
         coding["masking"] = header.masking
     else:
-        coding = tokens.describe(header, file.indices(0, 1)[0])
+        coding = tokens.describe(header)
     result: dict[str, Any] = {
         "width": header.width,
         "height": header.height,
@@ -635,13 +639,19 @@ def info(data: Source, *, model: ModelName = None, max_pixels: int = MAX_PIXELS)
             for kind, length, checksum in file.table
         ],
     }
+    if streams and header.tokens is not None:
+        result["used_codewords"] = tokens.count_used(header, file.indices(0, 1)[0])
     try:
+        if model is None and not streams:
+            return result | {"model": registry.name_by_id(header.model_id)}
         found = _model_of_file(model, header)
     except ModelError:
         if model is not None:
             raise
         return result
     result["model"] = found.name
+    if not streams:
+        return result
     if isinstance(found, TokenModel):
         tokens.read(header, file.indices(0, 1)[0], found)
         return result | {"codewords": len(found.words)}

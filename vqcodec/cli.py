@@ -41,7 +41,9 @@ app = typer.Typer(
     epilog="'-' stands for standard input or standard output. --debug, anywhere, shows the traceback of an error.",
 )
 for _command in (encode, decode, denoise, generate, repair, info, verify, models, compare, bench, train):
-    app.command(cls=GroupedCommand)(_command)
+    app.command(cls=GroupedCommand, short_help=(_command.__doc__ or "").partition("\n")[0])(
+        _command
+    )  # whole, where Typer would cut it
 
 
 def _print_version(wanted: bool) -> None:

@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from vqcodec import container, dc, frames, masking, prior
+from vqcodec import container, dc, frames, masking, prior, progress
 from vqcodec.bands import LAYOUTS, Layout, Tile
 from vqcodec.bits import pack_bits
 from vqcodec.context import Context, Correction, DcContext, DcCorrection, NoCorrection, clamp_score
@@ -113,7 +113,7 @@ def walk_tiles(
     layer = 0
     tiles = [(tile, model.predictors[tile_name(tile)]) for tile in grid.layout.tiles[:count]]
     ahead: list[prior.Products] = []
-    for order, (tile, predictor) in enumerate(tiles):
+    for order, (tile, predictor) in enumerate(progress.steps(tiles)):
         if layer_of_tile(grid.layout, layers, order) != layer:
             layer = layer_of_tile(grid.layout, layers, order)
             coder.start_layer(layer)
@@ -336,10 +336,11 @@ def each_group(
         batches += [alike[i::count] for i in range(min(count, len(alike)))]
 
     def one(batch: Sequence[int]) -> None:
-        for opened in open_groups(header, [sections[number] for number in batch], model, batch):
+        for opened in progress.steps(open_groups(header, [sections[number] for number in batch], model, batch)):
             then(opened)
 
-    side_by_side(one, batches, threads)
+    with progress.stage("decoding"):
+        side_by_side(one, batches, threads)
 
 
 def indices_of_group(header: Header, sections: Stored, cells: tuple[int, int], model: Model) -> dict[str, NDArray[np.uint32]]:
@@ -423,7 +424,8 @@ def _sections(groups: Sequence[GroupSymbols], model: Model, merge_map: int, leve
         layer, group = place
         return pack_layer(group.calls[layer], group.raw[layer], model, merge_map, levels)
 
-    return side_by_side(one, [(layer, group) for layer in range(len(groups[0].calls)) for group in groups], threads)
+    with progress.stage("compressing"):
+        return side_by_side(one, [(layer, group) for layer in range(len(groups[0].calls)) for group in groups], threads)
 
 
 def check_model(header: Header, model: Model) -> None:
@@ -449,7 +451,7 @@ def describe(header: Header, indices: Indices, model: Model) -> dict[str, object
     ] + ["raw bits"]
     counts, stored = [0] * len(names), [0] * len(names)
     bits = np.zeros(layout.channels)
-    for group_number, group in enumerate(header.groups):
+    for group_number, group in enumerate(progress.steps(header.groups, "decoding")):
         sections = indices(group_number, header.layers)
         for section in sections:
             assert section is not None

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from vqcodec import api, draw
+from vqcodec import api, draw, progress
 from vqcodec.dct import Pixels
 from vqcodec.denoising import NO_NOISE
 from vqcodec.errors import FormatError, InputError
@@ -242,7 +242,8 @@ def _written(
 ) -> tuple[memoryview, tuple[str, ...]]:
     """The bytes of a picture, and notes of what was left out."""
     stream = io.BytesIO()
-    notes = write_image(pixels, stream, format=picture_format, metadata=metadata, quality=quality)
+    with progress.stage("writing"):
+        notes = write_image(pixels, stream, format=picture_format, metadata=metadata, quality=quality)
     return stream.getbuffer(), notes
 
 
@@ -282,7 +283,7 @@ def denoise_file(
 def _read(source: Path, max_pixels: int) -> ImageData:
     """The picture in a file or stream. Raises InputError, which says what there is instead of a picture that can be read;
     LimitError."""
-    with open_input(source) as stream:
+    with open_input(source) as stream, progress.stage("reading"):
         if reason := why_not_read(source.name, stream.peek(HEAD_BYTES)):  # type: ignore[attr-defined]  # open_input buffers
             raise InputError(reason)
         return read_image(stream, name=name_of(source), max_pixels=max_pixels)

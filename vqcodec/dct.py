@@ -46,12 +46,11 @@ def basis() -> NDArray[np.int64]:
 def inverse_matrix(layout: Layout, synthesis: NDArray[np.int32]) -> NDArray[np.float64]:
     """Integer-valued float64 [C, 8 * 8 * components]: channels to centred pixels, in 1/2**SHIFT."""
     down = 2 * BASIS_SHIFT + COLOR_SHIFT - SHIFT
-    rows = []
-    for component, u, v in layout.positions:
-        block = basis()[u][:, None] * basis()[v][None, :]  # int64 [8, 8], 1/2**30
-        column = synthesis[:, component].astype(np.int64) if layout.components == 3 else np.array([1 << COLOR_SHIFT])
-        rows.append(((block[:, :, None] * column + (1 << (down - 1))) >> down).reshape(-1))
-    return np.array(rows, dtype=np.float64)
+    component, u, v = np.array(layout.positions).T
+    blocks = basis()[u][:, :, None] * basis()[v][:, None, :]  # int64 [C, 8, 8], 1/2**30
+    columns = synthesis.T[component].astype(np.int64) if layout.components == 3 else np.array([[1 << COLOR_SHIFT]])
+    scaled = (blocks[:, :, :, None] * columns[:, None, None, :] + (1 << (down - 1))) >> down  # int64 [C, 8, 8, components]
+    return scaled.reshape(layout.channels, -1).astype(np.float64)
 
 
 def scaled_matrix(layout: Layout, synthesis: NDArray[np.int32], side: int) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
@@ -74,11 +73,10 @@ def forward_matrix(layout: Layout, synthesis: NDArray[np.int32]) -> NDArray[np.f
     """float32 [8 * 8 * components, C]: centred pixels to channels, in grey levels."""
     waves = basis() / (1 << BASIS_SHIFT)
     analysis = analysis_matrix(synthesis) if layout.components == 3 else np.ones((1, 1))
-    rows = [
-        (waves[u][:, None, None] * waves[v][None, :, None] * analysis[component]).reshape(-1)
-        for component, u, v in layout.positions
-    ]
-    return np.array(rows, dtype=np.float32).T
+    component, u, v = np.array(layout.positions).T
+    blocks = waves[u][:, :, None] * waves[v][:, None, :]  # float64 [C, 8, 8]
+    scaled = blocks[:, :, :, None] * analysis[component][:, None, None, :]  # float64 [C, 8, 8, components]
+    return scaled.reshape(layout.channels, -1).astype(np.float32).T
 
 
 Pixels = NDArray[np.uint8 | np.uint16]

@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from vqcodec import alpha, dct, networks, seams, sharpening
+from vqcodec import alpha, dct, networks, progress, seams, sharpening
 from vqcodec.bands import LAYOUTS, Layout
 from vqcodec.codec import Indices, OpenGroup, Rectangle, each_group, finish_group, layer_of_tile
 from vqcodec.dct import Pixels
@@ -194,7 +194,8 @@ def refine(
     def strip(rows: tuple[int, int]) -> None:
         dct.inverse_float(restored(rows), w, matrix, pixels[8 * rows[0] : 8 * rows[1]], header.depth)
 
-    side_by_side(strip, networks.strips(halo, (h, w)), 1 if elsewhere else threads)
+    with progress.stage("restoring"):
+        side_by_side(strip, networks.strips(halo, (h, w)), 1 if elsewhere else threads)
     return pixels
 
 

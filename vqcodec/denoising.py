@@ -28,7 +28,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from vqcodec import dct, lapped, networks
+from vqcodec import dct, lapped, networks, progress
 from vqcodec.bands import COLOR_8X8, GREY, Layout
 from vqcodec.color import OPPONENT
 from vqcodec.networks import Floats, Synthesis
@@ -101,10 +101,11 @@ def denoise(
 
     def strip(rows: tuple[int, int]) -> None:
         top, bottom = 8 * rows[0], min(height, 8 * rows[1])
-        noise = sum(estimate(place, rows)[: bottom - top] for place in places) / np.float32(len(places))
+        noise = sum(estimate(place, rows)[: bottom - top] for place in progress.steps(places)) / np.float32(len(places))
         out[top:bottom] = np.clip(np.rint(pixels[top:bottom] - noise), 0, 255)
 
-    side_by_side(strip, networks.strips(denoiser.network.halo + 2, (-(-height // 8), -(-width // 8))), threads)
+    with progress.stage("denoising"):
+        side_by_side(strip, networks.strips(denoiser.network.halo + 2, (-(-height // 8), -(-width // 8))), threads)
     return out
 
 
@@ -185,7 +186,7 @@ def estimate_sigma(pixels: NDArray[np.uint8]) -> float:
     high = np.minimum(v, u) >= _HIGH
     samples, others = np.flatnonzero(seen & high), np.flatnonzero(seen & ~high & (np.maximum(v, u) > 0))
     facts = []  # of each block: variance of the noise if all there is is noise, energy of the rest, and share of clipped samples
-    for top, bottom in networks.strips(0, (h, w)):
+    for top, bottom in progress.steps(networks.strips(0, (h, w)), "estimating the noise"):
         part = pixels[8 * top : 8 * bottom, : 8 * w]
         x = np.square(dct.forward(part, layout, OPPONENT))
         clipped = ((part == 0) | (part == 255)).reshape(bottom - top, 8, w, -1).mean(axis=(1, 3)).reshape(-1)

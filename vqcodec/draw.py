@@ -25,7 +25,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from vqcodec import tokens, transformer
+from vqcodec import progress, tokens, transformer
 from vqcodec.container import ID_BYTES
 from vqcodec.errors import ModelError
 from vqcodec.tokens import TokenModel
@@ -124,7 +124,7 @@ def draw(
     hidden = flat == network.mask
     count = int(hidden[0].sum())
     order = np.where(hidden, rng.random(flat.shape), 2).argsort(axis=1)
-    for start, stop in rounds(count):
+    for start, stop in progress.steps(rounds(count)):
         cells = order[:, start:stop]
         scores = _guided(network, flat.reshape(grids.shape), labels, cells, guidance) / np.float32(temperature)
         np.put_along_axis(flat, cells, (scores + rng.gumbel(size=scores.shape)).argmax(axis=2), axis=1)
@@ -156,7 +156,8 @@ def generate(prior: TokenPrior, model: TokenModel, labels: Ints, *, temperature:
     height, width, components = prior.picture
     h, w = -(-height // model.side), -(-width // model.side)
     pictures = np.empty((len(labels), height, width, components), np.uint8)
-    for part in np.array_split(np.arange(len(labels)), min(len(labels), -(-len(labels) * h * w // _CELLS))):
+    parts = np.array_split(np.arange(len(labels)), min(len(labels), -(-len(labels) * h * w // _CELLS)))
+    for part in progress.steps(parts, "drawing"):
         hidden = np.full((len(part), h, w), network.mask)
         grids = draw(network, hidden, labels[part], rng, temperature=temperature, guidance=guidance)
         for number, grid in zip(part, grids, strict=True):
@@ -202,10 +203,12 @@ def repair(
     filled = _rounded(membrane(pixels - np.float32(128), mask) + 128)
     known, rng = tokens.encode(filled, model, threads).astype(np.int64), np.random.default_rng(seed)
     grid = np.where(touched(mask, model.side), prior.network.mask, known)
-    while (left := np.argwhere(grid == prior.network.mask)).size:
-        window = _window(left[0].tolist(), prior.network.grid, grid.shape)
-        part = tuple(slice(cells.start * model.side, cells.stop * model.side) for cells in window)
-        grid[window] = _best(grid[window], filled[part], ~mask[part], prior.network, model, label, temperature, rng)
+    masked = int((grid == prior.network.mask).sum())
+    with progress.stage("drawing", masked, lambda: masked - int((grid == prior.network.mask).sum())):
+        while (left := np.argwhere(grid == prior.network.mask)).size:
+            window = _window(left[0].tolist(), prior.network.grid, grid.shape)
+            part = tuple(slice(cells.start * model.side, cells.stop * model.side) for cells in window)
+            grid[window] = _best(grid[window], filled[part], ~mask[part], prior.network, model, label, temperature, rng)
     decoded = tokens.decode(grid.astype(np.uint16), model, pixels.shape, threads=threads).astype(np.float32)
     mended = decoded + membrane(pixels - decoded, mask, _FADE)
     return np.where(mask[:, :, None], _rounded(mended), pixels)

@@ -25,6 +25,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from vqcodec import progress
 from vqcodec.bands import COLOR_4X4, COLOR_8X8, Layout
 
 Floats = NDArray[np.float32]
@@ -137,7 +138,7 @@ def correct(network: Synthesis, x: Floats, kept: Rows | None = None) -> Floats:
     rows, width = x.shape[1], x.shape[2] + 2
     first, last = kept or (0, rows)
     hidden = head(network, x)
-    for number in range(len(network.expand)):
+    for number in progress.steps(range(len(network.expand))):
         reach = len(network.expand) - 1 - number  # what later blocks see of the rows around
         hidden = block(network, number, hidden, width, (max(0, first - reach), min(rows, last + reach)))
     return tail(network, hidden, width, (first, last))

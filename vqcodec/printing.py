@@ -1,18 +1,32 @@
-"""What is told on the terminal: lines, JSON, and the console of tables and bars."""
+"""What is told on the terminal: lines, JSON, the line of progress, and the console of tables and bars."""
 
 import io
+import os
+import signal
 import sys
-from contextlib import suppress
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from types import FrameType
 from typing import TYPE_CHECKING, Any, Final, TextIO, cast
 
 from vqcodec.files import printable
+from vqcodec.progress import Stage, Stages, share_done, watched
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 _NARROWEST: Final = 40
 _UNLIMITED: Final = 10_000
-"""Columns."""
+_USUAL_COLUMNS: Final = 80
+"""Columns; the usual ones are those of terminals that do not say how many they have."""
+SHOWN_AFTER_S: Final = 2.0
+_REDRAWN_EACH_S: Final = 0.25
+_BAR: Final = 20
+"""Characters."""
+_TOLD_FROM: Final = 0.02
+"""Share of a stage that must be done before it tells how long the rest takes."""
 
 
 def print_json(**facts: Any) -> None:
@@ -66,3 +80,82 @@ def console(*, stderr: bool = False, quiet: bool = False) -> "Console":
     elif console.width < _NARROWEST:  # what some terminals say that do not know
         console.width = _NARROWEST
     return console
+
+
+# ------------------------------------------------------------------------------------------------ progress
+
+
+@contextmanager
+def progress_line(*, quiet: bool = False, after_s: float = SHOWN_AFTER_S) -> Iterator[Callable[[], None]]:
+    """In the block, show its stages (progress.py) in one line on a terminal at standard error, from `after_s` seconds on.
+
+    Yields what clears the line before something else is printed. A timer's signal draws it: with a second thread in this process,
+    copies of it would no longer share the work (workers.py).
+    """
+    in_main = threading.current_thread() is threading.main_thread()
+    if quiet or not in_main or not hasattr(signal, "setitimer") or not sys.stderr.isatty():
+        yield lambda: None
+        return
+    with watched() as stages:
+        line = _Line(sys.stderr.fileno(), stages)
+        before = signal.signal(signal.SIGALRM, line.draw)
+        signal.setitimer(signal.ITIMER_REAL, max(after_s, 1e-3), _REDRAWN_EACH_S)
+        try:
+            yield line.clear
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+            line.clear()
+
+
+class _Line:
+    """The last line of a terminal, drawn over again and again."""
+
+    def __init__(self, terminal: int, stages: Stages) -> None:
+        self._terminal, self._stages = terminal, stages
+        self._begun = time.monotonic()
+        self._shown = 0
+
+    def draw(self, number: int, frame: FrameType | None) -> None:
+        """A handler of signals."""
+        text = progress_text(self._stages, self._begun, time.monotonic(), self._columns() - 1)
+        self._write("\r" + text.ljust(self._shown))
+        self._shown = len(text)
+
+    def clear(self) -> None:
+        if self._shown:
+            self._write("\r" + " " * self._shown + "\r")
+            self._shown = 0
+
+    def _columns(self) -> int:
+        try:
+            return os.get_terminal_size(self._terminal).columns or _USUAL_COLUMNS
+        except OSError:
+            return _USUAL_COLUMNS
+
+    def _write(self, text: str) -> None:
+        """Past Python's buffers, which a signal may come in the midst of."""
+        with suppress(OSError):
+            os.write(self._terminal, text.encode(errors="replace"))
+
+
+def progress_text(stages: Sequence[Stage], begun: float, now: float, columns: int) -> str:
+    """What is being done, how far it is, for how long, and how long the rest takes, in at most so many characters."""
+    name = ", ".join(one.name for one in stages if one.name) or "working"
+    bar, parts = "", [_clock(now - begun)]
+    if (found := share_done(stages)) is not None:
+        share, stage_begun = found
+        full = round(_BAR * share)
+        bar = f"[{'#' * full}{'.' * (_BAR - full)}]"
+        parts.insert(0, f"{share:4.0%}")
+        if share >= _TOLD_FROM:
+            parts.append(f"{_clock((now - stage_begun) * (1 - share) / share)} left")
+    for behind in ("  ".join([bar, *parts] if bar else parts), "  ".join(parts), parts[0]):  # what there is room for
+        if len(name) + 2 + len(behind) <= columns:
+            return f"{name}  {behind}"
+    return name[:columns]
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02}" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02}:{rest:02}"

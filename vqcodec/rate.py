@@ -15,7 +15,7 @@ from typing import Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from vqcodec import aim, chroma, clipping, codec, container, dct, decoding, frames, networks
+from vqcodec import aim, chroma, clipping, codec, container, dct, decoding, frames, networks, progress
 from vqcodec.bands import COLOR_4X4, COLOR_8X8, GREY, LAYOUTS, Layout
 from vqcodec.dct import Pixels
 from vqcodec.errors import LimitError
@@ -102,7 +102,8 @@ def aimed_targets(
 ) -> NDArray[np.float32]:
     """What latents should be, float32 [C, h * w] in steps, for coefficients float32 [C', h * w] in grey levels of a tile group.
 
-    Each round codes the group and moves the targets some way towards its aims. With rounds C' is that of COLOR_8X8 in colour.
+    Each round codes the group and moves the targets some way towards its aims: two steps of the caller's stage. With rounds C' is
+    that of COLOR_8X8 in colour.
     """
     network, step, layout = model.synthesis, settings.step / 64, LAYOUTS[settings.layout]
     wanted = coefficients * np.float32(1 / step)
@@ -111,8 +112,10 @@ def aimed_targets(
     targets = wanted[: layout.channels].copy()
     for _ in range(rounds):
         latents = codec.encode_group(targets, cells, model, settings).latents
+        progress.advance()
         targets += np.float32(_AIM_SHARE) * (aim.aims(network, latents, wanted, step, cells, layout) - targets)
         np.clip(targets, wanted[: layout.channels] - _AIM_REACH, wanted[: layout.channels] + _AIM_REACH, out=targets)
+        progress.advance()
     return targets
 
 
@@ -193,7 +196,8 @@ class Encoder:
         steps = _CHROMA_STEPS[: np.count_nonzero(step / 64 <= _CHROMA_STEPS)]
         if len(steps) > len(self._chroma_gain):
             more = steps[len(self._chroma_gain) :]
-            found = self._side_by_side(lambda number: chroma.gain(self._group(number, COLOR_8X8)[COLOR_4X4.channels :], more))
+            with progress.stage("choosing the layout"):
+                found = self._side_by_side(lambda number: chroma.gain(self._group(number, COLOR_8X8)[COLOR_4X4.channels :], more))
             self._chroma_gain = np.concatenate([self._chroma_gain, sum(found)])
         restored = (self.model.synthesis is not None) & (steps >= networks.MIN_STEP)
         return COLOR_8X8 if chroma.pays(self._chroma_gain[: len(steps)], restored).any() else COLOR_4X4
@@ -228,7 +232,8 @@ class Encoder:
                 coefficients[: self.components] += beyond * np.float32(step / 64)
             return kept(self.code_group(coefficients, self._frame.groups[number][2:], settings))
 
-        return self._side_by_side(one)
+        with progress.stage("coding"):
+            return self._side_by_side(one)
 
     def unaimed(self) -> Encoder:
         """The same picture, coded without aiming: two to three times as fast, at nearly the same rate and PSNR."""
@@ -242,8 +247,9 @@ class Encoder:
 
     def code_group(self, coefficients: NDArray[np.float32], cells: tuple[int, int], settings: codec.Settings) -> codec.CodedGroup:
         """A tile group of coefficients float32 [C', h * w] in grey levels, aimed for the synthesis."""
-        targets = aimed_targets(coefficients, cells, self.model, settings, self.rounds)
-        return codec.encode_group(targets, cells, self.model, settings)
+        with progress.stage("", 2 * self.rounds + 1):  # each round codes, and then aims
+            targets = aimed_targets(coefficients, cells, self.model, settings, self.rounds)
+            return codec.encode_group(targets, cells, self.model, settings)
 
     def settings(self, header: Header) -> codec.Settings:
         return codec.Settings(header.step, header.layout, header.layers, header.fine_dcs, rate_of(self.model), header.masking)
@@ -350,7 +356,8 @@ def _search(excess: Callable[[int], float], start: int, slope: float, enough: tu
     wanted = (enough[0] + enough[1]) / 2
     step = start
     for trial in range(1, _MAX_TRIALS + 1):
-        found = excess(step)
+        with progress.stage(f"trial {trial}"):
+            found = excess(step)
         if enough[0] <= found <= enough[1]:
             break
         if found > wanted:

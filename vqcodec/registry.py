@@ -15,6 +15,7 @@ from vqcodec.container import ID_BYTES
 from vqcodec.denoising import Denoiser, has_denoiser, load_denoiser
 from vqcodec.draw import TokenPrior, load_prior
 from vqcodec.errors import ModelError
+from vqcodec.files import printable
 from vqcodec.model import Model
 from vqcodec.sharpening import Refiner, load_refiner
 from vqcodec.tokens import TokenModel
@@ -30,8 +31,17 @@ DENOISER: Final = "denoiser"
 TOKEN: Final = "token"
 TOKEN_PRIOR: Final = "token-prior"
 """The kinds in their model.json."""
+CODEC: Final = "model"
+"""Any kind that files are made with, in messages and where a kind is asked for."""
 _FOR_NO_FILES: Final = (REFINER, TOKEN_PRIOR, DENOISER)
 """Kinds that no file is made with, each with names of its own; all others are one sort."""
+_USES: Final = {
+    CODEC: "a model that files are made with, for encode -m",
+    REFINER: "a refiner, for decode --refine gan --refiner",
+    DENOISER: "a denoiser, for denoise -m",
+    TOKEN_PRIOR: "a token prior, for generate -m and repair -m",
+}
+"""What a model of each kind is, and the option that takes it."""
 
 Loaded = TypeVar("Loaded", bound=Weights)
 
@@ -155,21 +165,37 @@ def find_denoiser(name: str | Path | None) -> Denoiser:
     return _load_once(load_denoiser, installed(DEFAULT_DENOISER, DENOISER) if name is None else _folder_of(name, DENOISER))
 
 
-def _folder_of(name: str | Path, kind: str = "model") -> Path:
-    """The folder of a model that files are made with or, where given, of one of _FOR_NO_FILES, by path or by name."""
+def _folder_of(name: str | Path, kind: str = CODEC) -> Path:
+    """The folder of a model of a kind (CODEC or one of _FOR_NO_FILES), by path or name. Raises ModelError, also if it is of another
+    kind."""
     if isinstance(name, Path) or os.sep in name or os.path.isfile(Path(name) / TENSORS):
+        if os.path.isfile(Path(name) / SUMMARY) and not _serves_as(kind, Path(name)):
+            raise ModelError(f"no {_spoken(kind)} at {printable(name)}: it is {_use_of(Path(name))}")
         return Path(name)
     return installed(name, kind)
 
 
-def installed(name: str, kind: str = "model") -> Path:
-    """The folder of an installed model: what lies in the current folder is none, and never a default."""
-    installed = [folder for folder in _folders() if _serves_as(kind, folder)]
-    for folder in installed:
+def installed(name: str, kind: str = CODEC) -> Path:
+    """The folder of an installed model of a kind: what lies in the current folder is none, and never a default. Raises ModelError,
+    also if it is of another kind."""
+    folders = _folders()
+    serving = [folder for folder in folders if _serves_as(kind, folder)]
+    for folder in serving:
         if folder.name == name:
             return folder
-    known = ", ".join(sorted({folder.name for folder in installed})) or "none"
-    raise ModelError(f"no {kind.replace('-', ' ')} named {name} (installed: {known})")
+    known = ", ".join(sorted({printable(folder.name) for folder in serving})) or "none"
+    others = [f": {name} is {_use_of(folder)}" for folder in folders if folder.name == name]
+    raise ModelError(f"no {_spoken(kind)} named {printable(name)} (installed: {known}){''.join(others[:1])}")
+
+
+def _spoken(kind: str) -> str:
+    return kind.replace("-", " ")
+
+
+def _use_of(folder: Path) -> str:
+    """The kind that a model claims to be, and the option that takes it."""
+    claimed = _claimed(folder, "kind")
+    return _USES[claimed if claimed in _FOR_NO_FILES else CODEC]
 
 
 def _serves_as(kind: str, folder: Path) -> bool:
@@ -186,17 +212,25 @@ def find_by_id(file_id: bytes) -> Model | TokenModel:
     return _with_id(file_id, _folders(), missing)
 
 
+def name_by_id(file_id: bytes) -> str:
+    """The name of the installed model a file was made with. A model that claims the id is taken at its word, and not loaded: that
+    takes longer than all else that is told of a file. Raises ModelError."""
+    claimants = _claimants(file_id, _folders())
+    if claimants and _claimed(claimants[0], "id"):
+        return _claimed(claimants[0], "name") or claimants[0].name
+    return find_by_id(file_id).name
+
+
 def _with_id(file_id: bytes, folders: list[Path], missing: str) -> Model | TokenModel:
-    """The first model that files are made with, of all in `folders`, that has this id; raises ModelError, of one that is damaged or
-    with what is to be said if there is none."""
-    folders = [folder for folder in folders if _serves_as("model", folder)]
-    folders.sort(key=lambda folder: not _claimed(folder, "id").startswith(file_id.hex()))
+    """The first model that files are made with, of all in `folders`, that has this id. Raises ModelError: that of a damaged model
+    which claims the id, or one with the message `missing`."""
+    claimants = _claimants(file_id, folders)
     damaged: ModelError | None = None
-    for folder in folders:  # those that claim to be it come first: others need not be loaded
+    for folder in claimants:
         try:
             model = _load_once(load_any_model, folder)
         except ModelError as error:
-            if damaged is None and _claimed(folder, "id").startswith(file_id.hex()):
+            if damaged is None and _claimed(folder, "id"):
                 damaged = error
             continue
         if model.file_id == file_id:
@@ -204,12 +238,27 @@ def _with_id(file_id: bytes, folders: list[Path], missing: str) -> Model | Token
     raise damaged or ModelError(missing)
 
 
+def _claimants(file_id: bytes, folders: list[Path]) -> list[Path]:
+    """Of models that files are made with, those that claim an id, then those that claim none: a model that claims another one is
+    either that or damaged, and is not loaded."""
+    claims = {folder: _claimed(folder, "id") for folder in folders if _serves_as(CODEC, folder)}
+    return [
+        *(folder for folder, claimed in claims.items() if claimed.startswith(file_id.hex())),
+        *(folder for folder, claimed in claims.items() if not claimed),
+    ]
+
+
 def _claimed(folder: Path, name: str) -> str:
-    """What a model.json says of its `id` or `kind`, which nobody has checked."""
+    """What a model.json says of its `id`, `name` or `kind`, which nobody has checked."""
     try:
-        return str(json.loads((folder / SUMMARY).read_text(encoding="utf-8"))[name])
+        return str(_summary(folder, (folder / SUMMARY).stat().st_mtime_ns)[name])
     except (OSError, ValueError, KeyError, TypeError):
         return ""
+
+
+@lru_cache(maxsize=64)
+def _summary(folder: Path, modified_ns: int) -> Any:
+    return json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
 
 
 def list_models() -> list[ModelEntry]:

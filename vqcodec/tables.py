@@ -1,4 +1,4 @@
-"""What `info`, `models` and `train` show a person, as Rich tables."""
+"""What `info --streams`, `models`, `train` and folders show a person, as Rich tables."""
 
 from __future__ import annotations
 
@@ -29,14 +29,11 @@ if TYPE_CHECKING:
     from vqcodec.batch import Outcome, Summary
 
 
-def print_info(facts: Mapping[str, Any], console: Console) -> None:
-    """The facts of `api.info`: header, sections, streams, and the share of the bytes of each band."""
-    for name, value in facts.items():
-        if name not in ("sections", "streams", "shares"):
-            console.print(f"{name:<12} {_text(value)}", markup=False)
+def print_streams(facts: Mapping[str, Any], console: Console) -> None:
+    """The tables of the facts of `api.info`: sections, streams, and the share of the bytes of each band."""
     for name in ("sections", "streams"):
-        _print_rows(name, facts.get(name) or [], console)
-    shares = [{"band": band, "share": f"{share:.1%}"} for band, share in (facts.get("shares") or {}).items()]
+        _print_rows(name, facts[name], console)
+    shares = [{"band": band, "share": f"{share:.1%}"} for band, share in facts["shares"].items()]
     _print_rows("share of the bytes", shares, console)
 
 

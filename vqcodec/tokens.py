@@ -33,7 +33,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from vqcodec import container, dct, frames, networks, vq
+from vqcodec import container, dct, frames, networks, progress, vq
 from vqcodec.bands import COLOR_8X8, GREY, LAYOUTS
 from vqcodec.bits import BitReader, pack_bits
 from vqcodec.color import COLOR_SHIFT, analysis_matrix
@@ -173,7 +173,8 @@ def encode(pixels: NDArray[np.uint8], model: TokenModel, threads: int = 1) -> In
         z = networks.correct(model.encoder, x, (rows[0] - top, rows[1] - top))
         indices[rows[0] : rows[1]] = vq.nearest(z.reshape(len(z), -1).T, weights)[0].reshape(-1, w)
 
-    side_by_side(strip, networks.strips(halo, (h, w)), threads)
+    with progress.stage("coding"):
+        side_by_side(strip, networks.strips(halo, (h, w)), threads)
     return indices
 
 
@@ -205,7 +206,8 @@ def decode(
         x = (model.mean[:, None] + model.scale[:, None] * out).reshape(model.components, side, side, -1)[low]
         dct.inverse_float(x.reshape(len(matrix), -1), w, matrix, pixels[kept * rows[0] : kept * rows[1]])
 
-    side_by_side(strip, networks.strips(halo, (h, w)), 1 if run else threads)
+    with progress.stage("decoding"):
+        side_by_side(strip, networks.strips(halo, (h, w)), 1 if run else threads)
     return pixels
 
 
@@ -290,18 +292,17 @@ def read(header: Header, section: bytes, model: TokenModel) -> Indices:
     return indices
 
 
-def describe(header: Header, section: bytes) -> dict[str, Any]:
-    """What a token file says of itself: no model is needed. Raises CorruptError, TruncatedError."""
+def describe(header: Header) -> dict[str, Any]:
+    """The facts in the header of a token file: pixels a side of a cell, rows and columns of cells, bits of an index."""
     assert header.tokens is not None
-    counts = np.bincount(unpack(section, header.cells, header.tokens.bits).reshape(-1))
     rows, columns = header.cells
-    return {
-        "cell": header.tokens.side,
-        "rows": rows,
-        "columns": columns,
-        "index_bits": header.tokens.bits,
-        "used_codewords": int((counts > 0).sum()),
-    }
+    return {"cell": header.tokens.side, "rows": rows, "columns": columns, "index_bits": header.tokens.bits}
+
+
+def count_used(header: Header, section: bytes) -> int:
+    """The number of different codewords in an index section; no model is needed. Raises CorruptError, TruncatedError."""
+    assert header.tokens is not None
+    return len(np.unique(unpack(section, header.cells, header.tokens.bits)))
 
 
 def check_model(header: Header, model: TokenModel) -> None:

@@ -72,10 +72,10 @@ class Weights:
         """Hexadecimal SHA-256 over the tensors."""
         digest = hashlib.sha256()
         for name in sorted(self.tensors):
-            array = np.ascontiguousarray(self.tensors[name])
-            little = array.astype(array.dtype.newbyteorder("<"))
+            array = np.asarray(self.tensors[name])
+            little = array.astype(array.dtype.newbyteorder("<"), order="C", copy=False)
             digest.update(f"{name}\0{little.dtype.str}\0{','.join(map(str, array.shape))}\0".encode())
-            digest.update(little.tobytes())
+            digest.update(little.data.cast("B") if little.size else b"")
         return digest.hexdigest()
 
     @property

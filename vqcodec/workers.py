@@ -20,6 +20,7 @@ from typing import Any, BinaryIO, Final, NoReturn, TypeVar
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from vqcodec import progress
 from vqcodec.blas import end_idle_threads
 from vqcodec.interrupts import end_with_the_parent, interrupts_raise_once, interrupts_wait
 
@@ -34,17 +35,26 @@ def side_by_side(work: Callable[[Item], Result], items: Sequence[Item], workers:
     """[work(item) for item in items], on up to `workers` cores.
 
     If some of the items raise an error, that of the first of them is raised. Work may be done in a copy of this process: what it
-    stores anywhere but in arrays of `shared_empty` is lost. Raises MemoryError if a copy was killed.
+    stores anywhere but in arrays of `shared_empty` is lost. Each item is a step of a stage (progress.py). Raises MemoryError if a
+    copy was killed.
     """
     workers = min(workers, len(items))
     if workers <= 1:
-        return [work(item) for item in items]
-    if _is_alone():
-        return _in_copies(work, items, workers)
-    from concurrent.futures import ThreadPoolExecutor
+        return [work(item) for item in progress.steps(items)]
+    ended = shared_empty((len(items),), np.bool_)  # by item, whoever has done it
 
-    with ThreadPoolExecutor(workers) as pool:
-        return list(pool.map(work, items))
+    def one(number: int) -> Result:
+        result = work(items[number])
+        ended[number] = True
+        return result
+
+    with progress.stage("", len(items), lambda: int(ended.sum()), workers):
+        if _is_alone():
+            return _in_copies(one, range(len(items)), workers)
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(workers) as pool:
+            return list(pool.map(one, range(len(items))))
 
 
 def usable_cores() -> int:

@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from vqcodec import progress
 from vqcodec.errors import MissingExtraError
 from vqcodec.imageio import write_image
 
@@ -123,14 +124,8 @@ def _ssim_pair(original: Pixels, decoded: Pixels) -> tuple[float, float]:
     """(SSIM, MS-SSIM) averaged over the channels."""
     channels = 1 if original.ndim == 2 else original.shape[2]
     height, width = original.shape[:2]
-    scores = [
-        _channel_ssim_pair(a, b)
-        for a, b in zip(
-            original.reshape(height, width, channels).transpose(2, 0, 1).astype(np.float64),
-            decoded.reshape(height, width, channels).transpose(2, 0, 1).astype(np.float64),
-            strict=True,
-        )
-    ]
+    planes = [pixels.reshape(height, width, channels).transpose(2, 0, 1).astype(np.float64) for pixels in (original, decoded)]
+    scores = [_channel_ssim_pair(planes[0][channel], planes[1][channel]) for channel in progress.steps(range(channels))]
     return float(np.mean([s[0] for s in scores])), float(np.mean([s[1] for s in scores]))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 from PIL import Image
 
+from vqcodec import progress
 from vqcodec.bench.codecs import Codec, Pixels
 from vqcodec.bench.metrics import measure, psnr_db
 from vqcodec.bench.report import NOTES, PSNR_HEADER, gain_cells, gain_header, looks_cells, psnr_cells, summaries
@@ -20,6 +21,8 @@ from vqcodec.bench.results import BenchResults
 from vqcodec.imageio import read_opaque
 
 CROP_BPP: Final = 0.25
+CROP_TOLERANCE: Final = 0.25
+"""Relative error of a file's rate from which on its crop is left out: crops are there to be compared at equal bytes."""
 CROPPED_IMAGES: Final = 6
 _SIDE: Final = 256
 _TRIALS: Final = 8
@@ -34,22 +37,24 @@ th:first-child, td:first-child { text-align: left } tr { border-bottom: 1px soli
 
 @dataclass(frozen=True)
 class Crop:
-    """A codec's decode of one image, cut out, at about the bytes asked for."""
+    """The middle of a codec's decode of one image. `pixels` is None where no file of the codec is near the rate asked for; `bpp` is
+    the nearest one's."""
 
     codec: str
     bpp: float
     psnr_db: float
-    pixels: Pixels
+    pixels: Pixels | None
 
 
-def crops_at(paths: Sequence[tuple[str, Path]], codecs: Sequence[Codec]) -> Iterator[tuple[str, list[Crop]]]:
-    """Of some images, evenly spread: the name, and crops of the original and of every codec at CROP_BPP."""
-    for name, path in paths[:: max(1, -(-len(paths) // CROPPED_IMAGES))]:
+def crops_at(paths: Sequence[tuple[str, Path]], codecs: Sequence[Codec]) -> list[tuple[str, list[Crop]]]:
+    """The names of some images, evenly spread, each with crops of the original and of every codec at CROP_BPP."""
+    all_crops = []
+    for name, path in progress.steps(paths[:: max(1, -(-len(paths) // CROPPED_IMAGES))], "crops"):
         pixels = read_opaque(path)
         top, left = (max(0, (side - _SIDE) // 2) for side in pixels.shape[:2])
         window = np.s_[top : top + _SIDE, left : left + _SIDE]
         found = [Crop("original", float("nan"), float("inf"), pixels[window])]
-        for codec in codecs:
+        for codec in progress.steps(codecs):
             if codec.name != "none":
                 data = nearest_below(codec, pixels, int(CROP_BPP * pixels.shape[0] * pixels.shape[1] / 8))
                 decoded = codec.decode(data)
@@ -57,8 +62,10 @@ def crops_at(paths: Sequence[tuple[str, Path]], codecs: Sequence[Codec]) -> Iter
                     decoded = decoded[:, :, 0]
                 psnr = psnr_db(measure(pixels, decoded, psnr_only=True).mse_rgb)
                 bpp = 8 * len(data) / (pixels.shape[0] * pixels.shape[1])
-                found.append(Crop(codec.name, bpp, psnr, decoded[window]))
-        yield name, found
+                near = abs(bpp / CROP_BPP - 1) <= CROP_TOLERANCE
+                found.append(Crop(codec.name, bpp, psnr, decoded[window] if near else None))
+        all_crops.append((name, found))
+    return all_crops
 
 
 def nearest_below(codec: Codec, pixels: Pixels, size: int) -> bytes:
@@ -95,7 +102,8 @@ def to_html(results: BenchResults, svg: str, crops: Iterable[tuple[str, list[Cro
         *(f"<h2>{name} at equal rate</h2>{_table(('codec', *PSNR_HEADER), rows)}" for name, rows in looks_cells(lines)),
         f"<p class='notes'>{html.escape(NOTES)}</p>",
         f"<h2>Crops at {CROP_BPP:g} bits per pixel</h2>",
-        f"<p class='notes'>The middle of each picture, at 1:1; the largest file of at most {CROP_BPP:g} bpp, or the smallest.</p>",
+        f"<p class='notes'>The middle of each picture, at 1:1, of the largest file of at most {CROP_BPP:g} bpp that each codec's "
+        f"qualities make, or of its smallest; left out where that is more than {CROP_TOLERANCE:.0%} away.</p>",
     ]
     for name, found in crops:
         figures = "".join(map(_figure, found))
@@ -105,19 +113,24 @@ def to_html(results: BenchResults, svg: str, crops: Iterable[tuple[str, list[Cro
 
 
 def sheet_of(crops: Sequence[tuple[str, list[Crop]]]) -> bytes:
-    """The crops alone as a PNG: an image in a row, a codec in a column, in the order of the page."""
-    sides = [max((crop.pixels.shape[axis] for _, found in crops for crop in found), default=1) for axis in (0, 1)]
+    """The crops alone as a PNG: an image in a row, a codec in a column, in the order of the page; white where one is left out."""
+    shapes = [crop.pixels.shape for _, found in crops for crop in found if crop.pixels is not None]
+    sides = [max((shape[axis] for shape in shapes), default=1) for axis in (0, 1)]
     rows, columns = max(1, len(crops)), max((len(found) for _, found in crops), default=1)
     sheet = Image.new("RGB", (columns * sides[1], rows * sides[0]), "white")
     for row, (_, found) in enumerate(crops):
         for column, crop in enumerate(found):
-            sheet.paste(Image.fromarray(crop.pixels), (column * sides[1], row * sides[0]))
+            if crop.pixels is not None:
+                sheet.paste(Image.fromarray(crop.pixels), (column * sides[1], row * sides[0]))
     stream = io.BytesIO()
     sheet.save(stream, "PNG")
     return stream.getvalue()
 
 
 def _figure(crop: Crop) -> str:
+    if crop.pixels is None:
+        told = f"{crop.codec}: no file near {CROP_BPP:g} bpp, the nearest has {crop.bpp:.3f}"
+        return f"<figure><figcaption>{html.escape(told)}</figcaption></figure>"
     stream = io.BytesIO()
     Image.fromarray(crop.pixels).save(stream, "PNG")
     data = base64.b64encode(stream.getvalue()).decode()

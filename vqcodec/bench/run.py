@@ -14,13 +14,12 @@ from pathlib import Path
 
 import numpy as np
 import PIL
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 import vqcodec
+from vqcodec import progress
 from vqcodec.bench.codecs import BenchUsageError, Codec, Pixels, decoder_of, grey_of, open_codec
 from vqcodec.bench.metrics import Perceptual, measure, open_lpips
-from vqcodec.bench.report import print_results, to_markdown
+from vqcodec.bench.report import to_markdown
 from vqcodec.bench.results import BenchResults, CodecInfo, Failure, ImageInfo, Row
 from vqcodec.errors import CorruptError, InputError, MissingExtraError, OutputError, VqcodecError
 from vqcodec.files import STREAM, check_output, printable, write_atomic
@@ -80,12 +79,14 @@ def parse_qualities(text: str) -> dict[str, tuple[float, ...]]:
 
 def run_bench(
     settings: BenchSettings,
-    console: Console,
     *,
     clock: Clock = time.perf_counter,
     opener: CodecOpener | None = None,
+    tell: Callable[[str], None] = lambda line: None,
 ) -> BenchResults:
-    """Run the bench, print its tables to `console`, write what the settings ask for, and return the results.
+    """Run the bench, write what the settings ask for, and return the results.
+
+    Each image, codec and quality is a step of a stage (progress.py); `tell` is told a line when an image is done.
 
     A codec that is not installed, an image that cannot be read and a codec that fails on an image are recorded in the
     results (`codecs[].missing`, `failures`) and do not stop the rest.
@@ -109,19 +110,18 @@ def run_bench(
     )
     _write_json(results, outputs, overwrite=settings.overwrite)  # claims the names before the work starts
     trials = sum(len(codec.qualities) for codec in codecs)
-    with _progress(console) as progress:
-        task = progress.add_task("", total=len(images) * trials)
-
-        def tell(label: str, done: int) -> None:
-            progress.update(task, advance=done, description=label)
-
-        with closing(_image_results(images, settings, opened, clock, tell)) as all_found:
-            for found in all_found:
-                results.images.extend(found.images)
-                results.rows.extend(found.rows)
-                results.failures.extend(found.failures)
-                _write_json(results, outputs, overwrite=True)
-    _finish(results, settings, console, images, opened)
+    with (
+        progress.stage("", len(images) * trials),
+        closing(_image_results(images, settings, opened, clock)) as all_found,
+    ):
+        for number, ((name, _), found) in enumerate(zip(images, all_found, strict=True), start=1):
+            results.images.extend(found.images)
+            results.rows.extend(found.rows)
+            results.failures.extend(found.failures)
+            _write_json(results, outputs, overwrite=True)
+            failed = f", {len(found.failures)} failed" if found.failures else ""
+            tell(f"{number} of {len(images)} images: {printable(name)}{failed}")
+    _finish(results, settings, images, opened)
     return results
 
 
@@ -168,28 +168,24 @@ class _ImageResult:
     failures: list[Failure] = field(default_factory=list)
 
 
-Tell = Callable[[str, int], None]
-"""Told a label and the number of trials that are done besides."""
-
-
 def _image_results(
-    images: Sequence[tuple[str, Path]], settings: BenchSettings, codecs: Sequence[Codec], clock: Clock, tell: Tell
+    images: Sequence[tuple[str, Path]], settings: BenchSettings, codecs: Sequence[Codec], clock: Clock
 ) -> Generator[_ImageResult, None, None]:
     """The results of every image, in order."""
     if settings.jobs == 1:
         for name, path in images:
-            yield _bench_image(name, path, codecs, settings, clock, tell)
+            yield _bench_image(name, path, codecs, settings, clock)
         return
     trials = sum(len(codec.qualities) for codec in codecs)
     with processes(settings.jobs) as pool:
-        for (name, _), found in zip(images, pool.map(partial(_bench_in_process, settings), images), strict=True):
-            tell(printable(name), trials)
+        for found in pool.map(partial(_bench_in_process, settings), images):
+            progress.advance(trials)
             yield found
 
 
 def _bench_in_process(settings: BenchSettings, image: tuple[str, Path]) -> _ImageResult:
     codecs = _codecs_of_process(settings.codecs, settings.threads, tuple(settings.qualities.items()))
-    return _bench_image(*image, codecs, settings, time.perf_counter, lambda label, done: None)
+    return _bench_image(*image, codecs, settings, time.perf_counter)
 
 
 @lru_cache(maxsize=1)
@@ -200,22 +196,23 @@ def _codecs_of_process(
     return _open_codecs(settings, _open_codec)[0]
 
 
-def _bench_image(name: str, path: Path, codecs: Sequence[Codec], settings: BenchSettings, clock: Clock, tell: Tell) -> _ImageResult:
+def _bench_image(name: str, path: Path, codecs: Sequence[Codec], settings: BenchSettings, clock: Clock) -> _ImageResult:
     """Every codec at every quality on one image."""
     found = _ImageResult()
     try:
         pixels = read_opaque(path)
     except Exception as error:  # one bad image must not end the run
         found.failures.append(Failure(name, "", None, _one_line(error)))
-        tell(printable(name), sum(len(codec.qualities) for codec in codecs))
+        progress.advance(sum(len(codec.qualities) for codec in codecs))
         return found
     for codec in codecs:
         for quality in codec.qualities:
-            tell(f"{printable(name)}  {codec.name} {quality:g}", 1)
             try:
-                found.rows.append(_trial(codec, quality, name, pixels, settings, clock))
+                with progress.stage(f"{printable(name)}, {codec.name} {quality:g}"):
+                    found.rows.append(_trial(codec, quality, name, pixels, settings, clock))
             except Exception as error:  # whatever a codec throws at one image must not end the run
                 found.failures.append(Failure(name, codec.name, quality, _one_line(error)))
+            progress.advance()
     height, width = pixels.shape[:2]
     found.images.append(ImageInfo(name, width, height, 1 if pixels.ndim == 2 else pixels.shape[2]))
     return found
@@ -282,7 +279,7 @@ def _open_codecs(settings: BenchSettings, opener: CodecOpener) -> tuple[list[Cod
     """The codecs that run, warmed up, and what is to be said of all that were asked for."""
     opened: list[Codec] = []
     infos: list[CodecInfo] = []
-    for spec in settings.codecs:
+    for spec in progress.steps(settings.codecs, "preparing the codecs"):
         try:
             codec = opener(spec, settings.threads)
             sweep = _sweep(settings.qualities, spec)
@@ -366,21 +363,21 @@ def _write_json(results: BenchResults, outputs: Sequence[Path], *, overwrite: bo
 def _finish(
     results: BenchResults,
     settings: BenchSettings,
-    console: Console,
     images: Sequence[tuple[str, Path]],
     codecs: Sequence[Codec],
 ) -> None:
-    """The report folder's other files, standard output, and the tables."""
+    """The report folder's other files, and standard output."""
     if settings.report_dir is not None:
         from vqcodec.bench.page import crops_at, sheet_of, to_html
         from vqcodec.bench.plot import plot
 
         compared = set(results.compared_images())
-        svg = plot(results, "svg")
-        crops = list(crops_at([entry for entry in images if entry[0] in compared], codecs))
+        with progress.stage("drawing the plots"):
+            svg, png = (plot(results, kind) for kind in ("svg", "png"))
+        crops = crops_at([entry for entry in images if entry[0] in compared], codecs)
         found = {
             REPORT_MARKDOWN: to_markdown(results, plot=REPORT_PLOT).encode(errors="backslashreplace"),
-            REPORT_PLOT: plot(results, "png"),
+            REPORT_PLOT: png,
             REPORT_VECTORS: svg,
             REPORT_PAGE: to_html(results, svg.decode(), crops).encode(errors="backslashreplace"),
             REPORT_CROPS: sheet_of(crops),
@@ -389,19 +386,6 @@ def _finish(
             write_atomic(settings.report_dir / name, data, overwrite=settings.overwrite)
     if settings.json_path == STREAM:
         write_atomic(STREAM, results.to_json().encode(), overwrite=True)
-    print_results(results, console)
-
-
-def _progress(console: Console) -> Progress:
-    return Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
 
 
 def _machine() -> dict[str, str | int]:

@@ -9,45 +9,73 @@ import typer
 
 from vqcodec.errors import InputError
 from vqcodec.files import STREAM
-from vqcodec.options import Force, path_argument, path_option
-from vqcodec.printing import console
+from vqcodec.options import Force, Quiet, path_argument, path_option
+from vqcodec.printing import console, progress_line, tell
 
 
 def bench(
     paths: Annotated[list[Path], path_argument(metavar="PATH...", help="Pictures, or folders of them.")],
     codecs: Annotated[
-        str, typer.Option("--codecs", metavar="A,B", help="Which to compare; vqz:MODEL:EFFORT:TUNE is vqz with these.")
+        str,
+        typer.Option("--codecs", metavar="A,B", help="Compare these codecs; vqz:MODEL:EFFORT:TUNE is vqz with other settings."),
     ] = "vqz,jpeg,webp,avif",
     qualities: Annotated[
-        str | None, typer.Option("--qualities", metavar="LIST", help="10,50,90, or per codec: jpeg=10,50;vqz=20,60.")
+        str | None,
+        typer.Option(
+            "--qualities",
+            metavar="LIST",
+            help="Use these qualities: 10,50,90 for all codecs, or jpeg=10,50;vqz=20,60.  [default: a sweep for each codec]",
+            show_default=False,
+        ),
     ] = None,
     anchor: Annotated[
-        str | None, typer.Option("--anchor", metavar="CODEC", help="What BD-rates compare with; jpeg if it is there.")
+        str | None,
+        typer.Option(
+            "--anchor",
+            metavar="CODEC",
+            help="Compare sizes with this codec's.  [default: jpeg, or the first codec without it]",
+            show_default=False,
+        ),
     ] = None,
     json_path: Annotated[
-        Path | None, path_option("--json", metavar="FILE", help="Write the results; - for standard output.")
+        Path | None, path_option("--json", metavar="FILE", help="Write the results as one JSON object; - is standard output.")
     ] = None,
     report_dir: Annotated[
-        Path | None, path_option("-o", "--output", metavar="DIR", help="Write results, tables and a plot.")
+        Path | None,
+        path_option("-o", "--output", metavar="DIR", help="Write a report: results, tables, a plot, a page with crops."),
     ] = None,
-    psnr_only: Annotated[bool, typer.Option("--psnr-only", help="Skip SSIM and MS-SSIM.")] = False,
+    psnr_only: Annotated[bool, typer.Option("--psnr-only", help="Leave out SSIM and MS-SSIM.")] = False,
     refine: Annotated[
         str | None,
-        typer.Option("--refine", metavar="A,B", help="none,best,gan: every vqz with each of these decoders.", show_default=False),
+        typer.Option(
+            "--refine",
+            metavar="A,B",
+            help="Run every vqz with each of these decoders: none, best, gan.  [default: the best that the model has]",
+            show_default=False,
+        ),
     ] = None,
     perceptual: Annotated[
         Path | None,
-        path_option("--perceptual", metavar="DIR", help="LPIPS, too, with the weights there."),
+        path_option("--perceptual", metavar="DIR", help="Measure LPIPS, too, with the weights in this folder."),
     ] = None,
-    threads: Annotated[int, typer.Option("--threads", min=1, metavar="N", help="Threads for each codec.")] = 1,
+    threads: Annotated[int, typer.Option("--threads", min=1, metavar="N", help="Let each codec use N threads.")] = 1,
     jobs: Annotated[
-        int, typer.Option("-j", "--jobs", min=1, metavar="N", help="Pictures at once; speeds are those of a busy machine then.")
+        int,
+        typer.Option("-j", "--jobs", min=1, metavar="N", help="Run N pictures at once; speeds are those of a busy machine then."),
     ] = 1,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="Take the first N pictures.")] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option("--limit", min=1, metavar="N", help="Take only the first N pictures.  [default: all]", show_default=False),
+    ] = None,
     force: Force = False,
+    quiet: Quiet = False,
 ) -> None:
-    """Compare rate, distortion and speed with other codecs on the same pictures."""
+    """Compare rate, distortion and speed of codecs on the same pictures.
+
+    Needs vqcodec[bench]. Tables go to standard output, or to standard error where the JSON is on standard output.
+    """
     from vqcodec.bench.codecs import with_decoders
+    from vqcodec.bench.report import print_results
     from vqcodec.bench.run import BenchSettings, parse_qualities, run_bench
 
     settings = BenchSettings(
@@ -65,5 +93,14 @@ def bench(
         overwrite=force,
         command=shlex.join(["vqcodec", *sys.argv[1:]]),
     )
-    results = run_bench(settings, console(stderr=json_path == STREAM))
+    beside = json_path == STREAM
+    with progress_line(quiet=quiet) as clear:
+
+        def told(line: str) -> None:
+            if not quiet:
+                clear()
+                tell(line)
+
+        results = run_bench(settings, tell=told)
+    print_results(results, console(stderr=beside, quiet=beside and quiet))
     raise typer.Exit(0 if results.rows else InputError.exit_code)

@@ -47,7 +47,7 @@ from vqcodec.options import (
     sigma_of,
     size_of,
 )
-from vqcodec.printing import console, print_json, tell
+from vqcodec.printing import console, print_json, progress_line, tell
 
 if TYPE_CHECKING:
     from vqcodec.batch import BatchSettings, Skipped
@@ -176,7 +176,8 @@ def encode(
     if is_picture_name(output.name) and output != source:
         hint = "OUT.vqz, or -o DIR for several inputs"
         raise UsageError(f"{printable(output)} is a picture's name, and encode writes .vqz files: {hint}")
-    done = encode_file(source, output, options, overwrite=force)
+    with progress_line(quiet=quiet):
+        done = encode_file(source, output, options, overwrite=force)
     bpp_made = 8 * done.bytes_out / (done.width * done.height)
     summary = f"{done.width} x {done.height} pixels, {done.bytes_out} bytes, {bpp_made:.3f} bpp"
     facts = {"bpp": bpp_made, "encode_s": done.seconds, "grew": done.grew}
@@ -318,7 +319,8 @@ def decode(
     if to is not None and (others or into):
         raise UsageError("--to is for folders, and where OUT is not given: its name says the format")
     _check_picture("decode", output)
-    done = decode_file(source, output, options, overwrite=force)
+    with progress_line(quiet=quiet):
+        done = decode_file(source, output, options, overwrite=force)
     _tell_of_one(source, output, done, {"decode_s": done.seconds}, as_json=as_json, quiet=quiet)
 
 
@@ -350,7 +352,8 @@ def denoise(
     level = sigma_of(sigma)
     from vqcodec.convert import denoise_file
 
-    done = denoise_file(source, output, model, level, threads=threads, max_pixels=max_pixels, overwrite=force)
+    with progress_line(quiet=quiet):
+        done = denoise_file(source, output, model, level, threads=threads, max_pixels=max_pixels, overwrite=force)
     _tell_of_one(source, output, done, {"denoise_s": done.seconds}, as_json=as_json, quiet=quiet)
 
 
@@ -512,7 +515,8 @@ def generate(
     begin_with_one_thread()
     from vqcodec.convert import generate_files
 
-    done = generate_files(prior, output, count, label, temperature, guidance, seed, overwrite=force)
+    with progress_line(quiet=quiet):
+        done = generate_files(prior, output, count, label, temperature, guidance, seed, overwrite=force)
     facts = {"count": count, "generate_s": done.seconds}
     _tell_of_one(None, output, done, facts, as_json=as_json, quiet=quiet)
 
@@ -547,5 +551,6 @@ def repair(
 
     options: dict[str, Any] = {"label": label, "temperature": temperature, "seed": seed, "threads": threads}
     options["max_pixels"] = max_pixels
-    done = repair_file(source, output, mask, prior, **options, overwrite=force)
+    with progress_line(quiet=quiet):
+        done = repair_file(source, output, mask, prior, **options, overwrite=force)
     _tell_of_one(source, output, done, {"repair_s": done.seconds}, as_json=as_json, quiet=quiet)

@@ -1,37 +1,155 @@
 """Commands that say what files, models and pictures are."""
 
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 import typer
 
-from vqcodec.errors import ModelError, VqcodecError
-from vqcodec.files import MAX_PIXELS, STREAM, check_output, printable, read_input, stream_limit, write_atomic
-from vqcodec.options import Force, Input, Json, MaxPixels, Model, UsageError, path_argument, path_option
-from vqcodec.printing import console, print_json, tell
+from vqcodec.errors import InputError, ModelError, VqcodecError
+from vqcodec.files import (
+    MAX_PIXELS,
+    STREAM,
+    check_output,
+    name_of,
+    naming,
+    open_input,
+    printable,
+    read_input,
+    stream_limit,
+    write_atomic,
+)
+from vqcodec.options import Force, Json, MaxPixels, Quiet, UsageError, path_argument, path_option
+from vqcodec.printing import console, print_json, progress_line, tell
+from vqcodec.progress import stage, steps
+
+Files = Annotated[
+    list[Path], path_argument(metavar="FILE...", help=".vqz files, folders that are searched for them, or - for standard input.")
+]
+ModelOfFiles = Annotated[
+    str | None,
+    typer.Option(
+        "-m",
+        "--model",
+        metavar="M",
+        help="Use this model, a name or a folder.  [default: the installed one that the file was made with]",
+        show_default=False,
+    ),
+]
+_NAMED: Final = 20
+"""Skipped files of a folder that are named; JSON has all."""
+
+
+def _find(paths: Sequence[Path]) -> tuple[list[Path], list[Path], list[InputError]]:
+    """Every path that is no folder, and of each folder the .vqz files, by their name or by how they begin; the other files of the
+    folders; and errors of folders that cannot be read. Raises InputError if there is nothing of the first and the last."""
+    found: list[Path] = []
+    skipped: list[Path] = []
+    unread: list[InputError] = []
+
+    def cannot_read(error: OSError) -> None:
+        unread.append(InputError(f"cannot read {printable(error.filename)}: {error.strerror}"))
+
+    for path in paths:
+        if not os.path.isdir(path):
+            found.append(path)
+            continue
+        for place, folders, names in os.walk(path, onerror=cannot_read):
+            folders.sort()
+            skipped += [Path(place, name) for name in folders if os.path.islink(Path(place, name))]
+            for file in (Path(place, name) for name in sorted(names)):
+                (found if _is_vqz(file) else skipped).append(file)
+    if not found and not unread:
+        raise InputError(f"no .vqz files in {', '.join(printable(path) for path in paths)}")
+    return found, skipped, unread
+
+
+def _is_vqz(path: Path) -> bool:
+    from vqcodec.container import MAGIC
+
+    if path.suffix.lower() == ".vqz":
+        return True
+    if not os.path.isfile(path):  # reading a pipe may never end
+        return False
+    try:
+        with open_input(path) as stream:
+            return stream.read(len(MAGIC)) == MAGIC
+    except InputError:
+        return False
+
+
+def _skipped_text(skipped: Sequence[Path]) -> str:
+    named = ", ".join(printable(path) for path in skipped[:_NAMED])
+    more = f" and {len(skipped) - _NAMED} more" if len(skipped) > _NAMED else ""
+    return f"{len(skipped)} skipped, which are no .vqz files: {named}{more}"
 
 
 def info(
-    file: Input,
-    model: Model = None,
+    files: Files,
+    streams: Annotated[
+        bool, typer.Option("-v", "--streams", help="Decode each file, and show its streams and the share of each band.")
+    ] = False,
+    model: ModelOfFiles = None,
     max_pixels: MaxPixels = MAX_PIXELS,
     as_json: Json = False,
     indices: Annotated[
         Path | None,
         path_option(
-            "--indices", metavar="FILE", help="Write all indices with their codebook, class, channel and cell to a .npz file."
+            "--indices",
+            metavar="NPZ",
+            help="Write all indices of one file with their codebook, class, channel and cell to a .npz file.",
         ),
     ] = None,
     force: Force = False,
+    quiet: Quiet = False,
 ) -> None:
-    """Show what a .vqz file holds and where its bytes go."""
-    from vqcodec import api
-
+    """Show what .vqz files hold, without decoding them."""
+    found, skipped, unread = _find(files)
+    alone = files == found and len(files) == 1
     if indices is not None:
         _not_beside_the_report(indices)
-        check_output(indices, overwrite=force, source=file)
+        if not alone:
+            raise UsageError("--indices is for one file")
+        check_output(indices, overwrite=force, source=files[0])
+    failed: list[VqcodecError] = [*unread]
+    told: list[dict[str, Any]] = []
+    with progress_line(quiet=quiet) as clear:
+        for file in steps(found):
+            try:
+                with naming(file), stage(printable(file)):
+                    facts = _facts(file, model, max_pixels, streams=streams, indices=indices, overwrite=force)
+            except VqcodecError as error:
+                if alone:
+                    raise
+                failed.append(error)
+                told.append({"file": os.fspath(file), "error": str(error), "exit_code": error.exit_code})
+                continue
+            told.append({"file": os.fspath(file), **facts})
+            if not as_json:
+                clear()
+                _print_info(None if alone else file, facts)
+    if as_json:
+        print_json(**(facts if alone else {"files": told, "skipped": list(map(os.fspath, skipped))}))
+    for one in failed:
+        tell(str(one))
+    if streams and not quiet:
+        for facts in told:
+            if facts.get("model", "") is None:
+                tell(f"note: {facts['file']}: its streams are not shown, as its model is not installed")
+    if skipped and not quiet:
+        tell(f"note: {_skipped_text(skipped)}")
+    raise typer.Exit(failed[0].exit_code if failed else 0)
+
+
+def _facts(
+    file: Path, model: str | None, max_pixels: int, *, streams: bool, indices: Path | None, overwrite: bool
+) -> dict[str, Any]:
+    """The facts of one file (api.info); with `indices`, a file of them is written, too."""
+    from vqcodec import api
+
     data = read_input(file, limit_bytes=stream_limit(max_pixels))
-    facts = api.info(data, model=model, max_pixels=max_pixels)
+    facts = api.info(data, model=model, streams=streams, max_pixels=max_pixels)
     if indices is not None:
         import io
 
@@ -39,13 +157,39 @@ def info(
 
         stream = io.BytesIO()
         np.savez_compressed(stream, **api.indices(data, model=model, max_pixels=max_pixels))  # type: ignore[arg-type]  # an array may be named "allow_pickle" to mypy
-        write_atomic(indices, stream.getbuffer(), overwrite=force)
-    if as_json:
-        print_json(**facts)
-    else:
-        from vqcodec.tables import print_info
+        write_atomic(indices, stream.getbuffer(), overwrite=overwrite)
+    return facts
 
-        print_info(facts, console())
+
+def _print_info(file: Path | None, facts: Mapping[str, Any]) -> None:
+    """A line for each fact, the name of the file first if there are several, and tables of streams and shares if they are there."""
+    if file is not None:
+        print(f"{'file':<12} {printable(file)}")
+    told = dict(facts)
+    layers, groups, model = told.pop("layers", 1), told.pop("groups", 1), told["model"]
+    if layers > 1 or groups > 1:
+        told["layout"] += f", {layers} layers, {groups} tile groups"
+    told["model"] = model or "not installed"
+    told["sections"] = _sections_text(told["sections"])
+    for name in ("merge_map", "masking", "streams", "shares"):
+        told.pop(name, None)
+    for name, value in told.items():
+        print(f"{name:<12} {value:.4g}" if isinstance(value, float) else f"{name:<12} {printable(str(value))}")
+    if "streams" in facts:
+        from vqcodec.tables import print_streams
+
+        print_streams(facts, console())
+    if file is not None:
+        print()
+
+
+def _sections_text(sections: Sequence[Mapping[str, Any]]) -> str:
+    """The bytes of each kind of section, of how many if there are several."""
+    kinds: dict[str, list[int]] = {}
+    for section in sections:
+        kinds.setdefault(section["type"], []).append(section["bytes"])
+    texts = [f"{kind} {sum(sizes)}" + (f" (in {len(sizes)})" if len(sizes) > 1 else "") for kind, sizes in kinds.items()]
+    return ", ".join(texts) + " bytes" if texts else "none"
 
 
 def _not_beside_the_report(output: Path) -> None:
@@ -54,26 +198,45 @@ def _not_beside_the_report(output: Path) -> None:
 
 
 def verify(
-    files: Annotated[list[Path], path_argument(metavar="FILE...", help="The files to check.")],
-    model: Model = None,
+    files: Files,
+    model: ModelOfFiles = None,
     max_pixels: MaxPixels = MAX_PIXELS,
+    as_json: Json = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", help="Print no notes, no summary and no progress, and only the files that fail.")
+    ] = False,
 ) -> None:
-    """Check files completely: checksums, and that every pixel can be decoded."""
+    """Check .vqz files completely: all checksums, and that all pixels can be decoded."""
     from vqcodec import api
 
-    failed = 0
-    for file in files:
-        try:
-            api.verify(read_input(file, limit_bytes=stream_limit(max_pixels)), model=model, max_pixels=max_pixels)
-        except VqcodecError as error:
-            failed = failed or error.exit_code
-            print(f"{printable(file)}: FAILED: {printable(str(error))}")
-        else:
-            print(f"{printable(file)}: ok")
-    raise typer.Exit(failed)
+    found, skipped, unread = _find(files)
+    if not as_json:
+        for one in unread:
+            print(f"FAILED: {one}")
+    failed: list[VqcodecError] = [*unread]
+    told: list[dict[str, Any]] = []
+    with progress_line(quiet=quiet) as clear:
+        for file in steps(found):
+            facts: dict[str, Any] = {"file": os.fspath(file), "ok": True}
+            try:
+                with stage(printable(file)):
+                    api.verify(read_input(file, limit_bytes=stream_limit(max_pixels)), model=model, max_pixels=max_pixels)
+            except VqcodecError as error:
+                failed.append(error)
+                facts |= {"ok": False, "error": str(error), "exit_code": error.exit_code}
+            told.append(facts)
+            clear()
+            if not as_json and not (quiet and facts["ok"]):
+                print(f"{printable(file)}: {'ok' if facts['ok'] else 'FAILED: ' + printable(facts['error'])}")
+    passed = sum(facts["ok"] for facts in told)
+    if as_json:
+        print_json(files=told, ok=passed, failed=len(failed), skipped=list(map(os.fspath, skipped)))
+    if not quiet and (len(told) > 1 or files != found):
+        tell(f"{passed} ok, {len(failed)} failed{f'; {_skipped_text(skipped)}' if skipped else ''}")
+    raise typer.Exit(failed[0].exit_code if failed else 0)
 
 
-def models(as_json: Json = False) -> None:
+def models(as_json: Json = False, quiet: Quiet = False) -> None:
     """List the models that are installed."""
     from vqcodec import registry
 
@@ -91,37 +254,60 @@ def models(as_json: Json = False) -> None:
 
 
 def compare(
-    first: Annotated[Path, path_argument(metavar="A", help="A picture or a .vqz file.")],
-    second: Annotated[Path, path_argument(metavar="B", help="Another, of the same size.")],
+    first: Annotated[Path, path_argument(metavar="A", help="A picture or a .vqz file; - for standard input.")],
+    second: Annotated[Path, path_argument(metavar="B", help="Another one of the same size.")],
     output: Annotated[
         Path | None,
-        path_option("-o", "--output", metavar="FILE", help="Write a picture of the difference, 8 times as large, around grey."),
+        path_option(
+            "-o", "--output", metavar="FILE", help="Write a picture of the difference, amplified 8 times around middle grey."
+        ),
     ] = None,
-    model: Model = None,
+    model: ModelOfFiles = None,
     force: Force = False,
     max_pixels: MaxPixels = MAX_PIXELS,
     as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
-    """Compare two pictures, by PSNR, SSIM and MS-SSIM. Needs vqcodec[bench]."""
+    """Compare two pictures by PSNR, SSIM and MS-SSIM.
+
+    Needs vqcodec[bench]. Pictures with transparency are laid on black and on white, and the figures are those of the background on
+    which they differ more; the PSNR of their alpha planes is shown, too. Grey and colour are compared as colour.
+    """
     import io
     import math
 
     from vqcodec.bench.compare import compare as compared
-    from vqcodec.bench.compare import read_any
+    from vqcodec.bench.compare import read_any, undefined
     from vqcodec.imageio import format_of, write_image
 
+    if first == second == STREAM:
+        raise UsageError("standard input is one picture: name a file for the other")
     picture_format = "" if output is None else format_of(output)
     if output is not None:
         _not_beside_the_report(output)
         for source in (first, second):
             check_output(output, overwrite=force, source=source)
-    facts, difference = compared(*(read_any(path, max_pixels, model) for path in (first, second)))
+    with progress_line(quiet=quiet):
+        pictures = [read_any(path, max_pixels, model) for path in (first, second)]
+        (height, width), (rows, columns) = (pixels.shape[:2] for pixels in pictures)
+        if (height, width) != (rows, columns):
+            told = f"{name_of(first)} has {width} x {height} pixels and {name_of(second)} {columns} x {rows}"
+            raise InputError(f"{told}: only pictures of one size can be compared")
+        facts, difference = compared(*pictures)
     if output is not None:
         stream = io.BytesIO()
         write_image(difference, stream, format=picture_format)
         write_atomic(output, stream.getbuffer(), overwrite=force)
     if as_json:
-        print_json(**{name: value if math.isfinite(value) else None for name, value in facts.items()})
+        print_json(
+            **{name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in facts.items()}
+        )
     else:
         for name, value in facts.items():
-            print(f"{name.replace('_', ' '):<20} {value:.6g}")
+            if isinstance(value, str):
+                print(f"{name:<20} {value}")
+            elif not math.isnan(value):
+                print(f"{name.replace('_', ' '):<20} {value:.6g}")
+    if not quiet:
+        for note in undefined(difference.shape):
+            tell(f"note: {note}")
