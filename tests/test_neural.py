@@ -685,12 +685,12 @@ def test_two_processes_train_one_network(folder: Path, tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="torch is not installed")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "small_training"]
     command += ["train", str(folder), "-o", "mine", "--kind", "neural", "--init", "photo-lite", "--parts", "synthesis"]
-    command += ["--steps", "50"]
+    command += ["--steps", "150"]
     environment = program_environment()
     environment["PYTHONPATH"] = os.pathsep.join([str(REPOSITORY / "tests"), environment["PYTHONPATH"]])
     subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True, timeout=120)
     summary = load_model(tmp_path / "mine").summary
-    assert summary["synthesis_steps"] == 50
+    assert summary["synthesis_steps"] == 150
     assert summary["held_out_gain_db"] > 0
     assert not list(tmp_path.glob("*.checkpoint"))
 
