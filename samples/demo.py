@@ -29,13 +29,19 @@ def main(out: Path) -> None:
     console = Console()
     out.mkdir(exist_ok=True)
     api.decode(api.encode(np.zeros((8, 8, 3), np.uint8)))  # loads the model, off the clock
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.add_column("file", no_wrap=True)
-    for name in ("PNG bytes", "vqz bytes", "bpp", "PSNR dB", "encode s", "decode s"):
+    for name in ("PNG bytes", "vqz bytes", "change", "bpp", "PSNR dB", "encode s", "decode s"):
         table.add_column(name, justify="right")
+    grown = []
     for path in sorted(SAMPLES.glob("*.png")):
         table.add_row(path.name, *_round_trip(path, out))
+        if (out / path.name).with_suffix(".vqz").stat().st_size > path.stat().st_size:
+            grown.append(path.name)
     console.print(table)
+    if grown:
+        which = f"{' and '.join(grown)} grew: they have few colours and hard edges, which"
+        console.print(f"{which} PNG and lossless WebP code better. Keep such files as they are.", markup=False)
 
     _compare(read_image(SAMPLES / COMPARED).pixels).save(out / "comparison.png")
     console.print(f"{out.name}/ has the files, and comparison.png: a picture beside JPEG at the same bytes.", markup=False)
@@ -55,6 +61,7 @@ def _round_trip(path: Path, out: Path) -> list[str]:
     return [
         f"{path.stat().st_size:,}",
         f"{len(data):,}",
+        f"{len(data) / path.stat().st_size - 1:+.0%}",
         f"{8 * len(data) / (height * width):.3f}",
         f"{_psnr_db(pixels, decoded):.2f}",
         f"{encoded - start:.2f}",

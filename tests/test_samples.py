@@ -45,6 +45,8 @@ def test_demo(samples: Path, tmp_path: Path) -> None:
     for path in samples.glob("*.png"):
         assert f"{path.name} " in done.stdout
         assert (tmp_path / path.name).exists()
+    assert "page.png and pixel_art.png grew" in done.stdout
+    for path in samples.glob("*.png"):
         assert (tmp_path / f"{path.stem}.vqz").stat().st_size < path.stat().st_size or path.stem in FLAT
     with Image.open(tmp_path / "comparison.png") as strip:
         assert strip.width > 3 * strip.height
