@@ -19,7 +19,7 @@ from vqcodec.errors import InputError
 from vqcodec.registry import load_model
 from vqcodec.tables import stage_progress
 from vqcodec.train import lite
-from vqcodec.train.data import LEAST_HELD_OUT, LEAST_TRAINED_ON, Corpus, TrainingImage, count_pixels, held_out_of
+from vqcodec.train.data import LEAST_HELD_OUT, LEAST_TRAINED_ON, Corpus, TrainingImage, count_pixels, held_out_of, load_corpus
 from vqcodec.train.watch import OutOfTimeError, Watch, in_processes, some_in_processes
 
 LITE_ID = load_model(REPOSITORY / "models" / "photo-lite").id
@@ -168,6 +168,18 @@ def test_a_folder_without_pictures_is_refused_by_name(names: list[str], message:
         (folder / name).write_text("no picture")
     with pytest.raises(InputError, match=f"{folder}: {message}"):
         lite.train_lite(folder, tmp_path / "made" / "model", init=None)
+
+
+def test_content_decides_what_is_a_picture_and_the_rest_is_named(tmp_path: Path) -> None:
+    for name in ("a.jfif", "b", "c.tga"):
+        Image.new("RGB", (16, 16), (9, 90, 200)).save(tmp_path / name, format="TGA" if name == "c.tga" else "JPEG")
+    (tmp_path / "drawing.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "LICENSE").write_text("Public domain")
+    corpus = load_corpus(tmp_path, Watch())
+    assert {image.name for image in corpus.train + corpus.held_out} == {"a.jfif", "b", "c.tga"}
+    assert [name for name, _ in corpus.skipped] == ["drawing.svg", "empty.png"]
+    assert "empty" in dict(corpus.skipped)["empty.png"]
 
 
 def test_a_model_may_lie_among_its_pictures(few: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 
 from vqcodec.container import VERSION
 from vqcodec.errors import InputError, VqcodecError
-from vqcodec.imageio import SUFFIXES, read_opaque
+from vqcodec.imageio import read_opaque, why_not_read
+from vqcodec.kinds import HEAD_BYTES
 from vqcodec.train import idx
 from vqcodec.train.watch import Progress
 
@@ -59,7 +60,7 @@ class TrainingImage:
 
 @dataclass(frozen=True)
 class Corpus:
-    """What a folder holds. `skipped` are (name, reason) of files that look like images and cannot be used."""
+    """What a folder holds. `skipped` are (name, reason) of files that are no pictures, or cannot be used."""
 
     train: list[TrainingImage]
     held_out: list[TrainingImage]
@@ -121,16 +122,19 @@ def load_corpus(folder: Path, progress: Progress) -> Corpus:
         progress(stage, done, len(entries))
         if PurePath(name).stem.lower() in _LICENCE_NAMES:
             with suppress(OSError, InputError):
-                licences[name] = _first_line(read())
-        suffix = PurePath(name).suffix.lower()
-        if suffix == _ARCHIVE:
+                licences[name] = _first_line(read(-1))
+            continue
+        if PurePath(name).suffix.lower() == _ARCHIVE:
             skipped.append((name, "a tar archive that cannot be read"))
-        elif suffix in SUFFIXES:
-            try:
-                pixels = read_opaque(io.BytesIO(read()))
-                images.append(TrainingImage(name, _middle(pixels.reshape(*pixels.shape[:2], -1))))
-            except (VqcodecError, OSError) as error:
-                skipped.append((name, str(error)))
+            continue
+        try:
+            if reason := why_not_read(name, read(HEAD_BYTES)):
+                skipped.append((name, reason))
+                continue
+            pixels = read_opaque(io.BytesIO(read(-1)))
+            images.append(TrainingImage(name, _middle(pixels.reshape(*pixels.shape[:2], -1))))
+        except (VqcodecError, OSError) as error:
+            skipped.append((name, str(error)))
     progress(stage, len(entries), len(entries))
     if not images:
         why = f" ({len(skipped)} left out, first {skipped[0][0]}: {skipped[0][1]})" if skipped else ""
@@ -139,9 +143,9 @@ def load_corpus(folder: Path, progress: Progress) -> Corpus:
     return Corpus(train, held_out, skipped, licences)
 
 
-def _entries(folder: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
+def _entries(folder: Path) -> Iterator[tuple[str, Callable[[int], bytes]]]:
     """(name, reader) of every file below a folder and inside its .tar files, in order of name; archives that cannot be read are
-    files, as are those inside others."""
+    files, as are those inside others. A reader returns so many first bytes; -1 for all."""
     if not os.path.exists(folder):
         raise InputError(f"{folder}: no such folder")
     for path in sorted(folder.rglob("*")) if os.path.isdir(folder) else [folder]:
@@ -150,7 +154,7 @@ def _entries(folder: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
         name = path.name if path == folder else str(path.relative_to(folder))
         members = _members(path) if path.suffix.lower() == _ARCHIVE else None
         if members is None:
-            yield name, path.read_bytes
+            yield name, partial(_read_file, path)
         else:
             for member in members:
                 yield member.name if path == folder else f"{name}/{member.name}", partial(_read_member, path, member)
@@ -165,13 +169,18 @@ def _members(path: Path) -> list[tarfile.TarInfo] | None:
         return None
 
 
-def _read_member(path: Path, member: tarfile.TarInfo) -> bytes:
+def _read_file(path: Path, count: int) -> bytes:
+    with path.open("rb") as stream:
+        return stream.read(count)
+
+
+def _read_member(path: Path, member: tarfile.TarInfo, count: int) -> bytes:
     """Raises InputError."""
     with _archive_errors(path), tarfile.open(path) as archive:
         stream = archive.extractfile(member)
         if stream is None:
             raise InputError(f"{member.name}: not a file")
-        return stream.read()
+        return stream.read(count)
 
 
 @contextmanager
