@@ -21,7 +21,11 @@ _BEYOND: Final = 1.0
 def beyond(pixels: Pixels, synthesis: NDArray[np.int32], depth: int = 8) -> NDArray[np.float32]:
     """What to add to the DCs of pixels [H, W, components], in steps: float32 [components, h * w], 0 where a block is not plain."""
     blocks = to_blocks(pixels)  # [h, 8, w, 8, components]
-    highest, lowest = blocks.min(axis=(1, 3)) == (1 << depth) - 1, blocks.max(axis=(1, 3)) == 0  # bool [h, w, components]
+    lines = blocks.reshape(len(blocks), blocks.shape[1], -1)  # whole lines first: many times as fast as blocks at once
+    least, most = (
+        found.reshape(-1, *blocks.shape[2:]) for found in (lines.min(axis=1), lines.max(axis=1))
+    )  # [h, w, 8, components]
+    highest, lowest = least.min(axis=2) == (1 << depth) - 1, most.max(axis=2) == 0  # bool [h, w, components]
     ends = (highest.astype(np.float32) - lowest).reshape(-1, pixels.shape[2])  # float32 [h * w, components]
     if pixels.shape[2] == 1:
         return _BEYOND * ends.T

@@ -94,12 +94,14 @@ def to_blocks(pixels: Pixels) -> Pixels:
     return padded.reshape(padded.shape[0] // BLOCK, BLOCK, padded.shape[1] // BLOCK, BLOCK, components)
 
 
-def forward(pixels: Pixels, layout: Layout, synthesis: NDArray[np.int32], depth: int = 8) -> NDArray[np.float32]:
-    """Pixels [H, W, components] to coefficients float32 [C, h * w] in grey levels; edges are replicated."""
+def forward(
+    pixels: Pixels, layout: Layout, synthesis: NDArray[np.int32], depth: int = 8, channels: slice = slice(None)
+) -> NDArray[np.float32]:
+    """Pixels [H, W, components] to coefficients float32 [C, h * w] in grey levels, those of `channels`; edges are replicated."""
     every = to_blocks(pixels)  # [h, 8, w, 8, components]
     h, _, w, _, components = every.shape
-    matrix = forward_matrix(layout, synthesis)
-    out = np.empty((layout.channels, h * w), np.float32)
+    matrix = np.ascontiguousarray(forward_matrix(layout, synthesis)[:, channels])
+    out = np.empty((matrix.shape[1], h * w), np.float32)
     rows = max(1, _CELLS_PER_STRIP // w)
     for top in range(0, h, rows):
         strip = every[top : top + rows]

@@ -197,7 +197,7 @@ class Encoder:
         if len(steps) > len(self._chroma_gain):
             more = steps[len(self._chroma_gain) :]
             with progress.stage("choosing the layout"):
-                found = self._side_by_side(lambda number: chroma.gain(self._group(number, COLOR_8X8)[COLOR_4X4.channels :], more))
+                found = self._side_by_side(lambda number: chroma.gain(self._high_chroma(number), more))
             self._chroma_gain = np.concatenate([self._chroma_gain, sum(found)])
         restored = (self.model.synthesis is not None) & (steps >= networks.MIN_STEP)
         return COLOR_8X8 if chroma.pays(self._chroma_gain[: len(steps)], restored).any() else COLOR_4X4
@@ -210,6 +210,13 @@ class Encoder:
             return dct.forward(self._part(number), layout, self.model.color, self.depth)
         self._coefficients[number] = dct.forward(self._part(number), layout.whole, self.model.color, self.depth)
         return self._coefficients[number][: layout.channels]
+
+    def _high_chroma(self, number: int) -> NDArray[np.float32]:
+        """Chroma's coefficients beyond 4x4 of a tile group, float32 [K, h * w] in grey levels."""
+        channels = slice(COLOR_4X4.channels, None)
+        if self.group_log2:
+            return dct.forward(self._part(number), COLOR_8X8, self.model.color, self.depth, channels)
+        return self._group(number, COLOR_8X8)[channels]
 
     def _part(self, number: int) -> Pixels:
         """The pixels of a tile group."""
