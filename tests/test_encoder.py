@@ -125,7 +125,22 @@ def test_plain_white_and_black_stay_plain(plain: tuple[int, ...], model: str, qu
     picture, blocks = cut_out(samples, plain)
     decoded = api.decode(api.encode(picture, quality=quality, model=model, threads=1))
     off = (decoded[blocks] != picture[blocks]).any(axis=-1)
-    assert off.mean() < 0.06
+    assert off.mean() < 0.025
+
+
+@MODELS
+def test_plain_ground_of_lettering_stays_plain(model: str) -> None:
+    """Waves that predictors expect beside letters are clipped: a seventh of these pixels was off."""
+    image = Image.new("RGB", (256, 128), "white")
+    draw = ImageDraw.Draw(image)
+    for top in range(4, 128, 24):
+        draw.text((8, top), "Letters on plain ground", fill="black", font_size=12)
+    picture = np.asarray(image)
+    plain = (picture == 255).reshape(16, 8, 32, 8, 3).all(axis=(1, 3, 4))
+    blocks = np.kron(plain, np.ones((8, 8), bool)).astype(bool)
+    for quality in (30, 60, 80):
+        decoded = api.decode(api.encode(picture, quality=quality, model=model, threads=1))
+        assert (decoded[blocks] != 255).any(axis=-1).mean() < 0.07
 
 
 @pytest.mark.parametrize(("dtype", "plain"), [(np.uint8, 255), (np.uint8, 0), (np.uint16, 65535), (np.uint16, 1023)])
@@ -134,7 +149,7 @@ def test_plain_grey_stays_plain(dtype: type, plain: int, samples: Path) -> None:
     grey = np.where(blocks, plain, picture[:, :, 1].astype(int) * (plain or 255) // 256).astype(dtype)
     for refine in ("none", None):
         decoded = api.decode(api.encode(grey, quality=60, threads=1), refine=refine)
-        assert (decoded[blocks] != plain).mean() < 0.05
+        assert (decoded[blocks] != plain).mean() < 0.02
 
 
 # ------------------------------------------------------------------------------------------------ transparency

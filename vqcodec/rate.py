@@ -34,7 +34,7 @@ _RATE_BEFORE_SYNTHESIS: Final = 0.10
 """Lambda for models with a synthesis: it keeps more texture, for this and the refiner to go on from, at the same PSNR."""
 _FINE_DCS_FROM: Final = 24.0
 """Step in grey levels from which on DCs are fine: below it half a step is not seen."""
-_CHROMA_STEPS: Final = 256 * 2.0 ** (-np.arange(37) / 4)
+_CHROMA_STEPS: Final = 1024 * 2.0 ** (-np.arange(45) / 4)
 """Steps in grey levels, from coarse to fine, at which the layout is decided (chroma.py)."""
 DEFAULT_QUALITY: Final = 60.0
 _QUALITIES: Final = (0.0, 50.0, 75.0, 95.0, 100.0)
