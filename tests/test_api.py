@@ -21,8 +21,8 @@ from PIL import Image, ImageCms, PngImagePlugin
 import vqcodec
 import vqcodec.pillow
 from conftest import program_environment, smooth_picture
-from vqcodec import Metadata, VqcodecError, api
-from vqcodec.errors import InputError
+from vqcodec import Metadata, VqcodecError, api, icc
+from vqcodec.errors import CorruptError, InputError, ModelError
 
 PIXELS = smooth_picture(20, 24)
 GREY = PIXELS[:, :, 0]
@@ -132,6 +132,36 @@ def test_torch_bytes_and_pixels(data: bytes) -> None:
 def test_paths_of_no_file(function: Callable[[Any], Any], source: Any, message: str, folder: Path) -> None:
     with pytest.raises(InputError, match=message):
         function(source)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        vqcodec.decode,
+        lambda path: vqcodec.open_vqz(path).read(),
+        lambda path: vqcodec.open_vqz(path).metadata,
+        vqcodec.info,
+        vqcodec.verify,
+        api.indices,
+    ],
+    ids=["decode", "read", "metadata", "info", "verify", "indices"],
+)
+def test_errors_name_the_file_that_is_damaged(function: Callable[[Any], Any], folder: Path) -> None:
+    data = bytearray(encoded(np.zeros((130, 130), np.uint8), tile=64, metadata=Metadata(xmp=b"<x/>")))
+    for at in (data.index(b"<x/>"), len(data) - 1):
+        data[at] ^= 255
+    Path("damaged.vqz").write_bytes(data)
+    for source in ("damaged.vqz", Path("damaged.vqz")):
+        with pytest.raises(CorruptError, match=r"^damaged\.vqz: corrupt file"):
+            function(source)
+    with pytest.raises(CorruptError, match=r"^corrupt file"):
+        function(bytes(data))
+
+
+def test_errors_name_the_file_that_is_of_another_model(folder: Path) -> None:
+    for function in (vqcodec.decode, vqcodec.info, api.indices):
+        with pytest.raises(ModelError, match=r"^a\.vqz: the file was made with model"):
+            function("a.vqz", model="photo")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
@@ -336,6 +366,12 @@ def test_pil_images_without_a_place_in_vqz(mode: str) -> None:
         encoded(Image.new(mode, (4, 4)))
 
 
+@pytest.mark.parametrize("size", [(0, 5), (5, 0)])
+def test_pil_images_without_pixels(size: tuple[int, int]) -> None:
+    with pytest.raises(InputError, match="the image has . x . pixels"):
+        encoded(Image.new("RGB", size))
+
+
 def test_pil_images_that_are_closed() -> None:
     image = Image.fromarray(PIXELS)
     image.close()
@@ -525,6 +561,18 @@ def test_metadata_is_of_bytes(given: dict[str, Any]) -> None:
     name, value = next(iter(given.items()))
     with pytest.raises(InputError, match=f"{name} of the metadata is bytes, not .*{type(value).__name__}"):
         encoded(PIXELS, metadata=Metadata(**given))
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_a_profile_that_does_not_fit_the_samples_is_converted_or_left_out(channels: int) -> None:
+    pixels = np.full((8, 8, channels), 99, np.uint8)
+    grey, other = channels < 3, icc.profile(icc.Colours("test"), grey=channels > 2)
+    with pytest.warns(UserWarning, match="the ICC profile of .* is made one of"):
+        data = encoded(pixels, metadata=Metadata(icc=other))
+    assert vqcodec.open_vqz(data).metadata.icc[16:20] == (b"GRAY" if grey else b"RGB ")
+    with pytest.warns(UserWarning, match="the ICC profile of CMYK does not fit .* and is left out"):
+        data = encoded(pixels, metadata=Metadata(icc=other[:16] + b"CMYK" + other[20:], xmp=b"<x/>"))
+    assert vqcodec.open_vqz(data).metadata == Metadata(xmp=b"<x/>")
 
 
 def test_masks_of_any_kind_of_array() -> None:

@@ -542,6 +542,18 @@ def test_what_jpeg_says_and_vqz_cannot_is_noted(added: bytes, word: str) -> None
     assert found.notes == (f"not kept: {word}",)
 
 
+def test_an_aspect_ratio_of_pixels_is_noted() -> None:
+    image = Image.fromarray(smooth_picture(32, 32))
+    png, jpeg = stored(image, "PNG").getvalue(), bytearray(stored(image, "JPEG").getvalue())
+    for across, note in ((2, ("not kept: the aspect ratio of pixels",)), (1, ())):
+        chunk = b"pHYs" + struct.pack(">IIB", across, 1, 0)
+        ratio = png[:33] + struct.pack(">I", 9) + chunk + struct.pack(">I", zlib.crc32(chunk)) + png[33:]
+        jpeg[13:18] = struct.pack(">BHH", 0, across, 1)
+        tiff = stored(image, "TIFF", tiffinfo={282: float(across), 283: 1.0, 296: 1})
+        for stream in (io.BytesIO(ratio), io.BytesIO(jpeg), tiff):
+            assert read_image(stream).notes == note
+
+
 def test_what_other_formats_say_and_vqz_cannot_is_noted() -> None:
     image = Image.fromarray(smooth_picture(32, 32))
     tags = {33723: b"\x1c\2", 34377: b"8BIM", 42112: "<GDALMetadata/>", 270: "description"}

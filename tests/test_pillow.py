@@ -153,6 +153,8 @@ def test_a_profile_that_does_not_fit_is_converted_or_left_out() -> None:
     image.info["icc_profile"] = b"broken"
     assert "icc_profile" not in saved(image)
     assert saved(image.convert("RGB"), icc_profile=srgb)["icc_profile"] == srgb
+    with pytest.warns(UserWarning, match="ICC profile of RGB is made one of grey"):
+        assert saved(image, icc_profile=srgb)["icc_profile"][16:20] == b"GRAY"
 
 
 def test_a_profile_of_cmyk_does_not_go_with_rgb() -> None:

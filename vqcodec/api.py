@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from io import BytesIO
 from pathlib import Path
@@ -22,6 +24,7 @@ from vqcodec import (
     denoising,
     draw,
     hidden,
+    icc,
     networks,
     rate,
     registry,
@@ -107,6 +110,7 @@ def encode(
     little smaller. `tune`: "psnr", or "ssim", which at equal bytes has a little less PSNR and looks more alike: quiet areas and
     low frequencies keep more. `tile`: pixels a side, a power of two from 64 to 65536, of tile groups, which can be decoded one by
     one; 1024 in pictures above 4 megapixels, one group in others.
+    An ICC profile of grey beside RGB, or of RGB beside grey, is converted or left out, with a warning.
     Alpha is lossless. Colours under alpha 0, which nobody sees, are replaced by smooth ones that take fewer bytes, unless `exact`.
     Samples of uint16 are coded with 10, 12 or 16 bits, the least that hold them all. A token model has one rate: it takes none of
     quality, bpp, size, psnr, tune and tile.
@@ -135,7 +139,7 @@ def encode(
     if visible is not None:
         picture = hidden.filled(picture, visible)
     others = [] if transparency is None else [Section(container.ALPHA, alpha.encode_alpha(transparency, levels))]
-    others += _sections_of(own_metadata if metadata is None else metadata)
+    others += _sections_of(own_metadata if metadata is None else _fitted(metadata, grey=picture.shape[2] == 1))
     if isinstance(found, TokenModel):
         if given or tile is not None or tune != "psnr":
             fixed = "its rate is fixed, and it takes no quality, bpp, size, psnr, tune or tile"
@@ -177,6 +181,17 @@ def _depth_of(picture: Pixels) -> int:
     return next(depth for depth in (10, 12, 16) if depth >= needed)
 
 
+def _fitted(metadata: Metadata, *, grey: bool) -> Metadata:
+    """Metadata whose ICC profile is one of grey or RGB, as the samples are, with a warning where it was not. Bytes that are no
+    profile stay."""
+    if metadata.icc[36:40] != icc.SIGNATURE:
+        return metadata
+    profile, note = icc.fitted(metadata.icc, grey=grey)
+    if note:
+        warnings.warn(note, stacklevel=4)
+    return replace(metadata, icc=profile)
+
+
 def _sections_of(metadata: Metadata) -> list[Section]:
     given = [(kind, getattr(metadata, name)) for name, kind in _METADATA.items()]
     if any(len(data) > MAX_METADATA for _, data in given):
@@ -209,6 +224,7 @@ class VqzFile:
         self.notes: list[str] = []
         """What a user should know of what `read` did."""
         self._model_name, self._source = model, source
+        self._given: Source = source  # as `open_vqz` got it: errors name a path
 
     def __enter__(self) -> Self:
         self._check_open()
@@ -243,7 +259,8 @@ class VqzFile:
     def metadata(self) -> Metadata:
         """Raises FormatError, InputError."""
         self._check_open()
-        return Metadata(**{name: self._other(kind) for name, kind in _METADATA.items()})
+        with arguments.naming_source(self._given):
+            return Metadata(**{name: self._other(kind) for name, kind in _METADATA.items()})
 
     @with_one_thread
     def read(
@@ -273,6 +290,20 @@ class VqzFile:
             raise InputError("strength and refiner are for refine gan")
         rectangle = None if region is None else self._rectangle(region)
         count = _threads(threads)
+        with arguments.naming_source(self._given):
+            return self._read(rectangle, scale, refine, strength, refiner, device, count)
+
+    def _read(
+        self,
+        rectangle: codec.Rectangle | None,
+        scale: int,
+        refine: str | None,
+        strength: float | None,
+        refiner: RefinerName,
+        device: str,
+        count: int,
+    ) -> Pixels:
+        """`read` with checked arguments."""
         model = _model_of_file(self._model_name, self.header)
         plane = self._alpha() if self.header.alpha else None
         if isinstance(model, TokenModel):
@@ -401,7 +432,7 @@ def open_vqz(
     with ExitStack() as stack:
         stream = stack.enter_context(arguments.open_source(source, limit))
         opened = VqzFile(stream, model=model, max_pixels=limit, allow_partial=in_part)
-        opened._resources = stack.pop_all()
+        opened._resources, opened._given = stack.pop_all(), source
     return opened
 
 
@@ -429,7 +460,8 @@ def decode(
     Raises FormatError and its kinds, ModelError, LimitError, InputError, MissingExtraError.
     """
     with open_vqz(data, model=model, max_pixels=max_pixels) as opened:
-        opened.file.check()
+        with arguments.naming_source(data):
+            opened.file.check()
         return opened.read(refine=refine, strength=strength, refiner=refiner, device=device, threads=threads)
 
 
@@ -575,6 +607,13 @@ def repair(
 # ------------------------------------------------------------------------------------------------ about files
 
 
+def _whole_file(data: Source, max_pixels: int) -> container.File:
+    """A file all of whose checksums hold."""
+    file = container.File(BytesIO(arguments.file_bytes(data, max_pixels)), max_pixels)
+    file.check()
+    return file
+
+
 @with_one_thread
 def indices(data: Source, *, model: ModelName = None, max_pixels: int = MAX_PIXELS) -> dict[str, NDArray[np.uint32]]:
     """Every codebook index of a file, for those who study them: columns uint32 [n] in decoding order. Raises as `decode`.
@@ -583,8 +622,11 @@ def indices(data: Source, *, model: ModelName = None, max_pixels: int = MAX_PIXE
     coefficient it stands for), `row` and `column` of its 8x8 cell. The values after an escape are not listed. Token files have
     `index`, `row` and `column`.
     """
-    file = container.File(BytesIO(arguments.file_bytes(data, max_pixels)), max_pixels)
-    file.check()
+    with arguments.naming_source(data):
+        return _indices(_whole_file(data, max_pixels), model)
+
+
+def _indices(file: container.File, model: ModelName) -> dict[str, NDArray[np.uint32]]:
     found = _model_of_file(model, file.header)
     if isinstance(found, TokenModel):
         grid = tokens.read(file.header, file.indices(0, 1)[0], found)
@@ -614,8 +656,11 @@ def info(data: Source, *, model: ModelName = None, streams: bool = False, max_pi
     it uses, and of those that the model has. Raises FormatError and its kinds, LimitError, and ModelError for a `model` that is
     not the file's.
     """
-    file = container.File(BytesIO(arguments.file_bytes(data, max_pixels)), max_pixels)
-    file.check()
+    with arguments.naming_source(data):
+        return _facts(_whole_file(data, max_pixels), model, streams=streams)
+
+
+def _facts(file: container.File, model: ModelName, *, streams: bool) -> dict[str, Any]:
     header, layout = file.header, LAYOUTS[file.header.layout]
     if header.tokens is None:
         coding = {"step": header.grey_levels, "layers": header.layers, "groups": len(header.groups), "merge_map": header.merge_map}

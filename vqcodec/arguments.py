@@ -10,7 +10,7 @@ import reprlib
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import IO, Any, BinaryIO, Final, Protocol, SupportsFloat, SupportsIndex, TypeVar, cast
 
@@ -179,6 +179,11 @@ def open_source(source: object, max_pixels: int) -> Iterator[BinaryIO]:
         yield _seekable(_readable(source), max_pixels)
     else:
         yield io.BytesIO(_bytes_of(source))
+
+
+def naming_source(source: object) -> AbstractContextManager[None]:
+    """In the block, errors of ours name the file, where the source is a path."""
+    return naming(_path(source)) if isinstance(source, str | os.PathLike) else nullcontext()
 
 
 def file_bytes(source: object, max_pixels: int) -> bytes:

@@ -55,7 +55,22 @@ def left_out(image: Image.Image, stream: BinaryIO, tiff_kept: Iterable[int]) -> 
         found = [_plural(len(sizes) - 1, "smaller picture")]
     elif image.format == "TGA" and image.info.get("id_section"):
         found = ["a comment"]
+    if _has_oblong_pixels(image):
+        found = [*found, "the aspect ratio of pixels"]
     return f"not kept: {', '.join(found)}" if found else ""
+
+
+def _has_oblong_pixels(image: Image.Image) -> bool:
+    """Whether the file gives a ratio of the pixels' sides other than 1, and no resolution, which would be kept."""
+    ratio: tuple[Any, ...] = ()
+    if image.format == "PNG":
+        ratio = image.info.get("aspect", ())
+    elif image.format in ("JPEG", "MPO") and image.info.get("jfif_unit") == 0:
+        ratio = image.info.get("jfif_density", ())
+    elif image.format == "TIFF":
+        tags = getattr(image, "tag_v2", {})
+        ratio = (tags.get(282), tags.get(283)) if tags.get(296) == 1 else ()
+    return len(ratio) == 2 and all(ratio) and ratio[0] != ratio[1]
 
 
 def _plural(count: int, noun: str) -> str:

@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 _HEADER_BYTES, _ENTRY_BYTES = 128, 12
+SIGNATURE: Final = b"acsp"
+"""From byte 36 on, in every profile."""
 _D50 = (0.9642, 1.0, 0.8249)
 """X, Y, Z of the white that profiles are connected by."""
 _BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
@@ -155,7 +157,7 @@ def _assemble(space: bytes, tags: dict[bytes, bytes], version: bytes = b"\x04\x3
             data += value + bytes(-len(value) % 4)
         table += struct.pack(">4sII", name, places[value], len(value))
     date = struct.pack(">6H", 2026, 1, 1, 0, 0, 0)  # fixed, so that equal pictures become equal files
-    header = struct.pack(">I4s4s4s4s4s12s4s", start + len(data), b"", version, b"mntr", space, b"XYZ ", date, b"acsp")
+    header = struct.pack(">I4s4s4s4s4s12s4s", start + len(data), b"", version, b"mntr", space, b"XYZ ", date, SIGNATURE)
     header += bytes(28) + _fixed(_D50)
     return header.ljust(_HEADER_BYTES, b"\0") + struct.pack(">I", len(tags)) + table + data
 
@@ -191,7 +193,7 @@ def fitted(data: bytes, *, grey: bool) -> tuple[bytes, str]:
 
 def _places(data: bytes) -> dict[bytes, slice] | None:
     """Where the data of each tag of a profile is; None where the profile is damaged."""
-    if len(data) < _HEADER_BYTES + 4 or data[36:40] != b"acsp":
+    if len(data) < _HEADER_BYTES + 4 or data[36:40] != SIGNATURE:
         return None
     size, count = struct.unpack_from(">I", data)[0], struct.unpack_from(">I", data, _HEADER_BYTES)[0]
     first = _HEADER_BYTES + 4 + _ENTRY_BYTES * count

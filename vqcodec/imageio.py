@@ -283,6 +283,8 @@ def flat_image(image: Image.Image, name: str, notes: list[str]) -> Image.Image:
 
 def samples_of_image(image: Image.Image) -> Pixels:
     """Samples of a Pillow image, not turned, as ImageData has them; mode I is grey of 16 bits. Raises InputError."""
+    if 0 in image.size:
+        raise InputError(f"the image has {image.width} x {image.height} pixels: a .vqz file has at least one")
     try:
         image.load()
         if not image.mode.startswith("I"):
