@@ -82,6 +82,21 @@ def test_targets_are_met_on_coloured_detail(name: str, model: str, samples: Path
         assert 0.9 * size <= len(api.encode(pixels, size=size, model=model, threads=1)) <= size
 
 
+def test_targets_between_the_layouts_are_met() -> None:
+    """The first file with 8x8 chroma is a quarter larger than the last without: sizes between them were out of reach."""
+    image = Image.new("RGB", (160, 96), (250, 250, 120))
+    draw = ImageDraw.Draw(image)
+    for row, colour in enumerate(((255, 0, 0), (0, 0, 255), (0, 150, 0), (200, 0, 200))):
+        draw.text((6, 2 + 23 * row), "Coloured 0123", fill=colour, font_size=18)
+    pixels = np.asarray(image)
+    encoder = rate.Encoder(pixels, registry.find("photo-lite"), threads=1)
+    last = next(step for step in range(64, 1 << 14, 64) if encoder.layout(step) is COLOR_4X4)
+    small, large = (len(encoder.file(step)) for step in (last, last - 64))
+    assert large > 1.1 * small
+    for size in np.linspace(1.04 * small, 0.98 * large, 3).astype(int).tolist():
+        assert 0.97 * size <= len(api.encode(pixels, size=size, model="photo-lite", threads=1)) <= size
+
+
 def test_lettering_keeps_its_colour(samples: Path) -> None:
     """28.3 dB without chroma's high frequencies."""
     pixels = lettering(samples)
