@@ -965,7 +965,7 @@ def test_small_pictures_have_no_ms_ssim(tmp_path: Path, capsys: pytest.CaptureFi
 
 
 def test_compare_with_transparency(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Of a white picture whose right half is hidden, and others."""
+    """A white picture whose right half is hidden, against others."""
     rgba = np.full((8, 8, 4), 255, np.uint8)
     rgba[:, 4:] = (10, 20, 30, 0)
     hidden = rgba.copy()

@@ -376,7 +376,7 @@ def test_exif_of_a_turned_picture(format: str, orientation: int) -> None:
 
 
 def test_exif_of_a_part_or_a_smaller_picture() -> None:
-    """What `decode --region` and `--scale` write."""
+    """The sizes that `decode --region` and `--scale` write."""
     metadata = turned(camera(orientation=1, width=40, height=30)).metadata
     for format in ("PNG", "JPEG", "WEBP", "TIFF"):
         write_image(smooth_picture(15, 20), stream := io.BytesIO(), format=format, metadata=metadata)

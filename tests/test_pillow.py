@@ -113,7 +113,7 @@ def test_a_transparent_grey_of_few_bits(bits: int, by_name: bool, tmp_path: Path
 
 
 def saved(image: Image.Image, **options: Any) -> dict[Any, Any]:
-    """What is said of an image when it has been a .vqz file."""
+    """The `info` of an image that has been a .vqz file."""
     image.save(stream := io.BytesIO(), "VQZ", model="photo-lite", **options)
     return opened(stream.getvalue()).info
 

@@ -1,4 +1,4 @@
-"""What bounds a training: its minutes, too few pictures, and chance; and what it prints."""
+"""Limits of a training: its minutes, too few pictures, and chance; and what it prints."""
 
 import json
 import os
@@ -196,7 +196,7 @@ def test_a_model_may_lie_among_its_pictures(few: Path, tmp_path: Path, capsys: p
 
 
 def figures(costs: list[float]) -> lite.Figures:
-    """Of pieces with these costs at every step."""
+    """Held-out pieces with these costs at every step."""
     return np.repeat(np.array(costs)[:, None, None], 9, axis=1).reshape(-1, 3, 3)
 
 
@@ -268,7 +268,7 @@ def test_help_has_the_options_of_a_kind_together(capsys: pytest.CaptureFixture[s
 
 
 def watched(words: list[str]) -> str:
-    """What a program writes to a terminal of 100 columns."""
+    """The text that a program writes to a terminal of 100 columns."""
     ours, theirs = pty.openpty()
     environment = program_environment() | {"COLUMNS": "100", "TERM": "xterm"}
     process = subprocess.Popen([sys.executable, *words], stdout=theirs, stderr=theirs, stdin=theirs, env=environment)

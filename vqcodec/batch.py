@@ -67,7 +67,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class BatchSettings:
-    """What to convert: `source` is a folder, or files; `output` is a folder; `suffix` is that of the outputs; `shard` (i, n) from
+    """Settings of a run: `source` is a folder, or files; `output` is a folder; `suffix` is that of the outputs; `shard` (i, n) from
     (1, 1) on."""
 
     source: Path | tuple[Path, ...]
@@ -199,7 +199,7 @@ def _head(path: Path) -> bytes | None:
 
 
 def _no_file(path: Path) -> str:
-    """What there is instead of a file: opening it might wait for ever, or have effects."""
+    """The kind of a thing that is no regular file: opening it might wait for ever, or have effects."""
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:

@@ -20,7 +20,7 @@ expects beside an edge, too. With 1.0 a twentieth of the plain pixels were off; 
 
 
 def beyond(pixels: Pixels, synthesis: NDArray[np.int32], depth: int = 8) -> NDArray[np.float32]:
-    """What to add to the DCs of pixels [H, W, components], in steps: float32 [components, h * w], 0 where a block is not plain."""
+    """Offsets of the DCs of pixels [H, W, components], in steps: float32 [components, h * w], 0 where a block is not plain."""
     blocks = to_blocks(pixels)  # [h, 8, w, 8, components]
     lines = blocks.reshape(len(blocks), blocks.shape[1], -1)  # whole lines first: many times as fast as blocks at once
     least, most = (

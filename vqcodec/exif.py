@@ -21,7 +21,7 @@ _THUMBNAIL, _THUMBNAIL_BYTES, _STRIPS, _STRIP_BYTES = 0x0201, 0x0202, 0x0111, 0x
 _SHORT, _LONG, _RATIONAL = 3, 4, 5
 _TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 _MOST_ENTRIES: Final = 4096
-"""Of a directory: those after these are not looked at."""
+"""Entries of a directory that are read; later ones are ignored."""
 
 Resolution = tuple[float, float]
 """Pixels per inch, across and down."""

@@ -1,4 +1,4 @@
-"""What picture files hold besides pixels and metadata, and .vqz files do not: named, so that nothing is lost without a word."""
+"""Parts of picture files that .vqz files cannot hold: named, so that nothing is lost without a word."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vqcodec.signalling import file_boxes, png_chunks
 _MOST_NAMES: Final = 5
 _RAW_PROFILE: Final = "Raw profile type "
 _RAW_PROFILES: Final = {"exif": "exif", "APP1": "exif", "xmp": "xmp", "icc": "icc", "icm": "icc"}
-"""Of ImageMagick, as text in hexadecimal digits; what each is kept as."""
+"""ImageMagick's profiles, text in hexadecimal digits, and what each is kept as."""
 _PNG_KEPT: Final = frozenset(
     (
         *(b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"cHRM", b"cICP", b"gAMA", b"iCCP", b"sRGB", b"pHYs", b"eXIf"),
@@ -145,7 +145,7 @@ def _of_jpeg(image: Image.Image) -> list[str]:
 
 
 def _of_photoshop(resources: object) -> list[str]:
-    """Of resources by their numbers."""
+    """Names of resources by their numbers."""
     numbers = set(resources) if isinstance(resources, dict) else set()
     return ["IPTC"] * (_PHOTOSHOP_IPTC in numbers) + ["Photoshop data"] * bool(numbers - _PHOTOSHOP_KEPT)
 

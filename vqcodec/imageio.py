@@ -81,7 +81,7 @@ _MOST_IN_JPEG = {"icc": 255 * 65519, "exif": 65533 - len(exif.PREFIX), "xmp": 65
 """Bytes: of markers with two of their length and a name before what they hold; ICC profiles alone are spread over several."""
 _PHOTOMETRIC_TAG, _XMP_TAG, _CHANNELS_TAG, _SAMPLE_FORMAT_TAG = 262, 700, 277, 339
 _TIFF_TAGS_KEPT = {269, 270, 271, 272, 285, 305, 306, 315, 316, 18246, 18249, 33432, *range(40091, 40096)}
-"""Of a TIFF file, those about the picture: its names, description, make, model, software, date, artist, host, rating, copyright,
+"""Tags of a TIFF file about the picture: its names, description, make, model, software, date, artist, host, rating, copyright,
 and Windows's title, comment, author, keywords and subject."""
 # EXIF orientation -> what puts the picture upright (EXIF 2.32, section 4.6.4).
 _UPRIGHT = {
@@ -239,8 +239,8 @@ def _read(stream: BinaryIO, name: str, max_pixels: int) -> ImageData:
 
 
 def _check_tiff(image: Image.Image, name: str, notes: list[str]) -> None:
-    """What Pillow reads as if it were something else: InputError for raw files and for samples with a sign, a note for a channel
-    left out."""
+    """Refuse what Pillow reads as if it were something else: raw files and samples with a sign (InputError); a note for a channel that
+    is left out."""
     tags = getattr(image, "tag_v2", {})
     signs = tags.get(_SAMPLE_FORMAT_TAG, 1)
     if 50706 in tags or (330 in tags and tags.get(254, 0) & 1):  # DNG, or a small picture before the large one, as raw files begin
@@ -327,8 +327,8 @@ def _bits_of_png(image: Image.Image) -> int:
 
 
 def metadata_of_image(image: Image.Image, **given: Any) -> Metadata:
-    """What a Pillow image says of its samples, as `samples_of_image` gives them. `given`, named as in its `info`, goes before that,
-    as it is."""
+    """The metadata of a Pillow image, for samples as `samples_of_image` gives them. `given`, named as in its `info`, goes first, as it
+    is."""
     said = _said(image) | {kind: _bytes_of(given[name]) for kind, name in _IN_INFO.items() if name in given}
     said["exif"] = said["exif"].removeprefix(exif.PREFIX)
     wanted = _resolution("", given, {}) if "dpi" in given else _resolution(image.format, image.info, getattr(image, "tag_v2", {}))
@@ -367,7 +367,7 @@ def _cmyk_by_profile(image: Image.Image) -> Image.Image | None:
 
 
 def _metadata(image: Image.Image, stream: BinaryIO, name: str, pixels: Pixels, orientation: int, notes: list[str]) -> Metadata:
-    """What a file says besides its pixels, which are upright now; what is too large is left out, with a note."""
+    """The metadata of a file whose pixels are upright now; what is too large is left out, with a note."""
     kept = _said(image)
     kept["exif"] = kept["exif"].removeprefix(exif.PREFIX)
     grey = pixels.ndim == 2 or pixels.shape[2] == 2
@@ -603,7 +603,7 @@ def write_image(
 
 
 def _held(metadata: Metadata, format: str, pixels: Pixels) -> tuple[Metadata, tuple[str, ...]]:
-    """Of metadata what a format can hold beside these pixels, and what is to be said of the rest."""
+    """The metadata that a format can hold beside these pixels, and notes on the rest."""
     height, width = pixels.shape[:2]
     metadata = replace(metadata, exif=exif.resized(metadata.exif, width, height), xmp=_resized_xmp(metadata.xmp, width, height))
     if format in ("PPM", "PGM", "BMP"):

@@ -234,7 +234,7 @@ _SURE: Final[Tests] = (
     (_starts(b"AT&TFORM"), _picture("DjVu")),
     (_starts(b"\0\5\x16\7", b"\0\5\x16\0"), _no_picture("AppleDouble, what macOS keeps of a file besides its bytes")),
 )
-"""Of content that is one whatever the name, in this order."""
+"""Tests of content that decide whatever the name, in this order."""
 
 _NO_PICTURES: Final[Tests] = (
     (_starts(b"%PDF"), _no_picture("PDF")),
@@ -252,4 +252,4 @@ _NO_PICTURES: Final[Tests] = (
     (_starts(b"\x7fELF", b"MZ\x90\0", b"\xcf\xfa\xed\xfe"), _no_picture("program")),
     (_starts(b"SQLite format 3\0"), _no_picture("database")),
 )
-"""Of content that few bytes tell, where the name does not say that it is a picture."""
+"""Tests by few bytes, where the name does not say that it is a picture."""

@@ -1,4 +1,4 @@
-"""What is told on the terminal: lines, JSON, the line of progress, and the console of tables and bars."""
+"""Output on the terminal: lines, JSON, the line of progress, and the console of tables and bars."""
 
 import io
 import os
@@ -140,7 +140,7 @@ class _Line:
 
 
 def progress_text(stages: Sequence[Stage], begun: float, now: float, columns: int) -> str:
-    """What is being done, how far it is, for how long, and how long the rest takes, in at most so many characters."""
+    """The stage, how far it is, the time so far and the time left, in at most so many characters."""
     name = ", ".join(one.name for one in stages if one.name) or "working"
     bar, parts = "", [_clock(now - begun)]
     if (found := share_done(stages)) is not None:

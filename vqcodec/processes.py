@@ -25,7 +25,7 @@ from vqcodec.workers import usable_cores
 
 Result = TypeVar("Result")
 Answer = tuple[Any, Exception | None]
-"""What a call has returned, or the error that it has raised."""
+"""The result of a call, or the error that it has raised."""
 DIED: Final = "died, perhaps of too little memory"
 _PATIENCE_S: Final = 1.5
 """For a process that was told to end: it may be removing a file that is half written."""

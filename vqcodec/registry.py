@@ -41,7 +41,7 @@ _USES: Final = {
     DENOISER: "a denoiser, for denoise -m",
     TOKEN_PRIOR: "a token prior, for generate -m and repair -m",
 }
-"""What a model of each kind is, and the option that takes it."""
+"""The noun for a model of each kind, and the option that takes it."""
 
 Loaded = TypeVar("Loaded", bound=Weights)
 
@@ -239,7 +239,7 @@ def _with_id(file_id: bytes, folders: list[Path], missing: str) -> Model | Token
 
 
 def _claimants(file_id: bytes, folders: list[Path]) -> list[Path]:
-    """Of models that files are made with, those that claim an id, then those that claim none: a model that claims another one is
+    """Codec models in the order of search: those that claim an id, then those that claim none: a model that claims another one is
     either that or damaged, and is not loaded."""
     claims = {folder: _claimed(folder, "id") for folder in folders if _serves_as(CODEC, folder)}
     return [
@@ -249,7 +249,7 @@ def _claimants(file_id: bytes, folders: list[Path]) -> list[Path]:
 
 
 def _claimed(folder: Path, name: str) -> str:
-    """What a model.json says of its `id`, `name` or `kind`, which nobody has checked."""
+    """The `id`, `name` or `kind` that a model.json claims, unchecked."""
     try:
         return str(_summary(folder, (folder / SUMMARY).stat().st_mtime_ns)[name])
     except (OSError, ValueError, KeyError, TypeError):

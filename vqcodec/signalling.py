@@ -97,7 +97,7 @@ def profile_of_info(info: dict[Any, Any], exif_data: bytes, *, grey: bool) -> by
 def _of_code_points(
     points: tuple[int, int, int], sign: str, name: str, notes: list[str], *, has_profile: bool = False
 ) -> icc.Colours | None:
-    """Of primaries, transfer and whether samples have their full range, as H.273 numbers them; None where they say nothing."""
+    """Primaries, transfer and whether samples have their full range, as H.273 numbers them; None where unspecified."""
     primaries, transfer, full = points
     if transfer in _HDR:
         if has_profile:
@@ -202,7 +202,7 @@ def file_boxes(stream: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _nclx_code_points(stream: BinaryIO) -> tuple[int, int, int] | None:
-    """Of the primary item, by its associations with properties."""
+    """The colour box of the primary item, by its associations with properties."""
     meta = next((data[4:] for kind, data in file_boxes(stream) if kind == b"meta"), b"")
     boxes = dict(_boxes(meta))
     properties = list(_boxes(dict(_boxes(boxes.get(b"iprp", b""))).get(b"ipco", b"")))

@@ -1,4 +1,4 @@
-"""What `info --streams`, `models`, `train` and folders show a person, as Rich tables."""
+"""Rich tables and bars of `info --streams`, `models`, `train` and folders."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ _PATIENCE_S = 60.0
 """Until what did not end is killed."""
 _NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _TRAINING_S = 12.0
-"""Of the length of training that signals come in; a whole one takes minutes."""
+"""Seconds of training within which signals come; a whole training takes minutes."""
 _OLD = b"an old output"
 
 
@@ -95,7 +95,7 @@ def _commands(folder: Path) -> list[_Command]:
 
 @dataclass
 class _Found:
-    """What came of all signals."""
+    """The counts of how programs ended."""
 
     slowest_s: float = 0.0
     died: int = 0
@@ -138,7 +138,7 @@ def interrupts(data: Path, folder: Path) -> tuple[bool, str]:
 
 
 def _watch_the_end(process: "subprocess.Popen[bytes]", sent: signal.Signals, told: Path, found: _Found) -> list[str]:
-    """What is wrong with how a program ends that a signal was sent to."""
+    """Faults in how a program ended that a signal was sent to."""
     start = time.perf_counter()
     ended_s = 0.0
     while process.poll() is None or (left := _session(process.pid)):
@@ -186,7 +186,7 @@ def _files(folder: Path) -> dict[str, bytes]:
 
 
 def _not_whole(files: Mapping[str, bytes], whole: Mapping[str, bytes], old: Mapping[str, bytes]) -> list[str]:
-    """What is wrong with the outputs of an interrupted command: each must be the old one, the new one or, where it has times in it
+    """Faults in the outputs of an interrupted command: each must be the old one, the new one or, where it has times in it
     or is replaced again and again, one that can be read."""
     wrong = [f"{name} is lost" for name in old if name not in files]
     for name, content in files.items():

@@ -21,7 +21,7 @@ Pixels = NDArray[np.uint8]
 AMPLIFIED: Final = 8
 """Times that differences are shown larger than they are."""
 BACKGROUNDS: Final = {"black": 0, "white": 255}
-"""What transparent pictures are laid on."""
+"""Grey levels that transparent pictures are laid on."""
 
 
 def read_any(path: Path, max_pixels: int, model: str | None = None) -> Pixels:

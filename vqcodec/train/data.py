@@ -60,7 +60,7 @@ class TrainingImage:
 
 @dataclass(frozen=True)
 class Corpus:
-    """What a folder holds. `skipped` are (name, reason) of files that are no pictures, or cannot be used."""
+    """The pictures of a folder. `skipped` are (name, reason) of files that are no pictures, or cannot be used."""
 
     train: list[TrainingImage]
     held_out: list[TrainingImage]

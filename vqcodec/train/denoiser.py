@@ -59,7 +59,7 @@ def train_denoiser(course: Course, *, init: str | Path | None = None) -> dict[st
 
 
 def score(denoiser: Denoiser, pictures: Sequence[NDArray[np.uint8]], sigma: float) -> float:
-    """What PSNR gains over noisy pictures in dB, a mean over their middles: what `vqcodec denoise` does."""
+    """Mean gain in PSNR over noisy pictures in dB, on their middles: what `vqcodec denoise` does."""
     gains = []
     rng = np.random.default_rng(0)
     for picture in pictures:

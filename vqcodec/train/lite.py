@@ -46,7 +46,7 @@ _MOST_DB: Final = 70.0
 STRENGTHS: Final = (300.0, 5000.0)
 """Pulls towards the base model, tried in turn until one is better on the held-out images; the base itself is kept if none is."""
 PIECES: Final = 16
-"""Of the held-out images, at least, that models are compared on."""
+"""Least number of held-out pieces that models are compared on."""
 _LEAST_PIECES: Final = 8
 _SMALLEST_PIECE: Final = 64
 """Pixels of its longer side."""

@@ -114,7 +114,7 @@ def train_neural(course: Course, *, init: str | Path, parts: Sequence[str] = PAR
 
 @dataclass(frozen=True)
 class _Run:
-    """What the parts of one training share."""
+    """State that the parts of one training share."""
 
     course: Course
     base: Model
