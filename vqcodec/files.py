@@ -132,8 +132,8 @@ def read_head(path: Path, count: int) -> bytes:
 
 @dataclass(frozen=True)
 class Attributes:
-    """Attributes that an output takes over from its source: at most the permissions `mode`, and `times`, those of last access and last
-    change in nanoseconds, if they are to be kept."""
+    """Attributes that an output takes over from its source: at most the permissions `mode`, and `times`, those of last access and
+    last change in nanoseconds, if they are to be kept."""
 
     mode: int = 0o7777
     times: tuple[int, int] | None = None

@@ -239,8 +239,8 @@ def _read(stream: BinaryIO, name: str, max_pixels: int) -> ImageData:
 
 
 def _check_tiff(image: Image.Image, name: str, notes: list[str]) -> None:
-    """Refuse what Pillow reads as if it were something else: raw files and samples with a sign (InputError); a note for a channel that
-    is left out."""
+    """Refuse what Pillow reads as if it were something else: raw files and samples with a sign (InputError); a note for a channel
+    that is left out."""
     tags = getattr(image, "tag_v2", {})
     signs = tags.get(_SAMPLE_FORMAT_TAG, 1)
     if 50706 in tags or (330 in tags and tags.get(254, 0) & 1):  # DNG, or a small picture before the large one, as raw files begin
@@ -327,8 +327,8 @@ def _bits_of_png(image: Image.Image) -> int:
 
 
 def metadata_of_image(image: Image.Image, **given: Any) -> Metadata:
-    """The metadata of a Pillow image, for samples as `samples_of_image` gives them. `given`, named as in its `info`, goes first, as it
-    is."""
+    """The metadata of a Pillow image, for samples as `samples_of_image` gives them. `given`, named as in its `info`, goes first, as
+    it is."""
     said = _said(image) | {kind: _bytes_of(given[name]) for kind, name in _IN_INFO.items() if name in given}
     said["exif"] = said["exif"].removeprefix(exif.PREFIX)
     wanted = _resolution("", given, {}) if "dpi" in given else _resolution(image.format, image.info, getattr(image, "tag_v2", {}))
