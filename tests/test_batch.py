@@ -19,10 +19,11 @@ from PIL import Image
 
 import vqcodec
 from conftest import REPOSITORY, Program, as_of_a_terminal, program_command, program_environment, smooth_picture
-from vqcodec import batch
-from vqcodec.batch import BatchSettings, Job, Outcome, Skipped, Summary, find_jobs, not_encoded, run_batch
+from vqcodec import batch, cli
+from vqcodec.batch import BatchSettings, Job, Outcome, Skipped, Summary, find_jobs, run_batch
 from vqcodec.convert import DecodeOptions, EncodeOptions
 from vqcodec.errors import InputError, OutputError
+from vqcodec.imageio import not_encoded
 
 LITE = EncodeOptions(model="photo-lite", effort=1, threads=1)
 
@@ -384,12 +385,48 @@ def test_folders_that_are_not_read_are_told_of(
         return scandir(place)
 
     monkeypatch.setattr(os, "scandir", refusing)  # as the system does, but for root, whom tests may run as
-    summary, _ = run(BatchSettings(tree, tmp_path / "out", LITE, ".vqz"))
+    manifest = tmp_path / "m.jsonl"
+    summary, _ = run(BatchSettings(tree, tmp_path / "out", LITE, ".vqz", manifest=manifest))
     assert summary.done == 4
+    told = [json.loads(line) for line in manifest.read_text().splitlines()]
+    assert [entry["error"] for entry in told if entry["source"] == str(tree / "sub/deep")] == [
+        "cannot read the folder: Permission denied"
+    ]
     assert {(outcome.source, outcome.error) for outcome in summary.failed if "bad" not in outcome.source} == {
         (str(tree / "sub/deep"), "cannot read the folder: Permission denied")
     }
     assert Skipped(str(tree / "link"), "a link to a folder is not followed") in summary.skipped
+    (alone,) = run(BatchSettings(tree / "sub/deep", tmp_path / "out", LITE, ".vqz"))[0].failed
+    assert alone.error == "cannot read the folder: Permission denied"
+
+
+def without_rights() -> list[str]:
+    """The beginning of a command that is refused what users are refused; tests may run as root."""
+    if os.geteuid() != 0:
+        return []
+    command = ["setpriv", "--bounding-set", "-all", "--inh-caps", "-all", "--"]
+    if shutil.which("setpriv") is None or subprocess.run([*command, "true"], check=False).returncode:
+        pytest.skip("root cannot give up its rights here")
+    return command
+
+
+@pytest.mark.slow
+def test_a_folder_that_can_be_listed_and_not_entered(tree: Path, tmp_path: Path) -> None:
+    """Even whether a name is a link is not told there."""
+    command = [*without_rights(), *program_command("encode", tree, tmp_path / "out", "--effort", "1")]
+    (tree / "sub").chmod(0o644)
+    done = subprocess.run(command, env=program_environment(), capture_output=True, text=True, check=False)
+    (tree / "sub").chmod(0o755)
+    assert done.returncode == 3, done.stderr
+    assert f"vqcodec: cannot read {tree}/sub/c.jpg: Permission denied\n" in done.stderr
+    assert "vqcodec: 2 files" in done.stderr
+
+
+def test_a_failure_names_its_file_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "two\nlines.png").write_bytes(b"\x89PNG\r\n\x1a\nrubbish")
+    assert cli.main(["encode", str(tmp_path / "in"), str(tmp_path / "out")]) == 3
+    assert capsys.readouterr().err.count("two\\nlines.png") == 1
 
 
 @pytest.mark.parametrize("content", [b"not\na manifest", b"one line", b"\x89PNG\r\n\x1a\n\xff\xfe\n", b"[1]\n2\n"])
@@ -537,16 +574,16 @@ def test_the_program_on_a_folder(tree: Path, tmp_path: Path, program: Program) -
     strict = program("encode", tree, "strict", "-m", "photo-lite", "--quiet", "--strict")
     assert (strict.returncode, strict.stderr.decode().splitlines()) == (3, [lines[0]])
     assert program("encode", tree, "lenient", "-m", "photo-lite", "--quiet").returncode == 0
-    for number in range(30):
-        (tree / f"{number:02}.txt").write_text("more")
+    for number in range(110):
+        (tree / f"{number:03}.txt").write_text("more")
     (tree / "a.pdf").write_bytes(b"%PDF-1.7")
     many = program("encode", tree, "many", "-m", "photo-lite", "--json")
     assert many.stderr.decode().splitlines()[:3] == [
-        f"vqcodec: skipped: {tree}/00.txt and 30 more: not a picture (text)",
+        f"vqcodec: skipped: {tree}/000.txt and 110 more: not a picture (text)",
         f"vqcodec: skipped: {tree}/a.pdf: not a picture (PDF)",
-        "vqcodec: skipped: 32 files; --manifest and --json name them all",
+        "vqcodec: skipped: 112 files; --manifest and --json name them all",
     ]
-    assert len(json.loads(many.stdout)["skipped"]) == 32
+    assert len(json.loads(many.stdout)["skipped"]) == 112
     cut = tmp_path / "damaged" / "cut.vqz"
     cut.parent.mkdir()
     rgba = np.dstack([smooth_picture(20, 20), smooth_picture(20, 20, 1)])

@@ -197,7 +197,7 @@ def test_crops_are_middles_at_the_most_bytes_below_a_rate(tmp_path):
 
 
 def test_a_run_tells_how_far_it_is(folder: Path) -> None:
-    (folder / "bad.png").write_bytes(b"")
+    (folder / "bad.png").write_bytes(b"rubbish")
     told: list[str] = []
     shares = []
 
@@ -334,7 +334,7 @@ def test_results_are_on_disk_after_every_image_and_survive_an_interrupt(folder, 
 
 def test_json_has_the_layout_of_compressai_and_comes_back(folder, tmp_path):
     output = tmp_path / "results.json"
-    (folder / "bad.png").write_bytes(b"")
+    (folder / "bad.png").write_bytes(b"rubbish")
     results = run(folder, FakeCodec(), codecs=("fake", "none"), json_path=output, command="vqcodec bench set", threads=None)
     text = output.read_text()
     document = strict_json(text)
@@ -409,6 +409,18 @@ def test_images_are_found_in_a_fixed_order_and_once(folder, monkeypatch):
     assert [name for name, _ in find_images([folder / "b.png", folder], limit=2)] == ["b.png", "set/a.png"]
     monkeypatch.chdir(folder)
     assert [name for name, _ in find_images([Path()])] == names
+
+
+def test_what_looks_like_an_image_and_is_left_out_is_told(folder):
+    (folder / "phone.jxl").write_bytes(b"\xff\x0a" + bytes(40))
+    (folder / "gone.png").symlink_to(folder / "nowhere")
+    (folder / "notes.txt").write_text("no picture")
+    told = []
+    assert len(find_images([folder], tell=told.append)) == 3
+    assert told == [
+        f"skipped: {folder}/gone.png: a broken link",
+        f"skipped: {folder}/phone.jxl: JPEG XL is not read: convert it to PNG or TIFF first",
+    ]
 
 
 def test_images_of_one_name_are_told_apart(folder):

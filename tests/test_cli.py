@@ -458,6 +458,18 @@ def test_info_of_several(mixed: Path, vqz: Path, capsys: pytest.CaptureFixture[s
     assert run(capsys, "info", mixed, "--indices", mixed / "x.npz")[0] == 2
 
 
+def test_only_files_are_read_in_a_folder(mixed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A pipe would be waited for, and a device read for ever."""
+    os.mkfifo(mixed / "pipe.vqz")
+    (mixed / "zero.vqz").symlink_to("/dev/zero")
+    (mixed / "sub" / "cut.VQZ").unlink()
+    assert run(capsys, "verify", mixed, "--quiet") == (0, "", "")
+    assert json.loads(run(capsys, "info", mixed, "--json", "--quiet")[1])["skipped"][-2:] == [
+        str(mixed / "pipe.vqz"),
+        str(mixed / "zero.vqz"),
+    ]
+
+
 def test_a_folder_without_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for command in ("info", "verify"):
         assert run(capsys, command, tmp_path) == (3, "", f"vqcodec: no .vqz files in {tmp_path}\n")

@@ -280,6 +280,36 @@ def test_names_of_any_bytes_and_archives_that_are_cut_off(pictures: Path, tmp_pa
     assert json.loads((tmp_path / "model" / "model.json").read_text("utf-8"))["corpus"]["skipped"] == 2
 
 
+@pytest.mark.slow
+def test_a_limit_may_be_longer_than_the_system_waits() -> None:
+    with processes(1) as pool:
+        assert list(pool.map(abs, [-1], timeout_s=6e7)) == [1]
+
+
+def test_what_is_no_file_and_folders_that_are_not_read_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "in"
+    (folder / "closed").mkdir(parents=True)
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(folder / "a.png")
+    (folder / "b.jxl").write_bytes(b"\xff\x0a" + bytes(40))
+    (folder / "c.png").symlink_to("nowhere")
+    (folder / "notes.txt").write_text("no picture")
+    scandir = os.scandir
+
+    def refusing(place: str) -> Any:
+        if Path(place).name == "closed":
+            raise PermissionError(13, "Permission denied", place)
+        return scandir(place)
+
+    monkeypatch.setattr(os, "scandir", refusing)  # as the system does, but for root, whom tests may run as
+    corpus = load_corpus(folder, lambda *_: None)
+    assert [image.name for image in corpus.train] == ["a.png"]
+    told = dict(corpus.skipped)
+    assert told.keys() == {"b.jxl", "c.png", "closed", "notes.txt"}
+    assert told["c.png"] == "a broken link"
+    assert told["closed"] == "cannot read the folder: Permission denied"
+    assert "JPEG XL" in told["b.jxl"]
+
+
 # ------------------------------------------------------------------------------------------------ pictures
 
 

@@ -267,10 +267,10 @@ def test_help_has_the_options_of_a_kind_together(capsys: pytest.CaptureFixture[s
     assert "…" not in told
 
 
-def watched(words: list[str]) -> str:
-    """The text that a program writes to a terminal of 100 columns."""
+def watched(words: list[str], columns: int = 100) -> str:
+    """What a program writes to a terminal."""
     ours, theirs = pty.openpty()
-    environment = program_environment() | {"COLUMNS": "100", "TERM": "xterm"}
+    environment = program_environment() | {"COLUMNS": str(columns), "TERM": "xterm"}
     process = subprocess.Popen([sys.executable, *words], stdout=theirs, stderr=theirs, stdin=theirs, env=environment)
     os.close(theirs)
     told = b""
@@ -298,9 +298,21 @@ def test_a_terminal_shows_the_stage_how_far_it_is_and_the_limit() -> None:
     assert re.search(r"training .*0:00 of at most 1:30", told)
 
 
+def test_a_stage_is_one_line_of_a_narrow_terminal() -> None:
+    told = watched(["-c", PROGRAM.replace("reading 120 files", "attempt 1 of 2: fitting predictors")], 40)
+    lines = {line.rstrip() for line in re.split(r"[\r\n]+", told) if line.strip()}
+    assert all(line.startswith(("training", "attempt 1 of 2")) and len(line) <= 40 for line in lines), lines
+
+
 def test_progress_is_for_terminals_alone(capsys: pytest.CaptureFixture[str]) -> None:
     from vqcodec.printing import console
 
     with stage_progress(console(stderr=True), 1.0) as progress:
         progress("reading 1 files", 0, 1)
     assert capsys.readouterr() == ("", "")
+
+
+def test_minutes_have_a_most(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for minutes in ("1e308", "1000001"):
+        assert main(["train", str(tmp_path), "-o", str(tmp_path / "model"), "--minutes", minutes]) == 2
+        assert "is not in the range x<=1000000" in capsys.readouterr().err

@@ -22,8 +22,8 @@ from typing import Any
 
 from vqcodec.convert import Converted, DecodeOptions, EncodeOptions, Options, decode_file, encode_file
 from vqcodec.errors import InputError, VqcodecError
-from vqcodec.files import make_mirror, output_errors, printable, read_head, write_all
-from vqcodec.imageio import why_not_read
+from vqcodec.files import make_mirror, output_errors, printable, read_head, why_no_file, write_all
+from vqcodec.imageio import not_encoded
 from vqcodec.kinds import HEAD_BYTES, VQZ, kind_of
 from vqcodec.processes import DIED, processes
 
@@ -172,14 +172,9 @@ def _outputs(names: list[str], suffix: str) -> list[str]:
         made = again
 
 
-def not_encoded(path: Path) -> str:
-    """The reason for which a file of a folder is not encoded; empty if it is, and if reading it will tell what is wrong."""
-    return _no_file(path) or ("" if (head := _head(path)) is None else why_not_read(path.name, head))
-
-
 def not_decoded(path: Path) -> str:
     """The reason for which a file of a folder is not decoded; empty if it is, and if reading it will tell what is wrong."""
-    if reason := _no_file(path):
+    if reason := why_no_file(path):
         return reason
     head = _head(path)
     if head is None or path.suffix.lower() == ".vqz":
@@ -196,19 +191,6 @@ def _head(path: Path) -> bytes | None:
         return read_head(path, HEAD_BYTES)
     except OSError:
         return None
-
-
-def _no_file(path: Path) -> str:
-    """The kind of a thing that is no regular file: opening it might wait for ever, or have effects."""
-    try:
-        mode = path.stat().st_mode
-    except FileNotFoundError:
-        return "a broken link" if path.is_symlink() else ""
-    except OSError as error:
-        return f"a link that cannot be followed: {error.strerror}" if path.is_symlink() else ""
-    if stat.S_ISREG(mode):
-        return ""
-    return "a pipe" if stat.S_ISFIFO(mode) else "a socket" if stat.S_ISSOCK(mode) else "a device"
 
 
 def run_batch(settings: BatchSettings, started: Callable[[int], None], progress: Callable[[Outcome], None]) -> Summary:
@@ -228,9 +210,6 @@ def run_batch(settings: BatchSettings, started: Callable[[int], None], progress:
         if not any((tree.jobs, tree.skipped, tree.unread)):
             raise InputError(f"{printable(source)}: {nothing}")
     summary = Summary()
-    for error in tree.unread:
-        told = f"cannot read the folder: {error.strerror}"
-        summary.add(Outcome(error.filename, "", error=told, exit_code=InputError.exit_code))
     index, count = settings.shard
     jobs, summary.skipped = tree.jobs[index - 1 :: count], tree.skipped[index - 1 :: count]
     before = _read_manifest(settings.manifest)
@@ -241,13 +220,21 @@ def run_batch(settings: BatchSettings, started: Callable[[int], None], progress:
         for skipped in summary.skipped:
             if before.get(skipped.source, {}).get("skipped") != skipped.reason:
                 tell({"source": skipped.source, "skipped": skipped.reason})
+        for outcome in map(_of_unread, tree.unread):
+            summary.add(outcome)
+            tell(asdict(outcome))
         for outcome in outcomes:
             summary.add(outcome)
             tell(asdict(outcome))
             progress(outcome)
-    if not tree.jobs and isinstance(source, Path):
+    if not tree.jobs and not tree.unread and isinstance(source, Path):
         summary.add(Outcome(os.fspath(source), "", error=nothing, exit_code=InputError.exit_code))
     return summary
+
+
+def _of_unread(error: OSError) -> Outcome:
+    """The outcome for a folder that cannot be read."""
+    return Outcome(error.filename, "", error=f"cannot read the folder: {error.strerror}", exit_code=InputError.exit_code)
 
 
 # ------------------------------------------------------------------------------------------------ the manifest

@@ -127,6 +127,20 @@ def read_head(path: Path, count: int) -> bytes:
         return file.read(count) or b""
 
 
+def why_no_file(path: Path) -> str:
+    """The kind of what is not a file: opening it might wait for ever, or have effects. Empty for a file, and for what reading will
+    tell of."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return "a broken link" if os.path.islink(path) else ""
+    except OSError as error:
+        return f"a link that cannot be followed: {error.strerror}" if os.path.islink(path) else ""
+    if stat.S_ISREG(mode):
+        return ""
+    return "a pipe" if stat.S_ISFIFO(mode) else "a socket" if stat.S_ISSOCK(mode) else "a device"
+
+
 # ------------------------------------------------------------------------------------------------ writing
 
 

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,7 @@ from PIL import Image, ImageFile, PngImagePlugin, UnidentifiedImageError
 from vqcodec import exif, icc
 from vqcodec.dct import Pixels
 from vqcodec.errors import InputError, LimitError, OutputError, VqcodecError
-from vqcodec.files import MAX_PIXELS, STREAM, name_of, open_input, printable, read_stream, stream_limit
+from vqcodec.files import MAX_PIXELS, STREAM, name_of, open_input, printable, read_head, read_stream, stream_limit, why_no_file
 from vqcodec.kinds import HEAD_BYTES, kind_of
 from vqcodec.types import MAX_METADATA, Metadata
 
@@ -40,15 +40,6 @@ _TGA_SUFFIXES = (".tga", ".icb", ".vda", ".vst")
 """TGA has no magic number: it is tried where the name says so, or there is none that says otherwise."""
 _HEIF = "HEIF"
 """Pillow's name of what is read if the package pillow-heif is installed."""
-
-SUFFIXES: Final = frozenset(
-    (
-        *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".mpo", ".webp", ".avif", ".avifs", ".tif", ".tiff"),
-        *(".bmp", ".dib", ".ppm", ".pgm", ".pbm", ".pnm", ".gif", ".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx", ".qoi"),
-        *(".ico", ".cur", ".icns", ".psd", ".sgi", ".rgb", ".rgba", ".bw", ".pcx", ".ras", ".xbm", ".xpm", *_TGA_SUFFIXES),
-    )
-)
-"""Of files that are taken for pictures where a folder is read."""
 
 _FORMAT_OF_SUFFIX = {
     "": "PNG",
@@ -159,6 +150,17 @@ def why_not_read(name: str, head: bytes) -> str:
             else f"{kind.name} needs the package pillow-heif: pip install pillow-heif, or convert it to PNG first"
         )
     return "" if kind.format in _READ_FORMATS else kind.reason
+
+
+def not_encoded(path: Path) -> str:
+    """The reason for which a file of a folder is not encoded; empty if it is, and if reading it will tell what is wrong."""
+    if reason := why_no_file(path):
+        return reason
+    try:
+        head = read_head(path, HEAD_BYTES)
+    except OSError:
+        return ""
+    return why_not_read(path.name, head)
 
 
 def _knows_heif() -> bool:

@@ -29,6 +29,8 @@ Answer = tuple[Any, Exception | None]
 DIED: Final = "died, perhaps of too little memory"
 _PATIENCE_S: Final = 1.5
 """For a process that was told to end: it may be removing a file that is half written."""
+_LONGEST_WAIT_S: Final = 86_400.0
+"""At a time: the system takes no more than 24 days."""
 _PROGRAM: Final = "import sys; sys.path[:] = sys.argv[3:]; from vqcodec import processes; processes.work_for(*sys.argv[1:3])"
 
 
@@ -107,8 +109,9 @@ class Pool:
                 if not busy.get_map():
                     return
                 found.clear()
-                events = busy.select(None if deadline is None else max(0.0, deadline - time.monotonic()))
-                if not events:
+                left = None if deadline is None else max(0.0, deadline - time.monotonic())
+                events = busy.select(left if left is None else min(left, _LONGEST_WAIT_S))
+                if not events and left is not None and left <= _LONGEST_WAIT_S:
                     raise TimeoutError
                 for key, _ in events:
                     process, number, arguments = key.data

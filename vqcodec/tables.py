@@ -19,7 +19,7 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from vqcodec.files import printable
@@ -86,10 +86,10 @@ def stage_progress(console: Console, minutes: float | None = None) -> Iterator[C
     Yields the callback `(stage, done, total)`. Nothing is shown where nobody watches.
     """
     bars = Progress(
-        TextColumn("{task.description}", markup=False),
+        TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
         BarColumn(),
-        TextColumn("{task.fields[share]}", markup=False),
-        _TimeColumn(),
+        TextColumn("{task.fields[share]}", markup=False, table_column=Column(no_wrap=True)),
+        _TimeColumn(table_column=Column(no_wrap=True)),
         console=console,
         disable=not console.is_terminal,
         transient=True,
@@ -155,7 +155,7 @@ def batch_progress(console: Console) -> Iterator[tuple[Callable[[int], None], Ca
 
 def print_batch(summary: Summary, seconds: float, console: Console) -> None:
     """The result for a folder: one line."""
-    text = f"{summary.done} files, {summary.bytes_in} bytes to {summary.bytes_out}"
+    text = f"{summary.done} file{'s' if summary.done != 1 else ''}, {summary.bytes_in} bytes to {summary.bytes_out}"
     if summary.bytes_in:
         text += f" ({summary.bytes_out / summary.bytes_in - 1:+.1%})"
     text += f", {summary.pixels / 1e6:.1f} megapixels in {seconds:.1f} s"

@@ -23,7 +23,8 @@ from vqcodec.bench.report import to_markdown
 from vqcodec.bench.results import BenchResults, CodecInfo, Failure, ImageInfo, Row
 from vqcodec.errors import CorruptError, InputError, MissingExtraError, OutputError, VqcodecError
 from vqcodec.files import STREAM, check_output, printable, write_atomic
-from vqcodec.imageio import SUFFIXES, read_opaque
+from vqcodec.imageio import not_encoded, read_opaque
+from vqcodec.kinds import is_picture_name
 from vqcodec.processes import processes
 
 Clock = Callable[[], float]  # seconds, from any origin
@@ -92,7 +93,7 @@ def run_bench(
     results (`codecs[].missing`, `failures`) and do not stop the rest.
     Raises BenchUsageError, InputError (no images), OutputError (a file is in the way), MissingExtraError (matplotlib).
     """
-    images = find_images(settings.paths, settings.limit)
+    images = find_images(settings.paths, settings.limit, tell)
     outputs = _json_outputs(settings)
     _check_outputs(settings, outputs, [path for _, path in images])
     if settings.perceptual is not None:
@@ -125,19 +126,29 @@ def run_bench(
     return results
 
 
-def find_images(paths: Sequence[Path], limit: int | None = None) -> list[tuple[str, Path]]:
+def find_images(
+    paths: Sequence[Path], limit: int | None = None, tell: Callable[[str], None] = lambda line: None
+) -> list[tuple[str, Path]]:
     """(name, path) of every image file given or below a folder given, in a fixed order, each file once.
 
-    A file given by name may have any suffix. The name is the path below the folder with that folder's name in front. Raises
+    A file given by name may have any suffix. The name is the path below the folder with that folder's name in front. `tell` is told
+    a line of each folder that cannot be read, and of each file below a folder that has a picture's name and is left out. Raises
     InputError when there is none.
     """
     found: dict[Path, str] = {}
+
+    def cannot_read(error: OSError) -> None:
+        tell(f"skipped: {printable(error.filename)}: cannot read the folder: {error.strerror}")
+
     for root in paths:
-        if root.is_dir():
-            below = sorted(p for p in root.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-            for path in below:
-                found.setdefault(path.resolve(), (root.resolve().name / path.relative_to(root)).as_posix())
-        elif root.exists():
+        if os.path.isdir(root):
+            below = (Path(place, name) for place, _, names in os.walk(root, onerror=cannot_read) for name in names)
+            for path in sorted(path for path in below if is_picture_name(path.name)):
+                if reason := not_encoded(path):
+                    tell(f"skipped: {printable(path)}: {reason}")
+                else:
+                    found.setdefault(path.resolve(), (root.resolve().name / path.relative_to(root)).as_posix())
+        elif os.path.lexists(root):
             found.setdefault(root.resolve(), root.name)
         else:
             raise InputError(f"cannot read {printable(root)}: no such file or folder")

@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from vqcodec.batch import BatchSettings, Skipped
     from vqcodec.convert import Converted
 
-_MOST_SKIPPED = 20
+_MOST_SKIPPED = 100
 """Skipped files that are named one by one; more are counted by their reasons."""
 
 
@@ -460,7 +460,8 @@ def _convert_many(settings: "BatchSettings", *, strict: bool, as_json: bool, qui
     if not quiet or strict:
         _tell_of_skipped(summary.skipped)
     for outcome in summary.failed:
-        tell(outcome.error if outcome.source in outcome.error else f"{outcome.source}: {outcome.error}")
+        name = printable(outcome.source)
+        tell(outcome.error if name in outcome.error else f"{name}: {outcome.error}")
     if not quiet:
         print_batch(summary, seconds, console(stderr=True))
     unwanted = InputError.exit_code if strict and summary.skipped else 0

@@ -14,7 +14,6 @@ from vqcodec.files import (
     check_output,
     name_of,
     naming,
-    open_input,
     printable,
     read_input,
     stream_limit,
@@ -44,6 +43,8 @@ _NAMED: Final = 20
 def _find(paths: Sequence[Path]) -> tuple[list[Path], list[Path], list[InputError]]:
     """Every path that is no folder, and of each folder the .vqz files, by their name or by how they begin; the other files of the
     folders; and errors of folders that cannot be read. Raises InputError if there is nothing of the first and the last."""
+    from vqcodec.batch import not_decoded
+
     found: list[Path] = []
     skipped: list[Path] = []
     unread: list[InputError] = []
@@ -59,24 +60,10 @@ def _find(paths: Sequence[Path]) -> tuple[list[Path], list[Path], list[InputErro
             folders.sort()
             skipped += [Path(place, name) for name in folders if os.path.islink(Path(place, name))]
             for file in (Path(place, name) for name in sorted(names)):
-                (found if _is_vqz(file) else skipped).append(file)
+                (skipped if not_decoded(file) else found).append(file)
     if not found and not unread:
         raise InputError(f"no .vqz files in {', '.join(printable(path) for path in paths)}")
     return found, skipped, unread
-
-
-def _is_vqz(path: Path) -> bool:
-    from vqcodec.container import MAGIC
-
-    if path.suffix.lower() == ".vqz":
-        return True
-    if not os.path.isfile(path):  # reading a pipe may never end
-        return False
-    try:
-        with open_input(path) as stream:
-            return stream.read(len(MAGIC)) == MAGIC
-    except InputError:
-        return False
 
 
 def _skipped_text(skipped: Sequence[Path]) -> str:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 _KINDS: Final = ("lite", "neural", "refiner", "token", "token-prior", "denoiser")
 """What can be trained."""
+_MOST_MINUTES: Final = 1_000_000
+"""Two years."""
 _PARTS: Final = {"neural": ("context", "synthesis"), "token": ("encoder", "decoder")}
 """The networks of a model, by its kind."""
 
@@ -85,6 +87,7 @@ def train(
         _option(
             "--minutes",
             callback=positive,
+            max=_MOST_MINUTES,
             metavar="N",
             help="End after N minutes, reading and checking included. [default: 20; for lite as long as it takes]",
         ),

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from vqcodec.container import VERSION
 from vqcodec.errors import InputError, VqcodecError
+from vqcodec.files import why_no_file
 from vqcodec.imageio import read_opaque, why_not_read
 from vqcodec.kinds import HEAD_BYTES
 from vqcodec.train import idx
@@ -116,7 +117,7 @@ def load_corpus(folder: Path, progress: Progress) -> Corpus:
     images: list[TrainingImage] = []
     skipped: list[tuple[str, str]] = []
     licences: dict[str, str] = {}
-    entries = list(_entries(folder))
+    entries = list(_entries(folder, skipped))
     stage = f"reading {len(entries)} files"
     for done, (name, read) in enumerate(entries):
         progress(stage, done, len(entries))
@@ -133,7 +134,9 @@ def load_corpus(folder: Path, progress: Progress) -> Corpus:
                 continue
             pixels = read_opaque(io.BytesIO(read(-1)))
             images.append(TrainingImage(name, _middle(pixels.reshape(*pixels.shape[:2], -1))))
-        except (VqcodecError, OSError) as error:
+        except OSError as error:
+            skipped.append((name, f"cannot be read: {error.strerror}"))
+        except VqcodecError as error:
             skipped.append((name, str(error)))
     progress(stage, len(entries), len(entries))
     if not images:
@@ -143,21 +146,33 @@ def load_corpus(folder: Path, progress: Progress) -> Corpus:
     return Corpus(train, held_out, skipped, licences)
 
 
-def _entries(folder: Path) -> Iterator[tuple[str, Callable[[int], bytes]]]:
+def _entries(folder: Path, skipped: list[tuple[str, str]]) -> Iterator[tuple[str, Callable[[int], bytes]]]:
     """(name, reader) of every file below a folder and inside its .tar files, in order of name; archives that cannot be read are
-    files, as are those inside others. A reader returns so many first bytes; -1 for all."""
+    files, as are those inside others. A reader returns so many first bytes; -1 for all. `skipped` gets what is no file, and folders
+    that cannot be read."""
     if not os.path.exists(folder):
         raise InputError(f"{folder}: no such folder")
-    for path in sorted(folder.rglob("*")) if os.path.isdir(folder) else [folder]:
-        if not path.is_file():
-            continue
+    for path in sorted(_below(folder, skipped)) if os.path.isdir(folder) else [folder]:
         name = path.name if path == folder else str(path.relative_to(folder))
+        if reason := why_no_file(path):
+            skipped.append((name, reason))
+            continue
         members = _members(path) if path.suffix.lower() == _ARCHIVE else None
         if members is None:
             yield name, partial(_read_file, path)
         else:
             for member in members:
                 yield member.name if path == folder else f"{name}/{member.name}", partial(_read_member, path, member)
+
+
+def _below(folder: Path, skipped: list[tuple[str, str]]) -> Iterator[Path]:
+    """Everything below a folder but folders; `skipped` gets those that cannot be read."""
+
+    def cannot_read(error: OSError) -> None:
+        skipped.append((os.path.relpath(error.filename, folder), f"cannot read the folder: {error.strerror}"))
+
+    for place, _, names in os.walk(folder, onerror=cannot_read):
+        yield from (Path(place, name) for name in names)
 
 
 def _members(path: Path) -> list[tarfile.TarInfo] | None:
