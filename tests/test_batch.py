@@ -5,6 +5,7 @@ import os
 import resource
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -330,6 +331,15 @@ def test_a_manifest_is_gone_on_from(tree: Path, tmp_path: Path, monkeypatch: pyt
     assert summary.left_out == 3
     assert [Path(outcome.source).name for outcome in seen] == ["a.png", "b.jpg", "new.png", "bad.png"]
     assert [bool(outcome.error) for outcome in seen] == [True, False, False, True]  # a.vqz stands in the way of its new picture
+
+
+def test_a_manifest_may_lie_in_the_new_output(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_this_process(monkeypatch)
+    tree.chmod(0o700)
+    settings = BatchSettings(tree, tmp_path / "new" / "out", LITE, ".vqz", manifest=tmp_path / "new" / "out" / "m.jsonl")
+    assert run(settings)[0].done == 5
+    assert stat.S_IMODE((tmp_path / "new" / "out").stat().st_mode) == 0o700
+    assert run(settings)[0].left_out == 5
 
 
 def test_shards_share_a_tree(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import re
 import shlex
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import threading
@@ -676,6 +677,7 @@ ERRORS: list[tuple[int, Sequence[str], str]] = [
     (2, ["encode"], "Missing argument 'IN'"),
     (2, ["encode", "-"], "standard input: the output must be named"),
     (2, ["decode", "folder"], "folder: the output must be named"),
+    (2, ["encode", "/dev/null"], "/dev/null: the output must be named"),
     (2, ["encode", "photo.png", "deep.ppm", "new.vqz"], "several inputs go to a folder, -o DIR"),
     (2, ["encode", "photo.png", "deep.ppm"], "deep.ppm is a picture's name, and encode writes .vqz files"),
     (2, ["encode", "photo.png", "new.JPG"], "new.JPG is a picture's name"),
@@ -686,6 +688,8 @@ ERRORS: list[tuple[int, Sequence[str], str]] = [
     (2, ["generate", "-m", "x", "-o", "new.vqz"], "new.vqz is a .vqz file's name"),
     (2, ["encode", "photo.png", "deep.ppm", "-o", "-"], "the output must be a folder"),
     (2, ["encode", "photo.png", "deep.ppm", "-o", "photo.vqz"], "the output must be a folder"),
+    (2, ["encode", "photo.png", "deep.ppm", "-o", "new.vqz"], "the output must be a folder, too, and new.vqz is a file's name"),
+    (2, ["decode", "folder", "new.png"], "the output must be a folder, too, and new.png is a file's name"),
     (2, ["encode", "photo.png", "-", "-o", "new"], "standard input goes to a file"),
     (2, ["encode", "photo.png", "photo.png", "-o", "new"], "photo.png and photo.png would have the same output"),
     (2, ["encode", "photo.png", "new.vqz", "--strict"], "--strict: for folders only"),
@@ -709,6 +713,10 @@ ERRORS: list[tuple[int, Sequence[str], str]] = [
     (2, ["encode", "folder", "new", "--manifest", "-"], "'-' is a stream"),
     (2, ["compare", "photo.png", "photo.vqz", "-o", "-"], "standard output is for the report"),
     (2, ["info", "photo.vqz", "--indices", "-"], "standard output is for the report"),
+    (2, ["info", "photo.vqz", "--indices", "new.PNG"], "new.PNG is a picture's name, and something else is written there"),
+    (2, ["encode", "folder", "new", "--manifest", "new.vqz"], "new.vqz is a .vqz file's name"),
+    (2, ["bench", "photo.png", "--json", "new.jpg"], "new.jpg is a picture's name"),
+    (2, ["train", "folder", "-o", "new.tif"], "new.tif is a picture's name"),
     (2, ["decode", "photo.vqz", "new.png", "--to", "jpg"], "--to is for folders, and where OUT is not given"),
     (2, ["decode", "photo.vqz", "new.png", "--refine", "gan", "--strength", "nan"], "nan"),
     (2, ["decode", "photo.vqz", "new.png", "--refine", "magic"], "is not a decoder of this version"),
@@ -974,6 +982,17 @@ def test_small_pictures_have_no_ms_ssim(tmp_path: Path, capsys: pytest.CaptureFi
         ]
         assert ("\nms ssim" in out) == (side == 161)
     assert run(capsys, "compare", tmp_path / "a.png", tmp_path / "a.png", "--quiet")[2] == ""
+
+
+def test_what_is_derived_from_a_private_file_is_private(photo: Path, vqz: Path, tmp_path: Path) -> None:
+    private = tmp_path / "private.png"
+    private.write_bytes(photo.read_bytes())
+    vqz.chmod(0o600)
+    for first, second in ((private, vqz), (vqz, private)):
+        assert cli.main(["compare", str(first), str(second), "-f", "-o", str(tmp_path / "difference.png")]) == 0
+        assert stat.S_IMODE((tmp_path / "difference.png").stat().st_mode) == 0o600
+    assert cli.main(["info", str(vqz), "--indices", str(tmp_path / "x.npz")]) == 0
+    assert stat.S_IMODE((tmp_path / "x.npz").stat().st_mode) == 0o600
 
 
 def test_compare_with_transparency(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -216,6 +216,8 @@ def run_batch(settings: BatchSettings, started: Callable[[int], None], progress:
     left = [_with_what_was(job, before) for job in jobs if not _is_done(job, before)]
     summary.left_out = len(jobs) - len(left)
     started(len(left))
+    if settings.manifest is not None and settings.manifest.parent.resolve() == output.resolve():
+        make_mirror(source if isinstance(source, Path) else source[0].parent, output, 0)
     with _open_manifest(settings.manifest) as tell, closing(_outcomes(_begun(left, tell), settings)) as outcomes:
         for skipped in summary.skipped:
             if before.get(skipped.source, {}).get("skipped") != skipped.reason:

@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperCommand
 
 from vqcodec.errors import VqcodecError
-from vqcodec.files import STREAM
+from vqcodec.files import STREAM, printable
 
 USAGE = 2
 
@@ -113,9 +113,19 @@ def known_picture(value: str | None) -> str | None:
 
 
 def a_file(value: Path | None) -> Path | None:
-    """A file or folder that a stream cannot stand for."""
+    """A file or folder that a stream cannot stand for, and that is no picture."""
     if value == STREAM:
         raise typer.BadParameter("'-' is a stream, which this cannot be: ./- is a file of that name")
+    return no_picture(value)
+
+
+def no_picture(value: Path | None) -> Path | None:
+    """An output whose name does not say that it is a picture or a .vqz file, as it is neither."""
+    from vqcodec.kinds import is_picture_name
+
+    if value is not None and (value.suffix.lower() == ".vqz" or is_picture_name(value.name)):
+        what = ".vqz file" if value.suffix.lower() == ".vqz" else "picture"
+        raise typer.BadParameter(f"{printable(value)} is a {what}'s name, and something else is written there")
     return value
 
 

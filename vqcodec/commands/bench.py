@@ -9,7 +9,7 @@ import typer
 
 from vqcodec.errors import InputError
 from vqcodec.files import STREAM
-from vqcodec.options import Force, Quiet, path_argument, path_option
+from vqcodec.options import Force, Quiet, no_picture, path_argument, path_option
 from vqcodec.printing import console, progress_line, tell
 
 
@@ -38,11 +38,16 @@ def bench(
         ),
     ] = None,
     json_path: Annotated[
-        Path | None, path_option("--json", metavar="FILE", help="Write the results as one JSON object; - is standard output.")
+        Path | None,
+        path_option(
+            "--json", callback=no_picture, metavar="FILE", help="Write the results as one JSON object; - is standard output."
+        ),
     ] = None,
     report_dir: Annotated[
         Path | None,
-        path_option("-o", "--output", metavar="DIR", help="Write a report: results, tables, a plot, a page with crops."),
+        path_option(
+            "-o", "--output", callback=no_picture, metavar="DIR", help="Write a report: results, tables, a plot, a page with crops."
+        ),
     ] = None,
     psnr_only: Annotated[bool, typer.Option("--psnr-only", help="Leave out SSIM and MS-SSIM.")] = False,
     refine: Annotated[

@@ -10,7 +10,7 @@ import typer
 
 from vqcodec.blas import begin_with_one_thread
 from vqcodec.errors import InputError
-from vqcodec.files import MAX_PIXELS, STDOUT, STREAM, name_of, printable
+from vqcodec.files import MAX_PIXELS, STDOUT, STREAM, name_of, printable, why_no_file
 from vqcodec.options import (
     DEFAULT_TEMPERATURE,
     Force,
@@ -365,7 +365,7 @@ def _sources_and_output(
     if into is None and len(others) > 1:
         raise UsageError(f"{command} IN OUT has two names, not {1 + len(others)}: several inputs go to a folder, -o DIR")
     if into is None and not others:
-        if first == STREAM or os.path.isdir(first):
+        if first == STREAM or os.path.isdir(first) or why_no_file(first):
             raise UsageError(f"{name}: the output must be named, too")
         beside = first.with_suffix(suffix)
         return (first,), Path(f"{first}{suffix}") if beside == first else beside, False
@@ -373,8 +373,14 @@ def _sources_and_output(
     is_folder = len(sources) == 1 and os.path.isdir(first)
     if not is_folder and (into is None or (len(sources) == 1 and not _is_folder_name(into))):
         return sources, output, False
+    from vqcodec.kinds import is_picture_name
+
+    what = f"{name} is a folder" if is_folder else "several inputs"
     if output == STREAM or (os.path.lexists(output) and not os.path.isdir(output)):
-        raise UsageError(f"{f'{name} is a folder' if is_folder else 'several inputs'}: the output must be a folder, too")
+        raise UsageError(f"{what}: the output must be a folder, too")
+    named_as_file = output.suffix.lower() == ".vqz" or is_picture_name(output.name)
+    if named_as_file and not os.path.isdir(output) and not (into or "").endswith(os.sep):
+        raise UsageError(f"{what}: the output must be a folder, too, and {printable(output)} is a file's name")
     if STREAM in sources:
         raise UsageError("standard input goes to a file, not to a folder")
     names = [source.name for source in sources]

@@ -11,6 +11,8 @@ from vqcodec.errors import InputError, ModelError, VqcodecError
 from vqcodec.files import (
     MAX_PIXELS,
     STREAM,
+    Attributes,
+    attributes_of,
     check_output,
     name_of,
     naming,
@@ -19,7 +21,7 @@ from vqcodec.files import (
     stream_limit,
     write_atomic,
 )
-from vqcodec.options import Force, Json, MaxPixels, Quiet, UsageError, path_argument, path_option
+from vqcodec.options import Force, Json, MaxPixels, Quiet, UsageError, no_picture, path_argument, path_option
 from vqcodec.printing import console, print_json, progress_line, tell
 from vqcodec.progress import stage, steps
 
@@ -84,6 +86,7 @@ def info(
         Path | None,
         path_option(
             "--indices",
+            callback=no_picture,
             metavar="NPZ",
             help="Write all indices of one file with their codebook, class, channel and cell to a .npz file.",
         ),
@@ -144,7 +147,7 @@ def _facts(
 
         stream = io.BytesIO()
         np.savez_compressed(stream, **api.indices(data, model=model, max_pixels=max_pixels))  # type: ignore[arg-type]  # an array may be named "allow_pickle" to mypy
-        write_atomic(indices, stream.getbuffer(), overwrite=overwrite)
+        write_atomic(indices, stream.getbuffer(), overwrite=overwrite, attributes=attributes_of(file, keep_times=False))
     return facts
 
 
@@ -284,7 +287,8 @@ def compare(
     if output is not None:
         stream = io.BytesIO()
         write_image(difference, stream, format=picture_format)
-        write_atomic(output, stream.getbuffer(), overwrite=force)
+        first_mode, second_mode = (attributes_of(source, keep_times=False).mode for source in (first, second))
+        write_atomic(output, stream.getbuffer(), overwrite=force, attributes=Attributes(first_mode & second_mode))
     if as_json:
         print_json(
             **{name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in facts.items()}
