@@ -102,7 +102,10 @@ def test_text() -> None:
     assert progress_text(stages, 0.0, 70.0, 79) == "b.vqz, coding  [#####...............]   25%  1:10  3:00 left"
     assert progress_text(stages, 0.0, 70.0, 50) == "b.vqz, coding   25%  1:10  3:00 left"
     assert progress_text(stages, 0.0, 70.0, 25) == "b.vqz, coding   25%"
-    assert progress_text(stages, 0.0, 70.0, 9) == "b.vqz, co"
+    assert progress_text(stages, 0.0, 70.0, 12) == "…oding   25%"  # how far it is, whatever the length of the name
+    assert progress_text(stages, 0.0, 70.0, 6) == " 25%"
+    assert progress_text([Stage("写真.vqz, coding")], 0.0, 7.0, 22) == "写真.vqz, coding  0:07"  # 16 columns
+    assert progress_text([Stage("写真.vqz, coding")], 0.0, 7.0, 21) == "…真.vqz, coding  0:07"
     assert progress_text([Stage("reading")], 0.0, 3725.0, 79) == "reading  1:02:05"
     assert progress_text([], 0.0, 3.0, 79) == "working  0:03"
 

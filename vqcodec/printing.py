@@ -119,8 +119,9 @@ class _Line:
     def draw(self, number: int, frame: FrameType | None) -> None:
         """A handler of signals."""
         text = progress_text(self._stages, self._begun, time.monotonic(), self._columns() - 1)
-        self._write("\r" + text.ljust(self._shown))
-        self._shown = len(text)
+        cells = _cells(text)
+        self._write("\r" + text + " " * (self._shown - cells))
+        self._shown = cells
 
     def clear(self) -> None:
         if self._shown:
@@ -140,7 +141,7 @@ class _Line:
 
 
 def progress_text(stages: Sequence[Stage], begun: float, now: float, columns: int) -> str:
-    """The stage, how far it is, the time so far and the time left, in at most so many characters."""
+    """What is being done, how far it is, for how long, and how long the rest takes, in at most so many columns."""
     name = ", ".join(one.name for one in stages if one.name) or "working"
     bar, parts = "", [_clock(now - begun)]
     if (found := share_done(stages)) is not None:
@@ -151,9 +152,21 @@ def progress_text(stages: Sequence[Stage], begun: float, now: float, columns: in
         if share >= _TOLD_FROM:
             parts.append(f"{_clock((now - stage_begun) * (1 - share) / share)} left")
     for behind in ("  ".join([bar, *parts] if bar else parts), "  ".join(parts), parts[0]):  # what there is room for
-        if len(name) + 2 + len(behind) <= columns:
+        if _cells(name) + 2 + len(behind) <= columns:
             return f"{name}  {behind}"
-    return name[:columns]
+    room, name = columns - 3 - len(parts[0]), name[-columns:]
+    while _cells(name) > max(room, 0):
+        name = name[1:]
+    return f"…{name}  {parts[0]}" if room >= 0 else parts[0][:columns]
+
+
+def _cells(text: str) -> int:
+    """Columns that a text takes on a terminal."""
+    if text.isascii():
+        return len(text)
+    from unicodedata import combining, east_asian_width
+
+    return sum(0 if combining(c) else 2 if east_asian_width(c) in "WF" else 1 for c in text)
 
 
 def _clock(seconds: float) -> str:

@@ -298,7 +298,7 @@ def compare(
             if isinstance(value, str):
                 print(f"{name:<20} {value}")
             elif not math.isnan(value):
-                print(f"{name.replace('_', ' '):<20} {value:.6g}")
+                print(f"{name.replace('_', ' '):<20} {value if isinstance(value, int) else format(value, '.6g')}")
     if not quiet:
         for note in undefined(difference.shape):
             tell(f"note: {note}")
