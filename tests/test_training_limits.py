@@ -268,7 +268,7 @@ def test_help_has_the_options_of_a_kind_together(capsys: pytest.CaptureFixture[s
 
 
 def watched(words: list[str], columns: int = 100) -> str:
-    """What a program writes to a terminal."""
+    """The text that a program writes to a terminal."""
     ours, theirs = pty.openpty()
     environment = program_environment() | {"COLUMNS": str(columns), "TERM": "xterm"}
     process = subprocess.Popen([sys.executable, *words], stdout=theirs, stderr=theirs, stdin=theirs, env=environment)
