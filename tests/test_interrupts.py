@@ -129,8 +129,8 @@ def test_a_signal_while_copies_share_the_work(tmp_path: Path, number: signal.Sig
 def test_a_signal_to_training(tmp_path: Path, number: signal.Signals) -> None:
     """Alone, while its processes work and models and pictures are sent to them."""
     (tmp_path / "in").mkdir()
-    for seed in range(6):
-        Image.fromarray(smooth_picture(200, 200, seed=seed)).save(tmp_path / "in" / f"{seed}.png")
+    for seed in range(24):  # fewer would not be trained on
+        Image.fromarray(smooth_picture(256, 256, seed=seed)).save(tmp_path / "in" / f"{seed}.png")
     command = program_command("train", tmp_path / "in", "-o", tmp_path / "out" / "model")
     process = subprocess.Popen(command, env=program_environment(), stderr=subprocess.PIPE, preexec_fn=as_of_a_terminal)
     deadline = time.monotonic() + 60
@@ -230,7 +230,7 @@ def run_unread(stream: str, *arguments: object) -> "subprocess.CompletedProcess[
         "encode photo.png -",
         "encode photo.png b.vqz --json --quiet",
         "denoise photo.png -",
-        "bench photo.png --codecs jpeg --qualities 50 --psnr-only",
+        "bench photo.png --codecs jpeg --qualities 50 --psnr-only --quiet",
         "--help",
         "train --help",
         "--version",

@@ -286,7 +286,7 @@ def test_no_cuda_is_one_line(coded: bytes, tmp_path: Path, installed: Path, caps
     file.write_bytes(coded)
     given = ["--refine", "gan", "--refiner", "sharp", "--device", "cuda"]
     assert main(["decode", str(file), str(tmp_path / "a.png"), *given]) == 3
-    assert capsys.readouterr().err == "vqcodec: there is no CUDA device here (--device cpu)\n"
+    assert capsys.readouterr().err == f"vqcodec: {file}: there is no CUDA device here (--device cpu)\n"
     assert not (tmp_path / "a.png").exists()
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from conftest import smooth_picture
 from test_token import random_model
@@ -475,11 +475,12 @@ def test_generate_writes_a_picture_or_a_folder(folder: Path, capsys: pytest.Capt
 
 def test_repair_reads_and_writes_files(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pixels, mask = smooth_picture(37, 53), hole(37, 53)
-    Image.fromarray(pixels).save("in.png", icc_profile=b"a profile")
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    Image.fromarray(pixels).save("in.png", icc_profile=profile)
     Image.fromarray(mask).save("mask.png")
     assert main(["repair", "in.png", "out.png", "--mask", "mask.png", "-m", "./prior", "--seed", "1"]) == 0
     with Image.open("out.png") as image:
-        assert image.info["icc_profile"] == b"a profile"
+        assert image.info["icc_profile"] == profile
         np.testing.assert_array_equal(image, api.repair(pixels, mask, prior="./prior", seed=1))
     assert capsys.readouterr().err == ""
     Image.new("L", (53, 37)).save("black.png")
