@@ -239,12 +239,12 @@ def repair_file(
 
 def _written(
     pixels: Pixels, picture_format: str, metadata: Metadata | None = None, quality: int | None = None
-) -> tuple[memoryview, tuple[str, ...]]:
+) -> tuple[bytes, tuple[str, ...]]:
     """The bytes of a picture, and notes of what was left out."""
     stream = io.BytesIO()
     with progress.stage("writing"):
         notes = write_image(pixels, stream, format=picture_format, metadata=metadata, quality=quality)
-    return stream.getbuffer(), notes
+    return stream.getvalue(), notes
 
 
 def denoise_file(

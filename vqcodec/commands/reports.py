@@ -147,7 +147,7 @@ def _facts(
 
         stream = io.BytesIO()
         np.savez_compressed(stream, **api.indices(data, model=model, max_pixels=max_pixels))  # type: ignore[arg-type]  # an array may be named "allow_pickle" to mypy
-        write_atomic(indices, stream.getbuffer(), overwrite=overwrite, attributes=attributes_of(file, keep_times=False))
+        write_atomic(indices, stream.getvalue(), overwrite=overwrite, attributes=attributes_of(file, keep_times=False))
     return facts
 
 
@@ -288,7 +288,7 @@ def compare(
         stream = io.BytesIO()
         write_image(difference, stream, format=picture_format)
         first_mode, second_mode = (attributes_of(source, keep_times=False).mode for source in (first, second))
-        write_atomic(output, stream.getbuffer(), overwrite=force, attributes=Attributes(first_mode & second_mode))
+        write_atomic(output, stream.getvalue(), overwrite=force, attributes=Attributes(first_mode & second_mode))
     if as_json:
         print_json(
             **{name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in facts.items()}

@@ -231,4 +231,4 @@ def save_checkpoint(checkpoint: Path, settings: Schedule, number: int, elapsed: 
     state = {"settings": json.dumps(asdict(settings)), "number": number, "spent": elapsed}
     stream = io.BytesIO()
     torch.save(state | {name: part.state_dict() for name, part in parts.items()}, stream)
-    write_atomic(checkpoint, stream.getbuffer(), overwrite=True)
+    write_atomic(checkpoint, stream.getvalue(), overwrite=True)
