@@ -20,10 +20,10 @@ help: ## this list
 demo: $(VENV)/.base ## encode and decode the samples: a table, and a picture beside JPEG in out/
 	$(BIN)/python samples/demo.py
 
-test: $(VENV)/.dev ## the tests, in two to three minutes on two cores
+test: $(VENV)/.dev ## the tests, in about six minutes on two cores
 	$(BIN)/$(PYTEST)
 
-test-fast: $(VENV)/.dev ## the tests but those marked slow, in about a minute on two cores
+test-fast: $(VENV)/.dev ## the tests but those marked slow, in two to four minutes on two cores
 	$(BIN)/$(PYTEST) -m "not slow"
 
 # Renew constraints-lowest.txt by the command in its first lines (pip install uv). No torch: the lowest has no CPU build on PyPI.
