@@ -61,7 +61,7 @@ class _IfRead(io.TextIOBase):
         return len(text)
 
     def flush(self) -> None:
-        with suppress(OSError):
+        with suppress(OSError, ValueError):  # closed before this is: its destructor flushes, and Python 3.13 tells of errors there
             self._stream.flush()
 
 
