@@ -138,9 +138,9 @@ def test_no_line_in_a_file(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_long_encode_shows_how_far_it_is(tmp_path: Path) -> None:
-    Image.fromarray(smooth_picture(900, 900)).save(tmp_path / "a.png")
+    Image.fromarray(smooth_picture(1200, 1200)).save(tmp_path / "a.png")
     master, slave = pty.openpty()
-    command = program_command("encode", tmp_path / "a.png", tmp_path / "a.vqz", "--effort", 7)
+    command = program_command("encode", tmp_path / "a.png", tmp_path / "a.vqz", "--effort", 9)  # many times the two seconds
     process = subprocess.Popen(command, stderr=slave, env=program_environment())
     os.close(slave)
     told = b""
