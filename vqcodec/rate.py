@@ -134,7 +134,7 @@ class TooFineError(Exception):
 
 
 class Encoder:
-    """One picture and a model, to be coded at one step or several; transforms are done once a layout."""
+    """One picture and a model, to be coded at one step or several; a small picture is transformed once."""
 
     def __init__(
         self,
