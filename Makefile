@@ -48,8 +48,8 @@ train-lite: $(VENV)/.dev ## train models/photo-lite anew from TRAIN_IMAGES, into
 	$(BIN)/vqcodec train $(TRAIN_IMAGES) -o out/photo-lite --init none -f
 
 mnist: $(VENV)/.dev ## the MNIST case study, docs/mnist.md: trains in under half an hour on two cores, from the idx files in MNIST
-	$(BIN)/python docs/mnist.py train $(MNIST) out/mnist
-	$(BIN)/python docs/mnist.py report $(MNIST) out/mnist
+	$(BIN)/python experiments/mnist.py train $(MNIST) out/mnist
+	$(BIN)/python experiments/mnist.py report $(MNIST) out/mnist
 
 golden: $(VENV)/.dev ## write the golden files anew; for a new format version only
 	$(BIN)/python tests/make_golden.py
@@ -59,7 +59,7 @@ man: $(VENV)/.base ## the man page, into out/
 
 clean: ## remove the environment and all that was built
 	rm -rf .venv .venv-lowest build dist out .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
-	find vqcodec tests samples -name __pycache__ -type d -prune -exec rm -rf {} +
+	find vqcodec tests samples experiments -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(LOWEST)/.pip: PYTHON := python3.11
 

@@ -6,7 +6,7 @@ from typing import Any
 import typer.main
 
 from vqcodec import __version__
-from vqcodec.cli import app
+from vqcodec.cli.main import app
 
 
 def escaped(text: str) -> str:

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from vqcodec import api
-from vqcodec.imageio import read_image
+from vqcodec.io.images import read_image
 
 Pixels = NDArray[np.uint8]
 

@@ -59,8 +59,8 @@ def random_context(seed: int = 0, scale: float = 1.0) -> dict[str, np.ndarray]:
 
     Scores gain about `scale` classes, means about a third of a step times `scale`; with 0 they gain nothing.
     """
-    from vqcodec import context
-    from vqcodec.bands import COLOR_4X4
+    from vqcodec.entropy import context
+    from vqcodec.transform.layouts import COLOR_4X4
 
     random = np.random.default_rng(seed)
     tensors: dict[str, np.ndarray] = {}
@@ -102,10 +102,10 @@ def weights(
     width: int, blocks: int, scale: float, seed: int = 0, kind: str = "synthesis", ends: tuple[int, int] | None = None
 ) -> dict[str, np.ndarray]:
     """Tensors `synthesis.*`, `refiner.*` or, with inputs and outputs as `ends`, others, of a random network."""
-    from vqcodec import networks
+    from vqcodec.nets import convolution
 
     rng = np.random.default_rng(seed)
-    inputs, outputs = ends or (networks.INPUTS[kind], networks.OUTPUTS)
+    inputs, outputs = ends or (convolution.INPUTS[kind], convolution.OUTPUTS)
     shapes: dict[str, tuple[int, ...]] = {
         "head": (width, inputs),
         "depthwise": (blocks, width, 9),

@@ -18,9 +18,12 @@ import numpy as np
 import zstandard
 from PIL import Image
 
-from vqcodec import api, codec, container, records, registry
-from vqcodec.model import Model
-from vqcodec.types import Section, StreamRecord
+from vqcodec import api
+from vqcodec.codec import walk
+from vqcodec.format import container, stream_records
+from vqcodec.format.header import Section, StreamRecord
+from vqcodec.weights import registry
+from vqcodec.weights.exact import Model
 
 HERE = Path(__file__).resolve().parent
 CROPS = {
@@ -81,9 +84,9 @@ def put_together(fields: Fields) -> bytes:
 def index_section(parts: Sequence[bytes | StreamRecord], model: Model, merge_map: int, raw: bytes = b"") -> bytes:
     """An index section of all parts of a merge map's streams, bytes verbatim, the missing last ones empty."""
     means = [stream.means for stream in model.streams[merge_map]]
-    found = [p if isinstance(p, StreamRecord) else StreamRecord(len(p), records.VERBATIM, p) for p in parts]
-    empty = [StreamRecord(0, records.VERBATIM, b"")] * (sum(map(len, means)) - len(parts))
-    return records.write_streams(found + empty, means, raw)
+    found = [p if isinstance(p, StreamRecord) else StreamRecord(len(p), stream_records.VERBATIM, p) for p in parts]
+    empty = [StreamRecord(0, stream_records.VERBATIM, b"")] * (sum(map(len, means)) - len(parts))
+    return stream_records.write_streams(found + empty, means, raw)
 
 
 def bomb(size: int, claimed: int) -> StreamRecord:
@@ -92,7 +95,7 @@ def bomb(size: int, claimed: int) -> StreamRecord:
         19, window_log=17, format=zstandard.FORMAT_ZSTD1_MAGICLESS, write_content_size=0, write_checksum=0
     )
     frame = zstandard.ZstdCompressor(compression_params=parameters).compress(bytes(size))
-    return StreamRecord(claimed, records.FRAME, frame[2:])
+    return StreamRecord(claimed, stream_records.FRAME, frame[2:])
 
 
 def broken_files(data: bytes, model: Model) -> dict[str, bytes]:
@@ -153,7 +156,7 @@ def latents_digest(data: bytes, model: Model) -> str:
     file = container.File(io.BytesIO(data))
     found = hashlib.sha256()
     for number, group in enumerate(file.header.groups):
-        found.update(codec.decode_group(file.header, file.indices(number, file.header.layers), group[2:], model).tobytes())
+        found.update(walk.decode_group(file.header, file.indices(number, file.header.layers), group[2:], model).tobytes())
     return found.hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""A second reader of .vqz files, written from the specification alone: the docstrings of container.py, model.py and weights.py, and
+"""A second reader of .vqz files, written from the specification alone: the docstrings of container.py, exact.py and folder.py, and
 those that they name.
 
 It shares no code with vqcodec and goes cell by cell; the section numbers are those of the specification.

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 
-from vqcodec.cli import main
+from vqcodec.cli.main import main
 from vqcodec.neural import synthesis
 from vqcodec.train import data, lite, neural
 

@@ -22,8 +22,9 @@ from PIL import Image, ImageCms, PngImagePlugin
 import vqcodec
 import vqcodec.pillow
 from conftest import program_environment, smooth_picture
-from vqcodec import Metadata, VqcodecError, api, icc
+from vqcodec import Metadata, VqcodecError, api
 from vqcodec.errors import CorruptError, InputError, ModelError
+from vqcodec.io import icc
 
 PIXELS = smooth_picture(20, 24)
 GREY = PIXELS[:, :, 0]

@@ -14,8 +14,8 @@ from typer.main import get_command
 
 import vqcodec
 from conftest import REPOSITORY, program_environment, smooth_picture
-from vqcodec import container
-from vqcodec.cli import app
+from vqcodec.cli.main import app
+from vqcodec.format import container
 
 PACKAGING = REPOSITORY / "packaging"
 

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image, ImageCms, ImageSequence, UnidentifiedImageError
+from test_images import png
 
 import vqcodec.pillow  # noqa: F401 (what registers it)
 from conftest import smooth_picture
-from test_imageio import png
 from vqcodec import api
-from vqcodec.imageio import read_image
+from vqcodec.io.images import read_image
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from vqcodec.api import open_vqz as open_vqz
     from vqcodec.api import repair as repair
     from vqcodec.api import verify as verify
-    from vqcodec.types import Metadata as Metadata
+    from vqcodec.format.header import Metadata as Metadata
 
 __version__ = "0.1.0"
 _OF_API = (

@@ -12,8 +12,8 @@ def main() -> int:
     """
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where a shell has it ignored, in the background
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    from vqcodec import cli
-    from vqcodec.interrupts import die_by
+    from vqcodec.cli import main as cli
+    from vqcodec.runtime.interrupts import die_by
 
     code = cli.main()
     if code == cli.INTERRUPTED:

@@ -15,36 +15,25 @@ from typing import Any, BinaryIO, Final, NoReturn, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from vqcodec import (
-    alpha,
-    arguments,
-    codec,
-    container,
-    decoding,
-    denoising,
-    draw,
-    hidden,
-    icc,
-    networks,
-    rate,
-    registry,
-    sharpening,
-    tokens,
-)
-from vqcodec.arguments import Picture, Source
-from vqcodec.bands import LAYOUTS
-from vqcodec.blas import with_one_thread
-from vqcodec.dct import Pixels
-from vqcodec.denoising import Denoiser
-from vqcodec.draw import TokenPrior
+from vqcodec.codec import decoder, denoising, generation, hidden, rate_control, sharpening, tokens, walk
+from vqcodec.codec.denoising import Denoiser
+from vqcodec.codec.generation import TokenPrior
+from vqcodec.codec.sharpening import Refiner
+from vqcodec.codec.tokens import TokenModel
 from vqcodec.errors import CorruptError, FormatError, InputError, MissingExtraError, ModelError, TruncatedError
-from vqcodec.files import MAX_PIXELS
-from vqcodec.model import Model
-from vqcodec.sharpening import Refiner
-from vqcodec.tokens import TokenModel
-from vqcodec.types import MAX_METADATA, Header, Metadata, Section
-from vqcodec.weights import Weights
-from vqcodec.workers import usable_cores
+from vqcodec.format import alpha, container
+from vqcodec.format.header import MAX_METADATA, Header, Metadata, Section
+from vqcodec.io import arguments, icc
+from vqcodec.io.arguments import Picture, Source
+from vqcodec.io.files import MAX_PIXELS
+from vqcodec.nets import convolution
+from vqcodec.runtime.blas import with_one_thread
+from vqcodec.runtime.workers import usable_cores
+from vqcodec.transform.dct import Pixels
+from vqcodec.transform.layouts import LAYOUTS
+from vqcodec.weights import registry
+from vqcodec.weights.exact import Model
+from vqcodec.weights.folder import Weights
 
 AnyModel = Model | TokenModel
 ModelName = str | Path | Model | TokenModel | None
@@ -70,7 +59,7 @@ def _model_of_file(model: ModelName, header: Header) -> AnyModel:
     if isinstance(found, TokenModel):
         tokens.check_model(header, found)
     else:
-        codec.check_model(header, found)
+        walk.check_model(header, found)
     return found
 
 
@@ -90,8 +79,8 @@ def encode(
     size: int | None = None,
     psnr: float | None = None,
     model: ModelName = None,
-    effort: int = rate.DEFAULT_EFFORT,
-    tune: str = rate.TUNES[0],
+    effort: int = rate_control.DEFAULT_EFFORT,
+    tune: str = rate_control.TUNES[0],
     tile: int | None = None,
     exact: bool = False,
     metadata: Metadata | None = None,
@@ -127,14 +116,14 @@ def encode(
     psnr = None if psnr is None else arguments.positive("psnr", psnr)
     effort = arguments.whole("effort", effort, 1, 9)
     exact = arguments.flag("exact", exact)
-    tune = arguments.one_of("tune", tune, rate.TUNES)
+    tune = arguments.one_of("tune", tune, rate_control.TUNES)
     tile = None if tile is None else arguments.one_of("tile", tile, _TILES)
     found, count = _model(model), _threads(threads)
     metadata = None if metadata is None else arguments.metadata(metadata)
     samples, own_metadata = arguments.picture("pixels", pixels)
     picture, transparency = _apart(samples)
     depth = _depth_of(picture)
-    levels = rate.EFFORTS[effort - 1].levels[:2]
+    levels = rate_control.EFFORTS[effort - 1].levels[:2]
     visible = None if transparency is None or exact else transparency > 0
     if visible is not None:
         picture = hidden.filled(picture, visible)
@@ -150,14 +139,16 @@ def encode(
         return tokens.write(picture.shape, chosen, found, levels, others)
     choices: dict[str, Any] = {"depth": depth, "tile": tile, "others": others, "tune": tune}
     choices["visible"] = visible
-    encoder = rate.Encoder(picture, found, count, effort, **choices)
+    encoder = rate_control.Encoder(picture, found, count, effort, **choices)
     if bpp is not None:
         size = int(min(bpp * picture.shape[0] * picture.shape[1] / 8, sys.maxsize))
     if size is not None:
-        return rate.file_of_size(encoder, size)
+        return rate_control.file_of_size(encoder, size)
     if psnr is not None:
-        return rate.file_of_psnr(encoder, psnr)
-    return rate.file_of_step(encoder, rate.step_of_quality(rate.DEFAULT_QUALITY if quality is None else quality, depth))
+        return rate_control.file_of_psnr(encoder, psnr)
+    return rate_control.file_of_step(
+        encoder, rate_control.step_of_quality(rate_control.DEFAULT_QUALITY if quality is None else quality, depth)
+    )
 
 
 def _apart(pixels: Pixels) -> tuple[Pixels, NDArray[np.uint8] | None]:
@@ -295,7 +286,7 @@ class VqzFile:
 
     def _read(
         self,
-        rectangle: codec.Rectangle | None,
+        rectangle: walk.Rectangle | None,
         scale: int,
         refine: str | None,
         strength: float | None,
@@ -317,16 +308,16 @@ class VqzFile:
         if inference is not None:
             model = inference.model_on("cuda", model)
         if scale > 1:
-            pixels = decoding.decode_scaled(self.header, self._indices, model, scale, count, plane)
+            pixels = decoder.decode_scaled(self.header, self._indices, model, scale, count, plane)
         elif refine == "none":
-            pixels = decoding.decode(self.header, self._indices, model, count, rectangle)
+            pixels = decoder.decode(self.header, self._indices, model, count, rectangle)
         else:
             sharpener = self._sharpener(model, refiner, strength, device) if refine == "gan" else None
             runner = None if model.synthesis is None else self._runner(device, model, "synthesis", model.synthesis)
-            pixels = decoding.decode_refined(self.header, self._indices, model, count, rectangle, runner, sharpener)
+            pixels = decoder.decode_refined(self.header, self._indices, model, count, rectangle, runner, sharpener)
         return self._finished(pixels, rectangle, scale, plane)
 
-    def _finished(self, pixels: Pixels, rectangle: codec.Rectangle | None, scale: int, plane: NDArray[np.uint8] | None) -> Pixels:
+    def _finished(self, pixels: Pixels, rectangle: walk.Rectangle | None, scale: int, plane: NDArray[np.uint8] | None) -> Pixels:
         """Decoded pixels [H, W, 1 or 3] with the alpha plane uint8 of the whole picture, if there is one, as `read` gives them."""
         if plane is not None:
             plane = alpha.smaller(plane, scale) if scale > 1 else plane
@@ -340,7 +331,7 @@ class VqzFile:
     def _decode_tokens(
         self,
         model: TokenModel,
-        rectangle: codec.Rectangle | None,
+        rectangle: walk.Rectangle | None,
         scale: int,
         device: str,
         threads: int,
@@ -357,7 +348,7 @@ class VqzFile:
         top, left, height, width = rectangle or (0, 0, *pixels.shape[:2])
         return pixels[top : top + height, left : left + width]
 
-    def _sharpener(self, model: Model, name: RefinerName, strength: float | None, device: str) -> decoding.Sharpener | None:
+    def _sharpener(self, model: Model, name: RefinerName, strength: float | None, device: str) -> decoder.Sharpener | None:
         """None where nothing is to be added."""
         if strength is None:
             strength = sharpening.default_strength(self.header.grey_levels)
@@ -369,24 +360,24 @@ class VqzFile:
             refiner = registry.find_refiner(None if name is None else arguments.name_or_folder("refiner", name))
         if not np.array_equal(refiner.color, model.color):
             raise ModelError(f"refiner {refiner.name} works in other colours than model {model.name}")
-        return decoding.Sharpener(refiner, strength, self._runner(device, refiner, "refiner", refiner.network))
+        return decoder.Sharpener(refiner, strength, self._runner(device, refiner, "refiner", refiner.network))
 
-    def _runner(self, device: str, weights: Weights, kind: str, network: networks.Synthesis) -> networks.Correct | None:
+    def _runner(self, device: str, weights: Weights, kind: str, network: convolution.Synthesis) -> convolution.Correct | None:
         """What runs a network on a device, or here where that has too little memory; None is numpy, here."""
         run = _network_runner(device, weights, kind)
-        return run and networks.sparing(run, partial(networks.correct, network), network.halo, self._tell)
+        return run and convolution.sparing(run, partial(convolution.correct, network), network.halo, self._tell)
 
     def _tell(self, note: str) -> None:
         if note not in self.notes:
             self.notes.append(note)
 
-    def _rectangle(self, region: Region) -> codec.Rectangle:
+    def _rectangle(self, region: Region) -> walk.Rectangle:
         left, top, width, height = arguments.region(region)
         if min(left, top) < 0 or min(width, height) < 1 or left + width > self.size[0] or top + height > self.size[1]:
             raise InputError(f"the region {left},{top},{width},{height} is not in the picture of {self.size[0]}x{self.size[1]}")
         return top, left, height, width
 
-    def _indices(self, group: int, layers: int) -> codec.Stored:
+    def _indices(self, group: int, layers: int) -> walk.Stored:
         if not self.allow_partial:
             return self.file.indices(group, layers)
         found = self.file.intact_indices(group, layers)
@@ -512,7 +503,7 @@ def _without_alpha(pixels: Pixels) -> NDArray[np.uint8]:
     return found[:, :, :1] if (found == found[:, :, :1]).all() else found
 
 
-def _network_runner(device: str, weights: Weights, kind: str) -> networks.Correct | None:
+def _network_runner(device: str, weights: Weights, kind: str) -> convolution.Correct | None:
     """What runs the network `kind` on a device; None is numpy, here."""
     inference = _inference(device)
     return None if inference is None else inference.correct_on("cuda", weights, kind)
@@ -547,21 +538,21 @@ def generate(
     """Pictures uint8 [count, H, W] or [count, H, W, 3] that a token prior makes up, and the class of each; "" where it knows none.
 
     They are of the class `label` or, without one, of all classes in order, as many of each as of others. `temperature` 0.01..100
-    divides logits; `guidance` 0..100 moves them away from those without a class, if there are classes (draw.py). Raises ModelError,
-    InputError.
+    divides logits; `guidance` 0..100 moves them away from those without a class, if there are classes (generation.py).
+    Raises ModelError, InputError.
     """
     count = arguments.whole("count", count, 1)
-    options: dict[str, Any] = {"guidance": arguments.number("guidance", guidance, 0, draw.MAX_GUIDANCE)}
+    options: dict[str, Any] = {"guidance": arguments.number("guidance", guidance, 0, generation.MAX_GUIDANCE)}
     options |= {"temperature": _temperature(temperature), "seed": arguments.whole("seed", seed, 0)}
     found, model = registry.find_prior(arguments.name_or_folder("prior", prior))
     in_turn = np.arange(count) * max(1, len(found.labels)) // count
     numbers = in_turn if label is None else np.full(count, _class_number(found, label))
-    pictures = draw.generate(found, model, numbers, **options)
+    pictures = generation.generate(found, model, numbers, **options)
     return pictures[..., 0] if pictures.shape[3] == 1 else pictures, [found.labels[n] if found.labels else "" for n in numbers]
 
 
 def _temperature(temperature: float) -> float:
-    return arguments.number("temperature", temperature, *draw.TEMPERATURES)
+    return arguments.number("temperature", temperature, *generation.TEMPERATURES)
 
 
 def _class_number(prior: TokenPrior, label: str | None) -> int:
@@ -598,7 +589,7 @@ def repair(
         raise InputError('token models have 8 bits a sample, not uint16: (pixels >> 8).astype("uint8") makes 8 bits of 16')
     if hidden.shape != picture.shape[:2]:
         raise InputError(f"the mask has {list(hidden.shape)} pixels, and the picture {list(picture.shape[:2])} (height, width)")
-    mended = draw.repair(picture.astype(np.uint8, copy=False), hidden, found, model, **options)
+    mended = generation.repair(picture.astype(np.uint8, copy=False), hidden, found, model, **options)
     if transparency is not None:
         mended = np.dstack([mended, transparency])
     return mended.reshape(samples.shape)
@@ -634,7 +625,7 @@ def _indices(file: container.File, model: ModelName) -> dict[str, NDArray[np.uin
         return {"index": grid.reshape(-1).astype(np.uint32), "row": rows.reshape(-1), "column": columns.reshape(-1)}
     tables = []
     for number, (top, left, h, w) in enumerate(file.header.groups):
-        table = codec.indices_of_group(file.header, file.indices(number, file.header.layers), (h, w), found)
+        table = walk.indices_of_group(file.header, file.indices(number, file.header.layers), (h, w), found)
         cell = table.pop("cell")
         tables.append(table | {"row": top + cell // np.uint32(w), "column": left + cell % np.uint32(w)})
     return {name: np.concatenate([table[name] for table in tables]) for name in tables[0]}
@@ -700,4 +691,4 @@ def _facts(file: container.File, model: ModelName, *, streams: bool) -> dict[str
     if isinstance(found, TokenModel):
         tokens.read(header, file.indices(0, 1)[0], found)
         return result | {"codewords": len(found.words)}
-    return result | codec.describe(header, file.indices, found)
+    return result | walk.describe(header, file.indices, found)

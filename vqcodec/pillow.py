@@ -6,11 +6,13 @@ from typing import IO, Any, BinaryIO, Final, cast
 
 from PIL import Image, ImageFile
 
-from vqcodec import api, container, exif
-from vqcodec.dct import Pixels
+from vqcodec import api
 from vqcodec.errors import InputError, VqcodecError
-from vqcodec.files import printable
-from vqcodec.imageio import metadata_of_image, samples_of_image
+from vqcodec.format import container
+from vqcodec.io import exif
+from vqcodec.io.files import printable
+from vqcodec.io.images import metadata_of_image, samples_of_image
+from vqcodec.transform.dct import Pixels
 
 _FORMAT: Final = "VQZ"
 _OPTIONS: Final = ("quality", "bpp", "size", "psnr", "model", "effort", "tune", "tile", "exact", "threads")

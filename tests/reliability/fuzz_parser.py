@@ -8,8 +8,9 @@ from contextlib import suppress
 import atheris
 
 with atheris.instrument_imports(include=["vqcodec"]):
-    from vqcodec import api, container
+    from vqcodec import api
     from vqcodec.errors import VqcodecError
+    from vqcodec.format import container
 
 
 def resealed(data: bytes) -> bytes:

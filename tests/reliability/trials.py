@@ -26,16 +26,17 @@ import numpy as np
 from PIL import Image
 
 TESTS = Path(__file__).resolve().parent.parent
-sys.path[:0] = map(str, (TESTS, TESTS.parent / "docs"))
+sys.path[:0] = map(str, (TESTS, TESTS.parent / "experiments"))
 
 from interrupts import interrupts  # noqa: E402 (the path comes first)
 from measure import peak_of_program  # noqa: E402 (the path comes first)
 
 from conftest import program_command, program_environment, smooth_picture  # noqa: E402 (the path comes first)
 from make_golden import put_together, take_apart  # noqa: E402 (the path comes first)
-from vqcodec import api, registry  # noqa: E402 (the path comes first)
+from vqcodec import api  # noqa: E402 (the path comes first)
 from vqcodec.errors import FormatError, VqcodecError  # noqa: E402 (the path comes first)
-from vqcodec.imageio import read_image  # noqa: E402 (the path comes first)
+from vqcodec.io.images import read_image  # noqa: E402 (the path comes first)
+from vqcodec.weights import registry  # noqa: E402 (the path comes first)
 
 GOLDEN = [path for kind in ("decode", "token") for path in sorted((TESTS / "golden" / kind).glob("*.vqz"))]
 Verdict = tuple[bool | None, str]

@@ -18,8 +18,8 @@ import PIL
 from numpy.typing import NDArray
 from PIL import AvifImagePlugin, Image, features
 
+from vqcodec.codec.rate_control import TUNES
 from vqcodec.errors import CorruptError, MissingExtraError, VqcodecError
-from vqcodec.rate import TUNES
 
 Pixels = NDArray[np.uint8]
 

@@ -10,12 +10,13 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from vqcodec import api, progress
+from vqcodec import api
 from vqcodec.bench.metrics import MS_SSIM_MIN_SIDE, SSIM_MIN_SIDE, measure, psnr_db
-from vqcodec.container import MAGIC
 from vqcodec.errors import InputError
-from vqcodec.files import name_of, naming, read_input, stream_limit
-from vqcodec.imageio import read_image
+from vqcodec.format.container import MAGIC
+from vqcodec.io.files import name_of, naming, read_input, stream_limit
+from vqcodec.io.images import read_image
+from vqcodec.runtime import progress
 
 Pixels = NDArray[np.uint8]
 AMPLIFIED: Final = 8

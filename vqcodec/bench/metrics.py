@@ -24,9 +24,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vqcodec import progress
 from vqcodec.errors import MissingExtraError
-from vqcodec.imageio import write_image
+from vqcodec.io.images import write_image
+from vqcodec.runtime import progress
 
 try:
     from scipy.ndimage import correlate1d

@@ -13,12 +13,12 @@ from typing import Final
 import numpy as np
 from PIL import Image
 
-from vqcodec import progress
 from vqcodec.bench.codecs import Codec, Pixels
 from vqcodec.bench.metrics import measure, psnr_db
 from vqcodec.bench.report import NOTES, PSNR_HEADER, gain_cells, gain_header, looks_cells, psnr_cells, summaries
 from vqcodec.bench.results import BenchResults
-from vqcodec.imageio import read_opaque
+from vqcodec.io.images import read_opaque
+from vqcodec.runtime import progress
 
 CROP_BPP: Final = 0.25
 CROP_TOLERANCE: Final = 0.25

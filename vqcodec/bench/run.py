@@ -16,16 +16,16 @@ import numpy as np
 import PIL
 
 import vqcodec
-from vqcodec import progress
 from vqcodec.bench.codecs import BenchUsageError, Codec, Pixels, decoder_of, grey_of, open_codec
 from vqcodec.bench.metrics import Perceptual, measure, open_lpips
 from vqcodec.bench.report import to_markdown
 from vqcodec.bench.results import BenchResults, CodecInfo, Failure, ImageInfo, Row
 from vqcodec.errors import CorruptError, InputError, MissingExtraError, OutputError, VqcodecError
-from vqcodec.files import STREAM, check_output, printable, write_atomic
-from vqcodec.imageio import not_encoded, read_opaque
-from vqcodec.kinds import is_picture_name
-from vqcodec.processes import processes
+from vqcodec.io.files import STREAM, check_output, printable, write_atomic
+from vqcodec.io.images import not_encoded, read_opaque
+from vqcodec.io.kinds import is_picture_name
+from vqcodec.runtime import progress
+from vqcodec.runtime.processes import processes
 
 Clock = Callable[[], float]  # seconds, from any origin
 CodecOpener = Callable[[str, int | None], Codec]  # (spec, threads) -> codec; raises VqcodecError

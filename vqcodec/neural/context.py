@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vqcodec.bands import COLOR_4X4, Tile
-from vqcodec.context import (
+from vqcodec.codec.rate_control import RATE
+from vqcodec.codec.symbols import DC_SHARE
+from vqcodec.entropy.context import (
     CROSS,
     DC_AROUND,
     MARGIN,
@@ -24,12 +25,11 @@ from vqcodec.context import (
     outputs_of,
     taps_of,
 )
+from vqcodec.entropy.linear import FLOAT32_EXACT, SCALE_SHIFT
 from vqcodec.neural.context_samples import ONE, even_first
 from vqcodec.neural.density import Density
 from vqcodec.neural.loop import Batch
-from vqcodec.prior import FLOAT32_EXACT, SCALE_SHIFT
-from vqcodec.rate import RATE
-from vqcodec.symbols import DC_SHARE
+from vqcodec.transform.layouts import COLOR_4X4, Tile
 
 _LATENTS: Final = 16
 """To a step."""

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vqcodec.context import MARGIN, dc_pass_names
+from vqcodec.entropy.context import MARGIN, dc_pass_names
 from vqcodec.neural.loop import Batch
 
 ONE: Final = 32

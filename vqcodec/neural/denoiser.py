@@ -19,14 +19,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from vqcodec import lapped
-from vqcodec.bands import COLOR_8X8
-from vqcodec.color import OPPONENT, analysis_matrix
-from vqcodec.denoising import LINEAR_DIVISOR, SIGMA_CENTRE
+from vqcodec.codec.denoising import LINEAR_DIVISOR, SIGMA_CENTRE
 from vqcodec.errors import InputError
-from vqcodec.networks import OUTPUTS
+from vqcodec.nets.convolution import OUTPUTS
 from vqcodec.neural.loop import Batch, Report, Schedule, fit
 from vqcodec.neural.synthesis import SynthesisNetwork, load_tensors, to_tensors, usable_crop
+from vqcodec.transform import lapped
+from vqcodec.transform.color import OPPONENT, analysis_matrix
+from vqcodec.transform.layouts import COLOR_8X8
 
 SIGMAS: Final = (2.0, 80.0)
 """Of the noise in training, in grey levels, log-uniform."""

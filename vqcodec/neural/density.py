@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vqcodec.prior import CLASS_OF_ONE, CLASSES, CLASSES_PER_OCTAVE
+from vqcodec.entropy.linear import CLASS_OF_ONE, CLASSES, CLASSES_PER_OCTAVE
 
 
 class Density(nn.Module):

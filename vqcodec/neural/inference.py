@@ -8,12 +8,12 @@ from typing import Any
 
 import torch
 
-from vqcodec.context import ContextNetwork, Layer
-from vqcodec.model import Model
-from vqcodec.networks import Correct, Floats, Rows
+from vqcodec.entropy.context import ContextNetwork, Layer
+from vqcodec.nets.convolution import Correct, Floats, Rows
 from vqcodec.neural.loop import check_device
 from vqcodec.neural.synthesis import load_tensors
-from vqcodec.weights import Weights
+from vqcodec.weights.exact import Model
+from vqcodec.weights.folder import Weights
 
 
 def correct_on(device: str, model: Weights, kind: str = "synthesis") -> Correct:

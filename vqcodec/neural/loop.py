@@ -24,7 +24,7 @@ from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from vqcodec.errors import InputError
-from vqcodec.files import write_atomic
+from vqcodec.io.files import write_atomic
 
 Report = Callable[[dict[str, float]], None]
 Batch = tuple[Tensor, ...]

@@ -1,6 +1,6 @@
 """The refiner in torch: a generator trained against a discriminator to make decoded pictures sharp (Esser, Rombach, Ommer 2021).
 
-The generator is the network of networks.py behind more inputs: the decoded coefficients, the latents, log(step), and noise that
+The generator is the network of convolution.py behind more inputs: the decoded coefficients, the latents, log(step), and noise that
 depends on the place alone. It adds to the AC coefficients what the discriminator, and eyes, miss: what it believes to be there,
 and grain, noise of which it says the strength, wave by wave, since of lost texture no more is known. Its total loss is
 
@@ -34,11 +34,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vqcodec import dct, lapped, networks, sharpening
-from vqcodec.bands import COLOR_8X8
-from vqcodec.color import COLOR_SHIFT, OPPONENT
+from vqcodec.codec import sharpening
 from vqcodec.errors import InputError
-from vqcodec.networks import STEP_CENTRE
+from vqcodec.nets import convolution
+from vqcodec.nets.convolution import STEP_CENTRE
 from vqcodec.neural import adversary
 from vqcodec.neural.adversary import BETAS, Discriminator, Perceptual, adaptive_weight, adversarial_loss, descend
 from vqcodec.neural.loop import EVERY, SCORED, Report, Schedule, average_in, fast_bfloat16, load_checkpoint, save_checkpoint
@@ -56,6 +55,9 @@ from vqcodec.neural.synthesis import (
     to_tensors,
     usable_crop,
 )
+from vqcodec.transform import dct, lapped
+from vqcodec.transform.color import COLOR_SHIFT, OPPONENT
+from vqcodec.transform.layouts import COLOR_8X8
 
 Tensors = Mapping[str, NDArray[Any]]
 _DCS: Final = COLOR_8X8.components
@@ -158,7 +160,7 @@ class Scene:
 def refined_waves(found: Tensor, grain: Tensor) -> Tensor:
     """As `sharpening.refined_waves`, of a batch [B, 256, h, w] and its grain [B, 64, h, w]."""
     grained, weights = (torch.from_numpy(array).to(grain.device) for array in (sharpening.grained(), sharpening.grain_emphasis()))
-    return weigh(found[:, : networks.OUTPUTS]).index_add(1, grained, weights * found[:, networks.OUTPUTS :] * grain)
+    return weigh(found[:, : convolution.OUTPUTS]).index_add(1, grained, weights * found[:, convolution.OUTPUTS :] * grain)
 
 
 def weigh(correction: Tensor) -> Tensor:
@@ -250,7 +252,7 @@ class Players:
 
 def with_grain(tensors: Tensors) -> Tensors:
     """A refiner's tensors, with a little grain where it has none."""
-    missing = networks.REFINER_OUTPUTS - len(tensors["refiner.tail"])
+    missing = convolution.REFINER_OUTPUTS - len(tensors["refiner.tail"])
     width = tensors["refiner.tail"].shape[1]
     more = {"refiner.tail": np.zeros((missing, width)), "refiner.tail_bias": np.full(missing, _GRAIN_AT_FIRST)}
     return {**tensors, **{name: np.concatenate([tensors[name], rows]).astype(np.float16) for name, rows in more.items()}}

@@ -1,4 +1,4 @@
-"""The synthesis network in torch, and its fit to what the quantiser delivers. The formulas are in networks.py."""
+"""The synthesis network in torch, and its fit to what the quantiser delivers. The formulas are in convolution.py."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vqcodec import dct
-from vqcodec.bands import COLOR_4X4, COLOR_8X8, Layout
-from vqcodec.networks import INPUTS, OUTPUTS, SEEN, STEP_CENTRE, shared_channels
+from vqcodec.nets.convolution import INPUTS, OUTPUTS, SEEN, STEP_CENTRE, shared_channels
 from vqcodec.neural.loop import Batch, Report, Schedule, fit
+from vqcodec.transform import dct
+from vqcodec.transform.layouts import COLOR_4X4, COLOR_8X8, Layout
 
 
 @dataclass(frozen=True)

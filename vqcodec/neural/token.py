@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vqcodec.color import OPPONENT
+from vqcodec.codec.tokens import TOKEN_CELLS, forward_matrix, inverse_matrix
 from vqcodec.neural.adversary import (
     BETAS,
     Discriminator,
@@ -46,7 +46,7 @@ from vqcodec.neural.adversary import (
 from vqcodec.neural.loop import EVERY, SCORED, Report, Schedule, average_in, fast_bfloat16, load_checkpoint, save_checkpoint
 from vqcodec.neural.perceptual import GradientStatistics
 from vqcodec.neural.synthesis import SynthesisNetwork, load_tensors, to_tensors, usable_crop
-from vqcodec.tokens import TOKEN_CELLS, forward_matrix, inverse_matrix
+from vqcodec.transform.color import OPPONENT
 
 Tensors = dict[str, NDArray[Any]]
 Score = Callable[[Tensors], dict[str, float]]

@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vqcodec.codec.tokens import TokenModel, forward_matrix
+from vqcodec.nets.transformer import EPSILON, HEAD, shapes
 from vqcodec.neural.loop import Batch, Report, Schedule, fit
 from vqcodec.neural.synthesis import load_tensors
-from vqcodec.tokens import TokenModel, forward_matrix
-from vqcodec.transformer import EPSILON, HEAD, shapes
 
 _SCORED: Final = 2048
 """Held-out grids, with masks that stay the same."""
@@ -118,7 +118,7 @@ class PriorNetwork(nn.Module):
         return functional.dropout(x, self.dropout, self.training)
 
     def tensors(self) -> dict[str, NDArray[Any]]:
-        """What a token prior has of it (draw.py)."""
+        """What a token prior has of it (generation.py)."""
         return {f"prior.{name}": weight.detach().cpu().numpy().astype(np.float16) for name, weight in self.weights.items()}
 
 

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vqcodec.model import Model, predictor_names, scale_rows
+from vqcodec.entropy.codebooks import UNIT
 from vqcodec.train import codebooks, streams
 from vqcodec.train.codebooks import Trained
 from vqcodec.train.sessions import Collector, Fit, LiteSettings
 from vqcodec.train.watch import Progress
-from vqcodec.vq import UNIT
+from vqcodec.weights.exact import Model, predictor_names, scale_rows
 
 
 def train_books(

@@ -13,8 +13,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from vqcodec.prior import CLASS_OF_ONE, CLASSES, CLASSES_PER_OCTAVE
-from vqcodec.vq import ALPHABET, ALPHABET_RAW_BITS, SCALAR_MAX, UNIT, Book, alphabet_symbols, nearest, weights_of
+from vqcodec.entropy.codebooks import ALPHABET, ALPHABET_RAW_BITS, SCALAR_MAX, UNIT, Book, alphabet_symbols, nearest, weights_of
+from vqcodec.entropy.linear import CLASS_OF_ONE, CLASSES, CLASSES_PER_OCTAVE
 
 ROUNDS: Final = 16
 _RESEED_ROUNDS: Final = 9

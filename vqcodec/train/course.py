@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from vqcodec.errors import MissingExtraError, OutputError
-from vqcodec.files import check_new_folder, make_parent, new_folder, output_errors
+from vqcodec.io.files import check_new_folder, make_parent, new_folder, output_errors
 from vqcodec.train.data import Corpus, identity, load_corpus
 from vqcodec.train.log import TrainingLog
 from vqcodec.train.watch import DEFAULT_MINUTES, OutOfTimeError, Progress, Watch
-from vqcodec.weights import SUMMARY, TENSORS, Weights, save_model
+from vqcodec.weights.folder import SUMMARY, TENSORS, Weights, save_model
 
 try:
     from vqcodec.neural.loop import EVERY, Schedule, check_device

@@ -19,11 +19,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from vqcodec.container import VERSION
 from vqcodec.errors import InputError, VqcodecError
-from vqcodec.files import why_no_file
-from vqcodec.imageio import read_opaque, why_not_read
-from vqcodec.kinds import HEAD_BYTES
+from vqcodec.format.container import VERSION
+from vqcodec.io.files import why_no_file
+from vqcodec.io.images import read_opaque, why_not_read
+from vqcodec.io.kinds import HEAD_BYTES
 from vqcodec.train import idx
 from vqcodec.train.watch import Progress
 

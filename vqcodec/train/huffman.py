@@ -8,8 +8,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from vqcodec.bits import pack_bits
-from vqcodec.frames import HUFFMAN_MAX_BITS, Dictionary
+from vqcodec.format.bits import pack_bits
+from vqcodec.format.zstd_blocks import HUFFMAN_MAX_BITS, Dictionary
 
 _ACCURACY: Final = 6
 """Logarithm of the states in which the code lengths are written."""

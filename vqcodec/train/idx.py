@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vqcodec.errors import InputError
-from vqcodec.files import MAX_PIXELS, open_input, printable
+from vqcodec.io.files import MAX_PIXELS, open_input, printable
 
 SUFFIX: Final = ".gz"
 _IMAGES, _LABELS = "images-idx3", "labels-idx1"

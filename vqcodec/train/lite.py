@@ -18,12 +18,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from vqcodec import registry
-from vqcodec.color import OPPONENT
+from vqcodec.codec.rate_control import Encoder
 from vqcodec.errors import InputError
-from vqcodec.files import check_new_folder, make_parent, new_folder
-from vqcodec.model import Model
-from vqcodec.rate import Encoder
+from vqcodec.io.files import check_new_folder, make_parent, new_folder
 from vqcodec.train import codebooks, streams
 from vqcodec.train.assembly import assemble, base_books, recount, train_books
 from vqcodec.train.codebooks import Trained
@@ -31,7 +28,10 @@ from vqcodec.train.data import LEAST_HELD_OUT, Corpus, TrainingImage, count_pixe
 from vqcodec.train.sessions import Collector, Fit, LiteSettings, Session, code_files, cut_small, draw_steps, open_session, pick
 from vqcodec.train.sweep import sweep
 from vqcodec.train.watch import OutOfTimeError, Progress, Watch, some_in_processes
-from vqcodec.weights import SUMMARY, TENSORS, save_model
+from vqcodec.transform.color import OPPONENT
+from vqcodec.weights import registry
+from vqcodec.weights.exact import Model
+from vqcodec.weights.folder import SUMMARY, TENSORS, save_model
 
 _SWEEP_PIXELS: Final = 40_000_000
 _STATISTICS_PIXELS: Final = 80_000_000

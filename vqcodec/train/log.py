@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vqcodec.errors import MissingExtraError
-from vqcodec.files import output_errors
-from vqcodec.imageio import write_image
+from vqcodec.io.files import output_errors
+from vqcodec.io.images import write_image
 
 
 class TrainingLog:

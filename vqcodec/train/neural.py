@@ -15,11 +15,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from vqcodec import codec, registry
-from vqcodec.model import Model, predictor_names
+from vqcodec.codec import walk
+from vqcodec.codec.rate_control import RATE
 from vqcodec.neural import context, context_fit, synthesis
 from vqcodec.neural.loop import check_device, join_processes, leave_processes
-from vqcodec.rate import RATE
 from vqcodec.train import codebooks
 from vqcodec.train.assembly import base_books, train_books
 from vqcodec.train.course import Course
@@ -39,7 +38,9 @@ from vqcodec.train.lite import (
 from vqcodec.train.samples import in_processes, make_context_samples, make_samples
 from vqcodec.train.sessions import Collector, Fit, LiteSettings, draw_steps, open_aimed, pick
 from vqcodec.train.watch import OutOfTimeError, Watch
-from vqcodec.weights import Tensors
+from vqcodec.weights import registry
+from vqcodec.weights.exact import Model, predictor_names
+from vqcodec.weights.folder import Tensors
 
 PARTS: Final = ("context", "synthesis")
 _CONTEXT_PIXELS: Final = 300_000_000
@@ -269,5 +270,5 @@ def _residuals(model: Model, image: TrainingImage, step: float) -> list[NDArray[
     collector = Collector(model, *codebooks.book_table(), RATE)
     session = open_aimed(image, step, model)
     collector.open(session.targets)
-    codec.walk(session.grid, model, session.step, session.fine_dcs, 1, collector)
+    walk.walk(session.grid, model, session.step, session.fine_dcs, 1, collector)
     return [collector.vectors(number) for number in range(len(collector.keys))]

@@ -1,4 +1,4 @@
-"""Fits of the integer predictors of prior.py from samples of features and targets.
+"""Fits of the integer predictors of linear.py from samples of features and targets.
 
 Means: least squares, reweighted by 1 / (0.3 + |residual|) so that the fit minimises bits rather than energy (the log of a
 residual counts, not its square). Scales: gamma regression with log link, log E|x| = w f, which is the maximum-likelihood
@@ -14,7 +14,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from vqcodec.prior import (
+from vqcodec.entropy.codebooks import UNIT
+from vqcodec.entropy.linear import (
     CLASS_OF_ONE,
     CLASSES_PER_OCTAVE,
     FLOAT32_EXACT,
@@ -24,7 +25,6 @@ from vqcodec.prior import (
     SCALE_SHIFT,
     STEP_FEATURE_MAX,
 )
-from vqcodec.vq import UNIT
 
 Array = NDArray[np.float64]
 _FLOOR: Final = 0.01  # steps added to |x|: a class below this codes nothing anyway

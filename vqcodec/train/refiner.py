@@ -13,15 +13,15 @@ from typing import Any, Final
 
 import numpy as np
 
-from vqcodec import registry
-from vqcodec.color import OPPONENT
+from vqcodec.codec.sharpening import Refiner
 from vqcodec.errors import ModelError
 from vqcodec.neural.perceptual import GradientStatistics, Lpips
 from vqcodec.neural.refiner import RefinerSettings, fit_refiner
-from vqcodec.sharpening import Refiner
 from vqcodec.train.course import Course
 from vqcodec.train.samples import make_refiner_samples
 from vqcodec.train.sessions import pick
+from vqcodec.transform.color import OPPONENT
+from vqcodec.weights import registry
 
 _SHEET: Final = "original, decoded, refined"
 _PIXELS: Final = 120_000_000

@@ -9,21 +9,24 @@ from typing import Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from vqcodec import codec, context, dc, dct, decoding, networks
-from vqcodec.bands import COLOR_4X4, COLOR_8X8, LAYOUTS, Layout, Tile
-from vqcodec.context import MARGIN, Ints
-from vqcodec.model import Model
+from vqcodec.codec import decoder, walk
+from vqcodec.codec.rate_control import TUNES, Encoder, rate_of
+from vqcodec.codec.symbols import EncoderWriter
+from vqcodec.entropy import context, dc_pyramid
+from vqcodec.entropy.context import MARGIN, Ints
+from vqcodec.entropy.linear import SCALE_SHIFT, Float
+from vqcodec.nets import convolution
 from vqcodec.neural.context_samples import ContextSample, PassSample
 from vqcodec.neural.refiner import RefinerSample
 from vqcodec.neural.synthesis import Sample
-from vqcodec.prior import SCALE_SHIFT, Float
-from vqcodec.rate import TUNES, Encoder, rate_of
-from vqcodec.symbols import EncoderWriter
 from vqcodec.train.data import TrainingImage
 from vqcodec.train.sessions import Session, in_grey, open_aimed
 from vqcodec.train.watch import Watch, out_of_time, some_in_processes
+from vqcodec.transform import dct
+from vqcodec.transform.layouts import COLOR_4X4, COLOR_8X8, LAYOUTS, Layout, Tile
+from vqcodec.weights.exact import Model
 
-NETWORK_STEPS: Final = (networks.MIN_STEP, networks.MAX_STEP)
+NETWORK_STEPS: Final = (convolution.MIN_STEP, convolution.MAX_STEP)
 REFINED_STEPS: Final = (14.0, 130.0)
 """On photos about 0.95 and 0.06 bits per pixel: with more there is nothing to refine, and quality 0 makes no less."""
 _GREY_EVERY: Final = 8
@@ -61,8 +64,8 @@ def make_sample(image: TrainingImage, step: float, model: Model) -> Sample:
     latents, layout, cells = coded(image, step, model, TUNES[0])
     full = layout.whole
     wanted = dct.forward(image.pixels, full, model.color) * np.float32(1 / step)
-    wanted[: layout.channels] -= latents * np.float32(1 / networks.UNIT)
-    features = networks.features(latents, layout, step)
+    wanted[: layout.channels] -= latents * np.float32(1 / convolution.UNIT)
+    features = convolution.features(latents, layout, step)
     return Sample(_on_grid(features, cells), _on_grid(_spread(wanted, full), cells))
 
 
@@ -76,8 +79,8 @@ def coded(image: TrainingImage, step: float, model: Model, tune: str) -> tuple[N
 
 def _spread(coefficients: NDArray[np.float32], layout: Layout) -> NDArray[np.float32]:
     """Coefficients [C, n] of a layout as those of COLOR_8X8, with zeros for what it lacks."""
-    out = np.zeros((networks.OUTPUTS, coefficients.shape[1]), np.float32)
-    out[networks.shared_channels(layout, COLOR_8X8)[1]] = coefficients
+    out = np.zeros((convolution.OUTPUTS, coefficients.shape[1]), np.float32)
+    out[convolution.shared_channels(layout, COLOR_8X8)[1]] = coefficients
     return out
 
 
@@ -113,11 +116,11 @@ def _call(job: Callable[[], Made]) -> Made:
 def make_refiner_sample(image: TrainingImage, step: float, model: Model, tune: str) -> RefinerSample:
     """What a refiner sees of an image at a step in grey levels: the best decode that the model has; and the original."""
     latents, layout, (h, w) = coded(image, step, model, tune)
-    restored, _ = decoding.restorer(model, latents, step, (h, w), layout)
+    restored, _ = decoder.restorer(model, latents, step, (h, w), layout)
     base = _spread(restored((0, h)) * np.float32(1 / step), layout.whole)
     height, width = image.pixels.shape[:2]
     padded = np.pad(image.pixels, ((0, 8 * h - height), (0, 8 * w - width), (0, 0)), mode="edge")
-    return RefinerSample(_on_grid(networks.features(latents, layout, step), (h, w)), _on_grid(base, (h, w)), padded)
+    return RefinerSample(_on_grid(convolution.features(latents, layout, step), (h, w)), _on_grid(base, (h, w)), padded)
 
 
 def make_refiner_samples(
@@ -142,20 +145,20 @@ class Recorder:
     def __init__(self, session: Session, model: Model) -> None:
         self.session = session
         grid = session.grid
-        self.inner = codec.correction_of(model, grid, session.step)
+        self.inner = walk.correction_of(model, grid, session.step)
         self.step = context.step_inputs(session.step)
         self.means = np.zeros((COLOR_4X4.channels, grid.h * grid.w), np.int16)
         self.residuals = np.zeros_like(self.means)
         self.scores = np.zeros((context.TILES, grid.h * grid.w), np.float16)
         self.passes: dict[str, PassSample] = {}
-        self.places = networks.shared_channels(grid.layout, COLOR_4X4)[1]
+        self.places = convolution.shared_channels(grid.layout, COLOR_4X4)[1]
         """Of the layout's channels that COLOR_4X4 has."""
 
-    def dc_pass(self, this: dc.Pass, inputs: dc.Inputs, means: Ints, score: Float) -> tuple[Ints | int, Float]:
+    def dc_pass(self, this: dc_pyramid.Pass, inputs: dc_pyramid.Inputs, means: Ints, score: Float) -> tuple[Ints | int, Float]:
         if this.name in context.dc_pass_names():
             context.clamp_score(score)
             features = context.dc_features(inputs, means, score, self.step).T.astype(np.int8)
-            linear = (inputs.base + means[0]).astype(np.float32) / np.float32(networks.UNIT)
+            linear = (inputs.base + means[0]).astype(np.float32) / np.float32(convolution.UNIT)
             targets = self.session.targets[this.component, this.cells] - linear
             self.passes[this.name] = PassSample(features, _classes(score), targets.astype(np.float16))
         return self.inner.dc_pass(this, inputs, means, score)
@@ -204,7 +207,7 @@ def record(image: TrainingImage, step: float, model: Model) -> tuple[ContextSamp
     session = open_aimed(image, step, model)
     recorder = Recorder(session, model)
     writer = EncoderWriter(model, session.targets, rate_of(model))
-    codec.walk(session.grid, model, session.step, session.fine_dcs, 1, writer, recorder)
+    walk.walk(session.grid, model, session.step, session.fine_dcs, 1, writer, recorder)
     return recorder.sample(), recorder.passes
 
 

@@ -9,16 +9,17 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from vqcodec import codec, dct, symbols
-from vqcodec.bands import COLOR_4X4, COLOR_8X8, GREY
-from vqcodec.model import Model
-from vqcodec.prior import Grid
-from vqcodec.rate import RATE, aimed_targets, fine_dcs, rate_of, rounds_of
+from vqcodec.codec import symbols, walk
+from vqcodec.codec.rate_control import RATE, aimed_targets, fine_dcs, rate_of, rounds_of
+from vqcodec.entropy.codebooks import UNIT
+from vqcodec.entropy.linear import Grid
 from vqcodec.train import streams
 from vqcodec.train.codebooks import Trained
 from vqcodec.train.data import TrainingImage
 from vqcodec.train.watch import Watch, some_in_processes
-from vqcodec.vq import UNIT
+from vqcodec.transform import dct
+from vqcodec.transform.layouts import COLOR_4X4, COLOR_8X8, GREY
+from vqcodec.weights.exact import Model
 
 STEPS: Final = (2.0, 180.0)
 """Steps of training, in grey levels, log-uniform."""
@@ -134,7 +135,7 @@ def open_aimed(image: TrainingImage, step: float, model: Model) -> Session:
     grid, rounds = session.grid, rounds_of(model, _AIMED_EFFORT)
     if rounds:
         full = grid.layout.whole
-        settings = codec.Settings(session.step, grid.layout.code, 1, session.fine_dcs, rate_of(model))
+        settings = walk.Settings(session.step, grid.layout.code, 1, session.fine_dcs, rate_of(model))
         coefficients = dct.forward(image.pixels, full, model.color)
         session.targets = aimed_targets(coefficients, (grid.h, grid.w), model, settings, rounds)
     return session
@@ -192,5 +193,5 @@ def code_files(
 def _calls(model: Model, image: TrainingImage, step: float) -> streams.File:
     session = open_aimed(image, step, model)
     writer = symbols.SymbolWriter(model, session.targets, [RATE] * len(model.books))
-    codec.walk(session.grid, model, session.step, session.fine_dcs, 1, writer)
+    walk.walk(session.grid, model, session.step, session.fine_dcs, 1, writer)
     return writer.calls[0]

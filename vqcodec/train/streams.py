@@ -14,9 +14,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from vqcodec.entropy import LITERAL, NO_SYMBOL, RUN_BITS, Direct, Form, Pairs, Split
-from vqcodec.frames import Dictionary
-from vqcodec.records import SINGLE_BELOW
+from vqcodec.format.stream_forms import LITERAL, NO_SYMBOL, RUN_BITS, Direct, Form, Pairs, Split
+from vqcodec.format.stream_records import SINGLE_BELOW
+from vqcodec.format.zstd_blocks import Dictionary
 from vqcodec.train import huffman
 from vqcodec.train.watch import Watch, in_processes
 
@@ -39,7 +39,7 @@ File = list[tuple[int, NDArray[np.uint8]]]
 
 @dataclass(frozen=True)
 class StreamModel:
-    """The trained entropy stage: tensors as in model.py."""
+    """The trained entropy stage: tensors as in exact.py."""
 
     maps: NDArray[np.uint8]
     form: NDArray[np.uint8]

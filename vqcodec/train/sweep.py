@@ -12,16 +12,17 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from vqcodec import codec, dc, prior
-from vqcodec.bands import COLOR_8X8, Tile
-from vqcodec.context import NoCorrection
-from vqcodec.model import Model, mean_rows, scale_rows, tile_name
-from vqcodec.prior import Cells
+from vqcodec.codec import walk
+from vqcodec.entropy import dc_pyramid, linear
+from vqcodec.entropy.codebooks import UNIT
+from vqcodec.entropy.context import NoCorrection
+from vqcodec.entropy.linear import Cells
 from vqcodec.train import predictors
 from vqcodec.train.assembly import predictor_tensors
 from vqcodec.train.sessions import Collector, Fit, LiteSettings, Session
 from vqcodec.train.watch import Progress
-from vqcodec.vq import UNIT
+from vqcodec.transform.layouts import COLOR_8X8, Tile
+from vqcodec.weights.exact import Model, mean_rows, scale_rows, tile_name
 
 _SAMPLES_PER_FIT: Final = 40_000
 
@@ -43,7 +44,7 @@ def sweep(
         collector.open(session.targets)
         grid = session.grid
         cells, fine = (grid.h, grid.w), session.fine_dcs
-        dcs = codec.walk_dc(cells, grid.layout, model, session.step, fine, collector, NoCorrection())
+        dcs = walk.walk_dc(cells, grid.layout, model, session.step, fine, collector, NoCorrection())
         grid.latents[: grid.layout.components] = dcs
         grid.dc_done()
     stage, done = f"fitting predictors and coding {len(sessions)} pictures", 0
@@ -63,17 +64,17 @@ def fit_dc(
     fit: Fit, sessions: list[Session], base: Model | None, settings: LiteSettings, rng: np.random.Generator, progress: Progress
 ) -> None:
     """Fit the predictors of the DC pyramid to rounded DCs."""
-    passes, done = sum(len(dc.pass_names(component)) for component in range(3)), 0
+    passes, done = sum(len(dc_pyramid.pass_names(component)) for component in range(3)), 0
     planes = [np.rint(s.targets[: s.grid.layout.components]).astype(np.int32) * UNIT for s in sessions]
     sizes = [np.zeros_like(p) for p in planes]
     for component in range(3):
         users = [i for i, s in enumerate(sessions) if component < s.grid.layout.components]
         roots = [np.abs(sessions[i].targets[component, :1]) for i in users]
-        inputs = [np.array([prior.step_features(sessions[i].step)], np.float32) for i in users]
+        inputs = [np.array([linear.step_features(sessions[i].step)], np.float32) for i in users]
         _fit_scale(fit, f"dc.root.{component}", np.zeros((len(users), 0), np.float32), roots, inputs, base, settings)
-        by_name: dict[str, list[tuple[int, dc.Pass]]] = {name: [] for name in dc.pass_names(component)}
+        by_name: dict[str, list[tuple[int, dc_pyramid.Pass]]] = {name: [] for name in dc_pyramid.pass_names(component)}
         for i in users:
-            for this in dc.passes(sessions[i].grid.h, sessions[i].grid.w, component):
+            for this in dc_pyramid.passes(sessions[i].grid.h, sessions[i].grid.w, component):
                 by_name[this.name].append((i, this))
         for name in reversed(by_name):  # coarse to fine: a pass sees the sizes of coarser residuals
             progress("fitting predictors of means", done, passes)
@@ -81,7 +82,7 @@ def fit_dc(
             collected = []
             for i, this in by_name[name]:
                 grid = sessions[i].grid
-                found = dc.inputs(planes[i], sizes[i], grid.h, grid.w, this)
+                found = dc_pyramid.inputs(planes[i], sizes[i], grid.h, grid.w, this)
                 target = sessions[i].targets[component, this.cells] * UNIT - found.base
                 chosen = _sample(len(this.cells), len(by_name[name]), rng)
                 collected.append(
@@ -95,21 +96,21 @@ def fit_dc(
                         found,
                     )
                 )
-            rows = dc.MEAN_ROWS[component][int(name[-1])]
+            rows = dc_pyramid.MEAN_ROWS[component][int(name[-1])]
             features = np.concatenate([c[0] for c in collected]) if collected else np.zeros((0, rows), np.float32)
             targets = np.concatenate([c[2] for c in collected]) if collected else np.zeros(0, np.float32)
             start = None if base is None else base.tensors[f"{name}.mean"][0]
             mean = predictors.fit_mean(predictors.Samples(features, targets), start, settings.strength)
             fit.weights[name] = {"mean": mean[None]}
             for _, _, _, _, i, this, found in collected:
-                predicted = found.base + prior.means_of(mean.astype(np.float32)[None] @ found.mean)[0]
+                predicted = found.base + linear.means_of(mean.astype(np.float32)[None] @ found.mean)[0]
                 sizes[i][component, this.cells] = np.abs(planes[i][component, this.cells] - predicted)
             magnitudes, scales, steps = [], [], []
             for m, scale, target, step, *_ in collected:
-                magnitudes.append(np.abs(target / UNIT - m @ mean.astype(np.float32) / (UNIT << prior.MEAN_SHIFT)))
+                magnitudes.append(np.abs(target / UNIT - m @ mean.astype(np.float32) / (UNIT << linear.MEAN_SHIFT)))
                 scales.append(scale)
-                steps.append(np.tile(np.array([prior.step_features(step)], np.float32), (len(target), 1)))
-            stacked = np.concatenate(scales) if scales else np.zeros((0, dc.SCALE_ROWS[component]), np.float32)
+                steps.append(np.tile(np.array([linear.step_features(step)], np.float32), (len(target), 1)))
+            stacked = np.concatenate(scales) if scales else np.zeros((0, dc_pyramid.SCALE_ROWS[component]), np.float32)
             _fit_scale(fit, name, stacked, magnitudes, steps, base, settings)
 
 
@@ -174,11 +175,11 @@ def _fit_tile(
                 mean[half * size + j] = found[: mean.shape[1]]
                 if half:
                     mean_own[j] = found[mean.shape[1] :]
-                targets[j] -= features @ found.astype(np.float32) / (UNIT << prior.MEAN_SHIFT)
+                targets[j] -= features @ found.astype(np.float32) / (UNIT << linear.MEAN_SHIFT)
         features = np.concatenate([g.scale.T for g in gathered]) if gathered else np.zeros((0, rows + 2 * half), np.float32)
         steps = (
             np.concatenate(
-                [np.tile(np.array([prior.step_features(g.step)], np.float32), (g.targets.shape[1], 1)) for g in gathered]
+                [np.tile(np.array([linear.step_features(g.step)], np.float32), (g.targets.shape[1], 1)) for g in gathered]
             )
             if gathered
             else np.zeros((0, 3), np.float32)
@@ -192,7 +193,7 @@ def _fit_tile(
         scale[half], bias[half] = found[:rows], found[-3:]
         if half:
             scale_own[:] = found[rows : rows + 2]
-        predictor = prior.Predictor(
+        predictor = linear.Predictor(
             None if mean is None else mean.astype(np.float32),
             None if mean_own is None else mean_own.astype(np.float32),
             scale.astype(np.float32),
@@ -201,9 +202,9 @@ def _fit_tile(
         )
         for session, own in users:
             collector.open(session.targets)
-            shared = prior.products(session.grid, [(own, predictor)])[0]
-            means, score = prior.expect(session.grid, own, predictor, shared, session.step, half, session.magnitude)
-            codec.code_half(session.grid, own, half, means, score, session.magnitude, collector, NoCorrection())
+            shared = linear.products(session.grid, [(own, predictor)])[0]
+            means, score = linear.expect(session.grid, own, predictor, shared, session.step, half, session.magnitude)
+            walk.code_half(session.grid, own, half, means, score, session.magnitude, collector, NoCorrection())
             tell(1)
     for session, own in users:
         session.grid.tile_done(own, session.magnitude)

@@ -14,15 +14,17 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from vqcodec import frames, registry, tokens
-from vqcodec.color import OPPONENT
+from vqcodec.codec import tokens
+from vqcodec.codec.tokens import TokenModel
 from vqcodec.errors import InputError, ModelError
+from vqcodec.format import zstd_blocks
 from vqcodec.neural.perceptual import Lpips
 from vqcodec.neural.token import TokenSettings, fit_tokens
-from vqcodec.tokens import TokenModel
 from vqcodec.train.course import Course
 from vqcodec.train.data import TrainingImage
 from vqcodec.train.sessions import pick
+from vqcodec.transform.color import OPPONENT
+from vqcodec.weights import registry
 
 _MEASURED_PIXELS: Final = 4_000_000
 """Of pictures that tell the coefficients' means and deviations."""
@@ -160,7 +162,7 @@ def score_files(model: TokenModel, images: Sequence[TrainingImage], lpips: Lpips
         decoded = tokens.decode(indices, model, image.pixels.shape)
         squares += int(np.square(np.subtract(decoded, image.pixels, dtype=np.int64)).sum())
         samples += image.pixels.size
-        size += len(tokens.write(image.pixels.shape, indices, model, frames.LEVELS))
+        size += len(tokens.write(image.pixels.shape, indices, model, zstd_blocks.LEVELS))
         if lpips is not None:
             distances.append(lpips.between(*(whole_cells(p, model.side, p.shape[2]) for p in (image.pixels, decoded))))
     psnr_db = 10 * float(np.log10(255**2 * samples / max(squares, 1)))

@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from vqcodec import registry
-from vqcodec.draw import TokenPrior
+from vqcodec.codec.generation import TokenPrior
+from vqcodec.codec.tokens import TokenModel
 from vqcodec.errors import InputError
 from vqcodec.neural.token_prior import Grid, PriorSettings, encode_all, fit_prior
-from vqcodec.tokens import TokenModel
 from vqcodec.train.course import Course
 from vqcodec.train.data import TrainingImage
 from vqcodec.train.token import whole_cells
 from vqcodec.train.watch import Progress
+from vqcodec.weights import registry
 
 
 def train_prior(course: Course, *, init: str | Path) -> dict[str, Any]:

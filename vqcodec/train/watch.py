@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 from vqcodec.errors import LimitError
-from vqcodec.processes import processes
+from vqcodec.runtime.processes import processes
 
 Progress = Callable[[str, int, int], None]
 """Called with a stage in words, how much of it is done, and how much there is to do."""

@@ -1,0 +1,134 @@
+"""BD-rate: exact cases, symmetries, and the measured table of ../shared/ANCHORS.md."""
+
+import csv
+import math
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vqcodec.bench.bdrate import RatePoint, at_psnr, at_rate, bd_rate, common_psnr, useful_points
+
+PEERS = Path(__file__).resolve().parents[3] / "shared" / "anchors" / "kodak_peers_avg.csv"
+
+CURVE = [RatePoint(0.1, 26), RatePoint(0.25, 28.5), RatePoint(0.5, 31), RatePoint(1, 34.5), RatePoint(2, 39)]
+
+
+def scaled(factor: float) -> list[RatePoint]:
+    return [RatePoint(bpp * factor, psnr) for bpp, psnr in CURVE]
+
+
+@pytest.mark.parametrize("factor", [0.5, 0.8, 1.0, 1.3])
+def test_files_that_are_smaller_by_a_factor_measure_as_that(factor):
+    assert bd_rate(CURVE, scaled(factor)) == pytest.approx(100 * (factor - 1), abs=1e-9)
+
+
+@st.composite
+def curves(draw):
+    steps = draw(st.lists(st.tuples(st.floats(0.05, 1), st.floats(0.3, 3)), min_size=3, max_size=8))
+    bpp, psnr = 0.1, draw(st.floats(20, 26))
+    points = []
+    for growth, gain in steps:
+        points.append(RatePoint(bpp, psnr))
+        bpp, psnr = bpp * (1 + growth), psnr + gain
+    return points
+
+
+@given(curves(), curves())
+def test_changing_sides_inverts_the_ratio(one, other):
+    forth, back = bd_rate(one, other), bd_rate(other, one)
+    assert math.isnan(forth) == math.isnan(back)
+    if not math.isnan(forth):
+        assert (1 + forth / 100) * (1 + back / 100) == pytest.approx(1)
+
+
+@given(curves())
+def test_a_curve_against_itself_is_zero(curve):
+    assert bd_rate(curve, curve) == pytest.approx(0, abs=1e-9)
+
+
+def test_order_does_not_matter():
+    assert bd_rate(CURVE[::-1], scaled(0.8)) == bd_rate(CURVE, scaled(0.8))
+
+
+def test_without_a_common_range_there_is_no_number():
+    above = [RatePoint(bpp, psnr + 20) for bpp, psnr in CURVE]
+    for other in (above, CURVE[:1], []):
+        assert math.isnan(bd_rate(CURVE, other))
+        assert math.isnan(bd_rate(other, CURVE))
+    assert math.isnan(bd_rate(CURVE, CURVE, bpp_range=(3, 4)))
+
+
+def test_a_rate_range_holds_for_both_curves():
+    low, high = common_psnr(CURVE, scaled(0.5), bpp_range=(0.25, 1))
+    assert low == pytest.approx(at_rate(scaled(0.5), 0.25))  # the smaller one reaches 0.25 bpp at a higher PSNR
+    assert high == pytest.approx(34.5)  # the larger one is at 1 bpp
+    assert bd_rate(CURVE, scaled(0.5), bpp_range=(0.25, 1)) == pytest.approx(-50)
+
+
+def test_only_the_part_in_the_range_counts():
+    better_at_the_top = [*CURVE[:3], RatePoint(0.9, 34.5), RatePoint(1.5, 39)]
+    assert bd_rate(CURVE, better_at_the_top, bpp_range=(0.1, 0.3)) == pytest.approx(0, abs=0.1)
+    assert bd_rate(CURVE, better_at_the_top) < -5
+
+
+def test_points_nobody_would_choose_are_left_out():
+    worse = RatePoint(0.6, 30)
+    same_rate = RatePoint(0.5, 30.9)
+    lossless, empty = RatePoint(8, math.inf), RatePoint(0, 20)
+    assert useful_points([lossless, worse, *CURVE, same_rate, empty]) == CURVE
+
+
+@pytest.mark.parametrize(("bpp", "psnr"), CURVE)
+def test_interpolation_meets_the_points(bpp, psnr):
+    assert at_rate(CURVE, bpp) == pytest.approx(psnr)
+    assert at_psnr(CURVE, psnr) == pytest.approx(bpp)
+
+
+def test_interpolation_is_monotone_and_never_extrapolates():
+    psnrs = [at_rate(CURVE, bpp) for bpp in (0.1, 0.15, 0.2, 0.4, 0.8, 1.6, 2)]
+    assert psnrs == sorted(psnrs)
+    assert math.isnan(at_rate(CURVE, 0.099))
+    assert math.isnan(at_rate(CURVE, 2.001))
+    assert math.isnan(at_psnr(CURVE, 25.9))
+    assert math.isnan(at_psnr(CURVE, 39.1))
+    assert math.isnan(at_rate([], 1))
+
+
+@pytest.fixture(scope="module")
+def peers() -> dict[str, list[RatePoint]]:
+    """Curves of other codecs on Kodak, as measured elsewhere."""
+    if not PEERS.exists():
+        pytest.skip("../shared/anchors is not here: no measured curves to compare with")
+    found: dict[str, list[RatePoint]] = {}
+    with PEERS.open() as stream:
+        for row in csv.DictReader(stream):
+            found.setdefault(row["codec"], []).append(RatePoint(float(row["bpp"]), float(row["psnr_rgb"])))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("codec", "percent"),
+    [("webp_m6", -35.4), ("avif_s6", -47.1), ("jxl_e7", -27.4), ("mozjpeg420", -17.7), ("avif444_s3_psnr", -57.8)],
+)
+def test_bd_rates_of_the_anchor_table(peers, codec, percent):
+    assert bd_rate(peers["jpeg420"], peers[codec]) == pytest.approx(percent, abs=0.06)
+
+
+@pytest.mark.parametrize(
+    ("codec", "bpp", "psnr"),
+    [
+        ("jpeg420", 0.1, 21.6),
+        ("jpeg420", 1.5, 35.4),
+        ("webp_m6", 0.25, 28.6),
+        ("webp_m6", 1.0, 35.3),
+        ("avif_s6", 0.5, 32.5),
+    ],
+)
+def test_psnr_at_a_rate_of_the_anchor_table(peers, codec, bpp, psnr):
+    assert at_rate(peers[codec], bpp) == pytest.approx(psnr, abs=0.06)
+
+
+def test_the_anchor_table_begins_above_a_tenth_of_a_bit_for_webp(peers):
+    assert math.isnan(at_rate(peers["webp_m6"], 0.1))

@@ -1,0 +1,167 @@
+"""The bench's codecs: real files, grey and colour, specs, and what is said when one is missing."""
+
+import sys
+from io import BytesIO
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image, features
+
+import vqcodec
+from vqcodec.bench.codecs import BenchUsageError, grey_of, open_codec, with_decoders
+from vqcodec.bench.metrics import measure, psnr_db
+from vqcodec.errors import CorruptError, MissingExtraError
+
+KODAK = Path(__file__).resolve().parents[3] / "shared" / "data" / "kodak"
+
+
+def picture(*shape: int) -> np.ndarray:
+    """Smooth colours with some texture, uint8."""
+    rows, columns = np.mgrid[: shape[0], : shape[1]]
+    plane = 120 + 80 * np.sin(rows / 17) * np.cos(columns / 23) + np.random.default_rng(0).normal(scale=4, size=shape[:2])
+    planes = plane if len(shape) == 2 else np.stack([plane, 0.8 * plane, 200 - 0.5 * plane], axis=2)
+    return planes.clip(0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("spec", ["jpeg", "webp", "avif"])
+@pytest.mark.parametrize("shape", [(48, 64, 3), (33, 47, 3), (1, 1, 3), (48, 64), (17, 9)])
+def test_round_trip_through_a_real_file(spec, shape):
+    codec = open_codec(spec)
+    original = picture(*shape)
+    data = codec.encode(original, 88)
+    assert Image.open(BytesIO(data)).format == spec.upper()
+    decoded = codec.decode(data)
+    if original.ndim == 2 and not codec.has_grey and decoded.ndim == 3:
+        decoded = grey_of(decoded)
+    assert decoded.shape == shape
+    assert psnr_db(measure(original, decoded, psnr_only=True).mse_rgb) > 30
+
+
+def test_grey_is_stored_as_grey():
+    grey = picture(48, 64)
+    assert Image.open(BytesIO(open_codec("jpeg").encode(grey, 50))).mode == "L"
+    assert len(open_codec("avif").encode(grey, 50)) < len(open_codec("avif").encode(np.stack([grey] * 3, 2), 50))
+
+
+def test_jpeg_is_progressive_with_halved_chroma():
+    with Image.open(BytesIO(open_codec("jpeg").encode(picture(48, 64, 3), 95))) as image:
+        assert image.info["progressive"]
+        assert [layer[1:3] for layer in image.layer] == [(2, 2), (1, 1), (1, 1)]
+
+
+@pytest.mark.parametrize("shape", [(5, 7, 3), (5, 7)])
+def test_none_keeps_every_bit(shape):
+    codec = open_codec("none")
+    original = picture(*shape)
+    data = codec.encode(original, 100)
+    assert len(data) == original.size + 9
+    assert np.array_equal(codec.decode(data), original)
+    with pytest.raises(CorruptError):
+        codec.decode(data[:-1])
+
+
+@pytest.mark.parametrize("spec", ["jpeg", "webp", "avif"])
+def test_the_default_sweep_spans_a_tenth_of_a_bit_to_two(spec):
+    if not KODAK.exists():
+        pytest.skip("../shared/data/kodak is not here: no photo to sweep")
+    codec = open_codec(spec)
+    crops = [np.array(Image.open(KODAK / f"kodim{number}.png"))[128:384, 128:384] for number in ("05", "10", "15")]
+    for quality, fits in ((codec.qualities[0], lambda bpp: bpp < 0.2), (codec.qualities[-1], lambda bpp: bpp > 2)):
+        assert fits(np.mean([8 * len(codec.encode(crop, quality)) / 256**2 for crop in crops]))
+    assert list(codec.qualities) == sorted(codec.qualities)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        *("jpg", "", "jpeg:4", "none:1", "vqz:m:10", "vqz:m:0", "vqz:m:x", "vqz:m:5:6", "vqz:m:5:ssim:x", "vqz:m:ssim", "jpeg+gan"),
+        "vqz+sharp",
+    ],
+)
+def test_a_spec_without_meaning_is_refused(spec):
+    with pytest.raises(BenchUsageError):
+        open_codec(spec)
+
+
+@pytest.mark.parametrize("quality", [50.5, -1, 101])
+@pytest.mark.parametrize("spec", ["jpeg", "webp", "avif"])
+def test_qualities_of_others_are_whole(spec, quality):
+    with pytest.raises(BenchUsageError, match="whole qualities"):
+        open_codec(spec).encode(picture(8, 8, 3), quality)
+
+
+@pytest.mark.parametrize("feature", ["webp", "avif"])
+def test_a_pillow_built_without_it_is_named(feature, monkeypatch):
+    monkeypatch.setattr(features, "check", lambda name: name != feature)
+    with pytest.raises(MissingExtraError, match="pip install"):
+        open_codec(feature)
+
+
+def test_jpeg_xl_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "imagecodecs", None)
+    with pytest.raises(MissingExtraError, match=r"pip install .vqcodec\[jxl\]"):
+        open_codec("jxl")
+
+
+@pytest.mark.parametrize("shape", [(48, 64, 3), (48, 64)])
+def test_jpeg_xl_round_trip(shape):
+    pytest.importorskip("imagecodecs", reason="imagecodecs is not installed")
+    codec = open_codec("jxl")
+    original = picture(*shape)
+    decoded = codec.decode(codec.encode(original, 90))
+    assert decoded.shape == shape
+    assert psnr_db(measure(original, decoded, psnr_only=True).mse_rgb) > 30
+
+
+@pytest.fixture
+def calls(monkeypatch) -> list[dict]:
+    """A vqcodec.api that records what it is asked and keeps pixels as they are."""
+    calls: list[dict] = []
+    kept: dict[bytes, np.ndarray] = {}
+
+    def encode(pixels, **options):
+        calls.append(options)
+        data = len(kept).to_bytes(4, "little")
+        kept[data] = pixels
+        return data
+
+    def decode(data, **options):
+        calls.append(options)
+        return kept[data]
+
+    fake = SimpleNamespace(encode=encode, decode=decode, info=lambda data, model: {"model": "photo-lite", "model_id": "0123"})
+    monkeypatch.setattr(vqcodec, "api", fake, raising=False)
+    monkeypatch.setitem(sys.modules, "vqcodec.api", fake)
+    return calls
+
+
+@pytest.mark.parametrize(
+    ("spec", "name", "options"),
+    [
+        ("vqz", "vqz", {"model": None}),
+        ("vqz:mine", "vqz:mine", {"model": "mine"}),
+        ("vqz:some/folder/mine:9", "vqz:mine:9", {"model": "some/folder/mine", "effort": 9}),
+        ("vqz::9", "vqz::9", {"model": None, "effort": 9}),
+        ("vqz:::ssim", "vqz:::ssim", {"model": None, "tune": "ssim"}),
+        ("vqz:mine:9:psnr", "vqz:mine:9:psnr", {"model": "mine", "effort": 9, "tune": "psnr"}),
+        ("vqz::9+gan", "vqz::9+gan", {"model": None, "effort": 9, "refine": "gan"}),
+    ],
+)
+def test_vqz_hands_model_effort_and_threads_to_the_api(calls, spec, name, options):
+    codec = open_codec(spec, threads=3)
+    assert codec.name == name
+    assert codec.version.endswith("model photo-lite 0123")
+    original = picture(8, 8, 3)
+    calls.clear()
+    assert np.array_equal(codec.decode(codec.encode(original, 62.5)), original)
+    model, refine = {"model": options["model"]}, {"refine": options.pop("refine", None)}
+    assert calls == [{"quality": 62.5, "threads": 3, **options}, {"threads": 3, **model, **refine}]
+
+
+def test_decoders_are_tried_with_every_vqz_that_names_none():
+    found = with_decoders(["vqz", "jpeg", "vqz:m:9", "vqz:m+best"], ["none", "gan"])
+    assert found == ["vqz+none", "vqz+gan", "jpeg", "vqz:m:9+none", "vqz:m:9+gan", "vqz:m+best"]
+    with pytest.raises(BenchUsageError, match="unknown decoder 'sharp'"):
+        with_decoders(["vqz"], ["sharp"])

@@ -1,0 +1,486 @@
+"""The bench on codecs and a clock made for it: statistics to the last digit, and everything that can go wrong."""
+
+import json
+import math
+import platform
+import re
+from io import StringIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from vqcodec.bench.codecs import BenchUsageError, Pixels, open_codec
+from vqcodec.bench.metrics import Distance
+from vqcodec.bench.page import crops_at, nearest_below
+from vqcodec.bench.report import print_results
+from vqcodec.bench.results import BenchResults
+from vqcodec.bench.run import BenchSettings, find_images, parse_qualities, run_bench
+from vqcodec.errors import CorruptError, InputError, MissingExtraError, OutputError
+from vqcodec.runtime.progress import share_done, watched
+
+
+class FakeClock:
+    """Stands still until somebody moves it."""
+
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+class FakeCodec:
+    """Files of 2 x quality bytes, an error of 100 - quality in every sample, half a second up and a quarter down."""
+
+    version = "1.0"
+    description = "for tests"
+    qualities: tuple[float, ...] = (90, 98)
+    has_grey = True
+
+    def __init__(self, name: str = "fake", clock: FakeClock | None = None) -> None:
+        self.name = name
+        self.clock = clock or FakeClock()
+        self.files: dict[bytes, Pixels] = {}
+
+    def encode(self, pixels: Pixels, quality: float) -> bytes:
+        self.clock.now_s += 0.5
+        data = len(self.files).to_bytes(4, "little").ljust(int(2 * quality), b"\0")
+        self.files[data] = pixels + np.uint8(100 - quality)
+        return data
+
+    def decode(self, data: bytes) -> Pixels:
+        self.clock.now_s += 0.25
+        return self.files[data].copy()
+
+
+def save(path: Path, *shape: int) -> Path:
+    """A PNG of values up to 200, so that a fake codec's error cannot wrap."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    seed = sum(path.name.encode())
+    pixels = np.random.default_rng(seed).integers(0, 200, size=shape, dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two colour pictures, 10x20 and 20x20, and a grey one, 8x5."""
+    save(tmp_path / "set" / "a.png", 10, 20, 3)
+    save(tmp_path / "set" / "b.png", 20, 20, 3)
+    save(tmp_path / "set" / "deeper" / "c.png", 8, 5)
+    return tmp_path / "set"
+
+
+def run(
+    folder: Path, *codecs: FakeCodec, console: Console | None = None, clock=None, tell=lambda line: None, **options
+) -> BenchResults:
+    """A run on fake codecs; the others are the real ones."""
+    fakes = {codec.name: codec for codec in codecs}
+    names = tuple(options.pop("codecs", fakes))
+    settings = BenchSettings(paths=(folder,), codecs=names, **{"psnr_only": True, **options})
+    opener = lambda spec, threads: fakes.get(spec) or open_codec(spec, threads=threads)  # noqa: E731  # one line says it
+    results = run_bench(settings, clock=clock or FakeClock(), opener=opener, tell=tell)
+    if console is not None:
+        print_results(results, console)
+    return results
+
+
+def strict_json(text: str) -> dict:
+    return json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+
+
+def test_statistics_to_the_last_digit(folder):
+    clock = FakeClock()
+    results = run(folder, FakeCodec(clock=clock), clock=clock)
+    coarse, fine = results.points("fake")
+    assert (coarse.quality, fine.quality) == (90, 98)
+    pixels = [200, 400, 40]
+    assert coarse.bpp == pytest.approx(sum(8 * 180 / n for n in pixels) / 3)  # mean of bpp, not bits over pixels
+    assert fine.bpp == pytest.approx(sum(8 * 196 / n for n in pixels) / 3)
+    assert coarse.psnr_rgb == coarse.psnr_y == pytest.approx(20 * math.log10(255 / 10))
+    assert fine.psnr_rgb == pytest.approx(20 * math.log10(255 / 2))
+    assert (coarse.encode_s, coarse.decode_s) == (0.5, 0.25)  # the second decode, which verifies, is not counted
+    assert coarse.encode_mps == pytest.approx(640e-6 / 1.5)
+    assert coarse.decode_mps == pytest.approx(640e-6 / 0.75)
+
+
+def test_psnr_is_the_mean_of_decibels(tmp_path):
+    save(tmp_path / "a.png", 10, 20, 3)
+    save(tmp_path / "b.png", 10, 20, 3)
+
+    class Uneven(FakeCodec):
+        def decode(self, data: bytes) -> Pixels:
+            return super().decode(data) + np.uint8(data[0] // 2 % 2)  # every second picture is one worse
+
+    point = run(tmp_path, Uneven()).points("fake")[0]
+    assert point.psnr_rgb == pytest.approx(np.mean([20 * math.log10(255 / error) for error in (10, 11)]))
+
+
+def test_the_none_codec_proves_the_bench(folder, tmp_path):
+    output = tmp_path / "none.json"
+    results = run(folder, codecs=("none",), json_path=output, psnr_only=False)
+    (point,) = results.points("none")
+    assert point.psnr_rgb == point.psnr_y == math.inf
+    assert point.bpp == pytest.approx(np.mean([24 + 72 / 200, 24 + 72 / 400, 8 + 72 / 40]))
+    document = strict_json(output.read_text())
+    assert [row["psnr_rgb"] for row in document["rows"]] == [None] * 3
+    assert [row["mse_rgb"] for row in document["rows"]] == [0.0] * 3
+
+
+@pytest.mark.parametrize("spec", ["jpeg", "webp", "avif", "none"])
+def test_real_codecs_run_on_colour_and_grey(folder, spec):
+    results = run(folder, codecs=(spec,), qualities={"": (50, 90)}, clock=iter(range(10**6)).__next__)
+    assert results.failures == []
+    assert len(results.rows) == 6
+    assert all(row.bytes > 0 and row.encode_s == row.decode_s == 1 for row in results.rows)
+
+
+def test_vqz_itself_runs_on_colour_and_grey(folder):
+    results = run(folder, codecs=("vqz",), qualities={"": (30, 80)})
+    assert [codec.missing for codec in results.codecs] == [""]
+    assert results.failures == []
+    coarse, fine = results.points("vqz")
+    assert (coarse.quality, fine.quality) == (30, 80)
+    assert coarse.psnr_rgb < fine.psnr_rgb
+
+
+def test_rows_carry_ssim_unless_told_otherwise(tmp_path):
+    save(tmp_path / "big.png", 161, 170, 3)
+    row = run(tmp_path, FakeCodec(), psnr_only=False).rows[0]
+    assert 0 < row.ms_ssim <= 1
+    assert 0 < row.ssim <= 1
+    assert math.isnan(run(tmp_path, FakeCodec()).rows[0].ssim)
+
+
+def test_each_figure_is_in_its_own_column(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("vqcodec.bench.run.measure", lambda *_, **__: Distance(1, 2, 0.3, 0.4, 0.5, 0.6, 70))
+    results = run(folder, FakeCodec(), json_path=tmp_path / "results.json")
+    point = results.points("fake")[0]
+    assert (point.ssim, point.ms_ssim) == pytest.approx((0.3, 0.4))
+    assert (point.high_band, point.lpips, point.ssimulacra2) == pytest.approx((0.5, 0.6, 70))
+    columns = strict_json((tmp_path / "results.json").read_text())["codecs"][0]["results"]
+    names = ("ssim-rgb", "ms-ssim-rgb", "high-band", "lpips", "ssimulacra2", "encoding_time", "decoding_time", "quality")
+    assert [columns[name][0] for name in names] == pytest.approx([0.3, 0.4, 0.5, 0.6, 70, point.encode_s, point.decode_s, 90])
+
+
+def test_crops_are_middles_at_the_most_bytes_below_a_rate(tmp_path):
+    """Of files of 2 x quality bytes, with an error of a tenth of it."""
+
+    class Fine(FakeCodec):
+        qualities = tuple(range(10, 200))
+
+        def encode(self, pixels: Pixels, quality: float) -> bytes:
+            data = super().encode(pixels, 99).ljust(int(2 * quality), b"\0")[: int(2 * quality)]
+            self.files[data] = pixels + np.uint8(quality // 10)
+            return data
+
+    class Coarse(Fine):
+        qualities = tuple(range(26, 200))
+
+    small, large = save(tmp_path / "small.png", 32, 40), save(tmp_path / "large.png", 264, 20)
+    found = dict(crops_at([("small", small), ("large", large)], [Fine("fine"), open_codec("none")]))
+    assert [crop.codec for crop in found["small"]] == ["original", "fine"]
+    for path, quality in ((small, 20), (large, 82)):  # a quarter of a bit: 40 and 165 bytes
+        original, fine = found[path.stem]
+        pixels = np.asarray(Image.open(path))
+        middle = pixels[4:260] if path == large else pixels
+        np.testing.assert_array_equal(original.pixels, middle)
+        np.testing.assert_array_equal(fine.pixels, middle + np.uint8(quality // 10))
+        assert fine.bpp == 8 * 2 * quality / pixels.size
+        assert fine.psnr_db == pytest.approx(20 * math.log10(255 / (quality // 10)))
+    small_again = dict(crops_at([("small", small)], [Coarse("coarse")]))["small"][1]
+    assert (small_again.pixels, small_again.bpp) == (None, 8 * 2 * 26 / (32 * 40))
+    assert len(nearest_below(Fine(), np.zeros((2, 2), np.uint8), 1)) == 20  # the smallest, if none fits
+
+
+def test_a_run_tells_how_far_it_is(folder: Path) -> None:
+    (folder / "bad.png").write_bytes(b"rubbish")
+    told: list[str] = []
+    shares = []
+
+    class Watched(FakeCodec):
+        def encode(self, pixels: Pixels, quality: float) -> bytes:
+            if stages and stages[-1].name.endswith(f"{self.name} {quality:g}"):
+                shares.append(share_done(stages)[0])  # type: ignore[index]
+            return super().encode(pixels, quality)
+
+    with watched() as stages:
+        run(folder, Watched(), tell=told.append)
+    assert shares == [0, 1 / 8, 2 / 8, 3 / 8, 6 / 8, 7 / 8]  # the bad one is two trials
+    assert told == [
+        f"{n} of 4 images: set/{name}" for n, name in enumerate(["a.png", "b.png", "bad.png, 1 failed", "deeper/c.png"], 1)
+    ]
+
+
+# ---------------------------------------------------------------------------------------------- what goes wrong
+
+
+def test_an_unreadable_image_is_recorded_and_the_rest_goes_on(folder):
+    (folder / "ab.png").write_bytes(b"not a picture")
+    results = run(folder, FakeCodec())
+    assert [image.name for image in results.images] == ["set/a.png", "set/b.png", "set/deeper/c.png"]
+    (failure,) = results.failures
+    assert (failure.image, failure.codec, failure.quality) == ("set/ab.png", "", None)
+    assert "\n" not in failure.message
+    assert len(results.points("fake")) == 2
+
+
+class Fragile(FakeCodec):
+    """Fails on pictures of one width, in a way of its own."""
+
+    def __init__(self, error: BaseException, width: int, name: str = "fragile") -> None:
+        super().__init__(name)
+        self.error = error
+        self.width = width
+
+    def encode(self, pixels: Pixels, quality: float) -> bytes:
+        if pixels.shape[1] == self.width and quality == 98:
+            raise self.error
+        return super().encode(pixels, quality)
+
+
+@pytest.mark.parametrize("error", [CorruptError("damaged"), MemoryError(), ValueError("two\nlines"), OSError(28, "full")])
+def test_a_codec_that_fails_on_an_image_takes_it_from_all_means(folder, error):
+    results = run(folder, FakeCodec(), Fragile(error, width=5))
+    (failure,) = results.failures
+    assert (failure.image, failure.codec, failure.quality) == ("set/deeper/c.png", "fragile", 98)
+    assert "\n" not in failure.message
+    assert results.compared_images() == ["set/a.png", "set/b.png"]
+    for codec in ("fake", "fragile"):  # both over the same two images, or they could not be compared
+        assert results.points(codec)[0].bpp == pytest.approx((8 * 180 / 200 + 8 * 180 / 400) / 2)
+
+
+def test_a_codec_that_goes_through_on_no_image_does_not_empty_the_others(tmp_path):
+    save(tmp_path / "a.png", 10, 20, 3)
+    results = run(tmp_path, FakeCodec(), Fragile(ValueError("always"), width=20))
+    assert len(results.points("fake")) == 2
+    assert [point.quality for point in results.points("fragile")] == [90]
+
+
+class Wrong(FakeCodec):
+    """Decodes to something else than it should."""
+
+    def __init__(self, change) -> None:
+        super().__init__("wrong")
+        self.change = change
+
+    def decode(self, data: bytes) -> Pixels:
+        return self.change(super().decode(data))
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (lambda p: p[:-1], "decoded to"),
+        (lambda p: p.astype(np.int32), "decoded to"),
+        (lambda p: np.stack([p] * 3, 2) if p.ndim == 2 else p[..., 0], "decoded to"),
+        (lambda p: p + np.random.default_rng().integers(0, 9, p.shape, dtype=np.uint8), "differ"),
+    ],
+)
+def test_every_decode_is_verified(folder, change, complaint):
+    results = run(folder, Wrong(change))
+    assert results.rows == []
+    assert len(results.failures) == 6
+    assert all(complaint in failure.message for failure in results.failures)
+
+
+def test_only_a_codec_without_grey_may_answer_grey_with_rgb(folder):
+    codec = Wrong(lambda p: np.stack([p] * 3, 2) if p.ndim == 2 else p)
+    codec.has_grey = False
+    assert run(folder, codec).failures == []
+
+
+def test_a_missing_codec_is_a_line_that_says_what_to_install(folder):
+    class Absent(FakeCodec):
+        def encode(self, pixels: Pixels, quality: float) -> bytes:
+            raise MissingExtraError("it is missing: pip install it")
+
+    output = StringIO()
+    results = run(folder, FakeCodec(), Absent("absent"), console=Console(file=output, width=200))
+    assert [(codec.name, codec.missing) for codec in results.codecs] == [
+        ("fake", ""),
+        ("absent", "it is missing: pip install it"),
+    ]
+    assert "missing absent: it is missing: pip install it" in output.getvalue()
+    assert len(results.points("fake")) == 2
+
+
+# ---------------------------------------------------------------------------------------------- files
+
+
+def test_results_are_on_disk_after_every_image_and_survive_an_interrupt(folder, tmp_path):
+    output = tmp_path / "results.json"
+    seen = []
+
+    class Watching(FakeCodec):
+        def encode(self, pixels: Pixels, quality: float) -> bytes:
+            if output.exists():
+                seen.append([image["name"] for image in strict_json(output.read_text())["images"]])
+            if pixels.shape == (8, 5):
+                raise KeyboardInterrupt
+            return super().encode(pixels, quality)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(folder, Watching(), json_path=output)
+    assert seen == [[], [], ["set/a.png"], ["set/a.png"], ["set/a.png", "set/b.png"]]
+    document = strict_json(output.read_text())
+    assert {row["image"] for row in document["rows"]} == {"set/a.png", "set/b.png"}
+    assert len(document["codecs"][0]["results"]["bpp"]) == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["results.json", "set"]
+
+
+def test_json_has_the_layout_of_compressai_and_comes_back(folder, tmp_path):
+    output = tmp_path / "results.json"
+    (folder / "bad.png").write_bytes(b"rubbish")
+    results = run(folder, FakeCodec(), codecs=("fake", "none"), json_path=output, command="vqcodec bench set", threads=None)
+    text = output.read_text()
+    document = strict_json(text)
+    codec = document["codecs"][0]
+    assert (codec["name"], codec["description"]) == ("fake", "for tests")
+    assert {"bpp", "psnr-rgb", "ms-ssim-rgb", "encoding_time", "decoding_time"} <= codec["results"].keys()
+    assert {len(column) for column in codec["results"].values()} == {2}
+    assert codec["results"]["psnr-rgb"] == pytest.approx([20 * math.log10(25.5), 20 * math.log10(127.5)])
+    assert codec["results"]["ms-ssim-rgb"] == [None, None]
+    assert document["command"] == "vqcodec bench set"
+    assert document["machine"].keys() == {"cpu", "cores", "system"}
+    assert platform.node() not in (*map(str, document["machine"].values()), *document["versions"].values())
+    assert len(document["rows"]) == 9
+    restored = BenchResults.from_json(text)
+    assert restored.to_json() == text
+    assert restored.points("none")[0].psnr_rgb == math.inf
+    assert restored.failures == results.failures
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['{"kind": "other"}', "[]", '{"kind": "vqcodec-bench", "version": 99}', "nonsense", '{"kind": "vqcodec-bench", "version": 1}'],
+)
+def test_other_json_is_refused(text):
+    with pytest.raises(ValueError, match=r"result file|Expecting value"):
+        BenchResults.from_json(text)
+
+
+def test_json_on_standard_output_is_one_object(folder, capfdbinary):
+    run(folder, FakeCodec(), json_path=Path("-"))
+    assert len(strict_json(capfdbinary.readouterr().out.decode())["rows"]) == 6
+
+
+def test_a_report_folder_is_filled(folder, tmp_path):
+    report = tmp_path / "new" / "report"
+    run(folder, FakeCodec("one"), FakeCodec("two"), report_dir=report, anchor="one")
+    assert sorted(path.name for path in report.iterdir()) == [
+        "crops.png", "rate_psnr.png", "rate_psnr.svg", "results.html", "results.json", "results.md",
+    ]  # fmt: skip
+    page = (report / "results.html").read_text()
+    assert not re.search(r"""<(?:link|script)|src=["']http""", page)  # it needs nothing else
+    assert page.count("<img alt='original'") == 3
+    assert "<img alt='two'" not in page  # its smallest files are far from a quarter of a bit
+    assert page.count("two: no file near 0.25 bpp, the nearest has ") == 3
+    with Image.open(report / "rate_psnr.png") as plot:
+        assert plot.size[0] > 1000
+        assert len(np.unique(np.array(plot.convert("L")))) > 50  # something is drawn
+    assert "![Rate and PSNR of every codec](rate_psnr.png)" in (report / "results.md").read_text()
+
+
+@pytest.mark.parametrize("name", ["results.json", "results.md", "rate_psnr.png"])
+def test_no_output_is_overwritten_unless_asked(folder, tmp_path, name):
+    report = tmp_path / "report"
+    report.mkdir()
+    (report / name).write_text("mine")
+    codec = FakeCodec()
+    with pytest.raises(OutputError, match=name):
+        run(folder, codec, report_dir=report)
+    assert codec.files == {}  # refused before the work, not after
+    assert (report / name).read_text() == "mine"
+    run(folder, codec, report_dir=report, overwrite=True)
+    assert (report / name).read_bytes() != b"mine"
+
+
+# ---------------------------------------------------------------------------------------------- settings
+
+
+def test_images_are_found_in_a_fixed_order_and_once(folder, monkeypatch):
+    (folder / "notes.txt").write_text("no picture")
+    names = [name for name, _ in find_images([folder, folder / "b.png", folder.parent / "set"])]
+    assert names == ["set/a.png", "set/b.png", "set/deeper/c.png"]
+    assert [name for name, _ in find_images([folder / "b.png", folder], limit=2)] == ["b.png", "set/a.png"]
+    monkeypatch.chdir(folder)
+    assert [name for name, _ in find_images([Path()])] == names
+
+
+def test_what_looks_like_an_image_and_is_left_out_is_told(folder):
+    (folder / "phone.jxl").write_bytes(b"\xff\x0a" + bytes(40))
+    (folder / "gone.png").symlink_to(folder / "nowhere")
+    (folder / "notes.txt").write_text("no picture")
+    told = []
+    assert len(find_images([folder], tell=told.append)) == 3
+    assert told == [
+        f"skipped: {folder}/gone.png: a broken link",
+        f"skipped: {folder}/phone.jxl: JPEG XL is not read: convert it to PNG or TIFF first",
+    ]
+
+
+def test_images_of_one_name_are_told_apart(folder):
+    other = save(folder.parent / "other" / "a.png", 4, 4)
+    assert [name for name, _ in find_images([folder / "a.png", other])] == ["a.png", "a.png (2)"]
+
+
+def test_without_images_there_is_nothing_to_bench(tmp_path):
+    with pytest.raises(InputError, match="no images"):
+        find_images([tmp_path])
+    with pytest.raises(InputError, match="no such file"):
+        find_images([tmp_path / "absent"])
+
+
+def test_qualities_as_typed():
+    assert parse_qualities("50,10,90.5") == {"": (10, 50, 90.5)}
+    assert parse_qualities("jpeg=10,50;vqz:mine=60;7") == {"jpeg": (10, 50), "vqz:mine": (60,), "": (7,)}
+    for text in ("", "jpeg", "jpeg=", "a,b", "jpeg=1;;", "nan", "jpeg=10,inf"):
+        with pytest.raises(BenchUsageError, match="write 10,50,90"):
+            parse_qualities(text)
+
+
+def test_sweeps_go_to_the_codec_they_name(folder):
+    results = run(folder, FakeCodec("one"), FakeCodec("two"), qualities={"one": (91,), "": (92, 93)})
+    assert [codec.qualities for codec in results.codecs] == [(91,), (92, 93)]
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"anchor": "webp"}, "anchor"),
+        ({"codecs": ("fake", "fake")}, "same name"),
+        ({"codecs": ()}, "no codecs"),
+        ({"codecs": ("fake", "unheard-of")}, "unknown codec"),
+        ({"codecs": ("jpeg",), "qualities": {"jpeg": (50, 101)}}, "whole qualities"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused_before_the_work(folder, tmp_path, options, complaint):
+    output = tmp_path / "results.json"
+    with pytest.raises(BenchUsageError, match=complaint):
+        run(folder, FakeCodec(), json_path=output, **options)
+    assert not output.exists()
+
+
+@pytest.mark.parametrize(
+    ("codecs", "asked", "anchor"),
+    [(("one", "jpeg"), None, "jpeg"), (("one", "two"), None, "one"), (("one", "two"), "two", "two")],
+)
+def test_the_anchor_is_jpeg_if_there_is_one(folder, codecs, asked, anchor):
+    results = run(folder, FakeCodec("one"), FakeCodec("two"), codecs=codecs, anchor=asked)
+    assert results.anchor == anchor
+
+
+def test_images_side_by_side_give_the_same_figures(folder: Path) -> None:
+    (folder / "bad.png").write_bytes(b"rubbish")
+    settings = {"codecs": ("jpeg", "vqz:photo-lite", "none"), "qualities": {"vqz": (50.0,), "jpeg": (50.0,)}}
+    alone, together = run(folder, **settings), run(folder, jobs=2, **settings)
+    assert together.images == alone.images
+    assert together.failures == alone.failures
+    assert len(together.failures) == 1
+    figures = [[(row.codec, row.quality, row.image, row.bytes, row.mse_rgb) for row in found.rows] for found in (alone, together)]
+    assert figures[0] == figures[1]
+    assert len(figures[0]) == 9

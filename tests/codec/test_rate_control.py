@@ -1,0 +1,285 @@
+"""What an encoder aims at: likeness (`--tune ssim`), by words of sizes of their own in each cell and tile, and what this does to
+errors; targets of size and PSNR; and the synthesis."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from conftest import weights
+from vqcodec import api
+from vqcodec.bench.metrics import measure
+from vqcodec.cli.main import main
+from vqcodec.codec import aiming, rate_control
+from vqcodec.entropy import masking
+from vqcodec.entropy.codebooks import NATURAL, UNIT, resized
+from vqcodec.errors import InputError, LimitError
+from vqcodec.format import container
+from vqcodec.io.convert import EncodeOptions
+from vqcodec.io.images import read_image
+from vqcodec.nets import convolution
+from vqcodec.transform.layouts import COLOR_4X4, COLOR_8X8, GREY, Layout, Tile
+from vqcodec.weights import registry
+
+STEP = 64 * 16
+MIDDLE = next(tile for tile in GREY.tiles if max(max(pair) for pair in tile.coefs) == 2)  # its size is the cell's
+
+
+def half_busy(side: int, components: int) -> np.ndarray:
+    """Faint texture on the left, strong on the right; in squares of four pixels, so that means of cells differ, too."""
+    noise = np.random.default_rng(0).normal(0, 1, (side // 4, side // 4)).repeat(4, 0).repeat(4, 1)
+    strength = np.where(np.arange(side) < side // 2, 3, 40)
+    return np.broadcast_to(np.clip(128 + strength * noise, 0, 255)[:, :, None], (side, side, components)).astype(np.uint8)
+
+
+def dcs_of(means: np.ndarray, step: int = STEP) -> np.ndarray:
+    """DC latents at a step of cells with these means, in grey levels."""
+    return np.rint(np.asarray(means, float) * 8 * UNIT * 64 / step).astype(np.int16)
+
+
+def words_of(means: np.ndarray, step: int, strength: int, tile: Tile) -> tuple[np.ndarray, np.ndarray]:
+    """Sizes and scores of all cells."""
+    mask = masking.mask_of(dcs_of(means, step), step, strength)
+    assert mask is not None
+    return mask.words(tile, np.arange(means.size))
+
+
+def test_activity_is_the_mean_square_of_differences_to_the_cells_beside() -> None:
+    means = np.zeros((9, 9))
+    means[4, 4] = 100
+    found = masking.activity(dcs_of(means), STEP).reshape(9, 9) / 2304
+    far = np.maximum.outer(np.abs(np.arange(9) - 4), np.abs(np.arange(9) - 4))
+    assert not found[far > 2].any()
+    # nine cells of four differences each: all four of the middle, and one of each beside it
+    np.testing.assert_allclose(found[far <= 1][[0, 2, 6, 8]], 100**2 * (4 + 2) / 36, rtol=0.01)
+    assert found[4, 4] == pytest.approx(100**2 * (4 + 4) / 36, rel=0.01)
+    assert found[2, 4] == pytest.approx(100**2 * 1 / 36, rel=0.01)
+    assert masking.activity(dcs_of(np.full((3, 4), 200)), STEP).tolist() == [0] * 12
+
+
+@pytest.mark.parametrize("turn", [np.fliplr, np.flipud, np.transpose])
+def test_activity_turns_with_the_picture(turn) -> None:
+    dcs = dcs_of(np.random.default_rng(1).integers(0, 256, (7, 7)))
+    found = masking.activity(dcs, STEP).reshape(7, 7)
+    np.testing.assert_array_equal(masking.activity(turn(dcs), STEP).reshape(7, 7), turn(found))
+
+
+def test_words_are_small_where_it_is_quiet() -> None:
+    rng = np.random.default_rng(2)
+    means = 128 + np.where(np.arange(24) < 12, 1, 60) * rng.choice((-1, 1), (8, 24))
+    assert masking.mask_of(dcs_of(means), STEP, 0) is None
+    last = 1.0
+    for strength in range(1, masking.STRENGTHS):
+        sizes, scores = (found.reshape(8, 24) for found in words_of(means, STEP, strength, MIDDLE))
+        assert (sizes[:, :10] < NATURAL).all()
+        assert (sizes[:, 14:] > NATURAL).all()
+        assert (np.sign(scores) == np.sign(NATURAL - sizes)).all()  # classes of smaller words are larger
+        contrast = sizes[:, 14:].min() / sizes[:, :10].max()
+        assert contrast > last
+        last = contrast
+    assert sizes.min() >= NATURAL // 2
+    assert sizes.max() <= 2 * NATURAL
+
+
+def test_words_of_fine_waves_and_of_chroma_are_large() -> None:
+    means = np.random.default_rng(2).integers(90, 150, (6, 6))
+    sizes = {tile.number: words_of(means, STEP, 4, tile)[0].mean() for tile in COLOR_8X8.tiles}
+    by_frequency: list[set[float]] = [set() for _ in range(8)]
+    for tile in COLOR_8X8.tiles:
+        if tile.component == 0:
+            by_frequency[max(max(pair) for pair in tile.coefs)].add(sizes[tile.number])
+    assert all(len(found) == 1 for found in by_frequency[1:])
+    rising = [min(found) for found in by_frequency[1:]]
+    assert rising == sorted(rising)
+    octave = {tile.number: np.log2(sizes[tile.number] / min(by_frequency[1])) for tile in COLOR_8X8.tiles}
+    assert octave[2] == octave[3] == pytest.approx(0.25, abs=0.01)  # chroma of the frequencies of luma's first tiles
+    assert octave[25] == pytest.approx(11 / 16, abs=0.01)
+    assert max(octave.values()) == pytest.approx(15 / 16, abs=0.01)
+
+
+def test_the_step_changes_nothing_but_rounding() -> None:
+    means = np.random.default_rng(3).integers(0, 100, (12, 12))
+    sizes = []
+    for step in (STEP // 4, STEP):
+        sizes.append(words_of(means, step, 5, MIDDLE)[0])
+    np.testing.assert_allclose(*sizes, rtol=0.05)  # a level is 4.4 %
+
+
+def test_resized_words_are_rounded_half_up() -> None:
+    words = np.array([[-3, -2, -1, 0, 1, 2, 3], [16, 32, 48, -16, -32, -48, 5]], np.int32)
+    assert resized(words, NATURAL) is words
+    np.testing.assert_array_equal(resized(words, NATURAL // 2), (words + 1) >> 1)
+    sizes = np.array([128, 181, 215, 256, 304, 362, 512], np.int32)
+    np.testing.assert_array_equal(resized(words, sizes), np.floor(words * (sizes / 256) + 0.5))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("components", [1, 3])
+def test_errors_go_where_it_is_busy(components: int) -> None:
+    pixels = half_busy(256, components).squeeze()
+    files = {tune: api.encode(pixels, bpp=0.5 * components, model="photo-lite", tune=tune) for tune in rate_control.TUNES}
+    assert [container.read_file(files[tune])[0].masking for tune in rate_control.TUNES] == [0, 4]
+    errors = {tune: (api.decode(data).astype(float) - pixels) ** 2 for tune, data in files.items()}
+    quiet, busy = (np.s_[:, :112], np.s_[:, 144:])
+    assert errors["ssim"][quiet].mean() < 0.8 * errors["psnr"][quiet].mean()
+    assert errors["ssim"][busy].mean() > errors["psnr"][busy].mean()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["photo-lite", "photo"])
+def test_likeness_is_gained(model: str, samples: Path) -> None:
+    pixels = read_image(samples / "still_life.png").pixels[40:296, 40:296]
+    files = {tune: api.encode(pixels, bpp=0.5, model=model, tune=tune) for tune in rate_control.TUNES}
+    assert 0.97 < len(files["ssim"]) / len(files["psnr"]) < 1.03
+    likeness = {tune: measure(pixels, api.decode(data)).ms_ssim for tune, data in files.items()}
+    assert likeness["ssim"] > likeness["psnr"] + 0.001
+
+
+def test_parts_of_a_masked_file_are_those_of_the_whole(samples: Path) -> None:
+    pixels = read_image(samples / "still_life.png").pixels
+    data = api.encode(pixels, quality=40, model="photo-lite", tune="ssim", tile=128)
+    whole = api.decode(data)
+    with api.open_vqz(io.BytesIO(data)) as opened:
+        np.testing.assert_array_equal(opened.read((100, 90, 150, 60)), whole[90:150, 100:250])
+        half = opened.read(scale=2).astype(float)
+    h, w = (side // 2 * 2 for side in whole.shape[:2])
+    means = whole[:h, :w].astype(float).reshape(h // 2, 2, w // 2, 2, 3).mean(axis=(1, 3))
+    assert np.abs(half[: h // 2, : w // 2] - means).mean() < 2
+
+
+def test_tune_is_an_option_of_every_way_to_encode(tmp_path: Path) -> None:
+    from PIL import Image
+
+    import vqcodec.pillow  # noqa: F401  # registers
+
+    pixels, photo = half_busy(64, 3), tmp_path / "a.png"
+    Image.fromarray(pixels).save(photo)
+    options = {"quality": 30, "model": "photo-lite"}
+    wanted = api.encode(pixels, tune="ssim", **options)
+    assert wanted != api.encode(pixels, **options)
+    assert EncodeOptions().tune == "psnr"
+    assert main(["encode", str(photo), str(tmp_path / "a.vqz"), "-q", "30", "-m", "photo-lite", "--tune", "ssim", "--strip"]) == 0
+    assert (tmp_path / "a.vqz").read_bytes() == wanted
+    Image.fromarray(pixels).save(tmp_path / "b.vqz", tune="ssim", **options)
+    assert (tmp_path / "b.vqz").read_bytes() == wanted
+    assert main(["encode", str(photo), str(tmp_path / "c.vqz"), "--tune", "grain"]) == 2
+    with pytest.raises(InputError, match="tune is one of psnr, ssim"):
+        api.encode(pixels, tune="grain")
+
+
+# ------------------------------------------------------------------------------------------------ targets and aims
+
+
+def deep_picture(depth: int) -> np.ndarray:
+    """Grey of so many bits, as a ramp with noise, uint16 [56, 72]."""
+    y, x = np.mgrid[:56, :72]
+    shares = 0.2 + 0.6 * (x + y) / 128 + np.random.default_rng(4).normal(0, 0.02, y.shape)
+    return np.rint(shares * ((1 << depth) - 1)).astype(np.uint16)
+
+
+@pytest.mark.parametrize(
+    ("model", "depth", "tile", "step"),
+    [
+        ("photo-lite", 8, None, 40),
+        ("photo-lite", 8, 64, 40),
+        ("photo", 8, 64, 40),
+        ("photo", 8, 64, 3),  # without the synthesis
+        ("photo-lite", 12, 64, 30),
+        ("photo", 16, None, 30),
+    ],
+)
+def test_the_psnr_of_a_step_is_that_of_its_file(model: str, depth: int, tile: int | None, step: int, samples: Path) -> None:
+    pixels = read_image(samples / "still_life.png").pixels[100:204, 80:184] if depth == 8 else deep_picture(depth)[:, :, None]
+    encoder = rate_control.Encoder(pixels, registry.find(model), threads=1, effort=1, depth=depth, tile=tile)
+    data = encoder.file(64 * step)
+    decoded = api.decode(data).reshape(pixels.shape)
+    mse = np.square(decoded.astype(float) - pixels).mean()
+    assert encoder.psnr_db(64 * step) == pytest.approx(10 * np.log10(((1 << depth) - 1) ** 2 / mse), abs=1e-3)
+    assert decoded.dtype == pixels.dtype
+
+
+@pytest.mark.parametrize(("depth", "tile"), [(8, 64), (10, None), (12, 64), (16, None)])
+def test_a_psnr_that_is_asked_for_is_that_of_the_decode(depth: int, tile: int | None) -> None:
+    pixels = half_busy(72, 3) if depth == 8 else deep_picture(depth)
+    decoded = api.decode(api.encode(pixels, psnr=38, model="photo-lite", effort=1, tile=tile))
+    found = 10 * np.log10(((1 << depth) - 1) ** 2 / np.square(decoded.astype(float) - pixels).mean())
+    assert 38 <= found < 38.1
+
+
+def test_no_target_of_size_is_missed_by_a_byte() -> None:
+    """The search for each of these sizes comes by a file that is one byte larger."""
+    pixels, options = half_busy(24, 1), {"model": "photo-lite", "effort": 1}
+    for size in (50, 56, 60):
+        assert size - 4 <= len(api.encode(pixels, size=size, **options)) <= size
+        assert size - 4 <= len(api.encode(pixels, bpp=8 * (size + 0.99) / 24**2, **options)) <= size
+    encoder = rate_control.Encoder(pixels, registry.find("photo-lite"), threads=1, effort=1)
+    least = len(encoder.file(container.MAX_STEP))
+    assert len(api.encode(pixels, size=least, **options)) == least
+    with pytest.raises(LimitError, match=f"no file of at most {least - 1} bytes: .* has {least}$"):
+        api.encode(pixels, size=least - 1, **options)
+
+
+@pytest.mark.parametrize("layout", [GREY, COLOR_4X4, COLOR_8X8], ids=["grey", "4x4", "8x8"])
+def test_aims_do_not_depend_on_strips(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The derivative looks as far as the network once more."""
+    network = convolution.Synthesis.from_tensors(weights(6, 2, 0.3))
+    h, w = 31, 5
+    rng = np.random.default_rng(5)
+    latents = rng.integers(-60, 60, (layout.channels, h * w)).astype(np.int16)
+    channels = (COLOR_8X8 if layout.components == 3 else layout).channels
+    given = network, latents, rng.standard_normal((channels, h * w)).astype(np.float32), 20.0, (h, w), layout
+    whole = aiming.aims(*given)
+    monkeypatch.setattr(aiming, "_STRIP_CELLS", 1)
+    assert len(convolution.strips(network.halo, (h, w), 1)) > 5
+    np.testing.assert_allclose(aiming.aims(*given), whole, rtol=1e-4, atol=1e-3)
+
+
+def edges(kind: str, components: int) -> np.ndarray:
+    """Black and white, side by side: in blocks, in pixels, in halves."""
+    rng = np.random.default_rng(3)
+    if kind == "halves":
+        return np.broadcast_to(np.where(np.arange(96) < 50, 0, 255)[:, None], (96, 96, components)).astype(np.uint8)
+    side = 8 if kind == "blocks" else 1
+    drawn = rng.integers(0, 2, (96 // side, 96 // side, components))
+    return (np.kron(drawn, np.ones((side, side, 1), int)) * 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("tune", ["psnr", "ssim"])
+@pytest.mark.parametrize(("kind", "components"), [("blocks", 1), ("pixels", 1), ("halves", 1), ("blocks", 3), ("pixels", 3)])
+def test_the_largest_file_is_close_to_hard_edges(kind: str, components: int, tune: str) -> None:
+    """At finer steps they would be more than a residual can be."""
+    pixels = edges(kind, components)
+    data = api.encode(pixels, size=10**7, model="photo-lite", effort=1, tune=tune)
+    error = np.abs(api.decode(data).reshape(pixels.shape).astype(int) - pixels)
+    assert error.max() <= 4
+    assert api.info(data)["step"] < 1.4
+
+
+def test_deep_samples_of_high_quality_are_close_to_hard_edges() -> None:
+    pixels = edges("blocks", 1)[:, :, 0].astype(np.uint16) * 257
+    for target, levels in (({"quality": 100}, 2), ({"quality": 97}, 2), ({"psnr": 60}, 6)):
+        decoded = api.decode(api.encode(pixels, model="photo-lite", effort=1, **target))
+        assert np.abs(decoded.astype(int) - pixels).max() < levels * 257
+    smooth = (np.add.outer(np.arange(64), np.arange(64)) * 100).astype(np.uint16)
+    steps = [
+        api.info(api.encode(smooth, quality=quality, model="photo-lite", effort=1))["step"] for quality in (96, 97, 98, 99, 100)
+    ]
+    assert steps == sorted(set(steps), reverse=True)
+    assert steps[-1] == 0.5
+
+
+@pytest.mark.parametrize("first", [(255, 0, 0), (255, 255, 0)])
+def test_aims_stay_near_where_the_synthesis_is_wrong(first: tuple[int, int, int]) -> None:
+    """On flat saturated colours it errs by several steps: files were 2.5 to 3.4 times as large, and further from the original."""
+    squares = (np.add.outer(np.arange(96) // 16, np.arange(128) // 16) & 1)[..., None]
+    pixels = np.where(squares, np.array(first), np.array((0, 0, 255))).astype(np.uint8)
+    plain, aimed = (api.encode(pixels, quality=40, effort=effort) for effort in (5, 7))
+    errors = [measure(pixels, api.decode(data), psnr_only=True).mse_rgb for data in (plain, aimed)]
+    assert len(aimed) < 2 * len(plain)
+    assert errors[1] < errors[0]
+
+
+def test_a_rate_beyond_all_files_gives_the_largest() -> None:
+    pixels = half_busy(24, 1)
+    assert api.encode(pixels, bpp=1e308, model="photo-lite") == api.encode(pixels, bpp=1000, model="photo-lite")

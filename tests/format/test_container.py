@@ -1,0 +1,399 @@
+"""The parser on files that nobody wrote: whatever it is given, it soon ends in an image or in a documented error."""
+
+import re
+import time
+import tracemalloc
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import zstandard
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from conftest import REPOSITORY, smooth_picture
+from make_golden import Fields, bomb, index_section, put_together, take_apart
+from vqcodec import api
+from vqcodec.codec import rate_control, walk
+from vqcodec.errors import CorruptError, FormatError, LimitError, ModelError, TruncatedError, UnsupportedError, VqcodecError
+from vqcodec.format import container, stream_records, zstd_blocks
+from vqcodec.format.header import Section, StreamRecord
+from vqcodec.format.stream_forms import Split
+from vqcodec.weights import registry
+
+GOLDEN = REPOSITORY / "tests" / "golden"
+MODEL = registry.find("photo-lite")
+MAX_PIXELS = 1 << 16
+SECONDS = 20.0
+seeds = st.integers(0, 2**32 - 1)
+
+
+def tabled_file() -> bytes:
+    """Two tile groups, three layers, an ICC profile and an optional section of a type that nobody knows yet."""
+    encoder = rate_control.Encoder(smooth_picture(20, 70), MODEL, threads=1, tile=64, layers=3)
+    header, sections = container.read_file(encoder.file(1000))
+    return container.write_file(header, [*sections, Section(container.ICC, b"profile"), Section(0x90, b"later")])
+
+
+PLAIN = take_apart((GOLDEN / "decode" / "pixel.vqz").read_bytes())
+TABLED = take_apart(tabled_file())
+LAYOUT = PLAIN["layout"][0]
+
+
+def raised(function: Callable[..., object], *arguments: object, **options: object) -> VqcodecError | None:
+    """The documented error of a call; any other, a warning too, fails the test."""
+    try:
+        function(*arguments, **options)
+    except VqcodecError as error:
+        return error
+    return None
+
+
+def outcome(data: bytes) -> VqcodecError | None:
+    """The error that decoding ends in, if any; parser and info must agree, and all be done soon."""
+    start = time.perf_counter()
+    parsed = raised(container.read_file, data, MAX_PIXELS)
+    found = raised(api.decode, data, max_pixels=MAX_PIXELS, threads=1)
+    assert (parsed is None) or (found is not None)
+    if not isinstance(found, LimitError | ModelError):  # info has no limit of its own, and goes on without a model
+        told = raised(api.info, data, streams=True)
+        assert (told is None) == (found is None)  # of two defects either may be named
+    assert time.perf_counter() - start < SECONDS
+    return found
+
+
+# ------------------------------------------------------------------------------------------------ known broken files
+
+BROKEN: dict[str, tuple[type[VqcodecError], str]] = {
+    "bomb": (CorruptError, "corrupt file: a zstd frame does not decompress"),
+    "critical-section": (UnsupportedError, "unsupported file: it needs sections of type 0x02"),
+    "flipped-bit": (CorruptError, "corrupt file: its checksum is wrong"),
+    "future-version": (UnsupportedError, "unsupported file: format 9."),
+    "index-not-in-codebook": (CorruptError, "corrupt file: an index is not in its codebook"),
+    "needs-step-map": (UnsupportedError, "unsupported file: it needs a step map"),
+    "no-alpha-plane": (CorruptError, "corrupt file: its sections are not those that the header says"),
+    "no-width": (CorruptError, "corrupt file: a picture of 0x1"),
+    "not-a-vqz": (FormatError, "not a .vqz file"),
+    "overlong-number": (CorruptError, "corrupt file: a number is badly written"),
+    "section-cut-short": (TruncatedError, "truncated file"),
+    "too-many-pixels": (LimitError, "65535x65535 is more than 65536 pixels (--max-pixels)"),
+    "unknown-model": (ModelError, "the file needs model 000000000000, which is not installed"),
+}
+
+
+def test_every_broken_golden_file_is_known() -> None:
+    assert {path.stem for path in (GOLDEN / "errors").iterdir()} == set(BROKEN)
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_broken_golden_files_end_in_their_error(name: str) -> None:
+    kind, message = BROKEN[name]
+    found = outcome((GOLDEN / "errors" / f"{name}.vqz").read_bytes())
+    assert type(found) is kind
+    assert str(found).startswith(message)
+
+
+# ------------------------------------------------------------------------------------------------ the header
+
+
+@given(st.sampled_from([b"", container.MAGIC, container.MAGIC + bytes((container.VERSION[1],))]), st.binary(max_size=300))
+def test_random_bytes_are_no_file(start: bytes, rest: bytes) -> None:
+    assert isinstance(outcome(start + rest), FormatError)
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.data(), st.sampled_from([PLAIN, TABLED]))
+def test_any_header_with_a_right_checksum(data: st.DataObject, good: Fields) -> None:
+    changed = dict(good)
+    for name in data.draw(st.lists(st.sampled_from(sorted(good)), min_size=1, max_size=3)):
+        value = bytearray(changed[name])
+        if value and data.draw(st.booleans()):
+            value[data.draw(st.integers(0, len(value) - 1))] = data.draw(st.integers(0, 255))
+            changed[name] = bytes(value)
+        else:
+            changed[name] = data.draw(st.binary(max_size=12))
+    outcome(put_together(changed))
+
+
+def huge(value: int) -> bytes:
+    """A varint that `container` would not write where it stands."""
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes((*out, value))
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "message"),
+    [
+        ({"version": bytes((container.VERSION[1] ^ 1,))}, UnsupportedError, "this is a reader of"),
+        ({"height": b"\x00"}, CorruptError, "a picture of 1x0"),
+        ({"height": huge(65536)}, CorruptError, "a picture of 1x65536"),
+        ({"width": huge(65536)}, CorruptError, "a picture of 65536x1"),
+        ({"width": huge(2**35 - 1)}, CorruptError, f"a picture of {2**35 - 1}x1"),
+        ({"width": huge(2**35)}, CorruptError, "a number is badly written"),
+        ({"width": b"\x80\x80\x80\x80\x00"}, CorruptError, "a number is badly written"),
+        ({"layout": bytes((LAYOUT | 0x10,))}, UnsupportedError, "its layout is of a newer version"),
+        ({"step": bytes(2)}, CorruptError, "a reserved value in the header"),
+        ({"map": bytes((len(MODEL.maps),))}, CorruptError, "its merge map is not in the model"),
+        ({"map": b"\xff"}, CorruptError, "its merge map is not in the model"),
+        ({"body": b""}, CorruptError, "a section ends within a stream"),
+    ],
+)
+def test_what_a_header_may_not_say(changes: Fields, kind: type[VqcodecError], message: str) -> None:
+    with pytest.raises(kind, match=re.escape(message)):
+        api.decode(put_together(PLAIN | changes))
+
+
+ONE_ENTRY = {"layout": bytes((LAYOUT | 0x40,)), "flags": bytes(1), "group": bytes(1), "others": bytes(1)}
+ONE_ENTRY |= {"table": bytes(5), "body": b""}
+"""Of a table, in place of more: one layer, one group, an empty index section."""
+NOTHING = bytes(4) + b"\x90" + bytes(5)
+"""The checksum of an entry, and an optional section that is empty."""
+OTHERS = -12  # where the ICC profile and the unknown section stand in a table: 1 byte of type, 1 of length, 4 of checksum
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "message"),
+    [
+        *[
+            (ONE_ENTRY | {"group": bytes((k,)), "height": b"\x01", "width": b"\x01"}, CorruptError, "a reserved value")
+            for k in (1, 2, 14, 255)
+        ],
+        (ONE_ENTRY | {"layout": bytes((LAYOUT | 0x70,)), "table": bytes(20)}, CorruptError, "a reserved value"),
+        ({"flags": b"\x01"}, UnsupportedError, "it needs a step map"),
+        ({"flags": b"\xf2"}, UnsupportedError, "it needs a pattern codebook"),
+        ({"flags": b"\x08"}, UnsupportedError, "it needs an unknown feature"),
+        (ONE_ENTRY | {"others": huge(2**35 - 1)}, TruncatedError, "truncated file"),
+        ({"others": b"\x01"}, CorruptError, "its checksum is wrong"),
+        ({"table": TABLED["table"][:OTHERS] + b"\x81" + huge((1 << 24) + 1) + NOTHING}, LimitError, "16 MiB"),
+        ({"table": TABLED["table"][:OTHERS] + b"\x82" + huge(1 << 24) + NOTHING}, TruncatedError, "truncated file"),
+        ({"table": TABLED["table"][:OTHERS] + b"\x00" + TABLED["table"][OTHERS + 1 :]}, UnsupportedError, "type 0x00"),
+        ({"body": bytes(1) + TABLED["body"][1:]}, CorruptError, "a section's checksum is wrong"),
+        ({"body": TABLED["body"] + b"\x00"}, CorruptError, "bytes after the last section"),
+    ],
+)
+def test_what_a_table_may_not_say(changes: Fields, kind: type[VqcodecError], message: str) -> None:
+    with pytest.raises(kind, match=re.escape(message)):
+        api.decode(put_together(TABLED | changes))
+
+
+@pytest.mark.parametrize("kind", [container.ALPHA, container.ICC, container.EXIF, container.XMP], ids=container.NAMES.get)
+def test_there_is_one_section_of_a_kind(kind: int) -> None:
+    header, sections = container.read_file((GOLDEN / "decode" / "alpha-q40.vqz").read_bytes())
+    if kind != container.ALPHA:
+        sections.append(Section(kind, b"first"))
+        assert outcome(container.write_file(header, sections)) is None
+    found = outcome(container.write_file(header, [*sections, Section(kind, b"second")]))
+    assert str(found) == "corrupt file: its sections are not those that the header says"
+
+
+def test_tokens_have_no_tile_groups() -> None:
+    header, sections = container.read_file((GOLDEN / "token" / "grey.vqz").read_bytes())
+    tabled = take_apart(container.write_file(header, [*sections, Section(container.ICC, b"profile")]))
+    assert outcome(put_together(tabled)) is None
+    found = outcome(put_together(tabled | {"group": b"\x03"}))  # the picture is smaller than one
+    assert str(found) == "corrupt file: a reserved value in the header"
+
+
+def test_what_is_unused_or_optional_changes_nothing() -> None:
+    header, sections = container.read_file(put_together(TABLED))
+    assert [section.type for section in sections[-2:]] == [container.INDICES, container.ICC]
+    without = container.write_file(header, [section for section in sections if section.type == container.INDICES])
+    pixels = api.decode(without)
+    np.testing.assert_array_equal(api.decode(put_together(TABLED)), pixels)
+    np.testing.assert_array_equal(api.decode(put_together(TABLED | {"flags": b"\xf0"})), pixels)
+
+
+@pytest.mark.parametrize("good", [PLAIN, TABLED], ids=["plain", "tabled"])
+def test_a_huge_picture_is_refused_before_anything_is_allocated(good: Fields) -> None:
+    sides = {"width": huge(65535), "height": huge(65535)}
+    data = put_together(good | (ONE_ENTRY if "group" in good else {}) | sides)
+    for function in (api.decode, api.info, container.read_header):
+        tracemalloc.start()
+        with pytest.raises(LimitError, match="65535x65535 is more than 268435456 pixels"):
+            function(data)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 100_000
+
+
+def test_a_long_table_is_read() -> None:
+    header, _ = container.read_file(put_together(PLAIN))
+    many = replace(header, width=4096, height=2048, layout=0, group_log2=3)
+    data = container.write_file(many, [Section(container.INDICES, b"")] * len(many.groups))
+    assert len(container.read_file(data)[1]) == 2048
+
+
+# ------------------------------------------------------------------------------------------------ index sections
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.binary(max_size=80), st.integers(0, len(MODEL.maps) - 1))
+def test_any_bytes_as_an_index_section(section: bytes, merge_map: int) -> None:
+    outcome(put_together(PLAIN | {"map": bytes((merge_map,)), "body": section}))
+
+
+@settings(max_examples=150, deadline=None)
+@given(seeds, st.integers(0, len(MODEL.maps) - 1), st.integers(1, 40))
+def test_any_symbols_in_streams_that_are_well_stored(seed: int, merge_map: int, side: int) -> None:
+    """Damage behind all of zstd and the checksums: parts, pairs, escapes and raw bits that do not fit each other."""
+    rng = np.random.default_rng(seed)
+    parts: list[bytes | StreamRecord] = []
+    for stream in MODEL.streams[merge_map]:
+        count = int(rng.integers(0, side))
+        for dictionary in stream.dictionaries:
+            values = rng.geometric(rng.uniform(0.02, 0.9), count) - 1
+            count = int(rng.integers(0, count + 1))
+            part = np.minimum(values, rng.integers(0, 256)).astype(np.uint8).tobytes()
+            mode, stored = (
+                zstd_blocks.compress(part, dictionary, zstd_blocks.FAST_LEVELS) if part else (stream_records.VERBATIM, b"")
+            )
+            parts.append(StreamRecord(len(part), mode, stored))
+    body = index_section(parts, MODEL, merge_map, raw=rng.bytes(int(rng.integers(0, 9))))
+    size = huge(side)
+    outcome(put_together(PLAIN | {"width": size, "height": size, "map": bytes((merge_map,)), "body": body}))
+
+
+@settings(max_examples=400)
+@given(st.binary(max_size=40), st.sampled_from([0, 3, 2000, 1 << 20]), st.integers(0, 60))
+@example(data=b"", limit=0, zeros=0)
+def test_any_records_are_read_or_corrupt(data: bytes, limit: int, zeros: int) -> None:
+    for means in ([[0], [3000, 14000], [9000]], [[9000]], [[0, 0]]):
+        try:
+            found, raw = stream_records.read_streams(data + bytes(zeros), means, limit)
+        except CorruptError:
+            continue
+        assert len(found) == sum(map(len, means))
+        assert sum(record.size for record in found) <= limit
+        assert sum(len(record.data) for record in found) + len(raw) <= len(data) + zeros
+        assert stream_records.read_streams(stream_records.write_streams(found, means, raw), means, limit) == (found, raw)
+
+
+@pytest.mark.parametrize("layer", [0, 1, 2])
+@pytest.mark.parametrize(
+    ("symbols", "raw", "message"),
+    [
+        ([], b"", None),
+        ([0], b"", None),  # zeros at the end are not written
+        ([1], b"", "corrupt file: indices left over"),
+        ([], b"\0", "corrupt file: raw bits left over"),
+    ],
+)
+def test_what_no_tile_asks_for_is_corrupt(layer: int, symbols: list[int], raw: bytes, message: str | None) -> None:
+    encoder = rate_control.Encoder(smooth_picture(20, 20), MODEL, threads=1, layers=3)
+    coded = encoder.code(200)[0].symbols
+    coded.calls[layer].append((0, np.array(symbols, np.uint8)))
+    coded.raw[layer] += raw
+    found = outcome(walk.pack(encoder.header(200), [coded], MODEL, zstd_blocks.FAST_LEVELS))
+    assert (found and str(found)) == message
+
+
+@pytest.mark.parametrize("excess", [0, 1])
+def test_streams_are_not_too_long_together(excess: int) -> None:
+    """Nothing asks for what these hold, so both are corrupt, but only one is for its length."""
+    merge_map, half = 1, container.LAYOUTS[LAYOUT & 3].channels  # of two symbols for each channel of the only cell
+    parts = []
+    for stream, count in zip(MODEL.streams[merge_map], (half, half + excess), strict=False):
+        assert isinstance(stream.form, Split)
+        parts += stream.form.pack(np.ones(count, np.uint8))
+    found = outcome(put_together(PLAIN | {"map": bytes((merge_map,)), "body": index_section(parts, MODEL, merge_map)}))
+    assert type(found) is CorruptError
+    assert (str(found) == "corrupt file: a stream is too long") == bool(excess)
+
+
+def bits(*texts: str) -> bytes:
+    """Records written by hand, filled up with zeros."""
+    text = "".join(texts)
+    return bytes(int(text[at : at + 8].ljust(8, "0"), 2) for at in range(0, len(text), 8))
+
+
+SIZE_5 = "0011" + "01"
+LENGTH_9 = "0100" + "001"
+DICTIONARY, VERBATIM, FRAME, BLOCK = "1", "01", "000", "001"
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        (bits(SIZE_5, DICTIONARY, "1" + "0"), "not stored as it says"),  # there is none
+        (bits("1111" + "00011" + "0" * 16 + "1", BLOCK, LENGTH_9) + bytes(9), "not stored as it says"),  # 131073 bytes
+        (bits("1111" + "00110" + "0" * 20, FRAME, LENGTH_9) + bytes(9), "larger than the picture allows"),
+        (bits("1111" + "11111"), "ends within a stream"),
+        (bits("0000", "1"), "records do not end with zeros"),
+        (bits("0000") + bytes((1 << 19) + 1), "more raw bits than the picture allows"),
+        (bits(SIZE_5, FRAME, LENGTH_9) + bytes(8), "ends within a stream"),
+        (bits(SIZE_5, VERBATIM) + bytes(4), "ends within a stream"),
+        (bits(SIZE_5, DICTIONARY) + bytes(6), "a number is badly written"),
+        (bits(SIZE_5, DICTIONARY, "0" * 33, "1" * 40), "a number is badly written"),
+        (b"", "ends within a stream"),
+    ],
+)
+def test_what_a_record_may_not_say(section: bytes, message: str) -> None:
+    with pytest.raises(CorruptError, match=message):
+        stream_records.read_streams(section, [[0]], 1 << 19)
+
+
+def test_a_second_part_is_no_larger_than_the_first_and_blocks_have_a_length() -> None:
+    with pytest.raises(CorruptError, match="not stored as it says"):
+        stream_records.read_streams(bits(SIZE_5, VERBATIM, "001" + "11") + bytes(20), [[0, 0]], 100)  # 6 less than 5
+    with pytest.raises(CorruptError, match="not stored as it says"):
+        stream_records.read_streams(bits(SIZE_5, DICTIONARY, "0001" + "000") + bytes(20), [[2]], 100)  # 4 less than 0
+
+
+def test_lengths_of_four_streams_are_of_two_bytes() -> None:
+    for length, message in ((65535, "a section ends within a stream"), (65536, "not stored as it says")):
+        code = stream_records._golomb_bits(stream_records._order(1 << 15), 2 * (length - 4))  # 4 bytes are expected of this mean
+        section = bits(stream_records._number_bits(1 << 17), DICTIONARY, *[code] * 4)
+        with pytest.raises(CorruptError, match=message):
+            stream_records.read_streams(section, [[2]], 1 << 17)
+
+
+# ------------------------------------------------------------------------------------------------ bombs
+
+
+def peak_of_decoding(data: bytes) -> int:
+    """Most bytes at once."""
+    tracemalloc.start()
+    raised(api.decode, data, threads=1)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return peak
+
+
+def forged(size: int) -> bytes:
+    """A frame whose own header claims `size` bytes of content (RFC 8878, 3.1.1.1), with the magic number before it."""
+    return zstandard.MAGIC_NUMBER.to_bytes(4, "little") + b"\xe0" + size.to_bytes(8, "little") + b"\x01\x00\x00"
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        bomb(100_000_000, claimed=100),
+        StreamRecord(100, stream_records.FRAME, forged(1 << 40)),
+        StreamRecord(100, stream_records.FRAME, forged(1 << 40)[4:]),
+        StreamRecord(100, stream_records.BLOCK, forged(1 << 40)[4:]),
+    ],
+    ids=["100 MB", "a whole frame of 1 TiB", "a frame of 1 TiB", "a block of 1 TiB"],
+)
+def test_a_bomb_is_refused_without_being_unpacked(record: StreamRecord) -> None:
+    data = put_together(PLAIN | {"body": index_section([record], MODEL, PLAIN["map"][0])})
+    assert len(data) < 20_000
+    found = outcome(data)
+    assert type(found) is CorruptError
+    assert "zstd frame" in str(found)
+    assert peak_of_decoding(data) < 1_000_000
+
+
+def test_streams_within_their_limits_take_no_more_memory_than_the_picture() -> None:
+    side, merge_map = huge(256), 0
+    picture = PLAIN | {"width": side, "height": side, "map": bytes((merge_map,)), "step": b"\xff\xff"}
+    parts = sum(len(stream.dictionaries) for stream in MODEL.streams[merge_map])
+    symbols = 2 * 32 * 32 * container.LAYOUTS[LAYOUT & 3].channels
+    empty = put_together(picture | {"body": index_section([], MODEL, merge_map)})
+    full = put_together(picture | {"body": index_section([bomb(symbols, symbols)] * parts, MODEL, merge_map)})
+    assert len(full) < 2000
+    assert outcome(empty) is None  # zeros to its end: a picture
+    assert peak_of_decoding(full) < 2 * peak_of_decoding(empty)

@@ -1,0 +1,112 @@
+"""The decoder agrees with a second reader that was written from the specification alone."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from conftest import random_context
+from reference_reader import TILES, read_latents, read_pixels, tile_coefficients
+from vqcodec import api
+from vqcodec.codec import rate_control, walk
+from vqcodec.entropy import masking
+from vqcodec.format import container
+from vqcodec.weights.exact import Model
+from vqcodec.weights.folder import save_model
+from vqcodec.weights.registry import load_model
+
+TESTS = Path(__file__).resolve().parents[1]
+MODEL = TESTS.parent / "models" / "photo-lite"
+
+
+def assert_readers_agree(data: bytes, model_folder: Path = MODEL) -> int:
+    """Number of tile groups of the file, all found equal."""
+    model = load_model(model_folder)
+    file = container.File(io.BytesIO(data))
+    header = file.header
+    walk.check_model(header, model)
+    together: dict[walk.Rectangle, np.ndarray] = {}  # on the road of pixels: DCs of several groups at once
+
+    def finish(opened: walk.OpenGroup) -> None:
+        together[opened.place] = walk.finish_group(header, opened, model)
+
+    walk.each_group(header, file.indices, model, range(len(header.groups)), 1, finish)
+    found = read_latents(data, model_folder)
+    for number, (group, latents) in enumerate(zip(header.groups, found, strict=True)):
+        np.testing.assert_array_equal(together[group], latents)
+        alone = walk.decode_group(header, file.indices(number, header.layers), group[2:], model)
+        np.testing.assert_array_equal(alone, latents)
+    pixels = api.decode(data, model=model, refine="none", threads=1)
+    np.testing.assert_array_equal(np.atleast_3d(pixels), read_pixels(data, found, model_folder))
+    return len(found)
+
+
+def file_of(encoder: rate_control.Encoder, step: int) -> bytes:
+    """Its file at a step, however fine: readers need not care that it is not the picture."""
+    return walk.pack(encoder.header(step), [group.symbols for group in encoder.code(step)], encoder.model, encoder.effort.levels)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", sorted((TESTS / "golden" / "decode").glob("*.vqz")), ids=lambda path: path.stem)
+def test_golden_file(path: Path) -> None:
+    assert_readers_agree(path.read_bytes())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["colour-q20", "colour-q40", "grey-q60", "masked-q30", "pixel"])
+def test_golden_file_of_a_neural_model(name: str) -> None:
+    assert_readers_agree((TESTS / "golden" / "neural" / f"{name}.vqz").read_bytes(), TESTS.parent / "models" / "photo")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("layers", "step"), [(2, 640), (3, 1800), (3, 9)])  # the finest step makes escapes and raw bits
+def test_layers_and_groups(layers: int, step: int, samples: Path) -> None:
+    with Image.open(samples / "still_life.png") as image:
+        pixels = np.asarray(image.convert("RGB"))[100:173, 120:209]
+    encoder = rate_control.Encoder(pixels, load_model(MODEL), threads=1, tile=64, layers=layers)
+    assert assert_readers_agree(file_of(encoder, step)) == 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("colour", ["L", "RGB"])
+def test_long_strip(colour: str, samples: Path) -> None:
+    """More than 32 cells wide: the coarsest strides share weights; the finest step clamps latents."""
+    with Image.open(samples / "still_life.png") as image:
+        pixels = np.atleast_3d(np.asarray(image.convert(colour)))[100:117, :270]
+    encoder = rate_control.Encoder(pixels, load_model(MODEL), threads=1, layers=3)
+    assert assert_readers_agree(file_of(encoder, 1)) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("colour", ["L", "RGB"])
+@pytest.mark.parametrize(("model", "strength", "step"), [("photo-lite", 5, 1800), ("photo", 7, 900), ("photo-lite", 7, 20)])
+def test_masking(model: str, strength: int, step: int, colour: str, samples: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Quiet and busy cells; the finest step makes escapes, raw bits, and differences that are clamped."""
+    monkeypatch.setattr(rate_control, "_MASKING", strength)
+    with Image.open(samples / "still_life.png") as image:
+        pixels = np.atleast_3d(np.asarray(image.convert(colour)))[100:173, 120:209]
+    encoder = rate_control.Encoder(pixels, load_model(MODEL.parent / model), threads=1, effort=1, tune="ssim")
+    dcs = encoder.code(step)[0].latents[0].reshape(10, 12)
+    assert len(np.unique(masking.mask_of(dcs, step, strength).levels)) > 7
+    assert assert_readers_agree(file_of(encoder, step), MODEL.parent / model) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("colour", "step"), [("RGB", 1024), ("RGB", 240), ("RGB", 9), ("L", 700)])
+def test_context_network(colour: str, step: int, samples: Path, tmp_path: Path) -> None:
+    """Both layouts of chroma and a grey picture; the finest step clamps latents."""
+    plain = load_model(MODEL)
+    save_model(tmp_path / "model", Model("random", plain.tensors | random_context(), plain.summary))
+    with Image.open(samples / "still_life.png") as image:
+        pixels = np.atleast_3d(np.asarray(image.convert(colour)))[100:141, 120:171]
+    encoder = rate_control.Encoder(pixels, load_model(tmp_path / "model"), threads=1)
+    assert assert_readers_agree(file_of(encoder, step), tmp_path / "model") == 1
+    with_network, without = (e.code(step)[0].latents for e in (encoder, rate_control.Encoder(pixels, plain, threads=1)))
+    assert np.mean(with_network != without) > 0.1  # the network is in play
+
+
+def test_tiles_hold_each_coefficient_once() -> None:
+    found = sorted((component, pair) for component, pairs in map(tile_coefficients, range(len(TILES))) for pair in pairs)
+    assert found == [(component, f"{v}{u}") for component in range(3) for v in range(8) for u in range(8) if v or u]

@@ -1,0 +1,182 @@
+"""Huffman codes, dictionaries, and parts as they are stored."""
+
+import heapq
+from contextlib import suppress
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import zstandard
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vqcodec.errors import CorruptError
+from vqcodec.format import stream_records, zstd_blocks
+from vqcodec.format.header import StreamRecord
+from vqcodec.train import huffman
+from vqcodec.weights import registry
+
+seeds = st.integers(0, 2**32 - 1)
+
+
+def random_counts(seed: int, symbols: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    counts = np.zeros(256)
+    counts[rng.permutation(256)[:symbols]] = rng.exponential(1, symbols) ** rng.integers(1, 9) + 1e-9
+    return counts
+
+
+def huffman_total(counts: np.ndarray) -> tuple[float, int]:
+    """Cost of an unlimited Huffman code and its longest code."""
+    heap = [(float(c), 0) for c in counts if c > 0]
+    heapq.heapify(heap)
+    total = 0.0
+    while len(heap) > 1:
+        (a, deep), (b, deeper) = heapq.heappop(heap), heapq.heappop(heap)
+        total += a + b
+        heapq.heappush(heap, (a + b, max(deep, deeper) + 1))
+    return total, heap[0][1]
+
+
+@given(seeds, st.integers(2, 256))
+def test_codes_are_complete_and_best(seed: int, symbols: int) -> None:
+    counts = random_counts(seed, symbols)
+    lengths = huffman.code_lengths(counts).astype(int)
+    assert np.array_equal(lengths > 0, counts > 0)
+    assert lengths.max() <= 11
+    assert (0.5 ** lengths[lengths > 0]).sum() == 1
+    least, longest = huffman_total(counts)
+    assert counts @ lengths >= least * (1 - 1e-9)
+    if longest <= 11:
+        assert counts @ lengths == pytest.approx(least)
+
+
+@pytest.mark.parametrize("symbols", [0, 1])
+def test_too_few_symbols_have_no_code(symbols: int) -> None:
+    assert not huffman.code_lengths(random_counts(0, symbols)).any()
+
+
+def dictionary_of(counts: np.ndarray) -> zstd_blocks.Dictionary | None:
+    try:
+        return huffman.dictionary(huffman.code_lengths(counts))
+    except ValueError:  # a code of equal lengths for more than 128 symbols has no description
+        return None
+
+
+@given(seeds, st.integers(2, 256))
+def test_zstd_reads_every_dictionary(seed: int, symbols: int) -> None:
+    counts = random_counts(seed, symbols)
+    dictionary = dictionary_of(counts)
+    if dictionary is None:
+        assert symbols > 128
+        return
+    rng = np.random.default_rng(seed)
+    data = rng.choice(256, 3000, p=counts / counts.sum()).astype(np.uint8).tobytes()
+    frame = zstandard.ZstdCompressor(dict_data=dictionary.zstd).compress(data)
+    assert zstandard.ZstdDecompressor(dict_data=dictionary.zstd).decompress(frame) == data
+
+
+def test_a_code_that_is_not_the_dictionarys_is_found() -> None:
+    dictionary = dictionary_of(2.0 ** -np.arange(256))
+    assert dictionary is not None
+    lengths = dictionary.lengths.copy()
+    lengths[[0, 1]] = lengths[[1, 0]]
+    with pytest.raises(ValueError, match="not what its code lengths say"):
+        zstd_blocks.Dictionary(dictionary.content, lengths).check()
+
+
+def test_the_shipped_dictionaries_are_what_their_code_lengths_say() -> None:
+    dictionaries = registry.find("photo-lite").dictionaries
+    assert len(dictionaries) > 20
+    for dictionary in dictionaries:
+        dictionary.check()
+
+
+@settings(max_examples=60)
+@given(seeds, st.integers(1, 256), st.sampled_from([1, 7, 40, 255, 256, 1023, 1024, 9000, 16384, 140_000]), st.booleans())
+def test_parts_come_back(seed: int, symbols: int, size: int, known: bool) -> None:
+    counts = random_counts(seed, symbols)
+    data = np.random.default_rng(seed).choice(256, size, p=counts / counts.sum()).astype(np.uint8).tobytes()
+    dictionary = dictionary_of(counts) if known and symbols > 1 else None
+    mode, stored = zstd_blocks.compress(data, dictionary, (1, 9))
+    assert len(stored) <= len(data)
+    assert zstd_blocks.decompress(mode, stored, len(data), dictionary) == data
+    for broken in (stored[:-1], stored + b"\0"):
+        with suppress(CorruptError):
+            assert len(zstd_blocks.decompress(mode, broken, len(data), dictionary)) == len(data)
+
+
+def test_each_mode_is_used_where_it_is_smallest() -> None:
+    rng = np.random.default_rng(0)
+    counts = np.where(np.arange(256) < 100, 0.95 ** np.arange(256), 0)
+    dictionary = dictionary_of(counts)
+    alike = rng.choice(256, 3000, p=counts / counts.sum()).astype(np.uint8)
+    unlike = 99 - alike
+    assert zstd_blocks.compress(alike[:30].tobytes(), dictionary, (1,))[0] == stream_records.BLOCK_WITH_DICTIONARY
+    assert zstd_blocks.compress(alike.tobytes(), dictionary, (1,))[0] == stream_records.BLOCK_WITH_DICTIONARY
+    assert zstd_blocks.compress(alike.tobytes(), None, (1,))[0] == stream_records.BLOCK
+    assert zstd_blocks.compress(unlike.tobytes(), dictionary, (1,))[0] == stream_records.BLOCK
+    assert zstd_blocks.compress(alike[:20].tobytes() * 50, dictionary, (1,))[0] == stream_records.FRAME
+    assert zstd_blocks.compress(rng.bytes(300), dictionary, (1,))[0] == stream_records.VERBATIM
+
+
+def test_what_no_block_can_hold_comes_back_verbatim() -> None:
+    data = np.random.default_rng(0).bytes(200_000)
+    assert zstd_blocks.compress(data, None, (1,)) == (stream_records.VERBATIM, data)
+    assert zstd_blocks.decompress(stream_records.VERBATIM, data, len(data), None) == data
+
+
+@pytest.mark.parametrize("size", [stream_records.MAX_BLOCK, stream_records.MAX_BLOCK + 1])
+def test_the_largest_block_is_one_that_readers_take(size: int) -> None:
+    counts = np.where(np.arange(256) < 100, 0.95 ** np.arange(256), 0)
+    dictionary = dictionary_of(counts)
+    assert dictionary is not None
+    data = np.random.default_rng(0).choice(256, size, p=counts / counts.sum()).astype(np.uint8).tobytes()
+    mode, stored = zstd_blocks.compress(data, dictionary, (1,))
+    assert mode == (stream_records.BLOCK_WITH_DICTIONARY if size == stream_records.MAX_BLOCK else stream_records.FRAME)
+    found = [StreamRecord(size, mode, stored)]
+    assert stream_records.read_streams(
+        stream_records.write_streams(found, [[dictionary.mean]], b""), [[dictionary.mean]], size
+    ) == (found, b"")
+    assert zstd_blocks.decompress(mode, stored, size, dictionary) == data
+
+
+def test_a_dictionary_that_is_none_is_an_error_of_ours() -> None:
+    dictionary = registry.find("photo-lite").dictionaries[0]
+    likely = np.flatnonzero(dictionary.lengths == dictionary.lengths[dictionary.lengths > 0].min())
+    data = likely.repeat(200).astype(np.uint8).tobytes()
+    mode, stored = zstd_blocks.compress(data, dictionary, ())
+    assert mode == stream_records.BLOCK_WITH_DICTIONARY
+    assert zstd_blocks.decompress(mode, stored, len(data), dictionary) == data
+    for content in (b"", dictionary.content[:20]):
+        with pytest.raises(CorruptError):
+            zstd_blocks.decompress(mode, stored, len(data), replace(dictionary, content=content))
+
+
+def test_nothing_follows_a_frame() -> None:
+    data = b"a frame of its own, as it has repetitions; " * 10
+    mode, stored = zstd_blocks.compress(data, None, (1,))
+    assert mode == stream_records.FRAME
+    assert zstd_blocks.decompress(mode, stored, len(data), None) == data
+    with pytest.raises(CorruptError, match="does not decompress"):
+        zstd_blocks.decompress(mode, stored + b"\0", len(data), None)
+
+
+packed = st.sampled_from([stream_records.FRAME, stream_records.BLOCK, stream_records.BLOCK_WITH_DICTIONARY])
+
+
+@given(packed, st.binary(max_size=60), st.integers(1, 200))
+def test_any_bytes_decompress_or_are_corrupt(mode: int, stored: bytes, size: int) -> None:
+    dictionary = registry.find("photo-lite").dictionaries[0]
+    with suppress(CorruptError):
+        assert len(zstd_blocks.decompress(mode, stored, size, dictionary)) == size
+
+
+def test_a_bomb_is_refused() -> None:
+    parameters = zstandard.ZstdCompressionParameters.from_level(
+        19, window_log=17, format=zstandard.FORMAT_ZSTD1_MAGICLESS, write_content_size=0, write_checksum=0
+    )
+    bomb = zstandard.ZstdCompressor(compression_params=parameters).compress(bytes(100_000_000))
+    assert len(bomb) < 20_000
+    with pytest.raises(CorruptError):
+        zstd_blocks.decompress(stream_records.FRAME, bomb[2:], 1000, None)

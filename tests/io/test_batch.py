@@ -1,0 +1,711 @@
+"""Folders: mirrors, bad files, skipped files, shards, manifests that are gone on from, several processes."""
+
+import json
+import os
+import resource
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import vqcodec
+from conftest import REPOSITORY, Program, as_of_a_terminal, program_command, program_environment, smooth_picture
+from vqcodec.cli import main
+from vqcodec.errors import InputError, OutputError
+from vqcodec.io import batch
+from vqcodec.io.batch import BatchSettings, Job, Outcome, Skipped, Summary, find_jobs, run_batch
+from vqcodec.io.convert import DecodeOptions, EncodeOptions
+from vqcodec.io.images import not_encoded
+
+LITE = EncodeOptions(model="photo-lite", effort=1, threads=1)
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """Six pictures in three folders, of which two share a stem; one is broken; and a text."""
+    folder = tmp_path / "tree"
+    for number, name in enumerate(("a.png", "b.jpg", "sub/c.png", "sub/c.jpg", "sub/deep/d.webp")):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(smooth_picture(16, 24, seed=number)).save(path)
+    (folder / "sub" / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\nrubbish")
+    (folder / "notes.txt").write_text("no picture")
+    return folder
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def run(settings: BatchSettings) -> tuple[Summary, list[Outcome]]:
+    seen: list[Outcome] = []
+    totals: list[int] = []
+    summary = run_batch(settings, totals.append, seen.append)
+    assert totals == [len(seen)]
+    return summary, seen
+
+
+def jobs_of(folder: Path, output: Path) -> list[Job]:
+    return find_jobs(folder, output, ".vqz", not_encoded).jobs
+
+
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Starting a process takes a second; that several work is tested through the program."""
+    monkeypatch.setattr(
+        batch, "_outcomes", lambda jobs, settings: (batch.convert(job, settings.options, settings.overwrite) for job in jobs)
+    )
+
+
+def kill_itself_at_b(job: batch.Job, options: EncodeOptions, overwrite: bool) -> Outcome:
+    if job.source.name == "b.jpg":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return batch.convert(job, options, overwrite)
+
+
+@pytest.mark.slow
+def test_a_process_that_dies_costs_its_file_alone(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch, "convert", kill_itself_at_b)  # the processes import this module, and the real one with it
+    summary, seen = run(BatchSettings(tree, tmp_path / "out", LITE, ".vqz"))
+    assert names(tmp_path / "out") == ["a.vqz", "sub/c.jpg.vqz", "sub/c.png.vqz", "sub/deep/d.vqz"]
+    assert sorted(Path(failed.source).name for failed in summary.failed) == ["b.jpg", "bad.png"]
+    assert {outcome.error for outcome in seen if outcome.source.endswith("b.jpg")} == {
+        "the process that worked on it died, perhaps of too little memory"
+    }
+
+
+def kill_itself_once_b_is_written(job: batch.Job, options: EncodeOptions, overwrite: bool) -> Outcome:
+    before = job.output.exists()
+    outcome = batch.convert(job, options, overwrite)
+    if job.source.name == "b.jpg" and not before:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return outcome
+
+
+def test_a_file_whose_process_died_after_writing_is_done_again_and_no_other_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch, "convert", kill_itself_once_b_is_written)
+    for name in ("in/b.jpg", "in/c.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.fromarray(smooth_picture(16, 24)).save(tmp_path / name)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "c.vqz").write_bytes(b"mine")
+    _, seen = run(BatchSettings(tmp_path / "in", tmp_path / "out", LITE, ".vqz"))
+    assert {Path(outcome.source).name: outcome.exit_code for outcome in seen} == {"b.jpg": 0, "c.png": 5}
+    vqcodec.verify((tmp_path / "out" / "b.vqz").read_bytes())
+    assert (tmp_path / "out" / "c.vqz").read_bytes() == b"mine"
+
+
+def test_a_tree_is_mirrored(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_this_process(monkeypatch)
+    output = tmp_path / "out"
+    summary, _ = run(BatchSettings(tree, output, LITE, ".vqz"))
+    assert names(output) == ["a.vqz", "b.vqz", "sub/c.jpg.vqz", "sub/c.png.vqz", "sub/deep/d.vqz"]
+    assert (summary.done, len(summary.failed), summary.left_out) == (5, 1, 0)
+    assert summary.bytes_out == sum((output / name).stat().st_size for name in names(output))
+    assert summary.pixels == 5 * 16 * 24
+    assert summary.bytes_in == sum((tree / name).stat().st_size for name in names(tree) if "bad" not in name and "txt" not in name)
+    assert "bad.png" in summary.failed[0].error
+    assert summary.failed[0].exit_code == 3
+    back = tmp_path / "back"
+    summary, _ = run(BatchSettings(output, back, DecodeOptions(), ".png"))
+    assert names(back) == ["a.png", "b.png", "sub/c.jpg.png", "sub/c.png.png", "sub/deep/d.png"]
+    assert np.abs(np.asarray(Image.open(back / "a.png"), int) - smooth_picture(16, 24)).mean() < 8
+    (output / "e").write_bytes((output / "a.vqz").read_bytes())  # content decides
+    (output / "f.vqz").write_bytes((tree / "a.png").read_bytes())
+    (output / "g.vqz").touch()
+    (output / "h.png").write_bytes((tree / "a.png").read_bytes())
+    (output / "i").write_bytes(b"\0\1\2")
+    summary, _ = run(BatchSettings(output, tmp_path / "third", DecodeOptions(), ".png"))
+    assert summary.done == 6
+    assert [(Path(failed.source).name, failed.exit_code) for failed in summary.failed] == [("f.vqz", 3), ("g.vqz", 3)]
+    assert [(Path(skipped.source).name, skipped.reason) for skipped in summary.skipped] == [
+        ("h.png", "not a .vqz file (PNG)"),
+        ("i", "not a .vqz file"),
+    ]
+
+
+def test_suffixes_may_be_in_capitals(tmp_path: Path) -> None:
+    for name in ("a.PNG", "b.Jpg", "c.txt"):
+        (tmp_path / name).write_bytes(b"anything")
+    found = jobs_of(tmp_path, tmp_path / "out")
+    assert [(job.source.name, job.output.name) for job in found] == [("a.PNG", "a.vqz"), ("b.Jpg", "b.vqz")]
+
+
+def test_every_file_is_coded_or_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_this_process(monkeypatch)
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)  # as if it were not installed
+    folder, output = tmp_path / "in", tmp_path / "out"
+    (folder / "sub").mkdir(parents=True)
+    picture = Image.fromarray(smooth_picture(16, 24))
+    readable = {
+        "a.jfif": "JPEG", "b.jpe": "JPEG", "c.tga": "TGA", "d.ico": "ICO", "e.j2k": "JPEG2000", "f.apng": "PNG", "g.dib": "BMP",
+        "none": "PNG", "h.jpg": "WEBP", "i.txt": "GIF", "sub/tga": "TGA", "sub/.hidden": "QOI",
+    }  # fmt: skip
+    for name, format in readable.items():
+        picture.save(folder / name, format)
+    contents = {
+        "k.HEIC": b"\0\0\0\x18ftypheic\0\0\0\0heicmif1",
+        "l.CR2": b"II*\0\x10\0\0\0CR\2\0",
+        "m.jxl": b"\xff\x0a\0",
+        "n.svg": b"<svg></svg>",
+        "o.xmp": b"<x:xmpmeta/>",
+        "p.mp4": b"\0\0\0\x18ftypisom",
+        "q.png": b"",
+        "r": b"\0\1\2\3",
+        "s.vqz": vqcodec.encode(smooth_picture(8, 8), model="photo-lite"),
+        ".0123456789abcdef.tmp": b"\x89PN",
+    }
+    for name, content in contents.items():
+        (folder / name).write_bytes(content)
+    os.mkfifo(folder / "pipe.png")
+    (folder / "link").symlink_to("sub")
+    (folder / "broken.png").symlink_to("nowhere")
+    (folder / "loop.png").symlink_to("loop.png")
+    (folder / "zero.jpg").symlink_to("/dev/zero")
+    (folder / "to.png").symlink_to("none")
+    manifest = folder / "m.jsonl"
+    settings = BatchSettings(folder, output, LITE, ".vqz", manifest=manifest)
+    summary, seen = run(settings)
+    assert not summary.failed
+    assert {os.path.relpath(outcome.source, folder) for outcome in seen} == readable.keys() | {"to.png"}
+    assert summary.done == len(names(output)) == len(readable) + 1
+    reasons = {os.path.relpath(skipped.source, folder): skipped.reason for skipped in summary.skipped}
+    assert reasons == {
+        "k.HEIC": "HEIC needs the package pillow-heif: pip install pillow-heif, or convert it to PNG first",
+        "l.CR2": "raw camera file (CR2): develop it to TIFF or PNG first",
+        "m.jxl": "JPEG XL is not read: convert it to PNG or TIFF first",
+        "n.svg": "SVG is a vector format: draw it as a PNG first",
+        "o.xmp": "not a picture (text)",
+        "p.mp4": "not a picture (video)",
+        "q.png": "the file is empty",
+        "r": "not a picture",
+        "s.vqz": "a .vqz file already",
+        ".0123456789abcdef.tmp": "a temporary file",
+        "pipe.png": "a pipe",
+        "link": "a link to a folder is not followed",
+        "broken.png": "a broken link",
+        "loop.png": "a link that cannot be followed: Too many levels of symbolic links",
+        "zero.jpg": "a device",
+    }
+    lines = [json.loads(line) for line in manifest.read_text().splitlines()]
+    assert {os.path.relpath(line["source"], folder): line["skipped"] for line in lines if "skipped" in line} == reasons
+    summary, _ = run(settings)
+    assert (summary.done, summary.left_out, len(summary.skipped)) == (0, len(readable) + 1, len(reasons))
+    assert len(manifest.read_text().splitlines()) == len(lines)  # what it says already is not said again
+    (folder / "q.png").write_bytes((folder / "none").read_bytes())
+    summary, seen = run(settings)
+    assert [Path(outcome.source).name for outcome in seen] == ["q.png"]
+
+
+def test_a_file_that_cannot_be_read_is_a_failure(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody knows what it is. Root, whom tests may run as, may read all: refused by hand."""
+    in_this_process(monkeypatch)
+    opened = open
+
+    def refusing(path: Any, *arguments: Any, **options: Any) -> Any:
+        if os.fspath(path) == str(tree / "notes.txt"):
+            raise PermissionError(13, "Permission denied", path)
+        return opened(path, *arguments, **options)
+
+    monkeypatch.setattr("builtins.open", refusing)
+    summary, _ = run(BatchSettings(tree, tmp_path / "out", LITE, ".vqz"))
+    assert not summary.skipped
+    assert {outcome.error for outcome in summary.failed if "bad" not in outcome.source} == {
+        f"cannot read {tree}/notes.txt: Permission denied"
+    }
+
+
+def test_a_sidecar_does_not_change_the_name_of_an_output(tmp_path: Path) -> None:
+    Image.fromarray(smooth_picture(8, 8)).save(tmp_path / "a.png")
+    for name in ("a.xmp", "a.txt", "a"):
+        (tmp_path / name).write_text("about a")
+    assert [job.output.name for job in jobs_of(tmp_path, tmp_path / "out")] == ["a.vqz"]
+
+
+def test_a_folder_that_is_its_own_mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_this_process(monkeypatch)
+    Image.fromarray(smooth_picture(8, 8)).save(tmp_path / "a.png")
+    (tmp_path / "b.vqz").write_bytes(vqcodec.encode(smooth_picture(8, 8), model="photo-lite"))
+    settings = BatchSettings(tmp_path, tmp_path, LITE, ".vqz", manifest=tmp_path / "m.jsonl")
+    for done in (1, 0):
+        summary, _ = run(settings)
+        assert (summary.done, summary.left_out) == (done, 1 - done)
+        assert summary.skipped == [Skipped(str(tmp_path / "b.vqz"), "a .vqz file already")]
+
+
+def test_files_that_grew_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_this_process(monkeypatch)
+    (tmp_path / "in").mkdir()
+    Image.fromarray(smooth_picture(64, 64)).save(tmp_path / "in" / "a.png")
+    for name in ("b.png", "c.png"):  # of equal tiles
+        Image.fromarray(np.tile(smooth_picture(8, 8), (16, 16, 1))).save(tmp_path / "in" / name, optimize=True)
+    settings = BatchSettings(tmp_path / "in", tmp_path / "out", replace(LITE, quality=98), ".vqz", manifest=tmp_path / "m")
+    summary, seen = run(settings)
+    grew = [outcome for outcome in seen if outcome.bytes_out > outcome.bytes_in]
+    assert (summary.done, summary.grew, len(grew)) == (3, 2, 2)
+    for outcome in seen:
+        assert outcome.grew == (outcome in grew)
+        told = f"larger than its source ({outcome.bytes_in:,} bytes): try a lower -q, or keep the original"
+        assert outcome.notes == ((told,) if outcome.grew else ())
+    lines = [json.loads(line) for line in (tmp_path / "m").read_text().splitlines()]
+    assert [line["grew"] for line in lines if "grew" in line] == [outcome.grew for outcome in seen]
+
+
+def test_outputs_and_folders_are_no_more_open_than_their_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_this_process(monkeypatch)
+    folder, output = tmp_path / "in", tmp_path / "new" / "out"
+    (folder / "private" / "open").mkdir(parents=True)
+    for name, mode in (("a.png", 0o600), ("private/b.png", 0o640), ("private/open/c.png", 0o666)):
+        Image.fromarray(smooth_picture(8, 8)).save(folder / name)
+        (folder / name).chmod(mode)
+        os.utime(folder / name, ns=(10**18, 11 * 10**17))
+    (folder / "private" / "open").chmod(0o777)
+    (folder / "private").chmod(0o500)
+    folder.chmod(0o750)
+    before = os.umask(0o022)
+    try:
+        run(BatchSettings(folder, output, replace(LITE, keep_times=True), ".vqz"))
+        run(BatchSettings(output, tmp_path / "back", DecodeOptions(threads=1), ".png"))
+    finally:
+        os.umask(before)
+    expected = {".": 0o750, "private": 0o700, "private/open": 0o755, "a": 0o600, "private/b": 0o640, "private/open/c": 0o644}
+    for place, suffix in ((output, ".vqz"), (tmp_path / "back", ".png")):
+        found = {str(path.relative_to(place)).removesuffix(suffix): path.stat() for path in (place, *place.rglob("*"))}
+        assert {name: known.st_mode & 0o777 for name, known in found.items()} == expected
+        times = {known.st_mtime_ns for name, known in found.items() if (place / (name + suffix)).is_file()}
+        assert (times == {11 * 10**17}) == (suffix == ".vqz")
+    assert output.parent.stat().st_mode & 0o777 == 0o755
+    folder.joinpath("private").chmod(0o700)
+
+
+@pytest.mark.parametrize(("asked", "given"), [(None, 1), (3, 3)])
+def test_a_process_has_one_thread_unless_it_is_told_otherwise(
+    asked: int | None, given: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With all cores for each of several they would wait for each other."""
+    threads: list[int | None] = []
+    monkeypatch.setattr(batch, "_pooled", lambda jobs, options, *_: threads.append(options.threads) or iter(()))
+    assert not list(batch._outcomes(iter(()), BatchSettings(tmp_path, tmp_path, replace(LITE, threads=asked), ".vqz")))
+    assert threads == [given]
+
+
+def test_outputs_are_not_overwritten(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_this_process(monkeypatch)
+    output = tmp_path / "out"
+    output.mkdir()
+    (output / "a.vqz").write_bytes(b"mine")
+    summary, _ = run(BatchSettings(tree, output, LITE, ".vqz"))
+    assert (output / "a.vqz").read_bytes() == b"mine"
+    assert {outcome.exit_code for outcome in summary.failed} == {3, 5}
+    summary, _ = run(BatchSettings(tree, output, LITE, ".vqz", overwrite=True))
+    assert (output / "a.vqz").read_bytes() != b"mine"
+
+
+def test_a_manifest_is_gone_on_from(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_this_process(monkeypatch)
+    manifest = tmp_path / "done.jsonl"
+    settings = BatchSettings(tree, tmp_path / "out", LITE, ".vqz", manifest=manifest)
+    _, seen = run(settings)
+    lines = [json.loads(line) for line in manifest.read_text().splitlines()]
+    assert lines.pop(0) == {"source": str(tree / "notes.txt"), "skipped": "not a picture (text)"}
+    assert [line["source"] for line in lines] == [outcome.source for outcome in seen for _ in range(2)]
+    assert [line.get("begun") for line in lines] == [True, None] * len(seen)
+    assert [bool(line["error"]) for line in lines if "begun" not in line].count(True) == 1
+    with manifest.open("a") as file:
+        file.write('{"source": "half a li')  # as a run that was killed leaves it
+    (tmp_path / "out" / "b.vqz").unlink()
+    Image.fromarray(smooth_picture(20, 20)).save(tree / "a.png")  # changed since
+    Image.fromarray(smooth_picture(20, 20)).save(tree / "new.png")
+    summary, seen = run(settings)
+    assert '{"source": "half a li' in manifest.read_text().splitlines()  # what comes after it is on a line of its own
+    assert summary.left_out == 3
+    assert [Path(outcome.source).name for outcome in seen] == ["a.png", "b.jpg", "new.png", "bad.png"]
+    assert [bool(outcome.error) for outcome in seen] == [True, False, False, True]  # a.vqz stands in the way of its new picture
+
+
+def test_a_manifest_may_lie_in_the_new_output(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_this_process(monkeypatch)
+    tree.chmod(0o700)
+    settings = BatchSettings(tree, tmp_path / "new" / "out", LITE, ".vqz", manifest=tmp_path / "new" / "out" / "m.jsonl")
+    assert run(settings)[0].done == 5
+    assert stat.S_IMODE((tmp_path / "new" / "out").stat().st_mode) == 0o700
+    assert run(settings)[0].left_out == 5
+
+
+def test_shards_share_a_tree(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_this_process(monkeypatch)
+    for name in ("1", "2", "sub/3"):
+        (tree / name).write_text("text")
+    every = [str(job.source) for job in jobs_of(tree, tmp_path / "out")]
+    assert sorted(every) == sorted(str(path) for path in tree.rglob("*.???*") if path.suffix != ".txt")
+    for count in (1, 4, 7):
+        shards, skipped = [], []
+        for index in range(1, count + 1):
+            summary, seen = run(BatchSettings(tree, tmp_path / f"out{count}", LITE, ".vqz", shard=(index, count)))
+            shards.append([outcome.source for outcome in seen])
+            skipped += [Path(one.source).name for one in summary.skipped]
+        assert shards == [every[first::count] for first in range(count)]
+        assert sorted(skipped) == ["1", "2", "3", "notes.txt"]
+        assert len(names(tmp_path / f"out{count}")) == 5
+
+
+def test_an_output_inside_the_input_is_not_read(tree: Path) -> None:
+    (tree / "out").mkdir()
+    shutil.copy(tree / "a.png", tree / "out" / "made.png")
+    found = jobs_of(tree, tree / "out")
+    assert found
+    assert all("made" not in str(job.source) for job in found)
+
+
+def test_no_two_files_become_one(tmp_path: Path) -> None:
+    for name in ("a.ppm", "a.bmp", "a.ppm.png", "b.png", "B.jpg", "c.png", "c.png.png"):
+        (tmp_path / name).write_bytes(b"anything")
+    found = {job.source.name: job.output.name for job in jobs_of(tmp_path, tmp_path / "out")}
+    assert found == {
+        "a.ppm": "a.ppm.vqz",
+        "a.bmp": "a.bmp.vqz",
+        "a.ppm.png": "a.ppm.png.vqz",
+        "b.png": "b.png.vqz",  # where capitals do not count it would be B.vqz
+        "B.jpg": "B.jpg.vqz",
+        "c.png": "c.vqz",
+        "c.png.png": "c.png.vqz",
+    }
+
+
+def test_folders_that_are_not_read_are_told_of(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    in_this_process(monkeypatch)
+    (tree / "link").symlink_to(tree / "sub")
+    scandir = os.scandir
+
+    def refusing(place: str) -> Any:
+        if Path(place).name == "deep":
+            raise PermissionError(13, "Permission denied", place)
+        return scandir(place)
+
+    monkeypatch.setattr(os, "scandir", refusing)  # as the system does, but for root, whom tests may run as
+    manifest = tmp_path / "m.jsonl"
+    summary, _ = run(BatchSettings(tree, tmp_path / "out", LITE, ".vqz", manifest=manifest))
+    assert summary.done == 4
+    told = [json.loads(line) for line in manifest.read_text().splitlines()]
+    assert [entry["error"] for entry in told if entry["source"] == str(tree / "sub/deep")] == [
+        "cannot read the folder: Permission denied"
+    ]
+    assert {(outcome.source, outcome.error) for outcome in summary.failed if "bad" not in outcome.source} == {
+        (str(tree / "sub/deep"), "cannot read the folder: Permission denied")
+    }
+    assert Skipped(str(tree / "link"), "a link to a folder is not followed") in summary.skipped
+    (alone,) = run(BatchSettings(tree / "sub/deep", tmp_path / "out", LITE, ".vqz"))[0].failed
+    assert alone.error == "cannot read the folder: Permission denied"
+
+
+def without_rights() -> list[str]:
+    """The beginning of a command that is refused what users are refused; tests may run as root."""
+    if os.geteuid() != 0:
+        return []
+    command = ["setpriv", "--bounding-set", "-all", "--inh-caps", "-all", "--"]
+    if shutil.which("setpriv") is None or subprocess.run([*command, "true"], check=False).returncode:
+        pytest.skip("root cannot give up its rights here")
+    return command
+
+
+@pytest.mark.slow
+def test_a_folder_that_can_be_listed_and_not_entered(tree: Path, tmp_path: Path) -> None:
+    """Even whether a name is a link is not told there."""
+    command = [*without_rights(), *program_command("encode", tree, tmp_path / "out", "--effort", "1")]
+    (tree / "sub").chmod(0o644)
+    done = subprocess.run(command, env=program_environment(), capture_output=True, text=True, check=False)
+    (tree / "sub").chmod(0o755)
+    assert done.returncode == 3, done.stderr
+    assert f"vqcodec: cannot read {tree}/sub/c.jpg: Permission denied\n" in done.stderr
+    assert "vqcodec: 2 files" in done.stderr
+
+
+def test_a_failure_names_its_file_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "two\nlines.png").write_bytes(b"\x89PNG\r\n\x1a\nrubbish")
+    assert main.main(["encode", str(tmp_path / "in"), str(tmp_path / "out")]) == 3
+    assert capsys.readouterr().err.count("two\\nlines.png") == 1
+
+
+@pytest.mark.parametrize("content", [b"not\na manifest", b"one line", b"\x89PNG\r\n\x1a\n\xff\xfe\n", b"[1]\n2\n"])
+def test_a_file_that_is_no_manifest_is_not_added_to(tree: Path, tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "m").write_bytes(content)
+    with pytest.raises(InputError, match="is no manifest"):
+        run_batch(BatchSettings(tree, tmp_path / "out", LITE, ".vqz", manifest=tmp_path / "m"), print, print)
+    assert (tmp_path / "m").read_bytes() == content
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_was_begun_and_not_told_of_is_done_again(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that is killed while workers finish leaves outputs of which its manifest says only that they were begun."""
+    in_this_process(monkeypatch)
+    manifest = tmp_path / "m.jsonl"
+    settings = BatchSettings(tree, tmp_path / "out", LITE, ".vqz", manifest=manifest)
+    run(settings)
+    lines = [json.loads(line) for line in manifest.read_text().splitlines()]
+    kept = [line for line in lines if "begun" in line or not line["source"].endswith(("a.png", "c.jpg"))]
+    manifest.write_text("".join(json.dumps(line) + "\n" for line in kept))
+    (tmp_path / "out" / "new.vqz").write_bytes(b"mine")
+    Image.fromarray(smooth_picture(20, 20)).save(tree / "new.png")
+    _, seen = run(settings)
+    assert {Path(outcome.source).name: bool(outcome.error) for outcome in seen} == {
+        "a.png": False,
+        "c.jpg": False,
+        "bad.png": True,
+        "new.png": True,  # its output was there before
+    }
+    assert (tmp_path / "out" / "new.vqz").read_bytes() == b"mine"
+    assert run(settings)[0].left_out == 5
+
+
+def test_a_changed_source_is_done_again(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_this_process(monkeypatch)
+    settings = BatchSettings(tree, tmp_path / "out", LITE, ".vqz", manifest=tmp_path / "m.jsonl", overwrite=True)
+    run(settings)
+    os.utime(tree / "a.png", ns=(0, 0))  # another time, as many bytes
+    known = (tree / "b.jpg").stat()
+    with (tree / "b.jpg").open("ab") as file:
+        file.write(b"more")
+    os.utime(tree / "b.jpg", ns=(known.st_atime_ns, known.st_mtime_ns))  # more bytes, the same time
+    _, seen = run(settings)
+    assert {Path(outcome.source).name for outcome in seen} == {"a.png", "b.jpg", "bad.png"}
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_a_manifest_says_nothing_of_other_outputs(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ended: bool) -> None:
+    in_this_process(monkeypatch)
+    settings = BatchSettings(tree, tmp_path / "out", LITE, ".vqz", manifest=tmp_path / "m.jsonl")
+    run(settings)
+    if not ended:
+        forget_what_became_of_them(tmp_path / "m.jsonl")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "a.vqz").write_bytes(b"mine")
+    summary, seen = run(replace(settings, output=tmp_path / "other"))
+    assert (summary.done, summary.left_out) == (4, 0)
+    assert {Path(outcome.source).name: outcome.exit_code for outcome in seen if outcome.error} == {"a.png": 5, "bad.png": 3}
+    assert (tmp_path / "other" / "a.vqz").read_bytes() == b"mine"
+
+
+def test_what_was_there_before_a_run_that_was_killed_stays(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_this_process(monkeypatch)
+    settings = BatchSettings(tree, tmp_path / "out", LITE, ".vqz", manifest=tmp_path / "m.jsonl")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a.vqz").write_bytes(b"mine")
+    for _ in range(2):
+        _, seen = run(settings)
+        assert [Path(outcome.source).name for outcome in seen if outcome.exit_code == 5] == ["a.png"]
+        assert (tmp_path / "out" / "a.vqz").read_bytes() == b"mine"
+        forget_what_became_of_them(tmp_path / "m.jsonl")
+
+
+def forget_what_became_of_them(manifest: Path) -> None:
+    """As a run leaves it that is killed before it has told of any file."""
+    lines = manifest.read_text().splitlines(keepends=True)
+    manifest.write_text("".join(line for line in lines if "begun" in json.loads(line)))
+
+
+def test_no_file_ends_the_run(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_this_process(monkeypatch)
+    encode_file = batch.encode_file
+
+    def broken_at_b(source: Path, *arguments: Any, **options: Any) -> Any:
+        if source.name == "b.jpg":
+            raise ZeroDivisionError("a\nb")
+        return encode_file(source, *arguments, **options)
+
+    monkeypatch.setattr(batch, "encode_file", broken_at_b)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "sub").write_bytes(b"mine")  # where a folder is to be
+    _, seen = run(BatchSettings(tree, tmp_path / "out", LITE, ".vqz"))
+    assert [outcome.exit_code for outcome in seen] == [0, 1, 5, 5, 5, 5]
+    assert seen[1].error == "internal error (ZeroDivisionError: a\\nb)"
+
+
+def test_a_manifest_that_cannot_be_written_is_an_error_of_the_output(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_this_process(monkeypatch)
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    (tmp_path / "nearly").write_bytes(b"{")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20, limit[1]))  # room for a part of a line
+    try:
+        for name, reason in (("m", "File too large"), ("nearly", "File too large"), ("no/such", "No such file")):
+            with pytest.raises(OutputError, match=f"cannot write {tmp_path}/{name}: {reason}"):
+                run(BatchSettings(tree, tmp_path / "out", LITE, ".vqz", manifest=tmp_path / name))
+        with pytest.raises(OutputError, match="cannot write /dev/full: No space left"):
+            run(BatchSettings(tree, tmp_path / "out", LITE, ".vqz", manifest=Path("/dev/full")))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert not (tmp_path / "out").exists()  # without a word of it nothing is begun
+
+
+def test_what_is_no_folder_of_pictures(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for folder in ("none", "empty"):
+        with pytest.raises(InputError, match=folder):
+            run_batch(BatchSettings(tmp_path / folder, tmp_path / "out", LITE, ".vqz"), print, print)
+    (tmp_path / "empty" / "text").write_text("no picture")
+    summary, _ = run(BatchSettings(tmp_path / "empty", tmp_path / "out", LITE, ".vqz"))
+    assert summary.skipped == [Skipped(str(tmp_path / "empty" / "text"), "not a picture (text)")]
+    assert [(failed.error, failed.exit_code) for failed in summary.failed] == [("no pictures in it", 3)]
+
+
+def test_the_program_on_a_folder(tree: Path, tmp_path: Path, program: Program) -> None:
+    done = program("encode", tree, "out", "-j", "2", "-m", "photo-lite", "--manifest", "m.jsonl", "--json")
+    assert done.returncode == 3
+    facts = json.loads(done.stdout)
+    assert (facts["done"], facts["left_out"], facts["grew"], len(facts["failed"])) == (5, 0, 0, 1)
+    assert facts["skipped"] == [{"source": f"{tree}/notes.txt", "reason": "not a picture (text)"}]
+    lines = done.stderr.decode().splitlines()
+    assert lines[0] == f"vqcodec: skipped: {tree}/notes.txt: not a picture (text)"
+    assert lines[1].startswith(f"vqcodec: {tree}/sub/bad.png is not a picture")
+    assert "5 files" in lines[2]
+    assert "1 skipped; 1 failed" in lines[2]
+    done = program("decode", "out", "back", "-j", "2", "--to", "ppm")
+    assert done.returncode == 0, done.stderr
+    assert names(tmp_path / "back") == ["a.ppm", "b.ppm", "sub/c.jpg.ppm", "sub/c.png.ppm", "sub/deep/d.ppm"]
+    quiet = program("encode", tree, "quiet", "-m", "photo-lite", "--quiet")
+    assert quiet.stderr.decode().splitlines() == [lines[1]]  # what failed is said all the same
+    (tree / "sub" / "bad.png").unlink()
+    strict = program("encode", tree, "strict", "-m", "photo-lite", "--quiet", "--strict")
+    assert (strict.returncode, strict.stderr.decode().splitlines()) == (3, [lines[0]])
+    assert program("encode", tree, "lenient", "-m", "photo-lite", "--quiet").returncode == 0
+    for number in range(110):
+        (tree / f"{number:03}.txt").write_text("more")
+    (tree / "a.pdf").write_bytes(b"%PDF-1.7")
+    many = program("encode", tree, "many", "-m", "photo-lite", "--json")
+    assert many.stderr.decode().splitlines()[:3] == [
+        f"vqcodec: skipped: {tree}/000.txt and 110 more: not a picture (text)",
+        f"vqcodec: skipped: {tree}/a.pdf: not a picture (PDF)",
+        "vqcodec: skipped: 112 files; --manifest and --json name them all",
+    ]
+    assert len(json.loads(many.stdout)["skipped"]) == 112
+    cut = tmp_path / "damaged" / "cut.vqz"
+    cut.parent.mkdir()
+    rgba = np.dstack([smooth_picture(20, 20), smooth_picture(20, 20, 1)])
+    cut.write_bytes(vqcodec.encode(rgba, model="photo-lite")[:-1])
+    done = program("decode", "damaged", "back", "--allow-partial")
+    assert done.stderr.decode().splitlines()[0] == "vqcodec: note: damaged/cut.vqz: the alpha plane was damaged: all is opaque"
+    for arguments in (
+        ("encode", tree, "out", "--shard", "0/3"),
+        ("encode", tree, "-", "-j", "2"),
+        ("encode", tree / "a.png", "a.vqz", "-j", "2"),
+        ("decode", "out/a.vqz", "a.png", "--manifest", "x"),
+        ("decode", "out/a.vqz", "a.png", "--region", "1,2,3"),
+        ("decode", "out/a.vqz", "a.png", "--scale", "3"),
+        ("decode", "out", "back", "--to", "gif"),
+    ):
+        done = program(*arguments)
+        assert done.returncode == 2, arguments
+        assert len(done.stderr.splitlines()) == 1
+
+
+def begun(folder: Path, output: Path) -> "subprocess.Popen[bytes]":
+    """The program in a session of its own, on more pictures than it can do in the time."""
+    for number in range(40):
+        Image.fromarray(smooth_picture(300, 400, seed=number)).save(folder / f"{number}.png")
+    return subprocess.Popen(
+        program_command("encode", folder, output, "-j", "2"),
+        env=program_environment(),
+        start_new_session=True,
+        stderr=subprocess.PIPE,
+        preexec_fn=as_of_a_terminal,
+    )
+
+
+def children(process: "subprocess.Popen[bytes]") -> list[str]:
+    """Numbers of its processes."""
+    try:
+        return Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    except OSError:
+        return []
+
+
+def wait_until(told: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 60
+    while not told():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="children are looked up in /proc")
+@pytest.mark.parametrize(
+    ("number", "after"),
+    [(signal.SIGINT, 0.0), (signal.SIGINT, 0.1), (signal.SIGINT, 1.5), (signal.SIGTERM, 0.05), (signal.SIGHUP, 0.5)],
+)
+def test_a_signal_from_a_terminal_is_told_of_by_no_worker(tmp_path: Path, number: signal.Signals, after: float) -> None:
+    """It reaches workers, too, which may be importing then."""
+    (tmp_path / "in").mkdir()
+    process = begun(tmp_path / "in", tmp_path / "out")
+    wait_until(lambda: len(children(process)) == 2)
+    time.sleep(after)
+    workers = children(process)
+    os.killpg(process.pid, number)
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (-number, b"")
+    assert not any(Path("/proc", worker).exists() for worker in workers)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="workers end with their parent on Linux alone")
+def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    process = begun(tmp_path / "in", tmp_path / "out")
+    wait_until(lambda: list((tmp_path / "out").glob("*.vqz")))
+    workers = children(process)
+    assert len(workers) >= 2
+    process.kill()
+    process.communicate(timeout=60)  # ends when nobody holds standard error any more
+    wait_until(lambda: not any(Path("/proc", worker).exists() for worker in workers))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="children are looked up in /proc")
+@pytest.mark.parametrize("send", [os.kill, os.killpg])
+def test_a_run_that_is_terminated_leaves_nothing_half_done(tmp_path: Path, send: Callable[[int, int], None]) -> None:
+    """Alone, or with its workers, as a system ends that shuts down."""
+    (tmp_path / "in").mkdir()
+    process = begun(tmp_path / "in", tmp_path / "out")
+    wait_until(lambda: list((tmp_path / "out").glob("*.vqz")))
+    workers = children(process)
+    assert len(workers) >= 2
+    send(process.pid, signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (-signal.SIGTERM, b"")
+    assert not any(Path("/proc", worker).exists() for worker in workers)
+    made = list((tmp_path / "out").iterdir())
+    assert len(made) < 40
+    for path in made:
+        assert path.suffix == ".vqz"
+        vqcodec.verify(path.read_bytes())
+
+
+def test_the_ray_recipe_decodes_a_folder(tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="ray is not installed")
+    (tmp_path / "in" / "sub").mkdir(parents=True)
+    for name in ("a.vqz", "sub/b.vqz"):
+        (tmp_path / "in" / name).write_bytes(vqcodec.encode(smooth_picture(20, 30), model="photo-lite"))
+    (tmp_path / "in" / "bad.vqz").write_bytes(b"rubbish")
+    command = [sys.executable, str(REPOSITORY / "docs" / "ray_decode.py"), "in", "out"]
+    environment = program_environment()
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=170, check=False)
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[-1] == "2 decoded, 1 failed"
+    assert "bad.vqz: not a .vqz file" in done.stderr
+    assert names(tmp_path / "out") == ["a.png", "sub/b.png"]

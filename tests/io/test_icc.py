@@ -1,0 +1,147 @@
+"""ICC profiles: what is written converts as the formula says, by littlecms, and what does not fit is converted or left out."""
+
+import io
+import struct
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+
+from vqcodec.io import icc
+
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+RAMP = np.arange(256, dtype=np.uint8).reshape(16, 16)
+
+
+def linear(transfer: int, samples: np.ndarray) -> np.ndarray:
+    """Light of samples 0 to 1: the inverse of H.273's functions (1, 4, 5, 7, 8, 13), as they stand there."""
+    light = np.linspace(0, 1, 200_001)
+    functions = {
+        1: lambda x: np.where(x < 0.018053968510807, 4.5 * x, 1.09929682680944 * x**0.45 - 0.09929682680944),
+        4: lambda x: x ** (1 / 2.2),
+        5: lambda x: x ** (1 / 2.8),
+        7: lambda x: np.where(x < 0.0228, 4 * x, 1.1115 * x**0.45 - 0.1115),
+        8: lambda x: x,
+        13: lambda x: np.where(x < 0.0031308, 12.92 * x, 1.055 * x ** (1 / 2.4) - 0.055),
+        17: lambda x: x ** (1 / 2.6),
+    }
+    return np.interp(samples, functions[transfer](light), light)
+
+
+def srgb(light: np.ndarray) -> np.ndarray:
+    light = light.clip(0, 1)
+    return 255 * np.where(light < 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+
+
+def xyz_of_rgb(primaries: icc.Primaries) -> np.ndarray:
+    """After Bradford's adaptation to D50 (Lindbloom, "RGB/XYZ Matrices" and "Chromatic Adaptation")."""
+    white, *corners = ([x / y, 1, (1 - x - y) / y] if y else [x, 0, 1 - x] for x, y in np.array(primaries).reshape(4, 2))
+    matrix = np.array(corners).T
+    matrix = matrix * np.linalg.solve(matrix, white)
+    cone = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
+    scale = (cone @ [0.96422, 1, 0.82521]) / (cone @ white)
+    return np.linalg.inv(cone) @ np.diag(scale) @ cone @ matrix
+
+
+def converted(image: Image.Image, profile: bytes) -> np.ndarray:
+    """To sRGB, without the tables of 33 points that littlecms makes of curves of grey."""
+    own = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+    transform = ImageCms.buildTransform(
+        own, SRGB, image.mode, "RGB", ImageCms.Intent.RELATIVE_COLORIMETRIC, ImageCms.Flags.NOOPTIMIZE
+    )
+    return np.asarray(ImageCms.applyTransform(image, transform)).astype(float)
+
+
+@pytest.mark.parametrize("primaries", icc.PRIMARIES)
+@pytest.mark.parametrize("transfer", [1, 4, 5, 7, 8, 13, 17])
+def test_profiles_say_what_the_formula_says(primaries: int, transfer: int) -> None:
+    pixels = np.random.default_rng(primaries).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    pixels[:16, :16] = RAMP[:, :, None]
+    colours = icc.Colours("test", icc.PRIMARIES[primaries], (icc.CURVES[transfer],) * 3)
+    light = linear(transfer, pixels / 255) @ (np.linalg.inv(xyz_of_rgb(icc.PRIMARIES[1])) @ xyz_of_rgb(icc.PRIMARIES[primaries])).T
+    found = converted(Image.fromarray(pixels), icc.profile(colours, grey=False))
+    assert np.abs(found - srgb(light)).max() < 1.01
+    grey = converted(Image.fromarray(RAMP), icc.profile(colours, grey=True))
+    assert np.abs(grey - srgb(linear(transfer, RAMP / 255))[:, :, None]).max() < 1.01
+
+
+def test_profiles_are_small_and_equal_for_equal_colours() -> None:
+    colours = icc.Colours("test", icc.ADOBE_RGB, (icc.gamma_curve(2.2),) * 3)
+    data = icc.profile(colours, grey=False)
+    assert len(data) < 480
+    assert data == icc.profile(colours, grey=False)
+    assert len(icc.profile(colours, grey=True)) < 290
+    assert ImageCms.getProfileDescription(io.BytesIO(data)).strip() == "test"
+
+
+@pytest.mark.parametrize(
+    "primaries",
+    [
+        (0.3, 0.3) * 4,  # a point
+        (0.9, 0.05, 0.64, 0.33, 0.3, 0.6, 0.15, 0.06),  # white outside
+        (0.3127, 0.0, 0.64, 0.33, 0.3, 0.6, 0.15, 0.06),
+        (float("nan"),) * 8,
+        (1e9,) * 8,
+    ],
+)
+def test_chromaticities_that_make_no_sense(primaries: icc.Primaries) -> None:
+    with pytest.raises(ValueError, match=r"span no colours|outside|no sense"):
+        icc.profile(icc.Colours("test", primaries), grey=False)
+
+
+def test_gammas_that_make_no_sense() -> None:
+    for gamma in (0, 0.01, 1e6, -1, float("nan")):
+        with pytest.raises(ValueError, match="makes no sense"):
+            icc.gamma_curve(gamma)
+
+
+# ------------------------------------------------------------------------------------------------ fitting
+
+LINEAR = icc.Colours("linear", curves=(icc.gamma_curve(1),) * 3)
+
+
+def test_a_profile_that_fits_stays_as_it_is() -> None:
+    for grey in (False, True):
+        data = icc.profile(LINEAR, grey=grey)
+        assert icc.fitted(data, grey=grey) == (data, "")
+        assert icc.fitted(data + b"\0\0", grey=grey) == (data + b"\0\0", "")  # as JPEG files have it
+        assert icc.fitted(b"", grey=grey) == (b"", "")
+
+
+def test_grey_and_rgb_become_each_other_where_they_say_the_same() -> None:
+    as_rgb, note = icc.fitted(icc.profile(LINEAR, grey=True), grey=False)
+    assert note == "the ICC profile of grey is made one of RGB, as the pixels are"
+    as_grey, note = icc.fitted(icc.profile(LINEAR, grey=False), grey=True)
+    assert note == "the ICC profile of RGB is made one of grey, as the pixels are"
+    wanted = srgb(RAMP / 255)[:, :, None]
+    assert np.abs(converted(Image.fromarray(RAMP), as_grey) - wanted).max() < 1.01
+    assert np.abs(converted(Image.merge("RGB", [Image.fromarray(RAMP)] * 3), as_rgb) - wanted).max() < 1.01
+    assert icc.fitted(SRGB.tobytes(), grey=True)[0][16:20] == b"GRAY"
+
+
+def test_what_cannot_become_the_other_is_left_out() -> None:
+    different = icc.Colours("test", curves=(icc.gamma_curve(1), icc.gamma_curve(2), icc.gamma_curve(3)))
+    assert icc.fitted(icc.profile(different, grey=False), grey=True) == (
+        b"",
+        "the ICC profile of RGB does not fit grey pixels and is left out",
+    )
+    lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
+    for grey in (False, True):
+        assert icc.fitted(lab, grey=grey)[0] == b""
+        assert "left out" in icc.fitted(lab, grey=grey)[1]
+        cmyk = bytearray(icc.profile(LINEAR, grey=False))
+        cmyk[16:20] = b"CMYK"
+        kind = "grey" if grey else "RGB"
+        assert icc.fitted(bytes(cmyk), grey=grey) == (b"", f"the ICC profile of CMYK does not fit {kind} pixels and is left out")
+
+
+def test_damaged_profiles_are_left_out() -> None:
+    whole = icc.profile(LINEAR, grey=False)
+    damaged = [whole[:length] for length in range(1, len(whole), 7)]
+    damaged.append(whole[:36] + b"xxxx" + whole[40:])
+    damaged.append(whole[:128] + struct.pack(">I", 0xFFFFFFFF) + whole[132:])  # so many tags
+    damaged.append(whole[:136] + struct.pack(">I", 0x7FFFFFFF) + whole[140:])  # a tag outside
+    damaged += [b"profile", bytes(200)]
+    for data in damaged:
+        for grey in (False, True):
+            assert icc.fitted(data, grey=grey) == (b"", "the ICC profile is damaged and left out")

@@ -1,0 +1,750 @@
+"""Neural models: the network in numpy and in torch, its training, and decoding with it."""
+
+import hashlib
+import io
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from conftest import REPOSITORY, program_environment, smooth_picture, weights
+from make_golden import CROPS, latents_digest
+from vqcodec import api
+from vqcodec.cli.main import main
+from vqcodec.codec import decoder, rate_control
+from vqcodec.errors import InputError, MissingExtraError, ModelError, OutputError
+from vqcodec.format import container
+from vqcodec.nets import convolution
+from vqcodec.train.watch import OutOfTimeError, Watch
+from vqcodec.transform import dct
+from vqcodec.transform.layouts import COLOR_4X4, COLOR_8X8, GREY
+from vqcodec.weights import registry
+from vqcodec.weights.exact import Model
+from vqcodec.weights.folder import save_model
+from vqcodec.weights.registry import load_model
+
+LITE = registry.find("photo-lite")
+
+
+def with_synthesis(tensors: Mapping[str, Any]) -> Model:
+    model = Model("test", {**LITE.tensors, **tensors})
+    model.check()
+    return model
+
+
+@pytest.fixture(scope="module")
+def picture(samples: Path) -> np.ndarray:
+    with Image.open(samples / "still_life.png") as image:
+        return np.asarray(image.convert("RGB"))[60:260, 40:285]
+
+
+# ------------------------------------------------------------------------------------------------ inference
+
+
+def test_the_network_is_the_one_of_its_formula() -> None:
+    network = convolution.Synthesis.from_tensors(weights(5, 2, 0.3))
+    x = np.random.default_rng(1).standard_normal((convolution.FEATURES, 4, 6)).astype(np.float32)
+
+    def layer(weights: np.ndarray, bias: np.ndarray, x: np.ndarray) -> np.ndarray:
+        return np.einsum("wc,cij->wij", weights, x) + bias[:, None, None]
+
+    hidden = layer(network.head, network.head_bias, x)
+    for block in range(2):
+        padded = np.pad(hidden, ((0, 0), (1, 1), (1, 1)))
+        mixed = np.zeros_like(hidden)
+        for row, column in np.ndindex(4, 6):
+            window = padded[:, row : row + 3, column : column + 3].reshape(5, 9)
+            mixed[:, row, column] = (window * network.depthwise[block]).sum(axis=1) + network.depthwise_bias[block]
+        wide = np.maximum(layer(network.expand[block], network.expand_bias[block], mixed), 0)
+        hidden = hidden + layer(network.project[block], network.project_bias[block], wide)
+    wanted = layer(network.tail, network.tail_bias, hidden)
+    np.testing.assert_allclose(convolution.correct(network, x), wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("layout", [GREY, COLOR_4X4, COLOR_8X8], ids=["grey", "4x4", "8x8"])
+def test_strips_have_no_seams(layout: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = convolution.Synthesis.from_tensors(weights(6, 2, 0.2))
+    run = partial(convolution.correct, network)
+    h, w = 37, 5
+    latents = np.random.default_rng(2).integers(-200, 200, (layout.channels, h * w)).astype(np.int16)
+    whole = convolution.synthesise(run, network.halo, latents, 20.0, (h, w), layout, (0, h))
+    monkeypatch.setattr(convolution, "_STRIP_CELLS", 1)
+    monkeypatch.setattr(convolution, "_CHUNK", 3)
+    strips = convolution.strips(network.halo, (h, w))
+    assert len(strips) > 3
+    parts = [convolution.synthesise(run, network.halo, latents, 20.0, (h, w), layout, rows) for rows in strips]
+    np.testing.assert_allclose(np.concatenate(parts, axis=1), whole, rtol=1e-5, atol=1e-4)
+
+
+def test_features_are_what_their_formula_says() -> None:
+    latents = np.random.default_rng(4).integers(-32768, 32768, (GREY.channels, 50)).astype(np.int16)
+    found = convolution.features(latents, GREY, 10.0)
+    coded = [COLOR_4X4.positions.index(position) for position in GREY.positions]
+    np.testing.assert_allclose(found[coded], np.sign(latents) * np.log1p(np.abs(latents / 16)), rtol=1e-5)
+    assert not np.delete(found[:-1], coded, axis=0).any()
+    np.testing.assert_allclose(found[-1], np.log(10 / 32), rtol=1e-6)
+
+
+def test_a_network_of_zeros_decodes_as_the_plain_decoder_does(picture: np.ndarray) -> None:
+    model = with_synthesis(weights(8, 1, 0.0))
+    for pixels in (picture, picture[:, :, 0], smooth_picture(1, 1)):
+        data = api.encode(pixels, quality=50, model=model)
+        plain, refined = (api.decode(data, model=model, refine=refine) for refine in ("none", "best"))
+        assert refined.shape == plain.shape == pixels.shape
+        assert np.abs(plain.astype(int) - refined).max() <= 1
+
+
+def test_a_neural_model_writes_its_base_models_indices_and_decodes_them_exactly(
+    picture: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a network of zeros, and where the encoder does not aim for the network; at the same lambda."""
+    monkeypatch.setattr(rate_control, "_RATE_BEFORE_SYNTHESIS", rate_control.RATE)
+    model, silent = (with_synthesis(weights(8, 1, spread)) for spread in (0.05, 0.0))
+    given = ((LITE, 5), (silent, 5), (model, 4))
+    lite, zeros, neural = (api.encode(picture, quality=40, model=m, effort=effort) for m, effort in given)
+    assert model.file_id != LITE.file_id
+    sections = [[section.data for section in container.read_file(data)[1]] for data in (lite, zeros, neural)]
+    assert sections[0] == sections[1] == sections[2]
+    np.testing.assert_array_equal(api.decode(lite), api.decode(neural, model=model, refine="none"))
+    refined = [api.decode(neural, model=model, threads=threads).astype(int) for threads in (1, 3)]
+    assert np.abs(refined[0] - refined[1]).max() <= 1
+    assert np.abs(refined[0] - api.decode(lite)).max() > 3  # the default of such a model is its network
+
+
+def test_golden_files_decode_to_the_same_indices_and_within_one_of_the_same_pixels() -> None:
+    paths = sorted((REPOSITORY / "tests" / "golden" / "neural").glob("*.vqz"))
+    assert len(paths) == len(CROPS)
+    for path in paths:
+        data = path.read_bytes()
+        assert latents_digest(data, registry.find("photo")) == path.with_suffix(".latents").read_text().strip()
+        plain = api.decode(data, refine="none")
+        assert hashlib.sha256(plain.tobytes()).hexdigest() == path.with_suffix(".sha256").read_text().strip()
+        with Image.open(path.with_suffix(".png")) as image:
+            assert np.abs(api.decode(data).astype(int) - np.asarray(image)).max() <= 1
+
+
+def test_fine_steps_are_decoded_plainly(picture: np.ndarray) -> None:
+    model = with_synthesis(weights(8, 1, 0.5))
+    data = api.encode(picture[:64, :64], quality=100, model=model)
+    plain, refined = (api.decode(data, model=model, refine=refine) for refine in ("none", "best"))
+    np.testing.assert_array_equal(plain, refined)
+
+
+def test_what_cannot_be_refined_says_so(picture: np.ndarray) -> None:
+    data = api.encode(picture[:16, :16], model=LITE)
+    with pytest.raises(ModelError, match="has no synthesis"):
+        api.decode(data, refine="best")
+    with pytest.raises(InputError, match="refine is one of none, best, gan"):
+        api.decode(data, refine="sharp")
+
+
+def test_torch_decodes_the_same_pixels_within_one(picture: np.ndarray) -> None:
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    from vqcodec.neural import inference
+
+    model = with_synthesis(weights(16, 2, 0.1))
+    for pixels in (picture, picture[:, :, 0]):
+        data = api.encode(pixels, quality=40, model=model)
+        wanted = api.decode(data, model=model).astype(int)
+        for device in ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",):
+            file = container.File(io.BytesIO(data))
+            found = decoder.decode_refined(file.header, file.indices, model, 2, run=inference.correct_on(device, model))
+            assert np.abs(found.reshape(wanted.shape) - wanted).max() <= 1
+        assert np.abs(wanted - api.decode(data, model=model, refine="none")).max() > 3
+
+
+def test_a_gpu_that_is_not_there(
+    picture: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    model = with_synthesis(weights(8, 1, 0.05))
+    save_model(tmp_path / "m", model)
+    source, target = tmp_path / "a.vqz", tmp_path / "a.png"
+    source.write_bytes(api.encode(picture[:40, :40], model=model))
+    arguments = ["decode", str(source), str(target), "-m", str(tmp_path / "m"), "--device"]
+    assert main([*arguments, "cuda"]) == InputError.exit_code
+    assert "there is no CUDA device" in capsys.readouterr().err
+    assert main([*arguments, "tpu"]) == 2
+    assert not target.exists()
+    assert main([*arguments, "auto"]) == 0  # in numpy
+    with Image.open(target) as image:
+        np.testing.assert_array_equal(np.asarray(image), api.decode(source.read_bytes(), model=model))
+
+
+@pytest.mark.parametrize("name", ["head", "expand_bias", "tail"])
+def test_bad_weights_are_refused(name: str) -> None:
+    tensors = weights(4, 1, 0.1)
+    for bad in (tensors[f"synthesis.{name}"][:-1], np.full_like(tensors[f"synthesis.{name}"], np.inf)):
+        with pytest.raises(ModelError, match=r"synthesis\.\w+ is wrong"):
+            with_synthesis({**tensors, f"synthesis.{name}": bad})
+    del tensors[f"synthesis.{name}"]
+    if name != "head":  # without a head there is no network
+        with pytest.raises(ModelError, match="is missing"):
+            with_synthesis(tensors)
+
+
+# ------------------------------------------------------------------------------------------------ training
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, picture: np.ndarray) -> Path:
+    """Four tiny pictures."""
+    root = tmp_path_factory.mktemp("pictures")
+    for number in range(4):
+        top, left = 48 * (number // 2), 96 * (number % 2)
+        Image.fromarray(picture[top : top + 144, left : left + 144]).save(root / f"{number}.png")
+    return root
+
+
+def test_numpy_and_torch_agree() -> None:
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    from vqcodec.neural import synthesis
+
+    tensors = weights(16, 2, 0.1)
+    network = synthesis.load_tensors(tensors)
+    for name, array in synthesis.to_tensors(network).items():
+        np.testing.assert_array_equal(array, tensors[name])
+    x = np.random.default_rng(3).standard_normal((convolution.FEATURES, 9, 7)).astype(np.float32)
+    with torch.no_grad():
+        wanted = network(torch.from_numpy(x)[None])[0].numpy()
+    found = convolution.correct(convolution.Synthesis.from_tensors(tensors), x)
+    np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("layout", [GREY, COLOR_4X4, COLOR_8X8], ids=["grey", "4x4", "8x8"])
+def test_aims_are_a_gradient_step(layout: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By torch's derivative, whatever the strips."""
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    from vqcodec.codec import aiming
+    from vqcodec.neural import synthesis
+
+    tensors = weights(8, 2, 0.2)
+    h, w = 31, 5
+    full = COLOR_8X8 if layout.components == 3 else layout
+    rng = np.random.default_rng(5)
+    latents = rng.integers(-60, 60, (layout.channels, h * w)).astype(np.int16)
+    wanted = rng.standard_normal((full.channels, h * w)).astype(np.float32)
+    monkeypatch.setattr(convolution, "_STRIP_CELLS", 1)
+    found = aiming.aims(convolution.Synthesis.from_tensors(tensors), latents, wanted, 20.0, (h, w), layout)
+
+    values = torch.from_numpy(latents.astype(np.float32) / 16).requires_grad_()
+    seen = torch.zeros(convolution.FEATURES, h * w)
+    own, inputs = convolution.shared_channels(layout, COLOR_4X4)
+    seen[inputs] = torch.where(values[own] == 0, values[own], torch.sign(values[own]) * torch.log1p(values[own].abs()))
+    seen[-1] = float(np.log(20 / 32))
+    out = synthesis.load_tensors(tensors)(seen.reshape(1, -1, h, w))[0].reshape(convolution.OUTPUTS, -1)
+    made = out[convolution.shared_channels(full, COLOR_8X8)[1]]
+    made = torch.cat([made[: len(values)] + values, made[len(values) :]])
+    (0.5 * (made - torch.from_numpy(wanted)).square().sum()).backward()
+    np.testing.assert_allclose(found, (values - values.grad).detach().numpy(), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.slow
+def test_high_effort_pays(samples: Path) -> None:
+    """In bytes times squared error: 1 % of either counts the same, as near 0.3 bits per pixel."""
+    with Image.open(samples / "still_life.png") as image:
+        pixels = np.asarray(image.convert("RGB"))[60:316, 100:484]
+    costs = []
+    for effort in (4, 9):
+        data = api.encode(pixels, quality=50, effort=effort, model="photo")
+        costs.append(len(data) * np.square(api.decode(data).astype(float) - pixels).mean())
+    assert costs[1] < 0.99 * costs[0]
+
+
+def test_mirrored_and_transposed_samples_are_those_of_the_picture(picture: np.ndarray) -> None:
+    pytest.importorskip("torch", reason="torch is not installed")
+    from vqcodec.neural import synthesis
+
+    def coefficients(pixels: np.ndarray) -> np.ndarray:
+        flat = dct.forward(pixels, COLOR_8X8, LITE.color)
+        return flat.reshape(-1, pixels.shape[0] // 8, pixels.shape[1] // 8)
+
+    def inputs(given: np.ndarray) -> np.ndarray:
+        return np.concatenate([given[: convolution.SEEN], np.ones((1, *given.shape[1:]))]).astype(np.float32)
+
+    pixels = picture[:64, :80]
+    given, mirrored = coefficients(pixels), coefficients(pixels[:, ::-1])
+    turned = coefficients(pixels.transpose(1, 0, 2))
+    np.testing.assert_allclose(synthesis.mirror_columns(given, synthesis.OUTPUT_SIGNS), mirrored, atol=0.01)
+    np.testing.assert_allclose(synthesis.transpose(given, synthesis.OUTPUT_ORDER), turned, atol=0.01)
+    np.testing.assert_allclose(synthesis.mirror_columns(inputs(given), synthesis.FEATURE_SIGNS), inputs(mirrored), atol=0.02)
+    np.testing.assert_allclose(synthesis.transpose(inputs(given), synthesis.FEATURE_ORDER), inputs(turned), atol=0.02)
+
+
+@pytest.mark.slow
+def test_weights_are_kept_from_before_a_folder_is_learnt_by_heart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A weight that the loss drives up without end, where held-out samples want 0.05; stopped once behind that, and gone on."""
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    from vqcodec.neural import loop
+
+    monkeypatch.setattr(loop, "EVERY", 1)
+    monkeypatch.setattr(loop, "SCORED", 1)
+    seen: list[float] = []
+
+    def train(report: Any = None) -> float:
+        network = torch.nn.Linear(1, 1, bias=False)
+        torch.nn.init.zeros_(network.weight)
+        found = loop.fit(
+            network,
+            lambda rng: (torch.ones(1, 1),),
+            lambda network, batch: -network(*batch).mean(),
+            lambda network: abs(network.weight.item() - 0.05),
+            loop.Schedule(steps=60, rate=0.01, average=0.5),
+            checkpoint=tmp_path / "checkpoint",
+            report=report,
+        )
+        return found.weight.item()
+
+    def stop(facts: dict[str, float]) -> None:
+        seen.append(facts["held_out"])
+        if facts["step"] == 40:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(stop)
+    assert seen[-1] > 0.1
+    assert train() == pytest.approx(0.05, abs=min(seen) + 1e-6)
+    best, newest = loop.Best(torch.nn.Linear(1, 1)), torch.nn.Linear(1, 1)
+    best.look(torch.nn.Linear(1, 1), float("nan"))
+    best.look(newest, float("nan"))  # without held-out samples there is no best
+    assert torch.equal(best.network.weight, newest.weight)
+    good = torch.nn.Linear(1, 1)
+    best.look(good, 0.5)
+    best.look(torch.nn.Linear(1, 1), float("nan"))  # a network that came to nothing is no better than one that did not
+    assert best.figure == 0.5
+    assert torch.equal(best.network.weight, good.weight)
+
+
+def test_learning_rates_rise_then_fall_to_nothing() -> None:
+    pytest.importorskip("torch", reason="torch is not installed")
+    from vqcodec.neural.loop import Schedule
+
+    schedule = Schedule(steps=100, warmup=0.1)
+    shares = [schedule.share_of_rate(schedule.share_done(step, 0)) for step in range(101)]
+    assert shares[:11] == sorted(shares[:11])
+    assert shares[10:] == sorted(shares[10:], reverse=True)
+    assert (shares[0], shares[100]) == (0, 0)
+    assert max(shares) > 0.9
+    assert shares[50] == pytest.approx(0.5)
+    assert Schedule(minutes=2.0).share_done(7, 30) == 0.25
+
+
+def test_averages_keep_the_share_that_they_are_told() -> None:
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    from vqcodec.neural.loop import average_in
+
+    average, network = (torch.nn.Linear(1, 1, bias=False) for _ in range(2))
+    with torch.no_grad():
+        average.weight.fill_(1), network.weight.fill_(0)
+    for _ in range(3):
+        average_in(average, network, 0.9)
+    assert average.weight.item() == pytest.approx(0.9**3)
+    assert network.weight.item() == 0
+
+
+def test_a_step_is_of_a_clipped_gradient_and_faster_where_it_is_told() -> None:
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    from vqcodec.neural import loop
+
+    network = torch.nn.Linear(1, 1)
+    with torch.no_grad():
+        network.weight.fill_(0), network.bias.fill_(0)
+    found = loop.fit(
+        network,
+        lambda rng: (torch.ones(1, 1),),
+        lambda network, batch: 1e6 * network(*batch).mean(),
+        lambda network: 0.0,
+        loop.Schedule(steps=20, average=0.0),
+        fast=lambda parameter: 10.0 if parameter is network.bias else 1.0,
+    )
+    assert 0.9 < float(torch.cat([network.weight.grad[0], network.bias.grad]).norm()) <= 1.0001
+    assert found.bias.item() == pytest.approx(10 * found.weight.item(), rel=0.01)
+    assert found.weight.item() < 0
+
+
+def test_batches_are_others_for_every_seed_and_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    from vqcodec.neural import loop
+
+    def first_draw(seed: int, rank: int) -> float:
+        drawn: list[float] = []
+
+        def draw(rng: np.random.Generator) -> tuple[Any, ...]:
+            drawn.append(rng.random())
+            return (torch.ones(1, 1),)
+
+        monkeypatch.setattr(loop, "join_processes", lambda device: rank)
+        settings = loop.Schedule(steps=1, seed=seed)
+        loop.fit(torch.nn.Linear(1, 1), draw, lambda network, batch: network(*batch).mean(), lambda network: 0.0, settings)
+        return drawn[0]
+
+    assert first_draw(0, 0) == first_draw(0, 0)
+    assert len({first_draw(seed, rank) for seed in (0, 1) for rank in (0, 1)}) == 4
+
+
+def test_crops_are_as_large_as_nine_pictures_of_ten_allow_and_come_by_area() -> None:
+    pytest.importorskip("torch", reason="torch is not installed")
+    from vqcodec.neural import synthesis
+
+    assert synthesis.usable_crop([(12, 20)] * 19 + [(2, 30)], 16) == 12
+    assert synthesis.usable_crop([(12, 20)] * 15 + [(2, 30)] * 5, 16) == 2
+    assert synthesis.usable_crop([(12, 20)], 8) == 8
+    places = list(synthesis.draw_places([(4, 4), (12, 12)], 1000, 4, np.random.default_rng(0)))
+    assert np.mean([place.number for place in places]) == pytest.approx(0.9, abs=0.03)
+    assert {place.top for place in places if place.number == 1} == set(range(9))
+
+
+def test_a_checkpoint_of_another_training_is_not_gone_on_from_and_stays(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    from vqcodec.neural import loop
+
+    checkpoint = tmp_path / "checkpoint"
+    settings = loop.Schedule(steps=100, origin="photo 12 pictures")
+    parts = {"network": torch.nn.Linear(2, 2)}
+    loop.save_checkpoint(checkpoint, settings, 50, 7.0, parts)
+    assert loop.load_checkpoint(checkpoint, settings, parts) == (50, 7.0)
+    longer = replace(settings, steps=None, minutes=3.0)
+    assert loop.load_checkpoint(checkpoint, longer, parts) == (50, 7.0)  # another length is no other training
+    assert loop.load_checkpoint(checkpoint, replace(settings, batch=5), parts, ("batch",)) == (50, 7.0)
+    kept = checkpoint.read_bytes()
+    for other, what in (({"origin": "photo 13 pictures"}, "another origin"), ({"batch": 5, "seed": 1}, "another seed, batch")):
+        with pytest.raises(InputError, match=what):
+            loop.load_checkpoint(checkpoint, replace(settings, **other), parts)  # type: ignore[arg-type]  # by name
+    with pytest.raises(InputError, match="cannot be gone on from"):
+        loop.load_checkpoint(checkpoint, settings, {"network": torch.nn.Linear(2, 3)})
+    assert checkpoint.read_bytes() == kept
+    for broken in (b"", b"junk", kept[:-100]):
+        checkpoint.write_bytes(broken)
+        with pytest.raises(InputError, match="cannot be gone on from"):
+            loop.load_checkpoint(checkpoint, settings, parts)
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    from vqcodec.neural import loop
+
+    checkpoint, settings = tmp_path / "checkpoint", loop.Schedule(steps=100)
+    parts = {"network": torch.nn.Linear(200, 200)}
+    loop.save_checkpoint(checkpoint, settings, 50, 7.0, parts)
+    kept = checkpoint.read_bytes()
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(kept) // 2, limit[1]))
+    try:
+        with pytest.raises(OutputError, match="File too large"):
+            loop.save_checkpoint(checkpoint, settings, 100, 14.0, parts)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert checkpoint.read_bytes() == kept
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint"]
+
+
+def test_what_goes_on_from_a_checkpoint_draws_other_batches_and_has_only_the_time_that_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    from vqcodec.neural import loop
+
+    monkeypatch.setattr(loop, "EVERY", 1)
+    checkpoint = tmp_path / "checkpoint"
+    drawn: list[float] = []
+
+    def train(settings: loop.Schedule) -> None:
+        def draw(rng: np.random.Generator) -> tuple[Any, ...]:
+            assert len(drawn) < 6
+            drawn.append(rng.random())
+            return (torch.ones(1, 1),)
+
+        loop.fit(torch.nn.Linear(1, 1), draw, lambda net, batch: net(*batch).mean(), lambda _: 0.0, settings, checkpoint=checkpoint)
+
+    train(loop.Schedule(steps=3))
+    train(loop.Schedule(steps=6))
+    assert len(set(drawn)) == 6
+    saved = torch.load(checkpoint, weights_only=True)
+    torch.save(saved | {"spent": 90.0}, checkpoint)
+    train(loop.Schedule(minutes=1.0))  # over
+    assert len(drawn) == 6
+
+
+@pytest.mark.slow
+def test_a_few_steps_lower_the_loss_and_a_checkpoint_goes_on(folder: Path, tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="torch is not installed")
+    from vqcodec.neural import synthesis
+    from vqcodec.train.data import load_corpus
+    from vqcodec.train.neural import make_samples
+
+    images = load_corpus(folder, Watch())
+    samples = make_samples(images.train + images.held_out, LITE, 0, "samples", Watch())
+    settings = synthesis.SynthesisSettings(width=16, blocks=1, batch=4, crop=12, steps=120)
+    untrained = synthesis.SynthesisNetwork(16, 1)
+    assert synthesis.held_out_error(untrained, samples, "cpu") == 0  # starts as the plain decode
+    found = synthesis.fit_synthesis(samples, samples, settings)
+    again = synthesis.fit_synthesis(samples, samples, settings)
+    for name, array in found.items():
+        np.testing.assert_array_equal(array, again[name])
+    assert synthesis.held_out_error(synthesis.load_tensors(found), samples, "cpu") < -0.05  # dB
+
+    checkpoint = tmp_path / "checkpoint"
+    longer = replace(settings, steps=600)
+    lines: list[dict[str, float]] = []
+
+    def stop(facts: dict[str, float]) -> None:
+        lines.append(facts)
+        if facts["step"] == 500:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        synthesis.fit_synthesis(samples, samples, longer, checkpoint=checkpoint, report=stop)
+    rest: list[dict[str, float]] = []
+    synthesis.fit_synthesis(samples, samples, longer, checkpoint=checkpoint, report=rest.append)
+    assert [facts["step"] for facts in rest] == [550, 600]
+    assert rest[-1]["loss"] < lines[0]["loss"]
+
+
+def test_a_grown_synthesis_says_what_it_said_and_learns_with_all_it_has() -> None:
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    from vqcodec.neural import synthesis
+
+    torch.manual_seed(3)
+    start = synthesis.SynthesisNetwork(12, 2)
+    with torch.no_grad():
+        for parameter in start.parameters():
+            parameter.normal_(std=0.3)
+    x = torch.randn(2, convolution.FEATURES, 5, 6)
+    network = synthesis.grown(start, 20, 4)
+    assert (len(network.head.weight), len(network.body)) == (20, 4)
+    torch.testing.assert_close(network(x), start(x))
+    network(x).square().sum().backward()
+    assert all(bool(block.project.weight.grad.abs().max() > 0) for block in network.body)
+    assert bool((network.tail.weight.grad[:, 12:].abs().amax(dim=0) > 0).all())
+    same = synthesis.grown(network, 8, 1)  # never smaller
+    assert (len(same.head.weight), len(same.body)) == (20, 4)
+
+
+@pytest.mark.slow
+def test_train_command_makes_a_model_that_decodes_better(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("torch", reason="torch is not installed")
+    from small_training import make_small
+
+    make_small(monkeypatch.setattr)
+    target, log = tmp_path / "made" / "mine", tmp_path / "log.jsonl"  # in a folder that is not there
+    arguments = ["train", str(folder), "-o", str(target), "--kind", "neural", "--init", "photo-lite"]
+    arguments += ["--parts", "synthesis", "--steps", "150", "--log", str(log), "--tensorboard", str(tmp_path / "board")]
+    assert main(arguments) == 0
+    assert len(list((tmp_path / "board").glob("events.*"))) == 1
+    assert "held_out_gain_db" in capsys.readouterr().out
+    model = load_model(target)
+    assert model.summary["kind"] == "neural"
+    assert model.synthesis is not None
+    assert [json.loads(line)["step"] for line in log.read_text().splitlines()] == [50, 100, 150]
+    assert not list(target.parent.glob("*.checkpoint"))
+    pixels = np.asarray(Image.open(folder / "0.png"))
+    data = api.encode(pixels, quality=30, model=model)
+    plain, best = (np.square(api.decode(data, model=model, refine=r).astype(float) - pixels).mean() for r in ("none", "best"))
+    assert best < plain
+
+
+def test_what_a_network_learns_from_is_drawn_over_octaves_of_steps_and_partly_grey(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every kind of network's samples; refiners' are of both models and tunings besides."""
+    pytest.importorskip("torch", reason="torch is not installed")
+    from vqcodec.train import samples
+    from vqcodec.train.data import TrainingImage
+
+    low, high = limits = samples.NETWORK_STEPS
+    steps = samples.draw_network_steps(64, limits, np.random.default_rng(0))
+    assert all(step * 64 == round(step * 64) for step in steps)
+    assert sum(step < (low * high) ** 0.5 for step in steps) == 32
+    images = [TrainingImage(str(number), np.full((8, 8, 3), number, np.uint8)) for number in range(32)]
+    monkeypatch.setattr(samples, "in_processes", lambda jobs, *_: [job.args for job in jobs])
+    made = samples.make_samples(images, LITE, 0, "samples", Watch())
+    refined = samples.make_refiner_samples(images, ["one", "other"], 0, "samples", Watch())  # type: ignore[list-item]
+    for jobs in (made, refined):
+        assert [image.pixels.shape[2] for image, *_ in jobs] == [3, 3, 3, 3, 3, 3, 3, 1] * 4
+        assert len({step for _, step, *_ in jobs}) == 32
+    assert {(image.pixels.shape[2], model) for image, _, model, _ in refined} == {(c, m) for c in (1, 3) for m in ("one", "other")}
+    assert {tune for *_, tune in refined} == set(rate_control.TUNES)
+
+
+def test_a_synthesis_that_is_no_better_is_not_kept(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is gone on from learns slowly, and keeps its size."""
+    pytest.importorskip("torch", reason="torch is not installed")
+    from small_training import let_few_pictures_be_enough
+    from vqcodec.neural import synthesis
+    from vqcodec.train import neural
+    from vqcodec.train.course import Course
+    from vqcodec.train.data import TrainingImage
+    from vqcodec.train.samples import make_sample
+
+    let_few_pictures_be_enough(monkeypatch.setattr)
+    save_model(tmp_path / "old", with_synthesis(weights(240, 1, 0.0)))
+    tried: list[synthesis.SynthesisSettings] = []
+
+    def fit(train: Any, held_out: Any, settings: synthesis.SynthesisSettings, **_: Any) -> dict[str, np.ndarray]:
+        tried.append(settings)
+        return weights(8, 1, 0.3)
+
+    def samples(images: Any, model: Model, *_: Any) -> list[Any]:
+        return [make_sample(TrainingImage("crop", np.ascontiguousarray(images[0].pixels[:48, :48])), 30.0, model)]
+
+    monkeypatch.setattr(synthesis, "fit_synthesis", fit)
+    monkeypatch.setattr(neural, "make_samples", samples)
+    for init, kept in (("photo-lite", LITE), (tmp_path / "old", load_model(tmp_path / "old"))):
+        facts = neural.train_neural(Course(folder, tmp_path / f"new-{kept.name}", steps=1), init=init, parts=("synthesis",))
+        assert facts["held_out_gain_db"] < facts["held_out_gain_db_before"]
+        assert facts["id"] == kept.id
+    anew, on = tried
+    assert on.rate == anew.rate / 4
+    assert (anew.width, on.width, on.blocks) == (224, 240, 6)
+
+
+def test_a_network_has_the_time_that_is_left_when_its_fit_begins() -> None:
+    pytest.importorskip("torch", reason="torch is not installed")
+    from vqcodec.neural.loop import Schedule
+    from vqcodec.train.course import Course
+
+    watch = Watch(deadline=time.monotonic() + 600)
+    assert Course.timed(Schedule(minutes=20.0), watch).minutes == pytest.approx(9, abs=0.1)
+    assert Course.timed(Schedule(minutes=20.0), watch, 0.5).minutes == pytest.approx(5, abs=0.1)
+    assert Course.timed(Schedule(steps=3), Watch()) == Schedule(steps=3)
+    with pytest.raises(OutOfTimeError, match="before the first step"):
+        Course.timed(Schedule(minutes=20.0), Watch(deadline=time.monotonic() - 1))
+
+
+def test_an_output_whose_folder_cannot_be_made_is_refused_at_once(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("torch", reason="torch is not installed")
+    (tmp_path / "file").write_bytes(b"")
+    target = tmp_path / "file" / "mine"
+    assert main(["train", str(folder), "-o", str(target), "--kind", "neural", "--init", "photo-lite", "--steps", "1"]) == 5
+    assert capsys.readouterr().err == f"vqcodec: cannot write {target}: File exists\n"
+
+
+def test_the_log_has_figures_and_pictures(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard", reason="TensorBoard is not installed")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    from vqcodec.train.log import TrainingLog
+
+    diary = TrainingLog(tmp_path / "log.jsonl", tmp_path / "board")
+    diary.facts("tiles", {"step": 50, "loss": 0.5, "held_out": -0.07})
+    diary.codebooks([{"set": "ac", "dim": 8, "class": 3, "used": 200, "entropy_bits": 2.0}])
+    diary.picture("crop", 50, smooth_picture(8, 24))
+    diary.close()
+    first, second = map(json.loads, (tmp_path / "log.jsonl").read_text().splitlines())
+    assert first == {"part": "tiles", "step": 50, "loss": 0.5, "held_out": -0.07}
+    assert (second["used"], second["perplexity"]) == (200, 4.0)
+    found = EventAccumulator(str(tmp_path / "board")).Reload()
+    assert found.Scalars("tiles/loss")[0].value == 0.5
+    assert found.Scalars("codebooks/perplexity")[0].value == 4.0
+    assert (found.Images("crop")[0].height, found.Images("crop")[0].width) == (8, 24)
+
+
+def test_tensorboard_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch", reason="torch is not installed")
+    from vqcodec.train.log import TrainingLog
+
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard.writer", None)
+    with pytest.raises(MissingExtraError, match="vqcodec\\[train\\]"):
+        TrainingLog(None, tmp_path / "board")
+
+
+def test_pictures_of_the_log_are_those_of_the_codec(picture: np.ndarray) -> None:
+    pytest.importorskip("torch", reason="torch is not installed")
+    from vqcodec.neural import synthesis
+    from vqcodec.train.data import TrainingImage
+    from vqcodec.train.samples import make_sample
+
+    pixels = np.ascontiguousarray(picture[:64, :96])
+    sample = make_sample(TrainingImage("crop", pixels), 20.0, LITE)
+    network = synthesis.load_tensors(weights(8, 1, 0.1))
+    found = synthesis.compare(network, sample, LITE.color)
+    assert found.shape == (64, 3 * 96, 3)
+    original, plain, refined = (found[:, 96 * i : 96 * (i + 1)].astype(int) for i in range(3))
+    assert np.abs(original - pixels).max() <= 3  # of coefficients kept as float16
+    encoder = rate_control.Encoder(pixels, LITE, threads=1)
+    decoded = decoder.reconstruct(encoder.header(20 * 64), [group.latents for group in encoder.code(20 * 64)], LITE)
+    assert np.abs(plain - decoded).max() <= 3
+    assert np.abs(refined - plain).max() > 3
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_network(folder: Path, tmp_path: Path) -> None:
+    """With torchrun and gloo: batches of their own, one gradient, one model, written by the first."""
+    pytest.importorskip("torch", reason="torch is not installed")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "small_training"]
+    command += ["train", str(folder), "-o", "mine", "--kind", "neural", "--init", "photo-lite", "--parts", "synthesis"]
+    command += ["--steps", "150"]
+    environment = program_environment()
+    environment["PYTHONPATH"] = os.pathsep.join([str(REPOSITORY / "tests"), environment["PYTHONPATH"]])
+    subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True, timeout=120)
+    summary = load_model(tmp_path / "mine").summary
+    assert summary["synthesis_steps"] == 150
+    assert summary["held_out_gain_db"] > 0
+    assert not list(tmp_path.glob("*.checkpoint"))
+
+
+@pytest.mark.parametrize(("device", "code", "message"), [("cuda", 3, "there is no CUDA device"), ("tpu", 2, "'tpu' cannot be")])
+def test_devices_that_are_not_there(
+    device: str,
+    code: int,
+    message: str,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    arguments = ["train", str(folder), "-o", str(tmp_path / "mine"), "--kind", "neural", "--steps", "1", "--device", device]
+    assert main(arguments) == code
+    assert message in capsys.readouterr().err
+
+
+def test_without_torch_decoding_works_and_training_says_what_to_install(
+    picture: np.ndarray, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in [name for name in sys.modules if name.split(".")[0] == "torch" or name.startswith("vqcodec.neural")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delitem(sys.modules, "vqcodec.train.course", raising=False)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    model = with_synthesis(weights(8, 1, 0.05))
+    data = api.encode(picture[:40, :40], model=model)
+    for device in ("cpu", "auto"):
+        assert api.decode(data, model=model, refine="best", device=device).shape == (40, 40, 3)
+    with pytest.raises(MissingExtraError, match="pip install"):
+        api.decode(data, model=model, refine="best", device="cuda")
+    assert main(["train", str(folder), "-o", str(tmp_path / "mine"), "--kind", "neural", "--steps", "1"]) == 2
+    assert "pip install 'vqcodec[neural]'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--steps", "5"], "--steps: only for --kind neural, refiner"),
+        (["--kind", "neural", "--init", "none"], "starts from a model"),
+        (["--kind", "neural", "--steps", "5", "--minutes", "1"], "exclude each other"),
+        (["--kind", "transformer"], "cannot be trained by this version"),
+    ],
+)
+def test_options_that_do_not_fit(
+    options: list[str], message: str, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", str(folder), "-o", str(tmp_path / "mine"), *options]) == 2
+    assert message in capsys.readouterr().err

@@ -1,0 +1,318 @@
+"""Limits of a training: its minutes, too few pictures, and chance; and what it prints."""
+
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from conftest import REPOSITORY, program_environment
+from vqcodec.cli.main import main
+from vqcodec.cli.tables import stage_progress
+from vqcodec.errors import InputError
+from vqcodec.train import lite
+from vqcodec.train.data import LEAST_HELD_OUT, LEAST_TRAINED_ON, Corpus, TrainingImage, count_pixels, held_out_of, load_corpus
+from vqcodec.train.watch import OutOfTimeError, Watch, in_processes, some_in_processes
+from vqcodec.weights.registry import load_model
+
+LITE_ID = load_model(REPOSITORY / "models" / "photo-lite").id
+
+
+def grey(*sides: tuple[int, int]) -> list[TrainingImage]:
+    return [TrainingImage(f"{number}.png", np.zeros((*side, 1), np.uint8)) for number, side in enumerate(sides)]
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four pictures of one pixel."""
+    folder = tmp_path_factory.mktemp("few")
+    for number in range(4):
+        Image.new("RGB", (1, 1), (40 * number, 9, 200)).save(folder / f"{number}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def enough(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six pictures of 256x256."""
+    folder = tmp_path_factory.mktemp("enough")
+    with Image.open(REPOSITORY / "samples" / "landscape.png") as image:
+        for number in range(6):
+            left, top = 80 * number, 40 * number
+            image.convert("RGB").crop((left, top, left + 256, top + 256)).save(folder / f"{number}.png")
+    return folder
+
+
+# ------------------------------------------------------------------------------------------------ time
+
+
+def test_a_stage_that_is_not_complete_in_time_is_an_error() -> None:
+    told: list[tuple[str, int, int]] = []
+    over = Watch(lambda *stage: told.append(stage), time.monotonic() - 1)
+    over("coding", 4, 4)
+    with pytest.raises(OutOfTimeError, match=r"the time was over while coding \(75 %\): give more --minutes"):
+        over.named("attempt 1")("coding", 3, 4)
+    assert told == [("coding", 4, 4), ("attempt 1: coding", 3, 4)]
+    assert Watch().left is None
+    assert Watch().part(0.5).but(3).left is None
+    assert over.left == 0
+    watch = Watch(deadline=time.monotonic() + 100)
+    lefts = [each.left for each in (watch, watch.part(0.5), watch.but(30))]
+    assert lefts == pytest.approx([100, 50, 70], abs=1)
+
+
+def test_work_that_is_not_done_in_time_is_left_out_or_an_error() -> None:
+    watch = Watch(deadline=time.monotonic() + 600)
+    assert in_processes(pow, [2, 3, 4], [3, 2, 1], stage="work", watch=watch) == [8, 9, 4]
+    assert some_in_processes(pow, [2, 3, 4], [3, 2, 1], stage="work", watch=watch, share=0) == [8]  # a first one always
+    with pytest.raises(OutOfTimeError, match="while work"):
+        in_processes(time.sleep, [600.0], stage="work", watch=Watch(deadline=time.monotonic() + 1))
+    assert some_in_processes(time.sleep, [600.0], stage="work", watch=Watch(deadline=time.monotonic() + 1)) == []
+
+
+@pytest.mark.parametrize("minutes", ["0.03"])
+def test_a_lite_model_that_is_not_better_in_time_is_the_base_model(
+    minutes: str, enough: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", str(enough), "-o", str(tmp_path / "own"), "--minutes", minutes]) == 0
+    told = capsys.readouterr().err
+    assert re.fullmatch(r"vqcodec: note: photo-lite is kept as it is: the time was over while .*: give more --minutes\n", told)
+    assert load_model(tmp_path / "own").id == LITE_ID
+
+
+def test_without_a_base_model_too_little_time_is_an_error(enough: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", str(enough), "-o", str(tmp_path / "own"), "--init", "none", "--minutes", "0.001"]) == 6
+    assert re.fullmatch(r"vqcodec: the time was over while .* \(\d+ %\): give more --minutes\n", capsys.readouterr().err)
+    assert not list(tmp_path.iterdir())
+
+
+def test_reading_ends_with_the_time(enough: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", str(enough), "-o", str(tmp_path / "own"), "--minutes", "1e-9"]) == 6
+    assert capsys.readouterr().err == "vqcodec: the time was over while reading 6 files (0 %): give more --minutes\n"
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("minutes", ["0", "-1", "nan", "inf", "soon"])
+def test_minutes_are_positive(minutes: str, enough: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", str(enough), "-o", str(tmp_path / "own"), "--minutes", minutes]) == 2
+    assert "--minutes" in capsys.readouterr().err
+
+
+# ------------------------------------------------------------------------------------------------ pictures
+
+
+def test_too_few_pictures_leave_the_base_model(few: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", str(few), "-o", str(tmp_path / "own")]) == 0
+    told = capsys.readouterr().err
+    assert "note: photo-lite is kept as it is: 4 pictures of 4 pixels are too few to train on" in told
+    assert load_model(tmp_path / "own").id == LITE_ID
+    assert main(["train", str(few), "-o", str(tmp_path / "new"), "--init", "none"]) == 3
+    assert f"{few}: 4 pictures of 4 pixels are too few" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
+
+
+def test_too_few_pictures_leave_the_networks_of_the_base_model(
+    few: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("torch", reason="torch is not installed")
+    given = ["--kind", "neural", "--init", "photo-lite", "--steps", "1"]
+    assert main(["train", str(few), "-o", str(tmp_path / "own"), *given]) == 0
+    assert "note: photo-lite is kept as it is: 4 pictures of 4 pixels are too few" in capsys.readouterr().err
+    assert load_model(tmp_path / "own").id == LITE_ID
+
+
+@pytest.mark.parametrize(("count", "side"), [(1, 256), (2, 100), (3, 256), (14, 200), (30, 128)])
+def test_the_pictures_that_are_missing_are_counted(count: int, side: int) -> None:
+    """With so many more of the same size there are enough, with one less there are not."""
+
+    def corpus(size: int) -> Corpus:
+        images = grey(*[(side, side)] * size)
+        held_out = held_out_of(size)
+        return Corpus(images[held_out:], images[:held_out], [], {})
+
+    found = re.search(r"add (\d+) more of this size", corpus(count).shortage)
+    assert found is not None
+    assert corpus(count + int(found[1])).shortage == ""
+    assert corpus(count + int(found[1]) - 1).shortage != ""
+
+
+def test_pixels_are_asked_for_on_both_sides() -> None:
+    side = int(max(LEAST_HELD_OUT, LEAST_TRAINED_ON) ** 0.5)
+    large, small = grey((side, side)), grey((8, 8))
+    assert Corpus(large, large, [], {}).shortage == ""
+    assert "add 1 more" in Corpus(large * 4, small, [], {}).shortage
+    assert "add 1 more" in Corpus(small, large * 4, [], {}).shortage
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ([], "no images to train on"),
+        (["notes.txt"], "no images to train on"),
+        (
+            ["a.png"],
+            r"no images to train on \(1 left out, first a.png: .*not a picture",
+        ),
+    ],
+)
+def test_a_folder_without_pictures_is_refused_by_name(names: list[str], message: str, tmp_path: Path) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for name in names:
+        (folder / name).write_text("no picture")
+    with pytest.raises(InputError, match=f"{folder}: {message}"):
+        lite.train_lite(folder, tmp_path / "made" / "model", init=None)
+
+
+def test_content_decides_what_is_a_picture_and_the_rest_is_named(tmp_path: Path) -> None:
+    for name in ("a.jfif", "b", "c.tga"):
+        Image.new("RGB", (16, 16), (9, 90, 200)).save(tmp_path / name, format="TGA" if name == "c.tga" else "JPEG")
+    (tmp_path / "drawing.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "LICENSE").write_text("Public domain")
+    corpus = load_corpus(tmp_path, Watch())
+    assert {image.name for image in corpus.train + corpus.held_out} == {"a.jfif", "b", "c.tga"}
+    assert [name for name, _ in corpus.skipped] == ["drawing.svg", "empty.png"]
+    assert "empty" in dict(corpus.skipped)["empty.png"]
+
+
+def test_a_model_may_lie_among_its_pictures(few: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in range(2):
+        Image.new("L", (8, 8)).save(tmp_path / f"{number}.png")
+    for _ in range(2):
+        assert main(["train", str(tmp_path), "-o", str(tmp_path / "model"), "-f"]) == 0
+    assert json.loads((tmp_path / "model" / "model.json").read_text())["corpus"]["images"] == 2
+    assert main(["train", str(tmp_path), "-o", str(tmp_path), "-f"]) == 5
+    assert len(list(tmp_path.glob("*.png"))) == 2
+
+
+# ------------------------------------------------------------------------------------------------ chance
+
+
+def figures(costs: list[float]) -> lite.Figures:
+    """Held-out pieces with these costs at every step."""
+    return np.repeat(np.array(costs)[:, None, None], 9, axis=1).reshape(-1, 3, 3)
+
+
+def test_a_gain_must_be_more_than_chance() -> None:
+    rng = np.random.default_rng(0)
+    before = rng.normal(0, 1, 16)
+    assert lite.is_better(figures(list(before - 0.01)), figures(list(before)))
+    assert not lite.is_better(figures(list(before)), figures(list(before)))
+    assert not lite.is_better(figures(list(before + 0.01)), figures(list(before)))
+    assert not lite.is_better(figures([0.0]), figures([1.0]))  # one picture says nothing
+    one_of_many = before.copy()
+    one_of_many[3] -= 1
+    assert not lite.is_better(figures(list(one_of_many)), figures(list(before)))
+    accepted = [lite.is_beyond_chance(rng.normal(0, 1, 20)) for _ in range(500)]
+    assert np.mean(accepted) < 0.06
+    accepted = [lite.is_beyond_chance(rng.normal(0.3, 1, size)) for size in (8, 200) for _ in range(100)]
+    assert np.mean(accepted[:100]) < np.mean(accepted[100:])  # the same gain needs more pieces
+
+
+def test_few_held_out_pictures_are_compared_in_pieces() -> None:
+    y, x = np.mgrid[:256, :200].astype(np.uint8)
+    images = [TrainingImage("a", np.stack([y, x], axis=2)), *grey((70, 50), (8, 300))]
+    pieces = lite.cut_in_pieces(images)
+    assert len(pieces) == 10
+    assert max(max(piece.pixels.shape[:2]) for piece in pieces if piece.name == "a") < 128
+    assert count_pixels(pieces) == count_pixels(images)
+    places = np.concatenate([piece.pixels.reshape(-1, 2) for piece in pieces if piece.name == "a"])
+    assert len(np.unique(places, axis=0)) == len(places) == 256 * 200
+    many = grey(*[(300, 300)] * lite.PIECES)
+    assert lite.cut_in_pieces(many) == many
+    assert len(lite.cut_in_pieces(grey((8, 8), (100, 100)))) == 2
+
+
+# ------------------------------------------------------------------------------------------------ what is printed
+
+
+def test_json_is_one_object_with_the_notes(few: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", str(few), "-o", str(tmp_path / "own"), "--json"]) == 0
+    printed = capsys.readouterr()
+    facts = json.loads(printed.out)
+    assert (facts["output"], facts["kind"], facts["id"]) == (str(tmp_path / "own"), "lite", LITE_ID)
+    (note,) = facts["notes"]
+    assert printed.err == f"vqcodec: note: {note}\n"
+
+
+def test_quiet_prints_nothing(few: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", str(few), "-o", str(tmp_path / "own"), "--quiet"]) == 0
+    assert capsys.readouterr() == ("", "")
+    assert main(["train", str(few), "-o", str(tmp_path / "own"), "--quiet", "--json", "-f"]) == 0
+    printed = capsys.readouterr()
+    assert (json.loads(printed.out)["id"], printed.err) == (LITE_ID, "")
+    assert main(["train", str(few), "-o", str(tmp_path / "own"), "--quiet"]) == 5
+    assert "exists already" in capsys.readouterr().err
+
+
+def test_help_has_the_options_of_a_kind_together(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["train", "--help"]) == 0
+    told = capsys.readouterr().out
+    titles = re.findall(r"^(\S.*):$", told, re.MULTILINE)
+    assert titles == ["Arguments", "Options", "Networks (all kinds but lite)", "Losses (refiner and token)", "Token models"]
+    sections = dict(zip(titles, re.split(r"^\S.*:$", told, flags=re.MULTILINE)[1:], strict=True))
+    assert "--minutes" in sections["Options"]
+    assert "--resume" in sections["Networks (all kinds but lite)"]
+    assert "--lambda-a" in sections["Losses (refiner and token)"]
+    assert "--cell" in sections["Token models"]
+    assert max(map(len, told.splitlines())) <= 80
+    assert "…" not in told
+
+
+def watched(words: list[str], columns: int = 100) -> str:
+    """The text that a program writes to a terminal."""
+    ours, theirs = pty.openpty()
+    environment = program_environment() | {"COLUMNS": str(columns), "TERM": "xterm"}
+    process = subprocess.Popen([sys.executable, *words], stdout=theirs, stderr=theirs, stdin=theirs, env=environment)
+    os.close(theirs)
+    told = b""
+    try:
+        while part := os.read(ours, 65536):
+            told += part
+    except OSError:  # the other side is closed
+        pass
+    os.close(ours)
+    assert process.wait() == 0
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", told.decode())
+
+
+PROGRAM = """
+from vqcodec.cli.printing import console
+from vqcodec.cli.tables import stage_progress
+with stage_progress(console(stderr=True), 1.5) as progress:
+    progress("reading 120 files", 30, 120)
+"""
+
+
+def test_a_terminal_shows_the_stage_how_far_it_is_and_the_limit() -> None:
+    told = watched(["-c", PROGRAM])
+    assert re.search(r"reading 120 files .*25%", told)
+    assert re.search(r"training .*0:00 of at most 1:30", told)
+
+
+def test_a_stage_is_one_line_of_a_narrow_terminal() -> None:
+    told = watched(["-c", PROGRAM.replace("reading 120 files", "attempt 1 of 2: fitting predictors")], 40)
+    lines = {line.rstrip() for line in re.split(r"[\r\n]+", told) if line.strip()}
+    assert all(line.startswith(("training", "attempt 1 of 2")) and len(line) <= 40 for line in lines), lines
+
+
+def test_progress_is_for_terminals_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    from vqcodec.cli.printing import console
+
+    with stage_progress(console(stderr=True), 1.0) as progress:
+        progress("reading 1 files", 0, 1)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_minutes_have_a_most(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for minutes in ("1e308", "1000001"):
+        assert main(["train", str(tmp_path), "-o", str(tmp_path / "model"), "--minutes", minutes]) == 2
+        assert "is not in the range x<=1000000" in capsys.readouterr().err

@@ -1,0 +1,111 @@
+"""The command that compares codecs."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vqcodec.cli.options import Force, Quiet, no_picture, path_argument, path_option
+from vqcodec.cli.printing import console, progress_line, tell
+from vqcodec.errors import InputError
+from vqcodec.io.files import STREAM
+
+
+def bench(
+    paths: Annotated[list[Path], path_argument(metavar="PATH...", help="Pictures, or folders of them.")],
+    codecs: Annotated[
+        str,
+        typer.Option("--codecs", metavar="A,B", help="Compare these codecs; vqz:MODEL:EFFORT:TUNE is vqz with other settings."),
+    ] = "vqz,jpeg,webp,avif",
+    qualities: Annotated[
+        str | None,
+        typer.Option(
+            "--qualities",
+            metavar="LIST",
+            help="Use these qualities: 10,50,90 for all codecs, or jpeg=10,50;vqz=20,60.  [default: a sweep for each codec]",
+            show_default=False,
+        ),
+    ] = None,
+    anchor: Annotated[
+        str | None,
+        typer.Option(
+            "--anchor",
+            metavar="CODEC",
+            help="Compare sizes with this codec's.  [default: jpeg, or the first codec without it]",
+            show_default=False,
+        ),
+    ] = None,
+    json_path: Annotated[
+        Path | None,
+        path_option(
+            "--json", callback=no_picture, metavar="FILE", help="Write the results as one JSON object; - is standard output."
+        ),
+    ] = None,
+    report_dir: Annotated[
+        Path | None,
+        path_option(
+            "-o", "--output", callback=no_picture, metavar="DIR", help="Write a report: results, tables, a plot, a page with crops."
+        ),
+    ] = None,
+    psnr_only: Annotated[bool, typer.Option("--psnr-only", help="Leave out SSIM and MS-SSIM.")] = False,
+    refine: Annotated[
+        str | None,
+        typer.Option(
+            "--refine",
+            metavar="A,B",
+            help="Run every vqz with each of these decoders: none, best, gan.  [default: the best that the model has]",
+            show_default=False,
+        ),
+    ] = None,
+    perceptual: Annotated[
+        Path | None,
+        path_option("--perceptual", metavar="DIR", help="Measure LPIPS, too, with the weights in this folder."),
+    ] = None,
+    threads: Annotated[int, typer.Option("--threads", min=1, metavar="N", help="Let each codec use N threads.")] = 1,
+    jobs: Annotated[
+        int,
+        typer.Option("-j", "--jobs", min=1, metavar="N", help="Run N pictures at once; speeds are those of a busy machine then."),
+    ] = 1,
+    limit: Annotated[
+        int | None,
+        typer.Option("--limit", min=1, metavar="N", help="Take only the first N pictures.  [default: all]", show_default=False),
+    ] = None,
+    force: Force = False,
+    quiet: Quiet = False,
+) -> None:
+    """Compare rate, distortion and speed of codecs on the same pictures.
+
+    Needs vqcodec[bench]. Tables go to standard output, or to standard error where the JSON is on standard output.
+    """
+    from vqcodec.bench.codecs import with_decoders
+    from vqcodec.bench.report import print_results
+    from vqcodec.bench.run import BenchSettings, parse_qualities, run_bench
+
+    settings = BenchSettings(
+        paths=tuple(paths),
+        codecs=tuple(with_decoders(codecs.split(","), refine.split(",")) if refine else codecs.split(",")),
+        qualities=parse_qualities(qualities) if qualities else {},
+        anchor=anchor,
+        json_path=json_path,
+        report_dir=report_dir,
+        psnr_only=psnr_only,
+        perceptual=perceptual,
+        threads=threads,
+        jobs=jobs,
+        limit=limit,
+        overwrite=force,
+        command=shlex.join(["vqcodec", *sys.argv[1:]]),
+    )
+    beside = json_path == STREAM
+    with progress_line(quiet=quiet) as clear:
+
+        def told(line: str) -> None:
+            if not quiet:
+                clear()
+                tell(line)
+
+        results = run_bench(settings, tell=told)
+    print_results(results, console(stderr=beside, quiet=beside and quiet))
+    raise typer.Exit(0 if results.rows else InputError.exit_code)

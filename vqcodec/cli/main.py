@@ -1,0 +1,114 @@
+"""The command line: `main` runs a command of commands/ and turns whatever happens into an exit code. `vqcodec --help` lists them.
+The program, `main` of __main__.py, makes a death by a signal of the last two.
+
+Results go to standard output, logs and progress to standard error. An error is one line, `vqcodec: <message>`, and an
+exit code: 0 ok, 1 internal (or a process that died on a file), 2 usage (or an optional package that is missing), 3 corrupt,
+unsupported or unreadable input, 4 model missing, damaged or mismatched, 5 output refused or unwritable, 6 limit or memory
+exceeded, 130 interrupted, 141 nobody reads standard output any more. Of several files the first that fails decides.
+
+Start-up is most of the time that a small picture takes: what one command needs is imported inside that command.
+"""
+
+import errno
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from vqcodec.cli.bench import bench
+from vqcodec.cli.options import USAGE, GroupedCommand, UsageError
+from vqcodec.cli.pictures import decode, denoise, encode, generate, repair
+from vqcodec.cli.printing import tell
+from vqcodec.cli.reports import compare, info, models, verify
+from vqcodec.cli.train import train
+from vqcodec.errors import VqcodecError
+from vqcodec.io.files import BrokenPipeOutputError, open_closed_streams, stdout_error
+
+INTERNAL, OUT_OF_MEMORY, INTERRUPTED, BROKEN_PIPE = 1, 6, 130, 141
+_OF_PRINTING = {errno.ENOSPC, errno.EPIPE, errno.EBADF, errno.EIO, errno.EFBIG, errno.EDQUOT}
+"""What writing to standard output may fail of: rooms that use files have errors of their own."""
+
+app = typer.Typer(
+    add_completion=True,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,
+    help="An image codec that learns its codebooks from images.",
+    epilog="'-' stands for standard input or standard output. --debug, anywhere, shows the traceback of an error.",
+)
+for _command in (encode, decode, denoise, generate, repair, info, verify, models, compare, bench, train):
+    app.command(cls=GroupedCommand, short_help=(_command.__doc__ or "").partition("\n")[0])(
+        _command
+    )  # whole, where Typer would cut it
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from vqcodec import __version__
+
+        print(f"vqcodec {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; no exception gets out."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    names_from = words.index("--") if "--" in words else len(words)
+    debug = "--debug" in words[:names_from]
+    words = [word for word in words[:names_from] if word != "--debug"] + words[names_from:]
+    warnings.filterwarnings("ignore", module="PIL")  # remarks on files; what matters of them is in ImageData.notes
+    open_closed_streams()
+    try:
+        try:
+            return _run(words or ["--help"])
+        except Exception as error:
+            if debug:
+                traceback.print_exc()
+            return _report(error)
+    except KeyboardInterrupt:  # outside of it all: it may also come while an error is told
+        return INTERRUPTED
+
+
+def _run(words: list[str]) -> int:
+    if any(word == "" or (word.startswith("--") and word.endswith("=")) for word in words):
+        raise UsageError("an argument is empty: is it a variable that is not set?")  # pathlib takes it for the current folder
+    words = [os.path.abspath(word) if word == "./-" else word for word in words]  # pathlib drops what makes it a file
+    try:
+        code = int(app(words, prog_name="vqcodec", standalone_mode=False) or 0)
+    except SystemExit as error:
+        if isinstance(error.__context__, BrokenPipeError):  # Typer would end silently, and lose what is still to be told
+            raise stdout_error(error.__context__) from error
+        raise
+    sys.stdout.flush()
+    return code
+
+
+def _report(error: Exception) -> int:
+    """Print one line on standard error and return the exit code."""
+    if isinstance(error, OSError) and error.filename is None and error.errno in _OF_PRINTING:
+        error = stdout_error(error)
+    if isinstance(error, BrokenPipeOutputError):
+        return BROKEN_PIPE  # without a word, as other programs end
+    if isinstance(error, VqcodecError):
+        code, message = error.exit_code, str(error)
+    elif isinstance(error, typer.TyperException):
+        code, message = USAGE, error.format_message()
+    elif isinstance(error, MemoryError):
+        code, message = OUT_OF_MEMORY, "not enough memory"
+    else:
+        code, message = INTERNAL, f"internal error ({type(error).__name__}: {error}); --debug shows where"
+    tell(message)
+    return code

@@ -1,0 +1,293 @@
+"""Pictures that a token prior makes up, whole or in part: masked cells -> tokens, in rounds -> pixels by the token model.
+
+Cells are drawn in random order, and what a round draws, later rounds see: one cell a round where there are few, which is exact for
+the distribution that the prior has learnt (Uria, Murray and Larochelle 2014); of more cells, ROUNDS rounds with ever more of them,
+by MaskGIT's cosine (Chang et al. 2022, 3.2). With guidance G logits are (1 + G) of those with the label less G of those without one
+(Ho and Salimans 2022). All that is random comes from numpy's generator: the same seed on the same machine makes the same picture;
+between machines floating point may break a tie.
+
+A token prior is a folder of folder.py that no file names, with the tensors below; `labels` in its model.json are the names of its
+classes.
+
+    prior.NAME           float16           weights of transformer.Transformer
+    prior.picture        uint16 [3]        height, width and components of the pictures that it makes
+    prior.token_id       uint8 [6]         what files of its token model have of that one's id
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vqcodec.codec import tokens
+from vqcodec.codec.tokens import TokenModel
+from vqcodec.errors import ModelError
+from vqcodec.format.container import ID_BYTES
+from vqcodec.nets import transformer
+from vqcodec.nets.transformer import Floats, Ints, Transformer
+from vqcodec.runtime import progress
+from vqcodec.weights.folder import SUMMARY, Weights, checking, read_weights
+
+Pixels = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
+ROUNDS: Final = 16
+_CELLS: Final = 1 << 11
+"""Cells of pictures that are drawn at once."""
+TEMPERATURES: Final = (0.01, 100.0)
+"""Below, the likeliest alone is drawn; above, all tokens alike."""
+MAX_GUIDANCE: Final = 100.0
+_CANDIDATES: Final = 8
+"""Draws of a repaired part, of which one is kept."""
+_SWEEPS: Final = 40
+"""Over each scale of a membrane."""
+_DAMPING: Final = np.float32(0.8)
+_FADE: Final = 4.0
+"""Pixels over which the correction at a mask's border fades."""
+
+
+@dataclass(frozen=True, eq=False)
+class TokenPrior(Weights):
+    """A loaded token prior (generation.py)."""
+
+    @cached_property
+    def network(self) -> Transformer:
+        return Transformer.from_tensors(self.tensors)
+
+    @property
+    def picture(self) -> tuple[int, int, int]:
+        """Height, width and components of the pictures that it makes."""
+        height, width, components = self.tensors["prior.picture"].tolist()
+        return height, width, components
+
+    @property
+    def token_id(self) -> bytes:
+        """The file id of its token model."""
+        return self.tensors["prior.token_id"].tobytes()
+
+    @property
+    def labels(self) -> list[str]:
+        """Names of its classes, in order; none where it knows no classes."""
+        return self.summary.get("labels", [])
+
+    def check(self) -> None:
+        """Raise ModelError unless every tensor is present, of the right shape, and finite, and each class has a name."""
+        with checking("token prior", self.tensors):
+            _ = self.network
+            picture, token_id, labels = self.tensors["prior.picture"], self.tensors["prior.token_id"], self.labels
+            if picture.dtype != np.uint16 or picture.shape != (3,) or not picture.all() or picture[2] not in (1, 3):
+                raise ValueError("prior.picture is wrong")
+            if token_id.dtype != np.uint8 or token_id.shape != (ID_BYTES,):
+                raise ValueError("prior.token_id is wrong")
+            if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+                raise ValueError(f"labels in {SUMMARY} are not names")
+            if len(labels) != self.network.classes or len(set(labels)) != len(labels):
+                raise ValueError(f"labels in {SUMMARY} are not a name for each class")
+
+    def check_model(self, model: TokenModel) -> None:
+        """Raise ModelError unless this is a prior for the tokens of `model`."""
+        cells = tuple(-(-length // model.side) for length in self.picture[:2])
+        fits = all(own <= most for own, most in zip(cells, self.network.grid, strict=True))
+        if model.file_id != self.token_id or self.network.codewords != len(model.words):
+            raise ModelError(f"token prior {self.name} is not one for token model {model.name}")
+        if self.picture[2] > model.components or not fits:
+            raise ModelError(f"token prior {self.name} makes pictures that it has no cells for")
+
+
+def load_prior(folder: Path) -> TokenPrior:
+    """Load and check the folder of a token prior; raises ModelError."""
+    name, tensors, summary = read_weights(folder)
+    if not any(tensor.startswith("prior.") for tensor in tensors):
+        raise ModelError(f"{name} is no token prior, and this wants one (train --kind token-prior)")
+    found = TokenPrior(name, tensors, summary)
+    found.check()
+    return found
+
+
+# ------------------------------------------------------------------------------------------------ tokens
+
+
+def draw(
+    network: Transformer,
+    grids: Ints,
+    labels: Ints,
+    rng: np.random.Generator,
+    *,
+    temperature: float = 1.0,
+    guidance: float = 0.0,
+) -> Ints:
+    """Tokens int64 [B, h, w], as many of them masked in each picture, with these drawn; labels int64 [B]."""
+    flat = grids.reshape(len(grids), -1).copy()
+    hidden = flat == network.mask
+    count = int(hidden[0].sum())
+    order = np.where(hidden, rng.random(flat.shape), 2).argsort(axis=1)
+    for start, stop in progress.steps(rounds(count)):
+        cells = order[:, start:stop]
+        scores = _guided(network, flat.reshape(grids.shape), labels, cells, guidance) / np.float32(temperature)
+        np.put_along_axis(flat, cells, (scores + rng.gumbel(size=scores.shape)).argmax(axis=2), axis=1)
+    return flat.reshape(grids.shape)
+
+
+def rounds(count: int) -> list[tuple[int, int]]:
+    """The cells, from the first to the one behind the last, that each round draws of so many."""
+    if count <= ROUNDS:
+        return [(number, number + 1) for number in range(count)]
+    left = np.floor(count * np.cos(np.pi / 2 * np.arange(1, ROUNDS + 1) / ROUNDS)).astype(int)
+    ends = np.maximum(count - left, np.arange(1, ROUNDS + 1))
+    return list(zip([0, *ends[:-1].tolist()], ends.tolist(), strict=True))
+
+
+def _guided(network: Transformer, grids: Ints, labels: Ints, cells: NDArray[np.intp], guidance: float) -> Floats:
+    found = transformer.logits(network, grids, labels, cells)
+    if guidance and network.classes:
+        found += np.float32(guidance) * (found - transformer.logits(network, grids, np.full_like(labels, network.classes), cells))
+    return found
+
+
+# ------------------------------------------------------------------------------------------------ whole pictures
+
+
+def generate(prior: TokenPrior, model: TokenModel, labels: Ints, *, temperature: float, guidance: float, seed: int) -> Pixels:
+    """A picture for each of the labels int64 [B], of which the number of classes is none: uint8 [B, H, W, 1 or 3]."""
+    network, rng = prior.network, np.random.default_rng(seed)
+    height, width, components = prior.picture
+    h, w = -(-height // model.side), -(-width // model.side)
+    pictures = np.empty((len(labels), height, width, components), np.uint8)
+    parts = np.array_split(np.arange(len(labels)), min(len(labels), -(-len(labels) * h * w // _CELLS)))
+    for part in progress.steps(parts, "drawing"):
+        hidden = np.full((len(part), h, w), network.mask)
+        grids = draw(network, hidden, labels[part], rng, temperature=temperature, guidance=guidance)
+        for number, grid in zip(part, grids, strict=True):
+            pictures[number] = tokens.decode(grid.astype(np.uint16), model, (height, width, components))
+    return pictures
+
+
+def sheet(pictures: Pixels, labels: Sequence[str]) -> Pixels:
+    """Pictures [B, H, W] or [B, H, W, 3] side by side, uint8 [h H, w W] or [h H, w W, 3]: a row or more for each label, or nearly a
+    square of one label. What is left of a row is black."""
+    height, width = pictures.shape[1:3]
+    groups = [np.flatnonzero(np.array(labels) == label) for label in dict.fromkeys(labels)]
+    columns = max(map(len, groups)) if len(groups) > 1 else int(np.ceil(np.sqrt(len(pictures))))
+    rows = [group[start : start + columns] for group in groups for start in range(0, len(group), columns)]
+    out = np.zeros((len(rows) * height, columns * width, *pictures.shape[3:]), np.uint8)
+    for down, row in enumerate(rows):
+        for right, number in enumerate(row.tolist()):
+            out[down * height : (down + 1) * height, right * width : (right + 1) * width] = pictures[number]
+    return out
+
+
+# ------------------------------------------------------------------------------------------------ parts of pictures
+
+
+def repair(
+    pixels: Pixels,
+    mask: Mask,
+    prior: TokenPrior,
+    model: TokenModel,
+    *,
+    label: int,
+    temperature: float,
+    seed: int,
+    threads: int = 1,
+) -> Pixels:
+    """Pixels uint8 [H, W, 1 or 3] with those of the mask [H, W] made up, and all others as they are. `label` is the number of the
+    picture's class, or that of classes if it has none. Raises InputError.
+
+    What the mask hides has no part in it. Cells that the mask touches are drawn given the others, a few times, and the draw that
+    comes closest to what is known of their pixels is decoded; inside the mask the error that the decode has around it is taken off,
+    fading inwards, so that no edge shows (Perez, Gangnet and Blake 2003). Grids larger than the prior's are drawn window by window.
+    """
+    filled = _rounded(membrane(pixels - np.float32(128), mask) + 128)
+    known, rng = tokens.encode(filled, model, threads).astype(np.int64), np.random.default_rng(seed)
+    grid = np.where(touched(mask, model.side), prior.network.mask, known)
+    masked = int((grid == prior.network.mask).sum())
+    with progress.stage("drawing", masked, lambda: masked - int((grid == prior.network.mask).sum())):
+        while (left := np.argwhere(grid == prior.network.mask)).size:
+            window = _window(left[0].tolist(), prior.network.grid, grid.shape)
+            part = tuple(slice(cells.start * model.side, cells.stop * model.side) for cells in window)
+            grid[window] = _best(grid[window], filled[part], ~mask[part], prior.network, model, label, temperature, rng)
+    decoded = tokens.decode(grid.astype(np.uint16), model, pixels.shape, threads=threads).astype(np.float32)
+    mended = decoded + membrane(pixels - decoded, mask, _FADE)
+    return np.where(mask[:, :, None], _rounded(mended), pixels)
+
+
+def _window(cell: Sequence[int], most: tuple[int, int], grid: tuple[int, ...]) -> tuple[slice, slice]:
+    """Of at most so many rows and columns of cells, around a cell of a grid."""
+    starts = (max(0, min(place - size // 2, length - size)) for place, size, length in zip(cell, most, grid, strict=True))
+    rows, columns = (slice(start, min(start + size, length)) for start, size, length in zip(starts, most, grid, strict=True))
+    return rows, columns
+
+
+def _best(
+    grid: Ints,
+    pixels: Pixels,
+    known: Mask,
+    network: Transformer,
+    model: TokenModel,
+    label: int,
+    temperature: float,
+    rng: np.random.Generator,
+) -> Ints:
+    """Tokens [h, w] with the masked ones drawn, _CANDIDATES times; those that come closest to the known pixels of their cells."""
+    labels = np.full(_CANDIDATES, label)
+    drawn = draw(network, np.repeat(grid[None], _CANDIDATES, axis=0), labels, rng, temperature=temperature)
+    decoded = [tokens.decode(candidate.astype(np.uint16), model, pixels.shape) for candidate in drawn]
+    errors = [np.square(np.subtract(found, pixels, dtype=np.float32)[known]).sum() for found in decoded]
+    best: Ints = drawn[int(np.argmin(errors))]
+    return best
+
+
+def _rounded(values: Floats) -> Pixels:
+    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+
+
+def touched(mask: Mask, side: int) -> Mask:
+    """The cells, [h, w], that have a pixel of the mask [H, W]."""
+    down, right = (-length % side for length in mask.shape)
+    padded = np.pad(mask, ((0, down), (0, right)))
+    found: Mask = padded.reshape(padded.shape[0] // side, side, -1, side).max(axis=(1, 3))
+    return found
+
+
+def membrane(values: Floats, mask: Mask, fade: float = np.inf) -> Floats:
+    """Values float32 [H, W, c] with those of the mask [H, W] made smooth: each the mean of the four around it or, where they `fade`
+    to nothing over so many pixels, a little less (the screened Poisson equation without a source). Zero if all are masked.
+
+    Solved from coarse to fine, each scale by a few sweeps from the one above: nearly, not exactly.
+    """
+    if not mask.any():
+        return values
+    part = tuple(slice(max(0, found[0] - 1), found[-1] + 2) for found in (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0)))
+    out = values.copy()
+    out[part] = _smoothed(values[part], mask[part], fade)
+    return out
+
+
+def _smoothed(values: Floats, mask: Mask, fade: float) -> Floats:
+    if mask.all() or not mask.any():
+        return np.where(mask[:, :, None], np.float32(0), values)
+    height, width = mask.shape
+    edges = (0, height % 2), (0, width % 2)
+    known = np.pad(~mask, edges).astype(np.float32)[:, :, None]
+    counts = _halved(known)
+    means: Floats = (_halved(np.pad(values, (*edges, (0, 0))) * known) / np.maximum(counts, 1)).astype(np.float32, copy=False)
+    coarse = _smoothed(means, counts[:, :, 0] == 0, fade / 2)
+    inside = mask[:, :, None]
+    found = np.where(inside, coarse.repeat(2, axis=0).repeat(2, axis=1)[:height, :width], values)
+    weight = np.float32(1 / (4 + 1 / fade**2))
+    for _ in range(_SWEEPS):
+        around = np.pad(found, ((1, 1), (1, 1), (0, 0)), mode="edge")
+        smooth = weight * (around[:-2, 1:-1] + around[2:, 1:-1] + around[1:-1, :-2] + around[1:-1, 2:])
+        found = np.where(inside, found + _DAMPING * (smooth - found), values)
+    return found
+
+
+def _halved(values: Floats) -> Floats:
+    """Sums of 2x2 values."""
+    height, width, components = values.shape
+    return values.reshape(height // 2, 2, width // 2, 2, components).sum(axis=(1, 3))

@@ -1,0 +1,317 @@
+"""Token files: pixels -> cells -> DCT -> encoder -> one codeword a cell -> planes of indices, and back.
+
+The VQ-VAE of van den Oord, Vinyals and Kavukcuoglu (2017) with the DCT as its first and last layer:
+
+    planes = analysis of color.py of the pixels - 128; a grey picture is one plane
+    coefficient x[c, v, u] of a cell: orthonormal DCT-II of its side x side pixels, component by component, row by row
+    z = encoder((x - mean) / scale)                                                               float32 [D, h, w]
+    index = the k of least |z - words[k]|^2                                                       one a cell
+    x = mean + scale * decoder(words[index])
+
+Both networks are those of convolution.py. A model in colour codes a grey picture as one whose chroma is nothing, and of what comes
+out only the first component is taken. Indices are integers in a file, so they are read exactly everywhere; what the networks make
+of them is floating point, and pixels agree within 1 of 255 between machines.
+
+A token model is a folder of folder.py with the tensors below; C is side * side * components, of cells of 8 or 16 pixels a side,
+grey or in colour: 64, 192, 256 or 768.
+
+    color                int32 [3, 3]      synthesis matrix (color.py)
+    token.words          float16 [K, D]    the codebook, 2 <= K <= 65536
+    token.mean           float32 [C]       of the coefficients of cells, and
+    token.scale          float32 [C]       what they are divided by before the encoder
+    encoder.NAME         float16           weights of networks.Synthesis with C inputs and D outputs
+    decoder.NAME         float16           with D inputs and C outputs
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache, partial
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vqcodec.entropy import codebooks
+from vqcodec.errors import CorruptError, InputError, ModelError
+from vqcodec.format import container, zstd_blocks
+from vqcodec.format.bits import BitReader, pack_bits
+from vqcodec.format.header import Header, Section, Tokens
+from vqcodec.format.stream_records import BLOCK, FRAME, VERBATIM
+from vqcodec.nets import convolution
+from vqcodec.nets.convolution import Correct, Floats, Synthesis
+from vqcodec.runtime import progress
+from vqcodec.runtime.workers import shared_empty, side_by_side
+from vqcodec.transform import dct
+from vqcodec.transform.color import COLOR_SHIFT, analysis_matrix
+from vqcodec.transform.layouts import COLOR_8X8, GREY, LAYOUTS
+from vqcodec.weights.folder import Weights, checking
+
+Indices = NDArray[np.uint16]
+_PACKED: Final = 0
+_MODES: Final = {VERBATIM: _PACKED, FRAME: 1, BLOCK: 2}
+"""Of a plane; container.py has their meaning."""
+
+
+TOKEN_CELLS: Final = {64: (8, 1), 192: (8, 3), 256: (16, 1), 768: (16, 3)}
+"""Pixels a side and components of the cells of a token model, by the number of its coefficients."""
+MAX_TOKENS: Final = 1 << 16
+
+
+@dataclass(frozen=True, eq=False)
+class TokenModel(Weights):
+    """A loaded token model (tokens.py)."""
+
+    @property
+    def words(self) -> NDArray[np.float16]:
+        """The codebook, float16 [K, D]."""
+        return self.tensors["token.words"]
+
+    @property
+    def mean(self) -> NDArray[np.float32]:
+        """Of the coefficients, float32 [C] in grey levels."""
+        return self.tensors["token.mean"]
+
+    @property
+    def scale(self) -> NDArray[np.float32]:
+        """Of the coefficients, float32 [C] in grey levels."""
+        return self.tensors["token.scale"]
+
+    @property
+    def channels(self) -> int:
+        """Coefficients of a cell."""
+        return len(self.mean)
+
+    @property
+    def side(self) -> int:
+        """Pixels a side of a cell."""
+        return TOKEN_CELLS[self.channels][0]
+
+    @property
+    def components(self) -> int:
+        """1 for a model of grey pictures alone, else 3."""
+        return TOKEN_CELLS[self.channels][1]
+
+    @property
+    def bits(self) -> int:
+        """Of an index."""
+        return (len(self.words) - 1).bit_length()
+
+    @cached_property
+    def encoder(self) -> Synthesis:
+        return Synthesis.from_tensors(self.tensors, "encoder", (self.channels, self.words.shape[1]))
+
+    @cached_property
+    def decoder(self) -> Synthesis:
+        return Synthesis.from_tensors(self.tensors, "decoder", (self.words.shape[1], self.channels))
+
+    def check(self) -> None:
+        """Raise ModelError unless every tensor is present, of the right shape, and finite."""
+        with checking("token model", self.tensors):
+            words, mean, scale = self.words, self.mean, self.scale
+            if words.ndim != 2 or not 2 <= len(words) <= MAX_TOKENS or not np.isfinite(words).all():
+                raise ValueError("token.words is wrong")
+            if mean.ndim != 1 or len(mean) not in TOKEN_CELLS or not np.isfinite(mean).all():
+                raise ValueError("token.mean is wrong")
+            if scale.shape != mean.shape or not (np.isfinite(scale).all() and (scale > 0).all()):
+                raise ValueError("token.scale is wrong")
+            if self.color.shape != (3, 3) or not np.linalg.det(self.color):
+                raise ValueError("color is wrong")
+            _ = self.encoder, self.decoder
+
+
+# ------------------------------------------------------------------------------------------------ pixels and coefficients
+
+
+@lru_cache(maxsize=8)
+def waves(side: int) -> Floats:
+    """The orthonormal DCT-II, float32 [side frequencies, side samples]."""
+    u, x = np.arange(side)[:, None], np.arange(side)[None, :]
+    found = np.cos((2 * x + 1) * u * np.pi / (2 * side)) * np.where(u == 0, np.sqrt(1 / side), np.sqrt(2 / side))
+    return found.astype(np.float32)
+
+
+def forward_matrix(side: int, components: int, color: NDArray[np.int32]) -> Floats:
+    """float32 [side * side * components, C]: pixels of a cell, less 128, to coefficients."""
+    analysis = analysis_matrix(color) if components == 3 else np.ones((1, 1))
+    found = np.einsum("vy,ux,cr->yxrcvu", waves(side), waves(side), analysis)
+    return found.reshape(side * side * components, -1).astype(np.float32)
+
+
+def inverse_matrix(side: int, components: int, color: NDArray[np.int32]) -> Floats:
+    """float32 [C, side * side * components]: coefficients to pixels of a cell, less 128."""
+    synthesis = color / (1 << COLOR_SHIFT) if components == 3 else np.ones((1, 1))
+    found = np.einsum("vy,ux,rc->cvuyxr", waves(side), waves(side), synthesis)
+    return found.reshape(side * side * components, -1).astype(np.float32)
+
+
+def forward(pixels: NDArray[np.uint8], side: int, color: NDArray[np.int32]) -> Floats:
+    """Pixels uint8 [H, W, 1 or 3] to coefficients float32 [C, h, w] in grey levels; edges are repeated. Undone in `decode`."""
+    height, width, components = pixels.shape
+    h, w = -(-height // side), -(-width // side)
+    padded = np.pad(pixels, ((0, h * side - height), (0, w * side - width), (0, 0)), mode="edge")
+    blocks = padded.reshape(h, side, w, side, components).transpose(0, 2, 1, 3, 4).reshape(h * w, -1)
+    centred: Floats = blocks.astype(np.float32) - np.float32(128)
+    return (centred @ forward_matrix(side, components, color)).T.reshape(-1, h, w)
+
+
+# ------------------------------------------------------------------------------------------------ coefficients and indices
+
+
+def encode(pixels: NDArray[np.uint8], model: TokenModel, threads: int = 1) -> Indices:
+    """Pixels uint8 [H, W, 1 or 3] to indices uint16 [h, w]. Raises InputError for colour that the model does not have."""
+    height, width, components = pixels.shape
+    if components > model.components:
+        raise InputError(f"token model {model.name} is of grey pictures: make this one grey first")
+    side, halo = model.side, model.encoder.halo
+    h, w = -(-height // side), -(-width // side)
+    seen = np.broadcast_to(pixels, (height, width, model.components))
+    mean, scale = model.mean[:, None, None], model.scale[:, None, None]
+    weights = codebooks.weights_of(model.words.T.astype(np.float32), np.zeros(len(model.words), np.float32))
+    indices = shared_empty((h, w), np.uint16)
+
+    def strip(rows: tuple[int, int]) -> None:
+        top, bottom = max(0, rows[0] - halo), min(h, rows[1] + halo)
+        x = (forward(seen[side * top : side * bottom], side, model.color) - mean) / scale
+        z = convolution.correct(model.encoder, x, (rows[0] - top, rows[1] - top))
+        indices[rows[0] : rows[1]] = codebooks.nearest(z.reshape(len(z), -1).T, weights)[0].reshape(-1, w)
+
+    with progress.stage("coding"):
+        side_by_side(strip, convolution.strips(halo, (h, w)), threads)
+    return indices
+
+
+def decode(
+    indices: Indices,
+    model: TokenModel,
+    shape: tuple[int, ...],
+    *,
+    scale: int = 1,
+    threads: int = 1,
+    run: Correct | None = None,
+) -> NDArray[np.uint8]:
+    """Indices uint16 [h, w] to pixels uint8 of `shape` [H, W, 1 or 3] or, from low frequencies, of one 2, 4 or 8 times smaller.
+
+    `run` runs the decoder elsewhere than here, one strip at a time.
+    """
+    height, width, components = shape
+    (h, w), side, halo = indices.shape, model.side, model.decoder.halo
+    kept = side // scale  # frequencies that a smaller picture has
+    low = np.s_[:components, :kept, :kept]
+    matrix = inverse_matrix(kept, components, model.color) / np.float32(scale)
+    correct = run or partial(convolution.correct, model.decoder)
+    words = np.ascontiguousarray(model.words.T, np.float32)
+    pixels = shared_empty((-(-height // scale), -(-width // scale), components), np.uint8)
+
+    def strip(rows: tuple[int, int]) -> None:
+        top, bottom = max(0, rows[0] - halo), min(h, rows[1] + halo)
+        out = correct(words[:, indices[top:bottom]], (rows[0] - top, rows[1] - top)).reshape(model.channels, -1)
+        x = (model.mean[:, None] + model.scale[:, None] * out).reshape(model.components, side, side, -1)[low]
+        dct.inverse_float(x.reshape(len(matrix), -1), w, matrix, pixels[kept * rows[0] : kept * rows[1]])
+
+    with progress.stage("decoding"):
+        side_by_side(strip, convolution.strips(halo, (h, w)), 1 if run else threads)
+    return pixels
+
+
+# ------------------------------------------------------------------------------------------------ indices and bytes
+
+
+def pack(indices: Indices, bits: int, levels: Sequence[int]) -> bytes:
+    """Indices uint16 [h, w] of 1..16 bits to an index section; the inverse of `unpack`. `levels` of zstd are tried."""
+    flat = indices.reshape(-1)
+    mode, low = _pack_plane(flat & np.uint16(0xFF), min(bits, 8), levels)
+    if bits <= 8:
+        return bytes((mode,)) + low
+    high_mode, high = _pack_plane(flat >> np.uint16(8), bits - 8, levels)
+    length = b"" if mode == _PACKED else container.write_varint(len(low))
+    return bytes((mode | high_mode << 2,)) + length + low + high
+
+
+def unpack(section: bytes, cells: tuple[int, int], bits: int) -> Indices:
+    """An index section to indices uint16 [h, w] below 1 << bits; raises TruncatedError, CorruptError."""
+    count = cells[0] * cells[1]
+    reader = container.Reader(section)
+    modes = reader.byte()
+    low_bits, high_bits = min(bits, 8), max(bits - 8, 0)
+    low_mode, high_mode = modes & 3, modes >> 2
+    if low_mode == 3 or high_mode >= 3 or (high_mode and not high_bits):
+        raise CorruptError("corrupt file: its tokens are not stored as they say")
+    if not high_bits:
+        return _unpack_plane(low_mode, section[1:], count, low_bits).astype(np.uint16).reshape(cells)
+    length = -(-count * low_bits // 8) if low_mode == _PACKED else reader.varint()
+    low = _unpack_plane(low_mode, reader.take(length), count, low_bits)
+    high = _unpack_plane(high_mode, section[reader.cursor :], count, high_bits)
+    return (low | high.astype(np.uint16) << np.uint16(8)).astype(np.uint16).reshape(cells)
+
+
+def _pack_plane(values: Indices, bits: int, levels: Sequence[int]) -> tuple[int, bytes]:
+    """The mode and the stored bytes of values uint16 [n] of 1..8 bits: the smallest of what there is."""
+    packed = pack_bits(values.astype(np.int32), np.full(len(values), bits, np.uint8))
+    mode, stored = zstd_blocks.compress(values.astype(np.uint8).tobytes(), None, tuple(levels))
+    return (_PACKED, packed) if len(packed) <= len(stored) else (_MODES[mode], stored)
+
+
+def _unpack_plane(mode: int, stored: bytes, count: int, bits: int) -> NDArray[np.uint8]:
+    """The inverse of `_pack_plane`, uint8 [n]; raises CorruptError."""
+    if mode == _PACKED:
+        if len(stored) != -(-count * bits // 8):
+            raise CorruptError("corrupt file: there are not as many tokens as the picture has cells")
+        reader = BitReader(stored)
+        found = reader.take(np.full(count, bits, np.uint8)).astype(np.uint8)
+        reader.finish()
+        return found
+    data = zstd_blocks.decompress(FRAME if mode == _MODES[FRAME] else BLOCK, stored, count, None)
+    found = np.frombuffer(data, np.uint8)
+    if int(found.max(initial=0)) >> bits:
+        raise CorruptError("corrupt file: a token has more bits than tokens have")
+    return found
+
+
+# ------------------------------------------------------------------------------------------------ files
+
+
+def write(
+    shape: tuple[int, ...], indices: Indices, model: TokenModel, levels: Sequence[int], others: Sequence[Section] = ()
+) -> bytes:
+    """The token file of a picture of `shape` [H, W, 1 or 3] and its indices uint16 [h, w], with other sections besides."""
+    height, width, components = shape
+    layout = (GREY if components == 1 else COLOR_8X8).code
+    alpha = any(section.type == container.ALPHA for section in others)
+    tokens = Tokens(model.side, model.bits)
+    header = Header(width, height, layout, 1, 0, model.file_id, step=0, alpha=alpha, tokens=tokens)
+    section = Section(container.INDICES, pack(indices, tokens.bits, levels))
+    return container.write_file(header, [section, *others])
+
+
+def read(header: Header, section: bytes, model: TokenModel) -> Indices:
+    """The indices uint16 [h, w] of a token file from its index section, all of them in the codebook; the inverse of `write`.
+
+    Raises CorruptError, TruncatedError.
+    """
+    indices = unpack(section, header.cells, model.bits)
+    if int(indices.max()) >= len(model.words):
+        raise CorruptError("corrupt file: an index is not in its codebook")
+    return indices
+
+
+def describe(header: Header) -> dict[str, Any]:
+    """The facts in the header of a token file: pixels a side of a cell, rows and columns of cells, bits of an index."""
+    assert header.tokens is not None
+    rows, columns = header.cells
+    return {"cell": header.tokens.side, "rows": rows, "columns": columns, "index_bits": header.tokens.bits}
+
+
+def count_used(header: Header, section: bytes) -> int:
+    """The number of different codewords in an index section; no model is needed. Raises CorruptError, TruncatedError."""
+    assert header.tokens is not None
+    return len(np.unique(unpack(section, header.cells, header.tokens.bits)))
+
+
+def check_model(header: Header, model: TokenModel) -> None:
+    """Raise ModelError or CorruptError unless the token file was made with `model`."""
+    if header.model_id != model.file_id:
+        raise ModelError(f"the file was made with model {header.model_id.hex()}, not with {model.name} ({model.file_id.hex()})")
+    if header.tokens != Tokens(model.side, model.bits) or LAYOUTS[header.layout].components > model.components:
+        raise CorruptError("corrupt file: its tokens are not those of its model")

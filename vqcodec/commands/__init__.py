@@ -1,1 +1,0 @@
-"""The commands, each options -> one call of api, convert, batch, bench or train -> a report."""

@@ -1,0 +1,1 @@
+"""What predicts and codes latents: integer arithmetic, the same on every machine."""

@@ -1,0 +1,1 @@
+"""Bytes <-> sections and streams; container.py has the specification."""

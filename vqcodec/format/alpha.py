@@ -1,0 +1,83 @@
+"""Alpha planes: lossless coding by differences to the samples to the left and above, through zstd; and smaller pictures with alpha.
+
+A plane is either soft (differences of differences are small), flat in runs (zstd finds them as they are), or empty; one
+predictor for the whole plane, the smallest of four, serves all of these, and both directions are a cumulative sum.
+
+    stored: 1 byte: bits 0-1 predictor, bits 2-3 mode (0 verbatim, 1 zstd frame, 2 block), others reserved; the bytes of the mode
+    (container.py, section 3) for the H * W differences, row by row:
+    predictor 0: a(y, x);  1: a(y, x) - a(y, x-1);  2: a(y, x) - a(y-1, x);
+              3: a(y, x) - a(y, x-1) - a(y-1, x) + a(y-1, x-1);  all modulo 256, 0 outside
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vqcodec.errors import CorruptError
+from vqcodec.format import zstd_blocks
+from vqcodec.format.stream_records import BLOCK, FRAME, VERBATIM
+from vqcodec.transform.dct import Pixels
+
+_MODES = (VERBATIM, FRAME, BLOCK)
+_AXES: tuple[tuple[int, ...], ...] = ((), (1,), (0,), (0, 1))
+"""Axes of the differences of each predictor."""
+
+
+def encode_alpha(plane: NDArray[np.uint8], levels: tuple[int, ...]) -> bytes:
+    """An alpha plane uint8 [H, W] to the bytes of its section; the inverse of `decode_alpha`. `levels` of zstd are tried."""
+    found = []
+    for predictor, axes in enumerate(_AXES):
+        differences = plane
+        for axis in axes:
+            differences = np.diff(differences, axis=axis, prepend=np.uint8(0))
+        mode, stored = zstd_blocks.compress(differences.tobytes(), None, levels)
+        found.append(bytes((predictor | _MODES.index(mode) << 2,)) + stored)
+    return min(found, key=len)
+
+
+def decode_alpha(data: bytes, height: int, width: int) -> NDArray[np.uint8]:
+    """The inverse of `encode_alpha`, uint8 [height, width]; raises CorruptError."""
+    if not data or data[0] >> 4 or data[0] >> 2 >= len(_MODES):
+        raise CorruptError("corrupt file: its alpha plane is badly written")
+    flat = zstd_blocks.decompress(_MODES[data[0] >> 2], data[1:], height * width, None)
+    plane = np.frombuffer(flat, np.uint8).reshape(height, width)
+    for axis in _AXES[data[0] & 3]:
+        plane = np.cumsum(plane, axis=axis, dtype=np.uint8)
+    return plane
+
+
+def boxes(plane: NDArray[Any], scale: int) -> NDArray[Any]:
+    """A plane [H, W] or picture [H, W, c] as the squares that each pixel of a `scale` times smaller one stands for.
+
+    Returns [ceil(H / scale), ceil(W / scale), scale * scale, ...]; edges are replicated.
+    """
+    height, width = plane.shape[:2]
+    sides = ((0, -height % scale), (0, -width % scale), *((0, 0) for _ in plane.shape[2:]))
+    padded = np.pad(plane, sides, mode="edge")
+    h, w = padded.shape[0] // scale, padded.shape[1] // scale
+    apart = padded.reshape(h, scale, w, scale, *plane.shape[2:]).swapaxes(1, 2)
+    return apart.reshape(h, w, scale * scale, *plane.shape[2:])
+
+
+def smaller(plane: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:
+    """An alpha plane uint8 [H, W] `scale` times smaller: means, rounded to nearest."""
+    return np.floor(boxes(plane, scale).mean(axis=2, dtype=np.float32) + 0.5).astype(np.uint8)
+
+
+def mixed_boxes(plane: NDArray[np.uint8], scale: int) -> NDArray[np.bool_]:
+    """Squares of an alpha plane uint8 [H, W] whose pixels are not equally opaque: bool [ceil(H / scale), ceil(W / scale)]."""
+    squares = boxes(plane, scale)
+    return squares.min(axis=2) < squares.max(axis=2)
+
+
+def weigh_colours(small: Pixels, mixed: NDArray[np.bool_], picture: Pixels, plane: NDArray[np.uint8], scale: int) -> None:
+    """Replace, in `small` [H', W', c] where `mixed`, the means of a picture [H, W, c] by those weighted with its alpha plane.
+
+    Colours of transparent pixels, which nobody sees, have no part in them.
+    """
+    weights = boxes(plane, scale)[mixed].astype(np.float32)[..., None]  # [n, scale * scale, 1]
+    means = (boxes(picture, scale)[mixed] * weights).sum(axis=1) / weights.sum(axis=1)
+    small[mixed] = np.floor(means + 0.5).astype(small.dtype)

@@ -1,0 +1,354 @@
+"""Arguments of the API: each comes back as the codec works with it, or an InputError names the argument, its value and its type."""
+
+from __future__ import annotations
+
+import io
+import math
+import operator
+import os
+import reprlib
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import IO, Any, BinaryIO, Final, Protocol, SupportsFloat, SupportsIndex, TypeVar, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vqcodec.errors import InputError
+from vqcodec.format.header import Metadata
+from vqcodec.io.files import MAX_PIXELS, naming, open_input, printable, read_stream, stream_limit
+from vqcodec.transform.dct import Pixels
+
+T = TypeVar("T", int, str)
+
+
+class _HasArray(Protocol):
+    def __array__(self) -> NDArray[Any]: ...
+
+
+class _HasArrayInterface(Protocol):
+    @property
+    def __array_interface__(self) -> dict[str, Any]: ...
+
+
+Picture = NDArray[Any] | _HasArray | _HasArrayInterface | str | os.PathLike[str] | IO[bytes]
+"""An array, a tensor on the CPU, a PIL image, or a picture file: its path, or opened in binary mode."""
+Source = bytes | bytearray | memoryview | str | os.PathLike[str] | IO[bytes]
+"""A .vqz file: its bytes, its path, or opened in binary mode."""
+_LONGEST_PATH: Final = 4096
+
+
+def told(value: object) -> str:
+    """A value and its type, short and on one line, as errors name them."""
+    return f"{printable(reprlib.repr(value))} ({type(value).__name__})"
+
+
+# ------------------------------------------------------------------------------------------------ numbers and names
+
+
+def number(name: str, value: object, least: float, most: float) -> float:
+    """A number from `least` to `most`. Raises InputError."""
+    found = _number(value)
+    if found is None or not least <= found <= most:
+        raise InputError(f"{name} is a number from {least:g} to {most:g}, not {told(value)}{_hint(name, value, 'float')}")
+    return found
+
+
+def positive(name: str, value: object) -> float:
+    """A finite number above 0. Raises InputError."""
+    found = _number(value)
+    if found is None or found <= 0:
+        raise InputError(f"{name} is a number above 0, not {told(value)}{_hint(name, value, 'float')}")
+    return found
+
+
+def whole(name: str, value: object, least: int, most: int | None = None) -> int:
+    """A whole number from `least` to `most`, which may be a float such as 3.0. Raises InputError."""
+    found = _whole(value)
+    if found is None or found < least or (most is not None and found > most):
+        bounds = f"of at least {least}" if most is None else f"from {least} to {most}"
+        raise InputError(f"{name} is a whole number {bounds}, not {told(value)}{_hint(name, value, 'int')}")
+    return found
+
+
+def _number(value: object) -> float | None:
+    """A finite number; None for anything else, text and bool included."""
+    try:
+        scalar = _scalar(value)
+        found = float(scalar) if isinstance(scalar, SupportsFloat) and not isinstance(scalar, bool) else math.nan
+    except (TypeError, ValueError, OverflowError, RuntimeError):  # the last of tensors without values
+        return None
+    return found if math.isfinite(found) else None
+
+
+def _whole(value: object) -> int | None:
+    found = _number(value)
+    if found is None or not found.is_integer():
+        return None
+    exact = _scalar(value)
+    return operator.index(exact) if isinstance(exact, SupportsIndex) else int(found)  # a float has 53 bits
+
+
+def _scalar(value: object) -> object:
+    """The number in an array or a tensor without dimensions, None for other arrays, the value itself for all else."""
+    dimensions = getattr(value, "ndim", None)
+    if dimensions is None:
+        return value
+    return cast(Any, value).item() if dimensions == 0 else None
+
+
+def _hint(name: str, value: object, converter: str) -> str:
+    if not isinstance(value, str):
+        return ""
+    try:
+        {"float": float, "int": int}[converter](value)
+    except ValueError:
+        return ""
+    return f": {converter}({name}) converts it"
+
+
+def one_of(name: str, value: object, known: Sequence[T]) -> T:
+    """One of several names, or of several whole numbers. Raises InputError."""
+    found = _whole(value) if isinstance(known[0], int) else value
+    for item in known:
+        if isinstance(found, type(item)) and found == item:
+            return item
+    raise InputError(f"{name} is one of {', '.join(map(str, known))}, not {told(value)}")
+
+
+def flag(name: str, value: object) -> bool:
+    """True or False. Raises InputError: other values that are true in Python, as "no" is, may be meant otherwise."""
+    if not isinstance(value, bool | np.bool_):
+        raise InputError(f"{name} is True or False, not {told(value)}")
+    return bool(value)
+
+
+def region(value: object) -> tuple[int, int, int, int]:
+    """Left, top, width and height. Raises InputError."""
+    found = [_whole(item) for item in cast(Any, value)] if hasattr(value, "__iter__") else []
+    sides = [side for side in found if side is not None]
+    if len(sides) != 4 or len(found) != 4:
+        raise InputError(f"a region is four whole numbers (left, top, width, height), not {told(value)}")
+    left, top, width, height = sides
+    return left, top, width, height
+
+
+def name_or_folder(name: str, value: object) -> str | Path:
+    """A model's name or the path of its folder. Raises InputError."""
+    if not isinstance(value, str | os.PathLike):
+        raise InputError(f"{name} is the name of a model or the path of its folder, not {told(value)}")
+    path = _path(value)
+    return value if isinstance(value, str) else path
+
+
+def text(name: str, value: object) -> str:
+    """Raises InputError for anything but text."""
+    if not isinstance(value, str):
+        raise InputError(f"{name} is text, not {told(value)}")
+    return value
+
+
+def metadata(value: object) -> Metadata:
+    """Metadata whose fields are bytes. Raises InputError."""
+    if not isinstance(value, Metadata):
+        raise InputError(f"metadata is a vqcodec.Metadata, not {told(value)}: Metadata(icc=..., exif=..., xmp=...) makes one")
+    for name in ("icc", "exif", "xmp"):
+        data = getattr(value, name)
+        if not isinstance(data, bytes):
+            raise InputError(f"{name} of the metadata is bytes, not {told(data)}")
+    return value
+
+
+# ------------------------------------------------------------------------------------------------ files
+
+
+@contextmanager
+def open_source(source: object, max_pixels: int) -> Iterator[BinaryIO]:
+    """A stream of a .vqz file that can be sought in; a path is closed after the block, a stream that was given is not.
+
+    Raises InputError, LimitError.
+    """
+    if isinstance(source, str | os.PathLike):
+        path = _path(source)
+        with naming(path), open_input(path) as stream:
+            yield _seekable(stream, max_pixels)
+    elif _is_stream(source):
+        yield _seekable(_readable(source), max_pixels)
+    else:
+        yield io.BytesIO(_bytes_of(source))
+
+
+def naming_source(source: object) -> AbstractContextManager[None]:
+    """In the block, errors of ours name the file, where the source is a path."""
+    return naming(_path(source)) if isinstance(source, str | os.PathLike) else nullcontext()
+
+
+def file_bytes(source: object, max_pixels: int) -> bytes:
+    """All bytes of a .vqz file. Raises InputError, LimitError."""
+    limit = whole("max_pixels", max_pixels, 1)
+    with open_source(source, limit) as stream:
+        stream.seek(0)
+        return read_stream(stream, stream_limit(limit))
+
+
+def _path(value: str | os.PathLike[Any]) -> Path:
+    """A path that the system can be asked for. Raises InputError."""
+    path = os.fsdecode(value)
+    try:
+        encoded = os.fsencode(path)
+    except UnicodeEncodeError:
+        encoded = b""
+    if not 0 < len(encoded) <= _LONGEST_PATH or b"\0" in encoded:
+        raise InputError(f"text of {len(path)} characters is no path: {told(path)}")
+    return Path(path)
+
+
+def _is_stream(value: object) -> bool:
+    return hasattr(value, "read") and hasattr(value, "seek")
+
+
+def _readable(value: object) -> BinaryIO:
+    """A stream from which bytes can be read. Raises InputError."""
+    stream, kind = cast(BinaryIO, value), type(value).__name__
+    try:
+        nothing = stream.read(0)
+    except (OSError, ValueError) as error:
+        raise InputError(f"a stream ({kind}) cannot be read: it is closed, or open for writing alone") from error
+    if not isinstance(nothing, bytes):
+        raise InputError(f"a stream ({kind}) is of text: open its file in binary mode, open(path, 'rb')")
+    return stream
+
+
+def _seekable(stream: BinaryIO, max_pixels: int) -> BinaryIO:
+    """The stream itself or, where it cannot be sought in, a stream of what is left of it."""
+    if hasattr(stream, "seekable") and stream.seekable():
+        return stream
+    return io.BytesIO(read_stream(stream, stream_limit(max_pixels)))
+
+
+def _bytes_of(value: object) -> bytes:
+    """The bytes that an object in memory holds, where they are a plain row of bytes. Raises InputError."""
+    what = told(value)
+    if hasattr(value, "__array__"):
+        array = _array_of("the bytes", value)
+        what = f"{array.dtype.name} {list(array.shape)} ({type(value).__name__})"
+        value = array
+    try:
+        view = memoryview(cast(bytes, value))
+    except (TypeError, ValueError, BufferError):
+        view = None
+    if view is None or view.ndim != 1 or view.itemsize != 1:
+        raise InputError(f"a .vqz file is given as its bytes, its path or an open binary file, not as {what}")
+    return bytes(view)
+
+
+# ------------------------------------------------------------------------------------------------ pictures
+
+
+def picture(name: str, value: object) -> tuple[Pixels, Metadata]:
+    """Samples uint8 or uint16 [H, W] or [H, W, 1 to 4], of at least one pixel, and what a file or an image says besides.
+
+    Raises InputError, LimitError. Warns of what a file holds that is not kept.
+    """
+    if isinstance(value, str | os.PathLike):
+        from vqcodec.io.images import read_image  # imports Pillow, which arrays do not need
+
+        data = read_image(_path(value))
+    elif _is_stream(value):
+        from vqcodec.io.images import read_image
+
+        data = read_image(_seekable(_readable(value), MAX_PIXELS), name=_stream_name(value))
+    elif _is_of(value, "PIL.Image", "Image"):
+        from vqcodec.io.images import metadata_of_image, samples_of_image
+
+        image = cast(Any, value)
+        return samples_of_image(image), metadata_of_image(image)
+    else:
+        return samples(name, value), Metadata()
+    for note in data.notes:
+        warnings.warn(f"picture file: {note}", stacklevel=4)
+    return data.pixels, data.metadata
+
+
+def _is_of(value: object, module: str, kind: str) -> bool:
+    """Whether a value is of a class of a module, which takes time to import: where there is such a value, it has been imported."""
+    found = getattr(sys.modules.get(module), kind, None)
+    return found is not None and isinstance(value, found)
+
+
+def _stream_name(value: object) -> str:
+    name = getattr(value, "name", None)
+    return printable(name) if isinstance(name, str) else "the picture"
+
+
+def samples(name: str, value: object) -> Pixels:
+    """An array or a tensor as uint8 or uint16 [H, W] or [H, W, 1 to 4].
+
+    False and True become 0 and 255; integers of any type are taken where they lie in 0 to 255. Raises InputError.
+    """
+    kind = type(value).__name__
+    if isinstance(value, bytes | bytearray | memoryview):
+        ways = f"a file's go as io.BytesIO({name}), samples as np.frombuffer({name}, np.uint8).reshape(height, width, channels)"
+        raise InputError(f"{name} are {kind}, which may be those of a picture file or samples: {ways}")
+    if isinstance(value, list | tuple):
+        raise InputError(f"{name} are a {kind}: np.array({name}) makes an array of the samples of one picture")
+    if _is_of(value, "numpy.ma", "MaskedArray"):
+        raise InputError(f"{name} are a {kind}: {name}.filled(0) is an array without a mask")
+    if not hasattr(value, "__array__") and not hasattr(value, "__array_interface__"):
+        raise InputError(f"{name} are an array [H, W] or [H, W, 1 to 4], a PIL image or a picture file, not {told(value)}")
+    array, tensor = _array_of(name, value), _is_of(value, "torch", "Tensor")
+    what = f"{array.dtype.name} {list(array.shape)} ({kind})"
+    shape = array.shape
+    if not array.size or array.ndim not in (2, 3) or (array.ndim == 3 and shape[2] not in (1, 2, 3, 4)):
+        hint = ""
+        if array.ndim == 3 and shape[0] in (1, 2, 3, 4):
+            hint = f": {name}.{'permute' if tensor else 'transpose'}(1, 2, 0) moves the channels to the end"
+        elif array.ndim == 4:
+            hint = f": {name}[0] is the first of several pictures, each of which is one call"
+        raise InputError(f"{name} are [H, W] or [H, W, 1 to 4], not {what}{hint}")
+    return _of_few_bits(name, array, what, ".byte()" if tensor else '.astype("uint8")')
+
+
+def _of_few_bits(name: str, array: NDArray[Any], what: str, to_8_bits: str) -> Pixels:
+    """Samples of any dtype, at least one, as uint8 or uint16. Raises InputError, which says `what` they are."""
+    kind = array.dtype.kind
+    if kind == "u" and array.itemsize <= 2:
+        return array.astype(array.dtype.newbyteorder("="), copy=False)
+    if kind == "b":
+        return array.astype(np.uint8) * np.uint8(255)
+    if kind not in "iuf":
+        raise InputError(f"{name} are uint8, or uint16 for grey of more than 8 bits, not {what}")
+    if not np.isfinite(array).all():
+        raise InputError(f"{name} are {what} with NaN or infinity: np.nan_to_num({name}) replaces them")
+    least, most = array.min(), array.max()
+    if kind != "f" and least >= 0 and most <= 255:
+        return array.astype(np.uint8)
+    if kind != "f":
+        grey = least >= 0 and most <= 65535 and (array.ndim == 2 or array.shape[2] == 1)
+        way = (f'{name}.astype("uint16") keeps grey of 16 bits, ' if grey else "") + f"{name}.clip(0, 255)"
+    elif least >= -1 and most <= 1:
+        way = f"({name} * 255).round()" if least >= 0 else f"(({name} + 1) * 127.5).round()"
+    else:
+        way = f"{name}.round().clip(0, 255)"
+    raise InputError(f"{name} are {what} from {least:g} to {most:g}, and must be uint8: {way}{to_8_bits}")
+
+
+def mask(value: object) -> NDArray[np.bool_]:
+    """An array of bool. Raises InputError."""
+    wanted = "a mask is an array of bool [H, W], true where to repair"
+    if not hasattr(value, "__array__") and not hasattr(value, "__array_interface__"):
+        raise InputError(f"{wanted}, not {told(value)}")
+    found = _array_of("mask", value)
+    if found.dtype != np.bool_:
+        raise InputError(f"{wanted}, not {found.dtype.name} {list(found.shape)} ({type(value).__name__}): mask > 0 is one")
+    return found
+
+
+def _array_of(name: str, value: object) -> NDArray[Any]:
+    try:
+        return np.asarray(value)
+    except Exception as error:  # libraries raise what they like: torch a TypeError that says .cpu(), cupy one that says .get()
+        raise InputError(f"{name} of type {type(value).__name__} cannot be read: {printable(str(error))}") from error

@@ -1,0 +1,308 @@
+"""One file to another: what `encode`, `decode`, `denoise`, `generate` and `repair` do with a file or a stream, and the first two
+with each file of a folder (batch.py)."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from vqcodec import api
+from vqcodec.codec import generation
+from vqcodec.codec.denoising import NO_NOISE
+from vqcodec.codec.rate_control import DEFAULT_EFFORT, TUNES
+from vqcodec.errors import FormatError, InputError
+from vqcodec.format.header import Metadata
+from vqcodec.io.files import (
+    MAX_PIXELS,
+    STREAM,
+    attributes_of,
+    check_new_folder,
+    check_output,
+    name_of,
+    naming,
+    new_folder,
+    open_input,
+    write_atomic,
+)
+from vqcodec.io.images import ImageData, format_of, read_image, read_opaque, why_not_read, write_image
+from vqcodec.io.kinds import HEAD_BYTES, VQZ, kind_of
+from vqcodec.runtime import progress
+from vqcodec.transform.dct import Pixels
+
+GENERATED: Final = "generated.json"
+"""In a folder of generated pictures: what made them, and the class of each."""
+
+
+@dataclass(frozen=True)
+class EncodeOptions:
+    """How pictures are encoded: arguments of `api.encode`. `strip` leaves their metadata out, `keep_times` gives outputs the times
+    of their sources."""
+
+    quality: float | None = None
+    bpp: float | None = None
+    size: int | None = None
+    psnr: float | None = None
+    model: str | None = None
+    effort: int = DEFAULT_EFFORT
+    tune: str = TUNES[0]
+    tile: int | None = None
+    exact: bool = False
+    strip: bool = False
+    keep_times: bool = False
+    threads: int | None = None
+    max_pixels: int = MAX_PIXELS
+
+
+@dataclass(frozen=True)
+class DecodeOptions:
+    """How files are decoded: arguments of `api.open_vqz` and `VqzFile.read`. `quality` is that of JPEG and WebP outputs;
+    `keep_times` gives outputs the times of their sources."""
+
+    model: str | None = None
+    refine: str | None = None
+    strength: float | None = None
+    refiner: str | None = None
+    device: str = "cpu"
+    region: tuple[int, int, int, int] | None = None
+    scale: int = 1
+    allow_partial: bool = False
+    quality: int | None = None
+    keep_times: bool = False
+    threads: int | None = None
+    max_pixels: int = MAX_PIXELS
+
+
+Options = EncodeOptions | DecodeOptions
+
+
+@dataclass(frozen=True)
+class Converted:
+    """The result for one file. `seconds` are those of coding alone; `bytes_in` is 0 for a stream; `grew`: it was encoded, and is
+    larger than its source."""
+
+    width: int
+    height: int
+    channels: int
+    bytes_in: int
+    bytes_out: int
+    seconds: float
+    notes: tuple[str, ...]
+    grew: bool = False
+
+
+def encode_file(source: Path, output: Path, options: EncodeOptions, *, overwrite: bool) -> Converted:
+    """A picture to a .vqz file, complete or not at all. Raises InputError, ModelError, LimitError, OutputError."""
+    check_output(output, overwrite=overwrite, source=source)
+    attributes, bytes_in = attributes_of(source, keep_times=options.keep_times), _size_of(source)
+    with naming(source):
+        image = _read(source, options.max_pixels)
+        start = time.perf_counter()
+        data = api.encode(
+            image.pixels,
+            quality=options.quality,
+            bpp=options.bpp,
+            size=options.size,
+            psnr=options.psnr,
+            model=options.model,
+            effort=options.effort,
+            tune=options.tune,
+            tile=options.tile,
+            exact=options.exact,
+            metadata=None if options.strip else image.metadata,
+            threads=options.threads,
+        )
+        seconds = time.perf_counter() - start
+    write_atomic(output, data, overwrite=overwrite, attributes=attributes)
+    notes, grew = image.notes, 0 < bytes_in < len(data)
+    if grew:
+        notes += (f"larger than its source ({bytes_in:,} bytes): try a lower -q, or keep the original",)
+    return _converted(image.pixels, bytes_in, len(data), seconds, notes, grew=grew)
+
+
+def decode_file(source: Path, output: Path, options: DecodeOptions, *, overwrite: bool) -> Converted:
+    """A .vqz file to a picture of the format that the name of `output` asks for, complete or not at all.
+
+    Raises FormatError, ModelError, LimitError, OutputError, InputError, MissingExtraError.
+    """
+    picture_format = _format_of(output)
+    check_output(output, overwrite=overwrite, source=source)
+    attributes, bytes_in = attributes_of(source, keep_times=options.keep_times), _size_of(source)
+    start = time.perf_counter()
+    with naming(source), open_input(source) as stream:
+        kind = kind_of("", stream.peek(HEAD_BYTES))  # type: ignore[attr-defined]  # open_input buffers
+        if kind.name and kind != VQZ:
+            raise FormatError(f"not a .vqz file ({kind.name})")
+        partial = options.allow_partial
+        with api.open_vqz(stream, model=options.model, max_pixels=options.max_pixels, allow_partial=partial) as opened:
+            if options.region is None and options.scale == 1 and not partial:
+                opened.file.check()
+            pixels = opened.read(
+                options.region,
+                scale=options.scale,
+                refine=options.refine,
+                strength=options.strength,
+                refiner=options.refiner,
+                device=options.device,
+                threads=options.threads,
+            )
+            metadata, lost, groups = opened.metadata, len(opened.lost), len(opened.header.groups)
+    seconds = time.perf_counter() - start
+    with naming(output, "standard output"):
+        picture, left_out = _written(pixels, picture_format, metadata, options.quality)
+    write_atomic(output, picture, overwrite=overwrite, attributes=attributes)
+    notes = (*opened.notes, *((f"{lost} of {groups} tile groups were damaged",) if lost else ()), *left_out)
+    return _converted(pixels, bytes_in, len(picture), seconds, notes)
+
+
+def generate_files(
+    prior: str, output: Path, count: int, label: str | None, temperature: float, guidance: float, seed: int, *, overwrite: bool
+) -> Converted:
+    """Pictures that a token prior makes up (api.generate): side by side in one where `output` has a suffix, else each in a file of
+    that folder, with a list of them; the result is then about one picture and the bytes of all.
+
+    Raises ModelError, InputError, OutputError.
+    """
+    options: dict[str, Any] = {"label": label, "temperature": temperature, "guidance": guidance, "seed": seed}
+    start = time.perf_counter()
+    if output == STREAM or output.suffix:
+        picture_format = _format_of(output)
+        check_output(output, overwrite=overwrite)
+        pictures, labels = api.generate(count, prior=prior, **options)
+        sheet = generation.sheet(pictures, labels)
+        seconds = time.perf_counter() - start
+        with naming(output, "standard output"):
+            data = _written(sheet, picture_format)[0]
+        write_atomic(output, data, overwrite=overwrite)
+        return _converted(sheet, 0, len(data), seconds)
+    check_new_folder(output, overwrite=overwrite, marker=GENERATED, known=["*.png"])
+    pictures, labels = api.generate(count, prior=prior, **options)
+    seconds = time.perf_counter() - start
+    digits = max(3, len(str(count - 1)))
+    names = [f"{number:0{digits}}{_in_names(label)}.png" for number, label in enumerate(labels)]
+    bytes_out = 0
+    with new_folder(output, overwrite=overwrite, marker=GENERATED, known=["*.png"]) as folder:
+        for name, pixels in zip(names, pictures, strict=True):
+            bytes_out += (folder / name).write_bytes(_written(pixels, "PNG")[0])
+        facts = {"model": prior, **options, "pictures": dict(zip(names, labels, strict=True))}
+        (folder / GENERATED).write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return _converted(pictures[0], 0, bytes_out, seconds)
+
+
+def _in_names(label: str) -> str:
+    """A class's name as names of files have it: it comes from a model.json, which nobody has checked."""
+    return "-" + re.sub(r"[^\w.-]", "_", label)[:50] if label else ""
+
+
+def repair_file(
+    source: Path,
+    output: Path,
+    mask: Path,
+    prior: str,
+    *,
+    label: str | None,
+    temperature: float,
+    seed: int,
+    threads: int | None,
+    max_pixels: int,
+    overwrite: bool,
+) -> Converted:
+    """A picture with what is white in the picture `mask` made up by a token prior (api.repair).
+
+    Raises ModelError, InputError, LimitError, OutputError.
+    """
+    picture_format = _format_of(output)
+    for read in (source, mask):
+        check_output(output, overwrite=overwrite, source=read)
+    attributes, bytes_in = attributes_of(source, keep_times=False), _size_of(source)
+    with naming(mask):
+        white = read_opaque(mask, max_pixels=max_pixels)
+    hidden = white.reshape(*white.shape[:2], -1).mean(axis=2) >= 128
+    options: dict[str, Any] = {"label": label, "temperature": temperature, "seed": seed, "threads": threads}
+    with naming(source):
+        image = _read(source, max_pixels)
+        start = time.perf_counter()
+        mended = api.repair(image.pixels, hidden, prior=prior, **options)
+        seconds = time.perf_counter() - start
+    with naming(output, "standard output"):
+        data, left_out = _written(mended, picture_format, image.metadata)
+    write_atomic(output, data, overwrite=overwrite, attributes=attributes)
+    notes = image.notes + left_out
+    if picture_format == "JPEG":
+        notes += ("JPEG changes all pixels a little: .png keeps what was not repaired as it was",)
+    if not hidden.any():
+        notes += ("the mask has no white: the picture is as it was",)
+    return _converted(mended, bytes_in, len(data), seconds, notes)
+
+
+def _written(
+    pixels: Pixels, picture_format: str, metadata: Metadata | None = None, quality: int | None = None
+) -> tuple[bytes, tuple[str, ...]]:
+    """The bytes of a picture, and notes of what was left out."""
+    stream = io.BytesIO()
+    with progress.stage("writing"):
+        notes = write_image(pixels, stream, format=picture_format, metadata=metadata, quality=quality)
+    return stream.getvalue(), notes
+
+
+def denoise_file(
+    source: Path,
+    output: Path,
+    model: str | None,
+    sigma: float | None,
+    *,
+    threads: int | None,
+    max_pixels: int,
+    overwrite: bool,
+) -> Converted:
+    """A picture to one with less noise, of the format that the name of `output` asks for, complete or not at all.
+
+    `sigma` None is estimated; the notes tell it. Raises InputError, ModelError, LimitError, OutputError.
+    """
+    picture_format = _format_of(output)
+    check_output(output, overwrite=overwrite, source=source)
+    attributes, bytes_in = attributes_of(source, keep_times=False), _size_of(source)
+    how = "given" if sigma is not None else "estimated"
+    with naming(source):
+        image = _read(source, max_pixels)
+        start = time.perf_counter()
+        sigma = api.estimate_sigma(image.pixels) if sigma is None else sigma
+        told = f"sigma {sigma:.1f} grey levels, {how}"
+        if sigma < NO_NOISE:
+            told += ": too little to take out, the picture stays as it is"
+        pixels = api.denoise(image.pixels, model=model, sigma=sigma, threads=threads)
+        seconds = time.perf_counter() - start
+    with naming(output, "standard output"):
+        picture, left_out = _written(pixels, picture_format, image.metadata)
+    write_atomic(output, picture, overwrite=overwrite, attributes=attributes)
+    return _converted(pixels, bytes_in, len(picture), seconds, (*image.notes, told, *left_out))
+
+
+def _read(source: Path, max_pixels: int) -> ImageData:
+    """The picture in a file or stream. Raises InputError, which says what there is instead of a picture that can be read;
+    LimitError."""
+    with open_input(source) as stream, progress.stage("reading"):
+        if reason := why_not_read(source.name, stream.peek(HEAD_BYTES)):  # type: ignore[attr-defined]  # open_input buffers
+            raise InputError(reason)
+        return read_image(stream, name=name_of(source), max_pixels=max_pixels)
+
+
+def _format_of(output: Path) -> str:
+    with naming(output, "standard output"):
+        return format_of(output)
+
+
+def _converted(
+    pixels: Pixels, bytes_in: int, bytes_out: int, seconds: float, notes: tuple[str, ...] = (), *, grew: bool = False
+) -> Converted:
+    height, width = pixels.shape[:2]
+    channels = 1 if pixels.ndim == 2 else pixels.shape[2]
+    return Converted(width, height, channels, bytes_in, bytes_out, seconds, notes, grew)
+
+
+def _size_of(source: Path) -> int:
+    return source.stat().st_size if source != STREAM and source.is_file() else 0

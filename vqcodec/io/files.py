@@ -1,0 +1,390 @@
+"""Reading inputs and writing outputs whole: `-` streams, atomic files, errors of the system as ours."""
+
+import errno
+import io
+import os
+import re
+import shutil
+import stat
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from vqcodec.errors import InputError, LimitError, MissingExtraError, OutputError, VqcodecError
+from vqcodec.runtime.interrupts import termination_raises
+
+MAX_PIXELS = 2**28  # of a picture, where the user sets no other limit
+_PIECE_BYTES = 1 << 20
+STREAM = Path("-")  # standard input or standard output, as most commands read it
+STDOUT = (STREAM, Path("/dev/stdout"))  # the device would be truncated where the shell appends with >>
+
+# What os.link answers with on file systems that have no hard links (FAT, some network mounts).
+_NO_LINKS = {errno.EPERM, errno.EACCES, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK}
+
+
+def printable(text: str | os.PathLike[str]) -> str:
+    """`text` on one line: characters that a terminal would act on are written as escapes (`\\n`, `\\x1b`)."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in os.fspath(text))
+
+
+def name_of(path: Path, stream: str = "standard input") -> str:
+    """The name of an input, or of an output where `-` is another `stream`, in messages."""
+    return stream if path == STREAM else printable(path)
+
+
+@contextmanager
+def naming(path: Path, stream: str = "standard input") -> Iterator[None]:
+    """In the block, errors of ours name the file that they are about, `path`: at their beginning, or behind "cannot read". Lack of
+    memory is a LimitError."""
+    name = name_of(path, stream)
+    try:
+        yield
+    except MissingExtraError:  # about the installation
+        raise
+    except VqcodecError as error:
+        if re.match(rf"(cannot (read|write) )?{re.escape(name)}(?!\w)", str(error)):
+            raise
+        raise type(error)(f"{name}: {error}") from error
+    except MemoryError as error:
+        raise LimitError(f"{name}: not enough memory") from error
+
+
+# ------------------------------------------------------------------------------------------------ reading
+
+
+def stream_limit(max_pixels: int) -> int:
+    """The most bytes accepted from a file or a stream that is read whole: 4 per pixel and 64 MiB for all else."""
+    return 4 * max_pixels + 2**26
+
+
+class _Input(io.RawIOBase):
+    """A stream for reading whose errors of the system are InputErrors, whoever reads it."""
+
+    def __init__(self, stream: BinaryIO, name: str, *, seekable: bool) -> None:
+        self._stream, self._name, self._seekable = stream, name, seekable
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return self._seekable and self._stream.seekable()
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self._stream.seek(offset, whence)
+
+    def readinto(self, buffer: Any) -> int | None:
+        try:
+            return self._stream.readinto(buffer)  # type: ignore[attr-defined]  # which all streams have
+        except OSError as error:
+            raise _unreadable(self._name, error) from error
+
+
+@contextmanager
+def open_input(path: Path) -> Iterator[BinaryIO]:
+    """`path` opened for reading, standard input for `-`, which is read from where it stands and cannot be sought in.
+
+    Raises InputError where the system refuses, while opening or while the stream is read; other errors of the block are its own.
+    """
+    if path == STREAM:
+        yield io.BufferedReader(_Input(sys.stdin.buffer, "standard input", seekable=False))
+        return
+    try:
+        file = open(path, "rb", buffering=0)  # noqa: SIM115 (closed below: errors of the block are not those of opening)
+    except OSError as error:
+        raise _unreadable(printable(path), error) from error
+    with file:
+        yield io.BufferedReader(_Input(file, printable(path), seekable=True))
+
+
+def _unreadable(name: str, error: OSError) -> InputError:
+    return InputError(f"cannot read {name}: {_reason(error)}")
+
+
+def read_stream(stream: BinaryIO, limit_bytes: int) -> bytes:
+    """All bytes of `stream`; LimitError where there are more than `limit_bytes`."""
+    data, left = io.BytesIO(), limit_bytes + 1
+    while left and (piece := stream.read(min(left, _PIECE_BYTES))):  # asked for as many at once, it would take the memory first
+        data.write(piece)
+        left -= len(piece)
+    if not left:
+        raise LimitError(f"the input is over {limit_bytes} bytes; --max-pixels raises the limit")
+    return data.getvalue()
+
+
+def read_input(path: Path, *, limit_bytes: int) -> bytes:
+    """All bytes of a file, of standard input for `-`. Raises InputError, LimitError."""
+    with open_input(path) as stream:
+        return read_stream(stream, limit_bytes)
+
+
+def read_head(path: Path, count: int) -> bytes:
+    """The first `count` bytes of a file that is there, fewer if it has fewer; never waits for a writer. Raises OSError."""
+    with open(path, "rb", buffering=0, opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        return file.read(count) or b""
+
+
+def why_no_file(path: Path) -> str:
+    """The kind of what is not a file: opening it might wait for ever, or have effects. Empty for a file, and for what reading will
+    tell of."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return "a broken link" if os.path.islink(path) else ""
+    except OSError as error:
+        return f"a link that cannot be followed: {error.strerror}" if os.path.islink(path) else ""
+    if stat.S_ISREG(mode):
+        return ""
+    return "a pipe" if stat.S_ISFIFO(mode) else "a socket" if stat.S_ISSOCK(mode) else "a device"
+
+
+# ------------------------------------------------------------------------------------------------ writing
+
+
+@dataclass(frozen=True)
+class Attributes:
+    """Attributes that an output takes over from its source: at most the permissions `mode`, and `times`, those of last access and
+    last change in nanoseconds, if they are to be kept."""
+
+    mode: int = 0o7777
+    times: tuple[int, int] | None = None
+
+
+def attributes_of(source: Path, *, keep_times: bool) -> Attributes:
+    """Those of a file; streams, pipes and devices have none, and neither has what cannot be read."""
+    try:
+        found = None if source == STREAM else source.stat()
+    except OSError:  # who reads it tells
+        found = None
+    if found is None or not stat.S_ISREG(found.st_mode):
+        return Attributes()
+    return Attributes(found.st_mode & 0o777, (found.st_atime_ns, found.st_mtime_ns) if keep_times else None)
+
+
+def make_mirror(source: Path, folder: Path, depth: int) -> None:
+    """Make `folder`, the mirror of the folder `source` that lies `depth` folders below the one mirrored, and what is missing above.
+
+    Group and others get no more permissions in a mirror than in its source. Raises OutputError.
+    """
+    if os.path.isdir(folder):
+        return
+    with output_errors(folder):
+        for above in range(depth, -1, -1):
+            original, mirror = ((path, *path.parents)[above] for path in (source, folder))
+            mode = original.stat().st_mode & 0o777 | stat.S_IRWXU  # files are to be made in it
+            mirror.parent.mkdir(parents=True, exist_ok=True)
+            with suppress(FileExistsError):  # by another process, perhaps; a file in its place is told of when it is written below
+                mirror.mkdir(mode)
+
+
+def check_output(path: Path, *, overwrite: bool, source: Path | None = None) -> None:
+    """Refuse early what `write_atomic` would refuse after the work is done.
+
+    Raises OutputError: `path` is a folder, its folder is missing, it exists and `overwrite` is false, or it is
+    the same file as `source`, which would be lost.
+    """
+    if path in STDOUT:
+        return
+    name = printable(path)
+    try:
+        if not os.path.isdir(path.parent):
+            raise OutputError(f"cannot write {name}: its folder does not exist")
+        if not path.exists():
+            return
+        if source is not None and source != STREAM and source.exists() and path.samefile(source) and path.is_file():
+            raise OutputError(f"{name} is input and output at once")
+        _refuse_existing(path, path.stat().st_mode, overwrite)
+    except OSError as error:
+        raise OutputError(f"cannot write {name}: {_reason(error)}") from error
+
+
+@contextmanager
+def output_errors(path: Path) -> Iterator[None]:
+    """In the block, errors of the system are OutputErrors of `path`."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"cannot write {printable(path)}: {_reason(error)}") from error
+
+
+def write_atomic(path: Path, data: bytes | memoryview, *, overwrite: bool, attributes: Attributes | None = None) -> None:
+    """Write `data` to `path` so that it appears there complete or not at all; to standard output for `-`.
+
+    A temporary file in the same folder is filled, synced and then linked to the name (which fails where the name
+    has appeared meanwhile) or, to overwrite, renamed to it. Its permissions are those of a new file, or of the one that is
+    replaced, as far as `attributes` allow them. Symbolic links are followed; pipes and devices are
+    written to as they are. Nothing is left behind by an error, an interrupt or a termination signal.
+    Raises OutputError; an old file is then untouched.
+    """
+    name = "standard output" if path in STDOUT else printable(path)
+    try:
+        if path in STDOUT:
+            _write_stdout(data)
+        else:
+            with termination_raises():
+                _write_path(path, data, overwrite, attributes or Attributes())
+    except OSError as error:
+        raise OutputError(f"cannot write {name}: {_reason(error)}") from error
+
+
+def check_new_folder(path: Path, *, overwrite: bool, marker: str, known: Sequence[str]) -> None:
+    """Refuse early what `new_folder` would refuse; raises OutputError."""
+    with output_errors(path):
+        if not os.path.lexists(path):
+            return
+        names = [] if path.is_symlink() or not path.is_dir() else sorted(entry.name for entry in path.iterdir())
+        if path.is_symlink() or not path.is_dir() or (names and marker not in names):
+            raise OutputError(f"cannot write {printable(path)}: what is there has no {marker}, and is not replaced")
+        for name in names:
+            if name != marker and not any(fnmatch(name, pattern) for pattern in known):
+                raise OutputError(f"cannot write {printable(path)}: {printable(name)} is there, too, and would be lost")
+        if not overwrite:
+            raise OutputError(_exists(path))
+
+
+def make_parent(path: Path) -> None:
+    """Make the folder that `path` is to lie in, where it is missing, and see that files can be made there; raises OutputError."""
+    from tempfile import TemporaryFile  # 10 ms, which decoding does without
+
+    with output_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=path.parent):
+            pass
+
+
+@contextmanager
+def new_folder(path: Path, *, overwrite: bool, marker: str, known: Sequence[str]) -> Iterator[Path]:
+    """A temporary folder that becomes `path` when the block ends well, complete or not at all, and vanishes otherwise.
+
+    Only a folder that holds nothing, or a file called `marker` and besides it files of `known` names or patterns, is replaced.
+    Raises OutputError; the old one is then untouched.
+    """
+    check_new_folder(path, overwrite=overwrite, marker=marker, known=known)
+    token = os.urandom(8).hex()
+    temporary, old = (path.parent / f".{token}.{kind}" for kind in ("tmp", "old"))
+    try:
+        with termination_raises():
+            try:
+                temporary.mkdir(parents=True)
+                yield temporary
+                _sync(temporary)
+                if path.exists():
+                    path.rename(old)
+                temporary.rename(path)
+            finally:
+                if old.exists() and not path.exists():
+                    old.rename(path)
+                shutil.rmtree(temporary, ignore_errors=True)
+                shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        raise OutputError(f"cannot write {printable(path)}: {_reason(error)}") from error
+
+
+def _sync(folder: Path) -> None:
+    """Its files and their names are on the disk when this returns."""
+    for path in (*folder.iterdir(), folder):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _write_stdout(data: bytes | memoryview) -> None:
+    try:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    except OSError as error:
+        raise stdout_error(error) from error
+
+
+class BrokenPipeOutputError(OutputError):
+    """Nobody reads standard output any more."""
+
+
+def stdout_error(error: OSError) -> OutputError:
+    """The OutputError for an error in writing to standard output, to which nothing more is written then.
+
+    The interpreter flushes once more at exit and would complain about the same thing a second time.
+    """
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    kind = BrokenPipeOutputError if isinstance(error, BrokenPipeError) else OutputError
+    return kind(f"cannot write standard output: {_reason(error)}")
+
+
+def open_closed_streams() -> None:
+    """Standard streams that the caller has closed (`>&-`), opened again so that using them fails as it should: Python has None for
+    them, and the next file that is opened would get their number and what is printed."""
+    for name, flags, mode in (("stdin", os.O_WRONLY, "r"), ("stdout", os.O_RDONLY, "w"), ("stderr", os.O_RDWR, "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.open(os.devnull, flags), mode, encoding="utf-8"))  # noqa: SIM115 (open to the end)
+
+
+def _write_path(path: Path, data: bytes | memoryview, overwrite: bool, attributes: Attributes) -> None:
+    mode: int | None = None
+    with suppress(FileNotFoundError):
+        mode = path.stat().st_mode
+    if mode is not None:
+        _refuse_existing(path, mode, overwrite)
+        if not stat.S_ISREG(mode):
+            with open(path, "wb", buffering=0) as stream:
+                write_all(stream.fileno(), data)
+            return
+
+    target = Path(os.path.realpath(path))  # a symbolic link stays one, and its target is replaced
+    temporary = target.parent / f".{os.urandom(8).hex()}.tmp"  # short: the target's own name may have 255 bytes
+    try:
+        descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666 & attributes.mode)
+        try:
+            if mode is not None:
+                os.fchmod(descriptor, stat.S_IMODE(mode) & attributes.mode)  # a private file stays private
+            write_all(descriptor, data)
+            if attributes.times is not None:
+                os.utime(descriptor, ns=attributes.times)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        if overwrite:
+            os.replace(temporary, target)
+        else:
+            _link_new(temporary, target, path)
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(temporary)
+
+
+def write_all(descriptor: int, data: bytes | memoryview) -> None:
+    """All of it: the system may take a part alone, where a disk is nearly full, and refuse the rest when it is asked again."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+
+
+def _link_new(temporary: Path, target: Path, path: Path) -> None:
+    """Give the finished file its name, unless another writer has taken it in the meantime."""
+    try:
+        os.link(temporary, target)
+    except OSError as error:
+        if error.errno == errno.EEXIST or os.path.lexists(target):
+            raise OutputError(_exists(path)) from error
+        if error.errno not in _NO_LINKS:
+            raise
+        os.replace(temporary, target)
+
+
+def _refuse_existing(path: Path, mode: int, overwrite: bool) -> None:
+    if stat.S_ISDIR(mode):
+        raise OutputError(f"cannot write {printable(path)}: it is a folder")
+    if stat.S_ISREG(mode) and not overwrite:
+        raise OutputError(_exists(path))
+
+
+def _exists(path: Path) -> str:
+    return f"{printable(path)} exists already; -f overwrites it"
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or type(error).__name__
