@@ -16,24 +16,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vqcodec.codec import decoder, denoising, generation, hidden, rate_control, sharpening, tokens, walk
-from vqcodec.codec.denoising import Denoiser
-from vqcodec.codec.generation import TokenPrior
-from vqcodec.codec.sharpening import Refiner
-from vqcodec.codec.tokens import TokenModel
 from vqcodec.errors import CorruptError, FormatError, InputError, MissingExtraError, ModelError, TruncatedError
 from vqcodec.format import alpha, container
-from vqcodec.format.header import MAX_METADATA, Header, Metadata, Section
+from vqcodec.format.header import MAX_METADATA, MAX_PIXELS, Header, Metadata, Section
 from vqcodec.io import arguments, icc
 from vqcodec.io.arguments import Picture, Source
-from vqcodec.io.files import MAX_PIXELS
 from vqcodec.nets import convolution
 from vqcodec.runtime.blas import with_one_thread
 from vqcodec.runtime.workers import usable_cores
 from vqcodec.transform.dct import Pixels
 from vqcodec.transform.layouts import LAYOUTS
 from vqcodec.weights import registry
+from vqcodec.weights.denoiser import Denoiser
 from vqcodec.weights.exact import Model
 from vqcodec.weights.folder import Weights
+from vqcodec.weights.refiner import Refiner
+from vqcodec.weights.token import TokenModel
+from vqcodec.weights.token_prior import TokenPrior
 
 AnyModel = Model | TokenModel
 ModelName = str | Path | Model | TokenModel | None

@@ -12,6 +12,8 @@ VqcodecError
 └── MissingExtraError        an optional package is not installed              exit 2
 """
 
+import os
+
 
 class VqcodecError(Exception):
     """Base of all errors below; its message is one line fit for a user."""
@@ -65,3 +67,8 @@ class MissingExtraError(VqcodecError):
     """An optional package is not installed."""
 
     exit_code = 2
+
+
+def printable(text: str | os.PathLike[str]) -> str:
+    """`text` on one line: characters that a terminal would act on are written as escapes (`\\n`, `\\x1b`)."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in os.fspath(text))

@@ -7,10 +7,9 @@ from typing import IO, Any, BinaryIO, Final, cast
 from PIL import Image, ImageFile
 
 from vqcodec import api
-from vqcodec.errors import InputError, VqcodecError
+from vqcodec.errors import InputError, VqcodecError, printable
 from vqcodec.format import container
 from vqcodec.io import exif
-from vqcodec.io.files import printable
 from vqcodec.io.images import metadata_of_image, samples_of_image
 from vqcodec.transform.dct import Pixels
 

@@ -18,7 +18,6 @@ from conftest import REPOSITORY, Program, smooth_picture, weights
 from vqcodec import api
 from vqcodec.cli.main import main
 from vqcodec.codec import denoising
-from vqcodec.codec.denoising import Denoiser, has_denoiser, load_denoiser
 from vqcodec.errors import InputError, ModelError
 from vqcodec.io import icc
 from vqcodec.nets import convolution
@@ -26,6 +25,7 @@ from vqcodec.transform import lapped
 from vqcodec.transform.color import OPPONENT, analysis_matrix
 from vqcodec.transform.layouts import COLOR_8X8
 from vqcodec.weights import registry
+from vqcodec.weights.denoiser import Denoiser, has_denoiser, load_denoiser
 from vqcodec.weights.folder import save_model
 
 Pixels = np.ndarray

@@ -15,13 +15,13 @@ from conftest import smooth_picture
 from vqcodec import api
 from vqcodec.cli.main import main
 from vqcodec.codec import generation, tokens
-from vqcodec.codec.generation import TokenPrior, load_prior
-from vqcodec.codec.tokens import TokenModel
 from vqcodec.errors import InputError, ModelError
 from vqcodec.nets import transformer
 from vqcodec.nets.transformer import Transformer
 from vqcodec.weights import registry
 from vqcodec.weights.folder import save_model
+from vqcodec.weights.token import TokenModel
+from vqcodec.weights.token_prior import TokenPrior, load_prior
 
 Pixels = np.ndarray
 CLASSES = ["cat", "dog"]

@@ -16,7 +16,6 @@ from conftest import smooth_picture, weights
 from vqcodec import api
 from vqcodec.cli.main import main
 from vqcodec.codec import sharpening
-from vqcodec.codec.sharpening import Refiner, load_refiner
 from vqcodec.errors import InputError, ModelError
 from vqcodec.nets import convolution
 from vqcodec.train.watch import Watch
@@ -25,6 +24,7 @@ from vqcodec.transform.color import OPPONENT
 from vqcodec.transform.layouts import COLOR_4X4, COLOR_8X8, GREY
 from vqcodec.weights import registry
 from vqcodec.weights.folder import save_model
+from vqcodec.weights.refiner import Refiner, load_refiner
 
 Pixels = np.ndarray
 

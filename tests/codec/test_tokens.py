@@ -22,7 +22,6 @@ from reference_reader import read_tokens
 from vqcodec import api
 from vqcodec.cli.main import main
 from vqcodec.codec import tokens
-from vqcodec.codec.tokens import TokenModel
 from vqcodec.errors import CorruptError, InputError, ModelError, TruncatedError, VqcodecError
 from vqcodec.format import container, zstd_blocks
 from vqcodec.format.header import Header, Metadata, Section, Tokens
@@ -33,6 +32,7 @@ from vqcodec.transform.color import OPPONENT
 from vqcodec.weights import registry
 from vqcodec.weights.folder import save_model
 from vqcodec.weights.registry import load_any_model, load_model
+from vqcodec.weights.token import TokenModel
 
 Pixels = np.ndarray
 Given = dict[str, bytes]

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conftest import program_environment
-from vqcodec.errors import InputError, LimitError, MissingExtraError, OutputError
+from vqcodec.errors import InputError, LimitError, MissingExtraError, OutputError, printable
 from vqcodec.io.files import (
     STREAM,
     Attributes,
@@ -27,7 +27,6 @@ from vqcodec.io.files import (
     make_parent,
     naming,
     new_folder,
-    printable,
     read_head,
     read_input,
     write_atomic,

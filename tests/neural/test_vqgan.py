@@ -13,10 +13,10 @@ from test_tokens import COLOR, DIGITS, GREY, idx_bytes
 from vqcodec import api
 from vqcodec.cli.main import main
 from vqcodec.codec import tokens
-from vqcodec.codec.tokens import TokenModel
 from vqcodec.transform.color import OPPONENT
 from vqcodec.weights import registry
 from vqcodec.weights.folder import save_model
+from vqcodec.weights.token import TokenModel
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 

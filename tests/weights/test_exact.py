@@ -11,16 +11,16 @@ import pytest
 
 from conftest import REPOSITORY
 from vqcodec.cli.main import main
-from vqcodec.codec.denoising import load_denoiser
-from vqcodec.codec.generation import load_prior
-from vqcodec.codec.sharpening import load_refiner
 from vqcodec.entropy.codebooks import ALPHABET, ALPHABET_RAW_BITS
 from vqcodec.entropy.linear import Predictor
 from vqcodec.errors import ModelError
 from vqcodec.transform.color import COLOR_LIMIT
 from vqcodec.weights import registry
+from vqcodec.weights.denoiser import load_denoiser
 from vqcodec.weights.folder import save_model
+from vqcodec.weights.refiner import load_refiner
 from vqcodec.weights.registry import load_any_model
+from vqcodec.weights.token_prior import load_prior
 
 MODELS = REPOSITORY / "models"
 LITE, PHOTO = registry.find("photo-lite"), registry.find("photo")

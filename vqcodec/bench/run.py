@@ -20,8 +20,8 @@ from vqcodec.bench.codecs import BenchUsageError, Codec, Pixels, decoder_of, gre
 from vqcodec.bench.metrics import Perceptual, measure, open_lpips
 from vqcodec.bench.report import to_markdown
 from vqcodec.bench.results import BenchResults, CodecInfo, Failure, ImageInfo, Row
-from vqcodec.errors import CorruptError, InputError, MissingExtraError, OutputError, VqcodecError
-from vqcodec.io.files import STREAM, check_output, printable, write_atomic
+from vqcodec.errors import CorruptError, InputError, MissingExtraError, OutputError, VqcodecError, printable
+from vqcodec.io.files import STREAM, check_output, write_atomic
 from vqcodec.io.images import not_encoded, read_opaque
 from vqcodec.io.kinds import is_picture_name
 from vqcodec.runtime import progress

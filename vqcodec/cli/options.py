@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from vqcodec.errors import VqcodecError
-from vqcodec.io.files import STREAM, printable
+from vqcodec.errors import VqcodecError, printable
+from vqcodec.io.files import STREAM
 
 USAGE = 2
 

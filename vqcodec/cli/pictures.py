@@ -45,8 +45,9 @@ from vqcodec.cli.options import (
     size_of,
 )
 from vqcodec.cli.printing import console, print_json, progress_line, tell
-from vqcodec.errors import InputError
-from vqcodec.io.files import MAX_PIXELS, STDOUT, STREAM, name_of, printable, why_no_file
+from vqcodec.errors import InputError, printable
+from vqcodec.format.header import MAX_PIXELS
+from vqcodec.io.files import STDOUT, STREAM, name_of, why_no_file
 from vqcodec.runtime.blas import begin_with_one_thread
 
 if TYPE_CHECKING:

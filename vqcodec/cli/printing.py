@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final, TextIO, cast
 
-from vqcodec.io.files import printable
+from vqcodec.errors import printable
 from vqcodec.runtime.progress import Stage, Stages, share_done, watched
 
 if TYPE_CHECKING:

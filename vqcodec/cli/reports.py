@@ -9,16 +9,15 @@ import typer
 
 from vqcodec.cli.options import Force, Json, MaxPixels, Quiet, UsageError, no_picture, path_argument, path_option
 from vqcodec.cli.printing import console, print_json, progress_line, tell
-from vqcodec.errors import InputError, ModelError, VqcodecError
+from vqcodec.errors import InputError, ModelError, VqcodecError, printable
+from vqcodec.format.header import MAX_PIXELS
 from vqcodec.io.files import (
-    MAX_PIXELS,
     STREAM,
     Attributes,
     attributes_of,
     check_output,
     name_of,
     naming,
-    printable,
     read_input,
     stream_limit,
     write_atomic,

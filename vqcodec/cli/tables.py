@@ -22,7 +22,7 @@ from rich.progress import (
 from rich.table import Column, Table
 from rich.text import Text
 
-from vqcodec.io.files import printable
+from vqcodec.errors import printable
 from vqcodec.weights.registry import ModelEntry
 
 if TYPE_CHECKING:

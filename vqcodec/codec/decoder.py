@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vqcodec.codec import sharpening
-from vqcodec.codec.sharpening import Refiner
 from vqcodec.codec.walk import Indices, OpenGroup, Rectangle, each_group, finish_group, layer_of_tile
 from vqcodec.format import alpha
 from vqcodec.format.header import Header
@@ -21,6 +20,7 @@ from vqcodec.transform import dct, seams
 from vqcodec.transform.dct import Pixels
 from vqcodec.transform.layouts import LAYOUTS, Layout
 from vqcodec.weights.exact import Model
+from vqcodec.weights.refiner import Refiner
 
 
 def reconstruct(header: Header, latents: Sequence[NDArray[np.int16]], model: Model, threads: int = 1) -> Pixels:

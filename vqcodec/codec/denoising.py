@@ -11,32 +11,24 @@ then the grey planes of both are alike.
 Waves of cells fade into each other, and an estimate for each of several places of the grid of cells is averaged (cycle spinning,
 Coifman and Donoho 1995), so that no block shows its edges. Beyond its edges a picture is mirrored. Floating point: pixels agree
 within 1 of 255 between machines. A grey picture has zeros for chroma and ignores the chroma that comes out.
-
-A denoiser is a folder of folder.py that no file names; a model of any kind may have this network besides its own, and is a
-denoiser, too, then. It has the tensors
-
-    color                int32 [3, 3]      synthesis matrix (color.py) that it was trained in
-    denoiser.NAME        float16           weights of networks.Synthesis
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property, partial
-from pathlib import Path
+from functools import partial
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vqcodec.nets import convolution
-from vqcodec.nets.convolution import Floats, Synthesis
+from vqcodec.nets.convolution import Floats
 from vqcodec.runtime import progress
 from vqcodec.runtime.workers import shared_empty, side_by_side
 from vqcodec.transform import dct, lapped
 from vqcodec.transform.color import OPPONENT
 from vqcodec.transform.layouts import COLOR_8X8, GREY, Layout
-from vqcodec.weights.folder import TENSORS, Weights, checking, read_weights
+from vqcodec.weights.denoiser import Denoiser
 
 SIGMA_CENTRE: Final = 20.0
 LINEAR_DIVISOR: Final = 8.0
@@ -54,40 +46,6 @@ _QUIET: Final = 0.05
 _LEAST_BLOCKS: Final = 16
 _CLIPPED: Final = 0.01
 """Share of a block's samples that may be black or white."""
-
-
-@dataclass(frozen=True, eq=False)
-class Denoiser(Weights):
-    """A loaded denoiser (denoising.py), perhaps with other tensors."""
-
-    @cached_property
-    def network(self) -> Synthesis:
-        return Synthesis.from_tensors(self.tensors, "denoiser")
-
-    def check(self) -> None:
-        """Raise ModelError unless every tensor is present, of the right shape, and finite."""
-        with checking("denoiser", self.tensors):
-            _ = self.network
-            if self.color.shape != (3, 3) or not np.linalg.det(self.color):
-                raise ValueError("color is wrong")
-
-
-def has_denoiser(folder: Path) -> bool:
-    """Whether a folder's tensors include a denoiser's, by their names alone; False where they cannot be read."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(folder / TENSORS, "numpy") as tensors:
-            return "denoiser.head" in tensors.keys()  # noqa: SIM118  # it is no mapping
-    except (SafetensorError, OSError):
-        return False
-
-
-def load_denoiser(folder: Path) -> Denoiser:
-    """Load and check the folder of a denoiser, or of another model that has one; raises ModelError."""
-    denoiser = Denoiser(*read_weights(folder))
-    denoiser.check()
-    return denoiser
 
 
 def denoise(

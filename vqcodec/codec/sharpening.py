@@ -5,18 +5,11 @@
     coefficient = decoded + strength * step * from_lapped(emphasis * (waves - what repeats) + grain)
 
 Floating point, as the synthesis is: pixels agree within 1 of 255 between machines.
-
-A refiner is a folder of folder.py that no file names, with the tensors
-
-    color                int32 [3, 3]      synthesis matrix (color.py) that it was trained in
-    refiner.NAME         float16           weights of networks.Synthesis
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cache, cached_property
-from pathlib import Path
+from functools import cache
 from typing import Final
 
 import numpy as np
@@ -27,18 +20,15 @@ from vqcodec.nets.convolution import (
     INPUTS,
     NOISE,
     OUTPUTS,
-    REFINER_OUTPUTS,
     Correct,
     Floats,
     Restored,
     Rows,
-    Synthesis,
     features,
     shared_channels,
 )
 from vqcodec.transform.lapped import from_lapped
 from vqcodec.transform.layouts import COLOR_8X8, Layout
-from vqcodec.weights.folder import Weights, checking, read_weights
 
 DEFAULT_STRENGTH: Final = 0.7
 _FULL_STEP: Final = 60.0
@@ -56,30 +46,6 @@ REPEATED_WITHIN: Final = 2
 """Waves of which larger frequency lose what repeats from cell to cell, and within how many cells to each side."""
 REFINER_REACH: Final = 1 + REPEATED_WITHIN
 """Cells around a cell that what is added there depends on, besides those that the network sees: its waves overlap, too."""
-
-
-@dataclass(frozen=True, eq=False)
-class Refiner(Weights):
-    """A loaded refiner (sharpening.sharpen)."""
-
-    @cached_property
-    def network(self) -> Synthesis:
-        grained = len(self.tensors["refiner.tail"]) != OUTPUTS  # old ones have none
-        return Synthesis.from_tensors(self.tensors, "refiner", (INPUTS["refiner"], REFINER_OUTPUTS if grained else OUTPUTS))
-
-    def check(self) -> None:
-        """Raise ModelError unless every tensor is present and of the right shape."""
-        with checking("refiner", self.tensors):
-            _ = self.network
-            if self.color.shape != (3, 3):
-                raise ValueError("color is wrong")
-
-
-def load_refiner(folder: Path) -> Refiner:
-    """Load and check the folder of a refiner; raises ModelError."""
-    refiner = Refiner(*read_weights(folder))
-    refiner.check()
-    return refiner
 
 
 def refiner_features(

@@ -61,6 +61,8 @@ class Header:
         return [(top, left, min(side, h - top), min(side, w - left)) for top in range(0, h, side) for left in range(0, w, side)]
 
 
+MAX_PIXELS: Final = 1 << 28
+"""Pixels of a picture, where the user sets no other limit."""
 MAX_METADATA: Final = 1 << 24
 """Bytes of each."""
 

@@ -17,9 +17,9 @@ from typing import IO, Any, BinaryIO, Final, Protocol, SupportsFloat, SupportsIn
 import numpy as np
 from numpy.typing import NDArray
 
-from vqcodec.errors import InputError
-from vqcodec.format.header import Metadata
-from vqcodec.io.files import MAX_PIXELS, naming, open_input, printable, read_stream, stream_limit
+from vqcodec.errors import InputError, printable
+from vqcodec.format.header import MAX_PIXELS, Metadata
+from vqcodec.io.files import naming, open_input, read_stream, stream_limit
 from vqcodec.transform.dct import Pixels
 
 T = TypeVar("T", int, str)

@@ -20,9 +20,9 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from vqcodec.errors import InputError, VqcodecError
+from vqcodec.errors import InputError, VqcodecError, printable
 from vqcodec.io.convert import Converted, DecodeOptions, EncodeOptions, Options, decode_file, encode_file
-from vqcodec.io.files import make_mirror, output_errors, printable, read_head, why_no_file, write_all
+from vqcodec.io.files import make_mirror, output_errors, read_head, why_no_file, write_all
 from vqcodec.io.images import not_encoded
 from vqcodec.io.kinds import HEAD_BYTES, VQZ, kind_of
 from vqcodec.runtime.processes import DIED, processes

@@ -16,9 +16,8 @@ from vqcodec.codec import generation
 from vqcodec.codec.denoising import NO_NOISE
 from vqcodec.codec.rate_control import DEFAULT_EFFORT, TUNES
 from vqcodec.errors import FormatError, InputError
-from vqcodec.format.header import Metadata
+from vqcodec.format.header import MAX_PIXELS, Metadata
 from vqcodec.io.files import (
-    MAX_PIXELS,
     STREAM,
     attributes_of,
     check_new_folder,

@@ -8,7 +8,7 @@ from typing import Any, BinaryIO, Final
 
 from PIL import Image
 
-from vqcodec.io.files import printable
+from vqcodec.errors import printable
 from vqcodec.io.signalling import file_boxes, png_chunks
 
 _MOST_NAMES: Final = 5

@@ -14,21 +14,15 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from vqcodec.errors import InputError, LimitError, MissingExtraError, OutputError, VqcodecError
+from vqcodec.errors import InputError, LimitError, MissingExtraError, OutputError, VqcodecError, printable
 from vqcodec.runtime.interrupts import termination_raises
 
-MAX_PIXELS = 2**28  # of a picture, where the user sets no other limit
 _PIECE_BYTES = 1 << 20
 STREAM = Path("-")  # standard input or standard output, as most commands read it
 STDOUT = (STREAM, Path("/dev/stdout"))  # the device would be truncated where the shell appends with >>
 
 # What os.link answers with on file systems that have no hard links (FAT, some network mounts).
 _NO_LINKS = {errno.EPERM, errno.EACCES, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK}
-
-
-def printable(text: str | os.PathLike[str]) -> str:
-    """`text` on one line: characters that a terminal would act on are written as escapes (`\\n`, `\\x1b`)."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in os.fspath(text))
 
 
 def name_of(path: Path, stream: str = "standard input") -> str:

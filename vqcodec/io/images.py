@@ -22,10 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, PngImagePlugin, UnidentifiedImageError
 
-from vqcodec.errors import InputError, LimitError, OutputError, VqcodecError
-from vqcodec.format.header import MAX_METADATA, Metadata
+from vqcodec.errors import InputError, LimitError, OutputError, VqcodecError, printable
+from vqcodec.format.header import MAX_METADATA, MAX_PIXELS, Metadata
 from vqcodec.io import exif, icc
-from vqcodec.io.files import MAX_PIXELS, STREAM, name_of, open_input, printable, read_head, read_stream, stream_limit, why_no_file
+from vqcodec.io.files import STREAM, name_of, open_input, read_head, read_stream, stream_limit, why_no_file
 from vqcodec.io.kinds import HEAD_BYTES, kind_of
 from vqcodec.transform.dct import Pixels
 

@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vqcodec.codec.tokens import TOKEN_CELLS, forward_matrix, inverse_matrix
+from vqcodec.codec.tokens import forward_matrix, inverse_matrix
 from vqcodec.neural.adversary import (
     BETAS,
     Discriminator,
@@ -47,6 +47,7 @@ from vqcodec.neural.loop import EVERY, SCORED, Report, Schedule, average_in, fas
 from vqcodec.neural.perceptual import GradientStatistics
 from vqcodec.neural.synthesis import SynthesisNetwork, load_tensors, to_tensors, usable_crop
 from vqcodec.transform.color import OPPONENT
+from vqcodec.weights.token import TOKEN_CELLS
 
 Tensors = dict[str, NDArray[Any]]
 Score = Callable[[Tensors], dict[str, float]]

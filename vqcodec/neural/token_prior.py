@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vqcodec.codec.tokens import TokenModel, forward_matrix
+from vqcodec.codec.tokens import forward_matrix
 from vqcodec.nets.transformer import EPSILON, HEAD, shapes
 from vqcodec.neural.loop import Batch, Report, Schedule, fit
 from vqcodec.neural.synthesis import load_tensors
+from vqcodec.weights.token import TokenModel
 
 _SCORED: Final = 2048
 """Held-out grids, with masks that stay the same."""

@@ -10,12 +10,13 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from vqcodec.codec.denoising import Denoiser, denoise
+from vqcodec.codec.denoising import denoise
 from vqcodec.errors import ModelError
 from vqcodec.neural.denoiser import SCORED_SIGMAS, DenoiserSettings, fit_denoiser
 from vqcodec.train.course import Course
 from vqcodec.transform.color import OPPONENT
 from vqcodec.weights import registry
+from vqcodec.weights.denoiser import Denoiser
 
 _CONTINUED: Final = 0.5
 """Of the peak learning rate, where training goes on from a denoiser."""

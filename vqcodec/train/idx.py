@@ -14,8 +14,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from vqcodec.errors import InputError
-from vqcodec.io.files import MAX_PIXELS, open_input, printable
+from vqcodec.errors import InputError, printable
+from vqcodec.format.header import MAX_PIXELS
+from vqcodec.io.files import open_input
 
 SUFFIX: Final = ".gz"
 _IMAGES, _LABELS = "images-idx3", "labels-idx1"

@@ -13,7 +13,6 @@ from typing import Any, Final
 
 import numpy as np
 
-from vqcodec.codec.sharpening import Refiner
 from vqcodec.errors import ModelError
 from vqcodec.neural.perceptual import GradientStatistics, Lpips
 from vqcodec.neural.refiner import RefinerSettings, fit_refiner
@@ -22,6 +21,7 @@ from vqcodec.train.samples import make_refiner_samples
 from vqcodec.train.sessions import pick
 from vqcodec.transform.color import OPPONENT
 from vqcodec.weights import registry
+from vqcodec.weights.refiner import Refiner
 
 _SHEET: Final = "original, decoded, refined"
 _PIXELS: Final = 120_000_000

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vqcodec.codec import tokens
-from vqcodec.codec.tokens import TokenModel
 from vqcodec.errors import InputError, ModelError
 from vqcodec.format import zstd_blocks
 from vqcodec.neural.perceptual import Lpips
@@ -25,6 +24,7 @@ from vqcodec.train.data import TrainingImage
 from vqcodec.train.sessions import pick
 from vqcodec.transform.color import OPPONENT
 from vqcodec.weights import registry
+from vqcodec.weights.token import TokenModel
 
 _MEASURED_PIXELS: Final = 4_000_000
 """Of pictures that tell the coefficients' means and deviations."""

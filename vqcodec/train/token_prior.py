@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from vqcodec.codec.generation import TokenPrior
-from vqcodec.codec.tokens import TokenModel
 from vqcodec.errors import InputError
 from vqcodec.neural.token_prior import Grid, PriorSettings, encode_all, fit_prior
 from vqcodec.train.course import Course
@@ -18,6 +16,8 @@ from vqcodec.train.data import TrainingImage
 from vqcodec.train.token import whole_cells
 from vqcodec.train.watch import Progress
 from vqcodec.weights import registry
+from vqcodec.weights.token import TokenModel
+from vqcodec.weights.token_prior import TokenPrior
 
 
 def train_prior(course: Course, *, init: str | Path) -> dict[str, Any]:

@@ -11,15 +11,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from vqcodec.codec.denoising import Denoiser, has_denoiser, load_denoiser
-from vqcodec.codec.generation import TokenPrior, load_prior
-from vqcodec.codec.sharpening import Refiner, load_refiner
-from vqcodec.codec.tokens import TokenModel
-from vqcodec.errors import ModelError
+from vqcodec.errors import ModelError, printable
 from vqcodec.format.container import ID_BYTES
-from vqcodec.io.files import printable
+from vqcodec.weights.denoiser import Denoiser, has_denoiser, load_denoiser
 from vqcodec.weights.exact import Model
 from vqcodec.weights.folder import SUMMARY, TENSORS, Weights, read_weights
+from vqcodec.weights.refiner import Refiner, load_refiner
+from vqcodec.weights.token import TokenModel
+from vqcodec.weights.token_prior import TokenPrior, load_prior
 
 DEFAULT_MODEL: Final = "photo"
 LITE_MODEL: Final = "photo-lite"

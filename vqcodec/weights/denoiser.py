@@ -1,0 +1,50 @@
+"""Denoisers (codec/denoising.py). No file names one; a model of any kind may have this network besides its own. Tensors:
+
+color                int32 [3, 3]      synthesis matrix (color.py) that it was trained in
+denoiser.NAME        float16           weights of convolution.Synthesis
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from vqcodec.nets.convolution import Synthesis
+from vqcodec.weights.folder import TENSORS, Weights, checking, read_weights
+
+
+@dataclass(frozen=True, eq=False)
+class Denoiser(Weights):
+    """A loaded denoiser (denoising.py), perhaps with other tensors."""
+
+    @cached_property
+    def network(self) -> Synthesis:
+        return Synthesis.from_tensors(self.tensors, "denoiser")
+
+    def check(self) -> None:
+        """Raise ModelError unless every tensor is present, of the right shape, and finite."""
+        with checking("denoiser", self.tensors):
+            _ = self.network
+            if self.color.shape != (3, 3) or not np.linalg.det(self.color):
+                raise ValueError("color is wrong")
+
+
+def has_denoiser(folder: Path) -> bool:
+    """Whether a folder's tensors include a denoiser's, by their names alone; False where they cannot be read."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(folder / TENSORS, "numpy") as tensors:
+            return "denoiser.head" in tensors.keys()  # noqa: SIM118  # it is no mapping
+    except (SafetensorError, OSError):
+        return False
+
+
+def load_denoiser(folder: Path) -> Denoiser:
+    """Load and check the folder of a denoiser, or of another model that has one; raises ModelError."""
+    denoiser = Denoiser(*read_weights(folder))
+    denoiser.check()
+    return denoiser
