@@ -13,8 +13,8 @@ from types import ModuleType, TracebackType
 from typing import Any, BinaryIO, Final, NoReturn, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
+from vqcodec.arrays import Bool, Pixels, UInt8, UInt32
 from vqcodec.codec import decoder, denoising, generation, hidden, rate_control, sharpening, tokens, walk
 from vqcodec.errors import CorruptError, FormatError, InputError, MissingExtraError, ModelError, TruncatedError
 from vqcodec.format import alpha, container
@@ -24,7 +24,6 @@ from vqcodec.io.arguments import Picture, Source
 from vqcodec.nets import convolution
 from vqcodec.runtime.blas import with_one_thread
 from vqcodec.runtime.workers import usable_cores
-from vqcodec.transform.dct import Pixels
 from vqcodec.transform.layouts import LAYOUTS
 from vqcodec.weights import registry
 from vqcodec.weights.denoiser import Denoiser
@@ -150,7 +149,7 @@ def encode(
     )
 
 
-def _apart(pixels: Pixels) -> tuple[Pixels, NDArray[np.uint8] | None]:
+def _apart(pixels: Pixels) -> tuple[Pixels, UInt8 | None]:
     """Grey or RGB samples [H, W, 1 or 3], and the alpha plane uint8 [H, W], if there is one. Raises InputError."""
     picture = pixels[:, :, None] if pixels.ndim == 2 else pixels
     if max(picture.shape[:2]) > container.MAX_SIDE:
@@ -316,7 +315,7 @@ class VqzFile:
             pixels = decoder.decode_refined(self.header, self._indices, model, count, rectangle, runner, sharpener)
         return self._finished(pixels, rectangle, scale, plane)
 
-    def _finished(self, pixels: Pixels, rectangle: walk.Rectangle | None, scale: int, plane: NDArray[np.uint8] | None) -> Pixels:
+    def _finished(self, pixels: Pixels, rectangle: walk.Rectangle | None, scale: int, plane: UInt8 | None) -> Pixels:
         """Decoded pixels [H, W, 1 or 3] with the alpha plane uint8 of the whole picture, if there is one, as `read` gives them."""
         if plane is not None:
             plane = alpha.smaller(plane, scale) if scale > 1 else plane
@@ -334,7 +333,7 @@ class VqzFile:
         scale: int,
         device: str,
         threads: int,
-        plane: NDArray[np.uint8] | None,
+        plane: UInt8 | None,
     ) -> Pixels:
         """The pixels of a token file. Nothing is left of a damaged one, whatever was allowed: there is one section."""
         indices = tokens.read(self.header, self.file.indices(0, 1)[0], model)
@@ -350,7 +349,7 @@ class VqzFile:
     def _sharpener(self, model: Model, name: RefinerName, strength: float | None, device: str) -> decoder.Sharpener | None:
         """None where nothing is to be added."""
         if strength is None:
-            strength = sharpening.default_strength(self.header.grey_levels)
+            strength = sharpening.default_strength(self.header.step_levels)
         if strength == 0:
             return None
         if isinstance(name, Refiner):
@@ -384,7 +383,7 @@ class VqzFile:
             self.lost.add(group)
         return found
 
-    def _alpha(self) -> NDArray[np.uint8]:
+    def _alpha(self) -> UInt8:
         """The alpha plane uint8 [H, W]; opaque, with a note, where it was damaged and that is allowed."""
         height, width = self.header.height, self.header.width
         try:
@@ -459,9 +458,7 @@ def decode(
 
 
 @with_one_thread
-def denoise(
-    pixels: Picture, *, model: DenoiserName = None, sigma: float | None = None, threads: int | None = None
-) -> NDArray[np.uint8]:
+def denoise(pixels: Picture, *, model: DenoiserName = None, sigma: float | None = None, threads: int | None = None) -> UInt8:
     """Pixels of any kind that `encode` takes, of 8 bits, to uint8 [H, W] or [H, W, 1 to 4] with less white Gaussian noise.
 
     They keep their shape, and alpha stays as it is. `sigma` is the noise's standard deviation in grey levels, 0 to 100; None is
@@ -493,7 +490,7 @@ def estimate_sigma(pixels: Picture) -> float:
     return denoising.estimate_sigma(_without_alpha(arguments.picture("pixels", pixels)[0]))
 
 
-def _without_alpha(pixels: Pixels) -> NDArray[np.uint8]:
+def _without_alpha(pixels: Pixels) -> UInt8:
     """Samples without alpha [H, W, 1 or 3], 1 where RGB are alike. Raises InputError, also for more than 8 bits."""
     picture, _ = _apart(pixels)
     if picture.dtype != np.uint8:
@@ -533,7 +530,7 @@ def generate(
     temperature: float = 1.0,
     guidance: float = 1.0,
     seed: int = 0,
-) -> tuple[NDArray[np.uint8], list[str]]:
+) -> tuple[UInt8, list[str]]:
     """Pictures uint8 [count, H, W] or [count, H, W, 3] that a token prior makes up, and the class of each; "" where it knows none.
 
     They are of the class `label` or, without one, of all classes in order, as many of each as of others. `temperature` 0.01..100
@@ -565,14 +562,14 @@ def _class_number(prior: TokenPrior, label: str | None) -> int:
 @with_one_thread
 def repair(
     pixels: Picture,
-    mask: NDArray[np.bool_],
+    mask: Bool,
     *,
     prior: str | Path,
     label: str | None = None,
     temperature: float = 1.0,
     seed: int = 0,
     threads: int | None = None,
-) -> NDArray[np.uint8]:
+) -> UInt8:
     """Pixels as `encode` takes them, of uint8, with the colours of those of the mask [H, W] made up by a token prior (draw.repair),
     which is told the class `label` of the picture if it is known.
 
@@ -605,7 +602,7 @@ def _whole_file(data: Source, max_pixels: int) -> container.File:
 
 
 @with_one_thread
-def indices(data: Source, *, model: ModelName = None, max_pixels: int = MAX_PIXELS) -> dict[str, NDArray[np.uint32]]:
+def indices(data: Source, *, model: ModelName = None, max_pixels: int = MAX_PIXELS) -> dict[str, UInt32]:
     """Every codebook index of a file, for those who study them: columns uint32 [n] in decoding order. Raises as `decode`.
 
     `index` (0 is the likeliest word of its codebook), `codebook`, `class` (of scale, 0 the quietest), `channel` (of the first
@@ -616,7 +613,7 @@ def indices(data: Source, *, model: ModelName = None, max_pixels: int = MAX_PIXE
         return _indices(_whole_file(data, max_pixels), model)
 
 
-def _indices(file: container.File, model: ModelName) -> dict[str, NDArray[np.uint32]]:
+def _indices(file: container.File, model: ModelName) -> dict[str, UInt32]:
     found = _model_of_file(model, file.header)
     if isinstance(found, TokenModel):
         grid = tokens.read(file.header, file.indices(0, 1)[0], found)
@@ -653,7 +650,7 @@ def info(data: Source, *, model: ModelName = None, streams: bool = False, max_pi
 def _facts(file: container.File, model: ModelName, *, streams: bool) -> dict[str, Any]:
     header, layout = file.header, LAYOUTS[file.header.layout]
     if header.tokens is None:
-        coding = {"step": header.grey_levels, "layers": header.layers, "groups": len(header.groups), "merge_map": header.merge_map}
+        coding = {"step": header.step_levels, "layers": header.layers, "groups": len(header.groups), "merge_map": header.merge_map}
         coding["masking"] = header.masking
     else:
         coding = tokens.describe(header)

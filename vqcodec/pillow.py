@@ -7,11 +7,11 @@ from typing import IO, Any, BinaryIO, Final, cast
 from PIL import Image, ImageFile
 
 from vqcodec import api
+from vqcodec.arrays import Pixels
 from vqcodec.errors import InputError, VqcodecError, printable
 from vqcodec.format import container
 from vqcodec.io import exif
 from vqcodec.io.images import metadata_of_image, samples_of_image
-from vqcodec.transform.dct import Pixels
 
 _FORMAT: Final = "VQZ"
 _OPTIONS: Final = ("quality", "bpp", "size", "psnr", "model", "effort", "tune", "tile", "exact", "threads")

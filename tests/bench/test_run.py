@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from vqcodec.bench.codecs import BenchUsageError, Pixels, open_codec
+from vqcodec.arrays import UInt8
+from vqcodec.bench.codecs import BenchUsageError, open_codec
 from vqcodec.bench.metrics import Distance
 from vqcodec.bench.page import crops_at, nearest_below
 from vqcodec.bench.report import print_results
@@ -43,15 +44,15 @@ class FakeCodec:
     def __init__(self, name: str = "fake", clock: FakeClock | None = None) -> None:
         self.name = name
         self.clock = clock or FakeClock()
-        self.files: dict[bytes, Pixels] = {}
+        self.files: dict[bytes, UInt8] = {}
 
-    def encode(self, pixels: Pixels, quality: float) -> bytes:
+    def encode(self, pixels: UInt8, quality: float) -> bytes:
         self.clock.now_s += 0.5
         data = len(self.files).to_bytes(4, "little").ljust(int(2 * quality), b"\0")
         self.files[data] = pixels + np.uint8(100 - quality)
         return data
 
-    def decode(self, data: bytes) -> Pixels:
+    def decode(self, data: bytes) -> UInt8:
         self.clock.now_s += 0.25
         return self.files[data].copy()
 
@@ -112,7 +113,7 @@ def test_psnr_is_the_mean_of_decibels(tmp_path):
     save(tmp_path / "b.png", 10, 20, 3)
 
     class Uneven(FakeCodec):
-        def decode(self, data: bytes) -> Pixels:
+        def decode(self, data: bytes) -> UInt8:
             return super().decode(data) + np.uint8(data[0] // 2 % 2)  # every second picture is one worse
 
     point = run(tmp_path, Uneven()).points("fake")[0]
@@ -172,7 +173,7 @@ def test_crops_are_middles_at_the_most_bytes_below_a_rate(tmp_path):
     class Fine(FakeCodec):
         qualities = tuple(range(10, 200))
 
-        def encode(self, pixels: Pixels, quality: float) -> bytes:
+        def encode(self, pixels: UInt8, quality: float) -> bytes:
             data = super().encode(pixels, 99).ljust(int(2 * quality), b"\0")[: int(2 * quality)]
             self.files[data] = pixels + np.uint8(quality // 10)
             return data
@@ -202,7 +203,7 @@ def test_a_run_tells_how_far_it_is(folder: Path) -> None:
     shares = []
 
     class Watched(FakeCodec):
-        def encode(self, pixels: Pixels, quality: float) -> bytes:
+        def encode(self, pixels: UInt8, quality: float) -> bytes:
             if stages and stages[-1].name.endswith(f"{self.name} {quality:g}"):
                 shares.append(share_done(stages)[0])  # type: ignore[index]
             return super().encode(pixels, quality)
@@ -236,7 +237,7 @@ class Fragile(FakeCodec):
         self.error = error
         self.width = width
 
-    def encode(self, pixels: Pixels, quality: float) -> bytes:
+    def encode(self, pixels: UInt8, quality: float) -> bytes:
         if pixels.shape[1] == self.width and quality == 98:
             raise self.error
         return super().encode(pixels, quality)
@@ -267,7 +268,7 @@ class Wrong(FakeCodec):
         super().__init__("wrong")
         self.change = change
 
-    def decode(self, data: bytes) -> Pixels:
+    def decode(self, data: bytes) -> UInt8:
         return self.change(super().decode(data))
 
 
@@ -295,7 +296,7 @@ def test_only_a_codec_without_grey_may_answer_grey_with_rgb(folder):
 
 def test_a_missing_codec_is_a_line_that_says_what_to_install(folder):
     class Absent(FakeCodec):
-        def encode(self, pixels: Pixels, quality: float) -> bytes:
+        def encode(self, pixels: UInt8, quality: float) -> bytes:
             raise MissingExtraError("it is missing: pip install it")
 
     output = StringIO()
@@ -316,7 +317,7 @@ def test_results_are_on_disk_after_every_image_and_survive_an_interrupt(folder, 
     seen = []
 
     class Watching(FakeCodec):
-        def encode(self, pixels: Pixels, quality: float) -> bytes:
+        def encode(self, pixels: UInt8, quality: float) -> bytes:
             if output.exists():
                 seen.append([image["name"] for image in strict_json(output.read_text())["images"]])
             if pixels.shape == (8, 5):

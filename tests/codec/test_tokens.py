@@ -162,7 +162,7 @@ def test_a_picture_of_256_pixels_takes_less_than_400_bytes() -> None:
         layers=st.just(1),
         group_log2=st.just(0),
         model_id=st.binary(min_size=container.ID_BYTES, max_size=container.ID_BYTES),
-        step=st.just(0),
+        step_64=st.just(0),
         tokens=st.builds(Tokens, st.sampled_from([8, 16]), st.integers(1, 16)),
     ),
     st.binary(max_size=20),

@@ -265,10 +265,10 @@ def test_torch_and_numpy_agree(samples: Path) -> None:
     from vqcodec.codec.rate_control import RATE
     from vqcodec.codec.symbols import EncoderWriter
 
-    walk.walk(session.grid, LITE, session.step, session.fine_dcs, 1, EncoderWriter(LITE, session.targets, RATE))
+    walk.walk(session.grid, LITE, session.step_64, session.fine_dcs, 1, EncoderWriter(LITE, session.targets, RATE))
     again = open_session(crop, 30.0, LITE.color)
-    listener = Listener(network, again.grid, again.step)
-    walk.walk(again.grid, LITE, again.step, again.fine_dcs, 1, Replay(latents), listener)
+    listener = Listener(network, again.grid, again.step_64)
+    walk.walk(again.grid, LITE, again.step_64, again.fine_dcs, 1, Replay(latents), listener)
     np.testing.assert_array_equal(again.grid.latents, latents)
     with torch.no_grad():
         wanted = [out[0].T.numpy() for _, _, out in tiles.corrections(batch)]

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from conftest import REPOSITORY, program_environment
+from vqcodec.arrays import Float64
 from vqcodec.cli.main import main
 from vqcodec.cli.tables import stage_progress
 from vqcodec.errors import InputError
@@ -195,7 +196,7 @@ def test_a_model_may_lie_among_its_pictures(few: Path, tmp_path: Path, capsys: p
 # ------------------------------------------------------------------------------------------------ chance
 
 
-def figures(costs: list[float]) -> lite.Figures:
+def figures(costs: list[float]) -> Float64:
     """Held-out pieces with these costs at every step."""
     return np.repeat(np.array(costs)[:, None, None], 9, axis=1).reshape(-1, 3, 3)
 

@@ -580,7 +580,7 @@ def test_sizes_of_residuals_are_as_they_are_expected(pictures: Path, from_scratc
     pixels = np.asarray(Image.open(pictures / "1.png").convert("RGB"))
     session = sessions.open_session(data.TrainingImage("1", pixels), 3.0, model.color)
     writer = EncoderWriter(model, session.targets, RATE)
-    walk.walk(session.grid, model, session.step, session.fine_dcs, 1, writer, listener)
+    walk.walk(session.grid, model, session.step_64, session.fine_dcs, 1, writer, listener)
     assert 0.7 < listener.found[1] / listener.expected[1] < 1.4  # of these most is predicted
 
 

@@ -160,7 +160,7 @@ def test_numbers_in_bits_come_back(value: int, order: int) -> None:
         layers=st.integers(1, 3),
         group_log2=st.sampled_from([0, 3, 5, 13]),
         model_id=st.binary(min_size=container.ID_BYTES, max_size=container.ID_BYTES),
-        step=st.integers(1, 65535),
+        step_64=st.integers(1, 65535),
         merge_map=st.integers(0, 31),
         masking=st.integers(0, 7),
     ),

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from vqcodec.arrays import Float64
 from vqcodec.errors import MissingExtraError
 
 try:
@@ -29,7 +29,6 @@ class RatePoint(NamedTuple):
 
 
 Curve = Sequence[RatePoint]
-Array = NDArray[np.float64]
 
 
 def useful_points(curve: Curve) -> list[RatePoint]:
@@ -90,13 +89,13 @@ def bd_rate(anchor: Curve, test: Curve, *, bpp_range: tuple[float, float] | None
     return 100 * math.expm1(mean_log_rates[1] - mean_log_rates[0])
 
 
-def _axes(curve: Curve) -> tuple[Array, Array]:
+def _axes(curve: Curve) -> tuple[Float64, Float64]:
     """(natural log of bpp, PSNR in dB), both strictly rising, float64 [N]."""
     points = useful_points(curve)
     return np.log([p.bpp for p in points]), np.array([p.psnr_db for p in points])
 
 
-def _interpolate(x: Array, y: Array, at: float) -> float:
+def _interpolate(x: Float64, y: Float64, at: float) -> float:
     if len(x) < 2 or not x[0] <= at <= x[-1]:
         return math.nan
     return float(PchipInterpolator(x, y)(at))

@@ -15,13 +15,11 @@ from typing import Any, Protocol
 
 import numpy as np
 import PIL
-from numpy.typing import NDArray
 from PIL import AvifImagePlugin, Image, features
 
+from vqcodec.arrays import UInt8
 from vqcodec.codec.rate_control import TUNES
 from vqcodec.errors import CorruptError, MissingExtraError, VqcodecError
-
-Pixels = NDArray[np.uint8]
 
 
 class BenchUsageError(VqcodecError):
@@ -39,10 +37,10 @@ class Codec(Protocol):
     qualities: tuple[float, ...]  # the default sweep: on photos it spans 0.1-2 bpp
     has_grey: bool  # False: a grey picture may come back as RGB
 
-    def encode(self, pixels: Pixels, quality: float) -> bytes:
+    def encode(self, pixels: UInt8, quality: float) -> bytes:
         """A whole file of `pixels`, uint8 [H,W] or [H,W,3]."""
 
-    def decode(self, data: bytes) -> Pixels:
+    def decode(self, data: bytes) -> UInt8:
         """The pixels of a file made by `encode`: uint8 [H,W] or [H,W,3]."""
 
 
@@ -80,10 +78,10 @@ class VqzCodec:
         used = [str(facts[key]) for key in ("model", "model_id") if facts.get(key)]
         self.version = " ".join([f"vqcodec {__version__}, model", *used])
 
-    def encode(self, pixels: Pixels, quality: float) -> bytes:
+    def encode(self, pixels: UInt8, quality: float) -> bytes:
         return self._api.encode(pixels, quality=quality, model=self._model, threads=self._threads, **self._options)
 
-    def decode(self, data: bytes) -> Pixels:
+    def decode(self, data: bytes) -> UInt8:
         return np.asarray(self._api.decode(data, model=self._model, refine=self._refine, threads=self._threads), np.uint8)
 
 
@@ -98,11 +96,11 @@ class JpegCodec:
     def __init__(self) -> None:
         self.version = _pillow_version("libjpeg-turbo", "libjpeg_turbo")
 
-    def encode(self, pixels: Pixels, quality: float) -> bytes:
+    def encode(self, pixels: UInt8, quality: float) -> bytes:
         options = {"optimize": True, "progressive": True, "subsampling": "4:2:0"}
         return _pillow_encode(pixels, "JPEG", quality=_whole(quality, self.name), **options)
 
-    def decode(self, data: bytes) -> Pixels:
+    def decode(self, data: bytes) -> UInt8:
         return _pillow_decode(data, "JPEG")
 
 
@@ -119,10 +117,10 @@ class WebpCodec:
             raise MissingExtraError("this Pillow was built without WebP: pip install --force-reinstall pillow")
         self.version = _pillow_version("libwebp", "webp")
 
-    def encode(self, pixels: Pixels, quality: float) -> bytes:
+    def encode(self, pixels: UInt8, quality: float) -> bytes:
         return _pillow_encode(pixels, "WEBP", quality=_whole(quality, self.name), method=6)
 
-    def decode(self, data: bytes) -> Pixels:
+    def decode(self, data: bytes) -> UInt8:
         return _pillow_decode(data, "WEBP")
 
 
@@ -140,11 +138,11 @@ class AvifCodec:
         self._threads = threads
         self.version = _pillow_version("libavif", "avif")
 
-    def encode(self, pixels: Pixels, quality: float) -> bytes:
+    def encode(self, pixels: UInt8, quality: float) -> bytes:
         threads = {} if self._threads is None else {"max_threads": self._threads}
         return _pillow_encode(pixels, "AVIF", quality=_whole(quality, self.name), speed=6, **threads)
 
-    def decode(self, data: bytes) -> Pixels:
+    def decode(self, data: bytes) -> UInt8:
         AvifImagePlugin.DEFAULT_MAX_THREADS = self._threads or 0  # Pillow has no other way to say it; 0 is all cores
         return _pillow_decode(data, "AVIF")
 
@@ -167,11 +165,11 @@ class JxlCodec:
         self._threads = {1: 0, None: -1}.get(threads, threads)  # 0 is the calling thread, -1 all cores
         self.version = f"{self._library.jpegxl_version()} (imagecodecs {self._library.__version__})"
 
-    def encode(self, pixels: Pixels, quality: float) -> bytes:
+    def encode(self, pixels: UInt8, quality: float) -> bytes:
         distance = _jxl_distance(quality)
         return bytes(self._library.jpegxl_encode(pixels, distance=distance, effort=7, numthreads=self._threads))
 
-    def decode(self, data: bytes) -> Pixels:
+    def decode(self, data: bytes) -> UInt8:
         return np.asarray(self._library.jpegxl_decode(data, numthreads=self._threads))
 
 
@@ -193,12 +191,12 @@ class NoneCodec:
 
     _header = struct.Struct("<IIB")  # height, width, channels
 
-    def encode(self, pixels: Pixels, quality: float) -> bytes:
+    def encode(self, pixels: UInt8, quality: float) -> bytes:
         height, width = pixels.shape[:2]
         channels = 1 if pixels.ndim == 2 else pixels.shape[2]
         return self._header.pack(height, width, channels) + pixels.tobytes()
 
-    def decode(self, data: bytes) -> Pixels:
+    def decode(self, data: bytes) -> UInt8:
         height, width, channels = self._header.unpack_from(data)
         pixels = np.frombuffer(data, np.uint8, offset=self._header.size)
         if pixels.size != height * width * channels:
@@ -250,7 +248,7 @@ def decoder_of(spec: str) -> tuple[str, str | None]:
     return (name, decoder) if decoder in DECODERS and name else (spec, None)
 
 
-def grey_of(pixels: Pixels) -> Pixels:
+def grey_of(pixels: UInt8) -> UInt8:
     """BT.601 luma of RGB, uint8 [H,W,3] -> [H,W], as Pillow converts; equal channels keep their value."""
     return np.array(Image.fromarray(pixels).convert("L"))
 
@@ -281,13 +279,13 @@ def _pillow_version(library: str, feature: str) -> str:
     return f"{library} {features.version(feature) or '?'} (Pillow {PIL.__version__})"
 
 
-def _pillow_encode(pixels: Pixels, file_format: str, **options: object) -> bytes:
+def _pillow_encode(pixels: UInt8, file_format: str, **options: object) -> bytes:
     target = BytesIO()
     Image.fromarray(pixels).save(target, file_format, **options)  # mode L or RGB, by the array's shape
     return target.getvalue()
 
 
-def _pillow_decode(data: bytes, file_format: str) -> Pixels:
+def _pillow_decode(data: bytes, file_format: str) -> UInt8:
     with Image.open(BytesIO(data), formats=(file_format,)) as picture:
-        pixels: Pixels = np.array(picture)  # uint8 [H,W] for mode L, [H,W,3] for RGB
+        pixels: UInt8 = np.array(picture)  # uint8 [H,W] for mode L, [H,W,3] for RGB
     return pixels

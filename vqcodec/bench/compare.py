@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vqcodec import api
+from vqcodec.arrays import UInt8
 from vqcodec.bench.metrics import MS_SSIM_MIN_SIDE, SSIM_MIN_SIDE, measure, psnr_db
 from vqcodec.errors import InputError
 from vqcodec.format.container import MAGIC
@@ -18,14 +18,13 @@ from vqcodec.io.files import name_of, naming, read_input, stream_limit
 from vqcodec.io.images import read_image
 from vqcodec.runtime import progress
 
-Pixels = NDArray[np.uint8]
 AMPLIFIED: Final = 8
 """Times that differences are shown larger than they are."""
 BACKGROUNDS: Final = {"black": 0, "white": 255}
 """Grey levels that transparent pictures are laid on."""
 
 
-def read_any(path: Path, max_pixels: int, model: str | None = None) -> Pixels:
+def read_any(path: Path, max_pixels: int, model: str | None = None) -> UInt8:
     """A picture, or the decode of a .vqz file of a `model`: uint8 [H,W] or [H,W,2 to 4], as `api.decode` gives it.
 
     Raises VqcodecErrors.
@@ -42,7 +41,7 @@ def read_any(path: Path, max_pixels: int, model: str | None = None) -> Pixels:
     return np.asarray(pixels, np.uint8)
 
 
-def compare(first: Pixels, second: Pixels) -> tuple[dict[str, Any], Pixels]:
+def compare(first: UInt8, second: UInt8) -> tuple[dict[str, Any], UInt8]:
     """Figures, and the difference uint8 [H,W] or [H,W,3] of two pictures [H,W] or [H,W,1 to 4] of one size: 128 where they are
     alike, `AMPLIFIED` elsewhere. Raises InputError for different sizes.
 
@@ -95,17 +94,17 @@ def undefined(shape: tuple[int, ...]) -> list[str]:
     ]
 
 
-def _apart(pixels: Pixels) -> tuple[Pixels, Pixels | None]:
+def _apart(pixels: UInt8) -> tuple[UInt8, UInt8 | None]:
     """Colours [H,W,1 or 3], and the alpha plane [H,W] if there is one."""
     pixels = np.atleast_3d(pixels)
     return (pixels, None) if pixels.shape[2] in (1, 3) else (pixels[:, :, :-1], pixels[:, :, -1])
 
 
-def _laid_on(colors: Pixels, alpha: Pixels, level: int) -> Pixels:
+def _laid_on(colors: UInt8, alpha: UInt8, level: int) -> UInt8:
     """Colours [H,W,c] of transparency `alpha` [H,W] on a plain background of a grey level, rounded."""
     weight = alpha[:, :, None].astype(np.uint32)
     return ((colors * weight + level * (255 - weight) + 127) // 255).astype(np.uint8)
 
 
-def _squared_error(first: Pixels, second: Pixels) -> float:
+def _squared_error(first: UInt8, second: UInt8) -> float:
     return float(np.mean(np.square(first.astype(np.int32) - second)))

@@ -22,8 +22,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from vqcodec.arrays import Float64, UInt8
 from vqcodec.errors import MissingExtraError
 from vqcodec.io.images import write_image
 from vqcodec.runtime import progress
@@ -33,8 +33,6 @@ try:
 except ImportError as error:
     raise MissingExtraError("the bench needs scipy: pip install 'vqcodec[bench]'") from error
 
-Pixels = NDArray[np.uint8]
-Plane = NDArray[np.float64]
 
 PEAK = 255.0
 LUMA_WEIGHTS = (0.299, 0.587, 0.114)  # ITU-R BT.601
@@ -63,11 +61,11 @@ class Distance:
     ssimulacra2: float
 
 
-Perceptual = Callable[[Pixels, Pixels], float]
+Perceptual = Callable[[UInt8, UInt8], float]
 """LPIPS of an original and a decoded picture."""
 
 
-def measure(original: Pixels, decoded: Pixels, *, psnr_only: bool = False, perceptual: Perceptual | None = None) -> Distance:
+def measure(original: UInt8, decoded: UInt8, *, psnr_only: bool = False, perceptual: Perceptual | None = None) -> Distance:
     """Compare two uint8 arrays of equal shape, [H,W] or [H,W,3]; `psnr_only` leaves all but squared errors nan.
 
     Raises ValueError when the shapes or dtypes do not fit.
@@ -97,7 +95,7 @@ def open_lpips(folder: Path) -> Perceptual:
     return Lpips(folder).between
 
 
-def _ssimulacra2(original: Pixels, decoded: Pixels) -> float:
+def _ssimulacra2(original: UInt8, decoded: UInt8) -> float:
     if find_spec("ssimulacra2") is None or min(original.shape[:2]) < _LEAST_FOR_SSIMULACRA2:
         return math.nan
     import ssimulacra2
@@ -109,8 +107,8 @@ def _ssimulacra2(original: Pixels, decoded: Pixels) -> float:
     return float(ssimulacra2.compute_ssimulacra2(*files))
 
 
-def _high_band_energy(pixels: Pixels) -> float:
-    luma: Plane = pixels.astype(np.float64) if pixels.ndim == 2 else pixels @ np.array(LUMA_WEIGHTS)
+def _high_band_energy(pixels: UInt8) -> float:
+    luma: Float64 = pixels.astype(np.float64) if pixels.ndim == 2 else pixels @ np.array(LUMA_WEIGHTS)
     blur = (0.25, 0.5, 0.25)
     return float(np.sum(np.square(luma - correlate1d(correlate1d(luma, blur, axis=0), blur, axis=1))))
 
@@ -120,7 +118,7 @@ def psnr_db(mse: float) -> float:
     return math.inf if mse == 0 else 10 * math.log10(PEAK**2 / mse)
 
 
-def _ssim_pair(original: Pixels, decoded: Pixels) -> tuple[float, float]:
+def _ssim_pair(original: UInt8, decoded: UInt8) -> tuple[float, float]:
     """(SSIM, MS-SSIM) averaged over the channels."""
     channels = 1 if original.ndim == 2 else original.shape[2]
     height, width = original.shape[:2]
@@ -129,7 +127,7 @@ def _ssim_pair(original: Pixels, decoded: Pixels) -> tuple[float, float]:
     return float(np.mean([s[0] for s in scores])), float(np.mean([s[1] for s in scores]))
 
 
-def _channel_ssim_pair(a: Plane, b: Plane) -> tuple[float, float]:
+def _channel_ssim_pair(a: Float64, b: Float64) -> tuple[float, float]:
     """(SSIM, MS-SSIM) of one channel. The finest scale of MS-SSIM is SSIM itself, so both come from one pass."""
     side = min(a.shape)
     if side < SSIM_MIN_SIDE:
@@ -146,7 +144,7 @@ def _channel_ssim_pair(a: Plane, b: Plane) -> tuple[float, float]:
     return scales[0][0], ms_ssim
 
 
-def _ssim_terms(a: Plane, b: Plane) -> tuple[float, float]:
+def _ssim_terms(a: Float64, b: Float64) -> tuple[float, float]:
     """Means over the valid positions of SSIM and of its contrast-structure factor (Wang et al. 2004, eq. 12-13)."""
     mean_a, mean_b = _window_mean(a), _window_mean(b)  # float64 [H-10,W-10]
     variances = _window_mean(a * a + b * b) - mean_a**2 - mean_b**2
@@ -156,19 +154,19 @@ def _ssim_terms(a: Plane, b: Plane) -> tuple[float, float]:
     return float(np.mean(luminance * contrast)), float(np.mean(contrast))
 
 
-def _window_mean(plane: Plane) -> Plane:
+def _window_mean(plane: Float64) -> Float64:
     """Gaussian-weighted 11x11 means, float64 [H,W] -> [H-10,W-10]: only where the whole window lies inside."""
     offsets = np.arange(-WINDOW_RADIUS, WINDOW_RADIUS + 1)
     weights = np.exp(-(offsets**2) / (2 * WINDOW_SIGMA**2))
     weights /= weights.sum()
     inside = slice(WINDOW_RADIUS, -WINDOW_RADIUS)
-    rows: Plane = correlate1d(plane, weights, axis=0)[inside]
-    means: Plane = correlate1d(rows, weights, axis=1)[:, inside]
+    rows: Float64 = correlate1d(plane, weights, axis=0)[inside]
+    means: Float64 = correlate1d(rows, weights, axis=1)[:, inside]
     return means
 
 
-def _halve(plane: Plane) -> Plane:
+def _halve(plane: Float64) -> Float64:
     """Means of 2x2 pixels, [H,W] -> [ceil(H/2),ceil(W/2)]; an odd last row or column is averaged with itself."""
     height, width = plane.shape
-    even: Plane = np.pad(plane, ((0, height % 2), (0, width % 2)), mode="edge")
+    even: Float64 = np.pad(plane, ((0, height % 2), (0, width % 2)), mode="edge")
     return (even[0::2, 0::2] + even[0::2, 1::2] + even[1::2, 0::2] + even[1::2, 1::2]) / 4

@@ -13,7 +13,8 @@ from typing import Final
 import numpy as np
 from PIL import Image
 
-from vqcodec.bench.codecs import Codec, Pixels
+from vqcodec.arrays import UInt8
+from vqcodec.bench.codecs import Codec
 from vqcodec.bench.metrics import measure, psnr_db
 from vqcodec.bench.report import NOTES, PSNR_HEADER, gain_cells, gain_header, looks_cells, psnr_cells, summaries
 from vqcodec.bench.results import BenchResults
@@ -43,7 +44,7 @@ class Crop:
     codec: str
     bpp: float
     psnr_db: float
-    pixels: Pixels | None
+    pixels: UInt8 | None
 
 
 def crops_at(paths: Sequence[tuple[str, Path]], codecs: Sequence[Codec]) -> list[tuple[str, list[Crop]]]:
@@ -68,7 +69,7 @@ def crops_at(paths: Sequence[tuple[str, Path]], codecs: Sequence[Codec]) -> list
     return all_crops
 
 
-def nearest_below(codec: Codec, pixels: Pixels, size: int) -> bytes:
+def nearest_below(codec: Codec, pixels: UInt8, size: int) -> bytes:
     """The largest file of at most `size` bytes that a bisection over the codec's whole qualities finds, or its smallest."""
     low, high = int(min(codec.qualities)), int(max(codec.qualities))
     best = codec.encode(pixels, high)

@@ -16,7 +16,8 @@ import numpy as np
 import PIL
 
 import vqcodec
-from vqcodec.bench.codecs import BenchUsageError, Codec, Pixels, decoder_of, grey_of, open_codec
+from vqcodec.arrays import UInt8
+from vqcodec.bench.codecs import BenchUsageError, Codec, decoder_of, grey_of, open_codec
 from vqcodec.bench.metrics import Perceptual, measure, open_lpips
 from vqcodec.bench.report import to_markdown
 from vqcodec.bench.results import BenchResults, CodecInfo, Failure, ImageInfo, Row
@@ -229,7 +230,7 @@ def _bench_image(name: str, path: Path, codecs: Sequence[Codec], settings: Bench
     return found
 
 
-def _trial(codec: Codec, quality: float, name: str, pixels: Pixels, settings: BenchSettings, clock: Clock) -> Row:
+def _trial(codec: Codec, quality: float, name: str, pixels: UInt8, settings: BenchSettings, clock: Clock) -> Row:
     """Encode, decode, verify and measure once; only the two codec calls are on the clock."""
     start = clock()
     data = codec.encode(pixels, quality)
@@ -263,7 +264,7 @@ def _perceptual(folder: Path) -> Perceptual:
     return open_lpips(folder)
 
 
-def _verified(codec: Codec, data: bytes, decoded: Pixels, original: Pixels) -> Pixels:
+def _verified(codec: Codec, data: bytes, decoded: UInt8, original: UInt8) -> UInt8:
     """`decoded` in the layout of `original`; CorruptError unless it fits it and a second decode gives the same."""
     if not np.array_equal(codec.decode(data), decoded):
         raise CorruptError("two decodes of the same file differ")

@@ -13,10 +13,10 @@ from functools import partial
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from vqcodec.arrays import Float32, Int16, UInt8
 from vqcodec.nets import convolution
-from vqcodec.nets.convolution import UNIT, Floats, Synthesis
+from vqcodec.nets.convolution import UNIT, Synthesis
 from vqcodec.runtime import progress
 from vqcodec.transform.layouts import COLOR_4X4, COLOR_8X8, Layout
 
@@ -24,9 +24,7 @@ _STRIP_CELLS: Final = 1 << 13
 """Half of a large group: the rows around a strip, which are done twice, are many, and what its derivative keeps is 3 kB a cell."""
 
 
-def aims(
-    network: Synthesis, latents: NDArray[np.int16], wanted: Floats, step: float, grid: tuple[int, int], layout: Layout
-) -> Floats:
+def aims(network: Synthesis, latents: Int16, wanted: Float32, step: float, grid: tuple[int, int], layout: Layout) -> Float32:
     """Aims float32 [C, h * w] for latents int16 [C, h * w] of one tile group; all but latents in steps.
 
     `wanted` float32 [C', h * w] has the channels of COLOR_8X8, or of the layout for a grey picture; `step` is in grey levels.
@@ -57,17 +55,17 @@ def aims(
     return found
 
 
-def correct_and_pull_back(network: Synthesis, x: Floats) -> tuple[Floats, Callable[[Floats], Floats]]:
+def correct_and_pull_back(network: Synthesis, x: Float32) -> tuple[Float32, Callable[[Float32], Float32]]:
     """As `networks.correct`, and the derivative's transpose: from errors [192, rows, columns] to gradients [97, rows, columns]."""
     rows, width = (0, x.shape[1]), x.shape[2] + 2
     hidden = convolution.head(network, x)
-    active: list[list[NDArray[np.uint8]]] = []  # of every block and chunk, in bits: all that its derivative needs to know
+    active: list[list[UInt8]] = []  # of every block and chunk, in bits: all that its derivative needs to know
     for number in range(len(network.expand)):
-        bits: list[NDArray[np.uint8]] = []
+        bits: list[UInt8] = []
         hidden = convolution.block(network, number, hidden, width, rows, partial(_note_active, bits))
         active.append(bits)
 
-    def pull_back(errors: Floats) -> Floats:
+    def pull_back(errors: Float32) -> Float32:
         gradient = np.zeros((len(network.head), x.shape[1] + 2, width), np.float32)
         gradient[:, 1:-1, 1:-1] = (network.tail.T @ errors.reshape(len(errors), -1)).reshape(-1, *x.shape[1:])
         flat = gradient.reshape(len(gradient), -1)
@@ -81,11 +79,11 @@ def correct_and_pull_back(network: Synthesis, x: Floats) -> tuple[Floats, Callab
             taps = network.depthwise[number][:, ::-1]
             for cells in convolution.chunks(rows, width):
                 flat[:, cells] += convolution.mixed(inner, taps, width, cells)
-        pulled: Floats = network.head.T @ gradient[:, 1:-1, 1:-1].reshape(len(gradient), -1)
+        pulled: Float32 = network.head.T @ gradient[:, 1:-1, 1:-1].reshape(len(gradient), -1)
         return pulled.reshape(-1, *x.shape[1:])
 
     return convolution.tail(network, hidden, width, rows), pull_back
 
 
-def _note_active(bits: list[NDArray[np.uint8]], wide: Floats) -> None:
+def _note_active(bits: list[UInt8], wide: Float32) -> None:
     bits.append(np.packbits(wide > 0, axis=1))

@@ -21,7 +21,8 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
+
+from vqcodec.arrays import Bool, Float32, Float64
 
 _DEAD_ZONE: Final = 1.2
 """Steps below which a coefficient is coded as zero."""
@@ -36,7 +37,7 @@ _OVERHEAD: Final = 40.0
 """Squared steps that streams of their own cost, whatever is in them: about 40 bytes."""
 
 
-def gain(high: NDArray[np.float32], steps: NDArray[np.float64]) -> NDArray[np.float64]:
+def gain(high: Float32, steps: Float64) -> Float64:
     """Strong and weak gain [S, 2], in squared steps, of coding coefficients float32 [K, cells] at each of S steps (grey levels)."""
     places = np.flatnonzero(np.abs(high).max(axis=0) > _DEAD_ZONE * steps.min())
     size = np.abs(high.take(places, axis=1))  # float32 [K, n]
@@ -49,7 +50,7 @@ def gain(high: NDArray[np.float32], steps: NDArray[np.float64]) -> NDArray[np.fl
     return found
 
 
-def pays(gains: NDArray[np.float64], restored: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def pays(gains: Float64, restored: Bool) -> Bool:
     """Whether coding high chroma makes the picture better for its bytes, bool [S], by its `gain` float64 [S, 2] at each step.
 
     `restored` bool [S]: there is a synthesis behind the decode at that step.

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
+from vqcodec.arrays import Int16, Pixels, UInt8
 from vqcodec.codec import sharpening
 from vqcodec.codec.walk import Indices, OpenGroup, Rectangle, each_group, finish_group, layer_of_tile
 from vqcodec.format import alpha
@@ -17,13 +17,12 @@ from vqcodec.nets import convolution
 from vqcodec.runtime import progress
 from vqcodec.runtime.workers import shared_empty, side_by_side
 from vqcodec.transform import dct, seams
-from vqcodec.transform.dct import Pixels
 from vqcodec.transform.layouts import LAYOUTS, Layout
 from vqcodec.weights.exact import Model
 from vqcodec.weights.refiner import Refiner
 
 
-def reconstruct(header: Header, latents: Sequence[NDArray[np.int16]], model: Model, threads: int = 1) -> Pixels:
+def reconstruct(header: Header, latents: Sequence[Int16], model: Model, threads: int = 1) -> Pixels:
     """Latents of every tile group to pixels [H, W, components]; exact."""
     layout = LAYOUTS[header.layout]
     matrix = dct.inverse_matrix(layout, model.color)
@@ -33,7 +32,7 @@ def reconstruct(header: Header, latents: Sequence[NDArray[np.int16]], model: Mod
         group = header.groups[number]
         top, left, h, w = (8 * v for v in group)
         part = pixels[top : top + h, left : left + w]
-        dct.inverse(latents[number], header.step, group[2:], matrix, part, header.depth)
+        dct.inverse(latents[number], header.step_64, group[2:], matrix, part, header.depth)
 
     side_by_side(place, range(len(latents)), threads)
     smooth_seams(header, pixels, (0, 0))
@@ -48,7 +47,7 @@ def smooth_seams(header: Header, pixels: Pixels, origin: tuple[int, int]) -> Non
             [border - first for border in range(first // side * side + side, first + size, side)]
             for first, size in zip(origin, pixels.shape, strict=False)
         )
-        seams.smooth_seams(pixels, rows, columns, header.step, header.depth)
+        seams.smooth_seams(pixels, rows, columns, header.step_64, header.depth)
 
 
 def _with_seams(header: Header, region: Rectangle) -> Rectangle:
@@ -83,7 +82,7 @@ def decode(header: Header, indices: Indices, model: Model, threads: int = 1, reg
         else:
             whole = np.empty((last - first, east - west, layout.components), pixels.dtype)
         flat = np.ascontiguousarray(cells).reshape(len(cells), -1)
-        dct.inverse(flat, header.step, cells.shape[1:], matrix, whole, header.depth)
+        dct.inverse(flat, header.step_64, cells.shape[1:], matrix, whole, header.depth)
         if not inside:
             above, below, start, stop = max(first, top), min(last, top + height), max(west, left), min(east, left + width)
             part = whole[above - first : below - first, start - west : stop - west]
@@ -139,7 +138,7 @@ def decode_refined(
 
     `run` runs the synthesis elsewhere than here, one strip at a time. Raises CorruptError.
     """
-    if (model.synthesis is None and sharpener is None) or header.grey_levels < convolution.MIN_STEP:
+    if (model.synthesis is None and sharpener is None) or header.step_levels < convolution.MIN_STEP:
         return decode(header, indices, model, threads, region)
     wanted = region or (0, 0, header.height, header.width)
     top, left, height, width = around = _with_seams(header, wanted)
@@ -162,7 +161,7 @@ def decode_refined(
     return _cut(pixels, around, wanted)
 
 
-def place_latents(whole: NDArray[np.int16], group: Rectangle, latents: NDArray[np.int16]) -> None:
+def place_latents(whole: Int16, group: Rectangle, latents: Int16) -> None:
     """Put the latents int16 [C, cells] of a tile group, where they lie inside, into `whole` int16 [C, rows, columns]."""
     top, left, rows, columns = group
     given = latents.reshape(-1, rows, columns)[:, max(0, -top) :, max(0, -left) :]
@@ -172,7 +171,7 @@ def place_latents(whole: NDArray[np.int16], group: Rectangle, latents: NDArray[n
 
 def refine(
     header: Header,
-    latents: NDArray[np.int16],
+    latents: Int16,
     model: Model,
     size: tuple[int, int],
     threads: int = 1,
@@ -182,7 +181,7 @@ def refine(
 ) -> Pixels:
     """Latents int16 [C, h, w] to pixels [H, W, components] of `size` (H, W), with the model's synthesis, where it has one, and
     sharpened. `corner` is the place of the first cell in the picture."""
-    step = header.grey_levels
+    step = header.step_levels
     layout, (h, w) = LAYOUTS[header.layout], latents.shape[1:]
     flat = latents.reshape(len(latents), -1)
     full = layout.whole
@@ -205,7 +204,7 @@ def refine(
 
 def restorer(
     model: Model,
-    latents: NDArray[np.int16],
+    latents: Int16,
     step: float,
     grid: tuple[int, int],
     layout: Layout,
@@ -226,7 +225,7 @@ def decode_scaled(
     model: Model,
     scale: int,
     threads: int = 1,
-    plane: NDArray[np.uint8] | None = None,
+    plane: UInt8 | None = None,
 ) -> Pixels:
     """The picture at 1/8, 1/4 or 1/2 (`scale` 8, 4, 2) of its size, rounded up, from its low frequencies alone: pixels [H', W', c].
 
@@ -250,12 +249,12 @@ def decode_scaled(
         here = np.s_[side * top : side * (top + h), side * left : side * (left + w)]
         part, full = pixels[here], mixed is not None and bool(mixed[here].any())
         latents = finish_group(header, opened, model, None if full else tiles) if tiles or full else opened.dcs
-        coefficients = latents[channels] * np.float32(header.step / (64 * 16))
+        coefficients = latents[channels] * np.float32(header.step_64 / (64 * 16))
         dct.inverse_float(coefficients, w, matrix, part, header.depth)
         if mixed is not None and plane is not None and full:
             opacity = plane[8 * top : 8 * (top + h), 8 * left : 8 * (left + w)]
             group = np.empty((*opacity.shape, layout.components), pixels.dtype)
-            dct.inverse(latents, header.step, (h, w), whole_matrix, group, header.depth)
+            dct.inverse(latents, header.step_64, (h, w), whole_matrix, group, header.depth)
             alpha.weigh_colours(part, mixed[here], group, opacity, scale)
 
     each_group(header, indices, model, range(len(header.groups)), threads, one, layers)

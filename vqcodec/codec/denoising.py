@@ -19,10 +19,9 @@ from functools import partial
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from vqcodec.arrays import Float32, Int32, Intp, UInt8
 from vqcodec.nets import convolution
-from vqcodec.nets.convolution import Floats
 from vqcodec.runtime import progress
 from vqcodec.runtime.workers import shared_empty, side_by_side
 from vqcodec.transform import dct, lapped
@@ -49,12 +48,12 @@ _CLIPPED: Final = 0.01
 
 
 def denoise(
-    pixels: NDArray[np.uint8],
+    pixels: UInt8,
     denoiser: Denoiser,
     sigma: float,
     threads: int = 1,
     places: tuple[tuple[int, int], ...] = PLACES,
-) -> NDArray[np.uint8]:
+) -> UInt8:
     """Pixels uint8 [H, W, 1 or 3] without most of their noise, of standard deviation `sigma` in grey levels."""
     height, width = pixels.shape[:2]
     out = shared_empty(pixels.shape, pixels.dtype)
@@ -70,9 +69,7 @@ def denoise(
     return out
 
 
-def estimate_noise(
-    pixels: NDArray[np.uint8], denoiser: Denoiser, sigma: float, place: tuple[int, int], rows: tuple[int, int]
-) -> Floats:
+def estimate_noise(pixels: UInt8, denoiser: Denoiser, sigma: float, place: tuple[int, int], rows: tuple[int, int]) -> Float32:
     """The noise float32 [8 n, W, c] in n rows of 8 pixels, from the first to the one behind the last, of pixels uint8 [H, W, c].
 
     The grid of cells begins `place` (0 to 7) pixels above and left of the picture.
@@ -94,13 +91,13 @@ def estimate_noise(
     return noise[top : top + 8 * (rows[1] - rows[0]), 8 + right : 8 + right + width]
 
 
-def _mirrored(start: int, stop: int, length: int) -> NDArray[np.intp]:
+def _mirrored(start: int, stop: int, length: int) -> Intp:
     """Where in a row of so many pixels those of start..stop - 1 are, when it goes on mirrored on both sides, edges twice."""
     place = np.arange(start, stop) % (2 * length)
     return np.minimum(place, 2 * length - 1 - place)
 
 
-def _waves(pixels: NDArray[np.uint8], layout: Layout, color: NDArray[np.int32]) -> Floats:
+def _waves(pixels: UInt8, layout: Layout, color: Int32) -> Float32:
     """Pixels uint8 [8 h + 16, 8 w + 16, c] to overlapping waves of the inner h x w cells, float32 [192, h, w] in grey levels."""
     h, w = pixels.shape[0] // 8, pixels.shape[1] // 8
     cells = np.zeros((convolution.OUTPUTS, h, w), np.float32)
@@ -108,7 +105,7 @@ def _waves(pixels: NDArray[np.uint8], layout: Layout, color: NDArray[np.int32]) 
     return np.ascontiguousarray(lapped.to_lapped(cells)[:, 1:-1, 1:-1])
 
 
-def denoiser_features(noisy: Floats, sigma: float) -> Floats:
+def denoiser_features(noisy: Float32, sigma: float) -> Float32:
     """Inputs float32 [385, rows, columns] of a denoiser, for coefficients [192, rows, columns] of overlapping waves of a noisy
     picture, and the noise's standard deviation, both in grey levels: linear, and as the synthesis has them; and log(sigma / 20)."""
     x = noisy * np.float32(1 / sigma)
@@ -116,7 +113,7 @@ def denoiser_features(noisy: Floats, sigma: float) -> Floats:
     return np.concatenate([x * np.float32(1 / LINEAR_DIVISOR), np.copysign(np.log1p(np.abs(x)), x), level])
 
 
-def _to_pixels(cells: Floats, layout: Layout, color: NDArray[np.int32]) -> Floats:
+def _to_pixels(cells: Float32, layout: Layout, color: Int32) -> Float32:
     """Coefficients float32 [192, h, w] to what they are in pixels [8 h, 8 w, c], around 0."""
     _, h, w = cells.shape
     matrix = (dct.inverse_matrix(layout, color) / (1 << dct.SHIFT)).astype(np.float32)
@@ -128,7 +125,7 @@ def _to_pixels(cells: Floats, layout: Layout, color: NDArray[np.int32]) -> Float
 # ------------------------------------------------------------------------------------------------ how much noise there is
 
 
-def estimate_sigma(pixels: NDArray[np.uint8]) -> float:
+def estimate_sigma(pixels: UInt8) -> float:
     """Standard deviation in grey levels of the white noise in pixels uint8 [H, W, 1 or 3], at most MAX_SIGMA; 0 where no block of
     8x8 is whole.
 

@@ -13,17 +13,15 @@ from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from vqcodec.arrays import Bool, Float32, Int64, Intp, UInt8
 from vqcodec.codec import tokens
 from vqcodec.nets import transformer
-from vqcodec.nets.transformer import Floats, Ints, Transformer
+from vqcodec.nets.transformer import Transformer
 from vqcodec.runtime import progress
 from vqcodec.weights.token import TokenModel
 from vqcodec.weights.token_prior import TokenPrior
 
-Pixels = NDArray[np.uint8]
-Mask = NDArray[np.bool_]
 ROUNDS: Final = 16
 _CELLS: Final = 1 << 11
 """Cells of pictures that are drawn at once."""
@@ -44,13 +42,13 @@ _FADE: Final = 4.0
 
 def draw(
     network: Transformer,
-    grids: Ints,
-    labels: Ints,
+    grids: Int64,
+    labels: Int64,
     rng: np.random.Generator,
     *,
     temperature: float = 1.0,
     guidance: float = 0.0,
-) -> Ints:
+) -> Int64:
     """Tokens int64 [B, h, w], as many of them masked in each picture, with these drawn; labels int64 [B]."""
     flat = grids.reshape(len(grids), -1).copy()
     hidden = flat == network.mask
@@ -72,7 +70,7 @@ def rounds(count: int) -> list[tuple[int, int]]:
     return list(zip([0, *ends[:-1].tolist()], ends.tolist(), strict=True))
 
 
-def _guided(network: Transformer, grids: Ints, labels: Ints, cells: NDArray[np.intp], guidance: float) -> Floats:
+def _guided(network: Transformer, grids: Int64, labels: Int64, cells: Intp, guidance: float) -> Float32:
     found = transformer.logits(network, grids, labels, cells)
     if guidance and network.classes:
         found += np.float32(guidance) * (found - transformer.logits(network, grids, np.full_like(labels, network.classes), cells))
@@ -82,7 +80,7 @@ def _guided(network: Transformer, grids: Ints, labels: Ints, cells: NDArray[np.i
 # ------------------------------------------------------------------------------------------------ whole pictures
 
 
-def generate(prior: TokenPrior, model: TokenModel, labels: Ints, *, temperature: float, guidance: float, seed: int) -> Pixels:
+def generate(prior: TokenPrior, model: TokenModel, labels: Int64, *, temperature: float, guidance: float, seed: int) -> UInt8:
     """A picture for each of the labels int64 [B], of which the number of classes is none: uint8 [B, H, W, 1 or 3]."""
     network, rng = prior.network, np.random.default_rng(seed)
     height, width, components = prior.picture
@@ -97,7 +95,7 @@ def generate(prior: TokenPrior, model: TokenModel, labels: Ints, *, temperature:
     return pictures
 
 
-def sheet(pictures: Pixels, labels: Sequence[str]) -> Pixels:
+def sheet(pictures: UInt8, labels: Sequence[str]) -> UInt8:
     """Pictures [B, H, W] or [B, H, W, 3] side by side, uint8 [h H, w W] or [h H, w W, 3]: a row or more for each label, or nearly a
     square of one label. What is left of a row is black."""
     height, width = pictures.shape[1:3]
@@ -115,8 +113,8 @@ def sheet(pictures: Pixels, labels: Sequence[str]) -> Pixels:
 
 
 def repair(
-    pixels: Pixels,
-    mask: Mask,
+    pixels: UInt8,
+    mask: Bool,
     prior: TokenPrior,
     model: TokenModel,
     *,
@@ -124,7 +122,7 @@ def repair(
     temperature: float,
     seed: int,
     threads: int = 1,
-) -> Pixels:
+) -> UInt8:
     """Pixels uint8 [H, W, 1 or 3] with those of the mask [H, W] made up, and all others as they are. `label` is the number of the
     picture's class, or that of classes if it has none. Raises InputError.
 
@@ -154,37 +152,37 @@ def _window(cell: Sequence[int], most: tuple[int, int], grid: tuple[int, ...]) -
 
 
 def _best(
-    grid: Ints,
-    pixels: Pixels,
-    known: Mask,
+    grid: Int64,
+    pixels: UInt8,
+    known: Bool,
     network: Transformer,
     model: TokenModel,
     label: int,
     temperature: float,
     rng: np.random.Generator,
-) -> Ints:
+) -> Int64:
     """Tokens [h, w] with the masked ones drawn, _CANDIDATES times; those that come closest to the known pixels of their cells."""
     labels = np.full(_CANDIDATES, label)
     drawn = draw(network, np.repeat(grid[None], _CANDIDATES, axis=0), labels, rng, temperature=temperature)
     decoded = [tokens.decode(candidate.astype(np.uint16), model, pixels.shape) for candidate in drawn]
     errors = [np.square(np.subtract(found, pixels, dtype=np.float32)[known]).sum() for found in decoded]
-    best: Ints = drawn[int(np.argmin(errors))]
+    best: Int64 = drawn[int(np.argmin(errors))]
     return best
 
 
-def _rounded(values: Floats) -> Pixels:
+def _rounded(values: Float32) -> UInt8:
     return np.clip(np.rint(values), 0, 255).astype(np.uint8)
 
 
-def touched(mask: Mask, side: int) -> Mask:
+def touched(mask: Bool, side: int) -> Bool:
     """The cells, [h, w], that have a pixel of the mask [H, W]."""
     down, right = (-length % side for length in mask.shape)
     padded = np.pad(mask, ((0, down), (0, right)))
-    found: Mask = padded.reshape(padded.shape[0] // side, side, -1, side).max(axis=(1, 3))
+    found: Bool = padded.reshape(padded.shape[0] // side, side, -1, side).max(axis=(1, 3))
     return found
 
 
-def membrane(values: Floats, mask: Mask, fade: float = np.inf) -> Floats:
+def membrane(values: Float32, mask: Bool, fade: float = np.inf) -> Float32:
     """Values float32 [H, W, c] with those of the mask [H, W] made smooth: each the mean of the four around it or, where they `fade`
     to nothing over so many pixels, a little less (the screened Poisson equation without a source). Zero if all are masked.
 
@@ -198,14 +196,14 @@ def membrane(values: Floats, mask: Mask, fade: float = np.inf) -> Floats:
     return out
 
 
-def _smoothed(values: Floats, mask: Mask, fade: float) -> Floats:
+def _smoothed(values: Float32, mask: Bool, fade: float) -> Float32:
     if mask.all() or not mask.any():
         return np.where(mask[:, :, None], np.float32(0), values)
     height, width = mask.shape
     edges = (0, height % 2), (0, width % 2)
     known = np.pad(~mask, edges).astype(np.float32)[:, :, None]
     counts = _halved(known)
-    means: Floats = (_halved(np.pad(values, (*edges, (0, 0))) * known) / np.maximum(counts, 1)).astype(np.float32, copy=False)
+    means: Float32 = (_halved(np.pad(values, (*edges, (0, 0))) * known) / np.maximum(counts, 1)).astype(np.float32, copy=False)
     coarse = _smoothed(means, counts[:, :, 0] == 0, fade / 2)
     inside = mask[:, :, None]
     found = np.where(inside, coarse.repeat(2, axis=0).repeat(2, axis=1)[:height, :width], values)
@@ -217,7 +215,7 @@ def _smoothed(values: Floats, mask: Mask, fade: float) -> Floats:
     return found
 
 
-def _halved(values: Floats) -> Floats:
+def _halved(values: Float32) -> Float32:
     """Sums of 2x2 values."""
     height, width, components = values.shape
     return values.reshape(height // 2, 2, width // 2, 2, components).sum(axis=(1, 3))

@@ -9,18 +9,16 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from vqcodec.transform.dct import Pixels
+from vqcodec.arrays import Bool, Float32, Intp, Pixels
 
-Floats = NDArray[np.float32]
 _SMOOTHINGS: Final = 2
 """Times that filled pixels become the mean of their neighbours, at each size but the full one."""
 _ROWS: Final = 256
 """Rows of the full size that are filled at once: memory does not grow with the picture."""
 
 
-def filled(picture: Pixels, visible: NDArray[np.bool_]) -> Pixels:
+def filled(picture: Pixels, visible: Bool) -> Pixels:
     """The picture [H, W, components] with smooth colours where `visible` bool [H, W] is false; black where nothing is visible."""
     if visible.all():
         return picture
@@ -35,9 +33,9 @@ def filled(picture: Pixels, visible: NDArray[np.bool_]) -> Pixels:
     return out
 
 
-def _without_holes(sums: Floats, weights: Floats) -> Floats:
+def _without_holes(sums: Float32, weights: Float32) -> Float32:
     """Means float32 [h, w, components] of sums of `weights` float32 [h, w] pixels; where there are none, from smaller sizes."""
-    means: Floats = np.divide(sums, np.maximum(weights, 1)[:, :, None], dtype=np.float32)
+    means: Float32 = np.divide(sums, np.maximum(weights, 1)[:, :, None], dtype=np.float32)
     holes = weights == 0
     if not holes.any():
         return means
@@ -47,7 +45,7 @@ def _without_holes(sums: Floats, weights: Floats) -> Floats:
     return means
 
 
-def _halved(picture: Pixels | Floats, visible: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+def _halved(picture: Pixels | Float32, visible: Bool) -> tuple[Float32, Float32]:
     """Sums float32 [h, w, components] and numbers float32 [h, w] of the visible pixels in squares of two by two."""
     height, width, components = picture.shape
     h, w = -(-height // 2), -(-width // 2)
@@ -61,23 +59,23 @@ def _halved(picture: Pixels | Floats, visible: NDArray[np.bool_]) -> tuple[Float
     return sums, weights
 
 
-def _enlarged(small: Floats, top: int, rows: int, columns: int) -> Floats:
+def _enlarged(small: Float32, top: int, rows: int, columns: int) -> Float32:
     """`rows` from row `top` on, and `columns`, of `small` [h, w, components] at twice its size, bilinear."""
     (up, down, share), (left, right, across) = _places(top, rows, len(small)), _places(0, columns, small.shape[1])
     lines = small[up] * (np.float32(1) - share)[:, None, None] + small[down] * share[:, None, None]  # float32 [rows, w, components]
-    found: Floats = lines[:, left] * (np.float32(1) - across)[:, None] + lines[:, right] * across[:, None]
+    found: Float32 = lines[:, left] * (np.float32(1) - across)[:, None] + lines[:, right] * across[:, None]
     return found
 
 
-def _places(first: int, count: int, size: int) -> tuple[NDArray[np.intp], NDArray[np.intp], Floats]:
+def _places(first: int, count: int, size: int) -> tuple[Intp, Intp, Float32]:
     """For pixels from `first` on of twice the size: their neighbours on either side in the small one, and the second's share."""
     centre = np.clip((np.arange(first, first + count) + 0.5) / 2 - 0.5, 0, size - 1)
     below = np.floor(centre).astype(np.intp)
     return below, np.minimum(below + 1, size - 1), (centre - below).astype(np.float32)
 
 
-def _neighbours(picture: Floats) -> Floats:
+def _neighbours(picture: Float32) -> Float32:
     """The mean of the four pixels beside each, edges replicated."""
     padded = np.pad(picture, ((1, 1), (1, 1), (0, 0)), mode="edge")
-    mean: Floats = (padded[:-2, 1:-1] + padded[2:, 1:-1] + padded[1:-1, :-2] + padded[1:-1, 2:]) * np.float32(0.25)
+    mean: Float32 = (padded[:-2, 1:-1] + padded[2:, 1:-1] + padded[1:-1, :-2] + padded[1:-1, 2:]) * np.float32(0.25)
     return mean

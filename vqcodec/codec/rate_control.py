@@ -13,8 +13,8 @@ from functools import partial
 from typing import Final, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
+from vqcodec.arrays import Bool, Float32, Pixels
 from vqcodec.codec import aiming, chroma, clipping, decoder, walk
 from vqcodec.errors import LimitError
 from vqcodec.format import container, zstd_blocks
@@ -23,7 +23,6 @@ from vqcodec.nets import convolution
 from vqcodec.runtime import progress
 from vqcodec.runtime.workers import side_by_side
 from vqcodec.transform import dct
-from vqcodec.transform.dct import Pixels
 from vqcodec.transform.layouts import COLOR_4X4, COLOR_8X8, GREY, LAYOUTS, Layout
 from vqcodec.weights.exact import Model
 
@@ -98,18 +97,18 @@ def rounds_of(model: Model, effort: int) -> int:
 
 
 def aimed_targets(
-    coefficients: NDArray[np.float32],
+    coefficients: Float32,
     cells: tuple[int, int],
     model: Model,
     settings: walk.Settings,
     rounds: int,
-) -> NDArray[np.float32]:
+) -> Float32:
     """What latents should be, float32 [C, h * w] in steps, for coefficients float32 [C', h * w] in grey levels of a tile group.
 
     Each round codes the group and moves the targets some way towards its aims: two steps of the caller's stage. With rounds C' is
     that of COLOR_8X8 in colour.
     """
-    network, step, layout = model.synthesis, settings.step / 64, LAYOUTS[settings.layout]
+    network, step, layout = model.synthesis, settings.step_64 / 64, LAYOUTS[settings.layout]
     wanted = coefficients * np.float32(1 / step)
     if network is None or not rounds or step < convolution.MIN_STEP:
         return wanted[: layout.channels]
@@ -152,7 +151,7 @@ class Encoder:
         layers: int | None = None,
         others: Sequence[Section] = (),
         tune: str = TUNES[0],
-        visible: NDArray[np.bool_] | None = None,
+        visible: Bool | None = None,
     ) -> None:
         """`pixels` [H, W, 1 or 3] of `depth` bits a sample; `others` are sections that the file has besides. Tile groups are
         `tile` pixels square, a power of two from 64 to 65536; None: of 1024 in large pictures, none in others. `layers` 1 to 3:
@@ -181,14 +180,14 @@ class Encoder:
             alpha=any(section.type == container.ALPHA for section in others),
             masking=_MASKING if tune == "ssim" else 0,
         )
-        self._coefficients: dict[int, NDArray[np.float32]] = {}
+        self._coefficients: dict[int, Float32] = {}
         self._chroma_gain = np.zeros((0, 2))
         self._large_layout = False
 
     def header(self, step: int) -> Header:
         """The header of a file at a step, but for its merge map."""
         fine = fine_dcs(self.components, step / 64)
-        return replace(self._frame, layout=self.layout(step).code, step=step, fine_dcs=fine)
+        return replace(self._frame, layout=self.layout(step).code, step_64=step, fine_dcs=fine)
 
     def code(self, step: int) -> list[walk.CodedGroup]:
         """Every tile group coded at a step."""
@@ -209,7 +208,7 @@ class Encoder:
         restored = (self.model.synthesis is not None) & (steps >= convolution.MIN_STEP)
         return COLOR_8X8 if chroma.pays(self._chroma_gain[: len(steps)], restored).any() else COLOR_4X4
 
-    def _group(self, number: int, layout: Layout) -> NDArray[np.float32]:
+    def _group(self, number: int, layout: Layout) -> Float32:
         """Coefficients float32 [C, h * w] of a tile group in grey levels."""
         if number in self._coefficients:
             return self._coefficients[number][: layout.channels]
@@ -218,7 +217,7 @@ class Encoder:
         self._coefficients[number] = dct.forward(self._part(number), layout.whole, self.model.color, self.depth)
         return self._coefficients[number][: layout.channels]
 
-    def _high_chroma(self, number: int) -> NDArray[np.float32]:
+    def _high_chroma(self, number: int) -> Float32:
         """Chroma's coefficients beyond 4x4 of a tile group, float32 [K, h * w] in grey levels."""
         channels = slice(COLOR_4X4.channels, None)
         if self.group_log2:
@@ -266,14 +265,14 @@ class Encoder:
         """The coefficients that coding looks at: with a synthesis in the loop those that it restores, too."""
         return COLOR_8X8 if self.rounds and self.components == 3 else LAYOUTS[header.layout]
 
-    def code_group(self, coefficients: NDArray[np.float32], cells: tuple[int, int], settings: walk.Settings) -> walk.CodedGroup:
+    def code_group(self, coefficients: Float32, cells: tuple[int, int], settings: walk.Settings) -> walk.CodedGroup:
         """A tile group of coefficients float32 [C', h * w] in grey levels, aimed for the synthesis."""
         with progress.stage("", 2 * self.rounds + 1):  # each round codes, and then aims
             targets = aimed_targets(coefficients, cells, self.model, settings, self.rounds)
             return walk.encode_group(targets, cells, self.model, settings)
 
     def settings(self, header: Header) -> walk.Settings:
-        return walk.Settings(header.step, header.layout, header.layers, header.fine_dcs, rate_of(self.model), header.masking)
+        return walk.Settings(header.step_64, header.layout, header.layers, header.fine_dcs, rate_of(self.model), header.masking)
 
     def file(self, step: int) -> bytes:
         """The file at a step. Raises TooFineError."""

@@ -13,20 +13,9 @@ from functools import cache
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from vqcodec.nets.convolution import (
-    GRAIN,
-    INPUTS,
-    NOISE,
-    OUTPUTS,
-    Correct,
-    Floats,
-    Restored,
-    Rows,
-    features,
-    shared_channels,
-)
+from vqcodec.arrays import Float32, Int16, Intp
+from vqcodec.nets.convolution import GRAIN, INPUTS, NOISE, OUTPUTS, Correct, Restored, Rows, features, shared_channels
 from vqcodec.transform.lapped import from_lapped
 from vqcodec.transform.layouts import COLOR_8X8, Layout
 
@@ -48,9 +37,7 @@ REFINER_REACH: Final = 1 + REPEATED_WITHIN
 """Cells around a cell that what is added there depends on, besides those that the network sees: its waves overlap, too."""
 
 
-def refiner_features(
-    base: Floats, latents: NDArray[np.int16], layout: Layout, step: float, columns: int, corner: tuple[int, int]
-) -> Floats:
+def refiner_features(base: Float32, latents: Int16, layout: Layout, step: float, columns: int, corner: tuple[int, int]) -> Float32:
     """Inputs float32 [297, n] of a refiner, for decoded coefficients float32 [C', n] in grey levels and what they came from.
 
     They are of whole rows of `columns` cells, the first of which is the cell `corner` (row, column) of the picture.
@@ -64,7 +51,7 @@ def refiner_features(
     return out
 
 
-def noise(corner: tuple[int, int], rows: int, columns: int, channels: range = range(NOISE)) -> Floats:
+def noise(corner: tuple[int, int], rows: int, columns: int, channels: range = range(NOISE)) -> Float32:
     """Noise float32 [channels, rows, columns], uniform, of mean 0 and variance 1, that depends on a cell's place in the picture and
     on the channel's number alone: every decode of it, whole or of a region, is the same. By the mixing of MurmurHash3 (Appleby
     2011)."""
@@ -79,13 +66,13 @@ def noise(corner: tuple[int, int], rows: int, columns: int, channels: range = ra
     return (bits.astype(np.float32) * np.float32(2**-32) - np.float32(0.5)) * np.float32(12**0.5)
 
 
-def grain(corner: tuple[int, int], rows: int, columns: int) -> Floats:
+def grain(corner: tuple[int, int], rows: int, columns: int) -> Float32:
     """The noise float32 [GRAIN, rows, columns] that becomes grain; none of it is among a refiner's inputs."""
     return noise(corner, rows, columns, range(NOISE, NOISE + GRAIN))
 
 
 @cache
-def emphasis() -> Floats:
+def emphasis() -> Float32:
     """What the waves that a refiner adds are multiplied by, float32 [192, 1, 1].
 
     Low ones are where similarity is lost, as they move edges and shades that the decode has; high ones of luma are what it lacks.
@@ -95,25 +82,25 @@ def emphasis() -> Floats:
 
 
 @cache
-def repeatable() -> NDArray[np.intp]:
+def repeatable() -> Intp:
     """Waves whose mean over the cells around is the lattice's doing."""
     return np.flatnonzero([max(v, u) >= _REPEATED_FROM for _, v, u in COLOR_8X8.positions])
 
 
 @cache
-def grained() -> NDArray[np.intp]:
+def grained() -> Intp:
     """Waves that get grain: those of luma, in the order of a refiner's last outputs."""
     return np.flatnonzero([component == 0 for component, _, _ in COLOR_8X8.positions])
 
 
 @cache
-def grain_emphasis() -> Floats:
+def grain_emphasis() -> Float32:
     """What a refiner's grain is multiplied by, float32 [GRAIN, 1, 1]."""
     larger = [max(v, u) for component, v, u in COLOR_8X8.positions if component == 0]
     return np.interp(larger, _GRAIN_FREQUENCIES, _GRAIN_EMPHASIS).astype(np.float32)[:, None, None]
 
 
-def refined_waves(found: Floats, corner: tuple[int, int]) -> Floats:
+def refined_waves(found: Float32, corner: tuple[int, int]) -> Float32:
     """Waves [192, rows, columns] that the outputs [256, rows, columns] of a refiner add, in steps: its own as `weigh` has them, and
     noise, of which it says the deviation; `corner` is the place of the first cell in the picture. Old refiners have no grain."""
     waves = weigh(found[:OUTPUTS])
@@ -122,7 +109,7 @@ def refined_waves(found: Floats, corner: tuple[int, int]) -> Floats:
     return waves
 
 
-def weigh(correction: Floats) -> Floats:
+def weigh(correction: Float32) -> Float32:
     """Waves [192, rows, columns] of a refiner as they are added: by `emphasis`, and without what repeats from cell to cell, which
     is seen as a screen of dots: the mean of high ones over 5x5 cells (at edges the outermost count again)."""
     waves = emphasis() * correction
@@ -139,14 +126,14 @@ def sharpen(
     run: Correct,
     halo: int,
     restored: Restored,
-    latents: NDArray[np.int16],
+    latents: Int16,
     step: float,
     grid: tuple[int, int],
     layout: Layout,
     strength: float,
     corner: tuple[int, int],
     rows: Rows,
-) -> Floats:
+) -> Float32:
     """Coefficients of some rows of cells as they are `restored`, and `strength` (0..1) of what the refiner `run` adds to them.
     `corner` is the place of the first cell in the picture.
 

@@ -13,10 +13,10 @@ from operator import itemgetter
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from vqcodec.arrays import Float32, Float64, Int16, Int32, Int64, Intp, UInt8, UInt32
 from vqcodec.entropy.codebooks import NATURAL, NO_WORD, SCALAR_MAX, UNIT, nearest, quantize_scalar, resized, with_low_bits
-from vqcodec.entropy.linear import CLASSES, Cells
+from vqcodec.entropy.linear import CLASSES
 from vqcodec.errors import CorruptError
 from vqcodec.format.bits import BitReader
 from vqcodec.weights.exact import DC_SET, TILE_SIZES, Model
@@ -27,14 +27,11 @@ _VECTOR_SHARE: Final = 1.25
 """Of lambda: a DC is context of all that follows in its cell and the cells around, so precision pays twice, and that of chroma,
 most of which is in its DCs, once more; a zero vector keeps the classes around quiet."""
 
-Vectors = NDArray[np.float32]
-Residuals = NDArray[np.int32]
-Means = NDArray[np.int32]
-Classes = NDArray[np.uint8]
-Sizes = NDArray[np.int32] | int
+
+Sizes = Int32 | int
 """Of the words of each cell, int32 [n], or of all."""
-Symbols = NDArray[np.uint8]
-Calls = list[tuple[int, Symbols]]
+
+Calls = list[tuple[int, UInt8]]
 """(book, symbols) in the order in which a decoder reads them."""
 
 
@@ -54,7 +51,7 @@ def dc_share(component: int, density: float) -> float:
     return above**0.5 if component == 0 else _CHROMA_DC_SHARE * above
 
 
-def wanted_rows(targets: NDArray[np.float32], channels: slice, cells: Cells, means: Means, order: Cells) -> NDArray[np.float32]:
+def wanted_rows(targets: Float32, channels: slice, cells: Intp, means: Int32, order: Intp) -> Float32:
     """The residuals a half tile should have, float32 [n, T] in steps, in order of coding."""
     wanted = targets[channels].take(cells[order], axis=1)
     wanted -= means.take(order, axis=1) * np.float32(1 / UNIT)
@@ -68,15 +65,13 @@ Stretch = tuple[int, int]
 class ByClass(ABC):
     """Codes what a half tile should have class by class; where its words come from is the subclass's part."""
 
-    def __init__(self, table: NDArray[np.int16], dims: Sequence[int], targets: NDArray[np.float32]) -> None:
+    def __init__(self, table: Int16, dims: Sequence[int], targets: Float32) -> None:
         """`table` int16 [set, log2 tile size, class] holds book numbers; -1 codes nothing. `dims` are the books' dimensions,
         `targets` float32 [C, h * w] the wanted latents in steps.
         """
         self.table, self.dims, self.targets = table, [*dims, 0], targets  # the last is of book -1
 
-    def code(
-        self, book_set: int, channels: slice, cells: Cells, means: Means, classes: Classes, sizes: Sizes = NATURAL
-    ) -> Residuals:
+    def code(self, book_set: int, channels: slice, cells: Intp, means: Int32, classes: UInt8, sizes: Sizes = NATURAL) -> Int32:
         """Residuals int32 [T, n] in 1/16 step for n cells, given means int32 [T, n], classes uint8 [n] and sizes of words."""
         size, n = means.shape
         order = np.argsort(classes, kind="stable")
@@ -103,7 +98,7 @@ class ByClass(ABC):
         return resized(np.ascontiguousarray(rows.T), sizes)
 
     @abstractmethod
-    def quantize(self, stretches: list[Stretch], x: Vectors) -> NDArray[np.int32]:
+    def quantize(self, stretches: list[Stretch], x: Float32) -> Int32:
         """Vectors float32 [n, d] in steps, one stretch after the other, to words int32 [n, d] of the books of one dimension."""
 
 
@@ -113,24 +108,24 @@ class SymbolWriter(ByClass):
     share = 1.0
     """Of lambda, in scalar books."""
 
-    def __init__(self, model: Model, targets: NDArray[np.float32], rates: Sequence[float]) -> None:
+    def __init__(self, model: Model, targets: Float32, rates: Sequence[float]) -> None:
         """`targets` float32 [C, h * w] are the wanted latents in steps; `rates` is each book's lambda in squared steps per bit."""
         super().__init__(model.table, [book.dim for book in model.books], targets)
         self.books, self.search = model.books, model.search(tuple(rates))
         self.calls: list[Calls] = []
         self.clipped = False
         """Whether a residual was more than books have words for: of hard edges at very fine steps."""
-        self.raw: list[list[tuple[NDArray[np.int32], NDArray[np.uint8]]]] = []
+        self.raw: list[list[tuple[Int32, UInt8]]] = []
 
     def start_layer(self, layer: int) -> None:
         self.calls.append([])
         self.raw.append([])
 
-    def quantize(self, stretches: list[Stretch], x: Vectors) -> NDArray[np.int32]:
+    def quantize(self, stretches: list[Stretch], x: Float32) -> Int32:
         """As of any coder by class; the symbols are kept."""
         return self._scalars(stretches, x[:, 0])[:, None] if x.shape[1] == 1 else self._vectors(stretches, x)
 
-    def _scalars(self, stretches: list[Stretch], x: NDArray[np.float32]) -> NDArray[np.int32]:
+    def _scalars(self, stretches: list[Stretch], x: Float32) -> Int32:
         """All at once: classes of DCs are many and small."""
         numbers, counts = zip(*stretches, strict=True)
         scalars = self.search.scalars
@@ -142,13 +137,13 @@ class SymbolWriter(ByClass):
             self.raw[-1].append((scalars.low.take(found), widths))
         return scalars.words.take(found)
 
-    def _keep(self, stretches: list[Stretch], symbols: Symbols) -> None:
+    def _keep(self, stretches: list[Stretch], symbols: UInt8) -> None:
         start = 0
         for number, count in stretches:
             self.calls[-1].append((number, symbols[start : start + count]))
             start += count
 
-    def _vectors(self, stretches: list[Stretch], x: Vectors) -> NDArray[np.int32]:
+    def _vectors(self, stretches: list[Stretch], x: Float32) -> Int32:
         """All at once but for the words of those that are away from zero: about one in twenty."""
         numbers, counts = zip(*stretches, strict=True)
         energies = np.einsum("nd,nd->n", x, x)
@@ -175,7 +170,7 @@ class SymbolWriter(ByClass):
             start = last
         return words
 
-    def _escapes(self, numbers: NDArray[np.intp], x: Vectors, costs: NDArray[np.float32]) -> Cells:
+    def _escapes(self, numbers: Intp, x: Float32, costs: Float32) -> Intp:
         """Places of those vectors, of these books and at these `costs`, for which an escape and the values one by one cost less."""
         doubtful = np.flatnonzero(costs > self.search.doubt.take(numbers))
         if not len(doubtful):
@@ -190,13 +185,11 @@ class SymbolWriter(ByClass):
 class EncoderWriter(SymbolWriter):
     """Finds what is best for files: as `SymbolWriter`, at an encoder's lambdas."""
 
-    def __init__(self, model: Model, targets: NDArray[np.float32], rate: float) -> None:
+    def __init__(self, model: Model, targets: Float32, rate: float) -> None:
         """`targets` are as of `SymbolWriter`; `rate` is lambda in squared sizes of words per bit, of DCs in squared steps."""
         super().__init__(model, targets, search_rates(model, rate))
 
-    def code(
-        self, book_set: int, channels: slice, cells: Cells, means: Means, classes: Classes, sizes: Sizes = NATURAL
-    ) -> Residuals:
+    def code(self, book_set: int, channels: slice, cells: Intp, means: Int32, classes: UInt8, sizes: Sizes = NATURAL) -> Int32:
         """As of any coder by class."""
         self.share = 1.0
         if book_set == DC_SET:
@@ -205,7 +198,7 @@ class EncoderWriter(SymbolWriter):
         return super().code(book_set, channels, cells, means, classes, sizes)
 
 
-Layer = tuple[list[Symbols], bytes]
+Layer = tuple[list[UInt8], bytes]
 """The symbols of every stream, and raw bits."""
 
 
@@ -216,7 +209,7 @@ class GroupStreams:
         """`unpack` makes a layer from what is stored when its turn comes; None: it is lost, and all its residuals are zero."""
         self._unpack = unpack
         self.lost = True
-        self._streams: list[Symbols] = []
+        self._streams: list[UInt8] = []
 
     def start_layer(self, layer: int) -> None:
         """Raises CorruptError."""
@@ -236,7 +229,7 @@ class GroupStreams:
             self.bits.finish()
             self.lost, self._streams = True, []  # many groups wait for their next layer, or stay behind when they are decoded
 
-    def take(self, stream: int, count: int) -> Symbols:
+    def take(self, stream: int, count: int) -> UInt8:
         """The next symbols uint8 [count] of a stream; zeros where it has ended."""
         start = self._cursors[stream]
         self._cursors[stream] = start + count
@@ -256,9 +249,7 @@ class SymbolReader:
     Symbols of books of one dimension are looked up together: a class by itself costs little more than a slice of its stream.
     """
 
-    def __init__(
-        self, model: Model, merge_map: int, groups: Sequence[GroupStreams], ideal: NDArray[np.float64] | None = None
-    ) -> None:
+    def __init__(self, model: Model, merge_map: int, groups: Sequence[GroupStreams], ideal: Float64 | None = None) -> None:
         """`ideal` float64 [C], if given, gains the ideal code length of what is read, by channel."""
         self.books, self.shelves = model.books, model.shelves
         self.table = model.table.tolist()
@@ -277,9 +268,7 @@ class SymbolReader:
         for group in self.groups:
             group.finish()
 
-    def code(
-        self, book_set: int, channels: slice, cells: Cells, means: Means, classes: Classes, sizes: Sizes = NATURAL
-    ) -> Residuals:
+    def code(self, book_set: int, channels: slice, cells: Intp, means: Int32, classes: UInt8, sizes: Sizes = NATURAL) -> Int32:
         """Residuals int32 [T, n] in 1/16 step for n cells, given means int32 [T, n], classes uint8 [n] and sizes of words. Raises
         CorruptError."""
         size, n = means.shape
@@ -317,11 +306,11 @@ class SymbolReader:
                     start += count
         return runs
 
-    def take(self, run: Run, count: int) -> Symbols:
+    def take(self, run: Run, count: int) -> UInt8:
         """The next symbols uint8 [count] of a run."""
         return run[1].take(self.stream_of[run[2]], count)
 
-    def _words(self, dim: int, runs: list[Run], size: int) -> tuple[NDArray[np.int32], float]:
+    def _words(self, dim: int, runs: list[Run], size: int) -> tuple[Int32, float]:
         """Words int32 [pieces, d] of runs whose books have one dimension, and their ideal code length."""
         symbols, escapes, first, bits, each = [], [], 0, 0.0, size // dim
         for run in runs:
@@ -341,7 +330,7 @@ class SymbolReader:
             words[places] = escaped_words
         return words, bits + length
 
-    def _look_up(self, dim: int, runs: list[Run], symbols: list[Symbols]) -> tuple[NDArray[np.int32], float]:
+    def _look_up(self, dim: int, runs: list[Run], symbols: list[UInt8]) -> tuple[Int32, float]:
         """Words int32 [pieces, d] of the symbols of runs, with their raw bits, and their ideal code length if that is wanted."""
         shelf = self.shelves[dim]
         lengths = [len(found) for found in symbols]
@@ -366,24 +355,22 @@ class IndexRecorder(SymbolReader):
 
     def __init__(self, model: Model, merge_map: int, group: GroupStreams) -> None:
         super().__init__(model, merge_map, [group])
-        self.found: list[tuple[int, int, int, Cells, Symbols]] = []
+        self.found: list[tuple[int, int, int, Intp, UInt8]] = []
 
-    def code(
-        self, book_set: int, channels: slice, cells: Cells, means: Means, classes: Classes, sizes: Sizes = NATURAL
-    ) -> Residuals:
+    def code(self, book_set: int, channels: slice, cells: Intp, means: Int32, classes: UInt8, sizes: Sizes = NATURAL) -> Int32:
         order = np.argsort(classes, kind="stable")
         self._channel, self._cells, self._classes = channels.start, cells[order], classes[order]
         return super().code(book_set, channels, cells, means, classes, sizes)
 
-    def take(self, run: Run, count: int) -> Symbols:
+    def take(self, run: Run, count: int) -> UInt8:
         symbols = super().take(run, count)
         _, _, number, start, cells = run
         self.found.append((number, int(self._classes[start]), self._channel, self._cells[start : start + cells], symbols))
         return symbols
 
-    def table_of_indices(self) -> dict[str, NDArray[np.uint32]]:
+    def table_of_indices(self) -> dict[str, UInt32]:
         """Columns uint32 [n]: index (rank in its codebook), codebook, class, channel (of the piece's first coefficient), cell."""
-        columns: dict[str, list[NDArray[np.int64]]] = {name: [] for name in ("index", "codebook", "class", "channel", "cell")}
+        columns: dict[str, list[Int64]] = {name: [] for name in ("index", "codebook", "class", "channel", "cell")}
         for number, scale_class, channel, cells, symbols in self.found:
             pieces = len(symbols) // len(cells)  # of each cell
             columns["index"].append(symbols.astype(np.int64))

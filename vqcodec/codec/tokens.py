@@ -22,8 +22,8 @@ from functools import lru_cache, partial
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from vqcodec.arrays import Float32, Int32, UInt8, UInt16
 from vqcodec.entropy import codebooks
 from vqcodec.errors import CorruptError, InputError, ModelError
 from vqcodec.format import container, zstd_blocks
@@ -31,7 +31,7 @@ from vqcodec.format.bits import BitReader, pack_bits
 from vqcodec.format.header import Header, Section, Tokens
 from vqcodec.format.stream_records import BLOCK, FRAME, VERBATIM
 from vqcodec.nets import convolution
-from vqcodec.nets.convolution import Correct, Floats
+from vqcodec.nets.convolution import Correct
 from vqcodec.runtime import progress
 from vqcodec.runtime.workers import shared_empty, side_by_side
 from vqcodec.transform import dct
@@ -39,7 +39,6 @@ from vqcodec.transform.color import COLOR_SHIFT, analysis_matrix
 from vqcodec.transform.layouts import COLOR_8X8, GREY, LAYOUTS
 from vqcodec.weights.token import TokenModel
 
-Indices = NDArray[np.uint16]
 _PACKED: Final = 0
 _MODES: Final = {VERBATIM: _PACKED, FRAME: 1, BLOCK: 2}
 """Of a plane; container.py has their meaning."""
@@ -49,41 +48,41 @@ _MODES: Final = {VERBATIM: _PACKED, FRAME: 1, BLOCK: 2}
 
 
 @lru_cache(maxsize=8)
-def waves(side: int) -> Floats:
+def waves(side: int) -> Float32:
     """The orthonormal DCT-II, float32 [side frequencies, side samples]."""
     u, x = np.arange(side)[:, None], np.arange(side)[None, :]
     found = np.cos((2 * x + 1) * u * np.pi / (2 * side)) * np.where(u == 0, np.sqrt(1 / side), np.sqrt(2 / side))
     return found.astype(np.float32)
 
 
-def forward_matrix(side: int, components: int, color: NDArray[np.int32]) -> Floats:
+def forward_matrix(side: int, components: int, color: Int32) -> Float32:
     """float32 [side * side * components, C]: pixels of a cell, less 128, to coefficients."""
     analysis = analysis_matrix(color) if components == 3 else np.ones((1, 1))
     found = np.einsum("vy,ux,cr->yxrcvu", waves(side), waves(side), analysis)
     return found.reshape(side * side * components, -1).astype(np.float32)
 
 
-def inverse_matrix(side: int, components: int, color: NDArray[np.int32]) -> Floats:
+def inverse_matrix(side: int, components: int, color: Int32) -> Float32:
     """float32 [C, side * side * components]: coefficients to pixels of a cell, less 128."""
     synthesis = color / (1 << COLOR_SHIFT) if components == 3 else np.ones((1, 1))
     found = np.einsum("vy,ux,rc->cvuyxr", waves(side), waves(side), synthesis)
     return found.reshape(side * side * components, -1).astype(np.float32)
 
 
-def forward(pixels: NDArray[np.uint8], side: int, color: NDArray[np.int32]) -> Floats:
+def forward(pixels: UInt8, side: int, color: Int32) -> Float32:
     """Pixels uint8 [H, W, 1 or 3] to coefficients float32 [C, h, w] in grey levels; edges are repeated. Undone in `decode`."""
     height, width, components = pixels.shape
     h, w = -(-height // side), -(-width // side)
     padded = np.pad(pixels, ((0, h * side - height), (0, w * side - width), (0, 0)), mode="edge")
     blocks = padded.reshape(h, side, w, side, components).transpose(0, 2, 1, 3, 4).reshape(h * w, -1)
-    centred: Floats = blocks.astype(np.float32) - np.float32(128)
+    centred: Float32 = blocks.astype(np.float32) - np.float32(128)
     return (centred @ forward_matrix(side, components, color)).T.reshape(-1, h, w)
 
 
 # ------------------------------------------------------------------------------------------------ coefficients and indices
 
 
-def encode(pixels: NDArray[np.uint8], model: TokenModel, threads: int = 1) -> Indices:
+def encode(pixels: UInt8, model: TokenModel, threads: int = 1) -> UInt16:
     """Pixels uint8 [H, W, 1 or 3] to indices uint16 [h, w]. Raises InputError for colour that the model does not have."""
     height, width, components = pixels.shape
     if components > model.components:
@@ -107,14 +106,14 @@ def encode(pixels: NDArray[np.uint8], model: TokenModel, threads: int = 1) -> In
 
 
 def decode(
-    indices: Indices,
+    indices: UInt16,
     model: TokenModel,
     shape: tuple[int, ...],
     *,
     scale: int = 1,
     threads: int = 1,
     run: Correct | None = None,
-) -> NDArray[np.uint8]:
+) -> UInt8:
     """Indices uint16 [h, w] to pixels uint8 of `shape` [H, W, 1 or 3] or, from low frequencies, of one 2, 4 or 8 times smaller.
 
     `run` runs the decoder elsewhere than here, one strip at a time.
@@ -142,7 +141,7 @@ def decode(
 # ------------------------------------------------------------------------------------------------ indices and bytes
 
 
-def pack(indices: Indices, bits: int, levels: Sequence[int]) -> bytes:
+def pack(indices: UInt16, bits: int, levels: Sequence[int]) -> bytes:
     """Indices uint16 [h, w] of 1..16 bits to an index section; the inverse of `unpack`. `levels` of zstd are tried."""
     flat = indices.reshape(-1)
     mode, low = _pack_plane(flat & np.uint16(0xFF), min(bits, 8), levels)
@@ -153,7 +152,7 @@ def pack(indices: Indices, bits: int, levels: Sequence[int]) -> bytes:
     return bytes((mode | high_mode << 2,)) + length + low + high
 
 
-def unpack(section: bytes, cells: tuple[int, int], bits: int) -> Indices:
+def unpack(section: bytes, cells: tuple[int, int], bits: int) -> UInt16:
     """An index section to indices uint16 [h, w] below 1 << bits; raises TruncatedError, CorruptError."""
     count = cells[0] * cells[1]
     reader = container.Reader(section)
@@ -170,14 +169,14 @@ def unpack(section: bytes, cells: tuple[int, int], bits: int) -> Indices:
     return (low | high.astype(np.uint16) << np.uint16(8)).astype(np.uint16).reshape(cells)
 
 
-def _pack_plane(values: Indices, bits: int, levels: Sequence[int]) -> tuple[int, bytes]:
+def _pack_plane(values: UInt16, bits: int, levels: Sequence[int]) -> tuple[int, bytes]:
     """The mode and the stored bytes of values uint16 [n] of 1..8 bits: the smallest of what there is."""
     packed = pack_bits(values.astype(np.int32), np.full(len(values), bits, np.uint8))
     mode, stored = zstd_blocks.compress(values.astype(np.uint8).tobytes(), None, tuple(levels))
     return (_PACKED, packed) if len(packed) <= len(stored) else (_MODES[mode], stored)
 
 
-def _unpack_plane(mode: int, stored: bytes, count: int, bits: int) -> NDArray[np.uint8]:
+def _unpack_plane(mode: int, stored: bytes, count: int, bits: int) -> UInt8:
     """The inverse of `_pack_plane`, uint8 [n]; raises CorruptError."""
     if mode == _PACKED:
         if len(stored) != -(-count * bits // 8):
@@ -197,19 +196,19 @@ def _unpack_plane(mode: int, stored: bytes, count: int, bits: int) -> NDArray[np
 
 
 def write(
-    shape: tuple[int, ...], indices: Indices, model: TokenModel, levels: Sequence[int], others: Sequence[Section] = ()
+    shape: tuple[int, ...], indices: UInt16, model: TokenModel, levels: Sequence[int], others: Sequence[Section] = ()
 ) -> bytes:
     """The token file of a picture of `shape` [H, W, 1 or 3] and its indices uint16 [h, w], with other sections besides."""
     height, width, components = shape
     layout = (GREY if components == 1 else COLOR_8X8).code
     alpha = any(section.type == container.ALPHA for section in others)
     tokens = Tokens(model.side, model.bits)
-    header = Header(width, height, layout, 1, 0, model.file_id, step=0, alpha=alpha, tokens=tokens)
+    header = Header(width, height, layout, 1, 0, model.file_id, step_64=0, alpha=alpha, tokens=tokens)
     section = Section(container.INDICES, pack(indices, tokens.bits, levels))
     return container.write_file(header, [section, *others])
 
 
-def read(header: Header, section: bytes, model: TokenModel) -> Indices:
+def read(header: Header, section: bytes, model: TokenModel) -> UInt16:
     """The indices uint16 [h, w] of a token file from its index section, all of them in the codebook; the inverse of `write`.
 
     Raises CorruptError, TruncatedError.

@@ -12,13 +12,13 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-from vqcodec.codec.symbols import Calls, EncoderWriter, GroupStreams, IndexRecorder, Residuals, Sizes, SymbolReader
+from vqcodec.arrays import Float32, Float64, Int16, Int32, Intp, UInt8, UInt32
+from vqcodec.codec.symbols import Calls, EncoderWriter, GroupStreams, IndexRecorder, Sizes, SymbolReader
 from vqcodec.entropy import dc_pyramid, linear, masking
 from vqcodec.entropy.codebooks import NATURAL
 from vqcodec.entropy.context import Context, Correction, DcContext, DcCorrection, NoCorrection, clamp_score
-from vqcodec.entropy.linear import Cells, Float, Grid
+from vqcodec.entropy.linear import Grid
 from vqcodec.entropy.masking import Mask
 from vqcodec.errors import CorruptError, ModelError
 from vqcodec.format import container, zstd_blocks
@@ -53,11 +53,11 @@ class Coder(Protocol):
         self,
         book_set: int,
         channels: slice,
-        cells: Cells,
-        means: NDArray[np.int32],
-        classes: NDArray[np.uint8],
+        cells: Intp,
+        means: Int32,
+        classes: UInt8,
         sizes: Sizes = NATURAL,
-    ) -> Residuals:
+    ) -> Int32:
         """Residuals int32 [T, n] in 1/16 step for n cells, given means int32 [T, n], classes uint8 [n] and sizes of words in 1/256
         of their natural one."""
         ...
@@ -134,9 +134,9 @@ def code_half(
     grid: Grid,
     tile: Tile,
     half: int,
-    means: NDArray[np.int32],
-    score: Float,
-    magnitude: NDArray[np.int32],
+    means: Int32,
+    score: Float32,
+    magnitude: Int32,
     coder: Coder,
     correction: Correction,
     mask: Mask | None = None,
@@ -157,7 +157,7 @@ def code_half(
     grid.put(magnitude, half, np.minimum(sums, linear.MAGNITUDE_MAX))
 
 
-def plus(values: NDArray[np.int32], added: NDArray[np.int32] | int) -> NDArray[np.int32]:
+def plus(values: Int32, added: Int32 | int) -> Int32:
     """The sum; no pass over the values where nothing is added."""
     return values if isinstance(added, int) else values + added
 
@@ -171,7 +171,7 @@ def walk_dc(
     coder: Coder,
     correction: DcCorrection,
     groups: int = 1,
-) -> NDArray[np.int32]:
+) -> Int32:
     """Code the DCs of tile groups of one shape, of `cells` rows and columns, side by side: int32 [components, groups * h * w].
 
     The passes of coarse levels are over a few cells: of one group alone they cost as much as those of the finest.
@@ -213,7 +213,7 @@ def walk_dc(
     return planes
 
 
-def _finer_classes(classes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _finer_classes(classes: UInt8) -> UInt8:
     return np.minimum(classes + np.uint8(dc_pyramid.FINER_CLASSES), np.uint8(linear.CLASSES - 1))
 
 
@@ -221,7 +221,7 @@ def _finer_classes(classes: NDArray[np.uint8]) -> NDArray[np.uint8]:
 class Settings:
     """How a tile group is coded. `rate` is lambda in squared steps per bit, `masking` a strength."""
 
-    step: int
+    step_64: int
     layout: int
     layers: int
     fine_dcs: bool
@@ -242,15 +242,15 @@ class GroupSymbols:
 class CodedGroup:
     """One tile group: its latents int16 [C, cells], and the symbols that stand for them."""
 
-    latents: NDArray[np.int16]
+    latents: Int16
     symbols: GroupSymbols
 
 
-def encode_group(targets: NDArray[np.float32], cells: tuple[int, int], model: Model, settings: Settings) -> CodedGroup:
+def encode_group(targets: Float32, cells: tuple[int, int], model: Model, settings: Settings) -> CodedGroup:
     """Wanted latents float32 [C, h * w] in steps to latents and symbols."""
     grid = Grid(*cells, LAYOUTS[settings.layout])
     writer = EncoderWriter(model, targets, settings.rate)
-    walk(grid, model, settings.step, settings.fine_dcs, settings.layers, writer, strength=settings.masking)
+    walk(grid, model, settings.step_64, settings.fine_dcs, settings.layers, writer, strength=settings.masking)
     raw = []
     for layer in writer.raw:
         low = np.concatenate([values for values, _ in layer]) if layer else np.zeros(0, np.int32)
@@ -267,16 +267,14 @@ Rectangle = tuple[int, int, int, int]
 """Top, left, rows, columns."""
 
 
-def decode_group(
-    header: Header, sections: Stored, cells: tuple[int, int], model: Model, ideal: NDArray[np.float64] | None = None
-) -> NDArray[np.int16]:
+def decode_group(header: Header, sections: Stored, cells: tuple[int, int], model: Model, ideal: Float64 | None = None) -> Int16:
     """The index sections of one tile group to latents int16 [C, h * w]; raises CorruptError.
 
     `ideal` float64 [C], if given, gains the ideal code length of what was read, by channel.
     """
     grid = Grid(*cells, LAYOUTS[header.layout])
     reader = SymbolReader(model, header.merge_map, [group_streams(header, sections, cells, model)], ideal)
-    walk(grid, model, header.step, header.fine_dcs, header.layers, reader, strength=header.masking)
+    walk(grid, model, header.step_64, header.fine_dcs, header.layers, reader, strength=header.masking)
     reader.finish()
     return grid.latents
 
@@ -286,7 +284,7 @@ class OpenGroup:
     """A tile group whose DCs are decoded, int16 [components, h * w]; its streams go on behind them."""
 
     place: Rectangle
-    dcs: NDArray[np.int16]
+    dcs: Int16
     streams: GroupStreams
 
 
@@ -297,19 +295,19 @@ def open_groups(header: Header, sections: Sequence[Stored], model: Model, number
     streams = [group_streams(header, stored, cells, model) for stored in sections]
     reader = SymbolReader(model, header.merge_map, streams)
     reader.start_layer(0)
-    correction = dc_correction_of(model, header.step)
-    dcs = walk_dc(cells, layout, model, header.step, header.fine_dcs, reader, correction, len(numbers))
+    correction = dc_correction_of(model, header.step_64)
+    dcs = walk_dc(cells, layout, model, header.step_64, header.fine_dcs, reader, correction, len(numbers))
     apart = dcs.astype(np.int16).reshape(layout.components, len(numbers), -1)
     return [OpenGroup(place, apart[:, i], own) for i, (place, own) in enumerate(zip(places, streams, strict=True))]
 
 
-def finish_group(header: Header, group: OpenGroup, model: Model, tiles: int | None = None) -> NDArray[np.int16]:
+def finish_group(header: Header, group: OpenGroup, model: Model, tiles: int | None = None) -> Int16:
     """All latents int16 [C, h * w] of a tile group; raises CorruptError. With `tiles` only so many are decoded, others are 0."""
     grid = Grid(*group.place[2:], LAYOUTS[header.layout])
     grid.latents[: grid.layout.components] = group.dcs
     reader = SymbolReader(model, header.merge_map, [group.streams])
-    correction = correction_of(model, grid, header.step)
-    walk_tiles(grid, model, header.step, header.layers, reader, correction, header.masking, tiles)
+    correction = correction_of(model, grid, header.step_64)
+    walk_tiles(grid, model, header.step_64, header.layers, reader, correction, header.masking, tiles)
     if tiles is None:
         reader.finish()
     return grid.latents
@@ -345,11 +343,11 @@ def each_group(
         side_by_side(one, batches, threads)
 
 
-def indices_of_group(header: Header, sections: Stored, cells: tuple[int, int], model: Model) -> dict[str, NDArray[np.uint32]]:
+def indices_of_group(header: Header, sections: Stored, cells: tuple[int, int], model: Model) -> dict[str, UInt32]:
     """The indices of one tile group, in decoding order: the columns of `IndexRecorder.table_of_indices`. Raises CorruptError."""
     recorder = IndexRecorder(model, header.merge_map, group_streams(header, sections, cells, model))
     grid = Grid(*cells, LAYOUTS[header.layout])
-    walk(grid, model, header.step, header.fine_dcs, header.layers, recorder, strength=header.masking)
+    walk(grid, model, header.step_64, header.fine_dcs, header.layers, recorder, strength=header.masking)
     recorder.finish()
     return recorder.table_of_indices()
 
@@ -360,7 +358,7 @@ def group_streams(header: Header, sections: Stored, cells: tuple[int, int], mode
     return GroupStreams(lambda layer: _unpack(sections[layer], model.streams[header.merge_map], limit))
 
 
-def _unpack(section: bytes | None, streams: Sequence[Stream], limit: int) -> tuple[list[NDArray[np.uint8]], bytes] | None:
+def _unpack(section: bytes | None, streams: Sequence[Stream], limit: int) -> tuple[list[UInt8], bytes] | None:
     """Symbols of every stream, and raw bits, of an index section; None if it is lost. Raises CorruptError."""
     if section is None:
         return None
@@ -377,7 +375,7 @@ def _unpack(section: bytes | None, streams: Sequence[Stream], limit: int) -> tup
 def pack_layer(calls: Calls, raw: bytes, model: Model, merge_map: int, levels: tuple[int, ...]) -> bytes:
     """Symbols of one layer to an index section; the inverse stands in `decode_group`."""
     stream_of = model.maps[merge_map].tolist()
-    gathered: list[list[NDArray[np.uint8]]] = [[] for _ in model.streams[merge_map]]
+    gathered: list[list[UInt8]] = [[] for _ in model.streams[merge_map]]
     for number, symbols in calls:
         gathered[stream_of[number]].append(symbols)
     records = []

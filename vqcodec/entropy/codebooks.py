@@ -16,7 +16,8 @@ from functools import cached_property
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
+
+from vqcodec.arrays import Float32, Int16, Int32, Int64, Intp, UInt8
 
 UNIT: Final = 16
 """Codewords and residuals are in 1/16 of a step."""
@@ -32,7 +33,7 @@ _SURELY: Final = 0.999
 _CHUNK: Final = 256  # vectors per search product: 256 KB of scores stay in the cache
 
 
-def _alphabet() -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
+def _alphabet() -> tuple[Int16, UInt8]:
     values, raw_bits = [0], [0]
     for magnitude in range(1, _EXACT + 1):
         values += [magnitude, -magnitude]
@@ -49,7 +50,7 @@ ALPHABET, ALPHABET_RAW_BITS = _alphabet()
 """int16 [143] smallest magnitude of each scalar symbol (signed, in steps); uint8 [143] raw bits that follow it."""
 
 
-def alphabet_symbols(values: NDArray[np.int64]) -> NDArray[np.int64]:
+def alphabet_symbols(values: Int64) -> Int64:
     """Integers in +-SCALAR_MAX to positions in ALPHABET."""
     magnitude = np.abs(values)
     octave = np.frexp(np.maximum(magnitude, 1).astype(np.float64))[1].astype(np.int64) - 1
@@ -67,10 +68,10 @@ class Book:
     `alphabet` uint8 [K], of scalar books, the place in ALPHABET of every rank.
     """
 
-    words: NDArray[np.int16]
-    bits: NDArray[np.float32]
+    words: Int16
+    bits: Float32
     escape: int
-    alphabet: NDArray[np.uint8] | None
+    alphabet: UInt8 | None
 
     @property
     def dim(self) -> int:
@@ -81,17 +82,17 @@ class Book:
         return self.words.shape[1]
 
     @cached_property
-    def raw_bits(self) -> NDArray[np.uint8]:
+    def raw_bits(self) -> UInt8:
         """Raw bits behind each symbol, uint8 [K]; scalar books only."""
         return ALPHABET_RAW_BITS[self.alphabet]
 
     @cached_property
-    def rows(self) -> NDArray[np.int32]:
+    def rows(self) -> Int32:
         """The codewords one after the other, int32 [K, d]."""
         return np.ascontiguousarray(self.words.T, dtype=np.int32)
 
     @cached_property
-    def scalar(self) -> tuple[NDArray[np.uint8], NDArray[np.int32], NDArray[np.float32]]:
+    def scalar(self) -> tuple[UInt8, Int32, Float32]:
         """For every integer in +-SCALAR_MAX (scalar books only): symbol, reconstruction in 1/16 step, bits with raw bits."""
         values = np.arange(-SCALAR_MAX, SCALAR_MAX + 1)
         ranks = np.empty(len(ALPHABET), np.uint8)
@@ -109,7 +110,7 @@ class VectorSearch:
     less than an escape: most are. It is negative where the book has no such word.
     """
 
-    weights: NDArray[np.float32]
+    weights: Float32
     zero: int
     reach: float
 
@@ -142,13 +143,13 @@ class ScalarSearch:
     `steps`; float32 `costs` in squared steps; intp `towards_zero`, how far the next integer there is.
     """
 
-    symbols: NDArray[np.uint8]
-    low: NDArray[np.int32]
-    widths: NDArray[np.uint8]
-    words: NDArray[np.int32]
-    steps: NDArray[np.float32]
-    costs: NDArray[np.float32]
-    towards_zero: NDArray[np.intp]
+    symbols: UInt8
+    low: Int32
+    widths: UInt8
+    words: Int32
+    steps: Float32
+    costs: Float32
+    towards_zero: Intp
 
     @classmethod
     def of(cls, book: Book, rate: float) -> ScalarSearch:
@@ -174,13 +175,13 @@ class Search:
     """
 
     vectors: dict[int, VectorSearch]
-    zero: NDArray[np.uint8]
-    reach: NDArray[np.float32]
+    zero: UInt8
+    reach: Float32
     scalars: ScalarSearch
-    origin: NDArray[np.intp]
-    escape: NDArray[np.float32]
-    doubt: NDArray[np.float32]
-    rates: NDArray[np.float32]
+    origin: Intp
+    escape: Float32
+    doubt: Float32
+    rates: Float32
 
     @classmethod
     def of(cls, books: Sequence[Book], rates: Sequence[float]) -> Search:
@@ -209,10 +210,10 @@ class Shelf:
     [places, d] in 1/16 step; `raw_bits` uint8 behind the symbol, NO_WORD if there is no such symbol; `bits` float32 with these.
     """
 
-    first: NDArray[np.intp]
-    words: NDArray[np.int32]
-    raw_bits: NDArray[np.uint8]
-    bits: NDArray[np.float32]
+    first: Intp
+    words: Int32
+    raw_bits: UInt8
+    bits: Float32
 
 
 def shelve(books: Sequence[Book], dim: int) -> Shelf:
@@ -230,12 +231,12 @@ def shelve(books: Sequence[Book], dim: int) -> Shelf:
     return Shelf(first, words, raw_bits, bits)
 
 
-def resized(words: NDArray[np.int32], sizes: NDArray[np.int32] | int) -> NDArray[np.int32]:
+def resized(words: Int32, sizes: Int32 | int) -> Int32:
     """Words int32 [..., n] of other sizes, int32 [n] or one for all, in 1/256 of what they are."""
     return words if isinstance(sizes, int) and sizes == NATURAL else (words * sizes + NATURAL // 2) >> 8
 
 
-def quantize_scalar(search: ScalarSearch, origins: NDArray[np.intp], x: NDArray[np.float32], share: float) -> NDArray[np.intp]:
+def quantize_scalar(search: ScalarSearch, origins: Intp, x: Float32, share: float) -> Intp:
     """Places intp [n] in `search` of what is best for residuals float32 [n] in steps, at a share of its lambdas; `origins` intp [n]
     are those of the integer 0 in the book of each.
 
@@ -249,22 +250,22 @@ def quantize_scalar(search: ScalarSearch, origins: NDArray[np.intp], x: NDArray[
     costs -= x
     costs *= costs
     costs += np.float32(share) * search.costs.take(places)
-    found: NDArray[np.intp] = places[costs.argmin(axis=0), np.arange(len(x))]
+    found: Intp = places[costs.argmin(axis=0), np.arange(len(x))]
     return found
 
 
-def with_low_bits(words: NDArray[np.int32], low: NDArray[np.int32]) -> NDArray[np.int32]:
+def with_low_bits(words: Int32, low: Int32) -> Int32:
     """Reconstructions int32 [n] in 1/16 step of the words of scalar symbols, which are changed, and the raw bits behind these."""
     words += np.sign(words) * (low * UNIT)
     return words
 
 
-def weights_of(words: NDArray[np.float32], biases: NDArray[np.float32]) -> NDArray[np.float32]:
+def weights_of(words: Float32, biases: Float32) -> Float32:
     """What `nearest` multiplies with, float32 [d + 1, K]; words are [d, K]. The bias is one more dimension, of which x has 1."""
     return np.concatenate([np.float32(-2) * words, ((words * words).sum(axis=0) + biases)[None]])
 
 
-def nearest(x: NDArray[np.float32], weights: NDArray[np.float32]) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+def nearest(x: Float32, weights: Float32) -> tuple[Intp, Float32]:
     """For every x [n, d] the index [n] of the word of least |x - word|^2 + bias, and this cost less |x|^2, float32 [n].
 
     `weights` are of `weights_of`: one product does it all, a strip at a time.

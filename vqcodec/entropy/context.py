@@ -21,8 +21,9 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from vqcodec.arrays import Float32, Float64, Int16, Int32
 from vqcodec.entropy import dc_pyramid, linear
-from vqcodec.entropy.linear import CLASSES, FLOAT32_EXACT, SCALE_SHIFT, Float, Grid, log16
+from vqcodec.entropy.linear import CLASSES, FLOAT32_EXACT, SCALE_SHIFT, Grid, log16
 from vqcodec.errors import ModelError
 from vqcodec.transform.layouts import COLOR_4X4, Tile
 
@@ -43,21 +44,19 @@ _UNIT_BOUNDS: Final = np.float32(0), np.float32(UNIT_MAX)
 _SCORE_BOUNDS: Final = np.float32(0), np.float32(SCORE_MAX)
 _LATENT_RANGE: Final = 1 << 16
 
-Ints = NDArray[np.int32]
-
 
 @cache  # made when it is needed: a model without context does without
-def _feature_table() -> Float:
+def _feature_table() -> Float32:
     above = (log16(np.arange(_LATENT_RANGE + 1) + 4) - 32) >> 1  # of 0, 1, ...; odd
     return np.concatenate([-above[:0:-1], above]).astype(np.float32)
 
 
-def feature(latents: NDArray[np.signedinteger[Any]]) -> Float:
+def feature(latents: NDArray[np.signedinteger[Any]]) -> Float32:
     """Features float32 of latents or differences of latents (integers in 1/16 step)."""
     return _feature_table().take(np.add(latents, _LATENT_RANGE, dtype=np.intp), mode="clip")
 
 
-def step_inputs(step: int) -> Float:
+def step_inputs(step: int) -> Float32:
     """Float32 [3], integers of at most 127."""
     level = int(log16(step)) - 176
     return np.array([32, level >> 1, level * level >> 8], np.float32)
@@ -89,11 +88,11 @@ def dc_inputs_of(name: str) -> int:
 class Layer:
     """An affine map: `weights` float32 [out, in] and `bias` float32 [out, 1], integers, or such over a power of two."""
 
-    weights: Float
-    bias: Float
+    weights: Float32
+    bias: Float32
 
-    def __call__(self, x: Float) -> Float:
-        result: Float = self.weights @ x
+    def __call__(self, x: Float32) -> Float32:
+        result: Float32 = self.weights @ x
         result += self.bias
         return result
 
@@ -110,8 +109,8 @@ class Layer:
 class TileWeights:
     """Of one tile: `state` [W, 2 T taps] and `own` [W, 8 T]; of each half `hidden` and `out`."""
 
-    state: Float
-    own: Float
+    state: Float32
+    own: Float32
     hidden: tuple[Layer, Layer]
     out: tuple[Layer, Layer]
 
@@ -123,8 +122,8 @@ class ContextNetwork:
     All that is summed for a unit is divided by its 2**shift beforehand, which changes no bit of a sum but its exponent.
     """
 
-    dc: tuple[Float, Float]
-    step: tuple[Float, Float]
+    dc: tuple[Float32, Float32]
+    step: tuple[Float32, Float32]
     tiles: tuple[TileWeights, ...]
     passes: Mapping[str, tuple[Layer, Layer, Layer]]
 
@@ -132,7 +131,7 @@ class ContextNetwork:
     def from_tensors(cls, tensors: Mapping[str, NDArray[Any]]) -> ContextNetwork:
         """Raises KeyError, ValueError, ModelError."""
 
-        def weights(name: str) -> Float:
+        def weights(name: str) -> Float32:
             array = tensors[f"context.{name}"]
             if array.dtype != np.int16 or array.ndim < 1:
                 raise ValueError(f"context.{name} is not int16")
@@ -144,7 +143,7 @@ class ContextNetwork:
                 raise ValueError(f"context.{name} has a wrong shape")
             return Layer(both[0], bias[0][:, None]), Layer(both[1], bias[1][:, None])
 
-        def weights_bias(name: str) -> Float:
+        def weights_bias(name: str) -> Float32:
             array = tensors[f"context.{name}_bias"]
             if array.dtype != np.int32:
                 raise ValueError(f"context.{name}_bias is not int32")
@@ -211,9 +210,9 @@ class ContextNetwork:
         return (each_cell + sum(halves) / 2 + sum(passes)) / 64
 
 
-def _reach(weights: Float, bias: Float | int) -> NDArray[np.float64]:
+def _reach(weights: Float32, bias: Float32 | int) -> Float64:
     """Largest sum of magnitudes that each row can make of inputs of at most UNIT_MAX, float64 [out]."""
-    weight: NDArray[np.float64] = np.abs(weights.astype(np.float64)).sum(axis=1)
+    weight: Float64 = np.abs(weights.astype(np.float64)).sum(axis=1)
     return weight * UNIT_MAX + np.abs(np.asarray(bias, np.float64)).reshape(-1)
 
 
@@ -222,18 +221,18 @@ def _require(condition: bool, name: str, message: str) -> None:
         raise ModelError(f"model: context.{name} {message}")
 
 
-def unit(sums: Float, out: Float) -> Float:
+def unit(sums: Float32, out: Float32) -> Float32:
     """clamp(floor(sums), 0, 127)."""
     return np.floor(sums.clip(*_UNIT_BOUNDS, out=out), out=out)
 
 
-def hidden_units(layer: Layer, x: Float) -> Float:
+def hidden_units(layer: Layer, x: Float32) -> Float32:
     """What a hidden layer makes of inputs."""
     sums = layer(x)
     return unit(sums, sums)
 
 
-def clamp_score(score: Float) -> Float:
+def clamp_score(score: Float32) -> Float32:
     """Linear scores, in place, to the range in which something can be added to them exactly."""
     return score.clip(*_SCORE_BOUNDS, out=score)
 
@@ -241,7 +240,9 @@ def clamp_score(score: Float) -> Float:
 class DcCorrection(Protocol):
     """What coding DCs asks of a network. All scores are float32 [n]."""
 
-    def dc_pass(self, this: dc_pyramid.Pass, inputs: dc_pyramid.Inputs, means: Ints, score: Float) -> tuple[Ints | int, Float]:
+    def dc_pass(
+        self, this: dc_pyramid.Pass, inputs: dc_pyramid.Inputs, means: Int32, score: Float32
+    ) -> tuple[Int32 | int, Float32]:
         """For linear means int32 [1, n] (without their base): what is added to them, and the score corrected."""
         ...
 
@@ -253,11 +254,11 @@ class Correction(DcCorrection, Protocol):
         """All DCs are in `grid.latents`."""
         ...
 
-    def half(self, tile: Tile, half: int, means: Ints, score: Float) -> tuple[Ints | int, Float]:
+    def half(self, tile: Tile, half: int, means: Int32, score: Float32) -> tuple[Int32 | int, Float32]:
         """For linear means int32 [T, n] of one half of a tile: what is added to them, and the score corrected."""
         ...
 
-    def half_done(self, tile: Tile, half: int, residuals: Ints) -> None:
+    def half_done(self, tile: Tile, half: int, residuals: Int32) -> None:
         """One half is in `grid.latents`; `residuals` int32 [T, n] are its differences to the linear means."""
         ...
 
@@ -265,16 +266,18 @@ class Correction(DcCorrection, Protocol):
 class NoCorrection:
     """Of a model without such a network."""
 
-    def dc_pass(self, this: dc_pyramid.Pass, inputs: dc_pyramid.Inputs, means: Ints, score: Float) -> tuple[Ints | int, Float]:
+    def dc_pass(
+        self, this: dc_pyramid.Pass, inputs: dc_pyramid.Inputs, means: Int32, score: Float32
+    ) -> tuple[Int32 | int, Float32]:
         return 0, score
 
     def dc_done(self) -> None:
         pass
 
-    def half(self, tile: Tile, half: int, means: Ints, score: Float) -> tuple[Ints | int, Float]:
+    def half(self, tile: Tile, half: int, means: Int32, score: Float32) -> tuple[Int32 | int, Float32]:
         return 0, score
 
-    def half_done(self, tile: Tile, half: int, residuals: Ints) -> None:
+    def half_done(self, tile: Tile, half: int, residuals: Int32) -> None:
         pass
 
 
@@ -285,7 +288,9 @@ class DcContext:
         self.network = network
         self.step = step_inputs(step)
 
-    def dc_pass(self, this: dc_pyramid.Pass, inputs: dc_pyramid.Inputs, means: Ints, score: Float) -> tuple[Ints | int, Float]:
+    def dc_pass(
+        self, this: dc_pyramid.Pass, inputs: dc_pyramid.Inputs, means: Int32, score: Float32
+    ) -> tuple[Int32 | int, Float32]:
         layers = self.network.passes.get(this.name)
         if layers is None:
             return 0, score
@@ -301,7 +306,7 @@ class Context(DcContext):
     def __init__(self, network: ContextNetwork, grid: Grid, step: int) -> None:
         super().__init__(network, step)
         self.grid = grid
-        self.states: list[tuple[Float, Float]] = []
+        self.states: list[tuple[Float32, Float32]] = []
         """Of luma and chroma, each of both halves: [W, n]."""
         self.values = np.zeros((0, 0, 0), np.float32)
 
@@ -318,7 +323,7 @@ class Context(DcContext):
                 states.append(state)
             self.states.append((states[0], states[1]))
 
-    def half(self, tile: Tile, half: int, means: Ints, score: Float) -> tuple[Ints | int, Float]:
+    def half(self, tile: Tile, half: int, means: Int32, score: Float32) -> tuple[Int32 | int, Float32]:
         if tile.number >= TILES:
             return 0, score
         clamp_score(score)
@@ -338,7 +343,7 @@ class Context(DcContext):
         x[width + 1 :] = feature(means)
         return _split(weights.out[half](hidden_units(weights.hidden[half], x)), score)
 
-    def half_done(self, tile: Tile, half: int, residuals: Ints) -> None:
+    def half_done(self, tile: Tile, half: int, residuals: Int32) -> None:
         if tile.number >= TILES:
             return
         cells = self.grid.halves[half]
@@ -350,7 +355,7 @@ class Context(DcContext):
             for number, state in enumerate(self.states[min(tile.component, 1)]):
                 state += weights @ self._columns(taps, number)
 
-    def _columns(self, taps: tuple[tuple[int, int], ...], half: int) -> Float:
+    def _columns(self, taps: tuple[tuple[int, int], ...], half: int) -> Float32:
         """The values of the tile at places around every cell of a half, float32 [taps 2 T, n]."""
         h, w = self.grid.h, self.grid.w
         found = np.empty((len(taps), len(self.values), len(self.grid.halves[half])), np.float32)
@@ -359,7 +364,7 @@ class Context(DcContext):
         return found.reshape(len(taps) * len(self.values), found.shape[2])
 
 
-def dc_features(inputs: dc_pyramid.Inputs, means: Ints, score: Float, step: Float) -> Float:
+def dc_features(inputs: dc_pyramid.Inputs, means: Int32, score: Float32, step: Float32) -> Float32:
     """Inputs of a DC pass's network, float32 [rows, n]."""
     rows = feature(inputs.mean.astype(np.int32))
     n = rows.shape[1]
@@ -375,7 +380,7 @@ def dc_features(inputs: dc_pyramid.Inputs, means: Ints, score: Float, step: Floa
     )
 
 
-def dc_differences(planes: NDArray[np.int16]) -> Float:
+def dc_differences(planes: Int16) -> Float32:
     """Features of the differences of the DCs around to a cell's own, of planes [P, h, w]: float32 [2 * 24 P, h, w].
 
     Signed ones of all planes come first, then their sizes.
@@ -388,7 +393,7 @@ def dc_differences(planes: NDArray[np.int16]) -> Float:
     return np.concatenate([found, np.abs(found)])
 
 
-def _split(out: Float, score: Float) -> tuple[Ints | int, Float]:
+def _split(out: Float32, score: Float32) -> tuple[Int32 | int, Float32]:
     """Outputs [1 or 1 + T, n] to what is added to means, int32 [T, n] or 0, and the corrected score."""
     score += out[0]
     if len(out) == 1:

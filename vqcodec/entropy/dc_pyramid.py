@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from vqcodec.entropy.linear import LOGS, MAGNITUDE_MAX, MEAN_MAX, Cells, Float
+from vqcodec.arrays import Float32, Int32, Intp
+from vqcodec.entropy.linear import LOGS, MAGNITUDE_MAX, MEAN_MAX
 
 LEVELS: Final = 5
 PASSES: Final = 3
@@ -69,7 +69,7 @@ class Pass:
     level: int
     number: int
     stride: int
-    cells: Cells
+    cells: Intp
 
     @property
     def name(self) -> str:
@@ -108,12 +108,12 @@ def pass_names(component: int) -> list[str]:
 class Inputs:
     """What is known before a pass: base int32 [n], mean features [rows, n], scale features [rows, n] (float32 integers)."""
 
-    base: NDArray[np.int32]
-    mean: Float
-    scale: Float
+    base: Int32
+    mean: Float32
+    scale: Float32
 
 
-def _pad(lattice: NDArray[np.int32]) -> NDArray[np.int32]:
+def _pad(lattice: Int32) -> Int32:
     """Lattices [grids, h, w] with their edges repeated twice above and left, three times below and right: what neighbours reach."""
     grids, h, w = lattice.shape
     padded = np.empty((grids, h + 5, w + 5), lattice.dtype)
@@ -123,7 +123,7 @@ def _pad(lattice: NDArray[np.int32]) -> NDArray[np.int32]:
     return padded
 
 
-def _neighbours(plane: NDArray[np.int32], this: Pass, count: int) -> list[NDArray[np.int32] | None]:
+def _neighbours(plane: Int32, this: Pass, count: int) -> list[Int32 | None]:
     """The first `count` neighbours of the cells of a pass, each int32 [grids, rows, columns] of the
     pass's own lattice.
 
@@ -132,7 +132,7 @@ def _neighbours(plane: NDArray[np.int32], this: Pass, count: int) -> list[NDArra
     stride, (ty, tx) = this.stride, _TARGETS[this.number]
     rows = -(-(plane.shape[1] - ty * stride) // (2 * stride))
     columns = -(-(plane.shape[2] - tx * stride) // (2 * stride))
-    padded: dict[Lattice, NDArray[np.int32] | None] = {}
+    padded: dict[Lattice, Int32 | None] = {}
     found = []
     for (oy, ox), di, dj in _NEIGHBOURS[this.number][:count]:
         if (oy, ox) not in padded:
@@ -143,7 +143,7 @@ def _neighbours(plane: NDArray[np.int32], this: Pass, count: int) -> list[NDArra
     return found
 
 
-def inputs(planes: NDArray[np.int32], magnitudes: NDArray[np.int32], h: int, w: int, this: Pass) -> Inputs:
+def inputs(planes: Int32, magnitudes: Int32, h: int, w: int, this: Pass) -> Inputs:
     """Features of a pass. `planes` int32 [components, grids * h * w] are DC latents, `magnitudes` int32 their residuals' sizes.
 
     There may be fewer grids than the pass has cells of: its first cells are meant then. Cells that are not decoded yet are never

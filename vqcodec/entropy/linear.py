@@ -22,6 +22,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from vqcodec.arrays import Float32, Int32, Int64, Intp, UInt8
 from vqcodec.errors import ModelError
 from vqcodec.transform.layouts import Layout, Tile
 
@@ -51,18 +52,15 @@ LUMA_MEAN_ROWS: Final = 8 + 5 * MEAN_SOURCE_COEFS
 CHROMA_MEAN_TILES: Final = 2
 """Tiles of each chroma component that have a predicted mean (from the 8 DCs around and, in odd cells, their own)."""
 
-Float = NDArray[np.float32]
-Cells = NDArray[np.intp]
 
-
-def log16(values: NDArray[np.int64] | int) -> NDArray[np.int64]:
+def log16(values: Int64 | int) -> Int64:
     """Integer logarithm of integers >= 1: 16 * e + ((16 * x) >> e) - 16 with e = floor(log2 x); piecewise linear."""
     x = np.asarray(values, dtype=np.int64)
     exponent = np.frexp(x.astype(np.float64))[1].astype(np.int64) - 1
     return 16 * exponent + ((x << 4) >> exponent) - 16
 
 
-def _log_table(size: int, offset: int) -> Float:
+def _log_table(size: int, offset: int) -> Float32:
     return (log16(np.arange(size) + offset) - log16(offset)).astype(np.float32)
 
 
@@ -90,11 +88,11 @@ class Predictor:
     [2, 3] with `step_features`. A DC pass has one pass only: T = 1, `mean` [1, rows], `scale` [1, rows], `bias` [1, 3].
     """
 
-    mean: Float | None
-    mean_own: Float | None
-    scale: Float
-    scale_own: Float
-    bias: NDArray[np.int64]
+    mean: Float32 | None
+    mean_own: Float32 | None
+    scale: Float32
+    scale_own: Float32
+    bias: Int64
 
     def check_bounds(self, name: str) -> None:
         """Raise ModelError unless every sum of products stays exact in float32, whatever the features are."""
@@ -111,24 +109,24 @@ class Predictor:
                 raise ModelError(f"model: mean weights of {name} are too large to be exact")
 
 
-def clamp_latents(values: NDArray[np.int32]) -> NDArray[np.int32]:
+def clamp_latents(values: Int32) -> Int32:
     """Latents to +-LATENT_MAX, in place."""
     return values.clip(*_LATENT_BOUNDS, out=values)
 
 
-def classes_of(score: Float) -> NDArray[np.uint8]:
+def classes_of(score: Float32) -> UInt8:
     """Scores float32 [n], integers in 1/2**SCALE_SHIFT of a class, to classes uint8 [n] (floor, clamped)."""
     return (score * np.float32(1.0 / (1 << SCALE_SHIFT))).clip(*_CLASS_BOUNDS).astype(np.uint8)
 
 
-def means_of(products: Float) -> NDArray[np.int32]:
+def means_of(products: Float32) -> Int32:
     """Sums of products float32, integers in 1/2**MEAN_SHIFT of a latent, to latents int32 (rounded half up)."""
     products += np.float32(1 << (MEAN_SHIFT - 1))
     products *= np.float32(1.0 / (1 << MEAN_SHIFT))
     return np.floor(products, out=products).astype(np.int32)
 
 
-def pad_edge(plane: NDArray[np.int32]) -> NDArray[np.int32]:
+def pad_edge(plane: Int32) -> Int32:
     """[h, w] to [h + 2, w + 2] with its edge cells repeated."""
     h, w = plane.shape
     padded = np.empty((h + 2, w + 2), plane.dtype)
@@ -164,7 +162,7 @@ class Grid:
         self._mean = [np.empty((rows, h * w), np.float32) for rows in mean_rows]
         self._mean_rows = [0] * layout.components
         odd = (np.add.outer(np.arange(h), np.arange(w)) & 1).reshape(-1).astype(bool)
-        self.halves: tuple[Cells, Cells] = (np.flatnonzero(~odd), np.flatnonzero(odd))
+        self.halves: tuple[Intp, Intp] = (np.flatnonzero(~odd), np.flatnonzero(odd))
         rows, columns = np.divmod(self.halves[1], w)
         centre = (rows + 1) * (w + 2) + columns + 1
         self._cross_of_odd = np.stack([centre + (y - 1) * (w + 2) + (x - 1) for y, x in _CROSS])
@@ -200,34 +198,34 @@ class Grid:
             for magnitude in (steep.sum(axis=0), 4 * (steep[3] + steep[4]), 4 * (steep[1] + steep[6])):
                 self._add_activity(component, magnitude, LOGS)
 
-    def _add_activity(self, component: int, magnitude: NDArray[np.int32], tables: tuple[Float, Float]) -> None:
+    def _add_activity(self, component: int, magnitude: Int32, tables: tuple[Float32, Float32]) -> None:
         bank = min(component, 1)
         rows, places = self._activity[bank], magnitude.astype(np.intp)  # once for both tables
         for table in tables:
             np.take(table, places, out=rows[self._activity_rows[bank]], mode="clip")
             self._activity_rows[bank] += 1
 
-    def activity(self, component: int) -> list[Float]:
+    def activity(self, component: int) -> list[Float32]:
         """Scale features for the next tile: luma's rows so far, and for chroma the chroma rows too; float32 [rows, h * w]."""
         banks = self._activity[: min(component, 1) + 1]
         return [bank[:rows] for bank, rows in zip(banks, self._activity_rows, strict=False)]
 
-    def mean_features(self, component: int) -> Float:
+    def mean_features(self, component: int) -> Float32:
         """Mean features for the next tile of a component, float32 [rows, h * w]."""
         return self._mean[component][: self._mean_rows[component]]
 
-    def own_activity(self, magnitude: NDArray[np.int32]) -> Float:
+    def own_activity(self, magnitude: Int32) -> Float32:
         """Scale features of the odd cells from the even cells' magnitudes of the same tile, float32 [2, n odd]."""
         padded = pad_edge(magnitude.reshape(self.h, self.w)).reshape(-1)
         around = padded.take(self._cross_of_odd).sum(axis=0, dtype=np.int32)
         return np.stack([table.take(around) for table in _SUM_OF_4])
 
-    def own_latents(self, channel: int) -> Float:
+    def own_latents(self, channel: int) -> Float32:
         """Mean features of the odd cells from the even cells' latents of the same channel, float32 [4, n odd]."""
         padded = pad_edge(self.latents[channel].reshape(self.h, self.w)).reshape(-1)
         return np.clip(padded.take(self._cross_of_odd), -MEAN_MAX, MEAN_MAX).astype(np.float32)
 
-    def tile_done(self, tile: Tile, magnitude: NDArray[np.int32]) -> None:
+    def tile_done(self, tile: Tile, magnitude: Int32) -> None:
         """Make the features of a tile; `magnitude` int32 [h * w] is its mean absolute residual in 1/128 step."""
         self._add_activity(tile.component, magnitude, LOGS)
         padded = pad_edge(magnitude.reshape(self.h, self.w))
@@ -262,8 +260,8 @@ class Products:
     `activity` (by bank) and `mean` are the rows of features that are in them.
     """
 
-    scores: Float
-    means: Float | None
+    scores: Float32
+    means: Float32 | None
     activity: list[int]
     mean: int
 
@@ -304,8 +302,8 @@ def complete(grid: Grid, tile: Tile, predictor: Predictor, given: Products) -> N
 
 
 def expect(
-    grid: Grid, tile: Tile, predictor: Predictor, shared: Products, step: int, half: int, magnitude: NDArray[np.int32]
-) -> tuple[NDArray[np.int32], Float]:
+    grid: Grid, tile: Tile, predictor: Predictor, shared: Products, step: int, half: int, magnitude: Int32
+) -> tuple[Int32, Float32]:
     """Means int32 [T, n] in 1/16 step and scores float32 [n] of the cells of one half (0 even, 1 odd).
 
     `magnitude` int32 [h * w] holds this tile's magnitudes of the even cells when the odd half is asked for.

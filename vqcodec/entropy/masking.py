@@ -15,8 +15,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from vqcodec.arrays import Float32, Int32, Int64, Intp
 from vqcodec.entropy.codebooks import NATURAL
-from vqcodec.entropy.linear import MEAN_MAX, Cells, Float, log16
+from vqcodec.entropy.linear import MEAN_MAX, log16
 from vqcodec.transform.layouts import Tile
 
 STRENGTHS: Final = 8
@@ -40,9 +41,9 @@ photos with that, where words have their natural size."""
 class Mask:
     """Of every cell the level int64 [h * w] that its activity gives it."""
 
-    levels: NDArray[np.int64]
+    levels: Int64
 
-    def words(self, tile: Tile, cells: Cells) -> tuple[NDArray[np.int32], Float]:
+    def words(self, tile: Tile, cells: Intp) -> tuple[Int32, Float32]:
         """For n cells of a tile: sizes int32 [n] of words, in 1/256 of their natural one; and what is added to the scores that
         classes are made from, float32 [n]."""
         levels = self.levels.take(cells)
@@ -58,7 +59,7 @@ def mask_of(dcs: NDArray[np.signedinteger[Any]], step: int, strength: int) -> Ma
     return Mask(((strength * octaves + 16) >> 5).clip(-_OCTAVE, _OCTAVE))
 
 
-def activity(dcs: NDArray[np.signedinteger[Any]], step: int) -> NDArray[np.int64]:
+def activity(dcs: NDArray[np.signedinteger[Any]], step: int) -> Int64:
     """How much the means of cells differ from those beside, within 3x3 cells: mean squares int64 [h * w], in 1/2304 of a squared
     grey level, for DC latents [h, w]; edge cells are repeated."""
     padded = np.pad(dcs.astype(np.int64), 2, mode="edge")
@@ -66,5 +67,5 @@ def activity(dcs: NDArray[np.signedinteger[Any]], step: int) -> NDArray[np.int64
     squares = across[1:-1, :-1] + across[1:-1, 1:] + down[:-1, 1:-1] + down[1:, 1:-1]  # [h + 2, w + 2]
     for axis in (0, 1):
         squares = sum(np.take(squares, range(i, squares.shape[axis] - 2 + i), axis) for i in range(3))
-    found: NDArray[np.int64] = squares.reshape(-1) * step**2 >> 20
+    found: Int64 = squares.reshape(-1) * step**2 >> 20
     return found

@@ -16,17 +16,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vqcodec.arrays import Bool, Pixels, UInt8
 from vqcodec.errors import CorruptError
 from vqcodec.format import zstd_blocks
 from vqcodec.format.stream_records import BLOCK, FRAME, VERBATIM
-from vqcodec.transform.dct import Pixels
 
 _MODES = (VERBATIM, FRAME, BLOCK)
 _AXES: tuple[tuple[int, ...], ...] = ((), (1,), (0,), (0, 1))
 """Axes of the differences of each predictor."""
 
 
-def encode_alpha(plane: NDArray[np.uint8], levels: tuple[int, ...]) -> bytes:
+def encode_alpha(plane: UInt8, levels: tuple[int, ...]) -> bytes:
     """An alpha plane uint8 [H, W] to the bytes of its section; the inverse of `decode_alpha`. `levels` of zstd are tried."""
     found = []
     for predictor, axes in enumerate(_AXES):
@@ -38,7 +38,7 @@ def encode_alpha(plane: NDArray[np.uint8], levels: tuple[int, ...]) -> bytes:
     return min(found, key=len)
 
 
-def decode_alpha(data: bytes, height: int, width: int) -> NDArray[np.uint8]:
+def decode_alpha(data: bytes, height: int, width: int) -> UInt8:
     """The inverse of `encode_alpha`, uint8 [height, width]; raises CorruptError."""
     if not data or data[0] >> 4 or data[0] >> 2 >= len(_MODES):
         raise CorruptError("corrupt file: its alpha plane is badly written")
@@ -62,18 +62,18 @@ def boxes(plane: NDArray[Any], scale: int) -> NDArray[Any]:
     return apart.reshape(h, w, scale * scale, *plane.shape[2:])
 
 
-def smaller(plane: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:
+def smaller(plane: UInt8, scale: int) -> UInt8:
     """An alpha plane uint8 [H, W] `scale` times smaller: means, rounded to nearest."""
     return np.floor(boxes(plane, scale).mean(axis=2, dtype=np.float32) + 0.5).astype(np.uint8)
 
 
-def mixed_boxes(plane: NDArray[np.uint8], scale: int) -> NDArray[np.bool_]:
+def mixed_boxes(plane: UInt8, scale: int) -> Bool:
     """Squares of an alpha plane uint8 [H, W] whose pixels are not equally opaque: bool [ceil(H / scale), ceil(W / scale)]."""
     squares = boxes(plane, scale)
     return squares.min(axis=2) < squares.max(axis=2)
 
 
-def weigh_colours(small: Pixels, mixed: NDArray[np.bool_], picture: Pixels, plane: NDArray[np.uint8], scale: int) -> None:
+def weigh_colours(small: Pixels, mixed: Bool, picture: Pixels, plane: UInt8, scale: int) -> None:
     """Replace, in `small` [H', W', c] where `mixed`, the means of a picture [H, W, c] by those weighted with its alpha plane.
 
     Colours of transparent pixels, which nobody sees, have no part in them.

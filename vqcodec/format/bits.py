@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from vqcodec.arrays import Int32, UInt8
 from vqcodec.errors import CorruptError
 
 _MOST: Final = 16
@@ -14,7 +14,7 @@ _IN_USE: Final = np.arange(_MOST) < np.arange(_MOST + 1)[:, None]
 """Of 16 bits, those that a width has, bool [17, 16]."""
 
 
-def pack_bits(values: NDArray[np.int32], widths: NDArray[np.uint8]) -> bytes:
+def pack_bits(values: Int32, widths: UInt8) -> bytes:
     """Values int32 [n] of `widths` (0..16) bits each to bytes; the last byte is filled with zeros."""
     left = (values << (_MOST - widths.astype(np.int32))).astype(">u2")
     bits = np.unpackbits(left.view(np.uint8))
@@ -28,7 +28,7 @@ class BitReader:
         self._bits = np.unpackbits(np.frombuffer(data, np.uint8))
         self._cursor = 0
 
-    def take(self, widths: NDArray[np.uint8]) -> NDArray[np.int32]:
+    def take(self, widths: UInt8) -> Int32:
         """The next values of `widths` bits each, int32 [n]; raises CorruptError past the end."""
         total = int(widths.sum())
         if self._cursor + total > len(self._bits):

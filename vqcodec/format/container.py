@@ -314,7 +314,7 @@ def write_file(header: Header, sections: Sequence[Section]) -> bytes:
     if header.tokens:
         head.append(header.tokens.bits - 1 | (_TOKENS_OF_16 if header.tokens.side == 16 else 0))
     else:
-        head += header.step.to_bytes(2, "little") + bytes((header.merge_map | header.masking << _MASKING_SHIFT,))
+        head += header.step_64.to_bytes(2, "little") + bytes((header.merge_map | header.masking << _MASKING_SHIFT,))
     body = b"".join(section.data for section in sections)
     if not tabled:
         return bytes(head) + zlib.crc32(body, zlib.crc32(head)).to_bytes(4, "little") + body
@@ -347,7 +347,7 @@ def read_header(data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[Header, list
     if layout & 3 == _TOKENS:
         grid, code = reader.byte(), (COLOR_8X8 if layout & _TOKENS_IN_COLOR else GREY).code
         tokens = Tokens(16 if grid & _TOKENS_OF_16 else 8, (grid & 0x0F) + 1)
-        header = Header(width, height, code, 1, group, model_id, step=0, alpha=alpha, tokens=tokens)
+        header = Header(width, height, code, 1, group, model_id, step_64=0, alpha=alpha, tokens=tokens)
         reserved = bool(layout & 0xB8 or grid & 0xE0 or group)
     else:
         step, coding, layers, depth = reader.integer(2), reader.byte(), (layout >> 4 & 3) + 1, _DEPTHS[layout >> 2 & 3]

@@ -28,7 +28,7 @@ class Header:
     group_log2: int
     """Tile groups are 2**group_log2 cells square; 0: the whole image is one group."""
     model_id: bytes
-    step: int
+    step_64: int
     """1/64 of a grey level (of 256), 1..65535; 0 in token files, which have none."""
     merge_map: int = 0
     depth: int = 8
@@ -43,9 +43,9 @@ class Header:
     """Of a token file: it has one layer, one tile group, and 8 bits a sample."""
 
     @property
-    def grey_levels(self) -> float:
+    def step_levels(self) -> float:
         """The step in grey levels."""
-        return self.step / 64
+        return self.step_64 / 64
 
     @property
     def cells(self) -> tuple[int, int]:

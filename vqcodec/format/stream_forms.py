@@ -15,8 +15,8 @@ from functools import cached_property
 from typing import Final, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from vqcodec.arrays import Int16, Int32, UInt8
 from vqcodec.errors import CorruptError
 
 NO_SYMBOL: Final = -1
@@ -35,11 +35,11 @@ class Form(Protocol):
     @property
     def parts(self) -> int: ...
 
-    def pack(self, symbols: NDArray[np.uint8]) -> list[bytes]:
+    def pack(self, symbols: UInt8) -> list[bytes]:
         """Symbols uint8 [n] to parts, less the zeros at the end."""
         ...
 
-    def unpack(self, parts: list[bytes], limit: int) -> NDArray[np.uint8]:
+    def unpack(self, parts: list[bytes], limit: int) -> UInt8:
         """Parts to symbols uint8; raises CorruptError if they do not add up or make more than `limit`."""
         ...
 
@@ -50,11 +50,11 @@ class Direct:
 
     parts = 1
 
-    def pack(self, symbols: NDArray[np.uint8]) -> list[bytes]:
+    def pack(self, symbols: UInt8) -> list[bytes]:
         ends = np.flatnonzero(symbols)
         return [symbols[: ends[-1] + 1].tobytes() if len(ends) else b""]
 
-    def unpack(self, parts: list[bytes], limit: int) -> NDArray[np.uint8]:
+    def unpack(self, parts: list[bytes], limit: int) -> UInt8:
         if len(parts[0]) > limit:
             raise CorruptError("corrupt file: a stream is too long")
         return np.frombuffer(parts[0], np.uint8)
@@ -66,7 +66,7 @@ class Split:
 
     parts = 2
 
-    def pack(self, symbols: NDArray[np.uint8]) -> list[bytes]:
+    def pack(self, symbols: UInt8) -> list[bytes]:
         ends = np.flatnonzero(symbols)
         runs = np.diff(ends, prepend=-1) - 1
         last = np.cumsum(runs // _LONGEST + 1) - 1
@@ -74,7 +74,7 @@ class Split:
         out[last] = runs % _LONGEST
         return [out.tobytes(), symbols[ends].tobytes()]
 
-    def unpack(self, parts: list[bytes], limit: int) -> NDArray[np.uint8]:
+    def unpack(self, parts: list[bytes], limit: int) -> UInt8:
         runs, tails = (np.frombuffer(part, np.uint8) for part in parts)
         last = np.flatnonzero(runs != _LONGEST)
         if len(last) != len(tails) or (len(runs) and runs[-1] == _LONGEST):
@@ -95,14 +95,14 @@ class Pairs:
     `lengths` uint8 [256] are the bytes' code lengths in the dictionary that is likely to be used (0: no code), if there is one.
     """
 
-    zeros: NDArray[np.uint8]
-    tails: NDArray[np.int16]
-    lengths: NDArray[np.uint8] | None = None
+    zeros: UInt8
+    tails: Int16
+    lengths: UInt8 | None = None
 
     parts = 1
 
     @cached_property
-    def _best(self) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+    def _best(self) -> tuple[UInt8, Int32]:
         """For symbol y and run r (0..255): the byte that ends the cheapest way to write them, and its own run.
 
         The rest of the run is written before it as pure runs. Without code lengths the byte of the longest run is best.
@@ -126,7 +126,7 @@ class Pairs:
             np.minimum(cost[tail, zeros:], found, out=cost[tail, zeros:])
         return byte, run
 
-    def pack(self, symbols: NDArray[np.uint8]) -> list[bytes]:
+    def pack(self, symbols: UInt8) -> list[bytes]:
         """Symbols uint8 [n] to pair bytes, then literals, in one part."""
         ends = np.flatnonzero(symbols)
         tails = symbols[ends]
@@ -147,7 +147,7 @@ class Pairs:
         literals = tails[byte == 255 - RUN_BITS]
         return [out.tobytes() + literals.tobytes()]
 
-    def unpack(self, parts: list[bytes], limit: int) -> NDArray[np.uint8]:
+    def unpack(self, parts: list[bytes], limit: int) -> UInt8:
         values = np.frombuffer(parts[0], np.uint8)
         # pairs and literals share the bytes: the k-th literal pair makes the last k bytes literals
         wanted = np.cumsum(self.tails[values] == LITERAL)

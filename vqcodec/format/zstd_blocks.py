@@ -15,8 +15,8 @@ from typing import Final
 
 import numpy as np
 import zstandard
-from numpy.typing import NDArray
 
+from vqcodec.arrays import Int32, UInt8
 from vqcodec.errors import CorruptError
 from vqcodec.format.bits import pack_bits
 from vqcodec.format.stream_records import BLOCK, BLOCK_WITH_DICTIONARY, FRAME, MAX_BLOCK, SINGLE_BELOW, VERBATIM
@@ -41,9 +41,9 @@ class Dictionary:
     """A Huffman code known to both sides: a whole zstd dictionary, and its code length for every byte (0: none), uint8 [256]."""
 
     content: bytes
-    lengths: NDArray[np.uint8]
+    lengths: UInt8
 
-    def __reduce__(self) -> tuple[type[Dictionary], tuple[bytes, NDArray[np.uint8]]]:
+    def __reduce__(self) -> tuple[type[Dictionary], tuple[bytes, UInt8]]:
         return Dictionary, (self.content, self.lengths)  # what is cached can go to no other process
 
     @cached_property
@@ -51,7 +51,7 @@ class Dictionary:
         return zstandard.ZstdCompressionDict(self.content, dict_type=zstandard.DICT_TYPE_FULLDICT)
 
     @cached_property
-    def codes(self) -> NDArray[np.int32]:
+    def codes(self) -> Int32:
         """zstd's canonical code of every byte: longest codes first, and by value among equals; int32 [256]."""
         codes = np.zeros(256, np.int32)
         first = 0
@@ -78,7 +78,7 @@ class Dictionary:
             raise ValueError("a dictionary is not what its code lengths say")
 
 
-def _literals(data: NDArray[np.uint8], dictionary: Dictionary) -> bytes:
+def _literals(data: UInt8, dictionary: Dictionary) -> bytes:
     """Bytes uint8 [n] in a dictionary's code: one stream, or four with the sizes of the first three (RFC 8878, 3.1.1.3.1)."""
     if len(data) < SINGLE_BELOW:
         return _stream(data, dictionary)
@@ -87,7 +87,7 @@ def _literals(data: NDArray[np.uint8], dictionary: Dictionary) -> bytes:
     return b"".join(len(s).to_bytes(2, "little") for s in streams[:3]) + b"".join(streams)
 
 
-def _literals_size(data: NDArray[np.uint8], dictionary: Dictionary) -> int:
+def _literals_size(data: UInt8, dictionary: Dictionary) -> int:
     """About the length of `_literals`; more than any other way takes if a byte has no code."""
     lengths = dictionary.lengths[data]
     if not lengths.all():
@@ -95,7 +95,7 @@ def _literals_size(data: NDArray[np.uint8], dictionary: Dictionary) -> int:
     return int(lengths.sum(dtype=np.int64)) // 8 + (1 if len(data) < SINGLE_BELOW else 5)
 
 
-def _stream(data: NDArray[np.uint8], dictionary: Dictionary) -> bytes:
+def _stream(data: UInt8, dictionary: Dictionary) -> bytes:
     """The codes in order, below a 1 that marks the top of a little-endian number (RFC 8878, 4.2.2)."""
     widths = dictionary.lengths[data]
     fill = 8 - int(widths.sum(dtype=np.int64)) % 8  # the mark and the zeros above it

@@ -17,10 +17,10 @@ from typing import IO, Any, BinaryIO, Final, Protocol, SupportsFloat, SupportsIn
 import numpy as np
 from numpy.typing import NDArray
 
+from vqcodec.arrays import Bool, Pixels
 from vqcodec.errors import InputError, printable
 from vqcodec.format.header import MAX_PIXELS, Metadata
 from vqcodec.io.files import naming, open_input, read_stream, stream_limit
-from vqcodec.transform.dct import Pixels
 
 T = TypeVar("T", int, str)
 
@@ -336,7 +336,7 @@ def _of_few_bits(name: str, array: NDArray[Any], what: str, to_8_bits: str) -> P
     raise InputError(f"{name} are {what} from {least:g} to {most:g}, and must be uint8: {way}{to_8_bits}")
 
 
-def mask(value: object) -> NDArray[np.bool_]:
+def mask(value: object) -> Bool:
     """An array of bool. Raises InputError."""
     wanted = "a mask is an array of bool [H, W], true where to repair"
     if not hasattr(value, "__array__") and not hasattr(value, "__array_interface__"):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from vqcodec import api
+from vqcodec.arrays import Pixels
 from vqcodec.codec import generation
 from vqcodec.codec.denoising import NO_NOISE
 from vqcodec.codec.rate_control import DEFAULT_EFFORT, TUNES
@@ -31,7 +32,6 @@ from vqcodec.io.files import (
 from vqcodec.io.images import ImageData, format_of, read_image, read_opaque, why_not_read, write_image
 from vqcodec.io.kinds import HEAD_BYTES, VQZ, kind_of
 from vqcodec.runtime import progress
-from vqcodec.transform.dct import Pixels
 
 GENERATED: Final = "generated.json"
 """In a folder of generated pictures: what made them, and the class of each."""

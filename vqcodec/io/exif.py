@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+
+from vqcodec.arrays import Bool
 
 PREFIX: Final = b"Exif\0\0"
 """Before EXIF in JPEG files, and in Pillow's hands."""
@@ -172,7 +173,7 @@ def _without_thumbnail(tree: _Tree, data: bytearray) -> bytes:
     return cleared[: len(gone) - int((~gone)[::-1].argmax())].tobytes()
 
 
-def _covered(ranges: list[tuple[int, int]], size: int) -> NDArray[np.bool_]:
+def _covered(ranges: list[tuple[int, int]], size: int) -> Bool:
     """Which bytes lie in one of the ranges; in time that does not grow by how they overlap."""
     changes = np.zeros(size + 1, np.int32)
     for start, stop in ranges:

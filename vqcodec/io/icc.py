@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
+
+from vqcodec.arrays import Float64, UInt16
 
 _HEADER_BYTES, _ENTRY_BYTES = 128, 12
 SIGNATURE: Final = b"acsp"
@@ -63,7 +64,7 @@ def _broken_power(gamma: float, a: float, b: float, c: float, d: float) -> bytes
     return b"para\0\0\0\0" + struct.pack(">HH5i", 3, 0, *(round(value * 65536) for value in (gamma, a, b, c, d)))
 
 
-def table_curve(values: NDArray[np.uint16]) -> bytes:
+def table_curve(values: UInt16) -> bytes:
     """Linear light of samples that are evenly spaced from none to full, of 65535."""
     return b"curv\0\0\0\0" + struct.pack(">I", len(values)) + values.astype(">u2").tobytes()
 
@@ -116,7 +117,7 @@ def _columns(primaries: Primaries) -> dict[bytes, bytes]:
     return {name: _xyz(column) for name, column in zip((b"rXYZ", b"gXYZ", b"bXYZ"), _matrices(primaries)[1].T, strict=True)}
 
 
-def _matrices(primaries: Primaries) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _matrices(primaries: Primaries) -> tuple[Float64, Float64]:
     """Bradford's adaptation of white to D50 [3,3], and X, Y, Z of red, green and blue after it, in columns [3,3]."""
     x, y = np.array(primaries).reshape(4, 2).T
     points = np.stack([x, y, 1 - x - y])  # [3,4]
@@ -131,14 +132,14 @@ def _matrices(primaries: Primaries) -> tuple[NDArray[np.float64], NDArray[np.flo
     return adaptation, adaptation @ (points[:, 1:] * scales)
 
 
-def _fixed(values: NDArray[np.float64] | tuple[float, ...]) -> bytes:
+def _fixed(values: Float64 | tuple[float, ...]) -> bytes:
     rounded = [round(float(value) * 65536) for value in values]
     if any(abs(value) >= 1 << 31 for value in rounded):
         raise ValueError("the chromaticities make no sense")
     return struct.pack(f">{len(rounded)}i", *rounded)
 
 
-def _xyz(values: NDArray[np.float64] | tuple[float, ...]) -> bytes:
+def _xyz(values: Float64 | tuple[float, ...]) -> bytes:
     return b"XYZ \0\0\0\0" + _fixed(values)
 
 

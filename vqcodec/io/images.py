@@ -19,15 +19,14 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageFile, PngImagePlugin, UnidentifiedImageError
 
+from vqcodec.arrays import Pixels, UInt8, UInt16
 from vqcodec.errors import InputError, LimitError, OutputError, VqcodecError, printable
 from vqcodec.format.header import MAX_METADATA, MAX_PIXELS, Metadata
 from vqcodec.io import exif, icc
 from vqcodec.io.files import STREAM, name_of, open_input, read_head, read_stream, stream_limit, why_no_file
 from vqcodec.io.kinds import HEAD_BYTES, kind_of
-from vqcodec.transform.dct import Pixels
 
 # Tried in this order. An allow-list: with Pillow's own list an EPS file would start Ghostscript. The last have magic numbers of few
 # bytes.
@@ -126,7 +125,7 @@ def read_image(source: Path | BinaryIO, *, name: str = "the image", max_pixels: 
         return _read_named(stream, name_of(source), max_pixels)
 
 
-def read_opaque(source: Path | BinaryIO, *, name: str = "the image", max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
+def read_opaque(source: Path | BinaryIO, *, name: str = "the image", max_pixels: int = MAX_PIXELS) -> UInt8:
     """As `read_image`, grey or RGB of 8 bits alone: uint8 [H,W] or [H,W,3]. Raises InputError, too, where there is more to it."""
     name = name_of(source) if isinstance(source, Path) else name
     pixels = read_image(source, name=name, max_pixels=max_pixels).pixels
@@ -253,7 +252,7 @@ def _check_tiff(image: Image.Image, name: str, notes: list[str]) -> None:
         notes.append("a channel that the file does not explain is left out")
 
 
-def _deep_pixels(image: Image.Image, bits: int, orientation: int) -> NDArray[np.uint16]:
+def _deep_pixels(image: Image.Image, bits: int, orientation: int) -> UInt16:
     """Upright grey of more than 8 bits."""
     found = np.asarray(_upright(image, image, orientation))  # of either byte order, or of mode I, whose 32 bits hold 16
     pixels = np.ascontiguousarray(found.astype(np.uint16))

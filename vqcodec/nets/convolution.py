@@ -25,10 +25,10 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from vqcodec.arrays import Float32, Int16, Intp
 from vqcodec.runtime import progress
 from vqcodec.transform.layouts import COLOR_4X4, COLOR_8X8, Layout
 
-Floats = NDArray[np.float32]
 UNIT: Final = 16
 """Latents are in 1/16 step."""
 SEEN: Final = COLOR_4X4.channels
@@ -61,16 +61,16 @@ class Synthesis:
     project [blocks, W, E], tail [192, W]. A refiner has the same layers behind more inputs, and 64 outputs more (those made before
     there was grain, none); the encoder and decoder of a token model have them between other inputs and outputs."""
 
-    head: Floats
-    head_bias: Floats
-    depthwise: Floats
-    depthwise_bias: Floats
-    expand: Floats
-    expand_bias: Floats
-    project: Floats
-    project_bias: Floats
-    tail: Floats
-    tail_bias: Floats
+    head: Float32
+    head_bias: Float32
+    depthwise: Float32
+    depthwise_bias: Float32
+    expand: Float32
+    expand_bias: Float32
+    project: Float32
+    project_bias: Float32
+    tail: Float32
+    tail_bias: Float32
 
     @classmethod
     def from_tensors(
@@ -105,13 +105,13 @@ class Synthesis:
 
 
 @cache  # made when it is needed: a model without networks does without
-def _compressed() -> Floats:
+def _compressed() -> Float32:
     """sign(x) log(1 + |x|) of the integers x of 16 bits, in 1/16, in the order of their unsigned patterns."""
     x = np.arange(1 << 16).astype(np.uint16).view(np.int16) / UNIT
     return np.copysign(np.log1p(np.abs(x)), x).astype(np.float32)
 
 
-def features(latents: NDArray[np.int16], layout: Layout, step: float) -> Floats:
+def features(latents: Int16, layout: Layout, step: float) -> Float32:
     """Inputs float32 [97, n] of latents int16 [C, n]; `step` in grey levels."""
     out = np.zeros((FEATURES, latents.shape[1]), np.float32)
     own, inputs = shared_channels(layout, COLOR_4X4)
@@ -120,7 +120,7 @@ def features(latents: NDArray[np.int16], layout: Layout, step: float) -> Floats:
     return out
 
 
-def shared_channels(layout: Layout, other: Layout) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def shared_channels(layout: Layout, other: Layout) -> tuple[Intp, Intp]:
     """The channels that two layouts share: their numbers in `layout`, and those in `other`."""
     place = {position: channel for channel, position in enumerate(other.positions)}
     pairs = [(channel, place[position]) for channel, position in enumerate(layout.positions) if position in place]
@@ -132,7 +132,7 @@ Rows = tuple[int, int]
 """Rows of cells, from the first to the one behind the last."""
 
 
-def correct(network: Synthesis, x: Floats, kept: Rows | None = None) -> Floats:
+def correct(network: Synthesis, x: Float32, kept: Rows | None = None) -> Float32:
     """Inputs [C, rows, columns] to corrections [192, n, columns] in steps, or to other outputs, of the n rows that are kept, or of
     all; the outside is zeros."""
     rows, width = x.shape[1], x.shape[2] + 2
@@ -144,7 +144,7 @@ def correct(network: Synthesis, x: Floats, kept: Rows | None = None) -> Floats:
     return tail(network, hidden, width, (first, last))
 
 
-def head(network: Synthesis, x: Floats) -> Floats:
+def head(network: Synthesis, x: Float32) -> Float32:
     """Inputs [C, rows, columns] to hidden channels [W, (rows + 2) * (columns + 2)], with zeros around the grid."""
     _, rows, columns = x.shape
     hidden = np.zeros((len(network.head), rows + 2, columns + 2), np.float32)
@@ -153,8 +153,8 @@ def head(network: Synthesis, x: Floats) -> Floats:
 
 
 def block(
-    network: Synthesis, number: int, hidden: Floats, width: int, rows: Rows, watch: Callable[[Floats], None] | None = None
-) -> Floats:
+    network: Synthesis, number: int, hidden: Float32, width: int, rows: Rows, watch: Callable[[Float32], None] | None = None
+) -> Float32:
     """Hidden channels before a block to those behind it in some rows, 0 elsewhere; `width` is that of a row with its zeros.
 
     `watch` sees the rectified channels of every chunk of cells.
@@ -182,7 +182,7 @@ def chunks(rows: Rows, width: int) -> Iterator[slice]:
         yield slice(start, min(start + _CHUNK, last))
 
 
-def mixed(hidden: Floats, taps: Floats, width: int, cells: slice) -> Floats:
+def mixed(hidden: Float32, taps: Float32, width: int, cells: slice) -> Float32:
     """A 3x3 convolution of every channel by itself, `taps` [W, 9], at some cells."""
     found = taps[:, 4, None] * hidden[:, cells]
     for tap in (0, 1, 2, 3, 5, 6, 7, 8):
@@ -191,25 +191,25 @@ def mixed(hidden: Floats, taps: Floats, width: int, cells: slice) -> Floats:
     return found
 
 
-def clear_sides(hidden: Floats, width: int) -> None:
+def clear_sides(hidden: Float32, width: int) -> None:
     """Zeros again left and right of the grid."""
     hidden.reshape(len(hidden), -1, width)[:, :, :: width - 1] = 0
 
 
-def tail(network: Synthesis, hidden: Floats, width: int, kept: Rows) -> Floats:
+def tail(network: Synthesis, hidden: Float32, width: int, kept: Rows) -> Float32:
     """Hidden channels to outputs [192, n, columns], or others, of the rows that are kept."""
     middle = np.ascontiguousarray(hidden.reshape(len(hidden), -1, width)[:, 1 + kept[0] : 1 + kept[1], 1:-1])
-    result: Floats = network.tail @ middle.reshape(len(middle), -1) + network.tail_bias[:, None]
+    result: Float32 = network.tail @ middle.reshape(len(middle), -1) + network.tail_bias[:, None]
     return result.reshape(-1, *middle.shape[1:])
 
 
 class Correct(Protocol):
     """What runs a network: inputs [C, rows, columns] to corrections [192, n, columns], as `correct` does."""
 
-    def __call__(self, x: Floats, kept: Rows | None = None) -> Floats: ...
+    def __call__(self, x: Float32, kept: Rows | None = None) -> Float32: ...
 
 
-Restored = Callable[[Rows], Floats]
+Restored = Callable[[Rows], Float32]
 """What decodes some rows of cells to coefficients float32 [C', n] in grey levels."""
 
 
@@ -223,12 +223,12 @@ def strips(halo: int, grid: tuple[int, int], cells: int | None = None) -> list[R
 def synthesise(
     run: Correct,
     halo: int,
-    latents: NDArray[np.int16],
+    latents: Int16,
     step: float,
     grid: tuple[int, int],
     layout: Layout,
     rows: Rows,
-) -> Floats:
+) -> Float32:
     """Coefficients float32 [C', n] in grey levels of some rows of cells, with the `halo` rows around them taken into account.
 
     `latents` int16 [C, h * w] are of the whole picture. C' is that of COLOR_8X8, or of the layout for a grey one.
@@ -245,7 +245,7 @@ def synthesise(
     return out
 
 
-def plain(latents: NDArray[np.int16], step: float, grid: tuple[int, int], layout: Layout, rows: Rows) -> Floats:
+def plain(latents: Int16, step: float, grid: tuple[int, int], layout: Layout, rows: Rows) -> Float32:
     """As `synthesise`, without a network: the latents themselves, and zeros for what was never coded."""
     given = latents[:, rows[0] * grid[1] : rows[1] * grid[1]]
     out = np.zeros((layout.whole.channels, given.shape[1]), np.float32)
@@ -259,7 +259,7 @@ def sparing(run: Correct, here: Correct, halo: int, tell: Callable[[str], None])
     `halo` is the network's: the rows around a half that it sees besides.
     """
 
-    def correct(x: Floats, kept: Rows | None = None) -> Floats:
+    def correct(x: Float32, kept: Rows | None = None) -> Float32:
         first, last = kept or (0, x.shape[1])
         try:
             return run(x, (first, last))

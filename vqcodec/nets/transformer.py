@@ -22,8 +22,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
-Ints = NDArray[np.int64]
+from vqcodec.arrays import Float32, Int64, Intp
+
 HEAD: Final = 32
 """Values of a head."""
 EXPANSION: Final = 4
@@ -62,26 +62,26 @@ def shapes(width: int, layers: int, codewords: int, grid: tuple[int, int], class
 class Transformer:
     """Weights, of the `shapes` above."""
 
-    words: Floats
-    rows: Floats
-    columns: Floats
-    labels: Floats
-    first_norm: Floats
-    first_norm_bias: Floats
-    qkv: Floats
-    qkv_bias: Floats
-    mix: Floats
-    mix_bias: Floats
-    second_norm: Floats
-    second_norm_bias: Floats
-    expand: Floats
-    expand_bias: Floats
-    project: Floats
-    project_bias: Floats
-    last_norm: Floats
-    last_norm_bias: Floats
-    tail: Floats
-    tail_bias: Floats
+    words: Float32
+    rows: Float32
+    columns: Float32
+    labels: Float32
+    first_norm: Float32
+    first_norm_bias: Float32
+    qkv: Float32
+    qkv_bias: Float32
+    mix: Float32
+    mix_bias: Float32
+    second_norm: Float32
+    second_norm_bias: Float32
+    expand: Float32
+    expand_bias: Float32
+    project: Float32
+    project_bias: Float32
+    last_norm: Float32
+    last_norm_bias: Float32
+    tail: Float32
+    tail_bias: Float32
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, NDArray[Any]]) -> Transformer:
@@ -119,7 +119,7 @@ class Transformer:
         return len(self.labels) - 1
 
 
-def logits(network: Transformer, tokens: Ints, labels: Ints, cells: NDArray[np.intp]) -> Floats:
+def logits(network: Transformer, tokens: Int64, labels: Int64, cells: Intp) -> Float32:
     """Logits float32 [B, m, K] of some `cells` [B, m], counted row by row, given tokens int64 [B, h, w] up to the mask and labels
     int64 [B]."""
     batch, h, w = tokens.shape
@@ -131,32 +131,32 @@ def logits(network: Transformer, tokens: Ints, labels: Ints, cells: NDArray[np.i
         seen = _norm(x, network.second_norm[n], network.second_norm_bias[n])
         x += _gelu(seen @ network.expand[n].T + network.expand_bias[n]) @ network.project[n].T + network.project_bias[n]
     x = np.take_along_axis(x, cells[:, :, None], axis=1)
-    found: Floats = _norm(x, network.last_norm, network.last_norm_bias) @ network.tail.T + network.tail_bias
+    found: Float32 = _norm(x, network.last_norm, network.last_norm_bias) @ network.tail.T + network.tail_bias
     return found
 
 
-def _norm(x: Floats, weight: Floats, bias: Floats) -> Floats:
+def _norm(x: Float32, weight: Float32, bias: Float32) -> Float32:
     centred = x - x.mean(axis=-1, keepdims=True)
-    found: Floats = weight * (centred / np.sqrt(np.square(centred).mean(axis=-1, keepdims=True) + np.float32(EPSILON))) + bias
+    found: Float32 = weight * (centred / np.sqrt(np.square(centred).mean(axis=-1, keepdims=True) + np.float32(EPSILON))) + bias
     return found
 
 
-def _attention(qkv: Floats) -> Floats:
+def _attention(qkv: Float32) -> Float32:
     """Queries, keys and values of all heads beside each other, [B, n, 3 W], to [B, n, W]."""
     batch, n, _ = qkv.shape
     q, k, v = qkv.reshape(batch, n, 3, -1, HEAD).transpose(2, 0, 3, 1, 4)
-    found: Floats = softmax(q @ k.swapaxes(-1, -2) * np.float32(HEAD**-0.5)) @ v
+    found: Float32 = softmax(q @ k.swapaxes(-1, -2) * np.float32(HEAD**-0.5)) @ v
     return found.swapaxes(1, 2).reshape(batch, n, -1)
 
 
-def softmax(x: Floats) -> Floats:
+def softmax(x: Float32) -> Float32:
     """Over the last axis."""
-    found: Floats = np.exp(x - x.max(axis=-1, keepdims=True))
+    found: Float32 = np.exp(x - x.max(axis=-1, keepdims=True))
     found /= found.sum(axis=-1, keepdims=True)
     return found
 
 
-def _gelu(x: Floats) -> Floats:
+def _gelu(x: Float32) -> Float32:
     inner = np.float32((2 / np.pi) ** 0.5) * (x + np.float32(0.044715) * x * x * x)
-    found: Floats = np.float32(0.5) * x * (1 + np.tanh(inner))
+    found: Float32 = np.float32(0.5) * x * (1 + np.tanh(inner))
     return found

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vqcodec.arrays import Float32, Int16, Intp
 from vqcodec.entropy.context import MARGIN, dc_pass_names
 from vqcodec.neural.loop import Batch
 
@@ -29,8 +30,8 @@ class ContextSample:
 
     values: NDArray[np.int8]
     differences: NDArray[np.int8]
-    step: NDArray[np.float32]
-    means: NDArray[np.int16]
+    step: Float32
+    means: Int16
     scores: NDArray[np.float16]
     targets: NDArray[np.float16]
     colour: bool
@@ -46,7 +47,7 @@ class PassSample:
     targets: NDArray[np.float16]
 
 
-def even_first(side: int) -> NDArray[np.intp]:
+def even_first(side: int) -> Intp:
     """Cells of a square crop, the even ones first."""
     odd = (np.add.outer(np.arange(side), np.arange(side)) & 1).reshape(-1)
     return np.argsort(odd, kind="stable")

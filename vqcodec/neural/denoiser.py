@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from vqcodec.arrays import Bool, Float32, Float64, UInt8
 from vqcodec.codec.denoising import LINEAR_DIVISOR, SIGMA_CENTRE
 from vqcodec.errors import InputError
 from vqcodec.nets.convolution import OUTPUTS
@@ -52,9 +53,7 @@ class DenoiserSettings(Schedule):
     blocks: int = 6
 
 
-def draw_crops(
-    pictures: Sequence[NDArray[np.uint8]], likely: NDArray[np.float64], batch: int, side: int, rng: np.random.Generator
-) -> NDArray[np.float32]:
+def draw_crops(pictures: Sequence[UInt8], likely: Float64, batch: int, side: int, rng: np.random.Generator) -> Float32:
     """Squares of pictures uint8 [H, W, 1 or 3], chosen with the probabilities `likely`, turned and mirrored at random; every eighth
     is grey: float32 [batch, 3, side, side]."""
     crops = []
@@ -68,7 +67,7 @@ def draw_crops(
     return np.stack(crops)
 
 
-def add_noise(clean: NDArray[np.float32], sigma: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+def add_noise(clean: Float32, sigma: Float32, rng: np.random.Generator) -> Float32:
     """Pictures [B, 3, H, W] with noise of standard deviation `sigma` [B], rounded and clipped as files are; in grey ones the same
     thrice."""
     noise = rng.standard_normal(clean.shape, np.float32)
@@ -77,13 +76,13 @@ def add_noise(clean: NDArray[np.float32], sigma: NDArray[np.float32], rng: np.ra
     return np.clip(np.rint(clean + sigma[:, None, None, None] * noise), 0, 255)
 
 
-def is_grey(pictures: NDArray[np.float32]) -> NDArray[np.bool_]:
+def is_grey(pictures: Float32) -> Bool:
     """Which of the pictures [B, 3, H, W] have three like components, bool [B]."""
-    found: NDArray[np.bool_] = (pictures == pictures[:, :1]).all(axis=(1, 2, 3))
+    found: Bool = (pictures == pictures[:, :1]).all(axis=(1, 2, 3))
     return found
 
 
-def batch_of(clean: NDArray[np.float32], sigma: NDArray[np.float32], rng: np.random.Generator) -> Batch:
+def batch_of(clean: Float32, sigma: Float32, rng: np.random.Generator) -> Batch:
     """Clean pictures [B, 3, H, W] and sigmas [B] to: noisy ones; their noise; its level [B], as in denoising.py; and which
     coefficients count, [B, 192, 1, 1]."""
     noisy = add_noise(clean, sigma, rng)
@@ -121,8 +120,8 @@ def error_left(network: SynthesisNetwork, batch: Batch, waves: Tensor) -> Tensor
 
 
 def fit_denoiser(
-    train: Sequence[NDArray[np.uint8]],
-    held_out: Sequence[NDArray[np.uint8]],
+    train: Sequence[UInt8],
+    held_out: Sequence[UInt8],
     settings: DenoiserSettings,
     *,
     start: Mapping[str, NDArray[Any]] | None = None,
@@ -139,7 +138,7 @@ def fit_denoiser(
     side = 8 * crop + 2 * _MARGIN
     waves = lapped_waves().to(device)
 
-    def draw_of(pictures: Sequence[NDArray[np.uint8]], batch: int, rng: np.random.Generator) -> NDArray[np.float32]:
+    def draw_of(pictures: Sequence[UInt8], batch: int, rng: np.random.Generator) -> Float32:
         usable = [picture for picture in pictures if min(picture.shape[:2]) >= side]
         areas = np.array([picture.shape[0] * picture.shape[1] for picture in usable], np.float64)
         return draw_crops(usable, areas / areas.sum(), batch, side, rng)

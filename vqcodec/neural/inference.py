@@ -8,8 +8,9 @@ from typing import Any
 
 import torch
 
+from vqcodec.arrays import Float32
 from vqcodec.entropy.context import ContextNetwork, Layer
-from vqcodec.nets.convolution import Correct, Floats, Rows
+from vqcodec.nets.convolution import Correct, Rows
 from vqcodec.neural.loop import check_device
 from vqcodec.neural.synthesis import load_tensors
 from vqcodec.weights.exact import Model
@@ -24,11 +25,11 @@ def correct_on(device: str, model: Weights, kind: str = "synthesis") -> Correct:
     check_device(device)
     network = load_tensors(model.tensors, kind).to(device).eval()
 
-    def run(x: Floats, kept: Rows | None = None) -> Floats:
+    def run(x: Float32, kept: Rows | None = None) -> Float32:
         try:
             with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
                 whole = network(torch.from_numpy(x)[None].to(device))[0]
-                found: Floats = whole[:, slice(*kept) if kept else slice(None)].cpu().numpy()
+                found: Float32 = whole[:, slice(*kept) if kept else slice(None)].cpu().numpy()
         except torch.OutOfMemoryError as error:
             raise MemoryError(f"{device} has too little memory") from error
         return found
@@ -57,20 +58,20 @@ def model_on(device: str, model: Model) -> ModelOn:
 class _Matrix:
     """Weights float32 [out, in] on a device; what they are multiplied with comes from here, and the product comes back."""
 
-    def __init__(self, weights: Floats, device: str) -> None:
+    def __init__(self, weights: Float32, device: str) -> None:
         self.there = torch.from_numpy(weights).to(device)
 
-    def __matmul__(self, x: Floats) -> Floats:
+    def __matmul__(self, x: Float32) -> Float32:
         # Never TF32 (which torch has to be asked for): it would round the integers to 11 bits.
         with torch.inference_mode():
-            found: Floats = (self.there @ torch.from_numpy(x).to(self.there.device)).cpu().numpy()
+            found: Float32 = (self.there @ torch.from_numpy(x).to(self.there.device)).cpu().numpy()
         return found
 
 
 def _moved(network: ContextNetwork, device: str) -> ContextNetwork:
     """The same network, checked already, with its matrices on a device."""
 
-    def there(weights: Floats) -> Any:
+    def there(weights: Float32) -> Any:
         return _Matrix(weights, device)
 
     def moved(*layers: Layer) -> Any:

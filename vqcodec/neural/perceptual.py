@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vqcodec.arrays import UInt8
 from vqcodec.errors import InputError
 
 _MEANS: Final = (0.485, 0.456, 0.406)
@@ -60,7 +61,7 @@ class Lpips(nn.Module):
             total = total + weighted.float().mean(dim=(1, 2, 3))
         return total
 
-    def between(self, original: NDArray[np.uint8], decoded: NDArray[np.uint8]) -> float:
+    def between(self, original: UInt8, decoded: UInt8) -> float:
         """The distance of two pictures uint8 [H, W] or [H, W, 1 or 3]."""
         planes = [np.broadcast_to(np.atleast_3d(p), (*p.shape[:2], 3)).transpose(2, 0, 1) for p in (decoded, original)]
         device = self.get_buffer("means").device

@@ -34,6 +34,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vqcodec.arrays import UInt8
 from vqcodec.codec import sharpening
 from vqcodec.errors import InputError
 from vqcodec.nets import convolution
@@ -103,7 +104,7 @@ class RefinerSample:
 
     seen: NDArray[np.float16]
     base: NDArray[np.float16]
-    pixels: NDArray[np.uint8]
+    pixels: UInt8
 
 
 @dataclass(frozen=True)
@@ -324,7 +325,7 @@ def score(generator: SynthesisNetwork, scenes: Sequence[Scene], perceptual: Perc
     return {"held_out_gain_db": float(gain), "held_out_distance_before": float(before), "held_out_distance": float(after)}
 
 
-def sheet(generator: SynthesisNetwork, scenes: Sequence[Scene]) -> NDArray[np.uint8]:
+def sheet(generator: SynthesisNetwork, scenes: Sequence[Scene]) -> UInt8:
     """Crops of one size below each other, each as the original, the decode and refined: uint8 [H, 3 W, 3]."""
     rows = []
     with torch.no_grad():
@@ -344,7 +345,7 @@ def fit_refiner(
     device: str = "cpu",
     checkpoint: Path | None = None,
     report: Report | None = None,
-    show: Callable[[int, NDArray[np.uint8]], None] = lambda step, pixels: None,
+    show: Callable[[int, UInt8], None] = lambda step, pixels: None,
 ) -> tuple[dict[str, NDArray[Any]], dict[str, float]]:
     """Train a refiner, from the tensors `start` or from nothing; returns the tensors `refiner.*` of the averaged weights, and their
     `score` on `held_out`.

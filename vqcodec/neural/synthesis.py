@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vqcodec.arrays import Float32, Float64, Int32, Intp, UInt8
 from vqcodec.nets.convolution import INPUTS, OUTPUTS, SEEN, STEP_CENTRE, shared_channels
 from vqcodec.neural.loop import Batch, Report, Schedule, fit
 from vqcodec.transform import dct
@@ -143,7 +144,7 @@ def _layers(network: SynthesisNetwork) -> dict[str, list[nn.Conv2d]]:
     return found | {name: [getattr(block, name) for block in body] for name in ("depthwise", "expand", "project")}
 
 
-def _numpy(tensor: Tensor | None) -> NDArray[np.float32]:
+def _numpy(tensor: Tensor | None) -> Float32:
     assert tensor is not None
     return tensor.detach().cpu().numpy()
 
@@ -164,7 +165,7 @@ def mirror_columns(x: NDArray[Any], signs: NDArray[Any]) -> NDArray[Any]:
     return x[:, :, ::-1] * signs[:, None, None]
 
 
-def transpose(x: NDArray[Any], order: NDArray[np.intp]) -> NDArray[Any]:
+def transpose(x: NDArray[Any], order: Intp) -> NDArray[Any]:
     """The same of the transposed picture: frequencies change places."""
     return x[order].transpose(0, 2, 1)
 
@@ -174,7 +175,7 @@ def mirror_signs(layout: Layout) -> NDArray[np.float16]:
     return np.array([1 - 2 * (u % 2) for _, _, u in layout.positions], np.float16)
 
 
-def transposed_order(layout: Layout) -> NDArray[np.intp]:
+def transposed_order(layout: Layout) -> Intp:
     """Of the channels, for `transpose`."""
     place = {position: channel for channel, position in enumerate(layout.positions)}
     return np.array([place[component, u, v] for component, v, u in layout.positions], np.intp)
@@ -196,7 +197,7 @@ class Place:
     transposed: bool
     mirrored: bool
 
-    def cut(self, x: NDArray[Any], order: NDArray[np.intp], signs: NDArray[Any], scale: int = 1) -> NDArray[Any]:
+    def cut(self, x: NDArray[Any], order: Intp, signs: NDArray[Any], scale: int = 1) -> NDArray[Any]:
         """The crop of x [C, scale * h, scale * w]; `order` and `signs` are what `transpose` and `mirror_columns` want."""
         top, left, side = scale * self.top, scale * self.left, scale * self.crop
         x = x[:, top : top + side, left : left + side]
@@ -239,7 +240,7 @@ def held_out_error(network: SynthesisNetwork, samples: Sequence[Sample], device:
     return float(held_out_errors(network, samples, device).mean())
 
 
-def held_out_errors(network: SynthesisNetwork, samples: Sequence[Sample], device: str) -> NDArray[np.float64]:
+def held_out_errors(network: SynthesisNetwork, samples: Sequence[Sample], device: str) -> Float64:
     """Logs of the relative errors of whole samples, in dB, float64 [samples]."""
     gains = []
     with torch.no_grad():
@@ -250,7 +251,7 @@ def held_out_errors(network: SynthesisNetwork, samples: Sequence[Sample], device
     return np.array(gains)
 
 
-def compare(network: SynthesisNetwork, sample: Sample, color: NDArray[np.int32]) -> NDArray[np.uint8]:
+def compare(network: SynthesisNetwork, sample: Sample, color: Int32) -> UInt8:
     """A sample's original, plain and refined pictures beside each other, uint8 [H, 3 W, 3]; `color` is the model's matrix."""
     seen = sample.features[:SEEN].astype(np.float32)
     plain = np.zeros(sample.missing.shape, np.float32)

@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vqcodec.arrays import Float32, Float64, UInt8
 from vqcodec.codec.tokens import forward_matrix, inverse_matrix
 from vqcodec.neural.adversary import (
     BETAS,
@@ -202,7 +203,7 @@ class Cells(nn.Module):
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, mean: NDArray[np.float32], scale: NDArray[np.float32]) -> None:
+    def __init__(self, mean: Float32, scale: Float32) -> None:
         super().__init__()
         self.side, self.components = TOKEN_CELLS[len(mean)]
         matrix = forward_matrix(self.side, self.components, OPPONENT).reshape(self.side, self.side, self.components, -1)
@@ -309,9 +310,7 @@ def perplexity(counts: Tensor) -> float:
     return float(torch.exp(-(shares * torch.log(shares)).sum()))
 
 
-def draw_crops(
-    pictures: Sequence[NDArray[np.uint8]], likely: NDArray[np.float64], batch: int, side: int, rng: np.random.Generator
-) -> Tensor:
+def draw_crops(pictures: Sequence[UInt8], likely: Float64, batch: int, side: int, rng: np.random.Generator) -> Tensor:
     """Squares of pictures uint8 [H, W, c] that are chosen with the probabilities `likely`: float32 [batch, c, side, side]."""
     crops = []
     for number in rng.choice(len(pictures), batch, p=likely):
@@ -322,9 +321,9 @@ def draw_crops(
 
 
 def fit_tokens(
-    pictures: Sequence[NDArray[np.uint8]],
-    mean: NDArray[np.float32],
-    scale: NDArray[np.float32],
+    pictures: Sequence[UInt8],
+    mean: Float32,
+    scale: Float32,
     settings: TokenSettings,
     *,
     score: Score,

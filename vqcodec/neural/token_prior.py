@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vqcodec.arrays import Int64, UInt8
 from vqcodec.codec.tokens import forward_matrix
 from vqcodec.nets.transformer import EPSILON, HEAD, shapes
 from vqcodec.neural.loop import Batch, Report, Schedule, fit
@@ -52,12 +53,12 @@ class PriorSettings(Schedule):
 class Grid:
     """A picture's tokens, int64 [h, w], and its class."""
 
-    tokens: NDArray[np.int64]
+    tokens: Int64
     label: int
 
 
 @torch.no_grad()
-def encode_all(pictures: Sequence[NDArray[np.uint8]], model: TokenModel, tell: Callable[[int], None]) -> list[NDArray[np.int64]]:
+def encode_all(pictures: Sequence[UInt8], model: TokenModel, tell: Callable[[int], None]) -> list[Int64]:
     """Pictures uint8 [H, W, c] of whole cells to their tokens int64 [h, w], as tokens.encode does but for ties, in batches of alike
     ones; `tell` hears how many are done."""
     encoder = load_tensors(model.tensors, "encoder")
@@ -66,7 +67,7 @@ def encode_all(pictures: Sequence[NDArray[np.uint8]], model: TokenModel, tell: C
     sizes: dict[tuple[int, ...], list[int]] = {}
     for number, picture in enumerate(pictures):
         sizes.setdefault(picture.shape, []).append(number)
-    found: dict[int, NDArray[np.int64]] = {}
+    found: dict[int, Int64] = {}
     for (height, width, _), numbers in sizes.items():
         h, w = height // side, width // side
         for start in range(0, len(numbers), max(1, _CELLS // (h * w))):
@@ -144,7 +145,7 @@ def draw_batch(
     return tuple(map(torch.from_numpy, (masked(targets, counts, mask, rng), targets, labels)))
 
 
-def masked(tokens: NDArray[np.int64], counts: NDArray[Any], mask: int, rng: np.random.Generator) -> NDArray[np.int64]:
+def masked(tokens: Int64, counts: NDArray[Any], mask: int, rng: np.random.Generator) -> Int64:
     """Tokens [B, h, w] with so many, [B], of each picture masked, anywhere."""
     ranks = rng.random((len(tokens), tokens[0].size)).argsort(axis=1).argsort(axis=1).reshape(tokens.shape)
     return np.where(ranks < counts[:, None, None], mask, tokens)

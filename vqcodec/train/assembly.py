@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vqcodec.arrays import Int64
 from vqcodec.entropy.codebooks import UNIT
 from vqcodec.train import codebooks, streams
 from vqcodec.train.codebooks import Trained
@@ -56,7 +57,7 @@ def predictor_tensors(fit: Fit) -> dict[str, NDArray[Any]]:
 
 def assemble(
     fit: Fit, books: list[Trained], stream_model: streams.StreamModel | None
-) -> tuple[dict[str, NDArray[Any]], list[NDArray[np.int64]]]:
+) -> tuple[dict[str, NDArray[Any]], list[Int64]]:
     """Tensors of a model, and the order of each book's old indices by rank."""
     tensors = predictor_tensors(fit)
     ranked = [codebooks.ranked(book) for book in books]
@@ -82,7 +83,7 @@ def assemble(
     return tensors, [order for _, order in ranked]
 
 
-def recount(books: list[Trained], orders: list[NDArray[np.int64]], files: list[streams.File], pull: float) -> list[Trained]:
+def recount(books: list[Trained], orders: list[Int64], files: list[streams.File], pull: float) -> list[Trained]:
     """The same books with counts from coded files; `pull` samples' worth of the counts before."""
     counts = [np.zeros(book.words.shape[1]) for book in books]
     for calls in files:

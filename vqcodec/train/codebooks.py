@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from vqcodec.arrays import Float32, Float64, Int16, Int64
 from vqcodec.entropy.codebooks import ALPHABET, ALPHABET_RAW_BITS, SCALAR_MAX, UNIT, Book, alphabet_symbols, nearest, weights_of
 from vqcodec.entropy.linear import CLASS_OF_ONE, CLASSES, CLASSES_PER_OCTAVE
 
@@ -25,8 +25,6 @@ ESCAPE_COST_BITS: Final = 24.0
 QUIET_CLASSES: Final = 3
 """Classes below this one share its books: E|x| is under 1/32 of a step, but an outlier must still find its escape."""
 
-Vectors = NDArray[np.float32]
-
 
 def dim_of_class(number: int) -> int:
     """Dimension of a class for tiles large enough: as many values as make about 6 bits together."""
@@ -35,7 +33,7 @@ def dim_of_class(number: int) -> int:
     return next((dim for dim in (8, 4, 2) if dim * bits <= 6.3), 1)
 
 
-def book_table() -> tuple[NDArray[np.int16], list[tuple[int, int, int]]]:
+def book_table() -> tuple[Int16, list[tuple[int, int, int]]]:
     """The table [set, log2 tile size, class] -> book, and (set, dimension, class) of every book but the escape's."""
     keys: list[tuple[int, int, int]] = [(0, 1, c) for c in range(CLASSES)]
     keys += [(1, d, c) for c in range(QUIET_CLASSES, CLASSES) for d in (1, 2, 4, 8) if d <= dim_of_class(c)]
@@ -53,8 +51,8 @@ def book_table() -> tuple[NDArray[np.int16], list[tuple[int, int, int]]]:
 class Trained:
     """A book in training: words float32 [d, K] in steps, counts float64 [K]; the escape, if any, is the last."""
 
-    words: NDArray[np.float32]
-    counts: NDArray[np.float64]
+    words: Float32
+    counts: Float64
     escape: bool
 
     @property
@@ -69,7 +67,7 @@ class Trained:
 
 
 def train_vector_book(
-    x: Vectors, rate: float, rng: np.random.Generator, base: Trained | None = None, strength: float = 0.0
+    x: Float32, rate: float, rng: np.random.Generator, base: Trained | None = None, strength: float = 0.0
 ) -> Trained:
     """ECVQ of x float32 [n, d] in steps; at most 255 codewords and the escape."""
     n, dim = x.shape
@@ -88,7 +86,7 @@ def train_vector_book(
         words = zero
     bits = np.full(len(words), 8.0, np.float32)
     bits[0] = 2.0
-    counts: NDArray[np.float64] = np.zeros(len(words))
+    counts: Float64 = np.zeros(len(words))
     escaped = 0.0
     limit = rate * (ESCAPE_COST_BITS + 6 * dim)
     energy = (x * x).sum(axis=1)
@@ -117,13 +115,13 @@ def train_vector_book(
     return Trained(np.concatenate([words, zero]).T.astype(np.float32), np.append(counts, max(escaped, 0.5)), escape=True)
 
 
-def lengths(counts: NDArray[np.float64]) -> NDArray[np.float32]:
+def lengths(counts: Float64) -> Float32:
     """Code lengths in bits of smoothed counts, at most 20."""
     smooth = counts + _SMOOTHING
     return np.minimum(-np.log2(smooth / smooth.sum()), 20.0).astype(np.float32)
 
 
-def train_scalar_book(x: NDArray[np.float32], scale: float, rate: float, base: Trained | None, strength: float) -> Trained:
+def train_scalar_book(x: Float32, scale: float, rate: float, base: Trained | None, strength: float) -> Trained:
     """A scalar book: reconstructions of the small integers and counts of all letters, from x float32 [n] in steps.
 
     Without samples the letters have the probabilities of a Laplacian with E|x| = `scale`, which also smooths those with.
@@ -153,7 +151,7 @@ def train_scalar_book(x: NDArray[np.float32], scale: float, rate: float, base: T
     return Trained(words.astype(np.float32)[None], counts, escape=False)
 
 
-def _laplace_letters(scale: float) -> NDArray[np.float64]:
+def _laplace_letters(scale: float) -> Float64:
     """Probability of every letter under a Laplacian of mean magnitude `scale` (steps), never quite zero."""
     values = np.arange(-SCALAR_MAX, SCALAR_MAX + 1)
     mass = np.exp(-np.abs(values) / max(scale, 0.05)) + 1e-12 / (1 + np.abs(values))
@@ -166,7 +164,7 @@ def scale_of_class(number: int) -> float:
     return float(2.0 ** ((number - CLASS_OF_ONE + 0.5) / CLASSES_PER_OCTAVE))
 
 
-def ranked(book: Trained) -> tuple[Book, NDArray[np.int64]]:
+def ranked(book: Trained) -> tuple[Book, Int64]:
     """The book with its codewords by falling count (zero first among equals), and the order of its old indices."""
     order = np.argsort(-book.counts, kind="stable")
     words = np.clip(np.rint(book.words[:, order] * UNIT), -32767, 32767).astype(np.int16)

@@ -17,8 +17,8 @@ from pathlib import Path, PurePath
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from vqcodec.arrays import UInt8
 from vqcodec.errors import InputError, VqcodecError
 from vqcodec.format.container import VERSION
 from vqcodec.io.files import why_no_file
@@ -56,7 +56,7 @@ class TrainingImage:
     """A picture of the corpus: its name within the folder and its pixels uint8 [H, W, 1 or 3]."""
 
     name: str
-    pixels: NDArray[np.uint8]
+    pixels: UInt8
 
 
 @dataclass(frozen=True)
@@ -212,7 +212,7 @@ def _first_line(data: bytes) -> str:
     return next((line[:100] for line in lines if line), "")
 
 
-def _middle(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _middle(pixels: UInt8) -> UInt8:
     top, left = (max(0, (side - MAX_SIDE) // 2) for side in pixels.shape[:2])
     return np.ascontiguousarray(pixels[top : top + MAX_SIDE, left : left + MAX_SIDE])
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from vqcodec.arrays import UInt8
 from vqcodec.codec.denoising import denoise
 from vqcodec.errors import ModelError
 from vqcodec.neural.denoiser import SCORED_SIGMAS, DenoiserSettings, fit_denoiser
@@ -59,7 +59,7 @@ def train_denoiser(course: Course, *, init: str | Path | None = None) -> dict[st
     return summary
 
 
-def score(denoiser: Denoiser, pictures: Sequence[NDArray[np.uint8]], sigma: float) -> float:
+def score(denoiser: Denoiser, pictures: Sequence[UInt8], sigma: float) -> float:
     """Mean gain in PSNR over noisy pictures in dB, on their middles: what `vqcodec denoise` does."""
     gains = []
     rng = np.random.default_rng(0)

@@ -6,8 +6,8 @@ import struct
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from vqcodec.arrays import Float64, Int64, UInt8
 from vqcodec.format.bits import pack_bits
 from vqcodec.format.zstd_blocks import HUFFMAN_MAX_BITS, Dictionary
 
@@ -23,7 +23,7 @@ _CONTENT: Final = struct.pack("<III8x", 1, 4, 8)
 """The offsets to begin with, and the least text they may refer to."""
 
 
-def code_lengths(counts: NDArray[np.float64]) -> NDArray[np.uint8]:
+def code_lengths(counts: Float64) -> UInt8:
     """Lengths of the best code of at most 11 bits for counts [256], uint8 [256]; 0 where the count is 0.
 
     Package-merge (Larmore, Hirschberg 1990). Fewer than two symbols have no code: all lengths are 0.
@@ -42,7 +42,7 @@ def code_lengths(counts: NDArray[np.float64]) -> NDArray[np.uint8]:
     return lengths
 
 
-def dictionary(lengths: NDArray[np.uint8]) -> Dictionary:
+def dictionary(lengths: UInt8) -> Dictionary:
     """The zstd dictionary of a complete code, uint8 [256]; raises ValueError where zstd has no form for it."""
     tables = b"".join(_table(p, log) for p, log in ((_OFFSETS, 5), (_MATCH_LENGTHS, 6), (_LITERAL_LENGTHS, 6)))
     found = Dictionary(struct.pack("<II", 0xEC30A437, 1) + _tree(lengths) + tables + _CONTENT, lengths)
@@ -50,7 +50,7 @@ def dictionary(lengths: NDArray[np.uint8]) -> Dictionary:
     return found
 
 
-def _tree(lengths: NDArray[np.uint8]) -> bytes:
+def _tree(lengths: UInt8) -> bytes:
     """4.2.1: the weights of all symbols but the last, which follows from them."""
     longest = int(lengths.max())
     weights = np.where(lengths > 0, longest + 1 - lengths.astype(np.int64), 0)
@@ -91,7 +91,7 @@ def _states(weights: list[int]) -> bytes:
     return _table(shares.tolist(), _ACCURACY) + stream.to_bytes(width // 8 + 1, "little")
 
 
-def _shares(counts: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+def _shares(counts: Int64, size: int) -> Int64:
     """Counts scaled to sum to `size`, none that occurs below 1."""
     shares = np.where(counts > 0, np.maximum(1, counts * size // counts.sum()), 0)
     while shares.sum() != size:

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from vqcodec.arrays import UInt8
 from vqcodec.errors import InputError, printable
 from vqcodec.format.header import MAX_PIXELS
 from vqcodec.io.files import open_input
@@ -23,7 +23,7 @@ _IMAGES, _LABELS = "images-idx3", "labels-idx1"
 """In the names of files that belong together."""
 
 
-def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
+def read_idx(path: Path, dimensions: int) -> UInt8:
     """The array uint8 in a gzipped idx file, of so many dimensions; raises InputError."""
     name = printable(path)
     with open_input(path) as stream:
@@ -43,7 +43,7 @@ def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
     return np.frombuffer(data, np.uint8).reshape(shape)
 
 
-def read_pictures(path: Path) -> list[tuple[str, NDArray[np.uint8]]]:
+def read_pictures(path: Path) -> list[tuple[str, UInt8]]:
     """(name, pixels uint8 [H, W, 1]) of every picture in an idx file; where labels lie beside it, `label/number` is the name, as if
     each class had a folder. Raises InputError."""
     pictures = read_idx(path, 3)

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from vqcodec.arrays import Float64
 from vqcodec.codec.rate_control import Encoder
 from vqcodec.errors import InputError
 from vqcodec.io.files import check_new_folder, make_parent, new_folder
@@ -145,14 +145,7 @@ def shuffled(images: list[TrainingImage]) -> list[TrainingImage]:
     return [images[number] for number in np.random.default_rng(0).permutation(len(images))]
 
 
-Figures = NDArray[np.float64]
-"""Bits per pixel, PSNR in dB, and the cost in nats, of held-out pieces at HELD_OUT_STEPS: [pieces, steps, 3].
-
-The cost is log(bpp) + log(MSE): equal changes in rate and in distortion count the same.
-"""
-
-
-def measure(model: Model, pieces: list[TrainingImage], watch: Watch, share: float = 1.0) -> Figures:
+def measure(model: Model, pieces: list[TrainingImage], watch: Watch, share: float = 1.0) -> Float64:
     """Figures of files of held-out pieces, or of the first of them, as many as there is time for in a share of what is left."""
     model.check()
     stage = "checking on held-out pictures"
@@ -170,7 +163,7 @@ def _measure_one(model: Model, image: TrainingImage) -> list[tuple[float, float,
     return points
 
 
-def held_out_points(figures: Figures) -> list[dict[str, float]]:
+def held_out_points(figures: Float64) -> list[dict[str, float]]:
     """Means over the pieces, for model.json; nothing of no pieces."""
     if not len(figures):
         return []
@@ -178,16 +171,16 @@ def held_out_points(figures: Figures) -> list[dict[str, float]]:
     return [{"step": step, "bpp": bpp, "psnr_db": psnr, "cost": cost} for step, (bpp, psnr, cost) in rows]
 
 
-def mean_cost(figures: Figures) -> float:
+def mean_cost(figures: Float64) -> float:
     return float(figures[:, :, 2].mean())
 
 
-def is_better(new: Figures, old: Figures) -> bool:
+def is_better(new: Float64, old: Float64) -> bool:
     """Whether the mean cost over the same pieces is less by more than chance explains."""
     return is_beyond_chance((old - new)[:, :, 2].mean(axis=1))
 
 
-def is_beyond_chance(gains: NDArray[np.float64]) -> bool:
+def is_beyond_chance(gains: Float64) -> bool:
     """Whether the mean of gains on held-out pieces is above 0 by more than chance explains; never of a few pieces."""
     return len(gains) >= _LEAST_PIECES and bool(gains.mean() > _ERRORS * gains.std(ddof=1) / math.sqrt(len(gains)))
 
@@ -198,7 +191,7 @@ class _Attempt:
 
     what: str
     model: Model
-    figures: Figures
+    figures: Float64
     report: list[dict[str, Any]] = field(default_factory=list)
 
 

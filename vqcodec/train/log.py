@@ -7,9 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from vqcodec.arrays import UInt8
 from vqcodec.errors import MissingExtraError
 from vqcodec.io.files import output_errors
 from vqcodec.io.images import write_image
@@ -54,7 +52,7 @@ class TrainingLog:
                 for name, value in found.items():
                     self._writer.add_scalar(f"codebooks/{name}", value, number)
 
-    def picture(self, name: str, step: int, pixels: NDArray[np.uint8]) -> None:
+    def picture(self, name: str, step: int, pixels: UInt8) -> None:
         """Pixels uint8 [H, W, 3]; for eyes only."""
         if self._writer is not None:
             self._writer.add_image(name, pixels, step, dataformats="HWC")

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from vqcodec.arrays import Float32, Float64
 from vqcodec.codec import walk
 from vqcodec.codec.rate_control import RATE
 from vqcodec.neural import context, context_fit, synthesis
@@ -25,7 +25,6 @@ from vqcodec.train.course import Course
 from vqcodec.train.data import Corpus, TrainingImage
 from vqcodec.train.lite import (
     NO_BETTER,
-    Figures,
     cut_in_pieces,
     finish,
     held_out_points,
@@ -138,7 +137,7 @@ class _Run:
         pixels = self.course.limited(_HELD_OUT_PIXELS, _HELD_OUT_PIXELS_A_MINUTE)
         return pick(self.corpus.held_out, pixels, np.random.default_rng(self.seed))
 
-    def measure(self, what: str, model: Model, pieces: list[TrainingImage], watch: Watch, share: float = 1.0) -> Figures:
+    def measure(self, what: str, model: Model, pieces: list[TrainingImage], watch: Watch, share: float = 1.0) -> Float64:
         """Figures of held-out pieces as training of lite models has them, for the log, too."""
         figures = measure(model, pieces, watch, share)
         for point in held_out_points(figures):
@@ -265,10 +264,10 @@ def refit(model: Model, images: list[TrainingImage], seed: int, watch: Watch) ->
     return finish(fit, books, images, settings, model, watch, rng)
 
 
-def _residuals(model: Model, image: TrainingImage, step: float) -> list[NDArray[np.float32]]:
+def _residuals(model: Model, image: TrainingImage, step: float) -> list[Float32]:
     """Residuals of every codebook, as the encoder meets them in an image."""
     collector = Collector(model, *codebooks.book_table(), RATE)
     session = open_aimed(image, step, model)
     collector.open(session.targets)
-    walk.walk(session.grid, model, session.step, session.fine_dcs, 1, collector)
+    walk.walk(session.grid, model, session.step_64, session.fine_dcs, 1, collector)
     return [collector.vectors(number) for number in range(len(collector.keys))]

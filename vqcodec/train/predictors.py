@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from vqcodec.arrays import Float32, Float64, Int32
 from vqcodec.entropy.codebooks import UNIT
 from vqcodec.entropy.linear import (
     CLASS_OF_ONE,
@@ -26,7 +26,6 @@ from vqcodec.entropy.linear import (
     STEP_FEATURE_MAX,
 )
 
-Array = NDArray[np.float64]
 _FLOOR: Final = 0.01  # steps added to |x|: a class below this codes nothing anyway
 _MEAN_ROUNDS: Final = 3
 _NEWTON_ROUNDS: Final = 10
@@ -38,11 +37,11 @@ _SCORE_PER_NAT: Final = CLASSES_PER_OCTAVE / np.log(2) * (1 << SCALE_SHIFT)
 class Samples:
     """Features float32 [n, rows] and targets float32 [n] (latents in 1/16 step, or magnitudes in steps)."""
 
-    features: NDArray[np.float32]
-    targets: NDArray[np.float32]
+    features: Float32
+    targets: Float32
 
 
-def fit_mean(samples: Samples, start: NDArray[np.int32] | None, strength: float) -> NDArray[np.int32]:
+def fit_mean(samples: Samples, start: Int32 | None, strength: float) -> Int32:
     """Integer mean weights [rows] for targets in 1/16 step; `strength` samples' worth of pull towards `start`."""
     rows = samples.features.shape[1]
     base = np.zeros(rows) if start is None else start.astype(np.float64) / (1 << MEAN_SHIFT)
@@ -62,9 +61,7 @@ def fit_mean(samples: Samples, start: NDArray[np.int32] | None, strength: float)
     return _bounded((base + change) * (1 << MEAN_SHIFT), (FLOAT32_EXACT - 2 * (1 << MEAN_SHIFT)) / MEAN_MAX)
 
 
-def fit_scale(
-    samples: Samples, step_inputs: NDArray[np.float32], start: NDArray[np.int32] | None, strength: float
-) -> NDArray[np.int32]:
+def fit_scale(samples: Samples, step_inputs: Float32, start: Int32 | None, strength: float) -> Int32:
     """Integer scale weights [rows + 3] (features, then the step's inputs), for magnitudes in steps."""
     inputs = np.concatenate([samples.features, step_inputs], axis=1).astype(np.float64)
     rows = inputs.shape[1]
@@ -91,7 +88,7 @@ def fit_scale(
     return np.concatenate([_bounded(whole[:-3], room / SCALE_FEATURE_MAX), bias.astype(np.int32)])
 
 
-def _bounded(weights: Array, limit: float) -> NDArray[np.int32]:
+def _bounded(weights: Float64, limit: float) -> Int32:
     """Round to integers, scaled down if the sum of magnitudes would break exactness: each may grow by a half."""
     total = float(np.abs(weights).sum())
     scale = min(1.0, limit / max(total + len(weights), 1.0), max(0.0, limit - len(weights) / 2) / max(total, 1.0))

@@ -9,12 +9,13 @@ from typing import Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from vqcodec.arrays import Float32, Int16, Int32
 from vqcodec.codec import decoder, walk
 from vqcodec.codec.rate_control import TUNES, Encoder, rate_of
 from vqcodec.codec.symbols import EncoderWriter
 from vqcodec.entropy import context, dc_pyramid
-from vqcodec.entropy.context import MARGIN, Ints
-from vqcodec.entropy.linear import SCALE_SHIFT, Float
+from vqcodec.entropy.context import MARGIN
+from vqcodec.entropy.linear import SCALE_SHIFT
 from vqcodec.nets import convolution
 from vqcodec.neural.context_samples import ContextSample, PassSample
 from vqcodec.neural.refiner import RefinerSample
@@ -69,7 +70,7 @@ def make_sample(image: TrainingImage, step: float, model: Model) -> Sample:
     return Sample(_on_grid(features, cells), _on_grid(_spread(wanted, full), cells))
 
 
-def coded(image: TrainingImage, step: float, model: Model, tune: str) -> tuple[NDArray[np.int16], Layout, tuple[int, int]]:
+def coded(image: TrainingImage, step: float, model: Model, tune: str) -> tuple[Int16, Layout, tuple[int, int]]:
     """The image as the encoder codes it at a step in grey levels, in one tile group: latents int16 [C, h * w], layout, (h, w)."""
     encoder = Encoder(image.pixels, model, 1, tile=_ONE_GROUP, tune=tune)
     whole = round(64 * step)
@@ -77,14 +78,14 @@ def coded(image: TrainingImage, step: float, model: Model, tune: str) -> tuple[N
     return encoder.code(whole)[0].latents, LAYOUTS[header.layout], header.cells
 
 
-def _spread(coefficients: NDArray[np.float32], layout: Layout) -> NDArray[np.float32]:
+def _spread(coefficients: Float32, layout: Layout) -> Float32:
     """Coefficients [C, n] of a layout as those of COLOR_8X8, with zeros for what it lacks."""
     out = np.zeros((convolution.OUTPUTS, coefficients.shape[1]), np.float32)
     out[convolution.shared_channels(layout, COLOR_8X8)[1]] = coefficients
     return out
 
 
-def _on_grid(rows: NDArray[np.float32], cells: tuple[int, int]) -> NDArray[np.float16]:
+def _on_grid(rows: Float32, cells: tuple[int, int]) -> NDArray[np.float16]:
     return rows.astype(np.float16).reshape(-1, *cells)
 
 
@@ -145,8 +146,8 @@ class Recorder:
     def __init__(self, session: Session, model: Model) -> None:
         self.session = session
         grid = session.grid
-        self.inner = walk.correction_of(model, grid, session.step)
-        self.step = context.step_inputs(session.step)
+        self.inner = walk.correction_of(model, grid, session.step_64)
+        self.step = context.step_inputs(session.step_64)
         self.means = np.zeros((COLOR_4X4.channels, grid.h * grid.w), np.int16)
         self.residuals = np.zeros_like(self.means)
         self.scores = np.zeros((context.TILES, grid.h * grid.w), np.float16)
@@ -154,7 +155,9 @@ class Recorder:
         self.places = convolution.shared_channels(grid.layout, COLOR_4X4)[1]
         """Of the layout's channels that COLOR_4X4 has."""
 
-    def dc_pass(self, this: dc_pyramid.Pass, inputs: dc_pyramid.Inputs, means: Ints, score: Float) -> tuple[Ints | int, Float]:
+    def dc_pass(
+        self, this: dc_pyramid.Pass, inputs: dc_pyramid.Inputs, means: Int32, score: Float32
+    ) -> tuple[Int32 | int, Float32]:
         if this.name in context.dc_pass_names():
             context.clamp_score(score)
             features = context.dc_features(inputs, means, score, self.step).T.astype(np.int8)
@@ -166,14 +169,14 @@ class Recorder:
     def dc_done(self) -> None:
         self.inner.dc_done()
 
-    def half(self, tile: Tile, half: int, means: Ints, score: Float) -> tuple[Ints | int, Float]:
+    def half(self, tile: Tile, half: int, means: Int32, score: Float32) -> tuple[Int32 | int, Float32]:
         if tile.number < context.TILES:
             cells = self.session.grid.halves[half]
             self.means[self.places[tile.channels, None], cells] = means
             self.scores[tile.number, cells] = _classes(context.clamp_score(score))
         return self.inner.half(tile, half, means, score)
 
-    def half_done(self, tile: Tile, half: int, residuals: Ints) -> None:
+    def half_done(self, tile: Tile, half: int, residuals: Int32) -> None:
         if tile.number < context.TILES:
             cells = self.session.grid.halves[half]
             self.residuals[self.places[tile.channels, None], cells] = np.clip(residuals, -32767, 32767)
@@ -198,7 +201,7 @@ class Recorder:
         )
 
 
-def _classes(score: Float) -> NDArray[np.float16]:
+def _classes(score: Float32) -> NDArray[np.float16]:
     return (score * np.float32(1 / (1 << SCALE_SHIFT))).astype(np.float16)
 
 
@@ -207,7 +210,7 @@ def record(image: TrainingImage, step: float, model: Model) -> tuple[ContextSamp
     session = open_aimed(image, step, model)
     recorder = Recorder(session, model)
     writer = EncoderWriter(model, session.targets, rate_of(model))
-    walk.walk(session.grid, model, session.step, session.fine_dcs, 1, writer, recorder)
+    walk.walk(session.grid, model, session.step_64, session.fine_dcs, 1, writer, recorder)
     return recorder.sample(), recorder.passes
 
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from vqcodec.arrays import Float32, Float64, Int16, Int32
 from vqcodec.codec import symbols, walk
 from vqcodec.codec.rate_control import RATE, aimed_targets, fine_dcs, rate_of, rounds_of
 from vqcodec.entropy.codebooks import UNIT
@@ -49,25 +50,25 @@ class Session:
     """One image in a sweep."""
 
     grid: Grid
-    targets: NDArray[np.float32]
-    step: int
-    magnitude: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
+    targets: Float32
+    step_64: int
+    magnitude: Int32 = field(default_factory=lambda: np.zeros(0, np.int32))
 
     @property
     def fine_dcs(self) -> bool:
         """As the encoder has it at this step."""
-        return fine_dcs(self.grid.layout.components, self.step / 64)
+        return fine_dcs(self.grid.layout.components, self.step_64 / 64)
 
 
 @dataclass
 class Fit:
     """What training has found so far."""
 
-    color: NDArray[np.int32]
-    weights: dict[str, dict[str, NDArray[np.int32]]]
+    color: Int32
+    weights: dict[str, dict[str, Int32]]
     books: list[Trained] | None
     keys: list[tuple[int, int, int]]
-    table: NDArray[np.int16]
+    table: Int16
     networks: dict[str, NDArray[Any]] = field(default_factory=dict)
     """Tensors of networks, which are not fitted here."""
 
@@ -75,11 +76,11 @@ class Fit:
 class Collector(symbols.ByClass):
     """Codes with the current books (or a dead-zone rounding) and keeps samples of the residuals of every book."""
 
-    def __init__(self, model: Model | None, table: NDArray[np.int16], keys: list[tuple[int, int, int]], rate: float) -> None:
+    def __init__(self, model: Model | None, table: Int16, keys: list[tuple[int, int, int]], rate: float) -> None:
         super().__init__(table, [dim for _, dim, _ in keys], np.zeros((0, 0), np.float32))
         self.keys, self.rate = keys, rate
         self.full_model = model
-        self.pools: list[list[NDArray[np.float32]]] = [[] for _ in range(len(keys) + 1)]
+        self.pools: list[list[Float32]] = [[] for _ in range(len(keys) + 1)]
         self.seen = np.zeros(len(keys) + 1, np.int64)
         self.writer: symbols.SymbolWriter | None = None
         self.rng = np.random.default_rng(0)
@@ -87,14 +88,14 @@ class Collector(symbols.ByClass):
     def start_layer(self, layer: int) -> None:
         """Samples are kept whatever the layer."""
 
-    def open(self, targets: NDArray[np.float32]) -> None:
+    def open(self, targets: Float32) -> None:
         """Go on with another image."""
         self.targets = targets
         if self.full_model is not None:
             self.writer = symbols.SymbolWriter(self.full_model, targets, [self.rate] * len(self.full_model.books))
             self.writer.start_layer(0)
 
-    def quantize(self, stretches: list[symbols.Stretch], x: NDArray[np.float32]) -> NDArray[np.int32]:
+    def quantize(self, stretches: list[symbols.Stretch], x: Float32) -> Int32:
         """As of any coder by class."""
         start = 0
         for number, count in stretches:
@@ -104,13 +105,13 @@ class Collector(symbols.ByClass):
             return self.writer.quantize(stretches, x)
         return (np.sign(x) * np.floor(np.abs(x) + _DEAD_ZONE)).astype(np.int32) * UNIT
 
-    def keep(self, number: int, x: NDArray[np.float32]) -> None:
+    def keep(self, number: int, x: Float32) -> None:
         """Some of a book's residuals float32 [n, d], in steps: all, until there are enough."""
         self.seen[number] += len(x)
         share = min(1.0, _VECTORS_PER_BOOK / max(1, self.seen[number]))
         self.pools[number].append(x[self.rng.random(len(x)) < share])
 
-    def vectors(self, number: int) -> NDArray[np.float32]:
+    def vectors(self, number: int) -> Float32:
         """Samples float32 [n, d] of a book's residuals, in steps."""
         pool = self.pools[number]
         x = np.concatenate(pool) if pool else np.zeros((0, self.keys[number][1]), np.float32)
@@ -119,7 +120,7 @@ class Collector(symbols.ByClass):
         return np.ascontiguousarray(x)
 
 
-def open_session(image: TrainingImage, step: float, color: NDArray[np.int32]) -> Session:
+def open_session(image: TrainingImage, step: float, color: Int32) -> Session:
     """Transform an image and set it up for coding at a step (grey levels)."""
     whole = int(np.clip(round(step * 64), 1, 65535))
     layout = GREY if image.pixels.shape[2] == 1 else COLOR_8X8 if step < _FULL_CHROMA_BELOW else COLOR_4X4
@@ -135,13 +136,13 @@ def open_aimed(image: TrainingImage, step: float, model: Model) -> Session:
     grid, rounds = session.grid, rounds_of(model, _AIMED_EFFORT)
     if rounds:
         full = grid.layout.whole
-        settings = walk.Settings(session.step, grid.layout.code, 1, session.fine_dcs, rate_of(model))
+        settings = walk.Settings(session.step_64, grid.layout.code, 1, session.fine_dcs, rate_of(model))
         coefficients = dct.forward(image.pixels, full, model.color)
         session.targets = aimed_targets(coefficients, (grid.h, grid.w), model, settings, rounds)
     return session
 
 
-def draw_steps(count: int, rng: np.random.Generator) -> NDArray[np.float64]:
+def draw_steps(count: int, rng: np.random.Generator) -> Float64:
     """Steps for `count` images: log-uniform, evenly spread, in random order."""
     low, high = np.log(STEPS[0]), np.log(STEPS[1])
     return np.exp(low + (high - low) * (rng.permutation(count) + rng.random(count)) / max(count, 1))
@@ -180,7 +181,7 @@ def cut_small(images: list[TrainingImage], each: int, rng: np.random.Generator) 
 
 
 def code_files(
-    model: Model, images: list[TrainingImage], steps: NDArray[np.float64], what: str, watch: Watch, share: float
+    model: Model, images: list[TrainingImage], steps: Float64, what: str, watch: Watch, share: float
 ) -> list[streams.File]:
     """Calls of every image coded as one file, or of as many as there is time for in a share of what is left, chosen at random."""
     order = np.random.default_rng(0).permutation(len(images))
@@ -193,5 +194,5 @@ def code_files(
 def _calls(model: Model, image: TrainingImage, step: float) -> streams.File:
     session = open_aimed(image, step, model)
     writer = symbols.SymbolWriter(model, session.targets, [RATE] * len(model.books))
-    walk.walk(session.grid, model, session.step, session.fine_dcs, 1, writer)
+    walk.walk(session.grid, model, session.step_64, session.fine_dcs, 1, writer)
     return writer.calls[0]

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from vqcodec.arrays import Float64, Int64, UInt8, UInt16
 from vqcodec.format.stream_forms import LITERAL, NO_SYMBOL, RUN_BITS, Direct, Form, Pairs, Split
 from vqcodec.format.stream_records import SINGLE_BELOW
 from vqcodec.format.zstd_blocks import Dictionary
@@ -33,7 +33,7 @@ _RECORD_BYTES: Final = 2.5
 _CODE_BYTES: Final = (7.0, 0.45)
 """A frame with a code of its own: bytes of headers, and for each distinct byte."""
 
-File = list[tuple[int, NDArray[np.uint8]]]
+File = list[tuple[int, UInt8]]
 """The calls of one file: (book, symbols by rank), in order."""
 
 
@@ -41,14 +41,14 @@ File = list[tuple[int, NDArray[np.uint8]]]
 class StreamModel:
     """The trained entropy stage: tensors as in exact.py."""
 
-    maps: NDArray[np.uint8]
-    form: NDArray[np.uint8]
-    dictionary: NDArray[np.uint16]
+    maps: UInt8
+    form: UInt8
+    dictionary: UInt16
     pairs: list[Pairs]
     dictionaries: list[Dictionary]
 
 
-def merge_maps(counts: NDArray[np.float64], sizes: tuple[int, ...] = MAP_SIZES) -> NDArray[np.uint8]:
+def merge_maps(counts: Float64, sizes: tuple[int, ...] = MAP_SIZES) -> UInt8:
     """Greedy agglomeration of books by their rank histograms, counts [B, 256]; maps uint8 [len(sizes), B]."""
     books = len(counts)
     groups = [[b] for b in range(books)]
@@ -84,12 +84,12 @@ def merge_maps(counts: NDArray[np.float64], sizes: tuple[int, ...] = MAP_SIZES) 
     return np.stack(maps)
 
 
-def _entropy_bits(counts: NDArray[np.float64]) -> float:
+def _entropy_bits(counts: Float64) -> float:
     positive = counts[counts > 0]
     return float(-(positive * np.log2(positive / positive.sum())).sum()) if len(positive) else 0.0
 
 
-def rank_pairs(symbols: NDArray[np.uint8]) -> list[tuple[int, int]]:
+def rank_pairs(symbols: UInt8) -> list[tuple[int, int]]:
     """(run, symbol) pairs of a stream by falling usefulness: what comes often is worth a byte."""
     ends = np.flatnonzero(symbols)
     runs = np.minimum(np.diff(ends, prepend=-1) - 1, 255)
@@ -116,7 +116,7 @@ def pair_table(ranked: list[tuple[int, int]], size: int) -> Pairs:
     return Pairs(zeros, tails)
 
 
-def train_streams(files: list[File], sizes: NDArray[np.int64], watch: Watch) -> StreamModel:
+def train_streams(files: list[File], sizes: Int64, watch: Watch) -> StreamModel:
     """Everything between symbols and bytes, from the calls of many files; `sizes` int64 [B] are the books' codewords.
 
     Raises OutOfTimeError.
@@ -153,11 +153,11 @@ def train_streams(files: list[File], sizes: NDArray[np.int64], watch: Watch) -> 
     return StreamModel(maps, form, number, tables, dictionaries)
 
 
-def _by_stream(files: list[File], stream_of: NDArray[np.uint8]) -> list[list[NDArray[np.uint8]]]:
+def _by_stream(files: list[File], stream_of: UInt8) -> list[list[UInt8]]:
     """For each stream of a merge map, its symbols in every file that has any, up to the last that is not zero."""
-    found: list[list[NDArray[np.uint8]]] = [[] for _ in range(int(stream_of.max()) + 1)]
+    found: list[list[UInt8]] = [[] for _ in range(int(stream_of.max()) + 1)]
     for calls in files:
-        pieces: list[list[NDArray[np.uint8]]] = [[] for _ in found]
+        pieces: list[list[UInt8]] = [[] for _ in found]
         for book, symbols in calls:
             pieces[stream_of[book]].append(symbols)
         for streams, own in zip(found, pieces, strict=True):
@@ -168,7 +168,7 @@ def _by_stream(files: list[File], stream_of: NDArray[np.uint8]) -> list[list[NDA
     return found
 
 
-def _train_stream(streams: list[NDArray[np.uint8]], size: int) -> tuple[Form, list[Dictionary | None]]:
+def _train_stream(streams: list[UInt8], size: int) -> tuple[Form, list[Dictionary | None]]:
     """The form of a stream of symbols below `size`, given as it is in several files, and the dictionary of each of its parts."""
     if not streams:
         return _FIXED[0], [None]
@@ -184,7 +184,7 @@ def _train_stream(streams: list[NDArray[np.uint8]], size: int) -> tuple[Form, li
     return form, given
 
 
-def _form_bytes(form: Form, symbols: NDArray[np.uint8], files: int) -> float:
+def _form_bytes(form: Form, symbols: UInt8, files: int) -> float:
     """About what a form takes for streams that follow each other in `symbols`, with one code for all."""
     total = 0.0
     for part in form.pack(symbols):
@@ -193,7 +193,7 @@ def _form_bytes(form: Form, symbols: NDArray[np.uint8], files: int) -> float:
     return total
 
 
-def _best_code(counts: NDArray[np.int64], size: int) -> Dictionary | None:
+def _best_code(counts: Int64, size: int) -> Dictionary | None:
     """The dictionary with which parts of these byte counts [files, 256] take fewest bytes; None: it does not pay.
 
     The first `size` bytes may occur, those that did not do so here too.
@@ -218,7 +218,7 @@ def _best_code(counts: NDArray[np.int64], size: int) -> Dictionary | None:
     return best
 
 
-def _huffman_bits(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+def _huffman_bits(counts: Int64) -> Float64:
     """About what Huffman codes of these counts [files, 256] take: the entropy, but for the one bit of a dominant byte."""
     lengths, top = counts.sum(axis=1), counts.max(axis=1)
     rest = counts.copy()
@@ -227,7 +227,7 @@ def _huffman_bits(counts: NDArray[np.int64]) -> NDArray[np.float64]:
     return np.where(top > 0.4 * lengths, dominated, 1.01 * _entropies(counts))
 
 
-def _entropies(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+def _entropies(counts: Int64) -> Float64:
     """Entropy in bits of every row of counts."""
     total = np.maximum(counts.sum(axis=1, keepdims=True), 1)
     return -(counts * np.log2(np.where(counts > 0, counts / total, 1))).sum(axis=1)

@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from vqcodec.arrays import Float32, Intp
 from vqcodec.codec import walk
 from vqcodec.entropy import dc_pyramid, linear
 from vqcodec.entropy.codebooks import UNIT
 from vqcodec.entropy.context import NoCorrection
-from vqcodec.entropy.linear import Cells
 from vqcodec.train import predictors
 from vqcodec.train.assembly import predictor_tensors
 from vqcodec.train.sessions import Collector, Fit, LiteSettings, Session
@@ -44,7 +43,7 @@ def sweep(
         collector.open(session.targets)
         grid = session.grid
         cells, fine = (grid.h, grid.w), session.fine_dcs
-        dcs = walk.walk_dc(cells, grid.layout, model, session.step, fine, collector, NoCorrection())
+        dcs = walk.walk_dc(cells, grid.layout, model, session.step_64, fine, collector, NoCorrection())
         grid.latents[: grid.layout.components] = dcs
         grid.dc_done()
     stage, done = f"fitting predictors and coding {len(sessions)} pictures", 0
@@ -70,7 +69,7 @@ def fit_dc(
     for component in range(3):
         users = [i for i, s in enumerate(sessions) if component < s.grid.layout.components]
         roots = [np.abs(sessions[i].targets[component, :1]) for i in users]
-        inputs = [np.array([linear.step_features(sessions[i].step)], np.float32) for i in users]
+        inputs = [np.array([linear.step_features(sessions[i].step_64)], np.float32) for i in users]
         _fit_scale(fit, f"dc.root.{component}", np.zeros((len(users), 0), np.float32), roots, inputs, base, settings)
         by_name: dict[str, list[tuple[int, dc_pyramid.Pass]]] = {name: [] for name in dc_pyramid.pass_names(component)}
         for i in users:
@@ -90,7 +89,7 @@ def fit_dc(
                         found.mean[:, chosen].T,
                         found.scale[:, chosen].T,
                         target[chosen],
-                        sessions[i].step,
+                        sessions[i].step_64,
                         i,
                         this,
                         found,
@@ -117,9 +116,9 @@ def fit_dc(
 def _fit_scale(
     fit: Fit,
     name: str,
-    features: NDArray[np.float32],
-    magnitudes: list[NDArray[np.float32]],
-    steps: list[NDArray[np.float32]],
+    features: Float32,
+    magnitudes: list[Float32],
+    steps: list[Float32],
     base: Model | None,
     settings: LiteSettings,
 ) -> None:
@@ -203,7 +202,7 @@ def _fit_tile(
         for session, own in users:
             collector.open(session.targets)
             shared = linear.products(session.grid, [(own, predictor)])[0]
-            means, score = linear.expect(session.grid, own, predictor, shared, session.step, half, session.magnitude)
+            means, score = linear.expect(session.grid, own, predictor, shared, session.step_64, half, session.magnitude)
             walk.code_half(session.grid, own, half, means, score, session.magnitude, collector, NoCorrection())
             tell(1)
     for session, own in users:
@@ -215,14 +214,14 @@ def _fit_tile(
 
 @dataclass(frozen=True)
 class _Gathered:
-    mean: NDArray[np.float32]  # [rows, n]
-    own: list[NDArray[np.float32]]  # T of [4, n], odd half only
-    scale: NDArray[np.float32]  # [rows (+ 2), n]
-    targets: NDArray[np.float32]  # [T, n] in steps
+    mean: Float32  # [rows, n]
+    own: list[Float32]  # T of [4, n], odd half only
+    scale: Float32  # [rows (+ 2), n]
+    targets: Float32  # [T, n] in steps
     step: int
 
 
-def _gather(session: Session, tile: Tile, half: int, chosen: Cells) -> _Gathered:
+def _gather(session: Session, tile: Tile, half: int, chosen: Intp) -> _Gathered:
     """Features and targets of some cells of one half."""
     grid = session.grid
     cells = grid.halves[half][chosen]
@@ -232,9 +231,9 @@ def _gather(session: Session, tile: Tile, half: int, chosen: Cells) -> _Gathered
         scale.append(grid.own_activity(session.magnitude)[:, chosen])
         own = [grid.own_latents(channel)[:, chosen] for channel in range(tile.first, tile.first + tile.size)]
     mean = grid.mean_features(tile.component)[:, cells]
-    return _Gathered(mean, own, np.concatenate(scale), session.targets[tile.channels, cells], session.step)
+    return _Gathered(mean, own, np.concatenate(scale), session.targets[tile.channels, cells], session.step_64)
 
 
-def _sample(cells: int, images: int, rng: np.random.Generator) -> Cells:
+def _sample(cells: int, images: int, rng: np.random.Generator) -> Intp:
     share = min(1.0, _SAMPLES_PER_FIT / max(1, images) / max(1, cells))
     return np.flatnonzero(rng.random(cells) < share)

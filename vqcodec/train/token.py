@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from vqcodec.arrays import Float32, UInt8
 from vqcodec.codec import tokens
 from vqcodec.errors import InputError, ModelError
 from vqcodec.format import zstd_blocks
@@ -135,14 +136,14 @@ def check_sides(images: Sequence[TrainingImage], cell: int) -> None:
             raise InputError(f"{image.name}: {width} x {height} pixels; LPIPS wants {_LPIPS_SIDE} a side (leave out --perceptual)")
 
 
-def whole_cells(pixels: NDArray[np.uint8], side: int, components: int) -> NDArray[np.uint8]:
+def whole_cells(pixels: UInt8, side: int, components: int) -> UInt8:
     """Pixels uint8 [H, W, 1 or 3] with edges repeated up to whole cells, and grey ones in as many components as there are."""
     down, right = (-length % side for length in pixels.shape[:2])
     padded = np.pad(pixels, ((0, down), (0, right), (0, 0)), mode="edge")
     return np.broadcast_to(padded, (*padded.shape[:2], components))
 
 
-def statistics(pictures: Sequence[NDArray[np.uint8]], side: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def statistics(pictures: Sequence[UInt8], side: int) -> tuple[Float32, Float32]:
     """Mean and standard deviation of every coefficient of pictures uint8 [H, W, c], float32 [C] each, in grey levels."""
     cells = [tokens.forward(picture, side, OPPONENT).reshape(side * side * picture.shape[2], -1) for picture in pictures]
     count = sum(x.shape[1] for x in cells)
@@ -170,7 +171,7 @@ def score_files(model: TokenModel, images: Sequence[TrainingImage], lpips: Lpips
     return found | ({"held_out_distance": float(np.mean(distances))} if distances else {})
 
 
-def sheet(model: TokenModel, images: Sequence[TrainingImage]) -> NDArray[np.uint8]:
+def sheet(model: TokenModel, images: Sequence[TrainingImage]) -> UInt8:
     """Middles of pictures, of one size, below each other, each as the original and decoded: uint8 [H, 2 W, 3]."""
     side = min(_SHOWN_SIDE, *(length for image in images for length in image.pixels.shape[:2]))
     rows = []

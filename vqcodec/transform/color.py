@@ -11,7 +11,8 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
+
+from vqcodec.arrays import Float64, Int32
 
 COLOR_SHIFT: Final = 13
 COLOR_LIMIT: Final = 4 << COLOR_SHIFT
@@ -20,7 +21,7 @@ COLOR_LIMIT: Final = 4 << COLOR_SHIFT
 _COLUMNS = np.array([[1.0, 1.0, 1.0], [1.0, 0.0, -1.0], [1.0, -2.0, 1.0]])
 
 
-def synthesis_from_directions(directions: NDArray[np.float64]) -> NDArray[np.int32]:
+def synthesis_from_directions(directions: Float64) -> Int32:
     """The integer synthesis matrix whose columns are the three rows of `directions`, each scaled to length sqrt(3)."""
     unit = directions / np.linalg.norm(directions, axis=1, keepdims=True)
     return np.rint(unit.T * np.sqrt(3.0) * (1 << COLOR_SHIFT)).astype(np.int32)  # int32 [3 rgb, 3 planes]
@@ -30,6 +31,6 @@ OPPONENT: Final = synthesis_from_directions(_COLUMNS)
 """The default: grey, red-blue, green-magenta."""
 
 
-def analysis_matrix(synthesis: NDArray[np.int32]) -> NDArray[np.float64]:
+def analysis_matrix(synthesis: Int32) -> Float64:
     """Inverse of the synthesis matrix, float64 [3 planes, 3 rgb]; encoder only."""
     return np.linalg.inv(synthesis.astype(np.float64) / (1 << COLOR_SHIFT)).astype(np.float64)

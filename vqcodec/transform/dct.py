@@ -19,8 +19,8 @@ from functools import lru_cache
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from vqcodec.arrays import Float32, Float64, Int16, Int32, Int64, Intp, Pixels
 from vqcodec.transform.color import COLOR_SHIFT, analysis_matrix
 from vqcodec.transform.layouts import Layout
 
@@ -36,14 +36,14 @@ _CELLS_PER_STRIP = 512
 
 
 @lru_cache(maxsize=1)
-def basis() -> NDArray[np.int64]:
+def basis() -> Int64:
     """The 1-D DCT basis, int64 [8 frequencies, 8 samples], in 1/2**15."""
     u, x = np.arange(BLOCK)[:, None], np.arange(BLOCK)[None, :]
     waves = np.cos((2 * x + 1) * u * np.pi / 16) * np.where(u == 0, np.sqrt(1 / 8), 0.5)
     return np.rint(waves * (1 << BASIS_SHIFT)).astype(np.int64)
 
 
-def inverse_matrix(layout: Layout, synthesis: NDArray[np.int32]) -> NDArray[np.float64]:
+def inverse_matrix(layout: Layout, synthesis: Int32) -> Float64:
     """Integer-valued float64 [C, 8 * 8 * components]: channels to centred pixels, in 1/2**SHIFT."""
     down = 2 * BASIS_SHIFT + COLOR_SHIFT - SHIFT
     component, u, v = np.array(layout.positions).T
@@ -53,7 +53,7 @@ def inverse_matrix(layout: Layout, synthesis: NDArray[np.int32]) -> NDArray[np.f
     return scaled.reshape(layout.channels, -1).astype(np.float64)
 
 
-def scaled_matrix(layout: Layout, synthesis: NDArray[np.int32], side: int) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
+def scaled_matrix(layout: Layout, synthesis: Int32, side: int) -> tuple[Float32, Intp]:
     """For pictures of `side` (1, 2 or 4) pixels to a cell: float32 [C', side * side * components], and the C' channels that count.
 
     The low side x side coefficients of a cell are those of its block made smaller, times 8 / side.
@@ -69,7 +69,7 @@ def scaled_matrix(layout: Layout, synthesis: NDArray[np.int32], side: int) -> tu
     return np.array(rows, np.float32), np.array(channels, np.intp)
 
 
-def forward_matrix(layout: Layout, synthesis: NDArray[np.int32]) -> NDArray[np.float32]:
+def forward_matrix(layout: Layout, synthesis: Int32) -> Float32:
     """float32 [8 * 8 * components, C]: centred pixels to channels, in grey levels."""
     waves = basis() / (1 << BASIS_SHIFT)
     analysis = analysis_matrix(synthesis) if layout.components == 3 else np.ones((1, 1))
@@ -77,9 +77,6 @@ def forward_matrix(layout: Layout, synthesis: NDArray[np.int32]) -> NDArray[np.f
     blocks = waves[u][:, :, None] * waves[v][:, None, :]  # float64 [C, 8, 8]
     scaled = blocks[:, :, :, None] * analysis[component][:, None, None, :]  # float64 [C, 8, 8, components]
     return scaled.reshape(layout.channels, -1).astype(np.float32).T
-
-
-Pixels = NDArray[np.uint8 | np.uint16]
 
 
 def sample_type(depth: int) -> type[np.uint8] | type[np.uint16]:
@@ -94,9 +91,7 @@ def to_blocks(pixels: Pixels) -> Pixels:
     return padded.reshape(padded.shape[0] // BLOCK, BLOCK, padded.shape[1] // BLOCK, BLOCK, components)
 
 
-def forward(
-    pixels: Pixels, layout: Layout, synthesis: NDArray[np.int32], depth: int = 8, channels: slice = slice(None)
-) -> NDArray[np.float32]:
+def forward(pixels: Pixels, layout: Layout, synthesis: Int32, depth: int = 8, channels: slice = slice(None)) -> Float32:
     """Pixels [H, W, components] to coefficients float32 [C, h * w] in grey levels, those of `channels`; edges are replicated."""
     every = to_blocks(pixels)  # [h, 8, w, 8, components]
     h, _, w, _, components = every.shape
@@ -112,10 +107,10 @@ def forward(
 
 
 def inverse(
-    latents: NDArray[np.int16],
+    latents: Int16,
     step: int,
     grid: tuple[int, int],
-    matrix: NDArray[np.float64],
+    matrix: Float64,
     out: Pixels,
     depth: int = 8,
 ) -> None:
@@ -154,7 +149,7 @@ def inverse(
         out[top:bottom] = lines.reshape(-1, w * BLOCK, components)[: bottom - top, :width]
 
 
-def _mirror_parts(matrix: NDArray[np.float64]) -> list[tuple[NDArray[np.intp], NDArray[np.float64]]]:
+def _mirror_parts(matrix: Float64) -> list[tuple[Intp, Float64]]:
     """What is even, and what is odd, of waves [C, 8 * 8 * components] when a block is turned upside down: the C' channels that have
     it, and their upper halves float64 [C', 4 * 8 * components].
 
@@ -171,9 +166,7 @@ def _mirror_parts(matrix: NDArray[np.float64]) -> list[tuple[NDArray[np.intp], N
     return found
 
 
-def inverse_float(
-    coefficients: NDArray[np.float32], columns: int, matrix: NDArray[np.float32], out: Pixels, depth: int = 8
-) -> None:
+def inverse_float(coefficients: Float32, columns: int, matrix: Float32, out: Pixels, depth: int = 8) -> None:
     """Coefficients float32 [C, h * columns] in grey levels to pixels, written into `out` [H, W, components].
 
     Not exact as `inverse` is. `matrix` float32 [C, side * side * components] is `inverse_matrix(...)` over 2**SHIFT, or of

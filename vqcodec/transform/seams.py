@@ -17,7 +17,7 @@ from typing import Final
 
 import numpy as np
 
-from vqcodec.transform.dct import Pixels
+from vqcodec.arrays import Pixels
 
 REACH: Final = 4
 """Pixels on either side that are changed, and that the change depends on."""

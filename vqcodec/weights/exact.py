@@ -34,8 +34,8 @@ from functools import cached_property
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from vqcodec.arrays import Int16, UInt8
 from vqcodec.entropy import dc_pyramid, linear
 from vqcodec.entropy.codebooks import ALPHABET, ALPHABET_RAW_BITS, UNIT, Book, Search, Shelf, shelve
 from vqcodec.entropy.context import ContextNetwork
@@ -70,7 +70,7 @@ class Model(Weights):
     """A loaded model that files are made with."""
 
     @property
-    def table(self) -> NDArray[np.int16]:
+    def table(self) -> Int16:
         """Book number of (set, log2 tile size, class), int16 [2, 4, 32]."""
         return self.tensors["book.table"]
 
@@ -102,7 +102,7 @@ class Model(Weights):
         return {}
 
     @property
-    def maps(self) -> NDArray[np.uint8]:
+    def maps(self) -> UInt8:
         """Stream of each book under each merge map, uint8 [M, B]."""
         return self.tensors["merge.maps"]
 

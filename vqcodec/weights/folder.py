@@ -22,6 +22,7 @@ import numpy as np
 import zstandard
 from numpy.typing import NDArray
 
+from vqcodec.arrays import Int32
 from vqcodec.errors import ModelError
 from vqcodec.format.container import ID_BYTES
 
@@ -84,7 +85,7 @@ class Weights:
         return bytes.fromhex(self.id)[:ID_BYTES]
 
     @property
-    def color(self) -> NDArray[np.int32]:
+    def color(self) -> Int32:
         return self.tensors["color"]
 
 

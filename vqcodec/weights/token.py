@@ -19,6 +19,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from vqcodec.arrays import Float32
 from vqcodec.nets.convolution import Synthesis
 from vqcodec.weights.folder import Weights, checking
 
@@ -39,12 +40,12 @@ class TokenModel(Weights):
         return self.tensors["token.words"]
 
     @property
-    def mean(self) -> NDArray[np.float32]:
+    def mean(self) -> Float32:
         """Of the coefficients, float32 [C] in grey levels."""
         return self.tensors["token.mean"]
 
     @property
-    def scale(self) -> NDArray[np.float32]:
+    def scale(self) -> Float32:
         """Of the coefficients, float32 [C] in grey levels."""
         return self.tensors["token.scale"]
 
