@@ -23,7 +23,7 @@ from vqcodec.codec import walk
 from vqcodec.format import container, stream_records
 from vqcodec.format.header import Section, StreamRecord
 from vqcodec.weights import registry
-from vqcodec.weights.exact import Model
+from vqcodec.weights.exact import ExactModel
 
 HERE = Path(__file__).resolve().parent
 CROPS = {
@@ -81,7 +81,7 @@ def put_together(fields: Fields) -> bytes:
     return head + zlib.crc32(covered).to_bytes(4, "little") + fields["body"]
 
 
-def index_section(parts: Sequence[bytes | StreamRecord], model: Model, merge_map: int, raw: bytes = b"") -> bytes:
+def index_section(parts: Sequence[bytes | StreamRecord], model: ExactModel, merge_map: int, raw: bytes = b"") -> bytes:
     """An index section of all parts of a merge map's streams, bytes verbatim, the missing last ones empty."""
     means = [stream.means for stream in model.streams[merge_map]]
     found = [p if isinstance(p, StreamRecord) else StreamRecord(len(p), stream_records.VERBATIM, p) for p in parts]
@@ -98,7 +98,7 @@ def bomb(size: int, claimed: int) -> StreamRecord:
     return StreamRecord(claimed, stream_records.FRAME, frame[2:])
 
 
-def broken_files(data: bytes, model: Model) -> dict[str, bytes]:
+def broken_files(data: bytes, model: ExactModel) -> dict[str, bytes]:
     """Files made of a good one without a table, by what is wrong with them."""
     header, sections = container.read_file(data)
     good = take_apart(data)
@@ -151,7 +151,7 @@ def write_decode(folder: Path, model: str) -> None:
         (folder / f"{name}.sha256").write_text(pixels_digest(data) + "\n")
 
 
-def latents_digest(data: bytes, model: Model) -> str:
+def latents_digest(data: bytes, model: ExactModel) -> str:
     """SHA-256 of the latents of all tile groups, int16, channel by channel."""
     file = container.File(io.BytesIO(data))
     found = hashlib.sha256()

@@ -27,14 +27,14 @@ from vqcodec.runtime.workers import usable_cores
 from vqcodec.transform.layouts import LAYOUTS
 from vqcodec.weights import registry
 from vqcodec.weights.denoiser import Denoiser
-from vqcodec.weights.exact import Model
+from vqcodec.weights.exact import ExactModel
 from vqcodec.weights.folder import Weights
 from vqcodec.weights.refiner import Refiner
 from vqcodec.weights.token import TokenModel
 from vqcodec.weights.token_prior import TokenPrior
 
-AnyModel = Model | TokenModel
-ModelName = str | Path | Model | TokenModel | None
+AnyModel = ExactModel | TokenModel
+ModelName = str | Path | ExactModel | TokenModel | None
 RefinerName = str | Path | Refiner | None
 DenoiserName = str | Path | Denoiser | None
 Region = tuple[int, int, int, int]
@@ -47,7 +47,7 @@ _METADATA: Final = {"icc": container.ICC, "exif": container.EXIF, "xmp": contain
 
 
 def _model(model: ModelName) -> AnyModel:
-    if isinstance(model, Model | TokenModel):
+    if isinstance(model, ExactModel | TokenModel):
         return model
     return registry.find_any(None if model is None else arguments.name_or_folder("model", model))
 
@@ -346,7 +346,7 @@ class VqzFile:
         top, left, height, width = rectangle or (0, 0, *pixels.shape[:2])
         return pixels[top : top + height, left : left + width]
 
-    def _sharpener(self, model: Model, name: RefinerName, strength: float | None, device: str) -> decoder.Sharpener | None:
+    def _sharpener(self, model: ExactModel, name: RefinerName, strength: float | None, device: str) -> decoder.Sharpener | None:
         """None where nothing is to be added."""
         if strength is None:
             strength = sharpening.default_strength(self.header.step_levels)

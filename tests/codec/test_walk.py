@@ -286,9 +286,9 @@ def test_indices_are_listed_with_where_they_belong(samples: Path) -> None:
         book_set = int(channel >= layout.components)
         size = layout.tiles[int(np.searchsorted(first, channel, "right")) - 1].size if book_set else 1
         assert model.table[book_set, size.bit_length() - 1, scale_class] == book
-    sizes = np.array([book.size for book in model.books])
+    sizes = np.array([book.size for book in model.codebooks])
     assert (table["index"] < sizes[table["codebook"]]).all()
-    dims = np.array([book.dim for book in model.books])[table["codebook"]]
+    dims = np.array([book.dim for book in model.codebooks])[table["codebook"]]
     pieces = zip(table["channel"], table["row"], table["column"], dims, strict=True)
     places = [(channel + i, row, column) for channel, row, column, dim in pieces for i in range(dim)]
     assert len(set(places)) == len(places)  # no coefficient is coded twice

@@ -19,15 +19,15 @@ from vqcodec.entropy.linear import SCALE_SHIFT
 from vqcodec.errors import InputError, ModelError
 from vqcodec.train.watch import Watch
 from vqcodec.weights import registry
-from vqcodec.weights.exact import Model
+from vqcodec.weights.exact import ExactModel
 from vqcodec.weights.folder import save_model
 from vqcodec.weights.registry import load_model
 
 LITE = registry.find("photo-lite")
 
 
-def with_context(tensors: dict[str, np.ndarray]) -> Model:
-    model = Model("with-context", {**LITE.tensors, **tensors})
+def with_context(tensors: dict[str, np.ndarray]) -> ExactModel:
+    model = ExactModel("with-context", {**LITE.tensors, **tensors})
     model.check()
     return model
 
@@ -39,11 +39,11 @@ def picture(samples: Path) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def model() -> Model:
+def model() -> ExactModel:
     return with_context(random_context())
 
 
-def body(data: bytes, model: Model) -> bytes:
+def body(data: bytes, model: ExactModel) -> bytes:
     """A file without its header, which names the model."""
     from vqcodec.format import container
 
@@ -60,14 +60,14 @@ def test_a_network_of_zeros_writes_the_indices_of_its_base_model(picture: np.nda
 
 
 @pytest.mark.parametrize("quality", [15, 60, 97])
-def test_files_of_any_shape_come_back(model: Model, picture: np.ndarray, quality: int) -> None:
+def test_files_of_any_shape_come_back(model: ExactModel, picture: np.ndarray, quality: int) -> None:
     for pixels in (picture, picture[:, :, 0], smooth_picture(1, 1), smooth_picture(3, 200), smooth_picture(17, 9)):
         decoded = api.decode(api.encode(pixels, quality=quality, model=model), model=model)
         assert decoded.shape == pixels.shape
         assert np.abs(decoded.astype(int) - pixels).mean() < 40
 
 
-def test_the_network_is_at_work(model: Model, picture: np.ndarray) -> None:
+def test_the_network_is_at_work(model: ExactModel, picture: np.ndarray) -> None:
     assert body(api.encode(picture, model=model), model) != body(api.encode(picture, model=LITE), LITE)
 
 
@@ -85,7 +85,7 @@ def in_double(thing: Any) -> Any:
     return replace(thing, **{field.name: in_double(getattr(thing, field.name)) for field in fields(thing)})
 
 
-def test_double_precision_finds_the_same(model: Model, picture: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_double_precision_finds_the_same(model: ExactModel, picture: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
     data = api.encode(picture, quality=70, model=model)
     wanted = api.decode(data, model=model)
     monkeypatch.setitem(model.__dict__, "context", in_double(model.context))
@@ -93,7 +93,7 @@ def test_double_precision_finds_the_same(model: Model, picture: np.ndarray, monk
 
 
 @pytest.mark.slow
-def test_threads_find_the_same(model: Model, picture: np.ndarray, tmp_path: Path) -> None:
+def test_threads_find_the_same(model: ExactModel, picture: np.ndarray, tmp_path: Path) -> None:
     """Those of BLAS as well, which are fixed when a process begins."""
     save_model(tmp_path / "model", model)
     (tmp_path / "a.vqz").write_bytes(api.encode(picture, quality=70, model=model))
@@ -108,7 +108,7 @@ def test_threads_find_the_same(model: Model, picture: np.ndarray, tmp_path: Path
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
-def test_torch_finds_the_same(model: Model, picture: np.ndarray, device: str) -> None:
+def test_torch_finds_the_same(model: ExactModel, picture: np.ndarray, device: str) -> None:
     """To the last bit, on whatever multiplies: or the decoder would lose its place in the streams."""
     torch = pytest.importorskip("torch", reason="torch is not installed")
     if device == "cuda" and not torch.cuda.is_available():
@@ -122,7 +122,7 @@ def test_torch_finds_the_same(model: Model, picture: np.ndarray, device: str) ->
     assert not isinstance(moved.context.tiles[0].state, np.ndarray)  # it was torch that multiplied
 
 
-def test_groups_are_independent(model: Model, picture: np.ndarray) -> None:
+def test_groups_are_independent(model: ExactModel, picture: np.ndarray) -> None:
     """A group of a file of many is what a file of that group alone is."""
     from vqcodec.codec.rate_control import Encoder
 

@@ -13,7 +13,7 @@ from vqcodec import api
 from vqcodec.codec import rate_control, walk
 from vqcodec.entropy import masking
 from vqcodec.format import container
-from vqcodec.weights.exact import Model
+from vqcodec.weights.exact import ExactModel
 from vqcodec.weights.folder import save_model
 from vqcodec.weights.registry import load_model
 
@@ -98,7 +98,7 @@ def test_masking(model: str, strength: int, step: int, colour: str, samples: Pat
 def test_context_network(colour: str, step: int, samples: Path, tmp_path: Path) -> None:
     """Both layouts of chroma and a grey picture; the finest step clamps latents."""
     plain = load_model(MODEL)
-    save_model(tmp_path / "model", Model("random", plain.tensors | random_context(), plain.summary))
+    save_model(tmp_path / "model", ExactModel("random", plain.tensors | random_context(), plain.summary))
     with Image.open(samples / "still_life.png") as image:
         pixels = np.atleast_3d(np.asarray(image.convert(colour)))[100:141, 120:171]
     encoder = rate_control.Encoder(pixels, load_model(tmp_path / "model"), threads=1)

@@ -31,15 +31,15 @@ from vqcodec.train.watch import OutOfTimeError, Watch
 from vqcodec.transform import dct
 from vqcodec.transform.layouts import COLOR_4X4, COLOR_8X8, GREY
 from vqcodec.weights import registry
-from vqcodec.weights.exact import Model
+from vqcodec.weights.exact import ExactModel
 from vqcodec.weights.folder import save_model
 from vqcodec.weights.registry import load_model
 
 LITE = registry.find("photo-lite")
 
 
-def with_synthesis(tensors: Mapping[str, Any]) -> Model:
-    model = Model("test", {**LITE.tensors, **tensors})
+def with_synthesis(tensors: Mapping[str, Any]) -> ExactModel:
+    model = ExactModel("test", {**LITE.tensors, **tensors})
     model.check()
     return model
 
@@ -599,7 +599,7 @@ def test_a_synthesis_that_is_no_better_is_not_kept(folder: Path, tmp_path: Path,
         tried.append(settings)
         return weights(8, 1, 0.3)
 
-    def samples(images: Any, model: Model, *_: Any) -> list[Any]:
+    def samples(images: Any, model: ExactModel, *_: Any) -> list[Any]:
         return [make_sample(TrainingImage("crop", np.ascontiguousarray(images[0].pixels[:48, :48])), 30.0, model)]
 
     monkeypatch.setattr(synthesis, "fit_synthesis", fit)

@@ -674,7 +674,7 @@ def test_books_are_counted_anew_by_rank_and_pulled_to_what_they_were() -> None:
 
 def test_books_of_a_base_model_are_as_likely_as_they_were() -> None:
     model = load_model(LITE)
-    for book, trained in zip(model.books, assembly.base_books(model), strict=True):
+    for book, trained in zip(model.codebooks, assembly.base_books(model), strict=True):
         np.testing.assert_allclose(np.sort(trained.counts)[::-1], np.sort(np.exp2(-book.bits.astype(float)))[::-1])
         assert trained.escape == (book.dim > 1)
         assert not trained.words[:, 0].any() or book.dim == 1

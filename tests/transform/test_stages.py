@@ -189,8 +189,8 @@ def test_the_alphabet_covers_every_integer_once(values: np.ndarray) -> None:
 @given(seeds, st.sampled_from([0.0, 0.13, 2.0]), st.sampled_from([0.0, 0.5, 1.0]))
 def test_residuals_come_back_from_their_symbols(seed: int, rate: float, share: float) -> None:
     rng = np.random.default_rng(seed)
-    search = codebooks.Search.of(MODEL.books, [rate] * len(MODEL.books))
-    for number, book in enumerate(MODEL.books):
+    search = codebooks.Search.of(MODEL.codebooks, [rate] * len(MODEL.codebooks))
+    for number, book in enumerate(MODEL.codebooks):
         x = rng.laplace(0, rng.choice([0.3, 3, 300]), (40, book.dim)).astype(np.float32)
         if book.dim == 1:
             places = codebooks.quantize_scalar(search.scalars, np.full(len(x), search.origin[number]), x[:, 0], share)

@@ -97,7 +97,7 @@ def gone(array: np.ndarray) -> None:
         ("book.dim", put(-1, 2), "a book's dimension is not 1, 2, 4 or 8"),
         ("book.size", put(PAIR, 0), "a book's size is wrong"),
         ("book.size", put(PAIR, 257), "a book's size is wrong"),
-        ("book.escape", put(PAIR, LITE.books[PAIR].size), "a book's size is wrong"),
+        ("book.escape", put(PAIR, LITE.codebooks[PAIR].size), "a book's size is wrong"),
         ("book.escape", put(PAIR, -2), "a book's size is wrong"),
         ("book.size", put(0, 142), "a scalar book's size is wrong"),
         ("book.escape", put(0, 3), "a scalar book's size is wrong"),

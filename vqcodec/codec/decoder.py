@@ -18,11 +18,11 @@ from vqcodec.runtime import progress
 from vqcodec.runtime.workers import shared_empty, side_by_side
 from vqcodec.transform import dct, seams
 from vqcodec.transform.layouts import LAYOUTS, Layout
-from vqcodec.weights.exact import Model
+from vqcodec.weights.exact import ExactModel
 from vqcodec.weights.refiner import Refiner
 
 
-def reconstruct(header: Header, latents: Sequence[Int16], model: Model, threads: int = 1) -> Pixels:
+def reconstruct(header: Header, latents: Sequence[Int16], model: ExactModel, threads: int = 1) -> Pixels:
     """Latents of every tile group to pixels [H, W, components]; exact."""
     layout = LAYOUTS[header.layout]
     matrix = dct.inverse_matrix(layout, model.color)
@@ -58,7 +58,7 @@ def _with_seams(header: Header, region: Rectangle) -> Rectangle:
     return top, left, bottom - top, right - left
 
 
-def decode(header: Header, indices: Indices, model: Model, threads: int = 1, region: Rectangle | None = None) -> Pixels:
+def decode(header: Header, indices: Indices, model: ExactModel, threads: int = 1, region: Rectangle | None = None) -> Pixels:
     """The pixels [H, W, components] of a file, or of a region of it (in pixels), from the tile groups that it touches; bit-exact.
 
     Raises CorruptError.
@@ -127,7 +127,7 @@ class Sharpener:
 def decode_refined(
     header: Header,
     indices: Indices,
-    model: Model,
+    model: ExactModel,
     threads: int = 1,
     region: Rectangle | None = None,
     run: convolution.Correct | None = None,
@@ -172,7 +172,7 @@ def place_latents(whole: Int16, group: Rectangle, latents: Int16) -> None:
 def refine(
     header: Header,
     latents: Int16,
-    model: Model,
+    model: ExactModel,
     size: tuple[int, int],
     threads: int = 1,
     run: convolution.Correct | None = None,
@@ -203,7 +203,7 @@ def refine(
 
 
 def restorer(
-    model: Model,
+    model: ExactModel,
     latents: Int16,
     step: float,
     grid: tuple[int, int],
@@ -222,7 +222,7 @@ def restorer(
 def decode_scaled(
     header: Header,
     indices: Indices,
-    model: Model,
+    model: ExactModel,
     scale: int,
     threads: int = 1,
     plane: UInt8 | None = None,

@@ -24,7 +24,7 @@ from vqcodec.runtime import progress
 from vqcodec.runtime.workers import side_by_side
 from vqcodec.transform import dct
 from vqcodec.transform.layouts import COLOR_4X4, COLOR_8X8, GREY, LAYOUTS, Layout
-from vqcodec.weights.exact import Model
+from vqcodec.weights.exact import ExactModel
 
 FINEST_STEP: Final = 32
 """Half a grey level: below it the DC of a white block is more steps than a latent holds. Differences of two may be too large for a
@@ -91,7 +91,7 @@ def step_of_quality(quality: float, depth: int = 8) -> int:
     return max(FINEST_STEP, round(64 * float(np.exp(np.interp(quality, _QUALITIES, np.log(steps))))))
 
 
-def rounds_of(model: Model, effort: int) -> int:
+def rounds_of(model: ExactModel, effort: int) -> int:
     """Rounds of aiming at an effort 1..9: none where the model has no synthesis to aim at."""
     return 0 if model.synthesis is None else EFFORTS[effort - 1].rounds
 
@@ -99,7 +99,7 @@ def rounds_of(model: Model, effort: int) -> int:
 def aimed_targets(
     coefficients: Float32,
     cells: tuple[int, int],
-    model: Model,
+    model: ExactModel,
     settings: walk.Settings,
     rounds: int,
 ) -> Float32:
@@ -122,7 +122,7 @@ def aimed_targets(
     return targets
 
 
-def rate_of(model: Model) -> float:
+def rate_of(model: ExactModel) -> float:
     """Lambda of the search in squared steps per bit."""
     return RATE if model.synthesis is None else _RATE_BEFORE_SYNTHESIS
 
@@ -142,7 +142,7 @@ class Encoder:
     def __init__(
         self,
         pixels: Pixels,
-        model: Model,
+        model: ExactModel,
         threads: int,
         effort: int = DEFAULT_EFFORT,
         *,

@@ -19,7 +19,7 @@ from vqcodec.entropy.codebooks import NATURAL, NO_WORD, SCALAR_MAX, UNIT, neares
 from vqcodec.entropy.linear import CLASSES
 from vqcodec.errors import CorruptError
 from vqcodec.format.bits import BitReader
-from vqcodec.weights.exact import DC_SET, TILE_SIZES, Model
+from vqcodec.weights.exact import DC_SET, TILE_SIZES, ExactModel
 
 DC_SHARE: Final = 0.2
 _CHROMA_DC_SHARE: Final = 0.5
@@ -35,10 +35,10 @@ Calls = list[tuple[int, UInt8]]
 """(book, symbols) in the order in which a decoder reads them."""
 
 
-def search_rates(model: Model, rate: float) -> list[float]:
+def search_rates(model: ExactModel, rate: float) -> list[float]:
     """Lambda of the search in each book."""
     dc_books = set(model.table[DC_SET].ravel().tolist())
-    vectors = [_VECTOR_SHARE if book.dim > 1 else 1.0 for book in model.books]
+    vectors = [_VECTOR_SHARE if book.dim > 1 else 1.0 for book in model.codebooks]
     return [rate * (DC_SHARE if number in dc_books else share) for number, share in enumerate(vectors)]
 
 
@@ -108,10 +108,10 @@ class SymbolWriter(ByClass):
     share = 1.0
     """Of lambda, in scalar books."""
 
-    def __init__(self, model: Model, targets: Float32, rates: Sequence[float]) -> None:
+    def __init__(self, model: ExactModel, targets: Float32, rates: Sequence[float]) -> None:
         """`targets` float32 [C, h * w] are the wanted latents in steps; `rates` is each book's lambda in squared steps per bit."""
-        super().__init__(model.table, [book.dim for book in model.books], targets)
-        self.books, self.search = model.books, model.search(tuple(rates))
+        super().__init__(model.table, [book.dim for book in model.codebooks], targets)
+        self.codebooks, self.search = model.codebooks, model.search(tuple(rates))
         self.calls: list[Calls] = []
         self.clipped = False
         """Whether a residual was more than books have words for: of hard edges at very fine steps."""
@@ -157,16 +157,16 @@ class SymbolWriter(ByClass):
                 some = away[first:last]
                 index, found = nearest(own[first:last], self.search.vectors[number].weights)
                 costs[first:last] += found
-                symbols[some], words[some] = index, self.books[number].rows.take(index, axis=0)
+                symbols[some], words[some] = index, self.codebooks[number].rows.take(index, axis=0)
         escaped = away[self._escapes(np.array(numbers).repeat(np.diff(bounds)), own, costs)]
         start = 0
         for (number, count), last in zip(stretches, np.cumsum(counts).tolist(), strict=True):
             self._keep([(number, count)], symbols[start:last])  # a view: it has the escapes below
             here = escaped[(start <= escaped) & (escaped < last)] if len(escaped) else escaped
             if len(here):  # their values follow at once
-                symbols[here] = self.books[number].escape
+                symbols[here] = self.codebooks[number].escape
                 values = x[here].reshape(-1)
-                words[here] = self._scalars([(len(self.books) - 1, len(values))], values).reshape(len(here), -1)
+                words[here] = self._scalars([(len(self.codebooks) - 1, len(values))], values).reshape(len(here), -1)
             start = last
         return words
 
@@ -176,7 +176,7 @@ class SymbolWriter(ByClass):
         if not len(doubtful):
             return doubtful
         values, numbers = x[doubtful], numbers[doubtful]
-        _, words, bits = self.books[-1].scalar
+        _, words, bits = self.codebooks[-1].scalar
         places = np.clip(np.rint(values), -SCALAR_MAX, SCALAR_MAX).astype(np.intp) + SCALAR_MAX
         cost = (values - words[places] * np.float32(1 / UNIT)) ** 2 + self.search.rates[numbers, None] * bits[places]
         return doubtful[self.search.escape[numbers] + cost.sum(axis=1) < costs[doubtful]]
@@ -185,7 +185,7 @@ class SymbolWriter(ByClass):
 class EncoderWriter(SymbolWriter):
     """Finds what is best for files: as `SymbolWriter`, at an encoder's lambdas."""
 
-    def __init__(self, model: Model, targets: Float32, rate: float) -> None:
+    def __init__(self, model: ExactModel, targets: Float32, rate: float) -> None:
         """`targets` are as of `SymbolWriter`; `rate` is lambda in squared sizes of words per bit, of DCs in squared steps."""
         super().__init__(model, targets, search_rates(model, rate))
 
@@ -249,12 +249,12 @@ class SymbolReader:
     Symbols of books of one dimension are looked up together: a class by itself costs little more than a slice of its stream.
     """
 
-    def __init__(self, model: Model, merge_map: int, groups: Sequence[GroupStreams], ideal: Float64 | None = None) -> None:
+    def __init__(self, model: ExactModel, merge_map: int, groups: Sequence[GroupStreams], ideal: Float64 | None = None) -> None:
         """`ideal` float64 [C], if given, gains the ideal code length of what is read, by channel."""
-        self.books, self.shelves = model.books, model.shelves
+        self.codebooks, self.shelves = model.codebooks, model.shelves
         self.table = model.table.tolist()
-        self.dims = [*(book.dim for book in model.books), 0]  # of book -1, too
-        self.escapes = [book.escape for book in model.books]
+        self.dims = [*(book.dim for book in model.codebooks), 0]  # of book -1, too
+        self.escapes = [book.escape for book in model.codebooks]
         self.stream_of = model.maps[merge_map].tolist()
         self.groups = groups
         self.ideal = ideal
@@ -319,7 +319,7 @@ class SymbolReader:
             escape = self.escapes[run[2]]
             if escape >= 0 and escape in found.tobytes():  # their values follow at once
                 escaped = np.flatnonzero(found == escape)
-                last = len(self.books) - 1
+                last = len(self.codebooks) - 1
                 values = run[1].take(self.stream_of[last], dim * len(escaped))
                 words, length = self._look_up(1, [(1, run[1], last, 0, 0)], [values])
                 escapes.append((first + escaped, words.reshape(-1, dim)))
@@ -353,7 +353,7 @@ class SymbolReader:
 class IndexRecorder(SymbolReader):
     """A reader of one group that keeps every index of a tile's piece with its codebook, class, channel and cell."""
 
-    def __init__(self, model: Model, merge_map: int, group: GroupStreams) -> None:
+    def __init__(self, model: ExactModel, merge_map: int, group: GroupStreams) -> None:
         super().__init__(model, merge_map, [group])
         self.found: list[tuple[int, int, int, Intp, UInt8]] = []
 
@@ -376,6 +376,6 @@ class IndexRecorder(SymbolReader):
             columns["index"].append(symbols.astype(np.int64))
             columns["codebook"].append(np.full(len(symbols), number))
             columns["class"].append(np.full(len(symbols), scale_class))
-            columns["channel"].append(np.tile(channel + self.books[number].dim * np.arange(pieces), len(cells)))
+            columns["channel"].append(np.tile(channel + self.codebooks[number].dim * np.arange(pieces), len(cells)))
             columns["cell"].append(np.repeat(cells, pieces))
         return {name: np.concatenate(parts).astype(np.uint32) for name, parts in columns.items()}

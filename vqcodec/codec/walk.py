@@ -28,7 +28,7 @@ from vqcodec.format.stream_records import VERBATIM, read_streams, stored_bytes, 
 from vqcodec.runtime import progress
 from vqcodec.runtime.workers import side_by_side
 from vqcodec.transform.layouts import LAYOUTS, Layout, Tile
-from vqcodec.weights.exact import AC_SET, DC_SET, Model, Stream, tile_name
+from vqcodec.weights.exact import AC_SET, DC_SET, ExactModel, Stream, tile_name
 
 _SMALL_FILE = 8192
 """Bytes up to which all merge maps are tried."""
@@ -70,19 +70,19 @@ def layer_of_tile(layout: Layout, layers: int, order: int) -> int:
     return layers - 1
 
 
-def correction_of(model: Model, grid: Grid, step: int) -> Correction:
+def correction_of(model: ExactModel, grid: Grid, step: int) -> Correction:
     """What corrects the linear predictions of a model in a tile group."""
     return NoCorrection() if model.context is None else Context(model.context, grid, step)
 
 
-def dc_correction_of(model: Model, step: int) -> DcCorrection:
+def dc_correction_of(model: ExactModel, step: int) -> DcCorrection:
     """What corrects the linear predictions of a model's DCs."""
     return NoCorrection() if model.context is None else DcContext(model.context, step)
 
 
 def walk(
     grid: Grid,
-    model: Model,
+    model: ExactModel,
     step: int,
     fine_dcs: bool,
     layers: int,
@@ -100,7 +100,7 @@ def walk(
 
 def walk_tiles(
     grid: Grid,
-    model: Model,
+    model: ExactModel,
     step: int,
     layers: int,
     coder: Coder,
@@ -165,7 +165,7 @@ def plus(values: Int32, added: Int32 | int) -> Int32:
 def walk_dc(
     cells: tuple[int, int],
     layout: Layout,
-    model: Model,
+    model: ExactModel,
     step: int,
     fine_dcs: bool,
     coder: Coder,
@@ -246,7 +246,7 @@ class CodedGroup:
     symbols: GroupSymbols
 
 
-def encode_group(targets: Float32, cells: tuple[int, int], model: Model, settings: Settings) -> CodedGroup:
+def encode_group(targets: Float32, cells: tuple[int, int], model: ExactModel, settings: Settings) -> CodedGroup:
     """Wanted latents float32 [C, h * w] in steps to latents and symbols."""
     grid = Grid(*cells, LAYOUTS[settings.layout])
     writer = EncoderWriter(model, targets, settings.rate)
@@ -267,7 +267,9 @@ Rectangle = tuple[int, int, int, int]
 """Top, left, rows, columns."""
 
 
-def decode_group(header: Header, sections: Stored, cells: tuple[int, int], model: Model, ideal: Float64 | None = None) -> Int16:
+def decode_group(
+    header: Header, sections: Stored, cells: tuple[int, int], model: ExactModel, ideal: Float64 | None = None
+) -> Int16:
     """The index sections of one tile group to latents int16 [C, h * w]; raises CorruptError.
 
     `ideal` float64 [C], if given, gains the ideal code length of what was read, by channel.
@@ -288,7 +290,7 @@ class OpenGroup:
     streams: GroupStreams
 
 
-def open_groups(header: Header, sections: Sequence[Stored], model: Model, numbers: Sequence[int]) -> list[OpenGroup]:
+def open_groups(header: Header, sections: Sequence[Stored], model: ExactModel, numbers: Sequence[int]) -> list[OpenGroup]:
     """Decode the DCs of tile groups of one shape, side by side, from the index sections of each. Raises CorruptError."""
     places, layout = [header.groups[number] for number in numbers], LAYOUTS[header.layout]
     cells = places[0][2:]
@@ -301,7 +303,7 @@ def open_groups(header: Header, sections: Sequence[Stored], model: Model, number
     return [OpenGroup(place, apart[:, i], own) for i, (place, own) in enumerate(zip(places, streams, strict=True))]
 
 
-def finish_group(header: Header, group: OpenGroup, model: Model, tiles: int | None = None) -> Int16:
+def finish_group(header: Header, group: OpenGroup, model: ExactModel, tiles: int | None = None) -> Int16:
     """All latents int16 [C, h * w] of a tile group; raises CorruptError. With `tiles` only so many are decoded, others are 0."""
     grid = Grid(*group.place[2:], LAYOUTS[header.layout])
     grid.latents[: grid.layout.components] = group.dcs
@@ -316,7 +318,7 @@ def finish_group(header: Header, group: OpenGroup, model: Model, tiles: int | No
 def each_group(
     header: Header,
     indices: Indices,
-    model: Model,
+    model: ExactModel,
     numbers: Sequence[int],
     threads: int,
     then: Callable[[OpenGroup], None],
@@ -343,7 +345,7 @@ def each_group(
         side_by_side(one, batches, threads)
 
 
-def indices_of_group(header: Header, sections: Stored, cells: tuple[int, int], model: Model) -> dict[str, UInt32]:
+def indices_of_group(header: Header, sections: Stored, cells: tuple[int, int], model: ExactModel) -> dict[str, UInt32]:
     """The indices of one tile group, in decoding order: the columns of `IndexRecorder.table_of_indices`. Raises CorruptError."""
     recorder = IndexRecorder(model, header.merge_map, group_streams(header, sections, cells, model))
     grid = Grid(*cells, LAYOUTS[header.layout])
@@ -352,7 +354,7 @@ def indices_of_group(header: Header, sections: Stored, cells: tuple[int, int], m
     return recorder.table_of_indices()
 
 
-def group_streams(header: Header, sections: Stored, cells: tuple[int, int], model: Model) -> GroupStreams:
+def group_streams(header: Header, sections: Stored, cells: tuple[int, int], model: ExactModel) -> GroupStreams:
     """Streams that unpack the index sections of a tile group, one a layer."""
     limit = 2 * LAYOUTS[header.layout].channels * cells[0] * cells[1]  # symbols: at worst an escape and then its values
     return GroupStreams(lambda layer: _unpack(sections[layer], model.streams[header.merge_map], limit))
@@ -372,7 +374,7 @@ def _unpack(section: bytes | None, streams: Sequence[Stream], limit: int) -> tup
     return symbols, raw
 
 
-def pack_layer(calls: Calls, raw: bytes, model: Model, merge_map: int, levels: tuple[int, ...]) -> bytes:
+def pack_layer(calls: Calls, raw: bytes, model: ExactModel, merge_map: int, levels: tuple[int, ...]) -> bytes:
     """Symbols of one layer to an index section; the inverse stands in `decode_group`."""
     stream_of = model.maps[merge_map].tolist()
     gathered: list[list[UInt8]] = [[] for _ in model.streams[merge_map]]
@@ -395,7 +397,7 @@ def _means(streams: Sequence[Stream]) -> list[list[int]]:
 def pack(
     header: Header,
     groups: Sequence[GroupSymbols],
-    model: Model,
+    model: ExactModel,
     levels: tuple[int, ...],
     others: Sequence[Section] = (),
     threads: int = 1,
@@ -419,7 +421,9 @@ def pack(
     return container.write_file(replace(header, merge_map=merge_map), sections)
 
 
-def _sections(groups: Sequence[GroupSymbols], model: Model, merge_map: int, levels: tuple[int, ...], threads: int) -> list[bytes]:
+def _sections(
+    groups: Sequence[GroupSymbols], model: ExactModel, merge_map: int, levels: tuple[int, ...], threads: int
+) -> list[bytes]:
     def one(place: tuple[int, GroupSymbols]) -> bytes:
         layer, group = place
         return pack_layer(group.calls[layer], group.raw[layer], model, merge_map, levels)
@@ -428,7 +432,7 @@ def _sections(groups: Sequence[GroupSymbols], model: Model, merge_map: int, leve
         return side_by_side(one, [(layer, group) for layer in range(len(groups[0].calls)) for group in groups], threads)
 
 
-def check_model(header: Header, model: Model) -> None:
+def check_model(header: Header, model: ExactModel) -> None:
     """Raise ModelError or CorruptError unless `model` is the one the file was made with."""
     if header.model_id != model.file_id:
         raise ModelError(f"the file was made with model {header.model_id.hex()}, not with {model.name} ({model.file_id.hex()})")
@@ -438,7 +442,7 @@ def check_model(header: Header, model: Model) -> None:
         raise CorruptError("corrupt file: its merge map is not in the model")
 
 
-def describe(header: Header, indices: Indices, model: Model) -> dict[str, object]:
+def describe(header: Header, indices: Indices, model: ExactModel) -> dict[str, object]:
     """Streams with bytes, and the share of the ideal code length of each band: decodes everything.
 
     Raises CorruptError.

@@ -61,7 +61,7 @@ def alphabet_symbols(values: Int64) -> Int64:
 
 
 @dataclass(frozen=True)
-class Book:
+class Codebook:
     """One codebook, codewords by falling probability.
 
     `words` int16 [d, K] in 1/16 step; `bits` float32 [K] static code lengths; `escape` the rank of the escape, or -1;
@@ -115,7 +115,7 @@ class VectorSearch:
     reach: float
 
     @classmethod
-    def of(cls, book: Book, rate: float) -> VectorSearch:
+    def of(cls, book: Codebook, rate: float) -> VectorSearch:
         words, biases = book.words.astype(np.float32) * np.float32(1 / UNIT), np.float32(rate) * book.bits
         if book.escape >= 0:
             words[:, book.escape] = 0
@@ -152,7 +152,7 @@ class ScalarSearch:
     towards_zero: Intp
 
     @classmethod
-    def of(cls, book: Book, rate: float) -> ScalarSearch:
+    def of(cls, book: Codebook, rate: float) -> ScalarSearch:
         symbols, words, bits = book.scalar
         values = np.arange(-SCALAR_MAX, SCALAR_MAX + 1)
         widths = book.raw_bits[symbols]
@@ -184,7 +184,7 @@ class Search:
     rates: Float32
 
     @classmethod
-    def of(cls, books: Sequence[Book], rates: Sequence[float]) -> Search:
+    def of(cls, books: Sequence[Codebook], rates: Sequence[float]) -> Search:
         pairs = list(zip(books, rates, strict=True))
         vectors = {number: VectorSearch.of(*pair) for number, pair in enumerate(pairs) if pair[0].dim > 1}
         zero, reach = np.zeros(len(books), np.uint8), np.full(len(books), -1, np.float32)
@@ -216,7 +216,7 @@ class Shelf:
     bits: Float32
 
 
-def shelve(books: Sequence[Book], dim: int) -> Shelf:
+def shelve(books: Sequence[Codebook], dim: int) -> Shelf:
     """The books of a dimension."""
     own = [number for number, book in enumerate(books) if book.dim == dim]
     first = np.zeros(len(books), np.intp)

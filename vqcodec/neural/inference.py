@@ -13,7 +13,7 @@ from vqcodec.entropy.context import ContextNetwork, Layer
 from vqcodec.nets.convolution import Correct, Rows
 from vqcodec.neural.loop import check_device
 from vqcodec.neural.synthesis import load_tensors
-from vqcodec.weights.exact import Model
+from vqcodec.weights.exact import ExactModel
 from vqcodec.weights.folder import Weights
 
 
@@ -38,7 +38,7 @@ def correct_on(device: str, model: Weights, kind: str = "synthesis") -> Correct:
 
 
 @dataclass(frozen=True, eq=False)
-class ModelOn(Model):
+class ModelOn(ExactModel):
     """A model whose context is multiplied on `device`. It finds the same: the context's sums are exact in any order."""
 
     device: str = "cpu"
@@ -49,7 +49,7 @@ class ModelOn(Model):
         return None if here is None else _moved(here, self.device)
 
 
-def model_on(device: str, model: Model) -> ModelOn:
+def model_on(device: str, model: ExactModel) -> ModelOn:
     """Raises InputError where there is no such device."""
     check_device(device)
     return ModelOn(model.name, model.tensors, model.summary, device)

@@ -13,7 +13,7 @@ from vqcodec.train import codebooks, streams
 from vqcodec.train.codebooks import Trained
 from vqcodec.train.sessions import Collector, Fit, LiteSettings
 from vqcodec.train.watch import Progress
-from vqcodec.weights.exact import Model, predictor_names, scale_rows
+from vqcodec.weights.exact import ExactModel, predictor_names, scale_rows
 
 
 def train_books(
@@ -96,10 +96,10 @@ def recount(books: list[Trained], orders: list[Int64], files: list[streams.File]
     return result
 
 
-def base_books(base: Model) -> list[Trained]:
+def base_books(base: ExactModel) -> list[Trained]:
     """A model's books as they were in training: scalar books by letter, escapes last; probabilities for counts."""
     result = []
-    for book in base.books:
+    for book in base.codebooks:
         counts = np.exp2(-book.bits.astype(np.float64))
         order = np.arange(book.size)
         if book.alphabet is not None:

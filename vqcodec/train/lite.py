@@ -30,7 +30,7 @@ from vqcodec.train.sweep import sweep
 from vqcodec.train.watch import OutOfTimeError, Progress, Watch, some_in_processes
 from vqcodec.transform.color import OPPONENT
 from vqcodec.weights import registry
-from vqcodec.weights.exact import Model
+from vqcodec.weights.exact import ExactModel
 from vqcodec.weights.folder import SUMMARY, TENSORS, save_model
 
 _SWEEP_PIXELS: Final = 40_000_000
@@ -58,8 +58,8 @@ _CHECKED, _COUNTED, _CODED = 0.3, 0.3, 0.6
 
 
 def fit_model(
-    images: list[TrainingImage], settings: LiteSettings, base: Model | None, watch: Watch, sweep_pixels: int = _SWEEP_PIXELS
-) -> tuple[Model, list[dict[str, Any]]]:
+    images: list[TrainingImage], settings: LiteSettings, base: ExactModel | None, watch: Watch, sweep_pixels: int = _SWEEP_PIXELS
+) -> tuple[ExactModel, list[dict[str, Any]]]:
     """A lite model and a report of its codebooks; every fit is pulled towards `base` by `settings.strength` samples.
 
     Another sweep is begun only if there is time for it. Raises OutOfTimeError.
@@ -81,7 +81,7 @@ def fit_model(
         sweep(fit, sessions, collector, base, settings, round_watch)
         del sessions
         books = train_books(collector, fit, start, settings, round_watch)
-        model = Model("in training", assemble(fit, books, None)[0])
+        model = ExactModel("in training", assemble(fit, books, None)[0])
         if watch.left is not None and watch.left < 2 * (time.monotonic() - begun):  # as long again, and what follows
             break
     return finish(fit, books, images, settings, base, watch, rng)
@@ -92,24 +92,24 @@ def finish(
     books: list[Trained],
     images: list[TrainingImage],
     settings: LiteSettings,
-    base: Model | None,
+    base: ExactModel | None,
     watch: Watch,
     rng: np.random.Generator,
-) -> tuple[Model, list[dict[str, Any]]]:
+) -> tuple[ExactModel, list[dict[str, Any]]]:
     """Statistics of the final pipeline: ranks, code lengths, merge maps, forms, dictionaries. Raises OutOfTimeError."""
     tensors, orders = assemble(fit, books, None)
     chosen = pick(images, _STATISTICS_PIXELS, rng)
     if base is not None:
         chosen = chosen * max(1, min(8, _FEW_FILES // len(chosen)))
     steps = draw_steps(len(chosen), rng)
-    files = code_files(Model("in training", tensors), chosen, steps, "pictures", watch, _COUNTED)
+    files = code_files(ExactModel("in training", tensors), chosen, steps, "pictures", watch, _COUNTED)
     books = recount(books, orders, files, 16.0 + settings.strength)
     tensors, _ = assemble(fit, books, None)
     small = cut_small(images, max(1, _SMALL_FILES // len(images)), rng)
     pixels = count_pixels(small)
     mixed = small + pick(images, pixels, rng)  # as many pixels in small files as in large ones
     steps = draw_steps(len(mixed), rng)
-    files = code_files(Model("in training", tensors), mixed, steps, "pictures and parts of pictures", watch, _CODED)
+    files = code_files(ExactModel("in training", tensors), mixed, steps, "pictures and parts of pictures", watch, _CODED)
     tensors, _ = assemble(fit, books, streams.train_streams(files, tensors["book.size"].astype(np.int64), watch))
     report = [
         {
@@ -121,7 +121,7 @@ def finish(
         }
         for key, b in zip(fit.keys, books, strict=False)
     ]
-    return Model("in training", tensors), report
+    return ExactModel("in training", tensors), report
 
 
 def cut_in_pieces(images: list[TrainingImage]) -> list[TrainingImage]:
@@ -145,7 +145,7 @@ def shuffled(images: list[TrainingImage]) -> list[TrainingImage]:
     return [images[number] for number in np.random.default_rng(0).permutation(len(images))]
 
 
-def measure(model: Model, pieces: list[TrainingImage], watch: Watch, share: float = 1.0) -> Float64:
+def measure(model: ExactModel, pieces: list[TrainingImage], watch: Watch, share: float = 1.0) -> Float64:
     """Figures of files of held-out pieces, or of the first of them, as many as there is time for in a share of what is left."""
     model.check()
     stage = "checking on held-out pictures"
@@ -153,7 +153,7 @@ def measure(model: Model, pieces: list[TrainingImage], watch: Watch, share: floa
     return np.array(found).reshape(-1, len(HELD_OUT_STEPS), 3)
 
 
-def _measure_one(model: Model, image: TrainingImage) -> list[tuple[float, float, float]]:
+def _measure_one(model: ExactModel, image: TrainingImage) -> list[tuple[float, float, float]]:
     points = []
     encoder = Encoder(image.pixels, model, 1)
     for step in HELD_OUT_STEPS:
@@ -190,7 +190,7 @@ class _Attempt:
     """A model, by what it was made of, and its figures."""
 
     what: str
-    model: Model
+    model: ExactModel
     figures: Float64
     report: list[dict[str, Any]] = field(default_factory=list)
 
@@ -237,7 +237,7 @@ def train_lite(
         "codebooks": chosen.report,
     }
     with new_folder(output, overwrite=overwrite, marker=TENSORS, known=[SUMMARY]) as folder_of_model:
-        save_model(folder_of_model, Model(output.name, chosen.model.tensors, summary))
+        save_model(folder_of_model, ExactModel(output.name, chosen.model.tensors, summary))
     return summary
 
 
@@ -246,7 +246,9 @@ def _fit_anew(corpus: Corpus, seed: int, watch: Watch, sweep_pixels: int) -> _At
     return _Attempt("from scratch", model, measure(model, shuffled(corpus.held_out), watch), report)
 
 
-def _refine(base: Model, corpus: Corpus, seed: int, watch: Watch, sweep_pixels: int) -> tuple[list[_Attempt], _Attempt, list[str]]:
+def _refine(
+    base: ExactModel, corpus: Corpus, seed: int, watch: Watch, sweep_pixels: int
+) -> tuple[list[_Attempt], _Attempt, list[str]]:
     """The base model and models fitted from it, the one of them to keep, and why it is the base model."""
     kept = f"{base.name} is kept as it is"
     unchanged = _Attempt(f"{base.name} unchanged", base, np.zeros((0, len(HELD_OUT_STEPS), 3)))

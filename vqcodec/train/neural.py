@@ -38,7 +38,7 @@ from vqcodec.train.samples import in_processes, make_context_samples, make_sampl
 from vqcodec.train.sessions import Collector, Fit, LiteSettings, draw_steps, open_aimed, pick
 from vqcodec.train.watch import OutOfTimeError, Watch
 from vqcodec.weights import registry
-from vqcodec.weights.exact import Model, predictor_names
+from vqcodec.weights.exact import ExactModel, predictor_names
 from vqcodec.weights.folder import Tensors
 
 PARTS: Final = ("context", "synthesis")
@@ -102,7 +102,7 @@ def train_neural(course: Course, *, init: str | Path, parts: Sequence[str] = PAR
                 tensors = fits[name](run, tensors, watch)
             except OutOfTimeError as error:
                 course.notes.append(f"the {name} of {base.name} is kept as it is: {error}")
-    model = Model(course.output.name, tensors)
+    model = ExactModel(course.output.name, tensors)
     model.check()
     facts = {"base": base.name, "base_id": base.id, **sizes(model)}
     summary = course.summary(model, "neural", {"init": init, "parts": ",".join(parts)}, facts, run.corpus)
@@ -117,7 +117,7 @@ class _Run:
     """State that the parts of one training share."""
 
     course: Course
-    base: Model
+    base: ExactModel
     corpus: Corpus
 
     @property
@@ -137,7 +137,7 @@ class _Run:
         pixels = self.course.limited(_HELD_OUT_PIXELS, _HELD_OUT_PIXELS_A_MINUTE)
         return pick(self.corpus.held_out, pixels, np.random.default_rng(self.seed))
 
-    def measure(self, what: str, model: Model, pieces: list[TrainingImage], watch: Watch, share: float = 1.0) -> Float64:
+    def measure(self, what: str, model: ExactModel, pieces: list[TrainingImage], watch: Watch, share: float = 1.0) -> Float64:
         """Figures of held-out pieces as training of lite models has them, for the log, too."""
         figures = measure(model, pieces, watch, share)
         for point in held_out_points(figures):
@@ -163,7 +163,7 @@ def _fit_context(run: _Run, tensors: Tensors, watch: Watch) -> Tensors:
     run.course.results.update(context_fit.saved(tiles, dcs, held_out[0], held_out[1], settings))
     del train, held_out
     others = {name: array for name, array in tensors.items() if not name.startswith("context.")}
-    candidates = {"context": Model("in training", others | context.to_tensors(tiles, dcs))}
+    candidates = {"context": ExactModel("in training", others | context.to_tensors(tiles, dcs))}
     report_of_books: list[dict[str, Any]] = []
     try:
         own = watch.part(_COUNTED_AGAIN)
@@ -189,7 +189,7 @@ def _fit_context(run: _Run, tensors: Tensors, watch: Watch) -> Tensors:
 
 def _fit_synthesis(run: _Run, tensors: Tensors, watch: Watch) -> Tensors:
     """A model's tensors with its synthesis trained, or as they are where that is no better."""
-    model = Model("in training", tensors)
+    model = ExactModel("in training", tensors)
     start = tensors if "synthesis.head" in tensors else None
     settings = synthesis.SynthesisSettings(**run.schedule)
     if start is not None:  # grows to the settings' size, and never shrinks
@@ -218,7 +218,7 @@ def _fit_synthesis(run: _Run, tensors: Tensors, watch: Watch) -> Tensors:
     return {**tensors, **found}
 
 
-def sizes(model: Model) -> dict[str, Any]:
+def sizes(model: ExactModel) -> dict[str, Any]:
     """Parameters and multiplications of the networks, for model.json."""
     found: dict[str, Any] = {}
     for name, network in (("context", model.context), ("synthesis", model.synthesis)):
@@ -238,7 +238,7 @@ def _samples_each(images: list[TrainingImage]) -> int:
     return max(1, min(_MOST_SAMPLES, _REFIT_PIXELS // pixels))
 
 
-def refit(model: Model, images: list[TrainingImage], seed: int, watch: Watch) -> tuple[Model, list[dict[str, Any]]]:
+def refit(model: ExactModel, images: list[TrainingImage], seed: int, watch: Watch) -> tuple[ExactModel, list[dict[str, Any]]]:
     """The model with codebooks and streams fitted to the contexts that its network makes, in closed loop; and their report.
 
     Raises OutOfTimeError.
@@ -264,7 +264,7 @@ def refit(model: Model, images: list[TrainingImage], seed: int, watch: Watch) ->
     return finish(fit, books, images, settings, model, watch, rng)
 
 
-def _residuals(model: Model, image: TrainingImage, step: float) -> list[Float32]:
+def _residuals(model: ExactModel, image: TrainingImage, step: float) -> list[Float32]:
     """Residuals of every codebook, as the encoder meets them in an image."""
     collector = Collector(model, *codebooks.book_table(), RATE)
     session = open_aimed(image, step, model)

@@ -25,7 +25,7 @@ from vqcodec.train.sessions import Session, in_grey, open_aimed
 from vqcodec.train.watch import Watch, out_of_time, some_in_processes
 from vqcodec.transform import dct
 from vqcodec.transform.layouts import COLOR_4X4, COLOR_8X8, LAYOUTS, Layout, Tile
-from vqcodec.weights.exact import Model
+from vqcodec.weights.exact import ExactModel
 
 NETWORK_STEPS: Final = (convolution.MIN_STEP, convolution.MAX_STEP)
 REFINED_STEPS: Final = (14.0, 130.0)
@@ -60,7 +60,7 @@ def turned(image: TrainingImage, rng: np.random.Generator) -> TrainingImage:
 # ----------------------------------------------------------------------------------------------------- synthesis
 
 
-def make_sample(image: TrainingImage, step: float, model: Model) -> Sample:
+def make_sample(image: TrainingImage, step: float, model: ExactModel) -> Sample:
     """What the synthesis sees of an image at a step in grey levels, and what the plain decode lacks."""
     latents, layout, cells = coded(image, step, model, TUNES[0])
     full = layout.whole
@@ -70,7 +70,7 @@ def make_sample(image: TrainingImage, step: float, model: Model) -> Sample:
     return Sample(_on_grid(features, cells), _on_grid(_spread(wanted, full), cells))
 
 
-def coded(image: TrainingImage, step: float, model: Model, tune: str) -> tuple[Int16, Layout, tuple[int, int]]:
+def coded(image: TrainingImage, step: float, model: ExactModel, tune: str) -> tuple[Int16, Layout, tuple[int, int]]:
     """The image as the encoder codes it at a step in grey levels, in one tile group: latents int16 [C, h * w], layout, (h, w)."""
     encoder = Encoder(image.pixels, model, 1, tile=_ONE_GROUP, tune=tune)
     whole = round(64 * step)
@@ -89,7 +89,9 @@ def _on_grid(rows: Float32, cells: tuple[int, int]) -> NDArray[np.float16]:
     return rows.astype(np.float16).reshape(-1, *cells)
 
 
-def make_samples(images: list[TrainingImage], model: Model, seed: int, what: str, watch: Watch, share: float = 1.0) -> list[Sample]:
+def make_samples(
+    images: list[TrainingImage], model: ExactModel, seed: int, what: str, watch: Watch, share: float = 1.0
+) -> list[Sample]:
     """A sample of every image, each at its own step, every eighth in grey."""
     steps = draw_network_steps(len(images), NETWORK_STEPS, np.random.default_rng(seed))
     jobs = [partial(make_sample, image, step, model) for image, step in zip(some_grey(images), steps, strict=True)]
@@ -114,7 +116,7 @@ def _call(job: Callable[[], Made]) -> Made:
 # ------------------------------------------------------------------------------------------------------- refiner
 
 
-def make_refiner_sample(image: TrainingImage, step: float, model: Model, tune: str) -> RefinerSample:
+def make_refiner_sample(image: TrainingImage, step: float, model: ExactModel, tune: str) -> RefinerSample:
     """What a refiner sees of an image at a step in grey levels: the best decode that the model has; and the original."""
     latents, layout, (h, w) = coded(image, step, model, tune)
     restored, _ = decoder.restorer(model, latents, step, (h, w), layout)
@@ -125,7 +127,7 @@ def make_refiner_sample(image: TrainingImage, step: float, model: Model, tune: s
 
 
 def make_refiner_samples(
-    images: list[TrainingImage], models: Sequence[Model], seed: int, what: str, watch: Watch, share: float = 1.0
+    images: list[TrainingImage], models: Sequence[ExactModel], seed: int, what: str, watch: Watch, share: float = 1.0
 ) -> list[RefinerSample]:
     """A sample of every image, coded with one model after the other, each at its own step and for one of TUNES, every eighth in
     grey."""
@@ -143,7 +145,7 @@ def make_refiner_samples(
 class Recorder:
     """Keeps what a network that corrects is asked, and corrects as the model does."""
 
-    def __init__(self, session: Session, model: Model) -> None:
+    def __init__(self, session: Session, model: ExactModel) -> None:
         self.session = session
         grid = session.grid
         self.inner = walk.correction_of(model, grid, session.step_64)
@@ -205,7 +207,7 @@ def _classes(score: Float32) -> NDArray[np.float16]:
     return (score * np.float32(1 / (1 << SCALE_SHIFT))).astype(np.float16)
 
 
-def record(image: TrainingImage, step: float, model: Model) -> tuple[ContextSample, dict[str, PassSample]]:
+def record(image: TrainingImage, step: float, model: ExactModel) -> tuple[ContextSample, dict[str, PassSample]]:
     """What a context network can learn from an image at a step in grey levels."""
     session = open_aimed(image, step, model)
     recorder = Recorder(session, model)
@@ -215,7 +217,7 @@ def record(image: TrainingImage, step: float, model: Model) -> tuple[ContextSamp
 
 
 def make_context_samples(
-    images: list[TrainingImage], model: Model, seed: int, what: str, watch: Watch, share: float = 1.0
+    images: list[TrainingImage], model: ExactModel, seed: int, what: str, watch: Watch, share: float = 1.0
 ) -> tuple[list[ContextSample], dict[str, PassSample]]:
     """Of every image, turned at random and each at its own step, every eighth in grey."""
     rng = np.random.default_rng(seed)

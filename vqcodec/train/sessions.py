@@ -20,7 +20,7 @@ from vqcodec.train.data import TrainingImage
 from vqcodec.train.watch import Watch, some_in_processes
 from vqcodec.transform import dct
 from vqcodec.transform.layouts import COLOR_4X4, COLOR_8X8, GREY
-from vqcodec.weights.exact import Model
+from vqcodec.weights.exact import ExactModel
 
 STEPS: Final = (2.0, 180.0)
 """Steps of training, in grey levels, log-uniform."""
@@ -76,7 +76,7 @@ class Fit:
 class Collector(symbols.ByClass):
     """Codes with the current books (or a dead-zone rounding) and keeps samples of the residuals of every book."""
 
-    def __init__(self, model: Model | None, table: Int16, keys: list[tuple[int, int, int]], rate: float) -> None:
+    def __init__(self, model: ExactModel | None, table: Int16, keys: list[tuple[int, int, int]], rate: float) -> None:
         super().__init__(table, [dim for _, dim, _ in keys], np.zeros((0, 0), np.float32))
         self.keys, self.rate = keys, rate
         self.full_model = model
@@ -92,7 +92,7 @@ class Collector(symbols.ByClass):
         """Go on with another image."""
         self.targets = targets
         if self.full_model is not None:
-            self.writer = symbols.SymbolWriter(self.full_model, targets, [self.rate] * len(self.full_model.books))
+            self.writer = symbols.SymbolWriter(self.full_model, targets, [self.rate] * len(self.full_model.codebooks))
             self.writer.start_layer(0)
 
     def quantize(self, stretches: list[symbols.Stretch], x: Float32) -> Int32:
@@ -130,7 +130,7 @@ def open_session(image: TrainingImage, step: float, color: Int32) -> Session:
     return Session(grid, targets, whole)
 
 
-def open_aimed(image: TrainingImage, step: float, model: Model) -> Session:
+def open_aimed(image: TrainingImage, step: float, model: ExactModel) -> Session:
     """As `open_session`, with the targets that the encoder would have: aimed for the model's synthesis, where it has one."""
     session = open_session(image, step, model.color)
     grid, rounds = session.grid, rounds_of(model, _AIMED_EFFORT)
@@ -181,7 +181,7 @@ def cut_small(images: list[TrainingImage], each: int, rng: np.random.Generator) 
 
 
 def code_files(
-    model: Model, images: list[TrainingImage], steps: Float64, what: str, watch: Watch, share: float
+    model: ExactModel, images: list[TrainingImage], steps: Float64, what: str, watch: Watch, share: float
 ) -> list[streams.File]:
     """Calls of every image coded as one file, or of as many as there is time for in a share of what is left, chosen at random."""
     order = np.random.default_rng(0).permutation(len(images))
@@ -191,8 +191,8 @@ def code_files(
     return [file for _, file in sorted(zip(order.tolist(), found, strict=False), key=lambda pair: pair[0])]
 
 
-def _calls(model: Model, image: TrainingImage, step: float) -> streams.File:
+def _calls(model: ExactModel, image: TrainingImage, step: float) -> streams.File:
     session = open_aimed(image, step, model)
-    writer = symbols.SymbolWriter(model, session.targets, [RATE] * len(model.books))
+    writer = symbols.SymbolWriter(model, session.targets, [RATE] * len(model.codebooks))
     walk.walk(session.grid, model, session.step_64, session.fine_dcs, 1, writer)
     return writer.calls[0]

@@ -21,7 +21,7 @@ from vqcodec.train.assembly import predictor_tensors
 from vqcodec.train.sessions import Collector, Fit, LiteSettings, Session
 from vqcodec.train.watch import Progress
 from vqcodec.transform.layouts import COLOR_8X8, Tile
-from vqcodec.weights.exact import Model, mean_rows, scale_rows, tile_name
+from vqcodec.weights.exact import ExactModel, mean_rows, scale_rows, tile_name
 
 _SAMPLES_PER_FIT: Final = 40_000
 
@@ -30,14 +30,14 @@ def sweep(
     fit: Fit,
     sessions: list[Session],
     collector: Collector,
-    base: Model | None,
+    base: ExactModel | None,
     settings: LiteSettings,
     progress: Progress,
 ) -> None:
     """Fit all predictors while coding all sessions; the collector keeps what the codebooks need."""
     rng = np.random.default_rng(settings.seed + 1)
     fit_dc(fit, sessions, base, settings, rng, progress)
-    model = Model("in training", predictor_tensors(fit))
+    model = ExactModel("in training", predictor_tensors(fit))
     for number, session in enumerate(sessions):
         progress(f"coding means of {len(sessions)} pictures", number, len(sessions))
         collector.open(session.targets)
@@ -60,7 +60,7 @@ def sweep(
 
 
 def fit_dc(
-    fit: Fit, sessions: list[Session], base: Model | None, settings: LiteSettings, rng: np.random.Generator, progress: Progress
+    fit: Fit, sessions: list[Session], base: ExactModel | None, settings: LiteSettings, rng: np.random.Generator, progress: Progress
 ) -> None:
     """Fit the predictors of the DC pyramid to rounded DCs."""
     passes, done = sum(len(dc_pyramid.pass_names(component)) for component in range(3)), 0
@@ -119,7 +119,7 @@ def _fit_scale(
     features: Float32,
     magnitudes: list[Float32],
     steps: list[Float32],
-    base: Model | None,
+    base: ExactModel | None,
     settings: LiteSettings,
 ) -> None:
     """Fit a one-pass scale predictor into `fit.weights[name]`."""
@@ -140,7 +140,7 @@ def _fit_tile(
     tile: Tile,
     users: list[tuple[Session, Tile]],
     collector: Collector,
-    base: Model | None,
+    base: ExactModel | None,
     settings: LiteSettings,
     rng: np.random.Generator,
     tell: Callable[[int], None],

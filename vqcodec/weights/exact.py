@@ -37,7 +37,7 @@ import numpy as np
 
 from vqcodec.arrays import Int16, UInt8
 from vqcodec.entropy import dc_pyramid, linear
-from vqcodec.entropy.codebooks import ALPHABET, ALPHABET_RAW_BITS, UNIT, Book, Search, Shelf, shelve
+from vqcodec.entropy.codebooks import ALPHABET, ALPHABET_RAW_BITS, UNIT, Codebook, Search, Shelf, shelve
 from vqcodec.entropy.context import ContextNetwork
 from vqcodec.errors import ModelError
 from vqcodec.format.stream_forms import RUN_BITS, Direct, Form, Pairs, Split
@@ -66,35 +66,35 @@ class Stream:
 
 
 @dataclass(frozen=True, eq=False)
-class Model(Weights):
+class ExactModel(Weights):
     """A loaded model that files are made with."""
 
     @property
     def table(self) -> Int16:
-        """Book number of (set, log2 tile size, class), int16 [2, 4, 32]."""
+        """Codebook number of (set, log2 tile size, class), int16 [2, 4, 32]."""
         return self.tensors["book.table"]
 
     @cached_property
-    def books(self) -> tuple[Book, ...]:
+    def codebooks(self) -> tuple[Codebook, ...]:
         tensors, books = self.tensors, []
         word, entry, letter = 0, 0, 0
         for dim, size, escape in zip(*(tensors[f"book.{k}"].tolist() for k in ("dim", "size", "escape")), strict=True):
             words = tensors["book.words"][word : word + dim * size].reshape(dim, size)
             bits = tensors["book.bits"][entry : entry + size].astype(np.float32) * np.float32(1 / 256)
             alphabet = tensors["book.alphabet"][letter : letter + size] if dim == 1 else None
-            books.append(Book(words, bits, escape, alphabet))
+            books.append(Codebook(words, bits, escape, alphabet))
             word, entry, letter = word + dim * size, entry + size, letter + (size if dim == 1 else 0)
         return tuple(books)
 
     @cached_property
     def shelves(self) -> dict[int, Shelf]:
         """The books by dimension, for looking symbols up."""
-        return {dim: shelve(self.books, dim) for dim in {book.dim for book in self.books}}
+        return {dim: shelve(self.codebooks, dim) for dim in {book.dim for book in self.codebooks}}
 
     def search(self, rates: tuple[float, ...]) -> Search:
         """The books, for searching them at each one's lambda in squared steps per bit; made once."""
         if rates not in self._searches:
-            self._searches[rates] = Search.of(self.books, rates)
+            self._searches[rates] = Search.of(self.codebooks, rates)
         return self._searches[rates]
 
     @cached_property

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 from vqcodec.errors import ModelError, printable
 from vqcodec.format.container import ID_BYTES
 from vqcodec.weights.denoiser import Denoiser, has_denoiser, load_denoiser
-from vqcodec.weights.exact import Model
+from vqcodec.weights.exact import ExactModel
 from vqcodec.weights.folder import SUMMARY, TENSORS, Weights, read_weights
 from vqcodec.weights.refiner import Refiner, load_refiner
 from vqcodec.weights.token import TokenModel
@@ -87,22 +87,22 @@ def _within(root: Path) -> list[Path]:
         return []
 
 
-def load_model(folder: Path) -> Model:
+def load_model(folder: Path) -> ExactModel:
     """Load and check a model folder, not a token model's; raises ModelError."""
     return no_token_model(load_any_model(folder))
 
 
-def no_token_model(model: Model | TokenModel) -> Model:
+def no_token_model(model: ExactModel | TokenModel) -> ExactModel:
     """The model itself; raises ModelError for a token model."""
     if isinstance(model, TokenModel):
         raise ModelError(f"{model.name} is a token model, and this wants one of another kind")
     return model
 
 
-def load_any_model(folder: Path) -> Model | TokenModel:
+def load_any_model(folder: Path) -> ExactModel | TokenModel:
     """Load and check the folder of a model that files are made with; raises ModelError."""
     name, tensors, summary = read_weights(folder)
-    model: Model | TokenModel = (TokenModel if "token.words" in tensors else Model)(name, tensors, summary)
+    model: ExactModel | TokenModel = (TokenModel if "token.words" in tensors else ExactModel)(name, tensors, summary)
     model.check()
     return model
 
@@ -124,12 +124,12 @@ def _load_once(loader: Callable[[Path], Loaded], folder: Path) -> Loaded:
     return found
 
 
-def find(name: str | Path | None) -> Model:
+def find(name: str | Path | None) -> ExactModel:
     """A model by path or by name, not a token model; the default model for None. Raises ModelError."""
     return no_token_model(find_any(name))
 
 
-def find_any(name: str | Path | None) -> Model | TokenModel:
+def find_any(name: str | Path | None) -> ExactModel | TokenModel:
     """A model that files are made with, by path or by name; the default model for None. Raises ModelError."""
     return _load_once(load_any_model, installed(DEFAULT_MODEL) if name is None else _folder_of(name))
 
@@ -205,7 +205,7 @@ def _serves_as(kind: str, folder: Path) -> bool:
     return claimed == kind if kind in _FOR_NO_FILES else claimed not in _FOR_NO_FILES
 
 
-def find_by_id(file_id: bytes) -> Model | TokenModel:
+def find_by_id(file_id: bytes) -> ExactModel | TokenModel:
     """The installed model a file was made with; raises ModelError."""
     missing = f"the file needs model {file_id.hex()}, which is not installed (-m PATH, or $VQCODEC_MODELS)"
     return _with_id(file_id, _folders(), missing)
@@ -220,7 +220,7 @@ def name_by_id(file_id: bytes) -> str:
     return find_by_id(file_id).name
 
 
-def _with_id(file_id: bytes, folders: list[Path], missing: str) -> Model | TokenModel:
+def _with_id(file_id: bytes, folders: list[Path], missing: str) -> ExactModel | TokenModel:
     """The first model that files are made with, of all in `folders`, that has this id. Raises ModelError: that of a damaged model
     which claims the id, or one with the message `missing`."""
     claimants = _claimants(file_id, folders)
