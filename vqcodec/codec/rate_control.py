@@ -169,13 +169,13 @@ class Encoder:
         self.group_log2 = 0 if tile is None else tile.bit_length() - 4
         height, width, self.components = pixels.shape
         self._frame = Header(
-            width,
-            height,
-            (COLOR_4X4 if self.components == 3 else GREY).code,
-            layers or (1 if tile is None else 3),
-            self.group_log2,
-            model.file_id,
-            container.MAX_STEP,
+            width=width,
+            height=height,
+            layout=(COLOR_4X4 if self.components == 3 else GREY).code,
+            layers=layers or (1 if tile is None else 3),
+            group_log2=self.group_log2,
+            model_id=model.file_id,
+            step_64=container.MAX_STEP,
             depth=depth,
             alpha=any(section.type == container.ALPHA for section in others),
             masking=_MASKING if tune == "ssim" else 0,

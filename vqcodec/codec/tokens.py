@@ -203,7 +203,17 @@ def write(
     layout = (GREY if components == 1 else COLOR_8X8).code
     alpha = any(section.type == container.ALPHA for section in others)
     tokens = Tokens(model.side, model.bits)
-    header = Header(width, height, layout, 1, 0, model.file_id, step_64=0, alpha=alpha, tokens=tokens)
+    header = Header(
+        width=width,
+        height=height,
+        layout=layout,
+        layers=1,
+        group_log2=0,
+        model_id=model.file_id,
+        step_64=0,
+        alpha=alpha,
+        tokens=tokens,
+    )
     section = Section(container.INDICES, pack(indices, tokens.bits, levels))
     return container.write_file(header, [section, *others])
 

@@ -347,14 +347,36 @@ def read_header(data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[Header, list
     if layout & 3 == _TOKENS:
         grid, code = reader.byte(), (COLOR_8X8 if layout & _TOKENS_IN_COLOR else GREY).code
         tokens = Tokens(16 if grid & _TOKENS_OF_16 else 8, (grid & 0x0F) + 1)
-        header = Header(width, height, code, 1, group, model_id, step_64=0, alpha=alpha, tokens=tokens)
+        header = Header(
+            width=width,
+            height=height,
+            layout=code,
+            layers=1,
+            group_log2=group,
+            model_id=model_id,
+            step_64=0,
+            alpha=alpha,
+            tokens=tokens,
+        )
         reserved = bool(layout & 0xB8 or grid & 0xE0 or group)
     else:
-        step, coding, layers, depth = reader.integer(2), reader.byte(), (layout >> 4 & 3) + 1, _DEPTHS[layout >> 2 & 3]
-        masking, merge_map = divmod(coding, 1 << _MASKING_SHIFT)
-        fine = bool(layout & _FINE_DCS)
-        header = Header(width, height, layout & 3, layers, group, model_id, step, merge_map, depth, alpha, fine, masking)
-        reserved = layers == 4 or step == 0 or not (group == 0 or MIN_GROUP_LOG2 <= group <= MAX_GROUP_LOG2)
+        step_64 = reader.integer(2)
+        masking, merge_map = divmod(reader.byte(), 1 << _MASKING_SHIFT)
+        header = Header(
+            width=width,
+            height=height,
+            layout=layout & 3,
+            layers=(layout >> 4 & 3) + 1,
+            group_log2=group,
+            model_id=model_id,
+            step_64=step_64,
+            merge_map=merge_map,
+            depth=_DEPTHS[layout >> 2 & 3],
+            alpha=alpha,
+            fine_dcs=bool(layout & _FINE_DCS),
+            masking=masking,
+        )
+        reserved = header.layers == 4 or step_64 == 0 or not (group == 0 or MIN_GROUP_LOG2 <= group <= MAX_GROUP_LOG2)
     table = _read_table(reader, header) if tabled else []
     end = reader.cursor
     checksum, rest = reader.integer(4), b"" if tabled else data[end + 4 :]

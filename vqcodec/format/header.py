@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
+from vqcodec.transform.rect import Rect
+
 
 @dataclass(frozen=True)
 class Tokens:
@@ -15,7 +17,7 @@ class Tokens:
     bits: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Header:
     """The fields of a .vqz header (container.py has their encoding)."""
 
@@ -54,11 +56,11 @@ class Header:
         return -(-self.height // side), -(-self.width // side)
 
     @cached_property
-    def groups(self) -> list[tuple[int, int, int, int]]:
-        """(top, left, rows, columns) in cells of every tile group, row by row."""
+    def groups(self) -> list[Rect]:
+        """The tile groups, row by row, in cells."""
         h, w = self.cells
         side = 1 << self.group_log2 if self.group_log2 else max(h, w)
-        return [(top, left, min(side, h - top), min(side, w - left)) for top in range(0, h, side) for left in range(0, w, side)]
+        return [Rect(top, left, min(side, h - top), min(side, w - left)) for top in range(0, h, side) for left in range(0, w, side)]
 
 
 MAX_PIXELS: Final = 1 << 28
