@@ -62,7 +62,7 @@ def test_a_signal_while_the_program_is_imported(number: signal.Signals) -> None:
         f"""
         class Finder:
             def find_spec(self, name, *_):
-                if name == "vqcodec.cli.pictures":
+                if name == "vqcodec.cli.encode":
                     os.kill(os.getpid(), {int(number)})
 
         sys.meta_path.insert(0, Finder())

@@ -20,11 +20,18 @@ from typing import Annotated
 import typer
 
 from vqcodec.cli.bench import bench
+from vqcodec.cli.compare import compare
+from vqcodec.cli.decode import decode
+from vqcodec.cli.denoise import denoise
+from vqcodec.cli.encode import encode
+from vqcodec.cli.generate import generate
+from vqcodec.cli.info import info
+from vqcodec.cli.models import models
 from vqcodec.cli.options import USAGE, GroupedCommand, UsageError
-from vqcodec.cli.pictures import decode, denoise, encode, generate, repair
 from vqcodec.cli.printing import tell
-from vqcodec.cli.reports import compare, info, models, verify
+from vqcodec.cli.repair import repair
 from vqcodec.cli.train import train
+from vqcodec.cli.verify import verify
 from vqcodec.errors import VqcodecError
 from vqcodec.io.files import BrokenPipeOutputError, open_closed_streams, stdout_error
 

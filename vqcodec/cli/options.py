@@ -240,3 +240,16 @@ Threads = Annotated[
 MaxPixels = Annotated[int, typer.Option("--max-pixels", min=1, metavar="N", help="Refuse pictures with more pixels.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print no notes, no summary and no progress; errors are still printed.")]
+Files = Annotated[
+    list[Path], path_argument(metavar="FILE...", help=".vqz files, folders that are searched for them, or - for standard input.")
+]
+ModelOfFiles = Annotated[
+    str | None,
+    typer.Option(
+        "-m",
+        "--model",
+        metavar="M",
+        help="Use this model, a name or a folder.  [default: the installed one that the file was made with]",
+        show_default=False,
+    ),
+]

@@ -1,0 +1,72 @@
+"""The command that compares two pictures."""
+
+from pathlib import Path
+from typing import Annotated
+
+from vqcodec.cli.options import Force, Json, MaxPixels, ModelOfFiles, Quiet, UsageError, path_argument, path_option
+from vqcodec.cli.printing import print_json, progress_line, tell
+from vqcodec.cli.single import not_beside_the_report
+from vqcodec.errors import InputError
+from vqcodec.format.header import MAX_PIXELS
+from vqcodec.io.files import STREAM, Attributes, attributes_of, check_output, name_of, write_atomic
+
+
+def compare(
+    first: Annotated[Path, path_argument(metavar="A", help="A picture or a .vqz file; - for standard input.")],
+    second: Annotated[Path, path_argument(metavar="B", help="Another one of the same size.")],
+    output: Annotated[
+        Path | None,
+        path_option(
+            "-o", "--output", metavar="FILE", help="Write a picture of the difference, amplified 8 times around middle grey."
+        ),
+    ] = None,
+    model: ModelOfFiles = None,
+    force: Force = False,
+    max_pixels: MaxPixels = MAX_PIXELS,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Compare two pictures by PSNR, SSIM and MS-SSIM.
+
+    Needs vqcodec[bench]. Pictures with transparency are laid on black and on white, and the figures are those of the background on
+    which they differ more; the PSNR of their alpha planes is shown, too. Grey and colour are compared as colour.
+    """
+    import io
+    import math
+
+    from vqcodec.bench.compare import compare as compared
+    from vqcodec.bench.compare import read_any, undefined
+    from vqcodec.io.images import format_of, write_image
+
+    if first == second == STREAM:
+        raise UsageError("standard input is one picture: name a file for the other")
+    picture_format = "" if output is None else format_of(output)
+    if output is not None:
+        not_beside_the_report(output)
+        for source in (first, second):
+            check_output(output, overwrite=force, source=source)
+    with progress_line(quiet=quiet):
+        pictures = [read_any(path, max_pixels, model) for path in (first, second)]
+        (height, width), (rows, columns) = (pixels.shape[:2] for pixels in pictures)
+        if (height, width) != (rows, columns):
+            told = f"{name_of(first)} has {width} x {height} pixels and {name_of(second)} {columns} x {rows}"
+            raise InputError(f"{told}: only pictures of one size can be compared")
+        facts, difference = compared(*pictures)
+    if output is not None:
+        stream = io.BytesIO()
+        write_image(difference, stream, format=picture_format)
+        first_mode, second_mode = (attributes_of(source, keep_times=False).mode for source in (first, second))
+        write_atomic(output, stream.getvalue(), overwrite=force, attributes=Attributes(first_mode & second_mode))
+    if as_json:
+        print_json(
+            **{name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in facts.items()}
+        )
+    else:
+        for name, value in facts.items():
+            if isinstance(value, str):
+                print(f"{name:<20} {value}")
+            elif not math.isnan(value):
+                print(f"{name.replace('_', ' '):<20} {value if isinstance(value, int) else format(value, '.6g')}")
+    if not quiet:
+        for note in undefined(difference.shape):
+            tell(f"note: {note}")

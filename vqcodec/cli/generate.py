@@ -1,0 +1,51 @@
+"""The command that makes pictures up."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vqcodec.cli.options import DEFAULT_TEMPERATURE, Force, Json, Prior, Quiet, Seed, Temperature, finite, path_option
+from vqcodec.cli.printing import progress_line
+from vqcodec.cli.single import check_json, check_picture, tell_of_one
+from vqcodec.runtime.blas import begin_with_one_thread
+
+
+def generate(
+    prior: Prior,
+    output: Annotated[
+        Path,
+        path_option("-o", "--output", metavar="OUT", help="Write one picture of them all or, if OUT has no suffix, a folder."),
+    ],
+    count: Annotated[int, typer.Option("-n", "--count", min=1, max=10000, metavar="N", help="Make N pictures.")] = 64,
+    label: Annotated[
+        str | None,
+        typer.Option("--label", metavar="L", help="Draw pictures of this class. [default: all in turn]", show_default=False),
+    ] = None,
+    temperature: Temperature = DEFAULT_TEMPERATURE,
+    guidance: Annotated[
+        float,
+        typer.Option(
+            "--guidance",
+            callback=finite,
+            min=0,
+            max=100,
+            metavar="G",
+            help="Bring out what tells the class from others; 0 is as learnt.",
+        ),
+    ] = 1.0,
+    seed: Seed = 0,
+    force: Force = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Make pictures up, of the kind that a token prior was trained on."""
+    check_json(as_json, output)
+    check_picture("generate", output)
+    begin_with_one_thread()
+    from vqcodec.io.convert import generate_files
+
+    with progress_line(quiet=quiet):
+        done = generate_files(prior, output, count, label, temperature, guidance, seed, overwrite=force)
+    facts = {"count": count, "generate_s": done.seconds}
+    tell_of_one(None, output, done, facts, as_json=as_json, quiet=quiet)

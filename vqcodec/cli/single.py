@@ -1,0 +1,49 @@
+"""One input: checks of its output, and the report."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vqcodec.cli.options import UsageError
+from vqcodec.cli.printing import print_json, tell
+from vqcodec.errors import printable
+from vqcodec.io.files import STDOUT, STREAM
+
+if TYPE_CHECKING:
+    from vqcodec.io.convert import Converted
+
+
+def check_json(as_json: bool, output: Path) -> None:
+    if as_json and output in STDOUT:
+        raise UsageError("--json and an output on standard output exclude each other")
+
+
+def check_picture(command: str, output: Path) -> None:
+    if output.suffix.lower() == ".vqz":
+        hint = ", or -o DIR for several inputs" if command == "decode" else "; encode makes a .vqz file of it"
+        raise UsageError(f"{printable(output)} is a .vqz file's name, and {command} writes pictures: OUT.png, OUT.jpg, ...{hint}")
+
+
+def not_beside_the_report(output: Path) -> None:
+    if output == STREAM:
+        raise UsageError("standard output is for the report: write the file by its name")
+
+
+def tell_of_one(
+    source: Path | None, output: Path, done: "Converted", facts: Mapping[str, object], *, as_json: bool, quiet: bool
+) -> None:
+    """The result of one file: JSON if asked for, and notes unless quiet."""
+    if as_json:
+        print_json(
+            input=None if source is None else str(source),
+            output=str(output),
+            width=done.width,
+            height=done.height,
+            channels=done.channels,
+            bytes=done.bytes_out,
+            **facts,
+            notes=list(done.notes),
+        )
+    if not quiet:
+        for note in done.notes:
+            tell(f"note: {note}")

@@ -1,0 +1,53 @@
+"""The command that checks .vqz files."""
+
+import os
+from typing import Annotated, Any
+
+import typer
+
+from vqcodec.cli.options import Files, Json, MaxPixels, ModelOfFiles
+from vqcodec.cli.printing import print_json, progress_line, tell
+from vqcodec.cli.search import find_files, skipped_text
+from vqcodec.errors import VqcodecError, printable
+from vqcodec.format.header import MAX_PIXELS
+from vqcodec.io.files import read_input, stream_limit
+from vqcodec.runtime.progress import stage, steps
+
+
+def verify(
+    files: Files,
+    model: ModelOfFiles = None,
+    max_pixels: MaxPixels = MAX_PIXELS,
+    as_json: Json = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", help="Print no notes, no summary and no progress, and only the files that fail.")
+    ] = False,
+) -> None:
+    """Check .vqz files completely: all checksums, and that all pixels can be decoded."""
+    from vqcodec import api
+
+    found, skipped, unread = find_files(files)
+    if not as_json:
+        for one in unread:
+            print(f"FAILED: {one}")
+    failed: list[VqcodecError] = [*unread]
+    told: list[dict[str, Any]] = []
+    with progress_line(quiet=quiet) as clear:
+        for file in steps(found):
+            facts: dict[str, Any] = {"file": os.fspath(file), "ok": True}
+            try:
+                with stage(printable(file)):
+                    api.verify(read_input(file, limit_bytes=stream_limit(max_pixels)), model=model, max_pixels=max_pixels)
+            except VqcodecError as error:
+                failed.append(error)
+                facts |= {"ok": False, "error": str(error), "exit_code": error.exit_code}
+            told.append(facts)
+            clear()
+            if not as_json and not (quiet and facts["ok"]):
+                print(f"{printable(file)}: {'ok' if facts['ok'] else 'FAILED: ' + printable(facts['error'])}")
+    passed = sum(facts["ok"] for facts in told)
+    if as_json:
+        print_json(files=told, ok=passed, failed=len(failed), skipped=list(map(os.fspath, skipped)))
+    if not quiet and (len(told) > 1 or files != found):
+        tell(f"{passed} ok, {len(failed)} failed{f'; {skipped_text(skipped)}' if skipped else ''}")
+    raise typer.Exit(failed[0].exit_code if failed else 0)
