@@ -21,7 +21,8 @@ from PIL import Image, ImageCms, PngImagePlugin
 
 import vqcodec
 import vqcodec.pillow
-from conftest import program_environment, smooth_picture
+from helpers.pictures import smooth_picture
+from helpers.processes import program_environment
 from vqcodec import Metadata, VqcodecError, api
 from vqcodec.errors import CorruptError, InputError, ModelError
 from vqcodec.io import icc

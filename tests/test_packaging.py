@@ -13,7 +13,9 @@ from PIL import Image
 from typer.main import get_command
 
 import vqcodec
-from conftest import REPOSITORY, program_environment, smooth_picture
+from helpers.paths import REPOSITORY
+from helpers.pictures import smooth_picture
+from helpers.processes import program_environment
 from vqcodec.cli.main import app
 from vqcodec.format import container
 

@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image, ImageCms, ImageSequence, UnidentifiedImageError
-from test_images import png
 
 import vqcodec.pillow  # noqa: F401 (what registers it)
-from conftest import smooth_picture
+from helpers.pictures import png, smooth_picture
 from vqcodec import api
 from vqcodec.io.images import read_image
 

@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from conftest import REPOSITORY, program_environment
+from helpers.paths import REPOSITORY
+from helpers.processes import program_environment
 
 _BLOCK = re.compile(r"(<!-- not run: [^\n]+ -->\n+)?^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from conftest import program_environment
+from helpers.processes import program_environment
 from vqcodec.io.images import read_image
 
 FLAT = {"pixel_art", "page"}

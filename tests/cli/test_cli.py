@@ -23,7 +23,9 @@ import typer.main
 from PIL import Image, ImageCms
 
 import vqcodec
-from conftest import REPOSITORY, Program, program_command, program_environment, smooth_picture
+from helpers.paths import REPOSITORY
+from helpers.pictures import smooth_picture
+from helpers.processes import Program, program_command, program_environment
 from vqcodec.cli import main as cli
 from vqcodec.cli.main import main
 from vqcodec.cli.options import size_of

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from conftest import smooth_picture
+from helpers.pictures import smooth_picture
 from vqcodec import api
 from vqcodec.errors import CorruptError, FormatError, InputError, TruncatedError
 from vqcodec.format import container

@@ -14,7 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from conftest import REPOSITORY, Program, smooth_picture, weights
+from helpers.networks import random_network
+from helpers.paths import REPOSITORY
+from helpers.pictures import smooth_picture
+from helpers.processes import Program
 from vqcodec import api
 from vqcodec.cli.main import main
 from vqcodec.codec import denoising
@@ -33,7 +36,9 @@ Pixels = np.ndarray
 
 def random_denoiser(scale: float = 0.1) -> Denoiser:
     """One that nobody trained: what it subtracts is as large as the noise, and of no use."""
-    denoiser = Denoiser("test", {**weights(6, 2, scale, kind="denoiser"), "color": OPPONENT}, {"name": "test", "kind": "denoiser"})
+    denoiser = Denoiser(
+        "test", {**random_network(6, 2, scale, kind="denoiser"), "color": OPPONENT}, {"name": "test", "kind": "denoiser"}
+    )
     denoiser.check()
     return denoiser
 
@@ -66,7 +71,7 @@ def test_waves_come_back_inside(h: int, w: int, seed: int) -> None:
 @pytest.mark.parametrize("components", [1, 3])
 def test_a_network_that_takes_all_waves_for_noise_leaves_grey(components: int) -> None:
     """Its head passes the linear inputs on, its tail multiplies them back: the picture is all subtracted, whatever its size."""
-    tensors = weights(192, 1, 0, kind="denoiser")
+    tensors = random_network(192, 1, 0, kind="denoiser")
     tensors["denoiser.head"] = np.eye(192, convolution.INPUTS["denoiser"], dtype=np.float16)
     tensors["denoiser.tail"] = (denoising.LINEAR_DIVISOR * np.eye(192)).astype(np.float16)
     all_noise = replace(DENOISER, tensors={**tensors, "color": OPPONENT})
@@ -101,7 +106,7 @@ def test_estimates_of_several_grids_are_averaged(monkeypatch: pytest.MonkeyPatch
 
 
 def test_no_noise_found_changes_nothing() -> None:
-    silent = replace(DENOISER, tensors={**weights(4, 1, 0, kind="denoiser"), "color": OPPONENT})
+    silent = replace(DENOISER, tensors={**random_network(4, 1, 0, kind="denoiser"), "color": OPPONENT})
     pixels = smooth_picture(20, 30)
     np.testing.assert_array_equal(api.denoise(pixels, model=silent, sigma=30), pixels)
 
@@ -122,7 +127,7 @@ def test_strips_and_threads_change_nothing(components: int, monkeypatch: pytest.
 @pytest.mark.parametrize("components", [1, 3])
 def test_strips_take_all_the_cells_into_account_that_they_depend_on(components: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """By a network in which what is as far away as it can see counts as much as what is near."""
-    tensors = weights(6, 2, 0.8, kind="denoiser")
+    tensors = random_network(6, 2, 0.8, kind="denoiser")
     tensors = {name: array * np.float16(0.005 if ".tail" in name else 1) for name, array in tensors.items()}
     far_sighted, pixels = replace(DENOISER, tensors={**tensors, "color": OPPONENT}), smooth_picture(150, 61, components)
     whole = api.denoise(pixels, model=far_sighted, sigma=20, threads=1)

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
-from test_tokens import random_model
 
-from conftest import smooth_picture
+from helpers.pictures import smooth_picture
+from helpers.token_models import random_token_model
 from vqcodec import api
 from vqcodec.cli.main import main
 from vqcodec.codec import generation, tokens
@@ -39,7 +39,7 @@ def random_prior(model: TokenModel, picture: tuple[int, int, int], grid: tuple[i
     return found
 
 
-COLOR, GREY = random_model(codewords=40), random_model(16, 1, 40)
+COLOR, GREY = random_token_model(codewords=40), random_token_model(16, 1, 40)
 
 
 @pytest.fixture
@@ -540,7 +540,7 @@ def _small(settings: type) -> tuple[Any, ...]:
 
 def levels() -> TokenModel:
     """A token model whose codewords are grey levels, 8 apart: networks that pass the DC on."""
-    base = random_model(8, 1, 32, 1)
+    base = random_token_model(8, 1, 32, 1)
     tensors = dict(base.tensors)
     for kind in ("encoder", "decoder"):
         for name in ("head", "tail", "project"):

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conftest import weights
+from helpers.networks import random_network
 from vqcodec import api
 from vqcodec.bench.metrics import measure
 from vqcodec.cli.main import main
@@ -223,7 +223,7 @@ def test_no_target_of_size_is_missed_by_a_byte() -> None:
 @pytest.mark.parametrize("layout", [GREY, COLOR_4X4, COLOR_8X8], ids=["grey", "4x4", "8x8"])
 def test_aims_do_not_depend_on_strips(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     """The derivative looks as far as the network once more."""
-    network = convolution.Synthesis.from_tensors(weights(6, 2, 0.3))
+    network = convolution.Synthesis.from_tensors(random_network(6, 2, 0.3))
     h, w = 31, 5
     rng = np.random.default_rng(5)
     latents = rng.integers(-60, 60, (layout.channels, h * w)).astype(np.int16)

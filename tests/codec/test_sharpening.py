@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from conftest import smooth_picture, weights
+from helpers.networks import random_network
+from helpers.pictures import smooth_picture
 from vqcodec import api
 from vqcodec.cli.main import main
 from vqcodec.codec import sharpening
@@ -31,7 +32,7 @@ Pixels = np.ndarray
 
 def random_refiner(scale: float = 0.15) -> Refiner:
     ends = convolution.INPUTS["refiner"], convolution.REFINER_OUTPUTS
-    refiner = Refiner("test", {**weights(6, 2, scale, kind="refiner", ends=ends), "color": OPPONENT})
+    refiner = Refiner("test", {**random_network(6, 2, scale, kind="refiner", ends=ends), "color": OPPONENT})
     refiner.check()
     return refiner
 
@@ -145,7 +146,7 @@ def test_a_region_is_a_part_of_the_whole(picture: Pixels, tile: int | None) -> N
 
 def far_sighted(kind: str, tail: float, ends: tuple[int, int] | None = None) -> dict[str, np.ndarray]:
     """Tensors of a network in which what is as far away as it can see counts as much as what is near."""
-    tensors = weights(6, 2, 0.8, kind=kind, ends=ends)
+    tensors = random_network(6, 2, 0.8, kind=kind, ends=ends)
     return {name: array * np.float16(tail if ".tail" in name else 1) for name, array in tensors.items()}
 
 
@@ -485,7 +486,7 @@ def test_training_goes_on_from_a_refiner_of_its_size(refiner_samples: list[Any],
     from vqcodec.neural.synthesis import load_tensors
 
     settings = refiner.RefinerSettings(steps=2, batch=1, crop=8, width=8, blocks=1, rate=1e-7)
-    start, distance = weights(8, 1, 0.1, kind="refiner"), GradientStatistics()
+    start, distance = random_network(8, 1, 0.1, kind="refiner"), GradientStatistics()
     found, scores = refiner.fit_refiner(refiner_samples, refiner_samples[:2], distance, settings, start=start)
     for name, array in start.items():
         np.testing.assert_allclose(found[name][: len(array)], array, atol=1e-3)
@@ -618,7 +619,7 @@ def test_the_generators_loss_is_the_weighted_sum_of_its_parts(refiner_samples: l
     weights_of = {"error": 1.0, "perceptual": 2.0, "texture": 3.0, "color": 50.0}
     options = {f"lambda_{letter}": weight for letter, weight in zip("rptc", weights_of.values(), strict=True)}
     settings = refiner.RefinerSettings(steps=3, width=8, blocks=1, **options)
-    players = refiner.Players.new(settings, GradientStatistics(), "cpu", weights(8, 1, 0.1, kind="refiner"))
+    players = refiner.Players.new(settings, GradientStatistics(), "cpu", random_network(8, 1, 0.1, kind="refiner"))
     scene = refiner.draw_scene(refiner_samples, 1, 6, np.random.default_rng(0), "cpu")
     facts = {
         name: float(value) for name, value in refiner.generator_step(players, scene, scene.refined(players.generator), 0.3).items()

@@ -14,11 +14,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from test_container import raised
 
-from conftest import REPOSITORY, smooth_picture, weights
-from make_golden import TOKEN_CROPS, indices_digest, put_together, take_apart
-from reference_reader import read_tokens
+from helpers.errors import raised
+from helpers.golden import TOKEN_CROPS, indices_digest
+from helpers.networks import random_network
+from helpers.paths import REPOSITORY
+from helpers.pictures import smooth_picture
+from helpers.reference_reader import read_tokens
+from helpers.token_models import COLOR, DIGITS, GREY, idx_bytes, random_token_model
+from helpers.vqz_fields import put_together, take_apart
 from vqcodec import api
 from vqcodec.cli.main import main
 from vqcodec.codec import tokens
@@ -36,27 +40,6 @@ from vqcodec.weights.token import TokenModel
 
 Pixels = np.ndarray
 Given = dict[str, bytes]
-
-
-def random_model(side: int = 8, components: int = 3, codewords: int = 300, dim: int = 4) -> TokenModel:
-    """A token model that nobody trained; its pictures are noise about grey."""
-    channels = side * side * components
-    tensors: dict[str, Any] = {**weights(6, 2, 0.15, kind="encoder", ends=(channels, dim))}
-    tensors |= weights(6, 2, 0.15, seed=1, kind="decoder", ends=(dim, channels))
-    words = np.random.default_rng(2).normal(0, 0.1, (codewords, dim)).astype(np.float16)
-    scale = np.full(channels, 40, np.float32)
-    tensors |= {"color": OPPONENT, "token.words": words, "token.mean": np.zeros_like(scale), "token.scale": scale}
-    model = TokenModel("test", tensors, {"name": "test", "kind": "token"})
-    model.check()
-    return model
-
-
-COLOR, GREY = random_model(), random_model(16, 1, 256)
-DIGITS = np.zeros((24, 28, 28, 1), np.uint8)
-"""Bars of four kinds at several places: a codebook can know them."""
-for _number, _digit in enumerate(DIGITS):
-    _digit[4:24, 6 + _number % 5 * 3 : 10 + _number % 5 * 3] = 255 if _number % 2 else 0
-    _digit[6 + _number % 4 * 4 : 10 + _number % 4 * 4, 5:23] = 255
 
 
 # ------------------------------------------------------------------------------------------------ pixels and coefficients
@@ -84,9 +67,9 @@ def test_a_decoder_that_gives_back_what_it_is_given_gives_the_picture() -> None:
     """A codeword for each cell, and networks that pass coefficients on: nothing else happens to pixels."""
     pixels, channels = smooth_picture(13, 21, 3), 192
     x = tokens.forward(pixels, 8, OPPONENT).reshape(channels, -1) / 40
-    tensors = weights(channels, 1, 0, kind="decoder", ends=(channels, channels))
+    tensors = random_network(channels, 1, 0, kind="decoder", ends=(channels, channels))
     tensors["decoder.head"] = tensors["decoder.tail"] = np.eye(channels, dtype=np.float16)
-    model = random_model(dim=channels)
+    model = random_token_model(dim=channels)
     model = replace(model, tensors=model.tensors | tensors | {"token.words": x.T.astype(np.float16)})
     indices = np.arange(x.shape[1], dtype=np.uint16).reshape(2, 3)
     assert np.abs(tokens.decode(indices, model, pixels.shape).astype(int) - pixels).max() <= 2  # codewords are float16
@@ -147,7 +130,7 @@ def test_a_file_as_literal_bytes() -> None:
 
 def test_a_picture_of_256_pixels_takes_less_than_400_bytes() -> None:
     """At 16x16 pixels a cell and 1024 codewords, all of them as likely; less where cells are alike, by zstd."""
-    model = random_model(16, 3, 1024)
+    model = random_token_model(16, 3, 1024)
     indices = np.random.default_rng(0).integers(0, 1024, (16, 16)).astype(np.uint16)
     assert len(tokens.write((256, 256, 3), indices, model, zstd_blocks.LEVELS)) == 25 + 1 + 256 * 10 / 8
     assert len(api.encode(np.zeros((256, 256, 3), np.uint8), model=model)) < 80
@@ -438,11 +421,6 @@ def test_pillow_reads_and_writes_them(installed: Path) -> None:
 
 
 # ------------------------------------------------------------------------------------------------ idx files
-
-
-def idx_bytes(array: np.ndarray) -> bytes:
-    shape = b"".join(length.to_bytes(4, "big") for length in array.shape)
-    return bytes((0, 0, 8, array.ndim)) + shape + array.tobytes()
 
 
 @pytest.fixture

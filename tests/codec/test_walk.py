@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from conftest import REPOSITORY
-from make_golden import CROPS, LITE_CROPS, pixels_digest
+from helpers.golden import CROPS, LITE_CROPS, pixels_digest
+from helpers.paths import REPOSITORY
 from vqcodec import api
 from vqcodec.codec import rate_control, walk
 from vqcodec.errors import CorruptError, FormatError, InputError, LimitError, ModelError, TruncatedError, VqcodecError

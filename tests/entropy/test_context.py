@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from conftest import program_environment, random_context, smooth_picture
+from helpers.networks import random_context
+from helpers.pictures import smooth_picture
+from helpers.processes import program_environment
 from vqcodec import api
 from vqcodec.codec import walk
 from vqcodec.entropy import context, linear
@@ -432,7 +434,7 @@ def test_the_command_keeps_a_context_that_serves_held_out_pictures(
     kept: str, samples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("torch", reason="torch is not installed")
-    from small_training import let_few_pictures_be_enough
+    from helpers.small_training import let_few_pictures_be_enough
     from vqcodec.cli.main import main
     from vqcodec.neural import context_fit
     from vqcodec.train import lite, neural, streams

@@ -3,7 +3,6 @@
 import re
 import time
 import tracemalloc
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -12,8 +11,10 @@ import zstandard
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from conftest import REPOSITORY, smooth_picture
-from make_golden import Fields, bomb, index_section, put_together, take_apart
+from helpers.errors import raised
+from helpers.paths import REPOSITORY
+from helpers.pictures import smooth_picture
+from helpers.vqz_fields import Fields, bomb, index_section, put_together, take_apart
 from vqcodec import api
 from vqcodec.codec import rate_control, walk
 from vqcodec.errors import CorruptError, FormatError, LimitError, ModelError, TruncatedError, UnsupportedError, VqcodecError
@@ -39,15 +40,6 @@ def tabled_file() -> bytes:
 PLAIN = take_apart((GOLDEN / "decode" / "pixel.vqz").read_bytes())
 TABLED = take_apart(tabled_file())
 LAYOUT = PLAIN["layout"][0]
-
-
-def raised(function: Callable[..., object], *arguments: object, **options: object) -> VqcodecError | None:
-    """The documented error of a call; any other, a warning too, fails the test."""
-    try:
-        function(*arguments, **options)
-    except VqcodecError as error:
-        return error
-    return None
 
 
 def outcome(data: bytes) -> VqcodecError | None:

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from conftest import random_context
-from reference_reader import TILES, read_latents, read_pixels, tile_coefficients
+from helpers.networks import random_context
+from helpers.reference_reader import TILES, read_latents, read_pixels, tile_coefficients
 from vqcodec import api
 from vqcodec.codec import rate_control, walk
 from vqcodec.entropy import masking

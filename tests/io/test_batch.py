@@ -19,7 +19,9 @@ import pytest
 from PIL import Image
 
 import vqcodec
-from conftest import REPOSITORY, Program, as_of_a_terminal, program_command, program_environment, smooth_picture
+from helpers.paths import REPOSITORY
+from helpers.pictures import smooth_picture
+from helpers.processes import Program, program_command, program_environment, restore_default_signals
 from vqcodec.cli import main
 from vqcodec.errors import InputError, OutputError
 from vqcodec.io import batch
@@ -624,7 +626,7 @@ def begun(folder: Path, output: Path) -> "subprocess.Popen[bytes]":
         env=program_environment(),
         start_new_session=True,
         stderr=subprocess.PIPE,
-        preexec_fn=as_of_a_terminal,
+        preexec_fn=restore_default_signals,
     )
 
 

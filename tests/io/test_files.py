@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conftest import program_environment
+from helpers.processes import program_environment
 from vqcodec.errors import InputError, LimitError, MissingExtraError, OutputError, printable
 from vqcodec.io.files import (
     STREAM,

@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import ExifTags, Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
-from test_exif import THUMBNAIL, camera
 
-from conftest import smooth_picture
+from helpers.exif_data import THUMBNAIL, camera
+from helpers.pictures import png, smooth_picture
 from vqcodec.errors import InputError, LimitError, OutputError, VqcodecError
 from vqcodec.format.header import Metadata
 from vqcodec.io import exif as exif_bytes
@@ -31,17 +31,6 @@ def stored(image: Image.Image, format: str = "PNG", **options: object) -> io.Byt
     image.save(stream, format, **options)
     stream.seek(0)
     return stream
-
-
-def png(width: int, height: int, depth: int, colour: int, rows: bytes = b"", clear: bytes = b"") -> io.BytesIO:
-    """A PNG written by hand, for what Pillow does not write; `clear` is a tRNS chunk."""
-
-    def chunk(name: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))
-    header += chunk(b"tRNS", clear) if clear else b""
-    return io.BytesIO(b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
 
 
 # ------------------------------------------------------------------------------------------------ modes

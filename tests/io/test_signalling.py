@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
-from test_icc import converted, linear, srgb, xyz_of_rgb
 
+from helpers.colorimetry import converted, linear, srgb, xyz_of_rgb
 from vqcodec.errors import InputError
 from vqcodec.io import icc
 from vqcodec.io.images import ImageData, read_image, write_image

@@ -19,8 +19,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from conftest import REPOSITORY, program_environment, smooth_picture, weights
-from make_golden import CROPS, latents_digest
+from helpers.golden import CROPS, latents_digest
+from helpers.networks import random_network
+from helpers.paths import REPOSITORY
+from helpers.pictures import smooth_picture
+from helpers.processes import program_environment
 from vqcodec import api
 from vqcodec.cli.main import main
 from vqcodec.codec import decoder, rate_control
@@ -54,7 +57,7 @@ def picture(samples: Path) -> np.ndarray:
 
 
 def test_the_network_is_the_one_of_its_formula() -> None:
-    network = convolution.Synthesis.from_tensors(weights(5, 2, 0.3))
+    network = convolution.Synthesis.from_tensors(random_network(5, 2, 0.3))
     x = np.random.default_rng(1).standard_normal((convolution.FEATURES, 4, 6)).astype(np.float32)
 
     def layer(weights: np.ndarray, bias: np.ndarray, x: np.ndarray) -> np.ndarray:
@@ -75,7 +78,7 @@ def test_the_network_is_the_one_of_its_formula() -> None:
 
 @pytest.mark.parametrize("layout", [GREY, COLOR_4X4, COLOR_8X8], ids=["grey", "4x4", "8x8"])
 def test_strips_have_no_seams(layout: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    network = convolution.Synthesis.from_tensors(weights(6, 2, 0.2))
+    network = convolution.Synthesis.from_tensors(random_network(6, 2, 0.2))
     run = partial(convolution.correct, network)
     h, w = 37, 5
     latents = np.random.default_rng(2).integers(-200, 200, (layout.channels, h * w)).astype(np.int16)
@@ -98,7 +101,7 @@ def test_features_are_what_their_formula_says() -> None:
 
 
 def test_a_network_of_zeros_decodes_as_the_plain_decoder_does(picture: np.ndarray) -> None:
-    model = with_synthesis(weights(8, 1, 0.0))
+    model = with_synthesis(random_network(8, 1, 0.0))
     for pixels in (picture, picture[:, :, 0], smooth_picture(1, 1)):
         data = api.encode(pixels, quality=50, model=model)
         plain, refined = (api.decode(data, model=model, refine=refine) for refine in ("none", "best"))
@@ -111,7 +114,7 @@ def test_a_neural_model_writes_its_base_models_indices_and_decodes_them_exactly(
 ) -> None:
     """With a network of zeros, and where the encoder does not aim for the network; at the same lambda."""
     monkeypatch.setattr(rate_control, "_RATE_BEFORE_SYNTHESIS", rate_control.RATE)
-    model, silent = (with_synthesis(weights(8, 1, spread)) for spread in (0.05, 0.0))
+    model, silent = (with_synthesis(random_network(8, 1, spread)) for spread in (0.05, 0.0))
     given = ((LITE, 5), (silent, 5), (model, 4))
     lite, zeros, neural = (api.encode(picture, quality=40, model=m, effort=effort) for m, effort in given)
     assert model.file_id != LITE.file_id
@@ -136,7 +139,7 @@ def test_golden_files_decode_to_the_same_indices_and_within_one_of_the_same_pixe
 
 
 def test_fine_steps_are_decoded_plainly(picture: np.ndarray) -> None:
-    model = with_synthesis(weights(8, 1, 0.5))
+    model = with_synthesis(random_network(8, 1, 0.5))
     data = api.encode(picture[:64, :64], quality=100, model=model)
     plain, refined = (api.decode(data, model=model, refine=refine) for refine in ("none", "best"))
     np.testing.assert_array_equal(plain, refined)
@@ -154,7 +157,7 @@ def test_torch_decodes_the_same_pixels_within_one(picture: np.ndarray) -> None:
     torch = pytest.importorskip("torch", reason="torch is not installed")
     from vqcodec.neural import inference
 
-    model = with_synthesis(weights(16, 2, 0.1))
+    model = with_synthesis(random_network(16, 2, 0.1))
     for pixels in (picture, picture[:, :, 0]):
         data = api.encode(pixels, quality=40, model=model)
         wanted = api.decode(data, model=model).astype(int)
@@ -170,7 +173,7 @@ def test_a_gpu_that_is_not_there(
 ) -> None:
     torch = pytest.importorskip("torch", reason="torch is not installed")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    model = with_synthesis(weights(8, 1, 0.05))
+    model = with_synthesis(random_network(8, 1, 0.05))
     save_model(tmp_path / "m", model)
     source, target = tmp_path / "a.vqz", tmp_path / "a.png"
     source.write_bytes(api.encode(picture[:40, :40], model=model))
@@ -186,7 +189,7 @@ def test_a_gpu_that_is_not_there(
 
 @pytest.mark.parametrize("name", ["head", "expand_bias", "tail"])
 def test_bad_weights_are_refused(name: str) -> None:
-    tensors = weights(4, 1, 0.1)
+    tensors = random_network(4, 1, 0.1)
     for bad in (tensors[f"synthesis.{name}"][:-1], np.full_like(tensors[f"synthesis.{name}"], np.inf)):
         with pytest.raises(ModelError, match=r"synthesis\.\w+ is wrong"):
             with_synthesis({**tensors, f"synthesis.{name}": bad})
@@ -213,7 +216,7 @@ def test_numpy_and_torch_agree() -> None:
     torch = pytest.importorskip("torch", reason="torch is not installed")
     from vqcodec.neural import synthesis
 
-    tensors = weights(16, 2, 0.1)
+    tensors = random_network(16, 2, 0.1)
     network = synthesis.load_tensors(tensors)
     for name, array in synthesis.to_tensors(network).items():
         np.testing.assert_array_equal(array, tensors[name])
@@ -231,7 +234,7 @@ def test_aims_are_a_gradient_step(layout: Any, monkeypatch: pytest.MonkeyPatch) 
     from vqcodec.codec import aiming
     from vqcodec.neural import synthesis
 
-    tensors = weights(8, 2, 0.2)
+    tensors = random_network(8, 2, 0.2)
     h, w = 31, 5
     full = COLOR_8X8 if layout.components == 3 else layout
     rng = np.random.default_rng(5)
@@ -540,7 +543,7 @@ def test_train_command_makes_a_model_that_decodes_better(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("torch", reason="torch is not installed")
-    from small_training import make_small
+    from helpers.small_training import make_small
 
     make_small(monkeypatch.setattr)
     target, log = tmp_path / "made" / "mine", tmp_path / "log.jsonl"  # in a folder that is not there
@@ -584,7 +587,7 @@ def test_what_a_network_learns_from_is_drawn_over_octaves_of_steps_and_partly_gr
 def test_a_synthesis_that_is_no_better_is_not_kept(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that is gone on from learns slowly, and keeps its size."""
     pytest.importorskip("torch", reason="torch is not installed")
-    from small_training import let_few_pictures_be_enough
+    from helpers.small_training import let_few_pictures_be_enough
     from vqcodec.neural import synthesis
     from vqcodec.train import neural
     from vqcodec.train.course import Course
@@ -592,12 +595,12 @@ def test_a_synthesis_that_is_no_better_is_not_kept(folder: Path, tmp_path: Path,
     from vqcodec.train.samples import make_sample
 
     let_few_pictures_be_enough(monkeypatch.setattr)
-    save_model(tmp_path / "old", with_synthesis(weights(240, 1, 0.0)))
+    save_model(tmp_path / "old", with_synthesis(random_network(240, 1, 0.0)))
     tried: list[synthesis.SynthesisSettings] = []
 
     def fit(train: Any, held_out: Any, settings: synthesis.SynthesisSettings, **_: Any) -> dict[str, np.ndarray]:
         tried.append(settings)
-        return weights(8, 1, 0.3)
+        return random_network(8, 1, 0.3)
 
     def samples(images: Any, model: ExactModel, *_: Any) -> list[Any]:
         return [make_sample(TrainingImage("crop", np.ascontiguousarray(images[0].pixels[:48, :48])), 30.0, model)]
@@ -673,7 +676,7 @@ def test_pictures_of_the_log_are_those_of_the_codec(picture: np.ndarray) -> None
 
     pixels = np.ascontiguousarray(picture[:64, :96])
     sample = make_sample(TrainingImage("crop", pixels), 20.0, LITE)
-    network = synthesis.load_tensors(weights(8, 1, 0.1))
+    network = synthesis.load_tensors(random_network(8, 1, 0.1))
     found = synthesis.compare(network, sample, LITE.color)
     assert found.shape == (64, 3 * 96, 3)
     original, plain, refined = (found[:, 96 * i : 96 * (i + 1)].astype(int) for i in range(3))
@@ -688,9 +691,9 @@ def test_pictures_of_the_log_are_those_of_the_codec(picture: np.ndarray) -> None
 def test_two_processes_train_one_network(folder: Path, tmp_path: Path) -> None:
     """With torchrun and gloo: batches of their own, one gradient, one model, written by the first."""
     pytest.importorskip("torch", reason="torch is not installed")
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "small_training"]
-    command += ["train", str(folder), "-o", "mine", "--kind", "neural", "--init", "photo-lite", "--parts", "synthesis"]
-    command += ["--steps", "150"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command += ["-m", "helpers.small_training", "train", str(folder), "-o", "mine", "--kind", "neural", "--init", "photo-lite"]
+    command += ["--parts", "synthesis", "--steps", "150"]
     environment = program_environment()
     environment["PYTHONPATH"] = os.pathsep.join([str(REPOSITORY / "tests"), environment["PYTHONPATH"]])
     subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True, timeout=120)
@@ -724,7 +727,7 @@ def test_without_torch_decoding_works_and_training_says_what_to_install(
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.delitem(sys.modules, "vqcodec.train.course", raising=False)
     monkeypatch.setitem(sys.modules, "torch", None)
-    model = with_synthesis(weights(8, 1, 0.05))
+    model = with_synthesis(random_network(8, 1, 0.05))
     data = api.encode(picture[:40, :40], model=model)
     for device in ("cpu", "auto"):
         assert api.decode(data, model=model, refine="best", device=device).shape == (40, 40, 3)

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from test_tokens import COLOR, DIGITS, GREY, idx_bytes
 
+from helpers.token_models import COLOR, DIGITS, GREY, idx_bytes
 from vqcodec import api
 from vqcodec.cli.main import main
 from vqcodec.codec import tokens

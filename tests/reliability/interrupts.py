@@ -15,7 +15,8 @@ from pathlib import Path
 from PIL import Image
 from safetensors.numpy import load as load_tensors
 
-from conftest import as_of_a_terminal, program_command, program_environment, smooth_picture
+from helpers.pictures import smooth_picture
+from helpers.processes import program_command, program_environment, restore_default_signals
 
 SIGNALS = 300
 LIMIT_S = 2.0
@@ -53,7 +54,7 @@ class _Command:
                 stdout=out,
                 stderr=err,
                 start_new_session=True,
-                preexec_fn=as_of_a_terminal,
+                preexec_fn=restore_default_signals,
             )
 
 

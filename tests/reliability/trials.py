@@ -22,6 +22,8 @@ from collections.abc import Callable
 from multiprocessing import get_context
 from pathlib import Path
 
+os.environ["OPENBLAS_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"] = "1"  # read when numpy is imported, here and in programs
+
 import numpy as np
 from PIL import Image
 
@@ -31,8 +33,9 @@ sys.path[:0] = map(str, (TESTS, TESTS.parent / "experiments"))
 from interrupts import interrupts  # noqa: E402 (the path comes first)
 from measure import peak_of_program  # noqa: E402 (the path comes first)
 
-from conftest import program_command, program_environment, smooth_picture  # noqa: E402 (the path comes first)
-from make_golden import put_together, take_apart  # noqa: E402 (the path comes first)
+from helpers.pictures import smooth_picture  # noqa: E402 (the path comes first)
+from helpers.processes import program_command, program_environment  # noqa: E402 (the path comes first)
+from helpers.vqz_fields import put_together, take_apart  # noqa: E402 (the path comes first)
 from vqcodec import api  # noqa: E402 (the path comes first)
 from vqcodec.errors import FormatError, VqcodecError  # noqa: E402 (the path comes first)
 from vqcodec.io.images import read_image  # noqa: E402 (the path comes first)

@@ -16,7 +16,8 @@ import pytest
 from PIL import Image
 
 import vqcodec
-from conftest import as_of_a_terminal, program_command, program_environment, smooth_picture
+from helpers.pictures import smooth_picture
+from helpers.processes import program_command, program_environment, restore_default_signals
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 linux = pytest.mark.skipif(sys.platform != "linux", reason="processes are looked up in /proc")
@@ -28,7 +29,7 @@ def run_changed(change: str, *arguments: object) -> "subprocess.CompletedProcess
     command = [sys.executable, "-c", script, *map(str, arguments)]
     environment = program_environment()
     return subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=60, check=False, preexec_fn=as_of_a_terminal
+        command, env=environment, capture_output=True, text=True, timeout=60, check=False, preexec_fn=restore_default_signals
     )
 
 
@@ -109,7 +110,7 @@ def test_a_signal_while_copies_share_the_work(tmp_path: Path, number: signal.Sig
     Image.fromarray(smooth_picture(1500, 1500)).save(tmp_path / "a.png")
     command = program_command("encode", tmp_path / "a.png", tmp_path / "a.vqz", "--threads", 3, "--tile", 128)
     process = subprocess.Popen(
-        command, env=program_environment(), stderr=subprocess.PIPE, start_new_session=True, preexec_fn=as_of_a_terminal
+        command, env=program_environment(), stderr=subprocess.PIPE, start_new_session=True, preexec_fn=restore_default_signals
     )
     deadline = time.monotonic() + 60
     while len(copies := children(process.pid)) < 2:
@@ -132,7 +133,7 @@ def test_a_signal_to_training(tmp_path: Path, number: signal.Signals) -> None:
     for seed in range(24):  # fewer would not be trained on
         Image.fromarray(smooth_picture(256, 256, seed=seed)).save(tmp_path / "in" / f"{seed}.png")
     command = program_command("train", tmp_path / "in", "-o", tmp_path / "out" / "model")
-    process = subprocess.Popen(command, env=program_environment(), stderr=subprocess.PIPE, preexec_fn=as_of_a_terminal)
+    process = subprocess.Popen(command, env=program_environment(), stderr=subprocess.PIPE, preexec_fn=restore_default_signals)
     deadline = time.monotonic() + 60
     while not (workers := children(process.pid)):
         assert time.monotonic() < deadline
@@ -155,7 +156,7 @@ def test_a_signal_leaves_a_terminal_its_cursor(tmp_path: Path, number: signal.Si
     command = program_command("encode", tmp_path / "in", tmp_path / "out")
     terminal, end = os.openpty()
     environment = program_environment() | {"TERM": "xterm"}
-    process = subprocess.Popen(command, env=environment, stderr=end, start_new_session=True, preexec_fn=as_of_a_terminal)
+    process = subprocess.Popen(command, env=environment, stderr=end, start_new_session=True, preexec_fn=restore_default_signals)
     os.close(end)
     shown = os.read(terminal, 1 << 16)
     process.send_signal(number)
@@ -185,7 +186,7 @@ def test_an_interrupt_ends_a_loop_of_a_shell(vqz: Path, tmp_path: Path, shell: s
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,
-        preexec_fn=as_of_a_terminal,
+        preexec_fn=restore_default_signals,
     )
     wait_for(process, "numpy")
     os.killpg(process.pid, signal.SIGINT)

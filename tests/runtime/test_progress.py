@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from conftest import program_command, program_environment, smooth_picture
+from helpers.pictures import smooth_picture
+from helpers.processes import program_command, program_environment
 from vqcodec.cli.printing import progress_line, progress_text
 from vqcodec.runtime.progress import Stage, advance, share_done, stage, steps, watched
 from vqcodec.runtime.workers import side_by_side

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import program_environment
+from helpers.processes import program_environment
 from vqcodec.runtime.workers import shared_empty, usable_cores
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="copies are made on Linux only")

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from conftest import REPOSITORY, program_environment
+from helpers.paths import REPOSITORY
+from helpers.processes import program_environment
 from vqcodec.arrays import Float64
 from vqcodec.cli.main import main
 from vqcodec.cli.tables import stage_progress

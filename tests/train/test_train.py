@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from conftest import REPOSITORY
+from helpers.paths import REPOSITORY
 from vqcodec import api
 from vqcodec.bench.metrics import measure, psnr_db
 from vqcodec.cli.main import main

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from conftest import REPOSITORY
+from helpers.paths import REPOSITORY
 from vqcodec.cli.main import main
 from vqcodec.entropy.codebooks import ALPHABET, ALPHABET_RAW_BITS
 from vqcodec.entropy.linear import Predictor

@@ -1,6 +1,6 @@
-"""`python -m small_training train ...` is `vqcodec train ...` with a synthesis of one narrow block on a few samples: seconds.
+"""`python -m helpers.small_training train ...` runs `vqcodec train ...` with a synthesis network of one narrow block.
 
-A few small pictures are enough for it.
+It takes seconds, and a few small pictures are enough.
 """
 
 import sys

@@ -1,0 +1,67 @@
+"""Tensors of small random networks."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vqcodec.entropy import context
+from vqcodec.nets import convolution
+from vqcodec.transform.layouts import COLOR_4X4
+
+
+def random_context(seed: int = 0, scale: float = 1.0) -> dict[str, np.ndarray]:
+    """Tensors `context.*` of a small random network, within the bounds that a model must keep.
+
+    Scores gain about `scale` classes, means about a third of a step times `scale`; with 0 they gain nothing.
+    """
+    random = np.random.default_rng(seed)
+    tensors: dict[str, np.ndarray] = {}
+    widths, hidden, dc_hidden = (5, 4), 3, (6, 4)
+
+    def add(name: str, shape: tuple[int, ...], spread: NDArray[np.float64] | float) -> None:
+        """Inputs of 32 make sums of about `spread` * 32768; one for each output, or for all."""
+        deviation = np.broadcast_to(spread, shape[-2])[:, None] * 1024 / np.sqrt(shape[-1])
+        tensors[f"context.{name}"] = np.rint(random.normal(0, 1, shape) * deviation).astype(np.int16)
+
+    def add_biased(name: str, shape: tuple[int, ...], spread: NDArray[np.float64] | float) -> None:
+        add(name, shape, spread)
+        bias = random.normal(0, 8192, shape[:-1]) * spread
+        tensors[f"context.{name}_bias"] = np.rint(bias).astype(np.int32)
+
+    def spread_of_outputs(count: int) -> NDArray[np.float64]:
+        """Of the score and the means: a class is 16384, and so is a step."""
+        return scale * np.array([1 / 2, *[1 / 6] * (count - 1)])
+
+    tensors["context.shift"] = np.array([10], np.int16)
+    for name, width, planes in zip(("luma", "chroma"), widths, (1, 2), strict=True):
+        add(f"{name}.dc", (width, 48 * planes), 1.0)
+        add(f"{name}.step", (width, 3), 0.5)
+    for tile in COLOR_4X4.tiles:
+        name, bank, outputs = f"tile.{tile.number:02d}", min(tile.component, 1), context.outputs_of(tile)
+        add(f"{name}.state", (widths[bank], 2 * tile.size * len(context.taps_of(tile))), 0.25)
+        add(f"{name}.own", (widths[bank], 8 * tile.size), 0.5)
+        add_biased(f"{name}.hidden", (2, hidden, sum(widths[: bank + 1]) + 1 + tile.size), 1.0)
+        add_biased(f"{name}.out", (2, outputs, hidden), spread_of_outputs(outputs))
+    for name in context.dc_pass_names():
+        first, second = dc_hidden
+        add_biased(f"{name}.first", (first, context.dc_inputs_of(name)), 1.0)
+        add_biased(f"{name}.second", (second, first), 1.0)
+        add_biased(f"{name}.out", (2, second), spread_of_outputs(2))
+    return tensors
+
+
+def random_network(
+    width: int, blocks: int, scale: float, seed: int = 0, kind: str = "synthesis", ends: tuple[int, int] | None = None
+) -> dict[str, np.ndarray]:
+    """Tensors `synthesis.*`, `refiner.*` or, with inputs and outputs as `ends`, others, of a random network."""
+
+    rng = np.random.default_rng(seed)
+    inputs, outputs = ends or (convolution.INPUTS[kind], convolution.OUTPUTS)
+    shapes: dict[str, tuple[int, ...]] = {
+        "head": (width, inputs),
+        "depthwise": (blocks, width, 9),
+        "expand": (blocks, 2 * width, width),
+        "project": (blocks, width, 2 * width),
+        "tail": (outputs, width),
+    }
+    shapes = {**shapes, **{f"{name}_bias": shape[:-1] for name, shape in shapes.items()}}
+    return {f"{kind}.{name}": (scale * rng.standard_normal(shape)).astype(np.float16) for name, shape in shapes.items()}

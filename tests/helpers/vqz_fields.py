@@ -1,0 +1,83 @@
+"""Files taken apart by the fields of the header, put together again, and broken on purpose."""
+
+import zlib
+from collections.abc import Sequence
+
+import numpy as np
+import zstandard
+
+from vqcodec.format import container, stream_records
+from vqcodec.format.header import Section, StreamRecord
+from vqcodec.weights.exact import ExactModel
+
+_FIELDS = {"magic": 8, "version": 1, "width": 0, "height": 0, "layout": 1, "flags": 1, "group": 1}
+_FIELDS |= {"model": container.ID_BYTES, "step": 2, "map": 1, "grid": 1, "others": 0}
+"""Size in bytes of each field of a header, in order; 0 for a varint."""
+_TABLED = ("flags", "group", "others")
+"""Fields that only a header with a section table has."""
+
+Fields = dict[str, bytes]
+
+
+def take_apart(data: bytes) -> Fields:
+    """A good file by fields in order, `table` and `body` (its sections) last; the header's checksum is left out."""
+    _, _, cursor = container.read_header(data)
+    fields: Fields = {}
+    at = 0
+    for name, length in _FIELDS.items():
+        tokens = "layout" in fields and fields["layout"][0] & 3 == 3
+        there = name not in ("step", "map") if tokens else name != "grid"
+        if there and (name not in _TABLED or fields["layout"][0] & 0x40):
+            end = at + (length or 1)
+            while not length and data[end - 1] & 0x80:
+                end += 1
+            fields[name] = data[at:end]
+            at = end
+    return fields | {"table": data[at : cursor - 4], "body": data[cursor:]}
+
+
+def put_together(fields: Fields) -> bytes:
+    """The inverse of `take_apart`, whatever the fields hold, with a right checksum."""
+    head = b"".join(value for name, value in fields.items() if name != "body")
+    covered = head if "group" in fields else head + fields["body"]
+    return head + zlib.crc32(covered).to_bytes(4, "little") + fields["body"]
+
+
+def index_section(parts: Sequence[bytes | StreamRecord], model: ExactModel, merge_map: int, raw: bytes = b"") -> bytes:
+    """An index section of all parts of a merge map's streams, bytes verbatim, the missing last ones empty."""
+    means = [stream.means for stream in model.streams[merge_map]]
+    found = [p if isinstance(p, StreamRecord) else StreamRecord(len(p), stream_records.VERBATIM, p) for p in parts]
+    empty = [StreamRecord(0, stream_records.VERBATIM, b"")] * (sum(map(len, means)) - len(parts))
+    return stream_records.write_streams(found + empty, means, raw)
+
+
+def bomb(size: int, claimed: int) -> StreamRecord:
+    """A record that claims a few bytes; its frame is small too but holds `size` zeros."""
+    parameters = zstandard.ZstdCompressionParameters.from_level(
+        19, window_log=17, format=zstandard.FORMAT_ZSTD1_MAGICLESS, write_content_size=0, write_checksum=0
+    )
+    frame = zstandard.ZstdCompressor(compression_params=parameters).compress(bytes(size))
+    return StreamRecord(claimed, stream_records.FRAME, frame[2:])
+
+
+def broken_files(data: bytes, model: ExactModel) -> dict[str, bytes]:
+    """Files made of a good one without a table, by what is wrong with them."""
+    header, sections = container.read_file(data)
+    good = take_apart(data)
+    tabled = take_apart(container.write_file(header, [*sections, Section(container.ICC, b"profile")]))
+    beyond = [part for stream in model.streams[header.merge_map] for part in stream.form.pack(np.array([255], np.uint8))]
+    fields = {
+        "not-a-vqz": good | {"magic": b"\x89PNG\r\n\x1a\n"},
+        "future-version": good | {"version": b"\x90"},
+        "no-alpha-plane": tabled | {"flags": b"\x04"},
+        "needs-step-map": tabled | {"flags": b"\x01"},
+        "no-width": good | {"width": b"\x00"},
+        "overlong-number": good | {"width": b"\x81\x00"},
+        "too-many-pixels": good | {"width": b"\xff\xff\x03", "height": b"\xff\xff\x03"},
+        "unknown-model": good | {"model": bytes(container.ID_BYTES)},
+        "critical-section": tabled | {"table": tabled["table"][:-6] + b"\x02" + tabled["table"][-5:]},
+        "section-cut-short": tabled | {"body": tabled["body"][:-1]},
+        "bomb": good | {"body": index_section([bomb(1 << 24, claimed=100)], model, header.merge_map)},
+        "index-not-in-codebook": good | {"body": index_section(beyond, model, header.merge_map)},
+    }
+    return {name: put_together(each) for name, each in fields.items()} | {"flipped-bit": data[:-1] + bytes((data[-1] ^ 1,))}
