@@ -14,6 +14,7 @@ from typing import Any, BinaryIO, Final, NoReturn, Self
 
 import numpy as np
 
+from vqcodec import checks
 from vqcodec.arrays import Bool, Pixels, UInt8, UInt32
 from vqcodec.codec import decoder, denoising, generation, hidden, rate_control, sharpening, tokens, walk
 from vqcodec.errors import CorruptError, FormatError, InputError, MissingExtraError, ModelError, TruncatedError
@@ -62,7 +63,7 @@ def _model_of_file(model: ModelName, header: Header) -> AnyModel:
 
 
 def _threads(threads: int | None) -> int:
-    return usable_cores() if threads is None else arguments.whole("threads", threads, 1)
+    return usable_cores() if threads is None else checks.whole("threads", threads, 1)
 
 
 # ------------------------------------------------------------------------------------------------ encoding
@@ -108,14 +109,14 @@ def encode(
     given = [value for value in (quality, bpp, size, psnr) if value is not None]
     if len(given) > 1:
         raise InputError("give one of quality, bpp, size and psnr")
-    quality = None if quality is None else arguments.number("quality", quality, 0, 100)
-    bpp = None if bpp is None else arguments.positive("bpp", bpp)
-    size = None if size is None else min(arguments.whole("size", size, 1), sys.maxsize)
-    psnr = None if psnr is None else arguments.positive("psnr", psnr)
-    effort = arguments.whole("effort", effort, 1, 9)
-    exact = arguments.flag("exact", exact)
-    tune = arguments.one_of("tune", tune, rate_control.TUNES)
-    tile = None if tile is None else arguments.one_of("tile", tile, _TILES)
+    quality = None if quality is None else checks.number("quality", quality, 0, 100)
+    bpp = None if bpp is None else checks.positive("bpp", bpp)
+    size = None if size is None else min(checks.whole("size", size, 1), sys.maxsize)
+    psnr = None if psnr is None else checks.positive("psnr", psnr)
+    effort = checks.whole("effort", effort, 1, 9)
+    exact = checks.flag("exact", exact)
+    tune = checks.one_of("tune", tune, rate_control.TUNES)
+    tile = None if tile is None else checks.one_of("tile", tile, _TILES)
     found, count = _model(model), _threads(threads)
     metadata = None if metadata is None else arguments.metadata(metadata)
     samples, own_metadata = arguments.picture("pixels", pixels)
@@ -269,10 +270,10 @@ class VqzFile:
         are those of `decode`, as are the errors.
         """
         self._check_open()
-        refine = None if refine is None else arguments.one_of("refine", refine, REFINES)
-        device = arguments.one_of("device", device, DEVICES)
-        scale = arguments.one_of("scale", scale, SCALES)
-        strength = None if strength is None else arguments.number("strength", strength, 0, 1)
+        refine = None if refine is None else checks.one_of("refine", refine, REFINES)
+        device = checks.one_of("device", device, DEVICES)
+        scale = checks.one_of("scale", scale, SCALES)
+        strength = None if strength is None else checks.number("strength", strength, 0, 1)
         if scale > 1 and (region is not None or refine in ("best", "gan")):
             raise InputError("a smaller picture is whole, and plainly decoded")
         if refine != "gan" and (strength is not None or refiner is not None):
@@ -370,7 +371,7 @@ class VqzFile:
             self.notes.append(note)
 
     def _rectangle(self, region: Region) -> walk.Rectangle:
-        left, top, width, height = arguments.region(region)
+        left, top, width, height = checks.region(region)
         if min(left, top) < 0 or min(width, height) < 1 or left + width > self.size[0] or top + height > self.size[1]:
             raise InputError(f"the region {left},{top},{width},{height} is not in the picture of {self.size[0]}x{self.size[1]}")
         return top, left, height, width
@@ -416,8 +417,8 @@ def open_vqz(
     A stream that cannot be sought in is read whole. With `allow_partial`, damaged tile groups are decoded as far as they go, and
     listed in `lost`; otherwise they are an error. Raises InputError, FormatError and its kinds, LimitError.
     """
-    limit = arguments.whole("max_pixels", max_pixels, 1)
-    in_part = arguments.flag("allow_partial", allow_partial)
+    limit = checks.whole("max_pixels", max_pixels, 1)
+    in_part = checks.flag("allow_partial", allow_partial)
     with ExitStack() as stack:
         stream = stack.enter_context(arguments.open_source(source, limit))
         opened = VqzFile(stream, model=model, max_pixels=limit, allow_partial=in_part)
@@ -465,7 +466,7 @@ def denoise(pixels: Picture, *, model: DenoiserName = None, sigma: float | None 
     that of `estimate_sigma`. Below 1 the picture stays as it is. `model` is a denoiser or the name or folder of one instead of
     photo-denoise. Pixels agree within 1 of 255 between machines. Raises InputError, ModelError.
     """
-    given = None if sigma is None else arguments.number("sigma", sigma, 0, denoising.MAX_SIGMA)
+    given = None if sigma is None else checks.number("sigma", sigma, 0, denoising.MAX_SIGMA)
     count = _threads(threads)
     if isinstance(model, Denoiser):
         denoiser = model
@@ -537,9 +538,9 @@ def generate(
     divides logits; `guidance` 0..100 moves them away from those without a class, if there are classes (generation.py).
     Raises ModelError, InputError.
     """
-    count = arguments.whole("count", count, 1)
-    options: dict[str, Any] = {"guidance": arguments.number("guidance", guidance, 0, generation.MAX_GUIDANCE)}
-    options |= {"temperature": _temperature(temperature), "seed": arguments.whole("seed", seed, 0)}
+    count = checks.whole("count", count, 1)
+    options: dict[str, Any] = {"guidance": checks.number("guidance", guidance, 0, generation.MAX_GUIDANCE)}
+    options |= {"temperature": _temperature(temperature), "seed": checks.whole("seed", seed, 0)}
     found, model = registry.find_prior(arguments.name_or_folder("prior", prior))
     in_turn = np.arange(count) * max(1, len(found.labels)) // count
     numbers = in_turn if label is None else np.full(count, _class_number(found, label))
@@ -548,12 +549,12 @@ def generate(
 
 
 def _temperature(temperature: float) -> float:
-    return arguments.number("temperature", temperature, *generation.TEMPERATURES)
+    return checks.number("temperature", temperature, *generation.TEMPERATURES)
 
 
 def _class_number(prior: TokenPrior, label: str | None) -> int:
     """The number of a class by its name, that of all classes for None. Raises InputError."""
-    if label is not None and arguments.text("label", label) not in prior.labels:
+    if label is not None and checks.text("label", label) not in prior.labels:
         known = ", ".join(prior.labels) or "none"
         raise InputError(f"token prior {prior.name} has no class {label} (it has: {known})")
     return prior.network.classes if label is None else prior.labels.index(label)
@@ -575,7 +576,7 @@ def repair(
 
     All other pixels, and alpha, are the same. Raises ModelError, InputError.
     """
-    options: dict[str, Any] = {"temperature": _temperature(temperature), "seed": arguments.whole("seed", seed, 0)}
+    options: dict[str, Any] = {"temperature": _temperature(temperature), "seed": checks.whole("seed", seed, 0)}
     options["threads"] = _threads(threads)
     found, model = registry.find_prior(arguments.name_or_folder("prior", prior))
     options["label"] = _class_number(found, label)

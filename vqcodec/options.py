@@ -1,0 +1,130 @@
+"""Options of encoding and decoding, carried unchanged from the CLI, the API, the Pillow plugin and the bench to the codec.
+
+Values are checked once, when an options object is made. To add an option: a field here (and in the TypedDict beside it), its use in
+the codec, and its flag in cli/encode.py or cli/decode.py.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import Final, Literal, TypedDict, get_args
+
+from vqcodec import checks
+from vqcodec.errors import InputError
+
+Tune = Literal["psnr", "ssim"]
+"""Quality measure at equal bytes: least squared error, or similarity to the eye (more bits for quiet areas and low frequencies)."""
+Refine = Literal["none", "best", "gan"]
+"""Decoder: exact, with the model's synthesis network, or with a refiner's invented sharpness on top."""
+Device = Literal["cpu", "cuda", "auto"]
+Scale = Literal[1, 2, 4, 8]
+Region = tuple[int, int, int, int]
+"""Left, top, width, height in pixels."""
+TUNES: Final[tuple[Tune, ...]] = get_args(Tune)
+REFINES: Final[tuple[Refine, ...]] = get_args(Refine)
+DEVICES: Final[tuple[Device, ...]] = get_args(Device)
+SCALES: Final[tuple[Scale, ...]] = get_args(Scale)
+TILES: Final = tuple(1 << log2 for log2 in range(6, 17))
+"""Sides of tile groups in pixels."""
+DEFAULT_QUALITY: Final = 60.0
+DEFAULT_EFFORT: Final = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodeOptions:
+    """How a picture is encoded. Raises InputError for values out of range and for more than one target."""
+
+    quality: float | None = None
+    """0..100; DEFAULT_QUALITY if there is no other target."""
+    bpp: float | None = None
+    """Target: at most this many bits per pixel."""
+    size: int | None = None
+    """Target: at most this many bytes."""
+    psnr: float | None = None
+    """Target: at least this PSNR in dB, over visible pixels."""
+    effort: int = DEFAULT_EFFORT
+    """1..9: higher is slower and makes smaller files."""
+    tune: Tune = "psnr"
+    tile: int | None = None
+    """Side of tile groups in pixels, one of TILES. None: 1024 above 4 megapixels, else one group."""
+    exact: bool = False
+    """Keep the colours of fully transparent pixels."""
+    threads: int | None = None
+    """Cores to use; None: all."""
+
+    def __post_init__(self) -> None:
+        if sum(value is not None for value in (self.quality, self.bpp, self.size, self.psnr)) > 1:
+            raise InputError("give one of quality, bpp, size and psnr")
+        set_field = object.__setattr__  # the dataclass is frozen; checks turn numpy scalars into Python's
+        set_field(self, "quality", None if self.quality is None else checks.number("quality", self.quality, 0, 100))
+        set_field(self, "bpp", None if self.bpp is None else checks.positive("bpp", self.bpp))
+        set_field(self, "size", None if self.size is None else min(checks.whole("size", self.size, 1), sys.maxsize))
+        set_field(self, "psnr", None if self.psnr is None else checks.positive("psnr", self.psnr))
+        set_field(self, "effort", checks.whole("effort", self.effort, 1, 9))
+        set_field(self, "exact", checks.flag("exact", self.exact))
+        set_field(self, "tune", checks.one_of("tune", self.tune, TUNES))
+        set_field(self, "tile", None if self.tile is None else checks.one_of("tile", self.tile, TILES))
+        set_field(self, "threads", _threads(self.threads))
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecodeOptions:
+    """How a file is decoded. Raises InputError for values out of range and for options that exclude each other."""
+
+    refine: Refine | None = None
+    """None: the best decoder that the model has."""
+    strength: float | None = None
+    """0..1, for refine "gan": share of the refiner's output that is added. None: by the step (sharpening.default_strength)."""
+    region: Region | None = None
+    """None: the whole picture."""
+    scale: Scale = 1
+    """Divisor of the size; above 1 the whole picture is decoded from its low frequencies, without networks."""
+    device: Device = "cpu"
+    threads: int | None = None
+    """Cores to use; None: all."""
+
+    def __post_init__(self) -> None:
+        set_field = object.__setattr__
+        set_field(self, "refine", None if self.refine is None else checks.one_of("refine", self.refine, REFINES))
+        set_field(self, "device", checks.one_of("device", self.device, DEVICES))
+        set_field(self, "scale", checks.one_of("scale", self.scale, SCALES))
+        set_field(self, "strength", None if self.strength is None else checks.number("strength", self.strength, 0, 1))
+        if self.scale > 1 and (self.region is not None or self.refine in ("best", "gan")):
+            raise InputError("a smaller picture is whole, and plainly decoded")
+        if self.strength is not None:
+            self.require_gan()
+        set_field(self, "region", None if self.region is None else checks.region(self.region))
+        set_field(self, "threads", _threads(self.threads))
+
+    def require_gan(self) -> None:
+        """Raise InputError unless the refiner is used: strength and the choice of a refiner have no effect otherwise."""
+        if self.refine != "gan":
+            raise InputError("strength and refiner are for refine gan")
+
+
+class EncodeChoices(TypedDict, total=False):
+    """Keyword arguments that make EncodeOptions."""
+
+    quality: float | None
+    bpp: float | None
+    size: int | None
+    psnr: float | None
+    effort: int
+    tune: Tune
+    tile: int | None
+    exact: bool
+    threads: int | None
+
+
+class DecodeChoices(TypedDict, total=False):
+    """Keyword arguments that make DecodeOptions, but for region and scale."""
+
+    refine: Refine | None
+    strength: float | None
+    device: Device
+    threads: int | None
+
+
+def _threads(value: int | None) -> int | None:
+    return None if value is None else checks.whole("threads", value, 1)
