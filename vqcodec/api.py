@@ -361,10 +361,10 @@ class VqzFile:
             raise ModelError(f"refiner {refiner.name} works in other colours than model {model.name}")
         return decoder.Sharpener(refiner, strength, self._runner(device, refiner, "refiner", refiner.network))
 
-    def _runner(self, device: str, weights: Weights, kind: str, network: convolution.Synthesis) -> convolution.Correct | None:
+    def _runner(self, device: str, weights: Weights, kind: str, network: convolution.ConvNetwork) -> convolution.RunNetwork | None:
         """What runs a network on a device, or here where that has too little memory; None is numpy, here."""
         run = _network_runner(device, weights, kind)
-        return run and convolution.sparing(run, partial(convolution.correct, network), network.halo, self._tell)
+        return run and convolution.with_memory_fallback(run, partial(convolution.run_network, network), network.halo, self._tell)
 
     def _tell(self, note: str) -> None:
         if note not in self.notes:
@@ -500,10 +500,10 @@ def _without_alpha(pixels: Pixels) -> UInt8:
     return found[:, :, :1] if (found == found[:, :, :1]).all() else found
 
 
-def _network_runner(device: str, weights: Weights, kind: str) -> convolution.Correct | None:
+def _network_runner(device: str, weights: Weights, kind: str) -> convolution.RunNetwork | None:
     """What runs the network `kind` on a device; None is numpy, here."""
     inference = _inference(device)
-    return None if inference is None else inference.correct_on("cuda", weights, kind)
+    return None if inference is None else inference.run_network_on("cuda", weights, kind)
 
 
 def _inference(device: str) -> ModuleType | None:

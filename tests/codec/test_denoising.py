@@ -24,6 +24,7 @@ from vqcodec.codec import denoising
 from vqcodec.errors import InputError, ModelError
 from vqcodec.io import icc
 from vqcodec.nets import convolution
+from vqcodec.nets.synthesis import INPUTS
 from vqcodec.transform import lapped
 from vqcodec.transform.color import OPPONENT, analysis_matrix
 from vqcodec.transform.layouts import COLOR_8X8
@@ -72,7 +73,7 @@ def test_waves_come_back_inside(h: int, w: int, seed: int) -> None:
 def test_a_network_that_takes_all_waves_for_noise_leaves_grey(components: int) -> None:
     """Its head passes the linear inputs on, its tail multiplies them back: the picture is all subtracted, whatever its size."""
     tensors = random_network(192, 1, 0, kind="denoiser")
-    tensors["denoiser.head"] = np.eye(192, convolution.INPUTS["denoiser"], dtype=np.float16)
+    tensors["denoiser.head"] = np.eye(192, INPUTS["denoiser"], dtype=np.float16)
     tensors["denoiser.tail"] = (denoising.LINEAR_DIVISOR * np.eye(192)).astype(np.float16)
     all_noise = replace(DENOISER, tensors={**tensors, "color": OPPONENT})
     for height, width in ((1, 1), (9, 17), (8, 30)):
@@ -250,14 +251,14 @@ def test_torch_and_numpy_denoise_alike(small: Callable[..., Any], components: in
 
     network = load_tensors(DENOISER.tensors, "denoiser")
 
-    def correct(_: Any, x: np.ndarray, kept: convolution.Rows) -> np.ndarray:
+    def run_network(_: Any, x: np.ndarray, kept: convolution.Rows) -> np.ndarray:
         with torch.no_grad():
             return network(torch.from_numpy(x)[None])[0, :, slice(*kept)].numpy()
 
     pixels = smooth_picture(50, 70, components)
     ours = api.denoise(pixels, model=DENOISER, sigma=20).astype(int)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(convolution, "correct", correct)
+        patch.setattr(convolution, "run_network", run_network)
         assert np.abs(api.denoise(pixels, model=DENOISER, sigma=20) - ours).max() <= 1
 
 

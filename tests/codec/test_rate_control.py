@@ -13,13 +13,14 @@ from vqcodec.bench.metrics import measure
 from vqcodec.cli.main import main
 from vqcodec.codec import aiming, rate_control
 from vqcodec.entropy import masking
-from vqcodec.entropy.codebooks import NATURAL, UNIT, resized
+from vqcodec.entropy.codebooks import NATURAL, resized
 from vqcodec.errors import InputError, LimitError
 from vqcodec.format import container
 from vqcodec.io.convert import EncodeOptions
 from vqcodec.io.images import read_image
 from vqcodec.nets import convolution
-from vqcodec.transform.layouts import COLOR_4X4, COLOR_8X8, GREY, Layout, Tile
+from vqcodec.nets.synthesis import FEATURES, OUTPUTS
+from vqcodec.transform.layouts import COLOR_4X4, COLOR_8X8, GREY, LATENT_UNIT, Layout, Tile
 from vqcodec.weights import registry
 
 STEP = 64 * 16
@@ -35,7 +36,7 @@ def half_busy(side: int, components: int) -> np.ndarray:
 
 def dcs_of(means: np.ndarray, step: int = STEP) -> np.ndarray:
     """DC latents at a step of cells with these means, in grey levels."""
-    return np.rint(np.asarray(means, float) * 8 * UNIT * 64 / step).astype(np.int16)
+    return np.rint(np.asarray(means, float) * 8 * LATENT_UNIT * 64 / step).astype(np.int16)
 
 
 def words_of(means: np.ndarray, step: int, strength: int, tile: Tile) -> tuple[np.ndarray, np.ndarray]:
@@ -223,7 +224,7 @@ def test_no_target_of_size_is_missed_by_a_byte() -> None:
 @pytest.mark.parametrize("layout", [GREY, COLOR_4X4, COLOR_8X8], ids=["grey", "4x4", "8x8"])
 def test_aims_do_not_depend_on_strips(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     """The derivative looks as far as the network once more."""
-    network = convolution.Synthesis.from_tensors(random_network(6, 2, 0.3))
+    network = convolution.ConvNetwork.from_tensors(random_network(6, 2, 0.3), "synthesis", inputs=FEATURES, outputs=OUTPUTS)
     h, w = 31, 5
     rng = np.random.default_rng(5)
     latents = rng.integers(-60, 60, (layout.channels, h * w)).astype(np.int16)

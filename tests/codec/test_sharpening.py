@@ -19,6 +19,7 @@ from vqcodec.cli.main import main
 from vqcodec.codec import sharpening
 from vqcodec.errors import InputError, ModelError
 from vqcodec.nets import convolution
+from vqcodec.nets.synthesis import GRAIN, INPUTS, NOISE, OUTPUTS, REFINER_OUTPUTS, plain_coefficients
 from vqcodec.train.watch import Watch
 from vqcodec.transform import lapped
 from vqcodec.transform.color import OPPONENT
@@ -31,7 +32,7 @@ Pixels = np.ndarray
 
 
 def random_refiner(scale: float = 0.15) -> Refiner:
-    ends = convolution.INPUTS["refiner"], convolution.REFINER_OUTPUTS
+    ends = INPUTS["refiner"], REFINER_OUTPUTS
     refiner = Refiner("test", {**random_network(6, 2, scale, kind="refiner", ends=ends), "color": OPPONENT})
     refiner.check()
     return refiner
@@ -79,10 +80,10 @@ def test_means_of_blocks_stay(picture: Pixels, components: int) -> None:
 
 @pytest.mark.parametrize("layout", [GREY, COLOR_4X4, COLOR_8X8], ids=["grey", "4x4", "8x8"])
 def test_dcs_are_left_alone_and_strips_have_no_seams(layout: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    run, halo = partial(convolution.correct, REFINER.network), REFINER.network.halo + sharpening.REFINER_REACH
+    run, halo = partial(convolution.run_network, REFINER.network), REFINER.network.halo + sharpening.REFINER_REACH
     h, w = 41, 5
     latents = np.random.default_rng(2).integers(-200, 200, (layout.channels, h * w)).astype(np.int16)
-    restored = partial(convolution.plain, latents, 20.0, (h, w), layout)
+    restored = partial(plain_coefficients, latents, 20.0, (h, w), layout)
     sharpen = partial(sharpening.sharpen, run, halo, restored, latents, 20.0, (h, w), layout, 1.0, (3, 4))
     whole = sharpen((0, h))
     added = whole - restored((0, h))
@@ -105,13 +106,13 @@ def test_noise_is_of_the_place_and_like_no_other() -> None:
 
 
 def test_grain_is_noise_of_luma_as_strong_as_the_network_says() -> None:
-    strengths = np.zeros((convolution.REFINER_OUTPUTS, 60, 50), np.float32)
+    strengths = np.zeros((REFINER_OUTPUTS, 60, 50), np.float32)
     np.testing.assert_array_equal(sharpening.refined_waves(strengths, (0, 0)), 0)
-    strengths[convolution.OUTPUTS :] = np.arange(convolution.GRAIN, dtype=np.float32)[:, None, None]
+    strengths[OUTPUTS:] = np.arange(GRAIN, dtype=np.float32)[:, None, None]
     whole = sharpening.refined_waves(strengths, (0, 0))
     luma = np.array([component == 0 for component, _, _ in COLOR_8X8.positions])
     assert not whole[~luma].any()
-    wanted = np.arange(convolution.GRAIN) * sharpening.grain_emphasis().reshape(-1)
+    wanted = np.arange(GRAIN) * sharpening.grain_emphasis().reshape(-1)
     np.testing.assert_allclose(whole[luma].std(axis=(1, 2)), wanted, rtol=0.05)
     assert wanted[-1] > 0
     np.testing.assert_array_equal(sharpening.refined_waves(strengths[:, :7, :9], (30, 40)), whole[:, 30:37, 40:49])
@@ -121,11 +122,11 @@ def test_grain_is_noise_of_luma_as_strong_as_the_network_says() -> None:
 
 def test_refiners_without_grain_decode_as_they_did(coded: bytes) -> None:
     rows = ("refiner.tail", "refiner.tail_bias")
-    without = replace(REFINER, tensors=REFINER.tensors | {name: REFINER.tensors[name][: convolution.OUTPUTS] for name in rows})
+    without = replace(REFINER, tensors=REFINER.tensors | {name: REFINER.tensors[name][:OUTPUTS] for name in rows})
     without.check()
     silent = {name: REFINER.tensors[name].copy() for name in rows}
     for array in silent.values():
-        array[convolution.OUTPUTS :] = 0
+        array[OUTPUTS:] = 0
     pictures = [
         api.decode(coded, refine="gan", strength=1, refiner=refiner)
         for refiner in (without, replace(REFINER, tensors=REFINER.tensors | silent), REFINER)
@@ -155,7 +156,7 @@ def test_a_region_is_decoded_from_all_the_cells_that_it_depends_on(synthesis: bo
     """Of a network that hardly looks at the farthest of them nobody sees that they are missing."""
     lite = registry.find("photo-lite")
     model = replace(lite, tensors=lite.tensors | (far_sighted("synthesis", 0.005) if synthesis else {}))
-    ends = convolution.INPUTS["refiner"], convolution.REFINER_OUTPUTS
+    ends = INPUTS["refiner"], REFINER_OUTPUTS
     refiner = replace(REFINER, tensors=far_sighted("refiner", 0.001, ends) | {"color": lite.color})
     data = api.encode(smooth_picture(152, 160), quality=20, effort=1, model=model)
     options: dict[str, Any] = {"refine": "gan", "strength": 1, "refiner": refiner} if refined else {"refine": "best"}
@@ -223,7 +224,7 @@ def test_damaged_refiners_are_refused(name: str, value: np.ndarray | None, error
 # ------------------------------------------------------------------------------------------------ memory and devices
 
 
-def scarce(limit: int, run: convolution.Correct) -> convolution.Correct:
+def scarce(limit: int, run: convolution.RunNetwork) -> convolution.RunNetwork:
     """As `run`, with memory for so many rows."""
 
     def scarce_run(x: np.ndarray, kept: convolution.Rows | None = None) -> np.ndarray:
@@ -236,24 +237,24 @@ def scarce(limit: int, run: convolution.Correct) -> convolution.Correct:
 
 @pytest.mark.parametrize(("limit", "notes"), [(40, ""), (12, "in smaller strips"), (3, "on the CPU")])
 def test_too_little_memory_is_met_by_smaller_strips_then_the_cpu(limit: int, notes: str) -> None:
-    here, told = partial(convolution.correct, REFINER.network), []
-    x = np.random.default_rng(0).standard_normal((convolution.INPUTS["refiner"], 33, 4)).astype(np.float32)
-    found = convolution.sparing(scarce(limit, here), here, REFINER.network.halo, told.append)(x)
+    here, told = partial(convolution.run_network, REFINER.network), []
+    x = np.random.default_rng(0).standard_normal((INPUTS["refiner"], 33, 4)).astype(np.float32)
+    found = convolution.with_memory_fallback(scarce(limit, here), here, REFINER.network.halo, told.append)(x)
     np.testing.assert_allclose(found, here(x), rtol=1e-4, atol=1e-4)
     assert (notes in told[-1]) if notes else not told
 
 
 def test_a_row_without_a_halo_that_does_not_fit_is_left_to_the_cpu() -> None:
-    x = np.zeros((convolution.INPUTS["refiner"], 1, 4), np.float32)
-    here, told = partial(convolution.correct, REFINER.network), []
-    convolution.sparing(scarce(0, here), here, 0, told.append)(x)
+    x = np.zeros((INPUTS["refiner"], 1, 4), np.float32)
+    here, told = partial(convolution.run_network, REFINER.network), []
+    convolution.with_memory_fallback(scarce(0, here), here, 0, told.append)(x)
     assert told == ["too little memory on the GPU: a network ran on the CPU"]
 
 
 def test_a_gpu_without_memory_is_told_of(coded: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    def runner(device: str, model: Any, kind: str) -> convolution.Correct:
+    def runner(device: str, model: Any, kind: str) -> convolution.RunNetwork:
         network = model.network if kind == "refiner" else model.synthesis
-        return scarce(9, partial(convolution.correct, network))
+        return scarce(9, partial(convolution.run_network, network))
 
     monkeypatch.setattr(api, "_network_runner", runner)
     monkeypatch.setattr(api, "_inference", lambda device: None)  # the context stays here
@@ -270,9 +271,9 @@ def test_torch_runs_it_as_numpy_does_and_says_when_memory_is_out(monkeypatch: py
     torch = pytest.importorskip("torch", reason="torch is not installed")
     from vqcodec.neural import inference
 
-    run = inference.correct_on("cpu", REFINER, "refiner")
-    x = np.random.default_rng(3).standard_normal((convolution.INPUTS["refiner"], 9, 7)).astype(np.float32)
-    np.testing.assert_allclose(run(x), convolution.correct(REFINER.network, x), rtol=1e-3, atol=1e-3)
+    run = inference.run_network_on("cpu", REFINER, "refiner")
+    x = np.random.default_rng(3).standard_normal((INPUTS["refiner"], 9, 7)).astype(np.float32)
+    np.testing.assert_allclose(run(x), convolution.run_network(REFINER.network, x), rtol=1e-3, atol=1e-3)
     np.testing.assert_array_equal(run(x, (2, 5)), run(x)[:, 2:5])
 
     def out_of_memory(*given: object) -> None:
@@ -364,7 +365,7 @@ def test_waves_are_those_of_the_decoder(refiner_samples: list[Any]) -> None:
     basis = lapped.basis()
     np.testing.assert_allclose(basis.T @ basis, np.eye(8), atol=1e-6)
     np.testing.assert_allclose(basis[8:].T @ basis[:8], np.zeros((8, 8)), atol=1e-6)  # those of neighbours
-    x = np.random.default_rng(0).standard_normal((convolution.OUTPUTS, 4, 6)).astype(np.float32)
+    x = np.random.default_rng(0).standard_normal((OUTPUTS, 4, 6)).astype(np.float32)
     coefficients = lapped.from_lapped(x)
     coefficients[:3] = 0
     matrix = dct.inverse_matrix(COLOR_8X8, OPPONENT) / (1 << dct.SHIFT)
@@ -389,7 +390,7 @@ def test_training_sees_what_decoding_does(picture: Pixels) -> None:
         scene = refiner.draw_scene([sample], 1, 12, rng, "cpu")
         if np.array_equal(scene.original[0].permute(1, 2, 0).mul(255).round().numpy(), pixels):
             break
-    scene.x[0, -convolution.NOISE :] = torch.from_numpy(sharpening.noise((0, 0), 12, 12))  # crops have that of any place
+    scene.x[0, -NOISE:] = torch.from_numpy(sharpening.noise((0, 0), 12, 12))  # crops have that of any place
     scene.grain[0] = torch.from_numpy(sharpening.grain((0, 0), 12, 12))
     found = scene.refined(load_tensors(REFINER.tensors, "refiner")).detach()[0].permute(1, 2, 0).mul(255).numpy()
     data = rate_control.Encoder(pixels, model, threads=1).file(40 * 64)
@@ -426,7 +427,7 @@ def test_the_adaptive_weight_evens_the_gradients_of_the_last_layer() -> None:
     from vqcodec.neural.synthesis import SynthesisNetwork
 
     network = SynthesisNetwork(4, 1, "refiner")
-    out = network(torch.randn(1, convolution.INPUTS["refiner"], 3, 3))
+    out = network(torch.randn(1, INPUTS["refiner"], 3, 3))
     one, other = out.square().mean() + out.mean(), 7 * out.mean()
     norms = [torch.autograd.grad(loss, network.tail.weight, retain_graph=True)[0].norm() for loss in (one, other)]
     assert float(adaptive_weight(one, other, network)) == pytest.approx(float(norms[0] / norms[1]), rel=1e-2)
@@ -490,8 +491,8 @@ def test_training_goes_on_from_a_refiner_of_its_size(refiner_samples: list[Any],
     found, scores = refiner.fit_refiner(refiner_samples, refiner_samples[:2], distance, settings, start=start)
     for name, array in start.items():
         np.testing.assert_allclose(found[name][: len(array)], array, atol=1e-3)
-    assert len(start["refiner.tail"]) == convolution.OUTPUTS  # one of those without grain
-    np.testing.assert_allclose(found["refiner.tail_bias"][convolution.OUTPUTS :], 0.01, atol=1e-3)
+    assert len(start["refiner.tail"]) == OUTPUTS  # one of those without grain
+    np.testing.assert_allclose(found["refiner.tail_bias"][OUTPUTS:], 0.01, atol=1e-3)
     monkeypatch.setattr(refiner, "_GRAIN_AT_FIRST", 0)  # which is all that an untrained one adds
     _, untrained = refiner.fit_refiner(refiner_samples, refiner_samples[:2], distance, settings)
     assert abs(untrained["held_out_gain_db"]) < 0.01 < abs(scores["held_out_gain_db"])
@@ -577,7 +578,7 @@ def test_training_weighs_waves_as_decoding_does() -> None:
     from vqcodec.neural import refiner
 
     rng = np.random.default_rng(1)
-    waves, grain = rng.standard_normal((2, convolution.REFINER_OUTPUTS, 7, 6)).astype(np.float32), sharpening.grain((3, 5), 7, 6)
+    waves, grain = rng.standard_normal((2, REFINER_OUTPUTS, 7, 6)).astype(np.float32), sharpening.grain((3, 5), 7, 6)
     found = refiner.refined_waves(torch.from_numpy(waves), torch.from_numpy(np.stack([grain, grain]))).numpy()
     np.testing.assert_allclose(found, np.stack([sharpening.refined_waves(one, (3, 5)) for one in waves]), atol=1e-5)
 

@@ -325,10 +325,10 @@ def test_torch_runs_the_networks_as_numpy_does() -> None:
     for kind, network in (("encoder", COLOR.encoder), ("decoder", COLOR.decoder)):
         x = rng.standard_normal((network.head.shape[1], 9, 7)).astype(np.float32)
         np.testing.assert_allclose(
-            inference.correct_on("cpu", COLOR, kind)(x), convolution.correct(network, x), rtol=1e-3, atol=1e-3
+            inference.run_network_on("cpu", COLOR, kind)(x), convolution.run_network(network, x), rtol=1e-3, atol=1e-3
         )
     indices = tokens.encode(PICTURE, COLOR)
-    there = tokens.decode(indices, COLOR, PICTURE.shape, run=inference.correct_on("cpu", COLOR, "decoder"))
+    there = tokens.decode(indices, COLOR, PICTURE.shape, run=inference.run_network_on("cpu", COLOR, "decoder"))
     assert np.abs(tokens.decode(indices, COLOR, PICTURE.shape).astype(int) - there).max() <= 1
 
 

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vqcodec.entropy import context
-from vqcodec.nets import convolution
+from vqcodec.nets.synthesis import INPUTS, OUTPUTS
 from vqcodec.transform.layouts import COLOR_4X4
 
 
@@ -55,7 +55,7 @@ def random_network(
     """Tensors `synthesis.*`, `refiner.*` or, with inputs and outputs as `ends`, others, of a random network."""
 
     rng = np.random.default_rng(seed)
-    inputs, outputs = ends or (convolution.INPUTS[kind], convolution.OUTPUTS)
+    inputs, outputs = ends or (INPUTS[kind], OUTPUTS)
     shapes: dict[str, tuple[int, ...]] = {
         "head": (width, inputs),
         "depthwise": (blocks, width, 9),

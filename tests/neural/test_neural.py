@@ -30,9 +30,10 @@ from vqcodec.codec import decoder, rate_control
 from vqcodec.errors import InputError, MissingExtraError, ModelError, OutputError
 from vqcodec.format import container
 from vqcodec.nets import convolution
+from vqcodec.nets.synthesis import FEATURES, OUTPUTS, SEEN, synthesis_features, synthesise
 from vqcodec.train.watch import OutOfTimeError, Watch
 from vqcodec.transform import dct
-from vqcodec.transform.layouts import COLOR_4X4, COLOR_8X8, GREY
+from vqcodec.transform.layouts import COLOR_4X4, COLOR_8X8, GREY, shared_channels
 from vqcodec.weights import registry
 from vqcodec.weights.exact import ExactModel
 from vqcodec.weights.folder import save_model
@@ -57,8 +58,8 @@ def picture(samples: Path) -> np.ndarray:
 
 
 def test_the_network_is_the_one_of_its_formula() -> None:
-    network = convolution.Synthesis.from_tensors(random_network(5, 2, 0.3))
-    x = np.random.default_rng(1).standard_normal((convolution.FEATURES, 4, 6)).astype(np.float32)
+    network = convolution.ConvNetwork.from_tensors(random_network(5, 2, 0.3), "synthesis", inputs=FEATURES, outputs=OUTPUTS)
+    x = np.random.default_rng(1).standard_normal((FEATURES, 4, 6)).astype(np.float32)
 
     def layer(weights: np.ndarray, bias: np.ndarray, x: np.ndarray) -> np.ndarray:
         return np.einsum("wc,cij->wij", weights, x) + bias[:, None, None]
@@ -73,27 +74,27 @@ def test_the_network_is_the_one_of_its_formula() -> None:
         wide = np.maximum(layer(network.expand[block], network.expand_bias[block], mixed), 0)
         hidden = hidden + layer(network.project[block], network.project_bias[block], wide)
     wanted = layer(network.tail, network.tail_bias, hidden)
-    np.testing.assert_allclose(convolution.correct(network, x), wanted, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(convolution.run_network(network, x), wanted, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("layout", [GREY, COLOR_4X4, COLOR_8X8], ids=["grey", "4x4", "8x8"])
 def test_strips_have_no_seams(layout: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    network = convolution.Synthesis.from_tensors(random_network(6, 2, 0.2))
-    run = partial(convolution.correct, network)
+    network = convolution.ConvNetwork.from_tensors(random_network(6, 2, 0.2), "synthesis", inputs=FEATURES, outputs=OUTPUTS)
+    run = partial(convolution.run_network, network)
     h, w = 37, 5
     latents = np.random.default_rng(2).integers(-200, 200, (layout.channels, h * w)).astype(np.int16)
-    whole = convolution.synthesise(run, network.halo, latents, 20.0, (h, w), layout, (0, h))
+    whole = synthesise(run, network.halo, latents, 20.0, (h, w), layout, (0, h))
     monkeypatch.setattr(convolution, "_STRIP_CELLS", 1)
     monkeypatch.setattr(convolution, "_CHUNK", 3)
     strips = convolution.strips(network.halo, (h, w))
     assert len(strips) > 3
-    parts = [convolution.synthesise(run, network.halo, latents, 20.0, (h, w), layout, rows) for rows in strips]
+    parts = [synthesise(run, network.halo, latents, 20.0, (h, w), layout, rows) for rows in strips]
     np.testing.assert_allclose(np.concatenate(parts, axis=1), whole, rtol=1e-5, atol=1e-4)
 
 
 def test_features_are_what_their_formula_says() -> None:
     latents = np.random.default_rng(4).integers(-32768, 32768, (GREY.channels, 50)).astype(np.int16)
-    found = convolution.features(latents, GREY, 10.0)
+    found = synthesis_features(latents, GREY, 10.0)
     coded = [COLOR_4X4.positions.index(position) for position in GREY.positions]
     np.testing.assert_allclose(found[coded], np.sign(latents) * np.log1p(np.abs(latents / 16)), rtol=1e-5)
     assert not np.delete(found[:-1], coded, axis=0).any()
@@ -163,7 +164,7 @@ def test_torch_decodes_the_same_pixels_within_one(picture: np.ndarray) -> None:
         wanted = api.decode(data, model=model).astype(int)
         for device in ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",):
             file = container.File(io.BytesIO(data))
-            found = decoder.decode_refined(file.header, file.indices, model, 2, run=inference.correct_on(device, model))
+            found = decoder.decode_refined(file.header, file.indices, model, 2, run=inference.run_network_on(device, model))
             assert np.abs(found.reshape(wanted.shape) - wanted).max() <= 1
         assert np.abs(wanted - api.decode(data, model=model, refine="none")).max() > 3
 
@@ -220,10 +221,11 @@ def test_numpy_and_torch_agree() -> None:
     network = synthesis.load_tensors(tensors)
     for name, array in synthesis.to_tensors(network).items():
         np.testing.assert_array_equal(array, tensors[name])
-    x = np.random.default_rng(3).standard_normal((convolution.FEATURES, 9, 7)).astype(np.float32)
+    x = np.random.default_rng(3).standard_normal((FEATURES, 9, 7)).astype(np.float32)
     with torch.no_grad():
         wanted = network(torch.from_numpy(x)[None])[0].numpy()
-    found = convolution.correct(convolution.Synthesis.from_tensors(tensors), x)
+    network = convolution.ConvNetwork.from_tensors(tensors, "synthesis", inputs=FEATURES, outputs=OUTPUTS)
+    found = convolution.run_network(network, x)
     np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-4)
 
 
@@ -241,15 +243,23 @@ def test_aims_are_a_gradient_step(layout: Any, monkeypatch: pytest.MonkeyPatch) 
     latents = rng.integers(-60, 60, (layout.channels, h * w)).astype(np.int16)
     wanted = rng.standard_normal((full.channels, h * w)).astype(np.float32)
     monkeypatch.setattr(convolution, "_STRIP_CELLS", 1)
-    found = aiming.aims(convolution.Synthesis.from_tensors(tensors), latents, wanted, 20.0, (h, w), layout)
+    network = convolution.ConvNetwork.from_tensors(tensors, "synthesis", inputs=FEATURES, outputs=OUTPUTS)
+    found = aiming.aims(
+        network,
+        latents,
+        wanted,
+        20.0,
+        (h, w),
+        layout,
+    )
 
     values = torch.from_numpy(latents.astype(np.float32) / 16).requires_grad_()
-    seen = torch.zeros(convolution.FEATURES, h * w)
-    own, inputs = convolution.shared_channels(layout, COLOR_4X4)
+    seen = torch.zeros(FEATURES, h * w)
+    own, inputs = shared_channels(layout, COLOR_4X4)
     seen[inputs] = torch.where(values[own] == 0, values[own], torch.sign(values[own]) * torch.log1p(values[own].abs()))
     seen[-1] = float(np.log(20 / 32))
-    out = synthesis.load_tensors(tensors)(seen.reshape(1, -1, h, w))[0].reshape(convolution.OUTPUTS, -1)
-    made = out[convolution.shared_channels(full, COLOR_8X8)[1]]
+    out = synthesis.load_tensors(tensors)(seen.reshape(1, -1, h, w))[0].reshape(OUTPUTS, -1)
+    made = out[shared_channels(full, COLOR_8X8)[1]]
     made = torch.cat([made[: len(values)] + values, made[len(values) :]])
     (0.5 * (made - torch.from_numpy(wanted)).square().sum()).backward()
     np.testing.assert_allclose(found, (values - values.grad).detach().numpy(), rtol=1e-3, atol=1e-3)
@@ -276,7 +286,7 @@ def test_mirrored_and_transposed_samples_are_those_of_the_picture(picture: np.nd
         return flat.reshape(-1, pixels.shape[0] // 8, pixels.shape[1] // 8)
 
     def inputs(given: np.ndarray) -> np.ndarray:
-        return np.concatenate([given[: convolution.SEEN], np.ones((1, *given.shape[1:]))]).astype(np.float32)
+        return np.concatenate([given[:SEEN], np.ones((1, *given.shape[1:]))]).astype(np.float32)
 
     pixels = picture[:64, :80]
     given, mirrored = coefficients(pixels), coefficients(pixels[:, ::-1])
@@ -527,7 +537,7 @@ def test_a_grown_synthesis_says_what_it_said_and_learns_with_all_it_has() -> Non
     with torch.no_grad():
         for parameter in start.parameters():
             parameter.normal_(std=0.3)
-    x = torch.randn(2, convolution.FEATURES, 5, 6)
+    x = torch.randn(2, FEATURES, 5, 6)
     network = synthesis.grown(start, 20, 4)
     assert (len(network.head.weight), len(network.body)) == (20, 4)
     torch.testing.assert_close(network(x), start(x))

@@ -21,7 +21,7 @@ from vqcodec.cli.main import main
 from vqcodec.codec import walk
 from vqcodec.codec.rate_control import RATE, Encoder
 from vqcodec.codec.symbols import EncoderWriter
-from vqcodec.entropy.codebooks import UNIT, alphabet_symbols
+from vqcodec.entropy.codebooks import alphabet_symbols
 from vqcodec.entropy.context import NoCorrection
 from vqcodec.entropy.dc_pyramid import SCALE_ROWS
 from vqcodec.entropy.linear import CLASS_OF_ONE, CLASSES_PER_OCTAVE, FLOAT32_EXACT, MEAN_MAX, MEAN_SHIFT, SCALE_SHIFT
@@ -33,7 +33,7 @@ from vqcodec.train import assembly, codebooks, data, lite, predictors, sessions,
 from vqcodec.train.data import TrainingImage, load_corpus
 from vqcodec.train.sessions import LiteSettings
 from vqcodec.train.watch import Watch
-from vqcodec.transform.layouts import Tile
+from vqcodec.transform.layouts import LATENT_UNIT, Tile
 from vqcodec.weights import registry
 from vqcodec.weights.folder import TENSORS, save_model
 from vqcodec.weights.registry import load_model
@@ -570,7 +570,7 @@ class Listener(NoCorrection):
         return super().half(tile, half, means, score)
 
     def half_done(self, tile: Tile, half: int, residuals: Any) -> None:
-        self.found[tile.number] = self.found.get(tile.number, 0) + np.abs(residuals).sum() / UNIT
+        self.found[tile.number] = self.found.get(tile.number, 0) + np.abs(residuals).sum() / LATENT_UNIT
 
 
 @pytest.mark.slow
@@ -660,7 +660,7 @@ def test_codewords_are_ranked_by_how_often_they_come() -> None:
     trained = codebooks.Trained(np.array([[0, 1, 2, 0]], np.float32).repeat(2, axis=0), np.array([10.0, 80, 1, 40]), True)
     book, order = codebooks.ranked(trained)
     assert order.tolist() == [1, 3, 0, 2]
-    assert book.words[0].tolist() == [UNIT, 0, 0, 2 * UNIT]
+    assert book.words[0].tolist() == [LATENT_UNIT, 0, 0, 2 * LATENT_UNIT]
     assert book.escape == 1
     np.testing.assert_allclose(book.bits, -np.log2(np.array([80, 40, 10, 1]) / 131), atol=0.1)
 
@@ -678,7 +678,7 @@ def test_books_of_a_base_model_are_as_likely_as_they_were() -> None:
         np.testing.assert_allclose(np.sort(trained.counts)[::-1], np.sort(np.exp2(-book.bits.astype(float)))[::-1])
         assert trained.escape == (book.dim > 1)
         assert not trained.words[:, 0].any() or book.dim == 1
-        likeliest = trained.words[:, trained.counts.argmax()] * UNIT
+        likeliest = trained.words[:, trained.counts.argmax()] * LATENT_UNIT
         assert (likeliest == book.words[:, book.bits.argmin()]).all() or (book.bits == book.bits.min()).sum() > 1
 
 

@@ -14,6 +14,7 @@ from vqcodec.codec.walk import Indices, OpenGroup, Rectangle, each_group, finish
 from vqcodec.format import alpha
 from vqcodec.format.header import Header
 from vqcodec.nets import convolution
+from vqcodec.nets.synthesis import MIN_STEP_LEVELS, DecodeRows, plain_coefficients, synthesise
 from vqcodec.runtime import progress
 from vqcodec.runtime.workers import shared_empty, side_by_side
 from vqcodec.transform import dct, seams
@@ -115,7 +116,7 @@ class Sharpener:
 
     refiner: Refiner
     strength: float
-    run: convolution.Correct | None = None
+    run: convolution.RunNetwork | None = None
     """Runs the network elsewhere than here, one strip at a time."""
 
     @property
@@ -130,7 +131,7 @@ def decode_refined(
     model: ExactModel,
     threads: int = 1,
     region: Rectangle | None = None,
-    run: convolution.Correct | None = None,
+    run: convolution.RunNetwork | None = None,
     sharpener: Sharpener | None = None,
 ) -> Pixels:
     """As `decode`, with the model's synthesis, where it has one: closer to the original, and within 1 of 255 the same on every
@@ -138,7 +139,7 @@ def decode_refined(
 
     `run` runs the synthesis elsewhere than here, one strip at a time. Raises CorruptError.
     """
-    if (model.synthesis is None and sharpener is None) or header.step_levels < convolution.MIN_STEP:
+    if (model.synthesis is None and sharpener is None) or header.step_levels < MIN_STEP_LEVELS:
         return decode(header, indices, model, threads, region)
     wanted = region or (0, 0, header.height, header.width)
     top, left, height, width = around = _with_seams(header, wanted)
@@ -175,7 +176,7 @@ def refine(
     model: ExactModel,
     size: tuple[int, int],
     threads: int = 1,
-    run: convolution.Correct | None = None,
+    run: convolution.RunNetwork | None = None,
     sharpener: Sharpener | None = None,
     corner: tuple[int, int] = (0, 0),
 ) -> Pixels:
@@ -190,7 +191,7 @@ def refine(
     restored, halo = restorer(model, flat, step, (h, w), layout, run)
     elsewhere = run is not None
     if sharpener is not None:
-        sharpen = sharpener.run or partial(convolution.correct, sharpener.refiner.network)
+        sharpen = sharpener.run or partial(convolution.run_network, sharpener.refiner.network)
         halo, elsewhere = sharpener.halo, elsewhere or sharpener.run is not None
         restored = partial(sharpening.sharpen, sharpen, halo, restored, flat, step, (h, w), layout, sharpener.strength, corner)
 
@@ -208,15 +209,15 @@ def restorer(
     step: float,
     grid: tuple[int, int],
     layout: Layout,
-    run: convolution.Correct | None = None,
-) -> tuple[convolution.Restored, int]:
+    run: convolution.RunNetwork | None = None,
+) -> tuple[DecodeRows, int]:
     """What gives the best coefficients that a model has for rows of latents int16 [C, h * w], and its halo; `step` is in grey
     levels."""
     if model.synthesis is None:
-        return partial(convolution.plain, latents, step, grid, layout), 0
+        return partial(plain_coefficients, latents, step, grid, layout), 0
     halo = model.synthesis.halo
-    correct = run or partial(convolution.correct, model.synthesis)
-    return partial(convolution.synthesise, correct, halo, latents, step, grid, layout), halo
+    run = run or partial(convolution.run_network, model.synthesis)
+    return partial(synthesise, run, halo, latents, step, grid, layout), halo
 
 
 def decode_scaled(

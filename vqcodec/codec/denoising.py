@@ -22,11 +22,12 @@ import numpy as np
 
 from vqcodec.arrays import Float32, Int32, Intp, UInt8
 from vqcodec.nets import convolution
+from vqcodec.nets.synthesis import OUTPUTS
 from vqcodec.runtime import progress
 from vqcodec.runtime.workers import shared_empty, side_by_side
 from vqcodec.transform import dct, lapped
 from vqcodec.transform.color import OPPONENT
-from vqcodec.transform.layouts import COLOR_8X8, GREY, Layout
+from vqcodec.transform.layouts import COLOR_8X8, GREY, Layout, shared_channels
 from vqcodec.weights.denoiser import Denoiser
 
 SIGMA_CENTRE: Final = 20.0
@@ -85,7 +86,7 @@ def estimate_noise(pixels: UInt8, denoiser: Denoiser, sigma: float, place: tuple
     noisy = _waves(pixels[y[:, None], x], layout, denoiser.color)
     level = sigma * (3 / components) ** 0.5
     kept = max(first, rows[0] - 1), min(last, rows[1] + (down > 0) + 1)
-    found = convolution.correct(denoiser.network, denoiser_features(noisy, level), (kept[0] - first, kept[1] - first))
+    found = convolution.run_network(denoiser.network, denoiser_features(noisy, level), (kept[0] - first, kept[1] - first))
     noise = _to_pixels(lapped.from_lapped(found), layout, denoiser.color) * np.float32(level)
     top = 8 * (rows[0] - kept[0]) + down
     return noise[top : top + 8 * (rows[1] - rows[0]), 8 + right : 8 + right + width]
@@ -100,8 +101,8 @@ def _mirrored(start: int, stop: int, length: int) -> Intp:
 def _waves(pixels: UInt8, layout: Layout, color: Int32) -> Float32:
     """Pixels uint8 [8 h + 16, 8 w + 16, c] to overlapping waves of the inner h x w cells, float32 [192, h, w] in grey levels."""
     h, w = pixels.shape[0] // 8, pixels.shape[1] // 8
-    cells = np.zeros((convolution.OUTPUTS, h, w), np.float32)
-    cells[convolution.shared_channels(layout, COLOR_8X8)[1]] = dct.forward(pixels, layout, color).reshape(-1, h, w)
+    cells = np.zeros((OUTPUTS, h, w), np.float32)
+    cells[shared_channels(layout, COLOR_8X8)[1]] = dct.forward(pixels, layout, color).reshape(-1, h, w)
     return np.ascontiguousarray(lapped.to_lapped(cells)[:, 1:-1, 1:-1])
 
 
@@ -117,7 +118,7 @@ def _to_pixels(cells: Float32, layout: Layout, color: Int32) -> Float32:
     """Coefficients float32 [192, h, w] to what they are in pixels [8 h, 8 w, c], around 0."""
     _, h, w = cells.shape
     matrix = (dct.inverse_matrix(layout, color) / (1 << dct.SHIFT)).astype(np.float32)
-    kept = cells[convolution.shared_channels(layout, COLOR_8X8)[1]].reshape(len(matrix), -1)
+    kept = cells[shared_channels(layout, COLOR_8X8)[1]].reshape(len(matrix), -1)
     blocks = (kept.T @ matrix).reshape(h, w, 8, 8, -1)
     return blocks.transpose(0, 2, 1, 3, 4).reshape(8 * h, 8 * w, -1)
 

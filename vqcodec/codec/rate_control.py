@@ -19,7 +19,7 @@ from vqcodec.codec import aiming, chroma, clipping, decoder, walk
 from vqcodec.errors import LimitError
 from vqcodec.format import container, zstd_blocks
 from vqcodec.format.header import Header, Section
-from vqcodec.nets import convolution
+from vqcodec.nets.synthesis import MIN_STEP_LEVELS
 from vqcodec.runtime import progress
 from vqcodec.runtime.workers import side_by_side
 from vqcodec.transform import dct
@@ -110,7 +110,7 @@ def aimed_targets(
     """
     network, step, layout = model.synthesis, settings.step_64 / 64, LAYOUTS[settings.layout]
     wanted = coefficients * np.float32(1 / step)
-    if network is None or not rounds or step < convolution.MIN_STEP:
+    if network is None or not rounds or step < MIN_STEP_LEVELS:
         return wanted[: layout.channels]
     targets = wanted[: layout.channels].copy()
     for _ in range(rounds):
@@ -205,7 +205,7 @@ class Encoder:
             with progress.stage("choosing the layout"):
                 found = self._side_by_side(lambda number: chroma.gain(self._high_chroma(number), more))
             self._chroma_gain = np.concatenate([self._chroma_gain, sum(found)])
-        restored = (self.model.synthesis is not None) & (steps >= convolution.MIN_STEP)
+        restored = (self.model.synthesis is not None) & (steps >= MIN_STEP_LEVELS)
         return COLOR_8X8 if chroma.pays(self._chroma_gain[: len(steps)], restored).any() else COLOR_4X4
 
     def _group(self, number: int, layout: Layout) -> Float32:
@@ -288,7 +288,7 @@ class Encoder:
         header, coded = self.header(step), self.code(step)
         if any(group.symbols.clipped for group in coded):
             raise TooFineError
-        if self.model.synthesis is None or step / 64 < convolution.MIN_STEP:
+        if self.model.synthesis is None or step / 64 < MIN_STEP_LEVELS:
             decoded = decoder.reconstruct(header, [group.latents for group in coded], self.model, self.threads)
         else:
             whole = np.empty((LAYOUTS[header.layout].channels, *header.cells), np.int16)

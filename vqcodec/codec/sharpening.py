@@ -15,9 +15,10 @@ from typing import Final
 import numpy as np
 
 from vqcodec.arrays import Float32, Int16, Intp
-from vqcodec.nets.convolution import GRAIN, INPUTS, NOISE, OUTPUTS, Correct, Restored, Rows, features, shared_channels
+from vqcodec.nets.convolution import Rows, RunNetwork
+from vqcodec.nets.synthesis import GRAIN, INPUTS, NOISE, OUTPUTS, DecodeRows, synthesis_features
 from vqcodec.transform.lapped import from_lapped
-from vqcodec.transform.layouts import COLOR_8X8, Layout
+from vqcodec.transform.layouts import COLOR_8X8, Layout, shared_channels
 
 DEFAULT_STRENGTH: Final = 0.7
 _FULL_STEP: Final = 60.0
@@ -46,7 +47,7 @@ def refiner_features(base: Float32, latents: Int16, layout: Layout, step: float,
     out = np.zeros((INPUTS["refiner"], latents.shape[1]), np.float32)
     x = base * np.float32(1 / step)
     out[shared_channels(full, COLOR_8X8)[1]] = np.copysign(np.log1p(np.abs(x)), x)
-    out[OUTPUTS:-NOISE] = features(latents, layout, step)
+    out[OUTPUTS:-NOISE] = synthesis_features(latents, layout, step)
     out[-NOISE:] = noise(corner, latents.shape[1] // columns, columns).reshape(NOISE, -1)
     return out
 
@@ -109,10 +110,10 @@ def refined_waves(found: Float32, corner: tuple[int, int]) -> Float32:
     return waves
 
 
-def weigh(correction: Float32) -> Float32:
+def weigh(found: Float32) -> Float32:
     """Waves [192, rows, columns] of a refiner as they are added: by `emphasis`, and without what repeats from cell to cell, which
     is seen as a screen of dots: the mean of high ones over 5x5 cells (at edges the outermost count again)."""
-    waves = emphasis() * correction
+    waves = emphasis() * found
     side, mean = 2 * REPEATED_WITHIN + 1, waves[repeatable()]
     for axis in (1, 2):
         own = np.moveaxis(mean, axis, 0)
@@ -123,9 +124,9 @@ def weigh(correction: Float32) -> Float32:
 
 
 def sharpen(
-    run: Correct,
+    run: RunNetwork,
     halo: int,
-    restored: Restored,
+    restored: DecodeRows,
     latents: Int16,
     step: float,
     grid: tuple[int, int],
@@ -144,8 +145,8 @@ def sharpen(
     around = restored((top, bottom))
     inputs = refiner_features(around, latents[:, top * w : bottom * w], layout, step, w, (corner[0] + top, corner[1]))
     first, last = max(0, rows[0] - REFINER_REACH), min(h, rows[1] + REFINER_REACH)
-    correction = run(inputs.reshape(len(inputs), bottom - top, w), (first - top, last - top))
-    waves = refined_waves(correction, (corner[0] + first, corner[1]))
+    found = run(inputs.reshape(len(inputs), bottom - top, w), (first - top, last - top))
+    waves = refined_waves(found, (corner[0] + first, corner[1]))
     kept = from_lapped(waves)[:, rows[0] - first : rows[1] - first].reshape(OUTPUTS, -1)
     out = np.ascontiguousarray(around[:, (rows[0] - top) * w : (rows[1] - top) * w])
     full, dcs = layout.whole, layout.components

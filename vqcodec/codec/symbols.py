@@ -15,10 +15,11 @@ from typing import Final
 import numpy as np
 
 from vqcodec.arrays import Float32, Float64, Int16, Int32, Int64, Intp, UInt8, UInt32
-from vqcodec.entropy.codebooks import NATURAL, NO_WORD, SCALAR_MAX, UNIT, nearest, quantize_scalar, resized, with_low_bits
+from vqcodec.entropy.codebooks import NATURAL, NO_WORD, SCALAR_MAX, nearest, quantize_scalar, resized, with_low_bits
 from vqcodec.entropy.linear import CLASSES
 from vqcodec.errors import CorruptError
 from vqcodec.format.bits import BitReader
+from vqcodec.transform.layouts import LATENT_UNIT
 from vqcodec.weights.exact import DC_SET, TILE_SIZES, ExactModel
 
 DC_SHARE: Final = 0.2
@@ -54,7 +55,7 @@ def dc_share(component: int, density: float) -> float:
 def wanted_rows(targets: Float32, channels: slice, cells: Intp, means: Int32, order: Intp) -> Float32:
     """The residuals a half tile should have, float32 [n, T] in steps, in order of coding."""
     wanted = targets[channels].take(cells[order], axis=1)
-    wanted -= means.take(order, axis=1) * np.float32(1 / UNIT)
+    wanted -= means.take(order, axis=1) * np.float32(1 / LATENT_UNIT)
     return np.ascontiguousarray(wanted.T)
 
 
@@ -178,7 +179,7 @@ class SymbolWriter(ByClass):
         values, numbers = x[doubtful], numbers[doubtful]
         _, words, bits = self.codebooks[-1].scalar
         places = np.clip(np.rint(values), -SCALAR_MAX, SCALAR_MAX).astype(np.intp) + SCALAR_MAX
-        cost = (values - words[places] * np.float32(1 / UNIT)) ** 2 + self.search.rates[numbers, None] * bits[places]
+        cost = (values - words[places] * np.float32(1 / LATENT_UNIT)) ** 2 + self.search.rates[numbers, None] * bits[places]
         return doubtful[self.search.escape[numbers] + cost.sum(axis=1) < costs[doubtful]]
 
 

@@ -31,7 +31,7 @@ from vqcodec.format.bits import BitReader, pack_bits
 from vqcodec.format.header import Header, Section, Tokens
 from vqcodec.format.stream_records import BLOCK, FRAME, VERBATIM
 from vqcodec.nets import convolution
-from vqcodec.nets.convolution import Correct
+from vqcodec.nets.convolution import RunNetwork
 from vqcodec.runtime import progress
 from vqcodec.runtime.workers import shared_empty, side_by_side
 from vqcodec.transform import dct
@@ -97,7 +97,7 @@ def encode(pixels: UInt8, model: TokenModel, threads: int = 1) -> UInt16:
     def strip(rows: tuple[int, int]) -> None:
         top, bottom = max(0, rows[0] - halo), min(h, rows[1] + halo)
         x = (forward(seen[side * top : side * bottom], side, model.color) - mean) / scale
-        z = convolution.correct(model.encoder, x, (rows[0] - top, rows[1] - top))
+        z = convolution.run_network(model.encoder, x, (rows[0] - top, rows[1] - top))
         indices[rows[0] : rows[1]] = codebooks.nearest(z.reshape(len(z), -1).T, weights)[0].reshape(-1, w)
 
     with progress.stage("coding"):
@@ -112,7 +112,7 @@ def decode(
     *,
     scale: int = 1,
     threads: int = 1,
-    run: Correct | None = None,
+    run: RunNetwork | None = None,
 ) -> UInt8:
     """Indices uint16 [h, w] to pixels uint8 of `shape` [H, W, 1 or 3] or, from low frequencies, of one 2, 4 or 8 times smaller.
 
@@ -123,13 +123,13 @@ def decode(
     kept = side // scale  # frequencies that a smaller picture has
     low = np.s_[:components, :kept, :kept]
     matrix = inverse_matrix(kept, components, model.color) / np.float32(scale)
-    correct = run or partial(convolution.correct, model.decoder)
+    run_decoder = run or partial(convolution.run_network, model.decoder)
     words = np.ascontiguousarray(model.words.T, np.float32)
     pixels = shared_empty((-(-height // scale), -(-width // scale), components), np.uint8)
 
     def strip(rows: tuple[int, int]) -> None:
         top, bottom = max(0, rows[0] - halo), min(h, rows[1] + halo)
-        out = correct(words[:, indices[top:bottom]], (rows[0] - top, rows[1] - top)).reshape(model.channels, -1)
+        out = run_decoder(words[:, indices[top:bottom]], (rows[0] - top, rows[1] - top)).reshape(model.channels, -1)
         x = (model.mean[:, None] + model.scale[:, None] * out).reshape(model.components, side, side, -1)[low]
         dct.inverse_float(x.reshape(len(matrix), -1), w, matrix, pixels[kept * rows[0] : kept * rows[1]])
 

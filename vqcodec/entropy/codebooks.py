@@ -19,7 +19,7 @@ import numpy as np
 
 from vqcodec.arrays import Float32, Int16, Int32, Int64, Intp, UInt8
 
-UNIT: Final = 16
+LATENT_UNIT: Final = 16
 """Codewords and residuals are in 1/16 of a step."""
 NATURAL: Final = 256
 """The size of words as codebooks have them."""
@@ -99,7 +99,7 @@ class Codebook:
         ranks[self.alphabet] = np.arange(self.size)
         symbols = ranks[alphabet_symbols(values)]
         raw = self.raw_bits[symbols]
-        reconstruction = np.where(raw > 0, values * UNIT, self.words[0][symbols])
+        reconstruction = np.where(raw > 0, values * LATENT_UNIT, self.words[0][symbols])
         return symbols, reconstruction.astype(np.int32), self.bits[symbols] + raw
 
 
@@ -116,7 +116,7 @@ class VectorSearch:
 
     @classmethod
     def of(cls, book: Codebook, rate: float) -> VectorSearch:
-        words, biases = book.words.astype(np.float32) * np.float32(1 / UNIT), np.float32(rate) * book.bits
+        words, biases = book.words.astype(np.float32) * np.float32(1 / LATENT_UNIT), np.float32(rate) * book.bits
         if book.escape >= 0:
             words[:, book.escape] = 0
             biases[book.escape] += _BARRED
@@ -157,7 +157,7 @@ class ScalarSearch:
         values = np.arange(-SCALAR_MAX, SCALAR_MAX + 1)
         widths = book.raw_bits[symbols]
         low = np.abs(values).astype(np.int32) & ((1 << widths.astype(np.int32)) - 1)
-        steps, costs = words.astype(np.float32) * np.float32(1 / UNIT), np.float32(rate) * bits
+        steps, costs = words.astype(np.float32) * np.float32(1 / LATENT_UNIT), np.float32(rate) * bits
         return cls(symbols, low, widths, words, steps, costs, -np.sign(values))
 
     @classmethod
@@ -256,7 +256,7 @@ def quantize_scalar(search: ScalarSearch, origins: Intp, x: Float32, share: floa
 
 def with_low_bits(words: Int32, low: Int32) -> Int32:
     """Reconstructions int32 [n] in 1/16 step of the words of scalar symbols, which are changed, and the raw bits behind these."""
-    words += np.sign(words) * (low * UNIT)
+    words += np.sign(words) * (low * LATENT_UNIT)
     return words
 
 

@@ -22,7 +22,7 @@ from torch.nn import functional
 from vqcodec.arrays import Bool, Float32, Float64, UInt8
 from vqcodec.codec.denoising import LINEAR_DIVISOR, SIGMA_CENTRE
 from vqcodec.errors import InputError
-from vqcodec.nets.convolution import OUTPUTS
+from vqcodec.nets.synthesis import OUTPUTS
 from vqcodec.neural.loop import Batch, Report, Schedule, fit
 from vqcodec.neural.synthesis import SynthesisNetwork, load_tensors, to_tensors, usable_crop
 from vqcodec.transform import lapped

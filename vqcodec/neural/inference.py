@@ -1,4 +1,4 @@
-"""The networks run by torch on a GPU or, to compare, on the CPU: those of `networks.correct`, and the context's products."""
+"""The networks run by torch on a GPU or, to compare, on the CPU: those of `convolution.run_network`, and the context's products."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import torch
 
 from vqcodec.arrays import Float32
 from vqcodec.entropy.context import ContextNetwork, Layer
-from vqcodec.nets.convolution import Correct, Rows
+from vqcodec.nets.convolution import Rows, RunNetwork
 from vqcodec.neural.loop import check_device
 from vqcodec.neural.synthesis import load_tensors
 from vqcodec.weights.exact import ExactModel
 from vqcodec.weights.folder import Weights
 
 
-def correct_on(device: str, model: Weights, kind: str = "synthesis") -> Correct:
+def run_network_on(device: str, model: Weights, kind: str = "synthesis") -> RunNetwork:
     """Runs the network `kind` of a model or a refiner on `device`, "cpu" or "cuda". Raises InputError where there is no such one.
 
     What comes back raises MemoryError where the device has too little.

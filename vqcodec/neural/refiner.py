@@ -37,8 +37,7 @@ from torch.nn import functional
 from vqcodec.arrays import UInt8
 from vqcodec.codec import sharpening
 from vqcodec.errors import InputError
-from vqcodec.nets import convolution
-from vqcodec.nets.convolution import STEP_CENTRE
+from vqcodec.nets.synthesis import OUTPUTS, REFINER_OUTPUTS, STEP_CENTRE_LEVELS
 from vqcodec.neural import adversary
 from vqcodec.neural.adversary import BETAS, Discriminator, Perceptual, adaptive_weight, adversarial_loss, descend
 from vqcodec.neural.loop import EVERY, SCORED, Report, Schedule, average_in, fast_bfloat16, load_checkpoint, save_checkpoint
@@ -131,7 +130,7 @@ class Scene:
         free = torch.ones(len(seen), COLOR_8X8.channels, 1, 1, device=seen.device)
         chroma = torch.tensor([position[0] > 0 for position in COLOR_8X8.positions], device=seen.device)
         free[:, chroma] *= color[:, None, None, None]
-        step = STEP_CENTRE * torch.exp(seen[:, -1:, :1, :1])
+        step = STEP_CENTRE_LEVELS * torch.exp(seen[:, -1:, :1, :1])
         x = torch.cat([torch.sign(base) * torch.log1p(base.abs()), seen, noise], dim=1)
         x = x.contiguous(memory_format=torch.channels_last)
         return cls(x, grain, base, step, free, original / 255, to_pictures(base * step), corner)
@@ -154,14 +153,14 @@ class Scene:
         """What the discriminator sees of pictures [B, 3, 8 h, 8 w]: them, their difference to the decode, and log(step);
         [B, 7, 8 h - 8, 8 w - 8]."""
         seen, decoded = self.looked_at(pictures), self.looked_at(self.decoded)
-        step = torch.log(self.step / STEP_CENTRE).expand(-1, 1, *seen.shape[2:])
+        step = torch.log(self.step / STEP_CENTRE_LEVELS).expand(-1, 1, *seen.shape[2:])
         return torch.cat([2 * seen - 1, 4 * (seen - decoded), step], dim=1)
 
 
 def refined_waves(found: Tensor, grain: Tensor) -> Tensor:
     """As `sharpening.refined_waves`, of a batch [B, 256, h, w] and its grain [B, 64, h, w]."""
     grained, weights = (torch.from_numpy(array).to(grain.device) for array in (sharpening.grained(), sharpening.grain_emphasis()))
-    return weigh(found[:, : convolution.OUTPUTS]).index_add(1, grained, weights * found[:, convolution.OUTPUTS :] * grain)
+    return weigh(found[:, :OUTPUTS]).index_add(1, grained, weights * found[:, OUTPUTS:] * grain)
 
 
 def weigh(correction: Tensor) -> Tensor:
@@ -253,7 +252,7 @@ class Players:
 
 def with_grain(tensors: Tensors) -> Tensors:
     """A refiner's tensors, with a little grain where it has none."""
-    missing = convolution.REFINER_OUTPUTS - len(tensors["refiner.tail"])
+    missing = REFINER_OUTPUTS - len(tensors["refiner.tail"])
     width = tensors["refiner.tail"].shape[1]
     more = {"refiner.tail": np.zeros((missing, width)), "refiner.tail_bias": np.full(missing, _GRAIN_AT_FIRST)}
     return {**tensors, **{name: np.concatenate([tensors[name], rows]).astype(np.float16) for name, rows in more.items()}}

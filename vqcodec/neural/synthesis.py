@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vqcodec.arrays import Float32, Float64, Int32, Intp, UInt8
-from vqcodec.nets.convolution import INPUTS, OUTPUTS, SEEN, STEP_CENTRE, shared_channels
+from vqcodec.nets.synthesis import INPUTS, OUTPUTS, SEEN, STEP_CENTRE_LEVELS
 from vqcodec.neural.loop import Batch, Report, Schedule, fit
 from vqcodec.transform import dct
-from vqcodec.transform.layouts import COLOR_4X4, COLOR_8X8, Layout
+from vqcodec.transform.layouts import COLOR_4X4, COLOR_8X8, Layout, shared_channels
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class SynthesisNetwork(nn.Module):
 
 
 def to_tensors(network: SynthesisNetwork) -> dict[str, NDArray[Any]]:
-    """A model's tensors `synthesis.*` or of another kind, float16, as in networks.Synthesis; the inverse of `load_tensors`."""
+    """A model's tensors `synthesis.*` or of another kind, float16, as in convolution.ConvNetwork; the inverse of `load_tensors`."""
     found = {}
     for name, layers in _layers(network).items():
         weights = np.stack([_numpy(layer.weight).reshape(len(layer.weight), -1) for layer in layers])
@@ -256,7 +256,7 @@ def compare(network: SynthesisNetwork, sample: Sample, color: Int32) -> UInt8:
     seen = sample.features[:SEEN].astype(np.float32)
     plain = np.zeros(sample.missing.shape, np.float32)
     plain[shared_channels(COLOR_4X4, COLOR_8X8)[1]] = np.sign(seen) * np.expm1(np.abs(seen))  # the inverse of networks.features
-    step = STEP_CENTRE * float(np.exp(sample.features[SEEN, 0, 0].astype(np.float32)))
+    step = STEP_CENTRE_LEVELS * float(np.exp(sample.features[SEEN, 0, 0].astype(np.float32)))
     with torch.no_grad():
         device = next(network.parameters()).device
         inputs = torch.from_numpy(sample.features.astype(np.float32))[None].to(device)

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vqcodec.arrays import Int64
-from vqcodec.entropy.codebooks import UNIT
 from vqcodec.train import codebooks, streams
 from vqcodec.train.codebooks import Trained
 from vqcodec.train.sessions import Collector, Fit, LiteSettings
 from vqcodec.train.watch import Progress
+from vqcodec.transform.layouts import LATENT_UNIT
 from vqcodec.weights.exact import ExactModel, predictor_names, scale_rows
 
 
@@ -106,7 +106,7 @@ def base_books(base: ExactModel) -> list[Trained]:
             order = np.argsort(book.alphabet)
         elif book.escape >= 0:
             order = np.append(np.delete(order, book.escape), book.escape)
-        words = book.words[:, order].astype(np.float32) * np.float32(1 / UNIT)
+        words = book.words[:, order].astype(np.float32) * np.float32(1 / LATENT_UNIT)
         if book.dim > 1:  # the zero word leads
             zero = int(np.flatnonzero((words[:, :-1] == 0).all(axis=0))[0])
             lead = np.append(zero, np.delete(np.arange(book.size), zero))

@@ -13,8 +13,9 @@ from typing import Final
 import numpy as np
 
 from vqcodec.arrays import Float32, Float64, Int16, Int64
-from vqcodec.entropy.codebooks import ALPHABET, ALPHABET_RAW_BITS, SCALAR_MAX, UNIT, Codebook, alphabet_symbols, nearest, weights_of
+from vqcodec.entropy.codebooks import ALPHABET, ALPHABET_RAW_BITS, SCALAR_MAX, Codebook, alphabet_symbols, nearest, weights_of
 from vqcodec.entropy.linear import CLASS_OF_ONE, CLASSES, CLASSES_PER_OCTAVE
+from vqcodec.transform.layouts import LATENT_UNIT
 
 ROUNDS: Final = 16
 _RESEED_ROUNDS: Final = 9
@@ -167,7 +168,7 @@ def scale_of_class(number: int) -> float:
 def ranked(book: Trained) -> tuple[Codebook, Int64]:
     """The book with its codewords by falling count (zero first among equals), and the order of its old indices."""
     order = np.argsort(-book.counts, kind="stable")
-    words = np.clip(np.rint(book.words[:, order] * UNIT), -32767, 32767).astype(np.int16)
+    words = np.clip(np.rint(book.words[:, order] * LATENT_UNIT), -32767, 32767).astype(np.int16)
     bits = (np.rint(lengths(book.counts[order]) * 256) / 256).astype(np.float32)
     escape = int(np.flatnonzero(order == book.words.shape[1] - 1)[0]) if book.escape else -1
     return Codebook(words, bits, escape, None if book.escape else order.astype(np.uint8)), order

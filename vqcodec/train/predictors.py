@@ -14,7 +14,6 @@ from typing import Final
 import numpy as np
 
 from vqcodec.arrays import Float32, Float64, Int32
-from vqcodec.entropy.codebooks import UNIT
 from vqcodec.entropy.linear import (
     CLASS_OF_ONE,
     CLASSES_PER_OCTAVE,
@@ -25,6 +24,7 @@ from vqcodec.entropy.linear import (
     SCALE_SHIFT,
     STEP_FEATURE_MAX,
 )
+from vqcodec.transform.layouts import LATENT_UNIT
 
 _FLOOR: Final = 0.01  # steps added to |x|: a class below this codes nothing anyway
 _MEAN_ROUNDS: Final = 3
@@ -45,8 +45,8 @@ def fit_mean(samples: Samples, start: Int32 | None, strength: float) -> Int32:
     """Integer mean weights [rows] for targets in 1/16 step; `strength` samples' worth of pull towards `start`."""
     rows = samples.features.shape[1]
     base = np.zeros(rows) if start is None else start.astype(np.float64) / (1 << MEAN_SHIFT)
-    features = samples.features.astype(np.float64) / UNIT
-    targets = samples.targets.astype(np.float64) / UNIT - features @ base
+    features = samples.features.astype(np.float64) / LATENT_UNIT
+    targets = samples.targets.astype(np.float64) / LATENT_UNIT - features @ base
     if not len(targets):
         return np.zeros(rows, np.int32) if start is None else start
     # the plain sum over samples; the pull is measured in the same units through the features' own energy

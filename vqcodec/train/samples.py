@@ -16,7 +16,7 @@ from vqcodec.codec.symbols import EncoderWriter
 from vqcodec.entropy import context, dc_pyramid
 from vqcodec.entropy.context import MARGIN
 from vqcodec.entropy.linear import SCALE_SHIFT
-from vqcodec.nets import convolution
+from vqcodec.nets.synthesis import MAX_STEP_LEVELS, MIN_STEP_LEVELS, OUTPUTS, synthesis_features
 from vqcodec.neural.context_samples import ContextSample, PassSample
 from vqcodec.neural.refiner import RefinerSample
 from vqcodec.neural.synthesis import Sample
@@ -24,10 +24,10 @@ from vqcodec.train.data import TrainingImage
 from vqcodec.train.sessions import Session, in_grey, open_aimed
 from vqcodec.train.watch import Watch, out_of_time, some_in_processes
 from vqcodec.transform import dct
-from vqcodec.transform.layouts import COLOR_4X4, COLOR_8X8, LAYOUTS, Layout, Tile
+from vqcodec.transform.layouts import COLOR_4X4, COLOR_8X8, LATENT_UNIT, LAYOUTS, Layout, Tile, shared_channels
 from vqcodec.weights.exact import ExactModel
 
-NETWORK_STEPS: Final = (convolution.MIN_STEP, convolution.MAX_STEP)
+NETWORK_STEPS: Final = (MIN_STEP_LEVELS, MAX_STEP_LEVELS)
 REFINED_STEPS: Final = (14.0, 130.0)
 """On photos about 0.95 and 0.06 bits per pixel: with more there is nothing to refine, and quality 0 makes no less."""
 _GREY_EVERY: Final = 8
@@ -65,8 +65,8 @@ def make_sample(image: TrainingImage, step: float, model: ExactModel) -> Sample:
     latents, layout, cells = coded(image, step, model, TUNES[0])
     full = layout.whole
     wanted = dct.forward(image.pixels, full, model.color) * np.float32(1 / step)
-    wanted[: layout.channels] -= latents * np.float32(1 / convolution.UNIT)
-    features = convolution.features(latents, layout, step)
+    wanted[: layout.channels] -= latents * np.float32(1 / LATENT_UNIT)
+    features = synthesis_features(latents, layout, step)
     return Sample(_on_grid(features, cells), _on_grid(_spread(wanted, full), cells))
 
 
@@ -80,8 +80,8 @@ def coded(image: TrainingImage, step: float, model: ExactModel, tune: str) -> tu
 
 def _spread(coefficients: Float32, layout: Layout) -> Float32:
     """Coefficients [C, n] of a layout as those of COLOR_8X8, with zeros for what it lacks."""
-    out = np.zeros((convolution.OUTPUTS, coefficients.shape[1]), np.float32)
-    out[convolution.shared_channels(layout, COLOR_8X8)[1]] = coefficients
+    out = np.zeros((OUTPUTS, coefficients.shape[1]), np.float32)
+    out[shared_channels(layout, COLOR_8X8)[1]] = coefficients
     return out
 
 
@@ -123,7 +123,7 @@ def make_refiner_sample(image: TrainingImage, step: float, model: ExactModel, tu
     base = _spread(restored((0, h)) * np.float32(1 / step), layout.whole)
     height, width = image.pixels.shape[:2]
     padded = np.pad(image.pixels, ((0, 8 * h - height), (0, 8 * w - width), (0, 0)), mode="edge")
-    return RefinerSample(_on_grid(convolution.features(latents, layout, step), (h, w)), _on_grid(base, (h, w)), padded)
+    return RefinerSample(_on_grid(synthesis_features(latents, layout, step), (h, w)), _on_grid(base, (h, w)), padded)
 
 
 def make_refiner_samples(
@@ -154,7 +154,7 @@ class Recorder:
         self.residuals = np.zeros_like(self.means)
         self.scores = np.zeros((context.TILES, grid.h * grid.w), np.float16)
         self.passes: dict[str, PassSample] = {}
-        self.places = convolution.shared_channels(grid.layout, COLOR_4X4)[1]
+        self.places = shared_channels(grid.layout, COLOR_4X4)[1]
         """Of the layout's channels that COLOR_4X4 has."""
 
     def dc_pass(
@@ -163,7 +163,7 @@ class Recorder:
         if this.name in context.dc_pass_names():
             context.clamp_score(score)
             features = context.dc_features(inputs, means, score, self.step).T.astype(np.int8)
-            linear = (inputs.base + means[0]).astype(np.float32) / np.float32(convolution.UNIT)
+            linear = (inputs.base + means[0]).astype(np.float32) / np.float32(LATENT_UNIT)
             targets = self.session.targets[this.component, this.cells] - linear
             self.passes[this.name] = PassSample(features, _classes(score), targets.astype(np.float16))
         return self.inner.dc_pass(this, inputs, means, score)

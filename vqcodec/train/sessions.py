@@ -12,14 +12,13 @@ from numpy.typing import NDArray
 from vqcodec.arrays import Float32, Float64, Int16, Int32
 from vqcodec.codec import symbols, walk
 from vqcodec.codec.rate_control import RATE, aimed_targets, fine_dcs, rate_of, rounds_of
-from vqcodec.entropy.codebooks import UNIT
 from vqcodec.entropy.linear import Grid
 from vqcodec.train import streams
 from vqcodec.train.codebooks import Trained
 from vqcodec.train.data import TrainingImage
 from vqcodec.train.watch import Watch, some_in_processes
 from vqcodec.transform import dct
-from vqcodec.transform.layouts import COLOR_4X4, COLOR_8X8, GREY
+from vqcodec.transform.layouts import COLOR_4X4, COLOR_8X8, GREY, LATENT_UNIT
 from vqcodec.weights.exact import ExactModel
 
 STEPS: Final = (2.0, 180.0)
@@ -103,7 +102,7 @@ class Collector(symbols.ByClass):
             start += count
         if self.writer is not None:
             return self.writer.quantize(stretches, x)
-        return (np.sign(x) * np.floor(np.abs(x) + _DEAD_ZONE)).astype(np.int32) * UNIT
+        return (np.sign(x) * np.floor(np.abs(x) + _DEAD_ZONE)).astype(np.int32) * LATENT_UNIT
 
     def keep(self, number: int, x: Float32) -> None:
         """Some of a book's residuals float32 [n, d], in steps: all, until there are enough."""

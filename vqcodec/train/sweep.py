@@ -14,13 +14,12 @@ import numpy as np
 from vqcodec.arrays import Float32, Intp
 from vqcodec.codec import walk
 from vqcodec.entropy import dc_pyramid, linear
-from vqcodec.entropy.codebooks import UNIT
 from vqcodec.entropy.context import NoCorrection
 from vqcodec.train import predictors
 from vqcodec.train.assembly import predictor_tensors
 from vqcodec.train.sessions import Collector, Fit, LiteSettings, Session
 from vqcodec.train.watch import Progress
-from vqcodec.transform.layouts import COLOR_8X8, Tile
+from vqcodec.transform.layouts import COLOR_8X8, LATENT_UNIT, Tile
 from vqcodec.weights.exact import ExactModel, mean_rows, scale_rows, tile_name
 
 _SAMPLES_PER_FIT: Final = 40_000
@@ -64,7 +63,7 @@ def fit_dc(
 ) -> None:
     """Fit the predictors of the DC pyramid to rounded DCs."""
     passes, done = sum(len(dc_pyramid.pass_names(component)) for component in range(3)), 0
-    planes = [np.rint(s.targets[: s.grid.layout.components]).astype(np.int32) * UNIT for s in sessions]
+    planes = [np.rint(s.targets[: s.grid.layout.components]).astype(np.int32) * LATENT_UNIT for s in sessions]
     sizes = [np.zeros_like(p) for p in planes]
     for component in range(3):
         users = [i for i, s in enumerate(sessions) if component < s.grid.layout.components]
@@ -82,7 +81,7 @@ def fit_dc(
             for i, this in by_name[name]:
                 grid = sessions[i].grid
                 found = dc_pyramid.inputs(planes[i], sizes[i], grid.h, grid.w, this)
-                target = sessions[i].targets[component, this.cells] * UNIT - found.base
+                target = sessions[i].targets[component, this.cells] * LATENT_UNIT - found.base
                 chosen = _sample(len(this.cells), len(by_name[name]), rng)
                 collected.append(
                     (
@@ -106,7 +105,7 @@ def fit_dc(
                 sizes[i][component, this.cells] = np.abs(planes[i][component, this.cells] - predicted)
             magnitudes, scales, steps = [], [], []
             for m, scale, target, step, *_ in collected:
-                magnitudes.append(np.abs(target / UNIT - m @ mean.astype(np.float32) / (UNIT << linear.MEAN_SHIFT)))
+                magnitudes.append(np.abs(target / LATENT_UNIT - m @ mean.astype(np.float32) / (LATENT_UNIT << linear.MEAN_SHIFT)))
                 scales.append(scale)
                 steps.append(np.tile(np.array([linear.step_features(step)], np.float32), (len(target), 1)))
             stacked = np.concatenate(scales) if scales else np.zeros((0, dc_pyramid.SCALE_ROWS[component]), np.float32)
@@ -170,11 +169,11 @@ def _fit_tile(
                 if base is not None:
                     start = base.tensors[f"{name}.mean"][half * size + j]
                     start = np.concatenate([start, base.tensors[f"{name}.mean_own"][j]]) if half else start
-                found = predictors.fit_mean(predictors.Samples(features, targets[j] * UNIT), start, settings.strength)
+                found = predictors.fit_mean(predictors.Samples(features, targets[j] * LATENT_UNIT), start, settings.strength)
                 mean[half * size + j] = found[: mean.shape[1]]
                 if half:
                     mean_own[j] = found[mean.shape[1] :]
-                targets[j] -= features @ found.astype(np.float32) / (UNIT << linear.MEAN_SHIFT)
+                targets[j] -= features @ found.astype(np.float32) / (LATENT_UNIT << linear.MEAN_SHIFT)
         features = np.concatenate([g.scale.T for g in gathered]) if gathered else np.zeros((0, rows + 2 * half), np.float32)
         steps = (
             np.concatenate(

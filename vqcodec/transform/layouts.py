@@ -11,6 +11,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Final
+
+import numpy as np
+
+from vqcodec.arrays import Intp
+
+LATENT_UNIT: Final = 16
+"""Latents, residuals and codewords are in 1/16 of a quantiser step."""
 
 Coef = tuple[int, int]
 """(vertical, horizontal) frequency, each 0..7."""
@@ -140,3 +148,11 @@ COLOR_4X4 = _layout(1, "colour, 4x4 chroma", 3, _ORDER_4X4, LOW_TILES_COLOR)
 COLOR_8X8 = _layout(2, "colour, 8x8 chroma", 3, _ORDER_4X4 + _ORDER_REST, LOW_TILES_COLOR)
 LAYOUTS = (GREY, COLOR_4X4, COLOR_8X8)
 """Indexed by the layout code of the file header."""
+
+
+def shared_channels(layout: Layout, other: Layout) -> tuple[Intp, Intp]:
+    """Channels that both layouts have: their indices in `layout`, and those in `other`."""
+    places = {position: channel for channel, position in enumerate(other.positions)}
+    pairs = [(channel, places[position]) for channel, position in enumerate(layout.positions) if position in places]
+    own, others = np.array(pairs, np.intp).T
+    return own, others

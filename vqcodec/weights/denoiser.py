@@ -1,7 +1,7 @@
 """Denoisers (codec/denoising.py). No file names one; a model of any kind may have this network besides its own. Tensors:
 
 color                int32 [3, 3]      synthesis matrix (color.py) that it was trained in
-denoiser.NAME        float16           weights of convolution.Synthesis
+denoiser.NAME        float16           weights of convolution.ConvNetwork
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from vqcodec.nets.convolution import Synthesis
+from vqcodec.nets.convolution import ConvNetwork
+from vqcodec.nets.synthesis import INPUTS, OUTPUTS
 from vqcodec.weights.folder import TENSORS, Weights, checking, read_weights
 
 
@@ -21,8 +22,8 @@ class Denoiser(Weights):
     """A loaded denoiser (denoising.py), perhaps with other tensors."""
 
     @cached_property
-    def network(self) -> Synthesis:
-        return Synthesis.from_tensors(self.tensors, "denoiser")
+    def network(self) -> ConvNetwork:
+        return ConvNetwork.from_tensors(self.tensors, "denoiser", inputs=INPUTS["denoiser"], outputs=OUTPUTS)
 
     def check(self) -> None:
         """Raise ModelError unless every tensor is present, of the right shape, and finite."""

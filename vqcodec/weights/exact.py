@@ -24,7 +24,7 @@ Every tensor that parsing needs is an integer array, so there is no NaN to fear;
     context.NAME         int16             weights of context.ContextNetwork, not in every model:
         shift [1], 1..10; luma.dc, luma.step, chroma.dc, chroma.step, tile.TT.state, .own, .hidden, .out, dc.C.L.P.first, .second,
         .out; biases of the last five int32, as NAME_bias
-    synthesis.NAME       float16           weights of networks.Synthesis; not in every model, and not needed to parse a file
+    synthesis.NAME       float16           weights of convolution.ConvNetwork; not in every model, and not needed to parse a file
 """
 
 from __future__ import annotations
@@ -37,14 +37,16 @@ import numpy as np
 
 from vqcodec.arrays import Int16, UInt8
 from vqcodec.entropy import dc_pyramid, linear
-from vqcodec.entropy.codebooks import ALPHABET, ALPHABET_RAW_BITS, UNIT, Codebook, Search, Shelf, shelve
+from vqcodec.entropy.codebooks import ALPHABET, ALPHABET_RAW_BITS, Codebook, Search, Shelf, shelve
 from vqcodec.entropy.context import ContextNetwork
 from vqcodec.errors import ModelError
 from vqcodec.format.stream_forms import RUN_BITS, Direct, Form, Pairs, Split
 from vqcodec.format.zstd_blocks import HUFFMAN_MAX_BITS, Dictionary
-from vqcodec.nets.convolution import Synthesis
+from vqcodec.nets.convolution import ConvNetwork
+from vqcodec.nets.synthesis import FEATURES, OUTPUTS
 from vqcodec.transform import layouts
 from vqcodec.transform.color import COLOR_LIMIT
+from vqcodec.transform.layouts import LATENT_UNIT
 from vqcodec.weights.folder import Tensors, Weights, checking
 
 DC_SET, AC_SET = 0, 1
@@ -154,9 +156,11 @@ class ExactModel(Weights):
         return ContextNetwork.from_tensors(self.tensors) if own else None
 
     @cached_property
-    def synthesis(self) -> Synthesis | None:
+    def synthesis(self) -> ConvNetwork | None:
         """The network behind the plain decode, where the model has one."""
-        return Synthesis.from_tensors(self.tensors) if "synthesis.head" in self.tensors else None
+        if "synthesis.head" not in self.tensors:
+            return None
+        return ConvNetwork.from_tensors(self.tensors, "synthesis", inputs=FEATURES, outputs=OUTPUTS)
 
     def check(self) -> None:
         """Raise ModelError unless every tensor is present, of the right shape, and within bounds."""
@@ -242,7 +246,7 @@ def _check_books(tensors: Tensors) -> None:
     starts = np.cumsum(dims * sizes) - dims * sizes
     for start, letter in zip(starts[scalar].tolist(), letters, strict=True):
         words, raw = tensors["book.words"][start : start + len(ALPHABET)], ALPHABET_RAW_BITS[letter] > 0
-        _require(bool((words[raw] == ALPHABET[letter][raw] * UNIT).all()), "a scalar book's large values are wrong")
+        _require(bool((words[raw] == ALPHABET[letter][raw] * LATENT_UNIT).all()), "a scalar book's large values are wrong")
     _require(table.shape == (2, len(TILE_SIZES), linear.CLASSES), "book.table has the wrong shape")
     _require(bool(((table >= -1) & (table < count)).all()), "book.table names a book that is not there")
     for size_log in range(len(TILE_SIZES)):

@@ -1,7 +1,7 @@
 """Refiners: networks that sharpen a decode (codec/sharpening.py). No file names one. Tensors:
 
 color                int32 [3, 3]      synthesis matrix (color.py) that it was trained in
-refiner.NAME         float16           weights of convolution.Synthesis
+refiner.NAME         float16           weights of convolution.ConvNetwork
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from vqcodec.nets.convolution import INPUTS, OUTPUTS, REFINER_OUTPUTS, Synthesis
+from vqcodec.nets.convolution import ConvNetwork
+from vqcodec.nets.synthesis import INPUTS, OUTPUTS, REFINER_OUTPUTS
 from vqcodec.weights.folder import Weights, checking, read_weights
 
 
@@ -19,9 +20,9 @@ class Refiner(Weights):
     """A loaded refiner (sharpening.sharpen)."""
 
     @cached_property
-    def network(self) -> Synthesis:
-        grained = len(self.tensors["refiner.tail"]) != OUTPUTS  # old ones have none
-        return Synthesis.from_tensors(self.tensors, "refiner", (INPUTS["refiner"], REFINER_OUTPUTS if grained else OUTPUTS))
+    def network(self) -> ConvNetwork:
+        outputs = OUTPUTS if len(self.tensors["refiner.tail"]) == OUTPUTS else REFINER_OUTPUTS  # older refiners have no grain
+        return ConvNetwork.from_tensors(self.tensors, "refiner", inputs=INPUTS["refiner"], outputs=outputs)
 
     def check(self) -> None:
         """Raise ModelError unless every tensor is present and of the right shape."""

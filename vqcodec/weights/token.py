@@ -6,7 +6,7 @@ C is side * side * components, of cells of 8 or 16 pixels a side, grey or in col
     token.words          float16 [K, D]    the codebook, 2 <= K <= 65536
     token.mean           float32 [C]       of the coefficients of cells, and
     token.scale          float32 [C]       what they are divided by before the encoder
-    encoder.NAME         float16           weights of convolution.Synthesis with C inputs and D outputs
+    encoder.NAME         float16           weights of convolution.ConvNetwork with C inputs and D outputs
     decoder.NAME         float16           with D inputs and C outputs
 """
 
@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vqcodec.arrays import Float32
-from vqcodec.nets.convolution import Synthesis
+from vqcodec.nets.convolution import ConvNetwork
 from vqcodec.weights.folder import Weights, checking
 
 TOKEN_CELLS: Final = {64: (8, 1), 192: (8, 3), 256: (16, 1), 768: (16, 3)}
@@ -70,12 +70,12 @@ class TokenModel(Weights):
         return (len(self.words) - 1).bit_length()
 
     @cached_property
-    def encoder(self) -> Synthesis:
-        return Synthesis.from_tensors(self.tensors, "encoder", (self.channels, self.words.shape[1]))
+    def encoder(self) -> ConvNetwork:
+        return ConvNetwork.from_tensors(self.tensors, "encoder", inputs=self.channels, outputs=self.words.shape[1])
 
     @cached_property
-    def decoder(self) -> Synthesis:
-        return Synthesis.from_tensors(self.tensors, "decoder", (self.words.shape[1], self.channels))
+    def decoder(self) -> ConvNetwork:
+        return ConvNetwork.from_tensors(self.tensors, "decoder", inputs=self.words.shape[1], outputs=self.channels)
 
     def check(self) -> None:
         """Raise ModelError unless every tensor is present, of the right shape, and finite."""
