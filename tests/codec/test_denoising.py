@@ -1,4 +1,4 @@
-"""Denoising: the waves, the network in parts and whole and in torch, its training, the estimate of sigma, and the command."""
+"""Denoising: the lapped transform, the network in parts, whole and in torch, its training, the estimate of sigma, the command."""
 
 import io
 import json
@@ -26,7 +26,7 @@ from vqcodec.io import icc
 from vqcodec.nets import convolution
 from vqcodec.nets.synthesis import INPUTS
 from vqcodec.transform import lapped
-from vqcodec.transform.color import OPPONENT, analysis_matrix
+from vqcodec.transform.color import OPPONENT, inverse_color_matrix
 from vqcodec.transform.layouts import COLOR_8X8
 from vqcodec.weights import registry
 from vqcodec.weights.denoiser import Denoiser, has_denoiser, load_denoiser
@@ -58,7 +58,7 @@ def still_life(samples: Path) -> Pixels:
         return np.asarray(image.convert("RGB"))
 
 
-# ------------------------------------------------------------------------------------------------ pixels and waves
+# ------------------------------------------------------------------------------------------------ pixels and lapped coefficients
 
 
 @given(st.integers(3, 7), st.integers(3, 7), st.integers(0, 2**32 - 1))
@@ -89,7 +89,7 @@ def test_grey_of_less_noise_counts_as_colour_of_more() -> None:
     one = denoising.estimate_noise(grey, DENOISER, 12, (0, 0), (0, 3))[:, :, 0]
     three = denoising.estimate_noise(np.repeat(grey, 3, axis=2), DENOISER, 12 * 3**0.5, (0, 0), (0, 3))
     assert np.abs(one).mean() > 2
-    np.testing.assert_allclose(one, three @ analysis_matrix(OPPONENT)[0] / analysis_matrix(OPPONENT)[0].sum(), atol=0.01)
+    np.testing.assert_allclose(one, three @ inverse_color_matrix(OPPONENT)[0] / inverse_color_matrix(OPPONENT)[0].sum(), atol=0.01)
 
 
 def test_pixels_are_rounded_and_clipped_and_not_cut(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -227,7 +227,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
 def test_torch_and_numpy_find_the_same_noise(small: Callable[..., Any]) -> None:
     import torch
 
-    from vqcodec.neural.denoiser import batch_of, error_left, lapped_waves
+    from vqcodec.neural.denoiser import batch_of, error_left, lapped_basis
     from vqcodec.neural.synthesis import load_tensors
 
     clean = smooth_picture(104, 88).astype(np.float32).transpose(2, 0, 1)[None]
@@ -235,7 +235,7 @@ def test_torch_and_numpy_find_the_same_noise(small: Callable[..., Any]) -> None:
     noisy, noise = (part[0].numpy().transpose(1, 2, 0) for part in batch[:2])
     network = load_tensors(DENOISER.tensors, "denoiser")
     with torch.no_grad():
-        left = float(error_left(network, batch, lapped_waves())[0])
+        left = float(error_left(network, batch, lapped_basis())[0])
     found = denoising.estimate_noise(noisy[4:-4, 4:-4].astype(np.uint8), DENOISER, 20, (0, 0), (0, 12))
     inside = np.s_[8 * 4 : -8 * 4, 8 * 4 : -8 * 4]  # not near the edges, where one has the surroundings and the other mirrors
     energies = np.square(found - noise[4:-4, 4:-4])[inside].mean() / 20**2
@@ -265,11 +265,11 @@ def test_torch_and_numpy_denoise_alike(small: Callable[..., Any], components: in
 def test_torchs_waves_are_numpys(small: Callable[..., Any]) -> None:
     import torch
 
-    from vqcodec.neural.denoiser import lapped_waves, to_waves
+    from vqcodec.neural.denoiser import lapped_basis, to_lapped
 
     pixels = smooth_picture(48, 64)
-    theirs = to_waves(torch.from_numpy(pixels.transpose(2, 0, 1)[None] - np.float32(128)), lapped_waves())[0].numpy()
-    ours = denoising._waves(pixels[4:-4, 4:-4], COLOR_8X8, OPPONENT)
+    theirs = to_lapped(torch.from_numpy(pixels.transpose(2, 0, 1)[None] - np.float32(128)), lapped_basis())[0].numpy()
+    ours = denoising._to_lapped(pixels[4:-4, 4:-4], COLOR_8X8, OPPONENT)
     np.testing.assert_allclose(theirs[:, 1:-1, 1:-1], ours, atol=0.1)
 
 

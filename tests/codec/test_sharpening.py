@@ -1,4 +1,4 @@
-"""The refiner: its waves, decoding with it in parts and whole, and its training against a discriminator."""
+"""The refiner: what it adds, decoding with it in parts and whole, and its training against a discriminator."""
 
 import io
 import json
@@ -107,15 +107,15 @@ def test_noise_is_of_the_place_and_like_no_other() -> None:
 
 def test_grain_is_noise_of_luma_as_strong_as_the_network_says() -> None:
     strengths = np.zeros((REFINER_OUTPUTS, 60, 50), np.float32)
-    np.testing.assert_array_equal(sharpening.refined_waves(strengths, (0, 0)), 0)
+    np.testing.assert_array_equal(sharpening.added_coefficients(strengths, (0, 0)), 0)
     strengths[OUTPUTS:] = np.arange(GRAIN, dtype=np.float32)[:, None, None]
-    whole = sharpening.refined_waves(strengths, (0, 0))
+    whole = sharpening.added_coefficients(strengths, (0, 0))
     luma = np.array([component == 0 for component, _, _ in COLOR_8X8.positions])
     assert not whole[~luma].any()
     wanted = np.arange(GRAIN) * sharpening.grain_emphasis().reshape(-1)
     np.testing.assert_allclose(whole[luma].std(axis=(1, 2)), wanted, rtol=0.05)
     assert wanted[-1] > 0
-    np.testing.assert_array_equal(sharpening.refined_waves(strengths[:, :7, :9], (30, 40)), whole[:, 30:37, 40:49])
+    np.testing.assert_array_equal(sharpening.added_coefficients(strengths[:, :7, :9], (30, 40)), whole[:, 30:37, 40:49])
     inputs = sharpening.noise((0, 0), 60, 50)
     assert max(abs((one * other).mean()) for one in inputs for other in sharpening.grain((0, 0), 60, 50)) < 0.1
 
@@ -578,9 +578,9 @@ def test_training_weighs_waves_as_decoding_does() -> None:
     from vqcodec.neural import refiner
 
     rng = np.random.default_rng(1)
-    waves, grain = rng.standard_normal((2, REFINER_OUTPUTS, 7, 6)).astype(np.float32), sharpening.grain((3, 5), 7, 6)
-    found = refiner.refined_waves(torch.from_numpy(waves), torch.from_numpy(np.stack([grain, grain]))).numpy()
-    np.testing.assert_allclose(found, np.stack([sharpening.refined_waves(one, (3, 5)) for one in waves]), atol=1e-5)
+    outputs, grain = rng.standard_normal((2, REFINER_OUTPUTS, 7, 6)).astype(np.float32), sharpening.grain((3, 5), 7, 6)
+    found = refiner.added_coefficients(torch.from_numpy(outputs), torch.from_numpy(np.stack([grain, grain]))).numpy()
+    np.testing.assert_allclose(found, np.stack([sharpening.added_coefficients(one, (3, 5)) for one in outputs]), atol=1e-5)
 
 
 @pytest.mark.slow

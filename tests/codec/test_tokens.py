@@ -32,6 +32,7 @@ from vqcodec.format.header import Header, Metadata, Section, Tokens
 from vqcodec.nets import convolution
 from vqcodec.train import idx
 from vqcodec.train.data import load_corpus
+from vqcodec.transform import dct
 from vqcodec.transform.color import OPPONENT
 from vqcodec.weights import registry
 from vqcodec.weights.folder import save_model
@@ -50,7 +51,7 @@ Given = dict[str, bytes]
 def test_the_dct_is_orthonormal_and_undone(side: int, components: int) -> None:
     forward, inverse = (f(side, components, OPPONENT) for f in (tokens.forward_matrix, tokens.inverse_matrix))
     np.testing.assert_allclose(forward @ inverse, np.eye(len(forward)), atol=2e-4)
-    np.testing.assert_allclose(tokens.waves(side) @ tokens.waves(side).T, np.eye(side), atol=1e-6)
+    np.testing.assert_allclose(dct.basis(side) @ dct.basis(side).T, np.eye(side), atol=1e-12)
     pixels = smooth_picture(side, 2 * side, components).reshape(side, 2 * side, components)
     dcs = tokens.forward(pixels, side, OPPONENT)[0, 0]
     means = [pixels[:, side * i : side * (i + 1)].mean() - 128 for i in range(2)]  # of grey, or of RGB alike

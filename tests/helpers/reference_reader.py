@@ -754,7 +754,7 @@ def read_latents(data: bytes, model_folder: Path) -> list[NDArray[np.int64]]:
 # 6. PIXELS; the arithmetic is that of the docstrings of dct.py, seams.py and alpha.py
 
 
-def waves_of(file: File, colours: list[list[int]]) -> NDArray[np.int64]:
+def basis_of(file: File, colours: list[list[int]]) -> NDArray[np.int64]:
     """What a coefficient of 1 adds to a cell's pixels, [C, 8, 8, components]."""
     components = 1 if file.layout == GREY else 3
     scale = [math.sqrt(1 / 8)] + [1 / 2] * 7
@@ -774,16 +774,16 @@ def waves_of(file: File, colours: list[list[int]]) -> NDArray[np.int64]:
 def read_pixels(data: bytes, latents: list[NDArray[np.int64]], model_folder: Path) -> NDArray[np.int64]:
     """Pixels [H, W, components] of the latents of each tile group, alpha as the last component."""
     file = read_file(data)
-    waves = waves_of(file, load_file(model_folder / "model.safetensors")["color"].tolist())
+    basis = basis_of(file, load_file(model_folder / "model.safetensors")["color"].tolist())
     h, w = -(-file.height // 8), -(-file.width // 8)
-    pixels = np.zeros((8 * h, 8 * w, waves.shape[3]), np.int64)
+    pixels = np.zeros((8 * h, 8 * w, basis.shape[3]), np.int64)
     side = 2**file.group_log2 if file.group_log2 else max(h, w)
     corners = [(top, left) for top in range(0, h, side) for left in range(0, w, side)]
     shift, most = 36 - file.depth, 2**file.depth - 1
     for (top, left), (rows, columns), own in zip(corners, file.groups(h, w), latents, strict=True):
         for cell, (row, column) in enumerate((row, column) for row in range(rows) for column in range(columns)):
             coefficients = np.clip(own[:, cell] * file.step, -(2**22), 2**22)
-            block = np.tensordot(coefficients, waves, 1) + 128 * 2**28 + 2 ** (shift - 1) >> shift
+            block = np.tensordot(coefficients, basis, 1) + 128 * 2**28 + 2 ** (shift - 1) >> shift
             y, x = 8 * (top + row), 8 * (left + column)
             pixels[y : y + 8, x : x + 8] = np.clip(block, 0, most)
     pixels = pixels[: file.height, : file.width]

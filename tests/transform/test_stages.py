@@ -199,13 +199,13 @@ def test_residuals_come_back_from_their_symbols(seed: int, rate: float, share: f
             np.testing.assert_array_equal(codebooks.with_low_bits(book.rows[symbols, 0].copy(), low), words)
             if rate * share == 0:  # the nearest integer at least
                 inside = np.abs(x[:, 0]) < codebooks.SCALAR_MAX
-                assert np.all(np.abs(x[:, 0] - words / codebooks.UNIT)[inside] <= 1)
+                assert np.all(np.abs(x[:, 0] - words / codebooks.LATENT_UNIT)[inside] <= 1)
         else:
             x[:20] *= np.sqrt(max(0.0, search.reach[number]) / (x[:20] ** 2).sum(axis=1, keepdims=True))  # on the edge
             index, costs = codebooks.nearest(x, search.vectors[number].weights)
-            words = book.rows[index] / codebooks.UNIT
+            words = book.rows[index] / codebooks.LATENT_UNIT
             assert not np.any(index == book.escape)
-            every = ((x[:, None] - book.words.T[None] / codebooks.UNIT) ** 2).sum(axis=2) + rate * book.bits
+            every = ((x[:, None] - book.words.T[None] / codebooks.LATENT_UNIT) ** 2).sum(axis=2) + rate * book.bits
             if book.escape >= 0:
                 every[:, book.escape] = np.inf
             found = ((x - words) ** 2).sum(axis=1) + rate * book.bits[index]
@@ -264,9 +264,9 @@ def test_dcs_that_others_are_predicted_from_are_nearer_to_what_they_should_be(co
 
 @pytest.mark.parametrize("components", [1, 3])
 def test_fine_dcs_are_nearer_in_smooth_pictures(components: int) -> None:
-    """Each DC of slow waves is less than a step from the DCs around: with coarse words whole areas are off."""
-    waves = 100 + 20 * np.add.outer(np.sin(np.arange(256) / 40), np.cos(np.arange(256) / 50))
-    pixels = np.clip(waves[..., None] + np.array((0, 12, -9))[:components], 0, 255).astype(np.uint8)
+    """Each DC of a slow gradient is less than a step from the DCs around: with coarse words whole areas are off."""
+    gradient = 100 + 20 * np.add.outer(np.sin(np.arange(256) / 40), np.cos(np.arange(256) / 50))
+    pixels = np.clip(gradient[..., None] + np.array((0, 12, -9))[:components], 0, 255).astype(np.uint8)
 
     def error(fine: bool) -> float:
         encoder = rate_control.Encoder(pixels, MODEL, threads=1)

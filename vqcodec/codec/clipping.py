@@ -11,15 +11,15 @@ from typing import Final
 import numpy as np
 
 from vqcodec.arrays import Float32, Int32, Pixels
-from vqcodec.transform.color import analysis_matrix
+from vqcodec.transform.color import inverse_color_matrix
 from vqcodec.transform.dct import to_blocks
 
 _BEYOND: Final = 2.0
-"""Steps by which the mean of a plain block is aimed beyond the range, in units of the DC: enough to clip the waves that a predictor
-expects beside an edge, too. With 1.0 a twentieth of the plain pixels were off; with 3.0 files grow."""
+"""Steps by which the mean of a plain block is aimed beyond the range, in units of the DC: enough to clip the basis functions that a
+predictor expects beside an edge, too. With 1.0 a twentieth of the plain pixels were off; with 3.0 files grow."""
 
 
-def beyond(pixels: Pixels, synthesis: Int32, depth: int = 8) -> Float32:
+def beyond(pixels: Pixels, color_matrix: Int32, depth: int = 8) -> Float32:
     """Offsets of the DCs of pixels [H, W, components], in steps: float32 [components, h * w], 0 where a block is not plain."""
     blocks = to_blocks(pixels)  # [h, 8, w, 8, components]
     lines = blocks.reshape(len(blocks), blocks.shape[1], -1)  # whole lines first: many times as fast as blocks at once
@@ -30,4 +30,4 @@ def beyond(pixels: Pixels, synthesis: Int32, depth: int = 8) -> Float32:
     ends = (highest.astype(np.float32) - lowest).reshape(-1, pixels.shape[2])  # float32 [h * w, components]
     if pixels.shape[2] == 1:
         return _BEYOND * ends.T
-    return (_BEYOND * ends @ analysis_matrix(synthesis).T).T.astype(np.float32)
+    return (_BEYOND * ends @ inverse_color_matrix(color_matrix).T).T.astype(np.float32)

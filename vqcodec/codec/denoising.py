@@ -1,14 +1,14 @@
 """White Gaussian noise taken out of a picture, by a network that was trained on noisy ones.
 
-    noisy = overlapping waves of the pixels - 128, color by color (lapped.to_lapped of dct.py's cells)      float32 [192, h, w]
-    noise = level * network(denoiser_features(noisy, level))                                                the same waves
+    noisy = lapped coefficients of the pixels - 128, color by color (lapped.to_lapped of dct.py's cells)    float32 [192, h, w]
+    noise = level * network(denoiser_features(noisy, level))                                                of the same coefficients
     pixel = round(pixel - noise in pixels), 0 to 255
 
 The network is that of convolution.py: what it finds is in units of the noise, so that pictures of all noise levels look alike
 to it.
 The level is sigma of a colour picture, whose grey plane has less noise than each of R, G and B, and sqrt(3) sigma of a grey one:
 then the grey planes of both are alike.
-Waves of cells fade into each other, and an estimate for each of several places of the grid of cells is averaged (cycle spinning,
+Basis functions of neighbouring cells overlap, and estimates for several positions of the grid are averaged (cycle spinning,
 Coifman and Donoho 1995), so that no block shows its edges. Beyond its edges a picture is mirrored. Floating point: pixels agree
 within 1 of 255 between machines. A grey picture has zeros for chroma and ignores the chroma that comes out.
 """
@@ -76,14 +76,14 @@ def estimate_noise(pixels: UInt8, denoiser: Denoiser, sigma: float, place: tuple
     The grid of cells begins `place` (0 to 7) pixels above and left of the picture.
     """
     height, width, components = pixels.shape
-    (down, right), halo = place, denoiser.network.halo + 1  # waves reach into one more cell
+    (down, right), halo = place, denoiser.network.halo + 1  # basis functions reach into one more cell
     layout = GREY if components == 1 else COLOR_8X8
     first, last = rows[0] - halo, rows[1] + (down > 0) + halo
-    first, last = max(first, -1), min(last, -(-(height + down) // 8) + 1)  # cells whose waves reach into the picture
+    first, last = max(first, -1), min(last, -(-(height + down) // 8) + 1)  # cells whose basis functions reach into the picture
     columns = -(-(width + right) // 8) + 2
     y = _mirrored(8 * (first - 1) - down, 8 * (last + 1) - down, height)
     x = _mirrored(-16 - right, 8 * columns - right, width)
-    noisy = _waves(pixels[y[:, None], x], layout, denoiser.color)
+    noisy = _to_lapped(pixels[y[:, None], x], layout, denoiser.color)
     level = sigma * (3 / components) ** 0.5
     kept = max(first, rows[0] - 1), min(last, rows[1] + (down > 0) + 1)
     found = convolution.run_network(denoiser.network, denoiser_features(noisy, level), (kept[0] - first, kept[1] - first))
@@ -98,8 +98,8 @@ def _mirrored(start: int, stop: int, length: int) -> Intp:
     return np.minimum(place, 2 * length - 1 - place)
 
 
-def _waves(pixels: UInt8, layout: Layout, color: Int32) -> Float32:
-    """Pixels uint8 [8 h + 16, 8 w + 16, c] to overlapping waves of the inner h x w cells, float32 [192, h, w] in grey levels."""
+def _to_lapped(pixels: UInt8, layout: Layout, color: Int32) -> Float32:
+    """Pixels uint8 [8 h + 16, 8 w + 16, c] to lapped coefficients of the inner h x w cells, float32 [192, h, w] in grey levels."""
     h, w = pixels.shape[0] // 8, pixels.shape[1] // 8
     cells = np.zeros((OUTPUTS, h, w), np.float32)
     cells[shared_channels(layout, COLOR_8X8)[1]] = dct.forward(pixels, layout, color).reshape(-1, h, w)
@@ -107,7 +107,7 @@ def _waves(pixels: UInt8, layout: Layout, color: Int32) -> Float32:
 
 
 def denoiser_features(noisy: Float32, sigma: float) -> Float32:
-    """Inputs float32 [385, rows, columns] of a denoiser, for coefficients [192, rows, columns] of overlapping waves of a noisy
+    """Inputs float32 [385, rows, columns] of a denoiser, for lapped coefficients [192, rows, columns] of a noisy
     picture, and the noise's standard deviation, both in grey levels: linear, and as the synthesis has them; and log(sigma / 20)."""
     x = noisy * np.float32(1 / sigma)
     level = np.full((1, *x.shape[1:]), np.log(sigma / SIGMA_CENTRE), np.float32)

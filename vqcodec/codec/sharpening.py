@@ -1,8 +1,8 @@
-"""What a refiner adds to a decode: the inputs of its network, the noise among them, and the waves and grain that come out.
+"""The inputs of a refiner's network (its noise included), and what its outputs (lapped coefficients and grain) add to a decode.
 
     inputs: the decoded coefficients and the latents, compressed as the synthesis's; log(step / 32); noise       float32 [297, n]
-    outputs: waves of the lapped transform, in steps, and the deviation of grain in those of luma                float32 [256, n]
-    coefficient = decoded + strength * step * from_lapped(emphasis * (waves - what repeats) + grain)
+    outputs: coefficients of the lapped transform, in steps, and the deviation of grain in those of luma         float32 [256, n]
+    coefficient = decoded + strength * step * from_lapped(emphasis * (output - what repeats) + grain)
 
 Floating point, as the synthesis is: pixels agree within 1 of 255 between machines.
 """
@@ -26,16 +26,15 @@ _NO_STEP: Final = 13.0
 """Steps in grey levels from which on a refiner has its default strength, and below which it has none: 0.2 and 1 bit per pixel."""
 _EMPHASIS: Final = {0: (0.0, 4.4), 1: (0.0, 0.6), 2: (0.0, 0.6)}
 _EMPHASIS_FREQUENCIES: Final = (1.5, 5)
-"""What lowest and highest waves of a component that a refiner adds are multiplied by, from which larger one of their two
-frequencies to which."""
+"""Factors of the lowest and highest basis functions of a component, and the frequencies (the larger of two) where they begin."""
 _GRAIN_EMPHASIS: Final = (0.0, 8.0)
 _GRAIN_FREQUENCIES: Final = (3, 7)
 """The same of its grain."""
 _REPEATED_FROM: Final = 3
 REPEATED_WITHIN: Final = 2
-"""Waves of which larger frequency lose what repeats from cell to cell, and within how many cells to each side."""
+"""Basis functions of which larger frequency lose what repeats from cell to cell, and within how many cells to each side."""
 REFINER_REACH: Final = 1 + REPEATED_WITHIN
-"""Cells around a cell that what is added there depends on, besides those that the network sees: its waves overlap, too."""
+"""Cells around a cell that what is added there depends on, besides those that the network sees: basis functions overlap."""
 
 
 def refiner_features(base: Float32, latents: Int16, layout: Layout, step: float, columns: int, corner: tuple[int, int]) -> Float32:
@@ -74,7 +73,7 @@ def grain(corner: tuple[int, int], rows: int, columns: int) -> Float32:
 
 @cache
 def emphasis() -> Float32:
-    """What the waves that a refiner adds are multiplied by, float32 [192, 1, 1].
+    """What the lapped coefficients that a refiner adds are multiplied by, float32 [192, 1, 1].
 
     Low ones are where similarity is lost, as they move edges and shades that the decode has; high ones of luma are what it lacks.
     """
@@ -84,13 +83,13 @@ def emphasis() -> Float32:
 
 @cache
 def repeatable() -> Intp:
-    """Waves whose mean over the cells around is the lattice's doing."""
+    """Channels whose mean over the cells around is the lattice's doing."""
     return np.flatnonzero([max(v, u) >= _REPEATED_FROM for _, v, u in COLOR_8X8.positions])
 
 
 @cache
 def grained() -> Intp:
-    """Waves that get grain: those of luma, in the order of a refiner's last outputs."""
+    """Channels that get grain: those of luma, in the order of a refiner's last outputs."""
     return np.flatnonzero([component == 0 for component, _, _ in COLOR_8X8.positions])
 
 
@@ -101,26 +100,29 @@ def grain_emphasis() -> Float32:
     return np.interp(larger, _GRAIN_FREQUENCIES, _GRAIN_EMPHASIS).astype(np.float32)[:, None, None]
 
 
-def refined_waves(found: Float32, corner: tuple[int, int]) -> Float32:
-    """Waves [192, rows, columns] that the outputs [256, rows, columns] of a refiner add, in steps: its own as `weigh` has them, and
-    noise, of which it says the deviation; `corner` is the place of the first cell in the picture. Old refiners have no grain."""
-    waves = weigh(found[:OUTPUTS])
+def added_coefficients(found: Float32, corner: tuple[int, int]) -> Float32:
+    """The lapped coefficients [192, rows, columns], in steps, that the outputs [256, rows, columns] of a refiner add.
+
+    They are its own as `weigh` has them, and noise, of which it gives the deviation. `corner` is the place of the first cell in the
+    picture. Old refiners have no grain.
+    """
+    added = weigh(found[:OUTPUTS])
     if len(found) > OUTPUTS:
-        waves[grained()] += grain_emphasis() * found[OUTPUTS:] * grain(corner, *found.shape[1:])
-    return waves
+        added[grained()] += grain_emphasis() * found[OUTPUTS:] * grain(corner, *found.shape[1:])
+    return added
 
 
 def weigh(found: Float32) -> Float32:
-    """Waves [192, rows, columns] of a refiner as they are added: by `emphasis`, and without what repeats from cell to cell, which
+    """Outputs [192, rows, columns] of a refiner as they are added: times `emphasis`, without what repeats from cell to cell, which
     is seen as a screen of dots: the mean of high ones over 5x5 cells (at edges the outermost count again)."""
-    waves = emphasis() * found
-    side, mean = 2 * REPEATED_WITHIN + 1, waves[repeatable()]
+    weighed = emphasis() * found
+    side, mean = 2 * REPEATED_WITHIN + 1, weighed[repeatable()]
     for axis in (1, 2):
         own = np.moveaxis(mean, axis, 0)
         padded = np.pad(own, ((REPEATED_WITHIN, REPEATED_WITHIN), (0, 0), (0, 0)), mode="edge")
         mean = np.moveaxis(np.add.reduce([padded[i : i + len(own)] for i in range(side)]), 0, axis)
-    waves[repeatable()] -= mean * np.float32(1 / side**2)
-    return waves
+    weighed[repeatable()] -= mean * np.float32(1 / side**2)
+    return weighed
 
 
 def sharpen(
@@ -146,8 +148,8 @@ def sharpen(
     inputs = refiner_features(around, latents[:, top * w : bottom * w], layout, step, w, (corner[0] + top, corner[1]))
     first, last = max(0, rows[0] - REFINER_REACH), min(h, rows[1] + REFINER_REACH)
     found = run(inputs.reshape(len(inputs), bottom - top, w), (first - top, last - top))
-    waves = refined_waves(found, (corner[0] + first, corner[1]))
-    kept = from_lapped(waves)[:, rows[0] - first : rows[1] - first].reshape(OUTPUTS, -1)
+    added = added_coefficients(found, (corner[0] + first, corner[1]))
+    kept = from_lapped(added)[:, rows[0] - first : rows[1] - first].reshape(OUTPUTS, -1)
     out = np.ascontiguousarray(around[:, (rows[0] - top) * w : (rows[1] - top) * w])
     full, dcs = layout.whole, layout.components
     out[dcs:] += np.float32(strength * step) * kept[shared_channels(full, COLOR_8X8)[1][dcs:]]

@@ -2,7 +2,7 @@
 
 The VQ-VAE of van den Oord, Vinyals and Kavukcuoglu (2017) with the DCT as its first and last layer:
 
-    planes = analysis of color.py of the pixels - 128; a grey picture is one plane
+    planes = inverse colour matrix (color.py) times pixels - 128; a grey picture is one plane
     coefficient x[c, v, u] of a cell: orthonormal DCT-II of its side x side pixels, component by component, row by row
     z = encoder((x - mean) / scale)                                                               float32 [D, h, w]
     index = the k of least |z - words[k]|^2                                                       one a cell
@@ -18,7 +18,7 @@ weights/token.py has the tensors of a token model.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -35,7 +35,7 @@ from vqcodec.nets.convolution import RunNetwork
 from vqcodec.runtime import progress
 from vqcodec.runtime.workers import shared_empty, side_by_side
 from vqcodec.transform import dct
-from vqcodec.transform.color import COLOR_SHIFT, analysis_matrix
+from vqcodec.transform.color import COLOR_SHIFT, inverse_color_matrix
 from vqcodec.transform.layouts import COLOR_8X8, GREY, LAYOUTS
 from vqcodec.weights.token import TokenModel
 
@@ -47,36 +47,30 @@ _MODES: Final = {VERBATIM: _PACKED, FRAME: 1, BLOCK: 2}
 # ------------------------------------------------------------------------------------------------ pixels and coefficients
 
 
-@lru_cache(maxsize=8)
-def waves(side: int) -> Float32:
-    """The orthonormal DCT-II, float32 [side frequencies, side samples]."""
-    u, x = np.arange(side)[:, None], np.arange(side)[None, :]
-    found = np.cos((2 * x + 1) * u * np.pi / (2 * side)) * np.where(u == 0, np.sqrt(1 / side), np.sqrt(2 / side))
-    return found.astype(np.float32)
-
-
-def forward_matrix(side: int, components: int, color: Int32) -> Float32:
+def forward_matrix(side: int, components: int, color_matrix: Int32) -> Float32:
     """float32 [side * side * components, C]: pixels of a cell, less 128, to coefficients."""
-    analysis = analysis_matrix(color) if components == 3 else np.ones((1, 1))
-    found = np.einsum("vy,ux,cr->yxrcvu", waves(side), waves(side), analysis)
+    basis = dct.basis(side).astype(np.float32)
+    colors = inverse_color_matrix(color_matrix) if components == 3 else np.ones((1, 1))
+    found = np.einsum("vy,ux,cr->yxrcvu", basis, basis, colors)
     return found.reshape(side * side * components, -1).astype(np.float32)
 
 
-def inverse_matrix(side: int, components: int, color: Int32) -> Float32:
+def inverse_matrix(side: int, components: int, color_matrix: Int32) -> Float32:
     """float32 [C, side * side * components]: coefficients to pixels of a cell, less 128."""
-    synthesis = color / (1 << COLOR_SHIFT) if components == 3 else np.ones((1, 1))
-    found = np.einsum("vy,ux,rc->cvuyxr", waves(side), waves(side), synthesis)
+    basis = dct.basis(side).astype(np.float32)
+    colors = color_matrix / (1 << COLOR_SHIFT) if components == 3 else np.ones((1, 1))
+    found = np.einsum("vy,ux,rc->cvuyxr", basis, basis, colors)
     return found.reshape(side * side * components, -1).astype(np.float32)
 
 
-def forward(pixels: UInt8, side: int, color: Int32) -> Float32:
+def forward(pixels: UInt8, side: int, color_matrix: Int32) -> Float32:
     """Pixels uint8 [H, W, 1 or 3] to coefficients float32 [C, h, w] in grey levels; edges are repeated. Undone in `decode`."""
     height, width, components = pixels.shape
     h, w = -(-height // side), -(-width // side)
     padded = np.pad(pixels, ((0, h * side - height), (0, w * side - width), (0, 0)), mode="edge")
     blocks = padded.reshape(h, side, w, side, components).transpose(0, 2, 1, 3, 4).reshape(h * w, -1)
     centred: Float32 = blocks.astype(np.float32) - np.float32(128)
-    return (centred @ forward_matrix(side, components, color)).T.reshape(-1, h, w)
+    return (centred @ forward_matrix(side, components, color_matrix)).T.reshape(-1, h, w)
 
 
 # ------------------------------------------------------------------------------------------------ coefficients and indices

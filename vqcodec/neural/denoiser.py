@@ -1,8 +1,8 @@
 """The denoiser in torch, and its fit to pictures made noisy. The formulas are in denoising.py.
 
 The loss of a crop is log(e + e0), for the share e of the noise's energy that is left: a decibel counts alike at every sigma and in
-every picture, and e0 keeps flat ones, where nearly nothing is left, from weighing most. Waves of the cells are orthonormal, so the
-squared error is summed over coefficients.
+every picture, and e0 keeps flat ones, where nearly nothing is left, from weighing most. The basis functions are orthonormal, so
+the squared error is summed over coefficients.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from vqcodec.nets.synthesis import OUTPUTS
 from vqcodec.neural.loop import Batch, Report, Schedule, fit
 from vqcodec.neural.synthesis import SynthesisNetwork, load_tensors, to_tensors, usable_crop
 from vqcodec.transform import lapped
-from vqcodec.transform.color import OPPONENT, analysis_matrix
+from vqcodec.transform.color import OPPONENT, inverse_color_matrix
 from vqcodec.transform.layouts import COLOR_8X8
 
 SIGMAS: Final = (2.0, 80.0)
@@ -36,7 +36,7 @@ SCORED_SIGMAS: Final = (15.0, 25.0, 50.0)
 _GREY: Final = 8
 """Every eighth crop is made grey."""
 _MARGIN: Final = 4
-"""Pixels that waves reach into the surroundings of their cell."""
+"""Pixels that basis functions reach into the surroundings of their cell."""
 _HELD_OUT_CROPS: Final = 24
 _FLOOR: Final = 0.02
 """e0 of the loss."""
@@ -93,28 +93,28 @@ def batch_of(clean: Float32, sigma: Float32, rng: np.random.Generator) -> Batch:
     return tuple(torch.from_numpy(array) for array in (noisy, noisy - clean, level, counts))
 
 
-def lapped_waves() -> Tensor:
-    """Waves of all channels as a convolution [192, 3, 16, 16] of stride 8 from pixels."""
-    waves, colors = lapped.basis(), analysis_matrix(OPPONENT)
-    found = [np.einsum("r,y,x->ryx", colors[c], waves[:, v], waves[:, u]) for c, v, u in COLOR_8X8.positions]
+def lapped_basis() -> Tensor:
+    """The basis functions of all channels as a convolution [192, 3, 16, 16] of stride 8 from pixels."""
+    basis, colors = lapped.basis(), inverse_color_matrix(OPPONENT)
+    found = [np.einsum("r,y,x->ryx", colors[c], basis[:, v], basis[:, u]) for c, v, u in COLOR_8X8.positions]
     return torch.from_numpy(np.stack(found).astype(np.float32))
 
 
-def to_waves(pixels: Tensor, waves: Tensor) -> Tensor:
-    """Pixels [B, 3, 8 h + 8, 8 w + 8] to waves [B, 192, h, w] of the cells that begin 4 pixels inside."""
+def to_lapped(pixels: Tensor, basis: Tensor) -> Tensor:
+    """Pixels [B, 3, 8 h + 8, 8 w + 8] to lapped coefficients [B, 192, h, w] of the cells that begin 4 pixels inside."""
     with torch.autocast(pixels.device.type, enabled=False):  # 8 bits of a picture are more than those of a bfloat16
-        return functional.conv2d(pixels, waves, stride=8)
+        return functional.conv2d(pixels, basis, stride=8)
 
 
-def error_left(network: SynthesisNetwork, batch: Batch, waves: Tensor) -> Tensor:
+def error_left(network: SynthesisNetwork, batch: Batch, basis: Tensor) -> Tensor:
     """Shares [B] of the noise's energy, were it not clipped, that are left when what the network finds is subtracted."""
     noisy, noise, level, counts = batch
     level = level[:, None, None, None]
-    x = to_waves(noisy - 128, waves) / level
+    x = to_lapped(noisy - 128, basis) / level
     inputs = [x / LINEAR_DIVISOR, torch.sign(x) * torch.log1p(x.abs())]
     inputs.append(torch.log(level / SIGMA_CENTRE).expand(-1, 1, *x.shape[2:]))
     found = network(torch.cat(inputs, dim=1).contiguous(memory_format=torch.channels_last)).float()
-    errors = counts * (found - to_waves(noise, waves) / level)
+    errors = counts * (found - to_lapped(noise, basis) / level)
     cells = x.shape[2] * x.shape[3]
     return 3 * errors.square().sum(dim=(1, 2, 3)) / (cells * counts.sum(dim=(1, 2, 3)))
 
@@ -136,7 +136,7 @@ def fit_denoiser(
     if crop < 1:
         raise InputError(f"the pictures are too small to train a denoiser on: {8 + 2 * _MARGIN} pixels a side are the least")
     side = 8 * crop + 2 * _MARGIN
-    waves = lapped_waves().to(device)
+    basis = lapped_basis().to(device)
 
     def draw_of(pictures: Sequence[UInt8], batch: int, rng: np.random.Generator) -> Float32:
         usable = [picture for picture in pictures if min(picture.shape[:2]) >= side]
@@ -148,7 +148,7 @@ def fit_denoiser(
         return batch_of(draw_of(train, settings.batch, rng), sigma, rng)
 
     def loss_of(network: SynthesisNetwork, batch: Batch) -> Tensor:
-        return torch.log(error_left(network, batch, waves) + _FLOOR).mean()
+        return torch.log(error_left(network, batch, basis) + _FLOOR).mean()
 
     rng = np.random.default_rng(0)  # whatever the seed: figures of different trainings compare
     large = [picture for picture in held_out if min(picture.shape[:2]) >= side]
@@ -157,7 +157,7 @@ def fit_denoiser(
 
     def error(network: SynthesisNetwork) -> float:
         with torch.no_grad():
-            left = [error_left(network, tuple(part.to(device) for part in batch), waves) for batch in noisy]
+            left = [error_left(network, tuple(part.to(device) for part in batch), basis) for batch in noisy]
         return float(10 * torch.log10(torch.cat(left)).mean())
 
     network = SynthesisNetwork(settings.width, settings.blocks, "denoiser") if start is None else load_tensors(start, "denoiser")

@@ -2,7 +2,7 @@
 
 The generator is the network of convolution.py behind more inputs: the decoded coefficients, the latents, log(step), and noise that
 depends on the place alone. It adds to the AC coefficients what the discriminator, and eyes, miss: what it believes to be there,
-and grain, noise of which it says the strength, wave by wave, since of lost texture no more is known. Its total loss is
+and grain, noise of which it says the strength, channel by channel, since of lost texture no more is known. Its total loss is
 
     L = lambda_r L_r + lambda_p L_p + lambda_t L_t + lambda_a L_a + lambda_c L_c
 
@@ -137,8 +137,8 @@ class Scene:
 
     def refined(self, generator: nn.Module) -> Tensor:
         """Pictures [B, 3, 8 h, 8 w], 0 to 1 but for what sticks out."""
-        waves = refined_waves(generator(self.x).float(), self.grain)
-        return self.decoded + added_pixels(self.free * waves * self.step)
+        added = added_coefficients(generator(self.x).float(), self.grain)
+        return self.decoded + added_pixels(self.free * added * self.step)
 
     def looked_at(self, pictures: Tensor) -> Tensor:
         """Pictures [B, 3, 8 h, 8 w] without a cell's side of pixels, split between their edges by lot.
@@ -157,19 +157,19 @@ class Scene:
         return torch.cat([2 * seen - 1, 4 * (seen - decoded), step], dim=1)
 
 
-def refined_waves(found: Tensor, grain: Tensor) -> Tensor:
-    """As `sharpening.refined_waves`, of a batch [B, 256, h, w] and its grain [B, 64, h, w]."""
+def added_coefficients(found: Tensor, grain: Tensor) -> Tensor:
+    """As `sharpening.added_coefficients`, of a batch [B, 256, h, w] and its grain [B, 64, h, w]."""
     grained, weights = (torch.from_numpy(array).to(grain.device) for array in (sharpening.grained(), sharpening.grain_emphasis()))
     return weigh(found[:, :OUTPUTS]).index_add(1, grained, weights * found[:, OUTPUTS:] * grain)
 
 
 def weigh(correction: Tensor) -> Tensor:
     """As `sharpening.weigh`, of a batch [B, 192, h, w]."""
-    waves = torch.from_numpy(sharpening.emphasis()).to(correction.device) * correction
+    weighed = torch.from_numpy(sharpening.emphasis()).to(correction.device) * correction
     high = torch.from_numpy(sharpening.repeatable()).to(correction.device)
     side = 2 * sharpening.REPEATED_WITHIN + 1
-    around = functional.pad(waves[:, high], (sharpening.REPEATED_WITHIN,) * 4, mode="replicate")
-    return waves.index_add(1, high, functional.avg_pool2d(around, side, stride=1), alpha=-1)
+    around = functional.pad(weighed[:, high], (sharpening.REPEATED_WITHIN,) * 4, mode="replicate")
+    return weighed.index_add(1, high, functional.avg_pool2d(around, side, stride=1), alpha=-1)
 
 
 def to_pictures(coefficients: Tensor) -> Tensor:
@@ -187,25 +187,25 @@ def _pixel_weights() -> Tensor:
     return torch.from_numpy(by_component.astype(np.float32))[:, :, None, None]
 
 
-def added_pixels(waves: Tensor) -> Tensor:
-    """What coefficients [B, 192, h, w] of overlapping waves, in grey levels, add to pictures [B, 3, 8 h, 8 w] of 0 to 1.
+def added_pixels(coefficients: Tensor) -> Tensor:
+    """What lapped coefficients [B, 192, h, w], in grey levels, add to pictures [B, 3, 8 h, 8 w] of 0 to 1.
 
     The same as `lapped.from_lapped` without DCs: means of blocks are taken out.
     """
-    weights = _wave_weights().to(waves.device)
-    with torch.autocast(waves.device.type, enabled=False):
-        patches = functional.conv2d(waves, weights)  # [B, 3 * 16 * 16, h, w]
-        size = tuple(8 * side + 8 for side in waves.shape[2:])
+    weights = _basis_weights().to(coefficients.device)
+    with torch.autocast(coefficients.device.type, enabled=False):
+        patches = functional.conv2d(coefficients, weights)  # [B, 3 * 16 * 16, h, w]
+        size = tuple(8 * side + 8 for side in coefficients.shape[2:])
         pixels = functional.fold(patches.flatten(2), size, 16, stride=8)[:, :, 4:-4, 4:-4]
         means = functional.avg_pool2d(pixels, dct.BLOCK)
         return (pixels - functional.interpolate(means, scale_factor=dct.BLOCK)) * (1 / 255)
 
 
 @lru_cache(maxsize=1)
-def _wave_weights() -> Tensor:
-    """The waves of all channels as a 1x1 convolution [768, 192, 1, 1] to patches of 16 x 16 pixels: component, row, column."""
-    waves, colors = lapped.basis(), OPPONENT / (1 << COLOR_SHIFT)
-    found = [np.einsum("c,y,x->cyx", colors[:, c], waves[:, v], waves[:, u]).reshape(-1) for c, v, u in COLOR_8X8.positions]
+def _basis_weights() -> Tensor:
+    """The MLT basis as a 1x1 convolution [768, 192, 1, 1] to patches of 16 x 16 pixels: component, row, column."""
+    basis, colors = lapped.basis(), OPPONENT / (1 << COLOR_SHIFT)
+    found = [np.einsum("c,y,x->cyx", colors[:, c], basis[:, v], basis[:, u]).reshape(-1) for c, v, u in COLOR_8X8.positions]
     return torch.from_numpy(np.stack(found, axis=1).astype(np.float32))[:, :, None, None]
 
 

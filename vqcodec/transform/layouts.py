@@ -1,10 +1,10 @@
-"""The coefficient order: which coefficients form a tile, and in which order tiles are coded.
+"""The order of coefficients: which coefficients form a tile, and in which order tiles are coded.
 
 A cell is one 8x8 block; a channel is one coefficient of one component on the grid of cells. The channels of a layout are
 the DCs of its components, then the coefficients of its tiles in coding order. A tile is 1, 2, 4 or 8 coefficients of one
-component that share one scale class, so they are grouped by direction and frequency: a block with vertical stripes has
-energy in all coefficients of a "horizontal" tile and none in its mirror image. The colour layouts are prefixes of each
-other: `COLOR_4X4` codes the low 4x4 chroma coefficients, `COLOR_8X8` the same tiles and then the other 48.
+component that share one scale class. They are therefore grouped by direction and frequency: a block with vertical stripes has
+energy in all coefficients of a "horizontal" tile and none in its mirror image. `COLOR_4X4` codes the low 4x4 chroma
+coefficients; `COLOR_8X8` codes the same tiles first and then the other 48 chroma coefficients.
 """
 
 from __future__ import annotations
@@ -86,18 +86,19 @@ _ORDER_REST: tuple[tuple[int, tuple[Coef, ...]], ...] = tuple(
 )
 
 LOW_TILES_GREY, LOW_TILES_COLOR = 7, 11
-"""Tiles of the middle layer (up to the frequencies of 3) where a file has three layers."""
+"""Number of tiles in the middle layer (frequencies up to 3) of a file with three layers."""
 
 
 @dataclass(frozen=True)
 class Tile:
-    """Neighbouring coefficients of one component that share a class; `first` is the channel of `coefs[0]`."""
+    """Neighbouring coefficients of one component that share a scale class."""
 
     number: int
-    """Place in the order of the largest layout: the tile's identity in a model, whatever the layout of the file."""
+    """Index in the order of `COLOR_8X8`. It identifies the tile in a model, whatever the layout of the file."""
     component: int
     coefs: tuple[Coef, ...]
     first: int
+    """Channel of `coefs[0]`."""
 
     @property
     def size(self) -> int:
@@ -110,13 +111,14 @@ class Tile:
 
 @dataclass(frozen=True)
 class Layout:
-    """Which components and coefficients a file codes."""
+    """The components and coefficients that a file codes."""
 
     code: int
     name: str
     components: int
     tiles: tuple[Tile, ...]
     low_tiles: int
+    """Number of tiles in the middle layer of a file with three layers."""
 
     @property
     def channels(self) -> int:
@@ -124,7 +126,7 @@ class Layout:
 
     @property
     def whole(self) -> Layout:
-        """The layout with all coefficients of the same components."""
+        """The layout with all coefficients of this layout's components."""
         return COLOR_8X8 if self.components == 3 else GREY
 
     @cached_property

@@ -1,6 +1,6 @@
 """Denoisers (codec/denoising.py). No file names one; a model of any kind may have this network besides its own. Tensors:
 
-color                int32 [3, 3]      synthesis matrix (color.py) that it was trained in
+color                int32 [3, 3]      colour matrix (color.py) that it was trained in
 denoiser.NAME        float16           weights of convolution.ConvNetwork
 """
 

@@ -2,7 +2,7 @@
 
 Every tensor that parsing needs is an integer array, so there is no NaN to fear; every value is checked when a model is loaded.
 
-    color                int32 [3, 3]      synthesis matrix (color.py)
+    color                int32 [3, 3]      colour matrix (color.py)
     book.table           int16 [2, 4, 32]  book of (DC or AC, log2 tile size, class); -1 codes nothing
     book.dim             uint8 [B]         dimension of each book; book B - 1 is the escape's scalar book
     book.size            uint16 [B]        codewords of each book

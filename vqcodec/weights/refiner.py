@@ -1,6 +1,6 @@
 """Refiners: networks that sharpen a decode (codec/sharpening.py). No file names one. Tensors:
 
-color                int32 [3, 3]      synthesis matrix (color.py) that it was trained in
+color                int32 [3, 3]      colour matrix (color.py) that it was trained in
 refiner.NAME         float16           weights of convolution.ConvNetwork
 """
 

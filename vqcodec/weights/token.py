@@ -2,7 +2,7 @@
 
 C is side * side * components, of cells of 8 or 16 pixels a side, grey or in colour: 64, 192, 256 or 768.
 
-    color                int32 [3, 3]      synthesis matrix (color.py)
+    color                int32 [3, 3]      colour matrix (color.py)
     token.words          float16 [K, D]    the codebook, 2 <= K <= 65536
     token.mean           float32 [C]       of the coefficients of cells, and
     token.scale          float32 [C]       what they are divided by before the encoder
