@@ -2,7 +2,7 @@
 
 Tile groups and strips have threads or processes of their own (workers.py). The program says so before numpy is imported; in
 programs of others numpy is there before us, with a thread for each core: decodes took five times as long on a busy machine
-(docs/decisions.md).
+(docs/experiments).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The parts of one picture on several cores.
 
 What is done to a part is thousands of short numpy calls, for each of which a thread has to get Python's lock again: two threads
-were slower than one (docs/decisions.md). So where nothing else runs in this process, copies of it share the work; else threads do.
+were slower than one (docs/experiments). So where nothing else runs in this process, copies of it share the work; else threads do.
 """
 
 from __future__ import annotations

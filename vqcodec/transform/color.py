@@ -2,7 +2,7 @@
 
 The colour matrix S maps planes to pixels: [R, G, B] - 128 = S @ planes, integers in 1/2**COLOR_SHIFT. Only encoders use its
 inverse, in floating point. `OPPONENT` has orthogonal columns, so white quantisation noise stays white in RGB; at equal RGB
-error it needs 4-5 % fewer bits than YCbCr, whose columns are not orthogonal (docs/decisions.md). Each column has the length
+error it needs 4-5 % fewer bits than YCbCr, whose columns are not orthogonal (docs/experiments). Each column has the length
 of YCbCr's luma column, sqrt(3), so a quantiser step means the same as there.
 """
 

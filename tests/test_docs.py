@@ -1,0 +1,78 @@
+"""Rules for the documentation: short experiment entries, narrow tables, links that lead somewhere."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from helpers.paths import REPOSITORY
+
+FOLDERS = ("docs", "experiments", "models", "packaging", "samples", "tests", "vqcodec")
+ENTRIES = REPOSITORY / "docs" / "experiments"
+MOST_ENTRY_LINES, MOST_LINE, MOST_TABLE_LINE = 12, 132, 400  # lines; characters
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+
+
+def pages() -> list[Path]:
+    """All Markdown files of the repository."""
+    return sorted([*REPOSITORY.glob("*.md"), *(page for folder in FOLDERS for page in (REPOSITORY / folder).rglob("*.md"))])
+
+
+def entries() -> list[Path]:
+    return sorted(ENTRIES.glob("2*.md"))
+
+
+def prose(text: str) -> Iterator[str]:
+    """The lines outside fenced code blocks."""
+    inside = False
+    for line in text.splitlines():
+        if line.startswith("```"):
+            inside = not inside
+        elif not inside:
+            yield line
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(REPOSITORY).as_posix()
+
+
+def test_there_are_pages() -> None:
+    assert {"README.md", "CHANGELOG.md", "docs/results.md"} <= {name_of(page) for page in pages()}
+    assert len(entries()) > 5
+
+
+@pytest.mark.parametrize("entry", entries(), ids=lambda path: path.stem)
+def test_experiment_entries_are_short(entry: Path) -> None:
+    assert re.fullmatch(r"20\d\d-\d\d-\d\d-[a-z0-9-]+\.md", entry.name)
+    lines = entry.read_text().splitlines()
+    assert len(lines) <= MOST_ENTRY_LINES
+    assert [line for line in lines if len(line) > MOST_LINE] == []
+    assert lines[0].startswith("# ")
+    for part in ("Question", "Expected", "Measured", "Decision"):
+        assert part in "\n".join(lines[1:]), part
+
+
+def test_the_index_has_every_entry() -> None:
+    assert set(LINK.findall((ENTRIES / "README.md").read_text())) == {entry.name for entry in entries()}
+
+
+def test_table_lines_are_narrow() -> None:
+    wide = [
+        f"{name_of(page)}:{number}"
+        for page in pages()
+        for number, line in enumerate(page.read_text().splitlines(), 1)
+        if line.lstrip().startswith("|") and len(line) > MOST_TABLE_LINE
+    ]
+    assert wide == []
+
+
+def test_relative_links_exist() -> None:
+    dangling = [
+        f"{name_of(page)}: {target}"
+        for page in pages()
+        for line in prose(page.read_text())
+        for target in LINK.findall(line)
+        if not re.match(r"[a-z]+:|#", target) and not (page.parent / target.split("#")[0]).exists()
+    ]
+    assert dangling == []
