@@ -19,7 +19,7 @@ from vqcodec import api
 from vqcodec.codec import rate_control, walk
 from vqcodec.errors import CorruptError, FormatError, LimitError, ModelError, TruncatedError, UnsupportedError, VqcodecError
 from vqcodec.format import container, stream_records, zstd_blocks
-from vqcodec.format.header import Section, StreamRecord
+from vqcodec.format.header import Header, Section, StreamRecord
 from vqcodec.format.stream_forms import Split
 from vqcodec.weights import registry
 
@@ -87,6 +87,29 @@ def test_broken_golden_files_end_in_their_error(name: str) -> None:
 
 
 # ------------------------------------------------------------------------------------------------ the header
+
+
+@given(
+    st.builds(
+        Header,
+        width=st.integers(1, 600),
+        height=st.integers(1, 600),
+        layout=st.integers(0, 2),
+        layers=st.integers(1, 3),
+        group_log2=st.sampled_from([0, 3, 5, 13]),
+        model_id=st.binary(min_size=container.ID_BYTES, max_size=container.ID_BYTES),
+        step_64=st.integers(1, 65535),
+        merge_map=st.integers(0, 31),
+        masking=st.integers(0, 7),
+    ),
+    st.data(),
+)
+def test_files_come_back(header: Header, data: st.DataObject) -> None:
+    count = header.layers * len(header.groups)
+    sections = [Section(container.INDICES, data.draw(st.binary(max_size=20))) for _ in range(count)]
+    sections.append(Section(container.ICC, b"profile"))
+    file = container.write_file(header, sections)
+    assert container.read_file(file) == (header, sections)
 
 
 @given(st.sampled_from([b"", container.MAGIC, container.MAGIC + bytes((container.VERSION[1],))]), st.binary(max_size=300))
