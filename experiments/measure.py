@@ -29,8 +29,8 @@ from PIL import Image
 
 from vqcodec import api
 from vqcodec.bench.bdrate import RatePoint, bd_rate
-from vqcodec.bench.codecs import AvifCodec, WebpCodec, grey_of
-from vqcodec.bench.metrics import measure, open_lpips, psnr_db
+from vqcodec.bench.codecs import AvifCodec, WebpCodec, to_grey
+from vqcodec.bench.metrics import measure, open_lpips, psnr_db, psnr_rgb_db
 from vqcodec.bench.report import BD_RANGE_BPP
 from vqcodec.codec.rate_control import DEFAULT_EFFORT
 
@@ -64,7 +64,7 @@ def mosaic(data: Path, height: int, width: int) -> Pixels:
 
 def point(image: Pixels, file: bytes, decoded: Pixels) -> tuple[float, float]:
     """Bits per pixel and PSNR."""
-    return 8 * len(file) / (image.shape[0] * image.shape[1]), psnr_db(measure(image, decoded, psnr_only=True).mse_rgb)
+    return 8 * len(file) / (image.shape[0] * image.shape[1]), psnr_rgb_db(image, decoded)
 
 
 def vqz_points(
@@ -78,7 +78,7 @@ def webp_points(image: Pixels) -> list[tuple[float, float]]:
     codec = WebpCodec()
     files = [codec.encode(image, q) for q in WEBP_QUALITIES]
     decoded = [codec.decode(file) for file in files]
-    return [point(image, file, d if image.ndim == 3 else grey_of(d)) for file, d in zip(files, decoded, strict=True)]
+    return [point(image, file, d if image.ndim == 3 else to_grey(d)) for file, d in zip(files, decoded, strict=True)]
 
 
 def curve(function: Callable[[Pixels], list[tuple[float, float]]], images: list[Pixels]) -> list[RatePoint]:
@@ -331,7 +331,7 @@ def decoders(image: Pixels, aim: str, rate: float, weights: Path) -> list[list[f
     lpips = open_lpips(weights)
 
     def figures(decoded: Pixels) -> list[float]:
-        found = measure(image, decoded, perceptual=lpips)
+        found = measure(image, decoded, lpips=lpips)
         return [found.lpips, found.high_band, psnr_db(found.mse_rgb), found.ms_ssim, found.ssimulacra2]
 
     file = api.encode(image, bpp=rate, model=PHOTO, tune=aim, threads=1)
@@ -488,7 +488,7 @@ def denoised(image: Pixels, seed: int) -> dict[str, float]:
     noisy, means = noisy_of(image, seed), "non-local means, 5x5 patches, distance 6, fast"
 
     def psnr(decoded: Pixels) -> float:
-        return psnr_db(measure(image, decoded, psnr_only=True).mse_rgb)
+        return psnr_rgb_db(image, decoded)
 
     def non_local(share: float) -> Pixels:
         options = {"patch_size": 5, "patch_distance": 6, "fast_mode": True, "sigma": 25 / 255, "h": share * 25 / 255}

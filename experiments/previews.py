@@ -19,7 +19,7 @@ from PIL import Image, ImageDraw
 
 from vqcodec import api
 from vqcodec.bench.codecs import AvifCodec, Codec, WebpCodec
-from vqcodec.bench.metrics import Perceptual, measure, open_lpips, psnr_db
+from vqcodec.bench.metrics import LpipsFunction, open_lpips, psnr_rgb_db
 from vqcodec.train.data import load_corpus
 from vqcodec.weights import registry
 
@@ -58,14 +58,14 @@ class Preview:
     psnr: float
 
     @classmethod
-    def of(cls, codec: str, size: int, data: bytes, pixels: np.ndarray, original: np.ndarray, lpips: Perceptual) -> "Preview":
+    def of(cls, codec: str, size: int, data: bytes, pixels: np.ndarray, original: np.ndarray, lpips: LpipsFunction) -> "Preview":
         """Its decoded pixels are scaled up where they are smaller than the original."""
         whole = np.asarray(Image.fromarray(pixels).resize(original.shape[1::-1], Image.Resampling.BICUBIC))
-        psnr = psnr_db(measure(original, whole, psnr_only=True).mse_rgb)
+        psnr = psnr_rgb_db(original, whole)
         return cls(codec, size, len(data), whole, lpips(original, whole), psnr)
 
 
-def coded(original: np.ndarray, codec: Codec, size: int, limit: int, lpips: Perceptual) -> Preview:
+def coded(original: np.ndarray, codec: Codec, size: int, limit: int, lpips: LpipsFunction) -> Preview:
     """By another codec, of the best quality that needs no more than `limit` bytes, or of its lowest."""
     small = scaled(original, max(original.shape) // size)
     low, high = 0, 101  # the lowest is taken whatever it needs
@@ -76,7 +76,7 @@ def coded(original: np.ndarray, codec: Codec, size: int, limit: int, lpips: Perc
     return Preview.of(codec.name, size, data, codec.decode(data), original, lpips)
 
 
-def previews_of(original: np.ndarray, model: str, lpips: Perceptual) -> list[Preview]:
+def previews_of(original: np.ndarray, model: str, lpips: LpipsFunction) -> list[Preview]:
     """By the model; by WebP and AVIF at the same size; and at the size that serves each of them best within the model's bytes."""
     data = api.encode(original, model=model)
     if len(data) >= MOST_BYTES:

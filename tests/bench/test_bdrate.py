@@ -1,4 +1,4 @@
-"""BD-rate: exact cases, symmetries, and the measured table of ../shared/ANCHORS.md."""
+"""Tests of bench/bdrate.py: exact cases, symmetries, and BD-rates of measured curves."""
 
 import csv
 import math
@@ -20,7 +20,7 @@ def scaled(factor: float) -> list[RatePoint]:
 
 
 @pytest.mark.parametrize("factor", [0.5, 0.8, 1.0, 1.3])
-def test_files_that_are_smaller_by_a_factor_measure_as_that(factor):
+def test_files_scaled_by_a_factor_have_that_bd_rate(factor):
     assert bd_rate(CURVE, scaled(factor)) == pytest.approx(100 * (factor - 1), abs=1e-9)
 
 
@@ -36,7 +36,7 @@ def curves(draw):
 
 
 @given(curves(), curves())
-def test_changing_sides_inverts_the_ratio(one, other):
+def test_exchanging_the_curves_inverts_the_ratio(one, other):
     forth, back = bd_rate(one, other), bd_rate(other, one)
     assert math.isnan(forth) == math.isnan(back)
     if not math.isnan(forth):
@@ -48,11 +48,11 @@ def test_a_curve_against_itself_is_zero(curve):
     assert bd_rate(curve, curve) == pytest.approx(0, abs=1e-9)
 
 
-def test_order_does_not_matter():
+def test_the_order_of_points_does_not_matter():
     assert bd_rate(CURVE[::-1], scaled(0.8)) == bd_rate(CURVE, scaled(0.8))
 
 
-def test_without_a_common_range_there_is_no_number():
+def test_without_a_common_range_the_bd_rate_is_nan():
     above = [RatePoint(bpp, psnr + 20) for bpp, psnr in CURVE]
     for other in (above, CURVE[:1], []):
         assert math.isnan(bd_rate(CURVE, other))
@@ -60,20 +60,20 @@ def test_without_a_common_range_there_is_no_number():
     assert math.isnan(bd_rate(CURVE, CURVE, bpp_range=(3, 4)))
 
 
-def test_a_rate_range_holds_for_both_curves():
+def test_the_rate_range_applies_to_both_curves():
     low, high = common_psnr(CURVE, scaled(0.5), bpp_range=(0.25, 1))
     assert low == pytest.approx(at_rate(scaled(0.5), 0.25))  # the smaller one reaches 0.25 bpp at a higher PSNR
     assert high == pytest.approx(34.5)  # the larger one is at 1 bpp
     assert bd_rate(CURVE, scaled(0.5), bpp_range=(0.25, 1)) == pytest.approx(-50)
 
 
-def test_only_the_part_in_the_range_counts():
+def test_only_rates_within_the_range_count():
     better_at_the_top = [*CURVE[:3], RatePoint(0.9, 34.5), RatePoint(1.5, 39)]
     assert bd_rate(CURVE, better_at_the_top, bpp_range=(0.1, 0.3)) == pytest.approx(0, abs=0.1)
     assert bd_rate(CURVE, better_at_the_top) < -5
 
 
-def test_points_nobody_would_choose_are_left_out():
+def test_only_pareto_optimal_points_are_useful():
     worse = RatePoint(0.6, 30)
     same_rate = RatePoint(0.5, 30.9)
     lossless, empty = RatePoint(8, math.inf), RatePoint(0, 20)
@@ -81,7 +81,7 @@ def test_points_nobody_would_choose_are_left_out():
 
 
 @pytest.mark.parametrize(("bpp", "psnr"), CURVE)
-def test_interpolation_meets_the_points(bpp, psnr):
+def test_interpolation_passes_through_the_points(bpp, psnr):
     assert at_rate(CURVE, bpp) == pytest.approx(psnr)
     assert at_psnr(CURVE, psnr) == pytest.approx(bpp)
 
@@ -98,9 +98,9 @@ def test_interpolation_is_monotone_and_never_extrapolates():
 
 @pytest.fixture(scope="module")
 def peers() -> dict[str, list[RatePoint]]:
-    """Curves of other codecs on Kodak, as measured elsewhere."""
+    """Curves of other codecs on Kodak, measured by other software."""
     if not PEERS.exists():
-        pytest.skip("../shared/anchors is not here: no measured curves to compare with")
+        pytest.skip("../shared/anchors is missing: no measured curves to compare with")
     found: dict[str, list[RatePoint]] = {}
     with PEERS.open() as stream:
         for row in csv.DictReader(stream):

@@ -1,4 +1,4 @@
-"""The bench's codecs: real files, grey and colour, specs, and what is said when one is missing."""
+"""Tests of bench/codecs.py: real files, grey and colour, specs, and messages about missing packages."""
 
 import sys
 from io import BytesIO
@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image, features
 
-import vqcodec
-from vqcodec.bench.codecs import BenchUsageError, grey_of, open_codec, with_decoders
-from vqcodec.bench.metrics import measure, psnr_db
+from vqcodec.bench.codecs import BenchUsageError, VqzCodec, bracket, open_codec, parse_vqz, to_grey, with_decoders
+from vqcodec.bench.metrics import psnr_rgb_db
+from vqcodec.codec.rate_control import DEFAULT_EFFORT
 from vqcodec.errors import CorruptError, MissingExtraError
 
 KODAK = Path(__file__).resolve().parents[3] / "shared" / "data" / "kodak"
@@ -34,9 +34,9 @@ def test_round_trip_through_a_real_file(spec, shape):
     assert Image.open(BytesIO(data)).format == spec.upper()
     decoded = codec.decode(data)
     if original.ndim == 2 and not codec.has_grey and decoded.ndim == 3:
-        decoded = grey_of(decoded)
+        decoded = to_grey(decoded)
     assert decoded.shape == shape
-    assert psnr_db(measure(original, decoded, psnr_only=True).mse_rgb) > 30
+    assert psnr_rgb_db(original, decoded) > 30
 
 
 def test_grey_is_stored_as_grey():
@@ -52,7 +52,7 @@ def test_jpeg_is_progressive_with_halved_chroma():
 
 
 @pytest.mark.parametrize("shape", [(5, 7, 3), (5, 7)])
-def test_none_keeps_every_bit(shape):
+def test_none_is_lossless(shape):
     codec = open_codec("none")
     original = picture(*shape)
     data = codec.encode(original, 100)
@@ -65,7 +65,7 @@ def test_none_keeps_every_bit(shape):
 @pytest.mark.parametrize("spec", ["jpeg", "webp", "avif"])
 def test_the_default_sweep_spans_a_tenth_of_a_bit_to_two(spec):
     if not KODAK.exists():
-        pytest.skip("../shared/data/kodak is not here: no photo to sweep")
+        pytest.skip("../shared/data/kodak is missing: no photos to encode")
     codec = open_codec(spec)
     crops = [np.array(Image.open(KODAK / f"kodim{number}.png"))[128:384, 128:384] for number in ("05", "10", "15")]
     for quality, fits in ((codec.qualities[0], lambda bpp: bpp < 0.2), (codec.qualities[-1], lambda bpp: bpp > 2)):
@@ -80,20 +80,20 @@ def test_the_default_sweep_spans_a_tenth_of_a_bit_to_two(spec):
         "vqz+sharp",
     ],
 )
-def test_a_spec_without_meaning_is_refused(spec):
+def test_an_invalid_spec_is_refused(spec):
     with pytest.raises(BenchUsageError):
         open_codec(spec)
 
 
 @pytest.mark.parametrize("quality", [50.5, -1, 101])
 @pytest.mark.parametrize("spec", ["jpeg", "webp", "avif"])
-def test_qualities_of_others_are_whole(spec, quality):
+def test_qualities_of_other_codecs_are_whole_numbers(spec, quality):
     with pytest.raises(BenchUsageError, match="whole qualities"):
         open_codec(spec).encode(picture(8, 8, 3), quality)
 
 
 @pytest.mark.parametrize("feature", ["webp", "avif"])
-def test_a_pillow_built_without_it_is_named(feature, monkeypatch):
+def test_a_pillow_built_without_the_codec_is_reported(feature, monkeypatch):
     monkeypatch.setattr(features, "check", lambda name: name != feature)
     with pytest.raises(MissingExtraError, match="pip install"):
         open_codec(feature)
@@ -112,55 +112,71 @@ def test_jpeg_xl_round_trip(shape):
     original = picture(*shape)
     decoded = codec.decode(codec.encode(original, 90))
     assert decoded.shape == shape
-    assert psnr_db(measure(original, decoded, psnr_only=True).mse_rgb) > 30
+    assert psnr_rgb_db(original, decoded) > 30
 
 
-@pytest.fixture
-def calls(monkeypatch) -> list[dict]:
-    """A vqcodec.api that records what it is asked and keeps pixels as they are."""
-    calls: list[dict] = []
-    kept: dict[bytes, np.ndarray] = {}
+class RecordingApi(SimpleNamespace):
+    """A stand-in for vqcodec.api that records the options of its calls and keeps pixels as they are."""
 
-    def encode(pixels, **options):
-        calls.append(options)
-        data = len(kept).to_bytes(4, "little")
-        kept[data] = pixels
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[dict] = []
+        self.files: dict[bytes, np.ndarray] = {}
+
+    def encode(self, pixels, **options):
+        self.calls.append(options)
+        data = len(self.files).to_bytes(4, "little")
+        self.files[data] = pixels
         return data
 
-    def decode(data, **options):
-        calls.append(options)
-        return kept[data]
+    def decode(self, data, **options):
+        self.calls.append(options)
+        return self.files[data]
 
-    fake = SimpleNamespace(encode=encode, decode=decode, info=lambda data, model: {"model": "photo-lite", "model_id": "0123"})
-    monkeypatch.setattr(vqcodec, "api", fake, raising=False)
-    monkeypatch.setitem(sys.modules, "vqcodec.api", fake)
-    return calls
+    def info(self, data, model):
+        return {"model": "photo-lite", "model_id": "0123"}
 
 
 @pytest.mark.parametrize(
-    ("spec", "name", "options"),
+    ("spec", "name", "options", "decoder"),
     [
-        ("vqz", "vqz", {"model": None}),
-        ("vqz:mine", "vqz:mine", {"model": "mine"}),
-        ("vqz:some/folder/mine:9", "vqz:mine:9", {"model": "some/folder/mine", "effort": 9}),
-        ("vqz::9", "vqz::9", {"model": None, "effort": 9}),
-        ("vqz:::ssim", "vqz:::ssim", {"model": None, "tune": "ssim"}),
-        ("vqz:mine:9:psnr", "vqz:mine:9:psnr", {"model": "mine", "effort": 9, "tune": "psnr"}),
-        ("vqz::9+gan", "vqz::9+gan", {"model": None, "effort": 9, "refine": "gan"}),
+        ("vqz", "vqz", {}, None),
+        ("vqz:mine", "vqz:mine", {"model": "mine"}, None),
+        ("vqz:some/folder/mine:9", "vqz:mine:9", {"model": "some/folder/mine", "effort": 9}, None),
+        ("vqz::9", "vqz::9", {"effort": 9}, None),
+        ("vqz:::ssim", "vqz:::ssim", {"tune": "ssim"}, None),
+        ("vqz:mine:9:psnr", "vqz:mine:9:psnr", {"model": "mine", "effort": 9, "tune": "psnr"}, None),
+        ("vqz::9+gan", "vqz::9+gan", {"effort": 9}, "gan"),
     ],
 )
-def test_vqz_hands_model_effort_and_threads_to_the_api(calls, spec, name, options):
-    codec = open_codec(spec, threads=3)
+def test_vqz_passes_its_options_to_the_api(spec, name, options, decoder):
+    api = RecordingApi()
+    codec = VqzCodec(parse_vqz(spec), threads=3, api=api)
     assert codec.name == name
     assert codec.version.endswith("model photo-lite 0123")
     original = picture(8, 8, 3)
-    calls.clear()
+    api.calls.clear()
     assert np.array_equal(codec.decode(codec.encode(original, 62.5)), original)
-    model, refine = {"model": options["model"]}, {"refine": options.pop("refine", None)}
-    assert calls == [{"quality": 62.5, "threads": 3, **options}, {"threads": 3, **model, **refine}]
+    encoding = {"quality": 62.5, "threads": 3, "model": None, "effort": DEFAULT_EFFORT, "tune": "psnr", **options}
+    assert api.calls == [encoding, {"threads": 3, "model": options.get("model"), "refine": decoder}]
 
 
-def test_decoders_are_tried_with_every_vqz_that_names_none():
+class SizedCodec:
+    """Files of ten times as many bytes as the quality."""
+
+    def encode(self, pixels: np.ndarray, quality: float) -> bytes:
+        return bytes(10 * int(quality))
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "below", "above"), [(500, 500, 510), (509, 500, 510), (3, 200, 200), (900, 900, 900), (899, 890, 900)]
+)
+def test_a_bracket_is_two_neighbouring_qualities_around_a_size(size_bytes, below, above):
+    found = bracket(SizedCodec(), picture(8, 8), size_bytes, lowest=20, highest=90)
+    assert (len(found.below), len(found.above)) == (below, above)
+
+
+def test_every_vqz_without_a_decoder_is_repeated_for_each():
     found = with_decoders(["vqz", "jpeg", "vqz:m:9", "vqz:m+best"], ["none", "gan"])
     assert found == ["vqz+none", "vqz+gan", "jpeg", "vqz:m:9+none", "vqz:m:9+gan", "vqz:m+best"]
     with pytest.raises(BenchUsageError, match="unknown decoder 'sharp'"):

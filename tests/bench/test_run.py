@@ -1,4 +1,4 @@
-"""The bench on codecs and a clock made for it: statistics to the last digit, and everything that can go wrong."""
+"""Tests of bench/run.py and bench/results.py with fake codecs and a fake clock: exact statistics, failures, files, settings."""
 
 import json
 import math
@@ -15,7 +15,6 @@ from rich.console import Console
 from vqcodec.arrays import UInt8
 from vqcodec.bench.codecs import BenchUsageError, open_codec
 from vqcodec.bench.metrics import Distance
-from vqcodec.bench.page import crops_at, nearest_below
 from vqcodec.bench.report import print_results
 from vqcodec.bench.results import BenchResults
 from vqcodec.bench.run import BenchSettings, find_images, parse_qualities, run_bench
@@ -24,7 +23,7 @@ from vqcodec.runtime.progress import share_done, watched
 
 
 class FakeClock:
-    """Stands still until somebody moves it."""
+    """A clock that only moves when `now_s` is changed."""
 
     def __init__(self) -> None:
         self.now_s = 1000.0
@@ -34,7 +33,7 @@ class FakeClock:
 
 
 class FakeCodec:
-    """Files of 2 x quality bytes, an error of 100 - quality in every sample, half a second up and a quarter down."""
+    """Files of 2 x quality bytes, an error of 100 - quality in every sample; 0.5 s to encode and 0.25 s to decode."""
 
     version = "1.0"
     description = "for tests"
@@ -58,7 +57,7 @@ class FakeCodec:
 
 
 def save(path: Path, *shape: int) -> Path:
-    """A PNG of values up to 200, so that a fake codec's error cannot wrap."""
+    """Save a PNG of values up to 200, so that a fake codec's error cannot wrap."""
     path.parent.mkdir(parents=True, exist_ok=True)
     seed = sum(path.name.encode())
     pixels = np.random.default_rng(seed).integers(0, 200, size=shape, dtype=np.uint8)
@@ -76,14 +75,20 @@ def folder(tmp_path: Path) -> Path:
 
 
 def run(
-    folder: Path, *codecs: FakeCodec, console: Console | None = None, clock=None, tell=lambda line: None, **options
+    folder: Path,
+    *codecs: FakeCodec,
+    console: Console | None = None,
+    clock=None,
+    metrics=None,
+    tell=lambda line: None,
+    **options,
 ) -> BenchResults:
-    """A run on fake codecs; the others are the real ones."""
+    """Run the bench on fake codecs; codecs of other names are the real ones."""
     fakes = {codec.name: codec for codec in codecs}
     names = tuple(options.pop("codecs", fakes))
     settings = BenchSettings(paths=(folder,), codecs=names, **{"psnr_only": True, **options})
     opener = lambda spec, threads: fakes.get(spec) or open_codec(spec, threads=threads)  # noqa: E731  # one line says it
-    results = run_bench(settings, clock=clock or FakeClock(), opener=opener, tell=tell)
+    results = run_bench(settings, clock=clock or FakeClock(), opener=opener, metrics=metrics, tell=tell)
     if console is not None:
         print_results(results, console)
     return results
@@ -156,9 +161,9 @@ def test_rows_carry_ssim_unless_told_otherwise(tmp_path):
     assert math.isnan(run(tmp_path, FakeCodec()).rows[0].ssim)
 
 
-def test_each_figure_is_in_its_own_column(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("vqcodec.bench.run.measure", lambda *_, **__: Distance(1, 2, 0.3, 0.4, 0.5, 0.6, 70))
-    results = run(folder, FakeCodec(), json_path=tmp_path / "results.json")
+def test_each_figure_is_in_its_own_column(folder, tmp_path):
+    distance = Distance(1, 2, ssim=0.3, ms_ssim=0.4, high_band=0.5, lpips=0.6, ssimulacra2=70)
+    results = run(folder, FakeCodec(), json_path=tmp_path / "results.json", metrics=lambda original, decoded: distance)
     point = results.points("fake")[0]
     assert (point.ssim, point.ms_ssim) == pytest.approx((0.3, 0.4))
     assert (point.high_band, point.lpips, point.ssimulacra2) == pytest.approx((0.5, 0.6, 70))
@@ -167,37 +172,7 @@ def test_each_figure_is_in_its_own_column(folder, tmp_path, monkeypatch):
     assert [columns[name][0] for name in names] == pytest.approx([0.3, 0.4, 0.5, 0.6, 70, point.encode_s, point.decode_s, 90])
 
 
-def test_crops_are_middles_at_the_most_bytes_below_a_rate(tmp_path):
-    """Of files of 2 x quality bytes, with an error of a tenth of it."""
-
-    class Fine(FakeCodec):
-        qualities = tuple(range(10, 200))
-
-        def encode(self, pixels: UInt8, quality: float) -> bytes:
-            data = super().encode(pixels, 99).ljust(int(2 * quality), b"\0")[: int(2 * quality)]
-            self.files[data] = pixels + np.uint8(quality // 10)
-            return data
-
-    class Coarse(Fine):
-        qualities = tuple(range(26, 200))
-
-    small, large = save(tmp_path / "small.png", 32, 40), save(tmp_path / "large.png", 264, 20)
-    found = dict(crops_at([("small", small), ("large", large)], [Fine("fine"), open_codec("none")]))
-    assert [crop.codec for crop in found["small"]] == ["original", "fine"]
-    for path, quality in ((small, 20), (large, 82)):  # a quarter of a bit: 40 and 165 bytes
-        original, fine = found[path.stem]
-        pixels = np.asarray(Image.open(path))
-        middle = pixels[4:260] if path == large else pixels
-        np.testing.assert_array_equal(original.pixels, middle)
-        np.testing.assert_array_equal(fine.pixels, middle + np.uint8(quality // 10))
-        assert fine.bpp == 8 * 2 * quality / pixels.size
-        assert fine.psnr_db == pytest.approx(20 * math.log10(255 / (quality // 10)))
-    small_again = dict(crops_at([("small", small)], [Coarse("coarse")]))["small"][1]
-    assert (small_again.pixels, small_again.bpp) == (None, 8 * 2 * 26 / (32 * 40))
-    assert len(nearest_below(Fine(), np.zeros((2, 2), np.uint8), 1)) == 20  # the smallest, if none fits
-
-
-def test_a_run_tells_how_far_it_is(folder: Path) -> None:
+def test_a_run_reports_its_progress(folder: Path) -> None:
     (folder / "bad.png").write_bytes(b"rubbish")
     told: list[str] = []
     shares = []
@@ -210,13 +185,13 @@ def test_a_run_tells_how_far_it_is(folder: Path) -> None:
 
     with watched() as stages:
         run(folder, Watched(), tell=told.append)
-    assert shares == [0, 1 / 8, 2 / 8, 3 / 8, 6 / 8, 7 / 8]  # the bad one is two trials
+    assert shares == [0, 1 / 8, 2 / 8, 3 / 8, 6 / 8, 7 / 8]  # the bad image counts as two trials
     assert told == [
         f"{n} of 4 images: set/{name}" for n, name in enumerate(["a.png", "b.png", "bad.png, 1 failed", "deeper/c.png"], 1)
     ]
 
 
-# ---------------------------------------------------------------------------------------------- what goes wrong
+# ---------------------------------------------------------------------------------------------- failures
 
 
 def test_an_unreadable_image_is_recorded_and_the_rest_goes_on(folder):
@@ -230,7 +205,7 @@ def test_an_unreadable_image_is_recorded_and_the_rest_goes_on(folder):
 
 
 class Fragile(FakeCodec):
-    """Fails on pictures of one width, in a way of its own."""
+    """Raises `error` for pictures of one width at quality 98."""
 
     def __init__(self, error: BaseException, width: int, name: str = "fragile") -> None:
         super().__init__(name)
@@ -244,17 +219,17 @@ class Fragile(FakeCodec):
 
 
 @pytest.mark.parametrize("error", [CorruptError("damaged"), MemoryError(), ValueError("two\nlines"), OSError(28, "full")])
-def test_a_codec_that_fails_on_an_image_takes_it_from_all_means(folder, error):
+def test_an_image_on_which_a_codec_fails_is_left_out_of_all_means(folder, error):
     results = run(folder, FakeCodec(), Fragile(error, width=5))
     (failure,) = results.failures
     assert (failure.image, failure.codec, failure.quality) == ("set/deeper/c.png", "fragile", 98)
     assert "\n" not in failure.message
     assert results.compared_images() == ["set/a.png", "set/b.png"]
-    for codec in ("fake", "fragile"):  # both over the same two images, or they could not be compared
+    for codec in ("fake", "fragile"):  # both over the same two images
         assert results.points(codec)[0].bpp == pytest.approx((8 * 180 / 200 + 8 * 180 / 400) / 2)
 
 
-def test_a_codec_that_goes_through_on_no_image_does_not_empty_the_others(tmp_path):
+def test_a_codec_that_completes_no_image_does_not_empty_the_others(tmp_path):
     save(tmp_path / "a.png", 10, 20, 3)
     results = run(tmp_path, FakeCodec(), Fragile(ValueError("always"), width=20))
     assert len(results.points("fake")) == 2
@@ -262,7 +237,7 @@ def test_a_codec_that_goes_through_on_no_image_does_not_empty_the_others(tmp_pat
 
 
 class Wrong(FakeCodec):
-    """Decodes to something else than it should."""
+    """Changes its decoded pixels by a function."""
 
     def __init__(self, change) -> None:
         super().__init__("wrong")
@@ -288,13 +263,13 @@ def test_every_decode_is_verified(folder, change, complaint):
     assert all(complaint in failure.message for failure in results.failures)
 
 
-def test_only_a_codec_without_grey_may_answer_grey_with_rgb(folder):
+def test_only_a_codec_without_grey_may_decode_grey_to_rgb(folder):
     codec = Wrong(lambda p: np.stack([p] * 3, 2) if p.ndim == 2 else p)
     codec.has_grey = False
     assert run(folder, codec).failures == []
 
 
-def test_a_missing_codec_is_a_line_that_says_what_to_install(folder):
+def test_a_missing_codec_is_recorded_with_what_to_install(folder):
     class Absent(FakeCodec):
         def encode(self, pixels: UInt8, quality: float) -> bytes:
             raise MissingExtraError("it is missing: pip install it")
@@ -355,15 +330,6 @@ def test_json_has_the_layout_of_compressai_and_comes_back(folder, tmp_path):
     assert restored.failures == results.failures
 
 
-@pytest.mark.parametrize(
-    "text",
-    ['{"kind": "other"}', "[]", '{"kind": "vqcodec-bench", "version": 99}', "nonsense", '{"kind": "vqcodec-bench", "version": 1}'],
-)
-def test_other_json_is_refused(text):
-    with pytest.raises(ValueError, match=r"result file|Expecting value"):
-        BenchResults.from_json(text)
-
-
 def test_json_on_standard_output_is_one_object(folder, capfdbinary):
     run(folder, FakeCodec(), json_path=Path("-"))
     assert len(strict_json(capfdbinary.readouterr().out.decode())["rows"]) == 6
@@ -376,9 +342,9 @@ def test_a_report_folder_is_filled(folder, tmp_path):
         "crops.png", "rate_psnr.png", "rate_psnr.svg", "results.html", "results.json", "results.md",
     ]  # fmt: skip
     page = (report / "results.html").read_text()
-    assert not re.search(r"""<(?:link|script)|src=["']http""", page)  # it needs nothing else
+    assert not re.search(r"""<(?:link|script)|src=["']http""", page)  # the page is self-contained
     assert page.count("<img alt='original'") == 3
-    assert "<img alt='two'" not in page  # its smallest files are far from a quarter of a bit
+    assert "<img alt='two'" not in page  # its smallest files are far from 0.25 bpp
     assert page.count("two: no file near 0.25 bpp, the nearest has ") == 3
     with Image.open(report / "rate_psnr.png") as plot:
         assert plot.size[0] > 1000
@@ -387,7 +353,7 @@ def test_a_report_folder_is_filled(folder, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["results.json", "results.md", "rate_psnr.png"])
-def test_no_output_is_overwritten_unless_asked(folder, tmp_path, name):
+def test_no_output_is_overwritten_without_the_option(folder, tmp_path, name):
     report = tmp_path / "report"
     report.mkdir()
     (report / name).write_text("mine")
@@ -405,14 +371,14 @@ def test_no_output_is_overwritten_unless_asked(folder, tmp_path, name):
 
 def test_images_are_found_in_a_fixed_order_and_once(folder, monkeypatch):
     (folder / "notes.txt").write_text("no picture")
-    names = [name for name, _ in find_images([folder, folder / "b.png", folder.parent / "set"])]
+    names = [image.name for image in find_images([folder, folder / "b.png", folder.parent / "set"])]
     assert names == ["set/a.png", "set/b.png", "set/deeper/c.png"]
-    assert [name for name, _ in find_images([folder / "b.png", folder], limit=2)] == ["b.png", "set/a.png"]
+    assert [image.name for image in find_images([folder / "b.png", folder], limit=2)] == ["b.png", "set/a.png"]
     monkeypatch.chdir(folder)
-    assert [name for name, _ in find_images([Path()])] == names
+    assert [image.name for image in find_images([Path()])] == names
 
 
-def test_what_looks_like_an_image_and_is_left_out_is_told(folder):
+def test_skipped_files_with_a_picture_suffix_are_reported(folder):
     (folder / "phone.jxl").write_bytes(b"\xff\x0a" + bytes(40))
     (folder / "gone.png").symlink_to(folder / "nowhere")
     (folder / "notes.txt").write_text("no picture")
@@ -424,19 +390,19 @@ def test_what_looks_like_an_image_and_is_left_out_is_told(folder):
     ]
 
 
-def test_images_of_one_name_are_told_apart(folder):
+def test_images_of_equal_names_get_distinct_names(folder):
     other = save(folder.parent / "other" / "a.png", 4, 4)
-    assert [name for name, _ in find_images([folder / "a.png", other])] == ["a.png", "a.png (2)"]
+    assert [image.name for image in find_images([folder / "a.png", other])] == ["a.png", "a.png (2)"]
 
 
-def test_without_images_there_is_nothing_to_bench(tmp_path):
+def test_a_run_without_images_is_refused(tmp_path):
     with pytest.raises(InputError, match="no images"):
         find_images([tmp_path])
     with pytest.raises(InputError, match="no such file"):
         find_images([tmp_path / "absent"])
 
 
-def test_qualities_as_typed():
+def test_parsing_of_qualities():
     assert parse_qualities("50,10,90.5") == {"": (10, 50, 90.5)}
     assert parse_qualities("jpeg=10,50;vqz:mine=60;7") == {"jpeg": (10, 50), "vqz:mine": (60,), "": (7,)}
     for text in ("", "jpeg", "jpeg=", "a,b", "jpeg=1;;", "nan", "jpeg=10,inf"):
@@ -444,7 +410,7 @@ def test_qualities_as_typed():
             parse_qualities(text)
 
 
-def test_sweeps_go_to_the_codec_they_name(folder):
+def test_qualities_apply_to_the_codec_that_they_name(folder):
     results = run(folder, FakeCodec("one"), FakeCodec("two"), qualities={"one": (91,), "": (92, 93)})
     assert [codec.qualities for codec in results.codecs] == [(91,), (92, 93)]
 
@@ -459,7 +425,7 @@ def test_sweeps_go_to_the_codec_they_name(folder):
         ({"codecs": ("jpeg",), "qualities": {"jpeg": (50, 101)}}, "whole qualities"),
     ],
 )
-def test_settings_that_make_no_sense_are_refused_before_the_work(folder, tmp_path, options, complaint):
+def test_invalid_settings_are_refused_before_the_run(folder, tmp_path, options, complaint):
     output = tmp_path / "results.json"
     with pytest.raises(BenchUsageError, match=complaint):
         run(folder, FakeCodec(), json_path=output, **options)
@@ -475,7 +441,7 @@ def test_the_anchor_is_jpeg_if_there_is_one(folder, codecs, asked, anchor):
     assert results.anchor == anchor
 
 
-def test_images_side_by_side_give_the_same_figures(folder: Path) -> None:
+def test_parallel_jobs_give_the_same_figures(folder: Path) -> None:
     (folder / "bad.png").write_bytes(b"rubbish")
     settings = {"codecs": ("jpeg", "vqz:photo-lite", "none"), "qualities": {"vqz": (50.0,), "jpeg": (50.0,)}}
     alone, together = run(folder, **settings), run(folder, jobs=2, **settings)

@@ -9,7 +9,7 @@ import pytest
 
 from helpers.networks import random_network
 from vqcodec import api
-from vqcodec.bench.metrics import measure
+from vqcodec.bench.metrics import measure, measure_errors
 from vqcodec.cli.main import main
 from vqcodec.codec import aiming, rate_control
 from vqcodec.entropy import masking
@@ -276,7 +276,7 @@ def test_aims_stay_near_where_the_synthesis_is_wrong(first: tuple[int, int, int]
     squares = (np.add.outer(np.arange(96) // 16, np.arange(128) // 16) & 1)[..., None]
     pixels = np.where(squares, np.array(first), np.array((0, 0, 255))).astype(np.uint8)
     plain, aimed = (api.encode(pixels, quality=40, effort=effort) for effort in (5, 7))
-    errors = [measure(pixels, api.decode(data), psnr_only=True).mse_rgb for data in (plain, aimed)]
+    errors = [measure_errors(pixels, api.decode(data)).mse_rgb for data in (plain, aimed)]
     assert len(aimed) < 2 * len(plain)
     assert errors[1] < errors[0]
 

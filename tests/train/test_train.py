@@ -16,7 +16,7 @@ from PIL import Image
 
 from helpers.paths import REPOSITORY
 from vqcodec import api
-from vqcodec.bench.metrics import measure, psnr_db
+from vqcodec.bench.metrics import psnr_db, psnr_rgb_db
 from vqcodec.cli.main import main
 from vqcodec.codec import walk
 from vqcodec.codec.rate_control import RATE, Encoder
@@ -86,7 +86,7 @@ def summary(model: Path) -> dict:
 def test_a_model_from_scratch_codes_pictures_of_its_kind(pictures: Path, from_scratch: Path) -> None:
     pixels = np.asarray(Image.open(pictures / "1.png"))
     found = [api.encode(pixels, quality=q, model=from_scratch) for q in (30, 60, 90)]
-    quality = [psnr_db(measure(pixels, api.decode(data, model=from_scratch), psnr_only=True).mse_rgb) for data in found]
+    quality = [psnr_rgb_db(pixels, api.decode(data, model=from_scratch)) for data in found]
     assert quality == sorted(quality)
     assert quality[-1] > 38
     assert list(map(len, found)) == sorted(map(len, found))

@@ -1,1 +1,1 @@
-"""The bench: codecs compared on the same images by rate, distortion and speed. `run.run_bench` is the way in."""
+"""The bench: compares codecs on the same images by rate, distortion and speed. Start reading at `run.run_bench`."""

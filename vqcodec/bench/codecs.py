@@ -1,88 +1,105 @@
-"""The codecs a bench can compare, each behind the same four names: `name`, `version`, `encode`, `decode`.
+"""Adapters of the codecs that the bench compares. Each has the interface `Codec`; `open_codec` makes one from its spec.
 
-A spec is a codec's name: `jpeg`, `webp`, `avif`, `jxl`, `none`, and `vqz`, which takes a model, an effort and what to tune for:
-`vqz:MODEL`, `vqz:MODEL:EFFORT:TUNE`, `vqz:::ssim` (empty parts are defaults); and a decoder: `vqz+gan`, `vqz:MODEL+none`.
-Pixels are uint8, [H,W] for grey and [H,W,3] for RGB; grey is handed to every codec as grey. Pillow's codecs run as its users run
-them, at settings that favour size.
+A spec is a codec's name: `jpeg`, `webp`, `avif`, `jxl`, `none` or `vqz`. `vqz` takes a model, an effort and a metric to tune for:
+`vqz:MODEL`, `vqz:MODEL:EFFORT:TUNE`, `vqz:::ssim`; an empty part is the default. A suffix selects its decoder: `vqz+gan`,
+`vqz:MODEL+none`. Pixels are uint8, [H, W] for grey and [H, W, 3] for RGB; every codec receives grey as grey. Pillow's codecs run
+at settings that favour small files.
 """
 
 import importlib
 import struct
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Protocol
+from types import ModuleType
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import PIL
 from PIL import AvifImagePlugin, Image, features
 
+from vqcodec import __version__, api
 from vqcodec.arrays import UInt8
-from vqcodec.codec.rate_control import TUNES
+from vqcodec.codec.rate_control import DEFAULT_EFFORT, TUNES
 from vqcodec.errors import CorruptError, MissingExtraError, VqcodecError
 
 
 class BenchUsageError(VqcodecError):
-    """What was asked of the bench makes no sense: an unknown codec, an anchor that is not benched, a bad quality."""
+    """Invalid bench settings: an unknown codec, an anchor that is not benched, a quality out of range."""
 
     exit_code = 2
 
 
 class Codec(Protocol):
-    """What the bench needs from a codec."""
+    """Interface of a codec in the bench."""
 
-    name: str  # the spec it was made from, without folders
-    description: str  # settings that are not the quality
-    version: str  # of the library that does the work
-    qualities: tuple[float, ...]  # the default sweep: on photos it spans 0.1-2 bpp
-    has_grey: bool  # False: a grey picture may come back as RGB
+    name: str  # its spec, without folders
+    description: str  # settings other than the quality
+    version: str  # version of the library that does the work
+    qualities: tuple[float, ...]  # default sweep; on photos it spans 0.1 to 2 bpp
+    has_grey: bool  # False: a grey picture may be decoded to RGB
 
     def encode(self, pixels: UInt8, quality: float) -> bytes:
-        """A whole file of `pixels`, uint8 [H,W] or [H,W,3]."""
+        """Encode pixels uint8 [H, W] or [H, W, 3] to a whole file."""
 
     def decode(self, data: bytes) -> UInt8:
-        """The pixels of a file made by `encode`: uint8 [H,W] or [H,W,3]."""
+        """Decode a file made by `encode` to pixels uint8 [H, W] or [H, W, 3]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VqzSpec:
+    """Parts of a spec `vqz:MODEL:EFFORT:TUNE+DECODER`; None is the default."""
+
+    model: str | None = None
+    effort: int | None = None
+    tune: str | None = None
+    decoder: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The spec in its shortest form; a model's folder is shortened to its last part."""
+        parts = [Path(self.model).name if self.model else "", str(self.effort or ""), self.tune or ""]
+        while parts and not parts[-1]:
+            parts.pop()
+        return ":".join(["vqz", *parts]) + (f"+{self.decoder}" if self.decoder else "")
 
 
 class VqzCodec:
-    """vqcodec itself, through its public API."""
+    """vqcodec through its public API."""
 
     qualities: tuple[float, ...] = (10, 14, 20, 26, 32, 38, 44, 50, 56, 62, 68, 74, 80, 86, 91, 95)
     has_grey = True
 
-    def __init__(
-        self,
-        model: str | None = None,
-        effort: int | None = None,
-        tune: str | None = None,
-        refine: str | None = None,
-        *,
-        threads: int | None = 1,
-    ) -> None:
-        from vqcodec import __version__, api
-
+    def __init__(self, spec: VqzSpec, *, threads: int | None = 1, api: ModuleType = api) -> None:
+        """`threads` is a count or None for all cores. Tests replace `api`."""
         self._api = api
-        self._model = model
+        self._spec = spec
         self._threads = threads
-        self._refine = refine
-        self._options: dict[str, Any] = {"effort": effort, "tune": tune}
-        self._options = {name: value for name, value in self._options.items() if value is not None}
-        self.name = ":".join(["vqz", *_parts(model, effort, tune)]) + (f"+{refine}" if refine else "")
-        self.description = f"{Path(model).name if model else 'default'} model, {effort or 'default'} effort"
-        if tune:
-            self.description += f", tuned for {tune}"
-        if refine:
-            self.description += f", decoder {refine}"
-        probe = self.encode(np.zeros((8, 8), np.uint8), 50)  # finds a missing model now, and names the one in use
-        facts = api.info(probe, model=model)
+        self.name = spec.name
+        self.description = f"{Path(spec.model).name if spec.model else 'default'} model, {spec.effort or 'default'} effort"
+        if spec.tune:
+            self.description += f", tuned for {spec.tune}"
+        if spec.decoder:
+            self.description += f", decoder {spec.decoder}"
+        probe = self.encode(np.zeros((8, 8), np.uint8), 50)  # reports a missing model now, and names the model in use
+        facts = self._api.info(probe, model=spec.model)
         used = [str(facts[key]) for key in ("model", "model_id") if facts.get(key)]
         self.version = " ".join([f"vqcodec {__version__}, model", *used])
 
     def encode(self, pixels: UInt8, quality: float) -> bytes:
-        return self._api.encode(pixels, quality=quality, model=self._model, threads=self._threads, **self._options)
+        return self._api.encode(
+            pixels,
+            quality=quality,
+            model=self._spec.model,
+            effort=self._spec.effort or DEFAULT_EFFORT,
+            tune=self._spec.tune or TUNES[0],
+            threads=self._threads,
+        )
 
     def decode(self, data: bytes) -> UInt8:
-        return np.asarray(self._api.decode(data, model=self._model, refine=self._refine, threads=self._threads), np.uint8)
+        pixels = self._api.decode(data, model=self._spec.model, refine=self._spec.decoder, threads=self._threads)
+        return np.asarray(pixels, np.uint8)
 
 
 class JpegCodec:
@@ -98,14 +115,14 @@ class JpegCodec:
 
     def encode(self, pixels: UInt8, quality: float) -> bytes:
         options = {"optimize": True, "progressive": True, "subsampling": "4:2:0"}
-        return _pillow_encode(pixels, "JPEG", quality=_whole(quality, self.name), **options)
+        return _pillow_encode(pixels, "JPEG", quality=_whole_quality(quality, self.name), **options)
 
     def decode(self, data: bytes) -> UInt8:
         return _pillow_decode(data, "JPEG")
 
 
 class WebpCodec:
-    """libwebp through Pillow at its slowest method. WebP has no grey: a grey picture comes back as RGB."""
+    """libwebp through Pillow at its slowest method. WebP has no grey: a grey picture is decoded to RGB."""
 
     name = "webp"
     description = "method 6"
@@ -118,14 +135,14 @@ class WebpCodec:
         self.version = _pillow_version("libwebp", "webp")
 
     def encode(self, pixels: UInt8, quality: float) -> bytes:
-        return _pillow_encode(pixels, "WEBP", quality=_whole(quality, self.name), method=6)
+        return _pillow_encode(pixels, "WEBP", quality=_whole_quality(quality, self.name), method=6)
 
     def decode(self, data: bytes) -> UInt8:
         return _pillow_decode(data, "WEBP")
 
 
 class AvifCodec:
-    """libavif (libaom, dav1d) through Pillow: speed 6, 4:2:0, or 4:0:0 for grey."""
+    """libavif (libaom, dav1d) through Pillow: speed 6, 4:2:0; 4:0:0 for grey."""
 
     name = "avif"
     description = "speed 6, 4:2:0"
@@ -140,10 +157,10 @@ class AvifCodec:
 
     def encode(self, pixels: UInt8, quality: float) -> bytes:
         threads = {} if self._threads is None else {"max_threads": self._threads}
-        return _pillow_encode(pixels, "AVIF", quality=_whole(quality, self.name), speed=6, **threads)
+        return _pillow_encode(pixels, "AVIF", quality=_whole_quality(quality, self.name), speed=6, **threads)
 
     def decode(self, data: bytes) -> UInt8:
-        AvifImagePlugin.DEFAULT_MAX_THREADS = self._threads or 0  # Pillow has no other way to say it; 0 is all cores
+        AvifImagePlugin.DEFAULT_MAX_THREADS = self._threads or 0  # Pillow's only setting for it; 0 is all cores
         return _pillow_decode(data, "AVIF")
 
 
@@ -174,14 +191,14 @@ class JxlCodec:
 
 
 def _jxl_distance(quality: float) -> float:
-    """The distance that cjxl takes for a quality (libjxl's JxlEncoderDistanceFromQuality)."""
+    """Butteraugli distance that cjxl uses for a quality 0..100 (libjxl's JxlEncoderDistanceFromQuality)."""
     if quality >= 30:
         return 0.1 + (100 - quality) * 0.09
     return 53 / 3000 * quality**2 - 23 / 20 * quality + 25
 
 
 class NoneCodec:
-    """Stores the raw pixels: what it measures (infinite PSNR, 24 bpp, speed of a copy) proves the bench itself."""
+    """Raw pixels. Its expected figures (infinite PSNR, 24 bpp, the speed of a copy) check the bench itself."""
 
     name = "none"
     description = "raw pixels"
@@ -200,7 +217,7 @@ class NoneCodec:
         height, width, channels = self._header.unpack_from(data)
         pixels = np.frombuffer(data, np.uint8, offset=self._header.size)
         if pixels.size != height * width * channels:
-            raise CorruptError(f"none: {pixels.size} bytes of pixels where {height}x{width}x{channels} are due")
+            raise CorruptError(f"none: {pixels.size} bytes of pixels, expected {height}x{width}x{channels}")
         return pixels.reshape((height, width) if channels == 1 else (height, width, channels)).copy()
 
 
@@ -209,14 +226,13 @@ CODEC_NAMES = ("vqz", "jpeg", "webp", "avif", "jxl", "none")
 
 
 def open_codec(spec: str, *, threads: int | None = 1) -> Codec:
-    """The codec of a spec; `threads` is a count or None for all cores (JPEG and WebP always use one).
+    """Return the codec of a spec. `threads` is a count or None for all cores; JPEG and WebP always use one.
 
-    Raises BenchUsageError for a spec that means nothing, MissingExtraError when what it needs is not installed.
+    Raises BenchUsageError for an invalid spec and MissingExtraError when a package that it needs is not installed.
     """
-    name, refine = decoder_of(spec)
-    kind, *options = name.split(":")
+    kind = split_decoder(spec).spec.split(":")[0]
     if kind == "vqz":
-        return _open_vqz(spec, options, refine, threads)
+        return VqzCodec(parse_vqz(spec), threads=threads)
     makers: dict[str, Callable[[], Codec]] = {
         "jpeg": JpegCodec,
         "webp": WebpCodec,
@@ -226,50 +242,77 @@ def open_codec(spec: str, *, threads: int | None = 1) -> Codec:
     }
     if kind not in makers:
         raise BenchUsageError(f"unknown codec {kind!r}: choose from {', '.join(CODEC_NAMES)}")
-    if options or refine:
+    if spec != kind:
         raise BenchUsageError(f"codec {spec!r}: {kind} takes no options")
     return makers[kind]()
 
 
 def with_decoders(specs: Sequence[str], decoders: Sequence[str]) -> list[str]:
-    """The specs, each of a vqz that names no decoder with one decoder after the other. Raises BenchUsageError."""
+    """Specs with each vqz that names no decoder repeated once for every decoder. Raises BenchUsageError."""
     if unknown := [name for name in decoders if name not in DECODERS]:
         raise BenchUsageError(f"unknown decoder {unknown[0]!r}: choose from {', '.join(DECODERS)}")
-    found: list[str] = []
+    expanded: list[str] = []
     for spec in specs:
-        plain = spec.split(":")[0] == "vqz" and decoder_of(spec)[1] is None
-        found.extend([f"{spec}+{name}" for name in decoders] if plain else [spec])
-    return found
+        takes_decoder = spec.split(":")[0] == "vqz" and split_decoder(spec).decoder is None
+        expanded.extend([f"{spec}+{name}" for name in decoders] if takes_decoder else [spec])
+    return expanded
 
 
-def decoder_of(spec: str) -> tuple[str, str | None]:
-    """A spec without the decoder that it names, and this."""
+class SplitSpec(NamedTuple):
+    """A spec without its decoder, and the decoder if it names one."""
+
+    spec: str
+    decoder: str | None
+
+
+def split_decoder(spec: str) -> SplitSpec:
+    """Separate a spec from the decoder behind its last `+`."""
     name, _, decoder = spec.rpartition("+")
-    return (name, decoder) if decoder in DECODERS and name else (spec, None)
+    return SplitSpec(name, decoder) if decoder in DECODERS and name else SplitSpec(spec, None)
 
 
-def grey_of(pixels: UInt8) -> UInt8:
-    """BT.601 luma of RGB, uint8 [H,W,3] -> [H,W], as Pillow converts; equal channels keep their value."""
-    return np.array(Image.fromarray(pixels).convert("L"))
-
-
-def _open_vqz(spec: str, options: list[str], refine: str | None, threads: int | None) -> Codec:
-    """vqz[:MODEL[:EFFORT[:TUNE]]][+REFINE]; an empty part is the default."""
+def parse_vqz(spec: str) -> VqzSpec:
+    """Parse a spec `vqz[:MODEL[:EFFORT[:TUNE]]][+DECODER]`. Raises BenchUsageError."""
+    name, decoder = split_decoder(spec)
+    options = name.split(":")[1:]
     model, effort, tune = [*options, "", "", ""][:3]
     if len(options) > 3 or effort not in ("", *"123456789") or tune not in ("", *TUNES):
         raise BenchUsageError(f"codec {spec!r}: write vqz:MODEL:EFFORT:TUNE, effort from 1 to 9, tune {' or '.join(TUNES)}")
-    return VqzCodec(model or None, int(effort) if effort else None, tune or None, refine, threads=threads)
+    return VqzSpec(model=model or None, effort=int(effort) if effort else None, tune=tune or None, decoder=decoder)
 
 
-def _parts(model: str | None, effort: int | None, tune: str | None) -> list[str]:
-    """The parts of a vqz name after `vqz`: a model given as a folder goes by its last part."""
-    parts = ["" if model is None else Path(model).name, "" if effort is None else str(effort), tune or ""]
-    while parts and not parts[-1]:
-        parts.pop()
-    return parts
+def to_grey(pixels: UInt8) -> UInt8:
+    """BT.601 luma of RGB as Pillow computes it, uint8 [H, W, 3] -> [H, W]; equal channels keep their value."""
+    return np.array(Image.fromarray(pixels).convert("L"))
 
 
-def _whole(quality: float, name: str) -> int:
+@dataclass(frozen=True)
+class Bracket:
+    """Files of two neighbouring qualities around a size; the same file twice where the codec's range of sizes ends."""
+
+    below: bytes  # at most the size, except where the lowest quality already exceeds it
+    above: bytes
+
+
+def bracket(codec: Codec, pixels: UInt8, size_bytes: int, *, lowest: int = 0, highest: int = 100) -> Bracket:
+    """Bisect the whole qualities from `lowest` to `highest` for the two files around `size_bytes`."""
+    below, above = codec.encode(pixels, lowest), codec.encode(pixels, highest)
+    if len(above) <= size_bytes:
+        return Bracket(above, above)
+    if len(below) > size_bytes:
+        return Bracket(below, below)
+    while highest - lowest > 1:
+        middle = (lowest + highest) // 2
+        data = codec.encode(pixels, middle)
+        if len(data) <= size_bytes:
+            lowest, below = middle, data
+        else:
+            highest, above = middle, data
+    return Bracket(below, above)
+
+
+def _whole_quality(quality: float, name: str) -> int:
+    """The quality as int. Raises BenchUsageError unless it is a whole number from 0 to 100."""
     if quality != int(quality) or not 0 <= quality <= 100:
         raise BenchUsageError(f"{name} takes whole qualities from 0 to 100, not {quality:g}")
     return int(quality)
@@ -280,12 +323,12 @@ def _pillow_version(library: str, feature: str) -> str:
 
 
 def _pillow_encode(pixels: UInt8, file_format: str, **options: object) -> bytes:
-    target = BytesIO()
-    Image.fromarray(pixels).save(target, file_format, **options)  # mode L or RGB, by the array's shape
-    return target.getvalue()
+    stream = BytesIO()
+    Image.fromarray(pixels).save(stream, file_format, **options)  # mode L or RGB, by the array's shape
+    return stream.getvalue()
 
 
 def _pillow_decode(data: bytes, file_format: str) -> UInt8:
     with Image.open(BytesIO(data), formats=(file_format,)) as picture:
-        pixels: UInt8 = np.array(picture)  # uint8 [H,W] for mode L, [H,W,3] for RGB
+        pixels: UInt8 = np.array(picture)  # uint8 [H, W] for mode L, [H, W, 3] for RGB
     return pixels

@@ -1,11 +1,11 @@
-"""Two pictures against each other: the figures of the bench, and a picture of their difference."""
+"""Comparison of two pictures: the metrics of the bench, and a picture of their difference."""
 
 from __future__ import annotations
 
 import math
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -18,16 +18,28 @@ from vqcodec.io.files import name_of, naming, read_input, stream_limit
 from vqcodec.io.images import read_image
 from vqcodec.runtime import progress
 
-AMPLIFIED: Final = 8
-"""Times that differences are shown larger than they are."""
+AMPLIFICATION: Final = 8
+"""Factor by which the picture of the difference amplifies it."""
 BACKGROUNDS: Final = {"black": 0, "white": 255}
-"""Grey levels that transparent pictures are laid on."""
+"""Grey levels of the backgrounds for transparent pictures."""
+
+
+class Comparison(NamedTuple):
+    """Figures by name, in the order to show them, and a picture of the difference."""
+
+    figures: dict[str, float | int | str]
+    difference: UInt8  # [H, W] or [H, W, 3]: 128 where the pictures are equal
+
+
+class _Layers(NamedTuple):
+    colours: UInt8  # [H, W, 1 or 3]
+    alpha: UInt8 | None  # [H, W]
 
 
 def read_any(path: Path, max_pixels: int, model: str | None = None) -> UInt8:
-    """A picture, or the decode of a .vqz file of a `model`: uint8 [H,W] or [H,W,2 to 4], as `api.decode` gives it.
+    """Read a picture, or decode a .vqz file with `model`: uint8 [H, W] or [H, W, 2 to 4], as `api.decode` returns it.
 
-    Raises VqcodecErrors.
+    Raises VqcodecError, also for pictures with more than 8 bits per sample.
     """
     name = name_of(path)
     with naming(path), progress.stage(f"reading {name}"):
@@ -41,70 +53,69 @@ def read_any(path: Path, max_pixels: int, model: str | None = None) -> UInt8:
     return np.asarray(pixels, np.uint8)
 
 
-def compare(first: UInt8, second: UInt8) -> tuple[dict[str, Any], UInt8]:
-    """Figures, and the difference uint8 [H,W] or [H,W,3] of two pictures [H,W] or [H,W,1 to 4] of one size: 128 where they are
-    alike, `AMPLIFIED` elsewhere. Raises InputError for different sizes.
+def compare(first: UInt8, second: UInt8) -> Comparison:
+    """Compare two pictures uint8 [H, W] or [H, W, 1 to 4] of equal size. Raises InputError for different sizes.
 
-    Grey and colour are compared as colour. Where a picture has an alpha plane, `psnr_alpha` compares the planes (opaque where there
-    is none), and the colours are compared as they are seen: both pictures are laid on black and on white, and the figures are those
-    of the `background` on which the error is larger. With the package ssimulacra2 installed its figure is among them.
+    Grey against colour is compared as colour. If a picture has an alpha plane, `psnr_alpha` compares the alpha planes (a picture
+    without one is opaque), and the colours are compared after compositing: both pictures are composited on black and on white,
+    and the figures are those of the `background` with the larger error. SSIMULACRA2 is included if its package is installed.
     """
     if first.shape[:2] != second.shape[:2]:
         sizes = [f"{p.shape[1]} x {p.shape[0]}" for p in (first, second)]
         raise InputError(f"pictures of {' and '.join(sizes)} pixels cannot be compared")
-    (first, first_alpha), (second, second_alpha) = _apart(first), _apart(second)
-    if first.shape[2] != second.shape[2]:
-        first, second = (np.broadcast_to(p, (*p.shape[:2], 3)) for p in (first, second))
-    facts: dict[str, Any] = {}
-    if first_alpha is not None or second_alpha is not None:
-        planes = [np.full(first.shape[:2], 255, np.uint8) if a is None else a for a in (first_alpha, second_alpha)]
-        seen = {
-            name: [_laid_on(p, a, level) for p, a in zip((first, second), planes, strict=True)]
-            for name, level in BACKGROUNDS.items()
+    layers = _split_alpha(first), _split_alpha(second)
+    colours = [layer.colours for layer in layers]
+    if colours[0].shape[2] != colours[1].shape[2]:
+        colours = [np.broadcast_to(c, (*c.shape[:2], 3)) for c in colours]
+    of_alpha: dict[str, float | int | str] = {}
+    if any(layer.alpha is not None for layer in layers):
+        alphas = [np.full(first.shape[:2], 255, np.uint8) if layer.alpha is None else layer.alpha for layer in layers]
+        composited = {
+            name: [_composited(c, a, level) for c, a in zip(colours, alphas, strict=True)] for name, level in BACKGROUNDS.items()
         }
-        background = max(seen, key=lambda name: _squared_error(*seen[name]))
-        first, second = seen[background]
-        facts = {"background": background, "psnr_alpha": psnr_db(_squared_error(*planes))}
-    first, second = (p[:, :, 0] if p.shape[2] == 1 else np.ascontiguousarray(p) for p in (first, second))
+        background = max(composited, key=lambda name: _squared_error(*composited[name]))
+        colours = composited[background]
+        of_alpha = {"background": background, "psnr_alpha": psnr_db(_squared_error(*alphas))}
+    one, other = (c[:, :, 0] if c.shape[2] == 1 else np.ascontiguousarray(c) for c in colours)
     with progress.stage("measuring"):
-        found = measure(first, second)
-    difference = second.astype(np.int16) - first
-    facts = {
-        "psnr": psnr_db(found.mse_rgb),
-        "psnr_y": psnr_db(found.mse_y),
-        "ssim": found.ssim,
-        "ms_ssim": found.ms_ssim,
+        distance = measure(one, other)
+    difference = other.astype(np.int16) - one  # int16 [H, W] or [H, W, 3]
+    figures: dict[str, float | int | str] = {
+        "psnr": psnr_db(distance.mse_rgb),
+        "psnr_y": psnr_db(distance.mse_y),
+        "ssim": distance.ssim,
+        "ms_ssim": distance.ms_ssim,
         "largest_difference": int(np.abs(difference).max()),
         "pixels_that_differ": int((difference.reshape(*difference.shape[:2], -1) != 0).any(axis=2).sum()),
-        **facts,
+        **of_alpha,
     }
-    if not math.isnan(found.ssimulacra2):
-        facts["ssimulacra2"] = found.ssimulacra2
-    return facts, np.clip(128 + AMPLIFIED * difference, 0, 255).astype(np.uint8)
+    if not math.isnan(distance.ssimulacra2):
+        figures["ssimulacra2"] = distance.ssimulacra2
+    return Comparison(figures, np.clip(128 + AMPLIFICATION * difference, 0, 255).astype(np.uint8))
 
 
 def undefined(shape: tuple[int, ...]) -> list[str]:
-    """Notes on the figures that are not defined for pictures of this shape [H,W,...]: SSIM's windows do not fit into small ones."""
+    """Notes on the metrics that are undefined for pictures of this shape [H, W, ...] because SSIM's window does not fit."""
     side = min(shape[:2])
-    least = {"SSIM": SSIM_MIN_SIDE, "MS-SSIM": MS_SSIM_MIN_SIDE}
     return [
-        f"{name} is left out: it needs {most} pixels a side, and the shorter side has {side}"
-        for name, most in least.items()
-        if side < most
+        f"{name} is left out: it needs {needed} pixels a side, and the shorter side has {side}"
+        for name, needed in (("SSIM", SSIM_MIN_SIDE), ("MS-SSIM", MS_SSIM_MIN_SIDE))
+        if side < needed
     ]
 
 
-def _apart(pixels: UInt8) -> tuple[UInt8, UInt8 | None]:
-    """Colours [H,W,1 or 3], and the alpha plane [H,W] if there is one."""
+def _split_alpha(pixels: UInt8) -> _Layers:
+    """Separate pixels [H, W] or [H, W, 1 to 4] into colours and alpha plane."""
     pixels = np.atleast_3d(pixels)
-    return (pixels, None) if pixels.shape[2] in (1, 3) else (pixels[:, :, :-1], pixels[:, :, -1])
+    return _Layers(pixels, None) if pixels.shape[2] in (1, 3) else _Layers(pixels[:, :, :-1], pixels[:, :, -1])
 
 
-def _laid_on(colors: UInt8, alpha: UInt8, level: int) -> UInt8:
-    """Colours [H,W,c] of transparency `alpha` [H,W] on a plain background of a grey level, rounded."""
+def _composited(colours: UInt8, alpha: UInt8, level: int) -> UInt8:
+    """Colours [H, W, c] with an alpha plane [H, W] on a background of one grey level, rounded."""
     weight = alpha[:, :, None].astype(np.uint32)
-    return ((colors * weight + level * (255 - weight) + 127) // 255).astype(np.uint8)
+    return ((colours * weight + level * (255 - weight) + 127) // 255).astype(np.uint8)
 
 
 def _squared_error(first: UInt8, second: UInt8) -> float:
+    """Mean squared error."""
     return float(np.mean(np.square(first.astype(np.int32) - second)))

@@ -1,17 +1,17 @@
-"""How far a decoded picture is from the original: PSNR, SSIM and MS-SSIM on 8-bit pixels.
+"""Distance of a decoded picture from its original: PSNR, SSIM, MS-SSIM and others on 8-bit pixels.
 
-What is measured is always the uint8 RGB (or grey) array that a decoder wrote, never floats from inside one.
-- PSNR RGB: from the squared error averaged over the three channels; PSNR Y: from that of their BT.601 luma.
+The metrics compare the uint8 RGB or grey arrays that a decoder wrote, never its internal floats.
+- PSNR RGB: from the squared error averaged over the three channels. PSNR Y: from the squared error of BT.601 luma.
 - SSIM (Wang, Bovik, Sheikh, Simoncelli 2004) and MS-SSIM (Wang, Simoncelli, Bovik 2003): per RGB channel, then the mean
   over channels; Gaussian window 11x11 with sigma 1.5, K1 = 0.01, K2 = 0.03, only positions where the window fits.
-- Five scales need at least 161 pixels on the shorter side. Below that MS-SSIM is nan: with fewer scales it would be
-  another, higher number under the same name. SSIM likewise is nan below 11 pixels.
-- High band: energy of the BT.601 luma less its [1 2 1] / 4 blur, over that of the original's: 1 is as sharp (or as noisy), below
-  is blurred. It needs no reference but this sum, so it says nothing of where the sharpness is.
-- LPIPS: by the function that `open_lpips` makes, where its weights are at hand; nan elsewhere.
-- SSIMULACRA2 (Sneyers 2022): by the package of that name, where it is installed; nan elsewhere. 100 for the same pictures, 90
-  where no difference is seen, 70 for high quality, 30 for low.
-A grey picture counts as one channel: its PSNR RGB and PSNR Y are the same number.
+  Five scales need at least 161 pixels on the shorter side. Below that MS-SSIM is nan: fewer scales would give another,
+  higher number under the same name. SSIM is nan below 11 pixels.
+- High band: energy of BT.601 luma minus its [1 2 1] / 4 blur, divided by the original's. 1 is as sharp (or as noisy) as the
+  original, below 1 is blurred. It compares two sums, so it says nothing about where the sharpness is.
+- LPIPS: by the function that `open_lpips` returns, which needs the weights; otherwise nan.
+- SSIMULACRA2 (Sneyers 2022): by the package ssimulacra2 if it is installed; otherwise nan. 100 for identical pictures, 90
+  for no visible difference, 70 for high quality, 30 for low quality.
+A grey picture has one channel: its PSNR RGB and PSNR Y are equal.
 """
 
 import io
@@ -20,6 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -43,51 +44,70 @@ C2 = (0.03 * PEAK) ** 2
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang et al. 2003, section 3.2
 SSIM_MIN_SIDE = 2 * WINDOW_RADIUS + 1
 MS_SSIM_MIN_SIDE = 2 * WINDOW_RADIUS * 2 ** (len(SCALE_WEIGHTS) - 1) + 1
-_LEAST_FOR_SSIMULACRA2 = 8
-_LEAST_FOR_LPIPS = 17  # below, its last pooling has nothing to look at
-"""Pixels a side: of smaller pictures the package says 100, whatever they are."""
+_SSIMULACRA2_MIN_SIDE = 8  # for smaller pictures the package returns 100 whatever they are
+_LPIPS_MIN_SIDE = 17  # below, the network's last pooling has no input
 
 
 @dataclass(frozen=True)
 class Distance:
-    """Distance of one decoded picture from its original; ssim and ms_ssim are nan where they are not defined."""
+    """Distance of one decoded picture from its original; a metric that is undefined or was not computed is nan."""
 
     mse_rgb: float  # mean squared error over pixels and channels, 0..65025
-    mse_y: float  # the same of BT.601 luma
-    ssim: float
-    ms_ssim: float
-    high_band: float  # of the decoded picture over that of the original; nan where the original has none
-    lpips: float
-    ssimulacra2: float
+    mse_y: float  # mean squared error of BT.601 luma
+    ssim: float = math.nan
+    ms_ssim: float = math.nan
+    high_band: float = math.nan  # ratio of decoded to original; nan where the original has none
+    lpips: float = math.nan
+    ssimulacra2: float = math.nan
 
 
-Perceptual = Callable[[UInt8, UInt8], float]
-"""LPIPS of an original and a decoded picture."""
+LpipsFunction = Callable[[UInt8, UInt8], float]
+"""LPIPS of an original and a decoded picture, uint8 [H, W] or [H, W, 3]."""
 
 
-def measure(original: UInt8, decoded: UInt8, *, psnr_only: bool = False, perceptual: Perceptual | None = None) -> Distance:
-    """Compare two uint8 arrays of equal shape, [H,W] or [H,W,3]; `psnr_only` leaves all but squared errors nan.
+def measure(original: UInt8, decoded: UInt8, *, lpips: LpipsFunction | None = None) -> Distance:
+    """Compare two uint8 arrays of equal shape, [H, W] or [H, W, 3], by all metrics; by LPIPS only with `lpips`.
 
-    Raises ValueError when the shapes or dtypes do not fit.
+    Raises ValueError when the shapes differ or the dtypes are not uint8.
     """
+    errors = measure_errors(original, decoded)
+    energies = [_high_band_energy(pixels) for pixels in (decoded, original)]
+    ssim, ms_ssim = _ssim_pair(original, decoded)
+    large_enough = min(original.shape[:2]) >= _LPIPS_MIN_SIDE
+    return Distance(
+        mse_rgb=errors.mse_rgb,
+        mse_y=errors.mse_y,
+        ssim=ssim,
+        ms_ssim=ms_ssim,
+        high_band=energies[0] / energies[1] if energies[1] else math.nan,
+        lpips=lpips(original, decoded) if lpips is not None and large_enough else math.nan,
+        ssimulacra2=_ssimulacra2(original, decoded),
+    )
+
+
+def measure_errors(original: UInt8, decoded: UInt8) -> Distance:
+    """Compare as `measure` does, by mean squared errors only; the other metrics are nan. Raises ValueError likewise."""
     if original.shape != decoded.shape or original.dtype != np.uint8 or decoded.dtype != np.uint8:
         raise ValueError(f"cannot compare {original.dtype} {original.shape} with {decoded.dtype} {decoded.shape} pixels")
-    difference = original.astype(np.int16) - decoded  # int16 [H,W] or [H,W,3]
+    difference = original.astype(np.int16) - decoded  # int16 [H, W] or [H, W, 3]
     mse_rgb = float(np.mean(np.square(difference, dtype=np.int32)))
-    luma_difference = difference if difference.ndim == 2 else difference @ np.array(LUMA_WEIGHTS)  # [H,W]
+    luma_difference = difference if difference.ndim == 2 else difference @ np.array(LUMA_WEIGHTS)  # [H, W]
     mse_y = float(np.mean(np.square(luma_difference, dtype=np.float64)))
-    if psnr_only:
-        return Distance(mse_rgb, mse_y, math.nan, math.nan, math.nan, math.nan, math.nan)
-    energies = [_high_band_energy(pixels) for pixels in (decoded, original)]
-    high_band = energies[0] / energies[1] if energies[1] else math.nan
-    lpips = math.nan
-    if perceptual is not None and min(original.shape[:2]) >= _LEAST_FOR_LPIPS:
-        lpips = perceptual(original, decoded)
-    return Distance(mse_rgb, mse_y, *_ssim_pair(original, decoded), high_band, lpips, _ssimulacra2(original, decoded))
+    return Distance(mse_rgb, mse_y)
 
 
-def open_lpips(folder: Path) -> Perceptual:
-    """LPIPS with the weights in a folder (neural/perceptual.py). Raises InputError, MissingExtraError where there is no torch."""
+def psnr_db(mse: float) -> float:
+    """Peak signal-to-noise ratio in dB for a mean squared error of 8-bit samples; inf for error 0."""
+    return math.inf if mse == 0 else 10 * math.log10(PEAK**2 / mse)
+
+
+def psnr_rgb_db(original: UInt8, decoded: UInt8) -> float:
+    """PSNR in dB over all pixels and channels of two uint8 arrays of equal shape; inf when they are equal."""
+    return psnr_db(measure_errors(original, decoded).mse_rgb)
+
+
+def open_lpips(folder: Path) -> LpipsFunction:
+    """Return LPIPS with the weights in a folder (neural/perceptual.py). Raises InputError, or MissingExtraError without torch."""
     try:
         from vqcodec.neural.perceptual import Lpips
     except ImportError as error:
@@ -96,11 +116,12 @@ def open_lpips(folder: Path) -> Perceptual:
 
 
 def _ssimulacra2(original: UInt8, decoded: UInt8) -> float:
-    if find_spec("ssimulacra2") is None or min(original.shape[:2]) < _LEAST_FOR_SSIMULACRA2:
+    """SSIMULACRA2 by its package; nan without it or for pictures that are too small."""
+    if find_spec("ssimulacra2") is None or min(original.shape[:2]) < _SSIMULACRA2_MIN_SIDE:
         return math.nan
     import ssimulacra2
 
-    files = [io.BytesIO(), io.BytesIO()]  # it reads pictures in colour from files
+    files = [io.BytesIO(), io.BytesIO()]  # the package reads colour pictures from files
     for pixels, file in zip((original, decoded), files, strict=True):
         write_image(pixels if pixels.ndim == 3 else np.repeat(pixels[:, :, None], 3, axis=2), file, format="PNG")
         file.seek(0)
@@ -108,54 +129,64 @@ def _ssimulacra2(original: UInt8, decoded: UInt8) -> float:
 
 
 def _high_band_energy(pixels: UInt8) -> float:
+    """Energy of luma minus its [1 2 1] / 4 blur."""
     luma: Float64 = pixels.astype(np.float64) if pixels.ndim == 2 else pixels @ np.array(LUMA_WEIGHTS)
     blur = (0.25, 0.5, 0.25)
     return float(np.sum(np.square(luma - correlate1d(correlate1d(luma, blur, axis=0), blur, axis=1))))
 
 
-def psnr_db(mse: float) -> float:
-    """Peak signal-to-noise ratio in dB of a mean squared error of 8-bit samples; inf when there is no error."""
-    return math.inf if mse == 0 else 10 * math.log10(PEAK**2 / mse)
+class _SsimPair(NamedTuple):
+    """SSIM and MS-SSIM; nan where they are undefined."""
+
+    ssim: float
+    ms_ssim: float
 
 
-def _ssim_pair(original: UInt8, decoded: UInt8) -> tuple[float, float]:
-    """(SSIM, MS-SSIM) averaged over the channels."""
+def _ssim_pair(original: UInt8, decoded: UInt8) -> _SsimPair:
+    """SSIM and MS-SSIM averaged over the channels."""
     channels = 1 if original.ndim == 2 else original.shape[2]
     height, width = original.shape[:2]
     planes = [pixels.reshape(height, width, channels).transpose(2, 0, 1).astype(np.float64) for pixels in (original, decoded)]
     scores = [_channel_ssim_pair(planes[0][channel], planes[1][channel]) for channel in progress.steps(range(channels))]
-    return float(np.mean([s[0] for s in scores])), float(np.mean([s[1] for s in scores]))
+    return _SsimPair(float(np.mean([s.ssim for s in scores])), float(np.mean([s.ms_ssim for s in scores])))
 
 
-def _channel_ssim_pair(a: Float64, b: Float64) -> tuple[float, float]:
-    """(SSIM, MS-SSIM) of one channel. The finest scale of MS-SSIM is SSIM itself, so both come from one pass."""
+def _channel_ssim_pair(a: Float64, b: Float64) -> _SsimPair:
+    """SSIM and MS-SSIM of one channel. The finest scale of MS-SSIM is SSIM itself, so one pass computes both."""
     side = min(a.shape)
     if side < SSIM_MIN_SIDE:
-        return math.nan, math.nan
+        return _SsimPair(math.nan, math.nan)
     scales = [_ssim_terms(a, b)]
     if side < MS_SSIM_MIN_SIDE:
-        return scales[0][0], math.nan
+        return _SsimPair(scales[0].ssim, math.nan)
     for _ in SCALE_WEIGHTS[1:]:
         a, b = _halve(a), _halve(b)
         scales.append(_ssim_terms(a, b))
-    # Luminance counts at the coarsest scale only. A negative mean has no real power: clamped, as in the usual code.
-    factors = [contrast for _, contrast in scales[:-1]] + [scales[-1][0]]
+    # Luminance counts at the coarsest scale only. A negative mean has no real power: clamped, as in common implementations.
+    factors = [scale.contrast for scale in scales[:-1]] + [scales[-1].ssim]
     ms_ssim = math.prod(max(factor, 0.0) ** weight for factor, weight in zip(factors, SCALE_WEIGHTS, strict=True))
-    return scales[0][0], ms_ssim
+    return _SsimPair(scales[0].ssim, ms_ssim)
 
 
-def _ssim_terms(a: Float64, b: Float64) -> tuple[float, float]:
+class _SsimTerms(NamedTuple):
     """Means over the valid positions of SSIM and of its contrast-structure factor (Wang et al. 2004, eq. 12-13)."""
-    mean_a, mean_b = _window_mean(a), _window_mean(b)  # float64 [H-10,W-10]
+
+    ssim: float
+    contrast: float
+
+
+def _ssim_terms(a: Float64, b: Float64) -> _SsimTerms:
+    """SSIM of two planes float64 [H, W] at one scale."""
+    mean_a, mean_b = _window_mean(a), _window_mean(b)  # float64 [H-10, W-10]
     variances = _window_mean(a * a + b * b) - mean_a**2 - mean_b**2
     covariance = _window_mean(a * b) - mean_a * mean_b
     contrast = (2 * covariance + C2) / (variances + C2)
     luminance = (2 * mean_a * mean_b + C1) / (mean_a**2 + mean_b**2 + C1)
-    return float(np.mean(luminance * contrast)), float(np.mean(contrast))
+    return _SsimTerms(float(np.mean(luminance * contrast)), float(np.mean(contrast)))
 
 
 def _window_mean(plane: Float64) -> Float64:
-    """Gaussian-weighted 11x11 means, float64 [H,W] -> [H-10,W-10]: only where the whole window lies inside."""
+    """Gaussian-weighted 11x11 means where the whole window lies inside, float64 [H, W] -> [H-10, W-10]."""
     offsets = np.arange(-WINDOW_RADIUS, WINDOW_RADIUS + 1)
     weights = np.exp(-(offsets**2) / (2 * WINDOW_SIGMA**2))
     weights /= weights.sum()
@@ -166,7 +197,7 @@ def _window_mean(plane: Float64) -> Float64:
 
 
 def _halve(plane: Float64) -> Float64:
-    """Means of 2x2 pixels, [H,W] -> [ceil(H/2),ceil(W/2)]; an odd last row or column is averaged with itself."""
+    """Means of 2x2 pixels, [H, W] -> [ceil(H/2), ceil(W/2)]; an odd last row or column is averaged with itself."""
     height, width = plane.shape
     even: Float64 = np.pad(plane, ((0, height % 2), (0, width % 2)), mode="edge")
     return (even[0::2, 0::2] + even[0::2, 1::2] + even[1::2, 0::2] + even[1::2, 1::2]) / 4

@@ -1,8 +1,8 @@
-"""The rate/PSNR plot: the only importer of matplotlib."""
+"""The rate/PSNR plot. The only module that imports matplotlib."""
 
 import math
 from io import BytesIO
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,29 +21,30 @@ INK, MUTED, GRID = "#212529", "#6c757d", "#e9ecef"
 COLOURS = {"jpeg": "#868e96", "webp": "#2f9e44", "avif": "#1971c2", "jxl": "#e8890c"}
 VQZ_COLOURS = ("#d6336c", "#7048e8", "#0b7285", "#862e9c")
 TICKS_BPP = (0.025, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
-LABEL_GAP = 0.04  # least distance between two names, as a share of the axis' height
-SHOWN_BPP = (0.04, 8.0)
+LABEL_GAP = 0.04  # smallest distance between two labels, as a fraction of the axis' height
+SHOWN_BPP = (0.04, 8.0)  # range of the rate axis
 
 
 def plot(results: BenchResults, kind: str) -> bytes:
-    """A "png" or "svg" of two panels: PSNR over rate, and each codec's size against the anchor's at equal PSNR."""
+    """A "png" or "svg" of two panels: PSNR over rate, and each codec's file size relative to the anchor's at equal PSNR."""
     curves = {codec.name: useful_points(results.curve(codec.name)) for codec in results.codecs}
     curves = {name: points for name, points in curves.items() if len(points) >= 2}
     colours = _colours(list(curves))
     figure = Figure(figsize=(12, 5.4), dpi=150, layout="constrained", facecolor="white")
-    figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1, wspace=0.04)  # type: ignore[union-attr, call-arg]  # a constrained one
+    figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1, wspace=0.04)  # type: ignore[union-attr, call-arg]  # constrained layout has set()
     left, right = figure.subplots(1, 2)
     _draw_rates(left, curves, colours, results.anchor)
     count = len(results.compared_images())
     left.set_title("one image" if count == 1 else f"mean of {count} images", loc="right", fontsize=9, color=MUTED, pad=10)
     _draw_sizes(right, curves, colours, results.anchor)
-    target = BytesIO()
-    figure.savefig(target, format=kind)
-    return target.getvalue()
+    stream = BytesIO()
+    figure.savefig(stream, format=kind)
+    return stream.getvalue()
 
 
 def _draw_rates(axes: Axes, curves: dict[str, list[RatePoint]], colours: dict[str, str], anchor: str) -> None:
-    _dress(axes, "PSNR at equal rate", "bits per pixel", "RGB PSNR, dB")
+    """Left panel: PSNR over the logarithm of the rate, with BD-rates in the legend."""
+    _style_axes(axes, "PSNR at equal rate", "bits per pixel", "RGB PSNR, dB")
     for name in sorted(curves, key=lambda name: _height(curves[name]), reverse=True):
         shown = [point for point in curves[name] if SHOWN_BPP[0] <= point.bpp <= SHOWN_BPP[1]]
         label = name if name == anchor else f"{name}  {_bd_text(curves.get(anchor, []), curves[name])}"
@@ -62,10 +63,11 @@ def _draw_rates(axes: Axes, curves: dict[str, list[RatePoint]], colours: dict[st
 
 
 def _draw_sizes(axes: Axes, curves: dict[str, list[RatePoint]], colours: dict[str, str], anchor: str) -> None:
-    _dress(axes, f"File size against {anchor} at equal PSNR", "RGB PSNR, dB", "difference in size")
+    """Right panel: difference in size against the anchor over PSNR, in percent."""
+    _style_axes(axes, f"File size against {anchor} at equal PSNR", "RGB PSNR, dB", "difference in size")
     axes.yaxis.set_major_formatter(FuncFormatter(lambda percent, _: f"{percent:+.0f} %" if percent else "0 %"))
     axes.axhline(0, color=colours.get(anchor, MUTED), linewidth=1.4)
-    ends: dict[str, tuple[float, float]] = {}
+    ends: dict[str, _LineEnd] = {}
     for name, points in curves.items():
         low, high = common_psnr(curves.get(anchor, []), points)
         if name == anchor or not low < high:
@@ -73,22 +75,29 @@ def _draw_sizes(axes: Axes, curves: dict[str, list[RatePoint]], colours: dict[st
         psnrs = np.linspace(low, high, 200)[1:-1]
         sizes = [100 * (at_psnr(points, psnr) / at_psnr(curves[anchor], psnr) - 1) for psnr in psnrs]
         axes.plot(psnrs, sizes, color=colours[name], **_stroke(name, marker=False))
-        ends[name] = float(psnrs[-1]), sizes[-1]
+        ends[name] = _LineEnd(float(psnrs[-1]), sizes[-1])
     axes.margins(y=0.08)
     _label_ends(axes, ends, colours)
 
 
-def _label_ends(axes: Axes, ends: dict[str, tuple[float, float]], colours: dict[str, str]) -> None:
-    """Names to the right of where the lines end, from the lowest up, each pushed clear of the one below."""
+class _LineEnd(NamedTuple):
+    """Data coordinates of a line's last point."""
+
+    x: float
+    y: float
+
+
+def _label_ends(axes: Axes, ends: dict[str, _LineEnd], colours: dict[str, str]) -> None:
+    """Write the names to the right of the line ends, from the lowest up, each moved clear of the one below."""
     bottom, top = axes.get_ylim()
     free = -math.inf
-    for name, (x, y) in sorted(ends.items(), key=lambda item: item[1][1]):
-        free = max(y, free + LABEL_GAP * (top - bottom))
-        axes.annotate(name, (x, free), (7, 0), textcoords="offset points", va="center", color=colours[name])
+    for name, end in sorted(ends.items(), key=lambda item: item[1].y):
+        free = max(end.y, free + LABEL_GAP * (top - bottom))
+        axes.annotate(name, (end.x, free), (7, 0), textcoords="offset points", va="center", color=colours[name])
 
 
-def _dress(axes: Axes, title: str, x_label: str, y_label: str) -> None:
-    """What both panels share: a quiet grid, no box, the title at the left."""
+def _style_axes(axes: Axes, title: str, x_label: str, y_label: str) -> None:
+    """Style that both panels share: a light grid, no box, the title at the left."""
     axes.set_title(title, loc="left", fontsize=12, fontweight="bold", color=INK, pad=10)
     axes.set_xlabel(x_label, color=MUTED)
     axes.set_ylabel(y_label, color=MUTED)
@@ -101,25 +110,26 @@ def _dress(axes: Axes, title: str, x_label: str, y_label: str) -> None:
 
 
 def _colours(names: list[str]) -> dict[str, str]:
-    """One colour for each codec; the variants of vqz take theirs in turn."""
+    """One colour per codec; the variants of vqz cycle through VQZ_COLOURS."""
     variants = [name for name in names if name not in COLOURS]
     turns = {name: VQZ_COLOURS[index % len(VQZ_COLOURS)] for index, name in enumerate(variants)}
     return {name: COLOURS.get(name) or turns[name] for name in names}
 
 
 def _stroke(name: str, *, marker: bool = True) -> dict[str, Any]:
-    """Our own curve stands out, the others stay thinner behind it."""
+    """Line style: vqz is thicker and in front of the others."""
     ours = name.split(":")[0] == "vqz"
     stroke = {"linewidth": 2.6 if ours else 1.6, "zorder": 4 if ours else 3}
     return stroke | ({"marker": "o", "markersize": 5 if ours else 3.5} if marker else {})
 
 
 def _height(points: Curve) -> float:
-    """What the legend is sorted by: PSNR in the middle of the usual range, at the end of a shorter curve."""
+    """Sort key of the legend: PSNR at 0.5 bpp, or at the end of a curve that does not reach it."""
     psnr = at_rate(points, 0.5)
     return points[-1].psnr_db if math.isnan(psnr) else psnr
 
 
 def _bd_text(anchor: Curve, test: Curve) -> str:
+    """BD-rate as text; empty where it is undefined."""
     percent = bd_rate(anchor, test)
     return "" if math.isnan(percent) else f"{percent:+.1f} %"

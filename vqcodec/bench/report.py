@@ -1,8 +1,9 @@
-"""Results as tables: on the terminal (Rich) and as Markdown for docs/results.md."""
+"""Results as tables: on the terminal (Rich) and as Markdown."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from rich import box
@@ -15,45 +16,47 @@ from vqcodec.bench.results import BenchResults, CodecInfo, RdPoint
 
 RATES_BPP = (0.1, 0.15, 0.25, 0.5, 0.75, 1.0, 1.5)
 BD_RANGE_BPP = (0.1, 2.0)
-SPEED_BPP = 0.5  # speeds are compared at the setting nearest to this rate
+"""Range of rates of the second BD-rate."""
+SPEED_BPP = 0.5
+"""Rate at which speeds are compared: each codec's setting nearest to it."""
 SHOWN_FAILURES = 20
 ANCHOR_CELL = "anchor"
 
 NOTES = (
-    "bpp is 8 x the bytes of the whole file over width x height. Every figure is measured on the 8-bit pixels the "
-    "decoder wrote; a point is the mean bpp and mean PSNR over the images. BD-rate: mean difference in size at equal "
-    "RGB PSNR (Bjøntegaard, PCHIP on log-rate) over the PSNR range both sweeps cover, negative is smaller; the second "
-    f"figure is over the part of it where both rates lie in {BD_RANGE_BPP[0]:g}-{BD_RANGE_BPP[1]:g} bpp. Speeds are "
-    f"megapixels per second in process, at the setting nearest {SPEED_BPP:g} bpp. SSIM and MS-SSIM are per RGB "
-    "channel; MS-SSIM needs 161 pixels a side. High band: energy of luma less its 3x3 blur, over the original's."
+    "bpp is 8 x the bytes of the whole file over width x height. All metrics compare the 8-bit pixels that the decoder wrote. "
+    "A point is the mean bpp and mean PSNR over the images. BD-rate: mean difference in size at equal RGB PSNR (Bjøntegaard, "
+    "PCHIP on log-rate) over the PSNR range that both sweeps cover; negative means smaller files. The second BD-rate covers the "
+    f"part where both rates lie in {BD_RANGE_BPP[0]:g}-{BD_RANGE_BPP[1]:g} bpp. Speeds are megapixels per second in process, at "
+    f"the setting nearest {SPEED_BPP:g} bpp. SSIM and MS-SSIM are per RGB channel; MS-SSIM needs 161 pixels a side. High band: "
+    "energy of luma minus its 3x3 blur, divided by the original's."
 )
 
 
 @dataclass(frozen=True)
 class Summary:
-    """One codec's line in the comparison; nan where a figure does not exist."""
+    """One codec's line in the comparison; an undefined figure is nan."""
 
     codec: str
     is_anchor: bool
-    bd_percent: float  # against the anchor, over the common PSNR range
-    bd_in_range_percent: float  # the same, rates within BD_RANGE_BPP
-    psnr_at_db: tuple[float, ...]  # at RATES_BPP
-    looks_at: tuple[tuple[float, ...], ...]  # of each of LOOKS, at RATES_BPP
+    bd_percent: float  # BD-rate against the anchor over the common PSNR range
+    bd_in_range_percent: float  # BD-rate over rates within BD_RANGE_BPP
+    psnr_at_db: tuple[float, ...]  # PSNR at each of RATES_BPP
+    metrics_at: dict[str, tuple[float, ...]]  # for each of METRICS, its value at each of RATES_BPP
     encode_mps: float
     decode_mps: float
 
 
-LOOKS: dict[str, Callable[[RdPoint], float]] = {
+METRICS: dict[str, Callable[[RdPoint], float]] = {
     "MS-SSIM": lambda p: p.ms_ssim,
     "LPIPS": lambda p: p.lpips,
     "High band": lambda p: p.high_band,
     "SSIMULACRA2": lambda p: p.ssimulacra2,
 }
-"""What is compared at equal rate besides PSNR, where it was measured."""
+"""Metrics compared at equal rate besides PSNR, if they were measured."""
 
 
 def summaries(results: BenchResults) -> list[Summary]:
-    """One line for every codec that ran, in the order asked for."""
+    """One line for every codec that ran, in the order of the results."""
     anchor = results.curve(results.anchor)
     lines = []
     for codec in results.codecs:
@@ -61,7 +64,7 @@ def summaries(results: BenchResults) -> list[Summary]:
         if not points:
             continue
         curve = results.curve(codec.name)
-        speed = min(points, key=lambda point: abs(math.log(point.bpp / SPEED_BPP)))
+        speed = point_nearest(points, SPEED_BPP)
         lines.append(
             Summary(
                 codec=codec.name,
@@ -69,7 +72,7 @@ def summaries(results: BenchResults) -> list[Summary]:
                 bd_percent=bd_rate(anchor, curve),
                 bd_in_range_percent=bd_rate(anchor, curve, bpp_range=BD_RANGE_BPP),
                 psnr_at_db=tuple(at_rate(curve, bpp) for bpp in RATES_BPP),
-                looks_at=tuple(tuple(_between(points, get, bpp) for bpp in RATES_BPP) for get in LOOKS.values()),
+                metrics_at={n: tuple(_interpolated(points, get, bpp) for bpp in RATES_BPP) for n, get in METRICS.items()},
                 encode_mps=speed.encode_mps,
                 decode_mps=speed.decode_mps,
             )
@@ -77,44 +80,58 @@ def summaries(results: BenchResults) -> list[Summary]:
     return lines
 
 
-def _between(points: Sequence[RdPoint], get: Callable[[RdPoint], float], bpp: float) -> float:
-    """A figure at a rate, on straight lines over the logarithm of the rate; nan outside the points."""
+def point_nearest(points: Sequence[RdPoint], bpp: float) -> RdPoint:
+    """The point whose rate is nearest to `bpp` by ratio."""
+    return min(points, key=lambda point: abs(math.log(point.bpp / bpp)))
+
+
+def _interpolated(points: Sequence[RdPoint], get: Callable[[RdPoint], float], bpp: float) -> float:
+    """A metric at a rate, linear in log rate between points; nan outside the points."""
     rates = [point.bpp for point in points]
-    return float(np.interp(np.log(bpp), np.log(rates), [get(p) for p in points])) if rates[0] <= bpp <= rates[-1] else math.nan
+    if not rates[0] <= bpp <= rates[-1]:
+        return math.nan
+    return float(np.interp(np.log(bpp), np.log(rates), [get(point) for point in points]))
 
 
-# ---------------------------------------------------------------------------------------------- cells, shared by both
+# ---------------------------------------------------------------------------------------------- cells of the tables
 
 POINT_HEADER = ("quality", "bpp", "PSNR", "PSNR-Y", "SSIM", "MS-SSIM", "enc MP/s", "dec MP/s")
 
 
-def gain_header(anchor: str) -> tuple[str, ...]:
-    """Column titles that fit `gain_cells`."""
+def comparison_header(anchor: str) -> tuple[str, ...]:
+    """Column titles of `comparison_cells`."""
     low, high = BD_RANGE_BPP
     return (f"BD-rate vs {anchor}", f"{low:g}-{high:g} bpp", "enc MP/s", "dec MP/s")
 
 
-def gain_cells(line: Summary) -> tuple[str, ...]:
-    """BD-rates and speeds of one Summary as text."""
+def comparison_cells(line: Summary) -> tuple[str, ...]:
+    """BD-rates and speeds of one codec as text."""
     rates = (_percent(line.bd_percent), _percent(line.bd_in_range_percent))
     rates = (ANCHOR_CELL, ANCHOR_CELL) if line.is_anchor else rates
     return (*rates, _speed(line.encode_mps), _speed(line.decode_mps))
 
 
-PSNR_HEADER = tuple(f"{bpp:g} bpp" for bpp in RATES_BPP)
+RATE_HEADER = tuple(f"{bpp:g} bpp" for bpp in RATES_BPP)
 
 
 def psnr_cells(line: Summary) -> tuple[str, ...]:
-    """PSNR at each of RATES_BPP of one Summary as text."""
+    """PSNR of one codec at each of RATES_BPP as text."""
     return tuple(_number(psnr, 2) for psnr in line.psnr_at_db)
 
 
-def looks_cells(lines: Sequence[Summary]) -> Iterator[tuple[str, list[tuple[str, ...]]]]:
-    """Of each of LOOKS that was measured: its name, and a row of text for every codec."""
-    for number, name in enumerate(LOOKS):
-        if not all(math.isnan(value) for line in lines for value in line.looks_at[number]):
+class MetricTable(NamedTuple):
+    """Values of one of METRICS at RATES_BPP as text, one row per codec, the codec's name first."""
+
+    name: str
+    rows: list[tuple[str, ...]]
+
+
+def metric_tables(lines: Sequence[Summary]) -> Iterator[MetricTable]:
+    """A table for each of METRICS that was measured."""
+    for name in METRICS:
+        if not all(math.isnan(value) for line in lines for value in line.metrics_at[name]):
             places = 4 if name == "MS-SSIM" else 3
-            yield name, [(line.codec, *(_number(value, places) for value in line.looks_at[number])) for line in lines]
+            yield MetricTable(name, [(line.codec, *(_number(value, places) for value in line.metrics_at[name])) for line in lines])
 
 
 def point_cells(point: RdPoint) -> tuple[str, ...]:
@@ -132,6 +149,7 @@ def point_cells(point: RdPoint) -> tuple[str, ...]:
 
 
 def _number(value: float, digits: int) -> str:
+    """A number to `digits` decimal places; "-" for nan."""
     if math.isnan(value):
         return "-"
     return "∞" if math.isinf(value) else f"{value:.{digits}f}"
@@ -142,7 +160,7 @@ def _percent(value: float) -> str:
 
 
 def _speed(mps: float) -> str:
-    """Megapixels per second to two or three figures: timings carry no more."""
+    """Megapixels per second to two significant digits; timings are no more precise."""
     if math.isnan(mps):
         return "-"
     return f"{mps:.0f}" if mps >= 20 else f"{mps:.1f}" if mps >= 1 else f"{mps:.2f}"
@@ -152,7 +170,7 @@ def _speed(mps: float) -> str:
 
 
 def print_results(results: BenchResults, console: Console) -> None:
-    """Every codec's points, the comparison, and what is missing or failed."""
+    """Print every codec's points, the comparison, missing codecs and failures."""
     for codec in results.codecs:
         points = results.points(codec.name)
         if points:
@@ -161,14 +179,14 @@ def print_results(results: BenchResults, console: Console) -> None:
     lines = summaries(results)
     if lines:
         title = f"[bold]PSNR in dB at equal rate[/]  {_scope(results)}"
-        console.print(_table(title, ("codec", *PSNR_HEADER), ((line.codec, *psnr_cells(line)) for line in lines)))
-        for name, rows in looks_cells(lines):
-            console.print(_table(f"[bold]{name} at equal rate[/]", ("codec", *PSNR_HEADER), rows))
+        console.print(_table(title, ("codec", *RATE_HEADER), ((line.codec, *psnr_cells(line)) for line in lines)))
+        for metric in metric_tables(lines):
+            console.print(_table(f"[bold]{metric.name} at equal rate[/]", ("codec", *RATE_HEADER), metric.rows))
         title = f"[bold]Size at equal PSNR[/]  and speed at {SPEED_BPP:g} bpp"
-        header = ("codec", *gain_header(results.anchor))
-        console.print(_table(title, header, ((line.codec, *gain_cells(line)) for line in lines)))
+        header = ("codec", *comparison_header(results.anchor))
+        console.print(_table(title, header, ((line.codec, *comparison_cells(line)) for line in lines)))
     else:
-        console.print("[red]No codec went through on any image.[/]")
+        console.print("[red]No codec completed any image.[/]")
     for missing in (codec for codec in results.codecs if codec.missing):
         console.print(f"[yellow]missing[/] {escape(missing.name)}: {escape(missing.missing)}", soft_wrap=True)
     for text in _failure_lines(results):
@@ -185,10 +203,10 @@ def _table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> 
 
 
 def _scope(results: BenchResults) -> str:
-    """What the means are over, e.g. "24 images, 9.4 MP, 1 thread"."""
+    """Number of images, pixels and threads behind the means, e.g. "24 images, 9.4 MP, 1 thread"."""
     compared = set(results.compared_images())
     pixels = sum(image.width * image.height for image in results.images if image.name in compared)
-    asked = len(results.images) + sum(not failure.codec for failure in results.failures)  # read, and unreadable
+    asked = len(results.images) + sum(not failure.codec for failure in results.failures)  # readable and unreadable
     shown = f"{asked}" if len(compared) == asked else f"{len(compared)} of {asked}"
     threads = "all threads" if results.threads is None else f"{results.threads} {_plural(results.threads, 'thread')}"
     return f"{shown} {_plural(asked, 'image')}, {pixels / 1e6:.3g} MP, {threads}"
@@ -199,6 +217,7 @@ def _plural(count: int, noun: str) -> str:
 
 
 def _failure_lines(results: BenchResults) -> list[str]:
+    """One line per failure, at most SHOWN_FAILURES, and the number of further ones."""
     lines = []
     for failure in results.failures[:SHOWN_FAILURES]:
         where = f" {failure.codec} {failure.quality:g}" if failure.quality is not None else ""
@@ -212,15 +231,16 @@ def _failure_lines(results: BenchResults) -> list[str]:
 
 
 def to_markdown(results: BenchResults, *, title: str = "Rate and distortion", plot: str | None = None) -> str:
-    """The whole run as a Markdown section: comparison, `plot` (a link to the picture), points, machine, command."""
+    """The run as a Markdown section: comparison, `plot` (a link to the picture), points, machine, command."""
     folders = sorted({image.name.split("/")[0] for image in results.images if "/" in image.name})
     parts = [f"## {title}", f"{_scope(results)}{' (' + ', '.join(folders) + ')' if folders else ''}."]
     lines = summaries(results)
-    parts.append(_markdown_table(("codec", *gain_header(results.anchor)), ((x.codec, *gain_cells(x)) for x in lines)))
+    header = ("codec", *comparison_header(results.anchor))
+    parts.append(markdown_table(header, ((line.codec, *comparison_cells(line)) for line in lines)))
     parts.append("PSNR in dB at equal rate:")
-    parts.append(_markdown_table(("codec", *PSNR_HEADER), ((x.codec, *psnr_cells(x)) for x in lines)))
-    for name, rows in looks_cells(lines):
-        parts += [f"{name} at equal rate:", _markdown_table(("codec", *PSNR_HEADER), rows)]
+    parts.append(markdown_table(("codec", *RATE_HEADER), ((line.codec, *psnr_cells(line)) for line in lines)))
+    for metric in metric_tables(lines):
+        parts += [f"{metric.name} at equal rate:", markdown_table(("codec", *RATE_HEADER), metric.rows)]
     if plot is not None:
         parts.append(f"![Rate and PSNR of every codec]({plot})")
     parts.append(NOTES)
@@ -229,20 +249,27 @@ def to_markdown(results: BenchResults, *, title: str = "Rate and distortion", pl
     problems += [f"- {line}" for line in _failure_lines(results)]
     if problems:
         parts.append("Missing or failed:\n\n" + "\n".join(problems))
-    machine = ", ".join(str(value) for value in (results.machine["cpu"], f"{results.machine['cores']} cores"))
-    versions = ", ".join(f"{name} {version}" for name, version in results.versions.items())
-    parts.append(f"Machine: {machine}, {results.machine['system']}. Date: {results.date}. Versions: {versions}.")
+    parts.append(run_facts(results))
     if results.command:
         parts.append(f"```\n{results.command}\n```")
     return "\n\n".join(parts) + "\n"
 
 
+def run_facts(results: BenchResults) -> str:
+    """Machine, date and versions of a run, in one line."""
+    machine = f"{results.machine['cpu']}, {results.machine['cores']} cores, {results.machine['system']}"
+    versions = ", ".join(f"{name} {version}" for name, version in results.versions.items())
+    return f"Machine: {machine}. Date: {results.date}. Versions: {versions}."
+
+
 def _markdown_codec(results: BenchResults, codec: CodecInfo) -> str:
-    table = _markdown_table(POINT_HEADER, (point_cells(point) for point in results.points(codec.name)))
+    """Version and settings of one codec, and the table of its points."""
+    table = markdown_table(POINT_HEADER, (point_cells(point) for point in results.points(codec.name)))
     return f"**{codec.name}**: {codec.version}, {codec.description}\n\n{table}"
 
 
-def _markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table; all columns but "codec" are aligned to the right."""
     ruler = ["---" if name == "codec" else "---:" for name in header]
     lines = [header, ruler, *([cell.replace("|", "\\|") for cell in cells] for cells in rows)]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)

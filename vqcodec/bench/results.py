@@ -1,15 +1,16 @@
-"""What a bench run found: rows as measured, curves made from them, and the JSON they are kept in.
+"""Results of a bench run: rows as measured, curves made from them, and their JSON file.
 
-The JSON is one object. Its `codecs` are objects in CompressAI's result layout (name, description, results: lists with
-one entry per quality, under CompressAI's keys and a few more); around them stand the rows they were made from, the
-images, what failed, and what is needed to repeat the run. Numbers that JSON has no word for (an infinite PSNR, an
-undefined MS-SSIM) are null.
+The JSON is one object. Its `codecs` are objects in CompressAI's result layout (name, description, results: lists with one
+entry per quality, under CompressAI's keys and a few more). The object also has the rows they were made from, the images, the
+failures, and the command, machine and versions needed to repeat the run. Numbers that JSON cannot represent (an infinite PSNR,
+an undefined MS-SSIM) are null.
 """
 
 import json
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
 from vqcodec.bench.bdrate import RatePoint
@@ -21,8 +22,16 @@ _RUN_FIELDS = ("date", "command", "machine", "versions", "threads", "anchor")
 
 
 @dataclass(frozen=True)
+class ImageFile:
+    """An image to bench: the name that identifies it in the results, and its path."""
+
+    name: str
+    path: Path
+
+
+@dataclass(frozen=True)
 class ImageInfo:
-    """One image as read. `name` is its path below the folder given, that folder's name first."""
+    """One image as read. `name` is its path below the given folder, with that folder's name in front."""
 
     name: str
     width: int
@@ -32,7 +41,7 @@ class ImageInfo:
 
 @dataclass(frozen=True)
 class CodecInfo:
-    """One codec asked for. `missing` says why it could not run and what to install; empty when it could."""
+    """One requested codec. `missing` says why it could not run and what to install; empty if it ran."""
 
     name: str
     version: str
@@ -43,20 +52,20 @@ class CodecInfo:
 
 @dataclass(frozen=True)
 class Row:
-    """One image through one codec at one quality. What is undefined or was not asked for of ssim and those after it is nan."""
+    """One image encoded and decoded by one codec at one quality. Metrics that are undefined or were not requested are nan."""
 
     codec: str
     quality: float
     image: str
     pixels: int
-    bytes: int  # of the whole file, header included
+    bytes: int  # size of the whole file, header included
     mse_rgb: float
     mse_y: float
     ssim: float
     ms_ssim: float
     encode_s: float
     decode_s: float
-    high_band: float = math.nan  # not in files of the first versions, nor are those below
+    high_band: float = math.nan  # the first result files lack this field and those below
     lpips: float = math.nan
     ssimulacra2: float = math.nan
 
@@ -75,7 +84,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Failure:
-    """An image that did not go through; `codec` is empty when it could not even be read."""
+    """An image that failed; `codec` is empty if it could not be read."""
 
     image: str
     codec: str
@@ -85,7 +94,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class RdPoint:
-    """A codec at one quality: means over the images, except that megapixels per second are totals over totals."""
+    """A codec at one quality: means over the images; megapixels per second are total pixels over total time."""
 
     quality: float
     bpp: float
@@ -104,7 +113,7 @@ class RdPoint:
 
 @dataclass(frozen=True)
 class BenchResults:
-    """All of a run, complete or up to the last image finished."""
+    """Results of a run, complete or up to the last image that finished."""
 
     date: str  # ISO, UTC
     command: str
@@ -118,10 +127,10 @@ class BenchResults:
     failures: list[Failure] = field(default_factory=list)
 
     def compared_images(self) -> list[str]:
-        """Images that every codec managed at all its qualities: means over anything else could not be compared.
+        """Names of the images that every codec completed at all its qualities, so that means are comparable.
 
-        A codec that got no image through all its qualities does not count: it would take the others down with it. Images of one
-        colour, which a lossy codec has without error at all its qualities, are left out: of infinite PSNRs there is no mean.
+        A codec that completed no image is ignored, since no image would be left. Images that a lossy codec reproduces without
+        error at all its qualities (images of one colour) are left out, since infinite PSNRs have no mean.
         """
         done: dict[str, dict[str, int]] = {}
         exact: dict[str, dict[str, bool]] = {}
@@ -133,11 +142,11 @@ class BenchResults:
         for codec in self.codecs:
             images = {image for image, count in done.get(codec.name, {}).items() if count == len(codec.qualities)}
             curved = {image for image in images if not exact[codec.name][image]}
-            whole += [curved or images] if images else []  # a lossless codec has no curve of any
+            whole += [curved or images] if images else []  # for a lossless codec every image is exact
         return [image.name for image in self.images if whole and all(image.name in images for images in whole)]
 
     def points(self, codec: str) -> list[RdPoint]:
-        """The codec's operating points by rising rate, over the compared images; empty when it has none."""
+        """Operating points of a codec by rising rate, over the compared images; empty if it has none."""
         compared = set(self.compared_images())
         by_quality: dict[float, list[Row]] = {}
         for row in self.rows:
@@ -147,11 +156,11 @@ class BenchResults:
         return sorted(points, key=lambda point: point.bpp)
 
     def curve(self, codec: str) -> list[RatePoint]:
-        """The codec's points as (bpp, RGB PSNR) for bdrate."""
+        """Points of a codec as (bpp, RGB PSNR) for bdrate."""
         return [RatePoint(point.bpp, point.psnr_rgb) for point in self.points(codec)]
 
     def to_json(self) -> str:
-        """The run as one JSON object, strict JSON without NaN or Infinity."""
+        """The run as one object of strict JSON, without NaN or Infinity."""
         document = {
             "kind": JSON_KIND,
             "version": JSON_VERSION,
@@ -186,7 +195,7 @@ class BenchResults:
 
     @classmethod
     def from_json(cls, text: str) -> "BenchResults":
-        """The run that `to_json` wrote. Raises ValueError when the text is something else."""
+        """Read the run that `to_json` wrote. Raises ValueError for any other text."""
         document = json.loads(text)
         if not isinstance(document, dict) or document.get("kind") != JSON_KIND:
             raise ValueError("not a result file of vqcodec bench")
@@ -202,10 +211,11 @@ class BenchResults:
                 failures=[Failure(**failure) for failure in document["failures"]],
             )
         except (KeyError, TypeError) as error:
-            raise ValueError(f"not a whole result file: {error}") from error
+            raise ValueError(f"incomplete result file: {error}") from error
 
 
 def _mean_point(quality: float, rows: Sequence[Row]) -> RdPoint:
+    """The point of rows of one codec at one quality."""
     pixels = sum(row.pixels for row in rows)
     encode_s, decode_s = sum(row.encode_s for row in rows), sum(row.decode_s for row in rows)
     return RdPoint(
@@ -226,23 +236,23 @@ def _mean_point(quality: float, rows: Sequence[Row]) -> RdPoint:
 
 
 def _mean(values: Iterable[float]) -> float:
-    """Arithmetic mean: nan if any value is undefined, inf if any is infinite."""
+    """Arithmetic mean: nan if any value is nan, inf if any is infinite."""
     listed = list(values)
     return math.fsum(listed) / len(listed)
 
 
 def _rate(pixels: int, seconds: float) -> float:
-    """Megapixels per second; nan when the clock saw no time pass."""
+    """Megapixels per second; nan for 0 seconds."""
     return pixels / seconds / 1e6 if seconds > 0 else math.nan
 
 
 def _only(document: dict[str, Any], kind: type) -> dict[str, Any]:
-    """The entries of `document` that are fields of the dataclass `kind`; the others were computed from them."""
+    """Entries of `document` that are fields of the dataclass `kind`. The others were computed from them."""
     return {item.name: document[item.name] for item in fields(kind) if item.name in document or item.default is MISSING}
 
 
 def _without_nan(value: Any) -> Any:
-    """The same tree of dicts and lists, with every number that is not finite as None."""
+    """Copy of a tree of dicts and lists with None for every number that is not finite."""
     if isinstance(value, dict):
         return {key: _without_nan(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -251,5 +261,5 @@ def _without_nan(value: Any) -> Any:
 
 
 def _with_nan(row: dict[str, Any]) -> dict[str, Any]:
-    """The reverse for one row: there every null was a nan, since infinite PSNRs are made from the error anew."""
+    """Inverse of `_without_nan` for one row. Every null was nan there: PSNRs, which may be infinite, are recomputed."""
     return {key: math.nan if value is None else value for key, value in row.items()}

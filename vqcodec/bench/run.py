@@ -1,4 +1,7 @@
-"""The bench: images x codecs x qualities, every decode verified, results on disk after every image."""
+"""The bench run: every codec at every quality on every image.
+
+Every decode is verified, and the results are written after every image. Read from `run_bench`.
+"""
 
 import math
 import os
@@ -17,10 +20,10 @@ import PIL
 
 import vqcodec
 from vqcodec.arrays import UInt8
-from vqcodec.bench.codecs import BenchUsageError, Codec, decoder_of, grey_of, open_codec
-from vqcodec.bench.metrics import Perceptual, measure, open_lpips
+from vqcodec.bench.codecs import BenchUsageError, Codec, open_codec, split_decoder, to_grey
+from vqcodec.bench.metrics import Distance, LpipsFunction, measure, measure_errors, open_lpips
 from vqcodec.bench.report import to_markdown
-from vqcodec.bench.results import BenchResults, CodecInfo, Failure, ImageInfo, Row
+from vqcodec.bench.results import BenchResults, CodecInfo, Failure, ImageFile, ImageInfo, Row
 from vqcodec.errors import CorruptError, InputError, MissingExtraError, OutputError, VqcodecError, printable
 from vqcodec.io.files import STREAM, check_output, write_atomic
 from vqcodec.io.images import not_encoded, read_opaque
@@ -28,8 +31,12 @@ from vqcodec.io.kinds import is_picture_name
 from vqcodec.runtime import progress
 from vqcodec.runtime.processes import processes
 
-Clock = Callable[[], float]  # seconds, from any origin
-CodecOpener = Callable[[str, int | None], Codec]  # (spec, threads) -> codec; raises VqcodecError
+Clock = Callable[[], float]
+"""Time in seconds from any origin."""
+CodecOpener = Callable[[str, int | None], Codec]
+"""Opens the codec of (spec, threads); raises VqcodecError."""
+Metrics = Callable[[UInt8, UInt8], Distance]
+"""Distance of a decoded picture from its original, called as (original, decoded)."""
 
 DEFAULT_CODECS = ("vqz", "jpeg", "webp", "avif")
 DEFAULT_ANCHOR = "jpeg"
@@ -40,10 +47,10 @@ _REPORT_FILES = (REPORT_MARKDOWN, REPORT_PAGE, REPORT_PLOT, REPORT_VECTORS, REPO
 
 @dataclass(frozen=True)
 class BenchSettings:
-    """What to bench, and where the results go.
+    """Images, codecs and metrics of a run, and the outputs.
 
-    `qualities` maps a codec spec or kind (`vqz:my-model`, `jpeg`) to its sweep; "" stands for every codec not named;
-    codecs without an entry run their default sweep. `json_path` may be `-` for standard output.
+    `qualities` maps a codec spec or kind (`vqz:my-model`, `jpeg`) to its sweep; "" stands for every codec that is not named.
+    Codecs without an entry run their default sweep. `json_path` may be `-` for standard output.
     """
 
     paths: tuple[Path, ...]
@@ -53,18 +60,18 @@ class BenchSettings:
     json_path: Path | None = None
     report_dir: Path | None = None
     psnr_only: bool = False
-    perceptual: Path | None = None  # the folder of LPIPS's weights
+    lpips_weights: Path | None = None  # folder of LPIPS's weights; None: LPIPS is not measured
     threads: int | None = 1  # None: all cores
-    jobs: int = 1  # images at once, each in a process of its own: speeds suffer from each other
-    limit: int | None = None  # at most so many images
+    jobs: int = 1  # images at once, each in its own process; parallel jobs slow each other down
+    limit: int | None = None  # maximum number of images
     overwrite: bool = False
-    command: str = ""  # as typed; goes into the report
+    command: str = ""  # command line, for the report
 
 
 def parse_qualities(text: str) -> dict[str, tuple[float, ...]]:
-    """`10,50,90` for every codec, `jpeg=10,50;vqz=20,60` for some: the `qualities` of BenchSettings.
+    """Parse `10,50,90` (every codec) or `jpeg=10,50;vqz=20,60` (some codecs) to the `qualities` of BenchSettings.
 
-    Raises BenchUsageError when it is neither.
+    Raises BenchUsageError for any other text.
     """
     qualities = {}
     for part in text.split(";"):
@@ -84,57 +91,58 @@ def run_bench(
     *,
     clock: Clock = time.perf_counter,
     opener: CodecOpener | None = None,
+    metrics: Metrics | None = None,
     tell: Callable[[str], None] = lambda line: None,
 ) -> BenchResults:
-    """Run the bench, write what the settings ask for, and return the results.
+    """Run the bench, write the outputs of the settings, and return the results.
 
-    Each image, codec and quality is a step of a stage (progress.py); `tell` is told a line when an image is done.
-
+    Each image, codec and quality is a step of a progress stage; `tell` is called with one line for each finished image. `metrics`
+    replaces the metrics of the settings (with one job only).
     A codec that is not installed, an image that cannot be read and a codec that fails on an image are recorded in the
-    results (`codecs[].missing`, `failures`) and do not stop the rest.
+    results (`codecs[].missing`, `failures`) and do not stop the run.
     Raises BenchUsageError, InputError (no images), OutputError (a file is in the way), MissingExtraError (matplotlib).
     """
     images = find_images(settings.paths, settings.limit, tell)
     outputs = _json_outputs(settings)
-    _check_outputs(settings, outputs, [path for _, path in images])
-    if settings.perceptual is not None:
-        _perceptual(settings.perceptual)  # finds what is missing before the work starts
+    _check_outputs(settings, outputs, [image.path for image in images])
+    metrics = metrics or _metrics(settings)  # reports missing weights or packages before the work starts
     anchor = _anchor(settings)
-    opened, codecs = _open_codecs(settings, opener or _open_codec)
+    codecs = _open_codecs(settings, opener or _open_codec)
     results = BenchResults(
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         command=settings.command,
         machine=_machine(),
         versions=_versions(),
         threads=settings.threads,
-        anchor=codecs[settings.codecs.index(anchor)].name,
-        codecs=codecs,
+        anchor=codecs.infos[settings.codecs.index(anchor)].name,
+        codecs=codecs.infos,
     )
     _write_json(results, outputs, overwrite=settings.overwrite)  # claims the names before the work starts
-    trials = sum(len(codec.qualities) for codec in codecs)
-    with (
-        progress.stage("", len(images) * trials),
-        closing(_image_results(images, settings, opened, clock)) as all_found,
-    ):
-        for number, ((name, _), found) in enumerate(zip(images, all_found, strict=True), start=1):
+    trials = sum(len(info.qualities) for info in codecs.infos)
+    if settings.jobs == 1:
+        all_results = (_bench_image(image, codecs.opened, metrics, clock) for image in images)
+    else:
+        all_results = _image_results_in_processes(images, settings, trials)
+    with progress.stage("", len(images) * trials), closing(all_results):
+        for number, (image, found) in enumerate(zip(images, all_results, strict=True), start=1):
             results.images.extend(found.images)
             results.rows.extend(found.rows)
             results.failures.extend(found.failures)
             _write_json(results, outputs, overwrite=True)
             failed = f", {len(found.failures)} failed" if found.failures else ""
-            tell(f"{number} of {len(images)} images: {printable(name)}{failed}")
-    _finish(results, settings, images, opened)
+            tell(f"{number} of {len(images)} images: {printable(image.name)}{failed}")
+    _write_report(results, settings, images, codecs.opened)
     return results
 
 
 def find_images(
     paths: Sequence[Path], limit: int | None = None, tell: Callable[[str], None] = lambda line: None
-) -> list[tuple[str, Path]]:
-    """(name, path) of every image file given or below a folder given, in a fixed order, each file once.
+) -> list[ImageFile]:
+    """List every image file among `paths` or below a folder among them, in a fixed order, each file once.
 
-    A file given by name may have any suffix. The name is the path below the folder with that folder's name in front. `tell` is told
-    a line of each folder that cannot be read, and of each file below a folder that has a picture's name and is left out. Raises
-    InputError when there is none.
+    A file given by name may have any suffix. An image's name is its path below the folder, with that folder's name in front.
+    `tell` is called with a line for each unreadable folder, and for each file below a folder that has a picture's suffix and is
+    skipped. Raises InputError when a path does not exist or there are no images.
     """
     found: dict[Path, str] = {}
 
@@ -155,17 +163,17 @@ def find_images(
             raise InputError(f"cannot read {printable(root)}: no such file or folder")
     if not found:
         raise InputError(f"no images in {', '.join(printable(path) for path in paths)}")
-    return [(name, path) for path, name in _distinct(found).items()][:limit]
+    return _with_distinct_names(found)[:limit]
 
 
-def _distinct(names: Mapping[Path, str]) -> dict[Path, str]:
-    """The same with a number behind every name that was seen before: rows are told apart by their names."""
+def _with_distinct_names(names: Mapping[Path, str]) -> list[ImageFile]:
+    """Image files with a number behind every repeated name, since rows are identified by name."""
     counts: dict[str, int] = {}
-    distinct = {}
+    images = []
     for path, name in names.items():
         counts[name] = counts.get(name, 0) + 1
-        distinct[path] = name if counts[name] == 1 else f"{name} ({counts[name]})"
-    return distinct
+        images.append(ImageFile(name if counts[name] == 1 else f"{name} ({counts[name]})", path))
+    return images
 
 
 # ---------------------------------------------------------------------------------------------- one image
@@ -173,74 +181,69 @@ def _distinct(names: Mapping[Path, str]) -> dict[Path, str]:
 
 @dataclass
 class _ImageResult:
-    """Of one image, which is not among `images` if it could not be read."""
+    """Results of one image. `images` is empty if it could not be read."""
 
     images: list[ImageInfo] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
 
 
-def _image_results(
-    images: Sequence[tuple[str, Path]], settings: BenchSettings, codecs: Sequence[Codec], clock: Clock
+def _image_results_in_processes(
+    images: Sequence[ImageFile], settings: BenchSettings, trials: int
 ) -> Generator[_ImageResult, None, None]:
-    """The results of every image, in order."""
-    if settings.jobs == 1:
-        for name, path in images:
-            yield _bench_image(name, path, codecs, settings, clock)
-        return
-    trials = sum(len(codec.qualities) for codec in codecs)
+    """Yield the results of every image in order, with `settings.jobs` worker processes and `trials` progress steps per image."""
     with processes(settings.jobs) as pool:
-        for found in pool.map(partial(_bench_in_process, settings), images):
+        for found in pool.map(partial(_bench_in_worker, settings), images):
             progress.advance(trials)
             yield found
 
 
-def _bench_in_process(settings: BenchSettings, image: tuple[str, Path]) -> _ImageResult:
-    codecs = _codecs_of_process(settings.codecs, settings.threads, tuple(settings.qualities.items()))
-    return _bench_image(*image, codecs, settings, time.perf_counter)
+def _bench_in_worker(settings: BenchSettings, image: ImageFile) -> _ImageResult:
+    """`_bench_image` in a worker process, which keeps its codecs and metrics between images."""
+    codecs = _codecs_of_worker(settings.codecs, settings.threads, tuple(settings.qualities.items()))
+    return _bench_image(image, codecs, _metrics(settings), time.perf_counter)
 
 
 @lru_cache(maxsize=1)
-def _codecs_of_process(
+def _codecs_of_worker(
     specs: tuple[str, ...], threads: int | None, qualities: tuple[tuple[str, tuple[float, ...]], ...]
 ) -> list[Codec]:
-    settings = BenchSettings((), specs, dict(qualities), threads=threads)
-    return _open_codecs(settings, _open_codec)[0]
+    """Open codecs of a worker process. The arguments are hashable parts of BenchSettings."""
+    settings = BenchSettings(paths=(), codecs=specs, qualities=dict(qualities), threads=threads)
+    return _open_codecs(settings, _open_codec).opened
 
 
-def _bench_image(name: str, path: Path, codecs: Sequence[Codec], settings: BenchSettings, clock: Clock) -> _ImageResult:
-    """Every codec at every quality on one image."""
+def _bench_image(image: ImageFile, codecs: Sequence[Codec], metrics: Metrics, clock: Clock) -> _ImageResult:
+    """Run every codec at every quality on one image."""
     found = _ImageResult()
     try:
-        pixels = read_opaque(path)
+        pixels = read_opaque(image.path)
     except Exception as error:  # one bad image must not end the run
-        found.failures.append(Failure(name, "", None, _one_line(error)))
+        found.failures.append(Failure(image.name, "", None, _one_line(error)))
         progress.advance(sum(len(codec.qualities) for codec in codecs))
         return found
     for codec in codecs:
         for quality in codec.qualities:
             try:
-                with progress.stage(f"{printable(name)}, {codec.name} {quality:g}"):
-                    found.rows.append(_trial(codec, quality, name, pixels, settings, clock))
-            except Exception as error:  # whatever a codec throws at one image must not end the run
-                found.failures.append(Failure(name, codec.name, quality, _one_line(error)))
+                with progress.stage(f"{printable(image.name)}, {codec.name} {quality:g}"):
+                    found.rows.append(_trial(codec, quality, image.name, pixels, metrics, clock))
+            except Exception as error:  # a codec's failure on one image must not end the run
+                found.failures.append(Failure(image.name, codec.name, quality, _one_line(error)))
             progress.advance()
     height, width = pixels.shape[:2]
-    found.images.append(ImageInfo(name, width, height, 1 if pixels.ndim == 2 else pixels.shape[2]))
+    found.images.append(ImageInfo(image.name, width, height, 1 if pixels.ndim == 2 else pixels.shape[2]))
     return found
 
 
-def _trial(codec: Codec, quality: float, name: str, pixels: UInt8, settings: BenchSettings, clock: Clock) -> Row:
-    """Encode, decode, verify and measure once; only the two codec calls are on the clock."""
+def _trial(codec: Codec, quality: float, name: str, pixels: UInt8, metrics: Metrics, clock: Clock) -> Row:
+    """Encode, decode, verify and measure once. Only the two codec calls are timed."""
     start = clock()
     data = codec.encode(pixels, quality)
     encode_s = clock() - start
     start = clock()
     decoded = codec.decode(data)
     decode_s = clock() - start
-    perceptual = None if settings.perceptual is None else _perceptual(settings.perceptual)
-    verified = _verified(codec, data, decoded, pixels)
-    distance = measure(pixels, verified, psnr_only=settings.psnr_only, perceptual=perceptual)
+    distance = metrics(pixels, _verified(codec, data, decoded, pixels))
     return Row(
         codec=codec.name,
         quality=quality,
@@ -259,23 +262,34 @@ def _trial(codec: Codec, quality: float, name: str, pixels: UInt8, settings: Ben
     )
 
 
+def _metrics(settings: BenchSettings) -> Metrics:
+    """The metrics that the settings ask for."""
+    if settings.lpips_weights is not None:
+        _lpips(settings.lpips_weights)  # also with psnr_only: missing weights are an error
+    if settings.psnr_only:
+        return measure_errors
+    return partial(measure, lpips=None if settings.lpips_weights is None else _lpips(settings.lpips_weights))
+
+
 @lru_cache(maxsize=1)
-def _perceptual(folder: Path) -> Perceptual:
+def _lpips(folder: Path) -> LpipsFunction:
+    """LPIPS, loaded once per process."""
     return open_lpips(folder)
 
 
 def _verified(codec: Codec, data: bytes, decoded: UInt8, original: UInt8) -> UInt8:
-    """`decoded` in the layout of `original`; CorruptError unless it fits it and a second decode gives the same."""
+    """`decoded` in the layout of `original`. Raises CorruptError if the layouts differ or a second decode gives other pixels."""
     if not np.array_equal(codec.decode(data), decoded):
         raise CorruptError("two decodes of the same file differ")
     if original.ndim == 2 and decoded.ndim == 3 and not codec.has_grey:
-        decoded = grey_of(decoded)
+        decoded = to_grey(decoded)
     if decoded.dtype != np.uint8 or decoded.shape != original.shape:
         raise CorruptError(f"decoded to {decoded.dtype} {decoded.shape}, not uint8 {original.shape}")
     return decoded
 
 
 def _one_line(error: BaseException) -> str:
+    """An exception as one printable line; its type is named unless it is a VqcodecError."""
     text = printable(" ".join(str(error).split()))
     return text if isinstance(error, VqcodecError) and text else f"{type(error).__name__}: {text}"
 
@@ -287,8 +301,14 @@ def _open_codec(spec: str, threads: int | None) -> Codec:
     return open_codec(spec, threads=threads)
 
 
-def _open_codecs(settings: BenchSettings, opener: CodecOpener) -> tuple[list[Codec], list[CodecInfo]]:
-    """The codecs that run, warmed up, and what is to be said of all that were asked for."""
+@dataclass(frozen=True)
+class _Codecs:
+    opened: list[Codec]  # codecs that can run, warmed up
+    infos: list[CodecInfo]  # every requested codec, in order
+
+
+def _open_codecs(settings: BenchSettings, opener: CodecOpener) -> _Codecs:
+    """Open and warm up the codecs. Raises BenchUsageError for a bad spec, a bad quality, or two codecs of one name."""
     opened: list[Codec] = []
     infos: list[CodecInfo] = []
     for spec in progress.steps(settings.codecs, "preparing the codecs"):
@@ -300,39 +320,40 @@ def _open_codecs(settings: BenchSettings, opener: CodecOpener) -> tuple[list[Cod
             _warm_up(codec)
         except BenchUsageError:
             raise
-        except Exception as error:  # a codec that cannot start, for whatever reason, is a row and not the end
+        except Exception as error:  # a codec that cannot start is recorded and does not end the run
             infos.append(CodecInfo(spec, "", "", (), missing=_one_line(error)))
         else:
             opened.append(codec)
             infos.append(CodecInfo(codec.name, codec.version, codec.description, tuple(codec.qualities)))
     names = [info.name for info in infos]
     for key in settings.qualities:
-        if not any(key in _keys(spec) for spec in settings.codecs):
+        if not any(key in _quality_keys(spec) for spec in settings.codecs):
             raise BenchUsageError(f"qualities are given for {key!r}, which is not among the codecs")
     if len(set(names)) < len(names):
-        raise BenchUsageError(f"two codecs go by the same name among {', '.join(names)}")
-    return opened, infos
+        raise BenchUsageError(f"two codecs have the same name among {', '.join(names)}")
+    return _Codecs(opened, infos)
 
 
 def _sweep(qualities: Mapping[str, tuple[float, ...]], spec: str) -> tuple[float, ...] | None:
-    """The sweep asked for: of the spec itself, else of its model or kind, else of every codec; None for the default."""
-    return next((qualities[key] for key in _keys(spec) if key in qualities), None)
+    """Sweep of a codec by its spec, else by its model, else by its kind, else by ""; None for the default sweep."""
+    return next((qualities[key] for key in _quality_keys(spec) if key in qualities), None)
 
 
-def _keys(spec: str) -> tuple[str, ...]:
-    """What may stand for a codec among qualities, the nearest first."""
-    name, _ = decoder_of(spec)
+def _quality_keys(spec: str) -> tuple[str, ...]:
+    """Keys of `qualities` that apply to a codec, the most specific first."""
+    name, _ = split_decoder(spec)
     return spec, name, name.split(":")[0], ""
 
 
 def _warm_up(codec: Codec) -> None:
-    """A tiny picture at every quality: loads what is loaded once, off the clock, and finds bad qualities early."""
+    """Encode and decode a tiny picture at every quality: loads models before timing starts, and finds bad qualities early."""
     ramp = np.repeat(np.arange(0, 256, 16, dtype=np.uint8)[None, :, None], 16, axis=0).repeat(3, axis=2)
     for quality in codec.qualities:
         codec.decode(codec.encode(ramp, quality))
 
 
 def _anchor(settings: BenchSettings) -> str:
+    """Spec of the anchor. Raises BenchUsageError if it is not among the codecs."""
     if not settings.codecs:
         raise BenchUsageError("no codecs to bench")
     if settings.anchor is None:
@@ -343,7 +364,7 @@ def _anchor(settings: BenchSettings) -> str:
 
 
 def _json_outputs(settings: BenchSettings) -> list[Path]:
-    """The JSON files to keep up to date, without standard output."""
+    """JSON files to rewrite after every image; excludes standard output."""
     outputs = [] if settings.json_path in (None, STREAM) else [settings.json_path]
     if settings.report_dir is not None:
         outputs.append(settings.report_dir / REPORT_JSON)
@@ -351,7 +372,7 @@ def _json_outputs(settings: BenchSettings) -> list[Path]:
 
 
 def _check_outputs(settings: BenchSettings, outputs: Sequence[Path], sources: Sequence[Path]) -> None:
-    """Refuse before the work what would fail after it."""
+    """Check before the run that the outputs can be written. Raises OutputError and MissingExtraError."""
     planned = list(outputs)
     if settings.report_dir is not None:
         if find_spec("matplotlib") is None:
@@ -372,40 +393,36 @@ def _write_json(results: BenchResults, outputs: Sequence[Path], *, overwrite: bo
         write_atomic(path, results.to_json().encode(), overwrite=overwrite)
 
 
-def _finish(
-    results: BenchResults,
-    settings: BenchSettings,
-    images: Sequence[tuple[str, Path]],
-    codecs: Sequence[Codec],
-) -> None:
-    """The report folder's other files, and standard output."""
+def _write_report(results: BenchResults, settings: BenchSettings, images: Sequence[ImageFile], codecs: Sequence[Codec]) -> None:
+    """Write the other files of the report folder, and the JSON on standard output."""
     if settings.report_dir is not None:
-        from vqcodec.bench.page import crops_at, sheet_of, to_html
+        from vqcodec.bench.page import crop_sheet, make_crops, to_html
         from vqcodec.bench.plot import plot
 
         compared = set(results.compared_images())
         with progress.stage("drawing the plots"):
             svg, png = (plot(results, kind) for kind in ("svg", "png"))
-        crops = crops_at([entry for entry in images if entry[0] in compared], codecs)
-        found = {
+        crops = make_crops([image for image in images if image.name in compared], codecs)
+        files = {
             REPORT_MARKDOWN: to_markdown(results, plot=REPORT_PLOT).encode(errors="backslashreplace"),
             REPORT_PLOT: png,
             REPORT_VECTORS: svg,
             REPORT_PAGE: to_html(results, svg.decode(), crops).encode(errors="backslashreplace"),
-            REPORT_CROPS: sheet_of(crops),
+            REPORT_CROPS: crop_sheet(crops),
         }
-        for name, data in found.items():
+        for name, data in files.items():
             write_atomic(settings.report_dir / name, data, overwrite=settings.overwrite)
     if settings.json_path == STREAM:
         write_atomic(STREAM, results.to_json().encode(), overwrite=True)
 
 
 def _machine() -> dict[str, str | int]:
-    """The processor's model, its cores, and the operating system; nothing that names this very machine."""
+    """Processor model, number of cores and operating system; nothing that identifies this machine."""
     return {"cpu": _cpu_model(), "cores": os.cpu_count() or 1, "system": f"{platform.system()} {platform.machine()}"}
 
 
 def _cpu_model() -> str:
+    """Processor model from /proc/cpuinfo, else from Python; "unknown" if neither has it."""
     try:
         lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
     except OSError:

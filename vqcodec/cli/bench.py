@@ -1,4 +1,4 @@
-"""The command that compares codecs."""
+"""The command `bench`."""
 
 import shlex
 import sys
@@ -17,14 +17,14 @@ def bench(
     paths: Annotated[list[Path], path_argument(metavar="PATH...", help="Pictures, or folders of them.")],
     codecs: Annotated[
         str,
-        typer.Option("--codecs", metavar="A,B", help="Compare these codecs; vqz:MODEL:EFFORT:TUNE is vqz with other settings."),
+        typer.Option("--codecs", metavar="A,B", help="Compare these codecs. vqz:MODEL:EFFORT:TUNE is vqz with other settings."),
     ] = "vqz,jpeg,webp,avif",
     qualities: Annotated[
         str | None,
         typer.Option(
             "--qualities",
             metavar="LIST",
-            help="Use these qualities: 10,50,90 for all codecs, or jpeg=10,50;vqz=20,60.  [default: a sweep for each codec]",
+            help="Qualities: 10,50,90 for all codecs, or jpeg=10,50;vqz=20,60 for some.  [default: each codec's own sweep]",
             show_default=False,
         ),
     ] = None,
@@ -33,7 +33,7 @@ def bench(
         typer.Option(
             "--anchor",
             metavar="CODEC",
-            help="Compare sizes with this codec's.  [default: jpeg, or the first codec without it]",
+            help="Compute BD-rates against this codec.  [default: jpeg, or the first codec if jpeg is not compared]",
             show_default=False,
         ),
     ] = None,
@@ -46,38 +46,38 @@ def bench(
     report_dir: Annotated[
         Path | None,
         path_option(
-            "-o", "--output", callback=no_picture, metavar="DIR", help="Write a report: results, tables, a plot, a page with crops."
+            "-o", "--output", callback=no_picture, metavar="DIR", help="Write a report: JSON, tables, a plot, a page with crops."
         ),
     ] = None,
-    psnr_only: Annotated[bool, typer.Option("--psnr-only", help="Leave out SSIM and MS-SSIM.")] = False,
+    psnr_only: Annotated[bool, typer.Option("--psnr-only", help="Measure PSNR only.")] = False,
     refine: Annotated[
         str | None,
         typer.Option(
             "--refine",
             metavar="A,B",
-            help="Run every vqz with each of these decoders: none, best, gan.  [default: the best that the model has]",
+            help="Run every vqz with each of these decoders: none, best, gan.  [default: the model's best]",
             show_default=False,
         ),
     ] = None,
     perceptual: Annotated[
         Path | None,
-        path_option("--perceptual", metavar="DIR", help="Measure LPIPS, too, with the weights in this folder."),
+        path_option("--perceptual", metavar="DIR", help="Also measure LPIPS, with the weights in this folder."),
     ] = None,
-    threads: Annotated[int, typer.Option("--threads", min=1, metavar="N", help="Let each codec use N threads.")] = 1,
+    threads: Annotated[int, typer.Option("--threads", min=1, metavar="N", help="Number of threads of each codec.")] = 1,
     jobs: Annotated[
         int,
-        typer.Option("-j", "--jobs", min=1, metavar="N", help="Run N pictures at once; speeds are those of a busy machine then."),
+        typer.Option("-j", "--jobs", min=1, metavar="N", help="Process N pictures in parallel, which slows each one down."),
     ] = 1,
     limit: Annotated[
         int | None,
-        typer.Option("--limit", min=1, metavar="N", help="Take only the first N pictures.  [default: all]", show_default=False),
+        typer.Option("--limit", min=1, metavar="N", help="Use only the first N pictures.  [default: all]", show_default=False),
     ] = None,
     force: Force = False,
     quiet: Quiet = False,
 ) -> None:
     """Compare rate, distortion and speed of codecs on the same pictures.
 
-    Needs vqcodec[bench]. Tables go to standard output, or to standard error where the JSON is on standard output.
+    Needs vqcodec[bench]. Tables are printed on standard output, or on standard error if the JSON is written to standard output.
     """
     from vqcodec.bench.codecs import with_decoders
     from vqcodec.bench.report import print_results
@@ -91,21 +91,21 @@ def bench(
         json_path=json_path,
         report_dir=report_dir,
         psnr_only=psnr_only,
-        perceptual=perceptual,
+        lpips_weights=perceptual,
         threads=threads,
         jobs=jobs,
         limit=limit,
         overwrite=force,
         command=shlex.join(["vqcodec", *sys.argv[1:]]),
     )
-    beside = json_path == STREAM
+    json_on_stdout = json_path == STREAM
     with progress_line(quiet=quiet) as clear:
 
-        def told(line: str) -> None:
+        def tell_line(line: str) -> None:
             if not quiet:
                 clear()
                 tell(line)
 
-        results = run_bench(settings, tell=told)
-    print_results(results, console(stderr=beside, quiet=beside and quiet))
+        results = run_bench(settings, tell=tell_line)
+    print_results(results, console(stderr=json_on_stdout, quiet=json_on_stdout and quiet))
     raise typer.Exit(0 if results.rows else InputError.exit_code)
