@@ -1,4 +1,7 @@
-"""The man page, from the program's own commands and options: python packaging/make_man.py > vqcodec.1"""
+"""Generates the man page from the program's commands and options.
+
+Command: `python packaging/make_man.py > vqcodec.1`
+"""
 
 import sys
 from typing import Any
@@ -10,18 +13,19 @@ from vqcodec.cli.main import app
 
 
 def escaped(text: str) -> str:
-    """Text as roff takes it: no escapes, no requests at the start of a line."""
+    """Escape text for roff: backslashes, hyphens, and request characters at the start of a line."""
     text = " ".join(text.split()).replace("\\", "\\e").replace("-", "\\-")
     return "\\&" + text if text[:1] in (".", "'") else text
 
 
 def default_of(parameter: Any) -> str:
-    """As --help has it."""
+    """Default value in the format of --help; empty if it is not shown."""
     shown = parameter.show_default and parameter.default not in (None, False)
     return f" [default: {parameter.default}]" if shown else ""
 
 
 def options_of(command: Any) -> list[str]:
+    """Lines of roff for all visible options of a command."""
     lines: list[str] = []
     for parameter in command.params:
         if parameter.param_type_name == "option" and not getattr(parameter, "hidden", False):
@@ -32,7 +36,7 @@ def options_of(command: Any) -> list[str]:
 
 
 def man_page() -> str:
-    """All of it."""
+    """The whole man page as roff."""
     group = typer.main.get_command(app)
     lines = [f'.TH VQCODEC 1 "" "vqcodec {__version__}"', ".SH NAME", escaped(f"vqcodec - {group.help}")]
     lines += [".SH SYNOPSIS", r"\fBvqcodec\fR \fICOMMAND\fR [\fIOPTIONS\fR] ..."]
@@ -48,18 +52,18 @@ def man_page() -> str:
     meanings = {0: "done", 1: "internal error, or a process died", 2: "usage, or a package is missing"}
     meanings |= {3: "corrupt, unsupported or unreadable input"}
     meanings |= {4: "model missing, damaged or mismatched", 5: "output refused or unwritable", 6: "limit or memory exceeded"}
-    meanings |= {130: "interrupted: ended by SIGINT (143 by SIGTERM, 129 by SIGHUP)"}
-    meanings |= {141: "nobody reads standard output any more: ended by SIGPIPE"}
+    meanings |= {130: "interrupted by SIGINT (143: by SIGTERM, 129: by SIGHUP)"}
+    meanings |= {141: "ended by SIGPIPE: the reader of standard output closed it"}
     for code, meaning in meanings.items():
         lines += [".TP", f"\\fB{code}\\fR", meaning]
     lines += [
         ".SH ENVIRONMENT",
         ".TP",
         r"\fBVQCODEC_MODELS\fR",
-        "Folders of models, with colons between them, that are looked in first.",
+        "Folders of models, separated by colons, that are searched first.",
         ".TP",
         r"\fBXDG_DATA_HOME\fR",
-        "Where models are looked for next, in vqcodec/models; ~/.local/share if it is not set.",
+        "Base of the folder vqcodec/models, which is searched next; default ~/.local/share.",
     ]
     return "\n".join(lines) + "\n"
 

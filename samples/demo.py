@@ -1,6 +1,6 @@
-"""`make demo`: encode and decode the samples, print what it costs, and draw one beside JPEG at the same bytes.
+"""The demo (`make demo`): encodes and decodes the samples, prints sizes and times, and draws one sample beside JPEG at equal size.
 
-`python samples/demo.py [FOLDER]` writes into FOLDER, out/ in the checkout if none is given.
+Command: `python samples/demo.py [FOLDER]`. Writes into FOLDER; the default is out/ in the checkout.
 """
 
 import io
@@ -9,26 +9,25 @@ import time
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from vqcodec import api
+from vqcodec.arrays import Pixels
 from vqcodec.io.images import read_image
 
-Pixels = NDArray[np.uint8]
-
 SAMPLES = Path(__file__).parent
-COMPARED, CROP, COMPARED_QUALITY = "still_life.png", (190, 76, 620, 396), 50  # left, top, right, bottom
+COMPARED, COMPARED_QUALITY = "still_life.png", 50
+CROP = (190, 76, 620, 396)  # left, top, right, bottom
 
 
 def main(out: Path) -> None:
-    """Write the samples as .vqz, as decoded, and comparison.png into `out`, and print the table."""
+    """Write the .vqz files, the decoded samples and comparison.png into `out`, and print the table."""
     console = Console()
     out.mkdir(exist_ok=True)
-    api.decode(api.encode(np.zeros((8, 8, 3), np.uint8)))  # loads the model, off the clock
+    api.decode(api.encode(np.zeros((8, 8, 3), np.uint8)))  # loads the model before timing starts
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.add_column("file", no_wrap=True)
     for name in ("PNG bytes", "vqz bytes", "change", "bpp", "PSNR dB", "encode s", "decode s"):
@@ -40,15 +39,15 @@ def main(out: Path) -> None:
             grown.append(path.name)
     console.print(table)
     if grown:
-        which = f"{' and '.join(grown)} grew: they have few colours and hard edges, which"
-        console.print(f"{which} PNG and lossless WebP code better. Keep such files as they are.", markup=False)
+        names = " and ".join(grown)
+        console.print(f"{names} grew: PNG and lossless WebP code few colours and hard edges better. Keep such files.", markup=False)
 
     _compare(read_image(SAMPLES / COMPARED).pixels).save(out / "comparison.png")
-    console.print(f"{out.name}/ has the files, and comparison.png: a picture beside JPEG at the same bytes.", markup=False)
+    console.print(f"{out.name}/ has the files, and comparison.png: a picture beside JPEG at equal size.", markup=False)
 
 
 def _round_trip(path: Path, out: Path) -> list[str]:
-    """Encode and decode one picture; the cells of its row."""
+    """Encode and decode one picture. Returns the cells of its row."""
     pixels = read_image(path).pixels
     start = time.perf_counter()
     data = api.encode(pixels)
@@ -70,12 +69,13 @@ def _round_trip(path: Path, out: Path) -> list[str]:
 
 
 def _psnr_db(a: Pixels, b: Pixels) -> float:
+    """PSNR over all samples; inf for equal pictures."""
     error = np.mean((a.astype(np.float64) - b) ** 2)
     return float(10 * np.log10(255**2 / error)) if error else float("inf")
 
 
 def _compare(pixels: Pixels) -> Image.Image:
-    """A labelled strip: original | JPEG | vqz, the last two at the same bytes."""
+    """A labelled strip: original, JPEG, vqz; the last two at equal size."""
     data = api.encode(pixels, quality=COMPARED_QUALITY)
     jpeg = _jpeg_within(pixels, len(data))
     panels = [
@@ -97,7 +97,7 @@ def _compare(pixels: Pixels) -> Image.Image:
 
 
 def _jpeg_within(pixels: Pixels, limit_bytes: int) -> bytes:
-    """The best JPEG of at most `limit_bytes`, the smallest one if none is."""
+    """JPEG of the highest quality within `limit_bytes`; quality 1 if none is."""
     for quality in range(95, 0, -1):
         stream = io.BytesIO()
         Image.fromarray(pixels).save(stream, "JPEG", quality=quality, optimize=True, progressive=True)

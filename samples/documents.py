@@ -1,4 +1,6 @@
-"""What is not a photograph: a printed page with a chart, a scan of an old typed letter, a scene in pixel art."""
+"""Samples that are not photographs: a printed page with a chart, a scan of an old typed letter, a scene in pixel art."""
+
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,7 +67,7 @@ from the start. Could you send the first roll?
 
 
 def page() -> Pixels:
-    """A printed page: title, two columns of text, a chart in colour. uint8 [768,600,3]."""
+    """A printed page, uint8 [768, 600, 3]: title, two columns of text, a chart in colour."""
     width, height, margin, gutter = 600, 768, 44, 24
     image = Image.new("RGB", (width, height), (252, 251, 247))
     draw = ImageDraw.Draw(image)
@@ -75,19 +77,27 @@ def page() -> Pixels:
 
     column = (width - 2 * margin - gutter) // 2
     font, leading, indent = ImageFont.load_default(13.2), 17.4, 16
-    spots = [(margin + c * (column + gutter), top) for c, first in ((0, 124), (1, 318)) for top in np.arange(first, 696, leading)]
-    for (x, y), (words, first, last) in zip(spots, _wrapped(PAGE_TEXT, draw, font, column, indent), strict=False):
-        x += indent * first
+    places = [(margin + c * (column + gutter), top) for c, first in ((0, 124), (1, 318)) for top in np.arange(first, 696, leading)]
+    for (x, y), line in zip(places, _wrapped(PAGE_TEXT, draw, font, column, indent), strict=False):
+        x += indent * line.is_first
         gap = draw.textlength(" ", font)
-        if not last and len(words) > 1:
-            free = column - indent * first - sum(draw.textlength(word, font) for word in words)
-            gap = free / (len(words) - 1)
-        for word in words:
+        if not line.is_last and len(line.words) > 1:
+            free = column - indent * line.is_first - sum(draw.textlength(word, font) for word in line.words)
+            gap = free / (len(line.words) - 1)
+        for word in line.words:
             draw.text((x, y), word, (26, 26, 28), font)
             x += draw.textlength(word, font) + gap
     _chart(draw, margin + column + gutter, 124, column, 172)
     draw.text((width / 2, 724), "17", (60, 60, 60), ImageFont.load_default(12), anchor="ma")
     return np.asarray(image)
+
+
+class _Line(NamedTuple):
+    """A line of text, and its place in the paragraph."""
+
+    words: list[str]
+    is_first: bool
+    is_last: bool
 
 
 def _wrapped(
@@ -96,18 +106,18 @@ def _wrapped(
     font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
     width: float,
     indent: float,
-) -> list[tuple[list[str], bool, bool]]:
-    """Lines of words, and whether each is the first and the last of its paragraph."""
+) -> list[_Line]:
+    """Break text into lines of at most `width`; `indent` shortens the first line of a paragraph. "¶" separates paragraphs."""
     lines = []
     for paragraph in text.strip().split("¶"):
         line: list[str] = []
         first = True
         for word in paragraph.split():
             if line and draw.textlength(" ".join([*line, word]), font) > width - indent * first:
-                lines.append((line, first, False))
+                lines.append(_Line(line, first, False))
                 line, first = [], False
             line.append(word)
-        lines.append((line, first, True))
+        lines.append(_Line(line, first, True))
     return lines
 
 
@@ -136,7 +146,7 @@ def _chart(draw: ImageDraw.ImageDraw, x: int, y: int, width: int, height: int) -
 
 
 def scan() -> Pixels:
-    """A typed letter, folded twice, scanned at low contrast. uint8 [720,560] grey."""
+    """A typed letter, folded twice, scanned at low contrast: grey, uint8 [720, 560]."""
     rng = np.random.default_rng(1961)
     width, height = 560, 720
     ink = _typed(rng, width, height)
@@ -156,14 +166,14 @@ def scan() -> Pixels:
     paper -= stain * (0.6 + 0.8 * np.clip(fractal(places / 35, 15, 3).reshape(height, width) + 0.5, 0, 1))
     worn = np.clip(0.86 + 0.5 * fractal(places / 3.0, 19, 2).reshape(height, width), 0.3, 1)
     page_light = paper * (1 - 0.74 * np.clip(ink, 0, 1) * worn)
-    edge = np.clip((x - 6 - 0.006 * y) / 3, 0, 1)  # the lid's shadow beside the sheet
+    edge = np.clip((x - 6 - 0.006 * y) / 3, 0, 1)  # shadow of the scanner's lid beside the sheet
     page_light = page_light * edge + 0.30 * (1 - edge)
     page_light += 0.012 * rng.standard_normal((height, width)) + 0.006 * spectral(1024, 0.6, 2)[:height, :width]
     return (np.clip(page_light, 0, 1) * 255 + 0.5).astype(np.uint8)
 
 
 def _typed(rng: np.random.Generator, width: int, height: int) -> Floats:
-    """Ink 0-1 of the letter, every type a little off its place, the sheet a little askew."""
+    """Ink of the letter, 0..1; each character is slightly displaced and the sheet slightly rotated."""
     scale = 3
     image = Image.new("L", (width * scale, height * scale), 0)
     draw = ImageDraw.Draw(image)
@@ -174,7 +184,7 @@ def _typed(rng: np.random.Generator, width: int, height: int) -> Floats:
             y = (70 + 21.5 * row + rng.normal(0, 0.30) + 0.9 * (letter in "ey")) * scale
             strength = int(np.clip(rng.normal(205, 26), 110, 255))
             draw.text((x, y), letter, strength, font, anchor="ms")
-            if rng.random() < 0.30:  # struck hard: the ribbon leaves a second edge
+            if rng.random() < 0.30:  # a hard stroke: the ribbon leaves a second edge
                 draw.text((x + 0.45 * scale, y), letter, strength, font, anchor="ms")
     turned = image.rotate(0.55, Image.Resampling.BICUBIC).resize((width, height), Image.Resampling.BOX)
     soft = np.asarray(turned, np.float32) / 255
@@ -258,7 +268,7 @@ kkkkkkkkkkkkkkkkkkkkkkk.
 
 
 def pixel_art() -> Pixels:
-    """A village at dusk, 144 x 96 cells of 4 x 4 pixels. uint8 [384,576,3]."""
+    """A village at dusk, 144 x 96 squares of 4 x 4 pixels, uint8 [384, 576, 3]."""
     width, height = 144, 96
     rng = np.random.default_rng(8)
     sky = [(46, 44, 92), (70, 60, 116), (112, 78, 130), (170, 98, 128), (222, 132, 112), (244, 178, 118)]
@@ -297,6 +307,7 @@ def pixel_art() -> Pixels:
 
 
 def _stamp(canvas: Pixels, sprite: str, x: int, y: int) -> None:
+    """Draw a sprite with its top left corner at (x, y); its letters are keys of PALETTE."""
     for row, line in enumerate(sprite.strip("\n").split("\n")):
         for column, letter in enumerate(line):
             colour = PALETTE.get(letter)

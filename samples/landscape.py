@@ -1,4 +1,4 @@
-"""A lake below mountains in the late afternoon: a height field from filtered noise, marched along view rays."""
+"""A lake below mountains in the late afternoon: a height field from filtered noise, rendered by ray marching."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from noise import Floats, fractal, spectral
 
 WIDTH, HEIGHT, OVERSAMPLING = 768, 512, 2
 GRID = 1024
-CELL_M = 14.0  # one cell of the height field
+CELL_M = 14.0  # grid spacing of the height field
 SIDE_M = GRID * CELL_M
 WATER_M = 0.0
 CAMERA = np.array([SIDE_M * 0.5, 120.0, 200.0], np.float32)  # metres: across, up, ahead
@@ -19,7 +19,7 @@ FAR_M = 12500.0
 
 
 def render() -> Floats:
-    """The picture as linear light, float32 [HEIGHT,WIDTH,3]."""
+    """The picture in linear light, float32 [HEIGHT, WIDTH, 3]."""
     land = _Land()
     rows, columns = HEIGHT * OVERSAMPLING, WIDTH * OVERSAMPLING
     picture = np.empty((rows, columns, 3), np.float32)
@@ -36,11 +36,11 @@ def render() -> Floats:
 
 
 class _Land:
-    """Height, sunlight and the normal of the ground on a grid, read in between by interpolation."""
+    """Height, sunlight and normals of the ground on a grid, interpolated between its points."""
 
     def __init__(self) -> None:
         broad, fine = spectral(GRID, 2.1, 5), spectral(GRID, 1.75, 6)
-        ridges = 1 - np.abs(spectral(GRID, 2.0, 7)) * 0.9  # folded noise: sharp crests, round valleys
+        ridges = 1 - np.abs(spectral(GRID, 2.0, 7)) * 0.9  # absolute value of noise: sharp crests, round valleys
         ahead = np.arange(GRID)[:, None] / GRID
         across = np.arange(GRID)[None, :] / GRID - 0.5
         bend = across - 0.02 * np.sin(ahead * 16)
@@ -55,7 +55,7 @@ class _Land:
         self.sunlight = self._sunlight()
 
     def _sunlight(self) -> Floats:
-        """1 where the sun reaches the ground, 0 in the shadow of a mountain, soft in between."""
+        """Sunlight on the ground: 1 in the sun, 0 in the shadow of a mountain, with soft edges."""
         light = np.ones_like(self.height)
         flat = np.hypot(SUN[0], SUN[2])
         for k in range(2, 240):
@@ -65,7 +65,7 @@ class _Land:
         return light
 
     def at(self, field: Floats, p: Floats) -> Floats:
-        """`field` of the grid, [GRID,GRID] or [GRID,GRID,3], interpolated at points [N,3]."""
+        """Bilinear interpolation of a field [GRID, GRID] or [GRID, GRID, 3] at points [N, 3]."""
         column, row = p[:, 0] / CELL_M, p[:, 2] / CELL_M
         c0, r0 = np.floor(column).astype(int), np.floor(row).astype(int)
         shape = (-1,) + (1,) * (field.ndim - 2)
@@ -77,7 +77,7 @@ class _Land:
 
 
 def _view(land: _Land, origin: Floats, rays: Floats, *, first: bool) -> Floats:
-    """Light along rays [N,3]; the mirror image in the water is a second view."""
+    """Light along rays [N, 3]. Reflections in the water are views with `first` False."""
     distance = _march(land, origin, rays)
     p = origin + rays * distance[:, None]
     sky = _sky(rays)
@@ -94,7 +94,7 @@ def _view(land: _Land, origin: Floats, rays: Floats, *, first: bool) -> Floats:
 
 
 def _march(land: _Land, origin: Floats, rays: Floats) -> Floats:
-    """Distance to the ground or the water, FAR_M where there is neither: steps by the height above ground."""
+    """Distance to the ground or the water, else FAR_M. The step length follows the height above ground."""
     distance = np.full(len(rays), 5.0, np.float32)
     active = np.arange(len(rays))
     for _ in range(700):
@@ -110,7 +110,7 @@ def _march(land: _Land, origin: Floats, rays: Floats) -> Floats:
 
 
 def _ground(land: _Land, p: Floats, distance: Floats) -> Floats:
-    """Grass, forest, rock and snow by height and slope, in sun and sky light."""
+    """Light from grass, forest, rock and snow, chosen by height and slope."""
     normal = land.at(land.normal, p)
     patches = fractal(p / np.float32(210), 11, 5)
     detail = fractal(p / np.float32(16), 15, 4) * np.clip(1.3 - distance / 5000, 0.15, 1)
@@ -134,7 +134,7 @@ def _ground(land: _Land, p: Floats, distance: Floats) -> Floats:
 
 
 def _water(land: _Land, p: Floats, rays: Floats) -> Floats:
-    """Ripples that mirror sky and mountains."""
+    """Light from water: ripples that reflect sky and mountains."""
     stretch = np.float32([1 / 16, 1, 1 / 6])
     calm = 0.35 + 0.65 * _ramp(fractal(p * np.float32([1 / 420, 1, 1 / 150]), 33, 3), -0.2, 0.25)
     fade = calm * 0.060 / (1 + np.linalg.norm(p - CAMERA, axis=1) / 700) ** 1.2
@@ -149,7 +149,7 @@ def _water(land: _Land, p: Floats, rays: Floats) -> Floats:
 
 
 def _sky(rays: Floats) -> Floats:
-    """Blue above, pale at the horizon, with clouds on a plane far up."""
+    """Light from the sky: blue above, pale at the horizon, with clouds on a high plane."""
     up = np.clip(rays[:, 1], 0.012, 1)
     clear = _blend([0.70, 0.74, 0.78], [0.105, 0.22, 0.52], (up / 0.55) ** 0.6)
     glow = np.clip(rays @ SUN, 0, 1)[:, None]
@@ -165,14 +165,17 @@ def _sky(rays: Floats) -> Floats:
 
 
 def _ramp(value: Floats, low: float, high: float) -> Floats:
+    """Smoothstep: 0 below `low`, 1 above `high`."""
     t = np.clip((value - low) / (high - low), 0, 1)
     return (t * t * (3 - 2 * t)).astype(np.float32)
 
 
 def _blend(a: list[float], b: list[float], t: Floats) -> Floats:
+    """Mix two colours; `t` is clipped to 0..1."""
     low, high = np.float32(a), np.float32(b)
     return low + (high - low) * np.clip(t, 0, 1)[:, None].astype(np.float32)
 
 
 def _over(below: Floats, above: Floats, cover: Floats) -> Floats:
+    """Composite `above` on `below` with opacity `cover`."""
     return below + (above - below) * cover[:, None].astype(np.float32)

@@ -1,7 +1,7 @@
-"""Make the sample pictures again: `python samples/make_samples.py`, about a minute, the same pictures every time.
+"""Draws the sample pictures, deterministically, in about a minute.
 
-Everything here is drawn by this project: no photograph, no foreign texture. The two rendered scenes end with what a
-camera would add to them (a slightly soft lens, darker corners, the noise of a sensor), since a codec must live with it.
+Command: `python samples/make_samples.py`. All samples are drawn by this project, without photographs or external textures. The two
+rendered scenes get the defects of a camera (a slightly soft lens, darker corners, sensor noise), since a codec has to code them.
 """
 
 from pathlib import Path
@@ -34,19 +34,19 @@ def main() -> None:
 
 
 def photograph(light: Floats, *, exposure: float, seed: int) -> NDArray[np.uint8]:
-    """What a camera makes of linear light [H,W,3]: uint8 [H,W,3]."""
+    """Apply a simple camera model to linear light [H, W, 3]; returns uint8 [H, W, 3]."""
     height, width = light.shape[:2]
     y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
     light = _lens(light) * (1 - 0.10 * (x * x + y * y))[:, :, None] * exposure
     noise = np.random.default_rng(seed).standard_normal(light.shape)
     light = np.clip(light + _lens(noise) * np.sqrt(np.clip(light, 0, None) * 1.2e-4 + 2e-6), 0, None)
-    # The filmic curve of Narkowicz (2015), then the exponent of sRGB.
+    # Filmic tone curve of Narkowicz (2015), then a gamma of 2.2 for sRGB.
     film = light * (2.51 * light + 0.03) / (light * (2.43 * light + 0.59) + 0.14)
     return (np.clip(film, 0, 1) ** (1 / 2.2) * 255 + 0.5).astype(np.uint8)
 
 
 def _lens(light: NDArray[np.floating]) -> NDArray[np.floating]:
-    """A blur of a third of a pixel."""
+    """Blur by about a third of a pixel."""
     framed = np.pad(light, ((1, 1), (1, 1), (0, 0)), "edge")
     framed = 0.84 * framed[1:-1] + 0.08 * (framed[:-2] + framed[2:])
     return 0.84 * framed[:, 1:-1] + 0.08 * (framed[:, :-2] + framed[:, 2:])

@@ -1,17 +1,17 @@
-"""Smooth random fields, the raw material of every surface in the samples. All are functions of a seed alone."""
+"""Smooth random fields for the surfaces in the samples, deterministic for a seed."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 
-_LATTICE = 64  # the noise repeats after so many units
-# A rotation between octaves hides the lattice, which would show on planes along its axes.
+_LATTICE = 64  # period of the noise in units
+# The rotation between octaves hides the lattice, which would be visible on planes along its axes.
 _TURN = np.array([[0.36, 0.48, -0.80], [-0.80, 0.60, 0.0], [0.48, 0.64, 0.60]], np.float32)
 
 
 def value_noise(points: Floats, seed: int) -> Floats:
-    """Noise in -1..1 with features of about one unit; points float32 [N,3] -> float32 [N]."""
+    """Noise in -1..1 with features of about one unit, at points float32 [N, 3]; returns float32 [N]."""
     lattice = np.random.default_rng(seed).uniform(-1, 1, (_LATTICE,) * 3).astype(np.float32)
     cell = np.floor(points).astype(np.int32)
     t = points - cell
@@ -26,7 +26,7 @@ def value_noise(points: Floats, seed: int) -> Floats:
 
 
 def fractal(points: Floats, seed: int, octaves: int = 5) -> Floats:
-    """Sum of octaves of `value_noise`, each twice as fine and half as strong; about -1..1."""
+    """Sum of octaves of `value_noise`, each at twice the frequency and half the amplitude of the one before; about -1..1."""
     total = np.zeros(len(points), np.float32)
     for octave in range(octaves):
         points = points @ _TURN
@@ -36,7 +36,7 @@ def fractal(points: Floats, seed: int, octaves: int = 5) -> Floats:
 
 
 def spectral(size: int, exponent: float, seed: int) -> Floats:
-    """A square field whose amplitudes fall with frequency to the power `exponent`; mean 0, deviation 1; it tiles."""
+    """Periodic noise float32 [size, size] with amplitude proportional to frequency**-exponent; mean 0, standard deviation 1."""
     frequency = np.hypot(np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None, :])
     frequency[0, 0] = 1
     white = np.fft.rfft2(np.random.default_rng(seed).standard_normal((size, size)))
@@ -46,4 +46,5 @@ def spectral(size: int, exponent: float, seed: int) -> Floats:
 
 
 def _mix(a: Floats, b: Floats, t: Floats) -> Floats:
+    """Linear interpolation."""
     return a + (b - a) * t

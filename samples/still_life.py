@@ -1,6 +1,6 @@
 """A still life, rendered by sphere tracing a signed distance field: fruit, a vase and a bowl by a window.
 
-Distances and shading follow the common recipes of Hart (1996) for sphere tracing, Schlick (1994) for the Fresnel term.
+Sphere tracing follows Hart (1996), the Fresnel term Schlick (1994).
 """
 
 import numpy as np
@@ -25,7 +25,7 @@ PEAR_AT = np.float32([-1.62, 0.36, 0.85])
 
 
 def render() -> Floats:
-    """The picture as linear light, float32 [HEIGHT,WIDTH,3]."""
+    """The picture in linear light, float32 [HEIGHT, WIDTH, 3]."""
     forward = (TARGET - CAMERA) / np.linalg.norm(TARGET - CAMERA)
     right = np.cross(forward, [0, 1, 0])
     right /= np.linalg.norm(right)
@@ -46,7 +46,7 @@ def render() -> Floats:
 
 
 def _distances(p: Floats) -> Floats:
-    """Signed distance of every point [N,3] to every shape: [10,N]; never more than the true one."""
+    """Signed distance of points [N, 3] to every shape, float32 [10, N]; a lower bound of the true distance."""
     d = np.empty((10, len(p)), np.float32)
     d[TABLE] = p[:, 1]
     d[WALL] = p[:, 2] + 3.2
@@ -68,7 +68,7 @@ def _distances(p: Floats) -> Floats:
 
 
 def _vase(p: Floats) -> Floats:
-    """A surface of revolution: belly, neck and a flared lip, hollow."""
+    """Distance to a hollow surface of revolution with belly, neck and flared lip."""
     y = p[:, 1]
     t = np.clip(y / 2.1, 0, 1)
     profile = 0.30 + 0.36 * np.exp(-(((t - 0.36) / 0.24) ** 2)) + 0.20 * np.clip(t - 0.78, 0, 1) ** 1.5 * 6 - 0.10 * t
@@ -77,7 +77,7 @@ def _vase(p: Floats) -> Floats:
 
 
 def _bowl(p: Floats) -> Floats:
-    """Half a hollow sphere on a foot."""
+    """Distance to half a hollow sphere on a foot."""
     centre = p - np.float32([0, 1.08, 0])
     shell = np.abs(_length(centre * np.float32([1, 1.15, 1])) - 1.12) - 0.035
     cup = np.maximum(shell * 0.85, p[:, 1] - 0.78)
@@ -86,14 +86,14 @@ def _bowl(p: Floats) -> Floats:
 
 
 def _apple(p: Floats) -> Floats:
-    """A torus that overlaps itself has an apple's dimples; narrowed towards the bottom."""
+    """Distance to an apple: a self-intersecting torus, for its dimples, narrowed towards the bottom."""
     taper = 1 + 0.16 * np.clip(-p[:, 1], -0.4, 0.4) / 0.4
     ring = _length(p[:, [0, 2]]) * taper - 0.17
     return (np.hypot(ring, p[:, 1]) - 0.32).astype(np.float32) * np.float32(0.8)
 
 
 def _pear(p: Floats) -> Floats:
-    """Two spheres melted into one."""
+    """Distance to the smooth union of two spheres."""
     a, b = _length(p) - 0.36, _length(p - np.float32([0, 0.5, 0])) - 0.19
     k = 0.28
     h = np.clip(0.5 + 0.5 * (b - a) / k, 0, 1)
@@ -101,6 +101,7 @@ def _pear(p: Floats) -> Floats:
 
 
 def _capsule(p: Floats, a: Floats, b: Floats, radius: float) -> Floats:
+    """Distance to a capsule between the points `a` and `b`."""
     along = np.clip((p - a) @ (b - a) / ((b - a) @ (b - a)), 0, 1)
     return _length(p - a - along[:, None] * (b - a)) - np.float32(radius)
 
@@ -127,7 +128,7 @@ def _length(v: Floats) -> Floats:
 
 
 def _trace(origin: Floats, rays: Floats, bounces: int) -> Floats:
-    """Light that comes in along rays; [N,3] each."""
+    """Light that arrives along rays, float32 [N, 3]."""
     distance = _march(origin, rays)
     p = origin + rays * distance[:, None]
     hit = _distances(p).argmin(0)
@@ -171,7 +172,7 @@ def _march(origin: Floats, rays: Floats, steps: int = 160, far: float = 14.0) ->
 
 
 def _shadow(p: Floats, softness: float = 13.0) -> Floats:
-    """Share of the sun that is seen: how closely the way to it passes by something."""
+    """Visible fraction of the sun, 0..1, estimated from the closest distance of the ray towards it to any shape."""
     seen = np.ones(len(p), np.float32)
     distance = np.full(len(p), 0.03, np.float32)
     active = np.arange(len(p))
@@ -186,7 +187,7 @@ def _shadow(p: Floats, softness: float = 13.0) -> Floats:
 
 
 def _openness(p: Floats, normal: Floats) -> Floats:
-    """How little the surroundings of a point are covered."""
+    """Ambient visibility of a point, 0.06..1, from distances to the shapes along its normal."""
     covered = np.zeros(len(p), np.float32)
     for k, reach in enumerate((0.04, 0.12, 0.26, 0.5)):
         covered += np.clip(reach - _distances(p + normal * reach).min(0), 0, None) / reach * 0.5**k
@@ -194,13 +195,14 @@ def _openness(p: Floats, normal: Floats) -> Floats:
 
 
 def _blinds(p: Floats) -> Floats:
-    """The window's bars, far out of focus, on the wall and the table."""
-    along = p - SUN * ((p[:, 0] + 7) / SUN[0])[:, None]  # where the ray to the sun meets the window plane x = -7
+    """Transmission of the window, 0.12..1: blurred shadows of its bars on the wall and the table."""
+    along = p - SUN * ((p[:, 0] + 7) / SUN[0])[:, None]  # intersection of the ray to the sun with the window plane x = -7
     bars = np.minimum(np.abs((along[:, 2] - 3.6) % 3.6 - 1.8), np.abs((along[:, 1] - 6.9) % 5.2 - 2.6))
     return 0.12 + 0.88 * np.clip((bars - 0.05) / 0.35, 0, 1)
 
 
 def _normal(p: Floats) -> Floats:
+    """Unit normal of the nearest shape, from finite differences at the corners of a tetrahedron."""
     steps = np.float32([[1, -1, -1], [-1, -1, 1], [-1, 1, -1], [1, 1, 1]])
     gradient = sum(step * _distances(p + step * np.float32(0.0012)).min(0)[:, None] for step in steps)
     return gradient / np.maximum(_length(gradient), 1e-9)[:, None]
@@ -210,7 +212,7 @@ def _normal(p: Floats) -> Floats:
 
 
 def _surface(p: Floats, hit: np.ndarray) -> tuple[Floats, Floats]:
-    """Colour (linear, 0-1) and a change of the normal, for points on the shapes `hit`."""
+    """Linear colour 0..1 and a change of the normal for points [N, 3] on the shapes `hit` [N]."""
     colour, bump = np.zeros_like(p), np.zeros_like(p)
     paints = (_wood, _plaster, _glaze, _blue_bowl, _red, _yellow_red, _orange, _pear_skin, _lime, _bark)
     for shape, paint in enumerate(paints):
@@ -319,6 +321,6 @@ def _blend(a: Floats, b: Floats, t: Floats) -> Floats:
 
 
 def _step(value: Floats, edge: Floats, width: float) -> Floats:
-    """0 below the edge, 1 above, smooth over `width`."""
+    """Smoothstep of `width` around `edge`: 0 below, 1 above."""
     t = np.clip((value - edge) / width * 0.5 + 0.5, 0, 1)
     return (t * t * (3 - 2 * t)).astype(np.float32)
