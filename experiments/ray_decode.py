@@ -13,8 +13,9 @@ from typing import Any
 
 import ray
 
-from vqcodec.io.batch import Job, convert, find_jobs, not_decoded
+from vqcodec.io.batch import convert
 from vqcodec.io.convert import DecodeOptions
+from vqcodec.io.jobs import Job, find_jobs, why_not_decoded
 
 
 class Decoder:
@@ -37,7 +38,7 @@ if __name__ == "__main__":
     parser.add_argument("--decoders", type=int, default=1)
     parser.add_argument("--gpu", action="store_true")
     given = parser.parse_args()
-    tree = find_jobs(given.folder.absolute(), given.output.absolute(), ".png", not_decoded)
+    tree = find_jobs(given.folder.absolute(), given.output.absolute(), ".png", why_not_decoded)
     items = [{"source": os.fspath(job.source), "output": os.fspath(job.output), "depth": job.depth} for job in tree.jobs]
     outcomes = ray.data.from_items(items).map_batches(
         Decoder,

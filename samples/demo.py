@@ -16,7 +16,7 @@ from rich.table import Table
 
 from vqcodec import api
 from vqcodec.arrays import Pixels
-from vqcodec.io.images import read_image
+from vqcodec.io.image_reader import read_image
 
 SAMPLES = Path(__file__).parent
 COMPARED, COMPARED_QUALITY = "still_life.png", 50

@@ -571,10 +571,10 @@ def test_metadata_is_of_bytes(given: dict[str, Any]) -> None:
 def test_a_profile_that_does_not_fit_the_samples_is_converted_or_left_out(channels: int) -> None:
     pixels = np.full((8, 8, channels), 99, np.uint8)
     grey, other = channels < 3, icc.profile(icc.Colours("test"), grey=channels > 2)
-    with pytest.warns(UserWarning, match="the ICC profile of .* is made one of"):
+    with pytest.warns(UserWarning, match="the .* ICC profile is converted to"):
         data = encoded(pixels, metadata=Metadata(icc=other))
     assert vqcodec.open_vqz(data).metadata.icc[16:20] == (b"GRAY" if grey else b"RGB ")
-    with pytest.warns(UserWarning, match="the ICC profile of CMYK does not fit .* and is left out"):
+    with pytest.warns(UserWarning, match="the CMYK ICC profile does not fit .* and is left out"):
         data = encoded(pixels, metadata=Metadata(icc=other[:16] + b"CMYK" + other[20:], xmp=b"<x/>"))
     assert vqcodec.open_vqz(data).metadata == Metadata(xmp=b"<x/>")
 

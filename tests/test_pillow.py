@@ -14,7 +14,7 @@ from PIL import Image, ImageCms, ImageSequence, UnidentifiedImageError
 import vqcodec.pillow  # noqa: F401 (what registers it)
 from helpers.pictures import png, smooth_picture
 from vqcodec import api
-from vqcodec.io.images import read_image
+from vqcodec.io.image_reader import read_image
 
 
 @pytest.fixture
@@ -152,7 +152,7 @@ def test_a_profile_that_does_not_fit_is_converted_or_left_out() -> None:
     image.info["icc_profile"] = b"broken"
     assert "icc_profile" not in saved(image)
     assert saved(image.convert("RGB"), icc_profile=srgb)["icc_profile"] == srgb
-    with pytest.warns(UserWarning, match="ICC profile of RGB is made one of grey"):
+    with pytest.warns(UserWarning, match="RGB ICC profile is converted to grey"):
         assert saved(image, icc_profile=srgb)["icc_profile"][16:20] == b"GRAY"
 
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from helpers.processes import program_environment
-from vqcodec.io.images import read_image
+from vqcodec.io.image_reader import read_image
 
 FLAT = {"pixel_art", "page"}
 """Flat colours and sharp text are PNG's own ground: a DCT codec at default quality may be larger there."""

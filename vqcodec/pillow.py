@@ -11,7 +11,8 @@ from vqcodec.arrays import Pixels
 from vqcodec.errors import InputError, VqcodecError, printable
 from vqcodec.format import container
 from vqcodec.io import exif
-from vqcodec.io.images import metadata_of_image, samples_of_image
+from vqcodec.io.metadata import metadata_of_image
+from vqcodec.io.samples import samples_of_image
 
 _FORMAT: Final = "VQZ"
 _OPTIONS: Final = ("quality", "bpp", "size", "psnr", "model", "effort", "tune", "tile", "exact", "threads")
@@ -97,7 +98,7 @@ def _save(image: Image.Image, fp: IO[bytes], filename: str | bytes) -> None:
         raise ValueError("VQZ holds one image: nothing can be added to a file with append=True, as to TIFF")
     given = {name: options[name] for name in _OPTIONS if name in options}
     said = {name: options[name] for name in ("icc_profile", "exif", "xmp", "dpi") if name in options}
-    metadata = metadata_of_image(image, **said)
+    metadata = metadata_of_image(image, said)
     try:
         fp.write(api.encode(_samples_of(image), metadata=metadata, **given))
     except VqcodecError as error:

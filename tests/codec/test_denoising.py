@@ -492,7 +492,7 @@ def test_exit_codes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         ([source, output, "-m", "nobody"], 4, "no denoiser named nobody (installed: both, calm"),
         ([source, output, "-m", str(tmp_path)], 4, "no model at "),
         ([source, source, "-m", "calm", "-f"], 5, "input and output at once"),
-        ([source, str(tmp_path / "b.xyz"), "-m", "calm"], 5, "cannot tell the picture format"),
+        ([source, str(tmp_path / "b.xyz"), "-m", "calm"], 5, "unknown picture format"),
         ([source, output, "-m", "calm", "--max-pixels", "9"], 6, "more than 9"),
     ]
     for arguments, code, message in cases:

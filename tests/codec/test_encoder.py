@@ -13,7 +13,7 @@ from vqcodec import api
 from vqcodec.cli.main import main
 from vqcodec.codec import rate_control
 from vqcodec.codec.hidden import filled
-from vqcodec.io.images import read_image
+from vqcodec.io.image_reader import read_image
 from vqcodec.transform.layouts import COLOR_4X4, COLOR_8X8
 from vqcodec.weights import registry
 

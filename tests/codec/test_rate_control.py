@@ -17,7 +17,7 @@ from vqcodec.entropy.codebooks import NATURAL, resized
 from vqcodec.errors import InputError, LimitError
 from vqcodec.format import container
 from vqcodec.io.convert import EncodeOptions
-from vqcodec.io.images import read_image
+from vqcodec.io.image_reader import read_image
 from vqcodec.nets import convolution
 from vqcodec.nets.synthesis import FEATURES, OUTPUTS
 from vqcodec.transform.layouts import COLOR_4X4, COLOR_8X8, GREY, LATENT_UNIT, Layout, Tile

@@ -9,8 +9,9 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,9 @@ from helpers.processes import Program, program_command, program_environment, res
 from vqcodec.cli import main
 from vqcodec.errors import InputError, OutputError
 from vqcodec.io import batch
-from vqcodec.io.batch import BatchSettings, Job, Outcome, Skipped, Summary, find_jobs, run_batch
-from vqcodec.io.convert import DecodeOptions, EncodeOptions
-from vqcodec.io.images import not_encoded
+from vqcodec.io.batch import BatchSettings, ConvertAll, Outcome, Summary, convert, in_processes, run_batch
+from vqcodec.io.convert import DecodeOptions, EncodeOptions, Options
+from vqcodec.io.jobs import Job, Shard, Skipped, find_jobs, why_not_encoded
 
 LITE = EncodeOptions(model="photo-lite", effort=1, threads=1)
 
@@ -49,35 +50,38 @@ def names(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
-def run(settings: BatchSettings) -> tuple[Summary, list[Outcome]]:
+def in_this_process(jobs: Iterator[Job], settings: BatchSettings) -> Generator[Outcome, None, None]:
+    """Convert without processes, which take a second to start; tests of the program use several."""
+    for job in jobs:
+        yield convert(job, settings.options, settings.overwrite)
+
+
+def run(settings: BatchSettings, convert_all: ConvertAll = in_this_process) -> tuple[Summary, list[Outcome]]:
     seen: list[Outcome] = []
     totals: list[int] = []
-    summary = run_batch(settings, totals.append, seen.append)
+    summary = run_batch(settings, totals.append, seen.append, convert_all=convert_all)
     assert totals == [len(seen)]
     return summary, seen
 
 
+def encoding(source: Path, output: Path, **settings: Any) -> BatchSettings:
+    return BatchSettings(source=source, output=output, options=LITE, suffix=".vqz", **settings)
+
+
 def jobs_of(folder: Path, output: Path) -> list[Job]:
-    return find_jobs(folder, output, ".vqz", not_encoded).jobs
+    return find_jobs(folder, output, ".vqz", why_not_encoded).jobs
 
 
-def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Starting a process takes a second; that several work is tested through the program."""
-    monkeypatch.setattr(
-        batch, "_outcomes", lambda jobs, settings: (batch.convert(job, settings.options, settings.overwrite) for job in jobs)
-    )
-
-
-def kill_itself_at_b(job: batch.Job, options: EncodeOptions, overwrite: bool) -> Outcome:
+def kill_itself_at_b(job: Job, options: Options, overwrite: bool) -> Outcome:
     if job.source.name == "b.jpg":
         os.kill(os.getpid(), signal.SIGKILL)
-    return batch.convert(job, options, overwrite)
+    return convert(job, options, overwrite)
 
 
 @pytest.mark.slow
-def test_a_process_that_dies_costs_its_file_alone(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batch, "convert", kill_itself_at_b)  # the processes import this module, and the real one with it
-    summary, seen = run(BatchSettings(tree, tmp_path / "out", LITE, ".vqz"))
+def test_a_process_that_dies_costs_its_file_alone(tree: Path, tmp_path: Path) -> None:
+    settings = encoding(tree, tmp_path / "out")
+    summary, seen = run(settings, partial(in_processes, convert=kill_itself_at_b))
     assert names(tmp_path / "out") == ["a.vqz", "sub/c.jpg.vqz", "sub/c.png.vqz", "sub/deep/d.vqz"]
     assert sorted(Path(failed.source).name for failed in summary.failed) == ["b.jpg", "bad.png"]
     assert {outcome.error for outcome in seen if outcome.source.endswith("b.jpg")} == {
@@ -85,33 +89,30 @@ def test_a_process_that_dies_costs_its_file_alone(tree: Path, tmp_path: Path, mo
     }
 
 
-def kill_itself_once_b_is_written(job: batch.Job, options: EncodeOptions, overwrite: bool) -> Outcome:
+def kill_itself_once_b_is_written(job: Job, options: Options, overwrite: bool) -> Outcome:
     before = job.output.exists()
-    outcome = batch.convert(job, options, overwrite)
+    outcome = convert(job, options, overwrite)
     if job.source.name == "b.jpg" and not before:
         os.kill(os.getpid(), signal.SIGKILL)
     return outcome
 
 
-def test_a_file_whose_process_died_after_writing_is_done_again_and_no_other_is(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(batch, "convert", kill_itself_once_b_is_written)
+def test_a_file_whose_process_died_after_writing_is_done_again_and_no_other_is(tmp_path: Path) -> None:
     for name in ("in/b.jpg", "in/c.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         Image.fromarray(smooth_picture(16, 24)).save(tmp_path / name)
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "c.vqz").write_bytes(b"mine")
-    _, seen = run(BatchSettings(tmp_path / "in", tmp_path / "out", LITE, ".vqz"))
+    settings = encoding(tmp_path / "in", tmp_path / "out")
+    _, seen = run(settings, partial(in_processes, convert=kill_itself_once_b_is_written))
     assert {Path(outcome.source).name: outcome.exit_code for outcome in seen} == {"b.jpg": 0, "c.png": 5}
     vqcodec.verify((tmp_path / "out" / "b.vqz").read_bytes())
     assert (tmp_path / "out" / "c.vqz").read_bytes() == b"mine"
 
 
-def test_a_tree_is_mirrored(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    in_this_process(monkeypatch)
+def test_a_tree_is_mirrored(tree: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
-    summary, _ = run(BatchSettings(tree, output, LITE, ".vqz"))
+    summary, _ = run(encoding(tree, output))
     assert names(output) == ["a.vqz", "b.vqz", "sub/c.jpg.vqz", "sub/c.png.vqz", "sub/deep/d.vqz"]
     assert (summary.done, len(summary.failed), summary.left_out) == (5, 1, 0)
     assert summary.bytes_out == sum((output / name).stat().st_size for name in names(output))
@@ -120,7 +121,7 @@ def test_a_tree_is_mirrored(tree: Path, tmp_path: Path, monkeypatch: pytest.Monk
     assert "bad.png" in summary.failed[0].error
     assert summary.failed[0].exit_code == 3
     back = tmp_path / "back"
-    summary, _ = run(BatchSettings(output, back, DecodeOptions(), ".png"))
+    summary, _ = run(BatchSettings(source=output, output=back, options=DecodeOptions(), suffix=".png"))
     assert names(back) == ["a.png", "b.png", "sub/c.jpg.png", "sub/c.png.png", "sub/deep/d.png"]
     assert np.abs(np.asarray(Image.open(back / "a.png"), int) - smooth_picture(16, 24)).mean() < 8
     (output / "e").write_bytes((output / "a.vqz").read_bytes())  # content decides
@@ -128,7 +129,7 @@ def test_a_tree_is_mirrored(tree: Path, tmp_path: Path, monkeypatch: pytest.Monk
     (output / "g.vqz").touch()
     (output / "h.png").write_bytes((tree / "a.png").read_bytes())
     (output / "i").write_bytes(b"\0\1\2")
-    summary, _ = run(BatchSettings(output, tmp_path / "third", DecodeOptions(), ".png"))
+    summary, _ = run(BatchSettings(source=output, output=tmp_path / "third", options=DecodeOptions(), suffix=".png"))
     assert summary.done == 6
     assert [(Path(failed.source).name, failed.exit_code) for failed in summary.failed] == [("f.vqz", 3), ("g.vqz", 3)]
     assert [(Path(skipped.source).name, skipped.reason) for skipped in summary.skipped] == [
@@ -145,7 +146,6 @@ def test_suffixes_may_be_in_capitals(tmp_path: Path) -> None:
 
 
 def test_every_file_is_coded_or_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    in_this_process(monkeypatch)
     monkeypatch.setitem(sys.modules, "pillow_heif", None)  # as if it were not installed
     folder, output = tmp_path / "in", tmp_path / "out"
     (folder / "sub").mkdir(parents=True)
@@ -177,7 +177,7 @@ def test_every_file_is_coded_or_named(tmp_path: Path, monkeypatch: pytest.Monkey
     (folder / "zero.jpg").symlink_to("/dev/zero")
     (folder / "to.png").symlink_to("none")
     manifest = folder / "m.jsonl"
-    settings = BatchSettings(folder, output, LITE, ".vqz", manifest=manifest)
+    settings = encoding(folder, output, manifest=manifest)
     summary, seen = run(settings)
     assert not summary.failed
     assert {os.path.relpath(outcome.source, folder) for outcome in seen} == readable.keys() | {"to.png"}
@@ -212,7 +212,6 @@ def test_every_file_is_coded_or_named(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_a_file_that_cannot_be_read_is_a_failure(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody knows what it is. Root, whom tests may run as, may read all: refused by hand."""
-    in_this_process(monkeypatch)
     opened = open
 
     def refusing(path: Any, *arguments: Any, **options: Any) -> Any:
@@ -221,7 +220,7 @@ def test_a_file_that_cannot_be_read_is_a_failure(tree: Path, tmp_path: Path, mon
         return opened(path, *arguments, **options)
 
     monkeypatch.setattr("builtins.open", refusing)
-    summary, _ = run(BatchSettings(tree, tmp_path / "out", LITE, ".vqz"))
+    summary, _ = run(encoding(tree, tmp_path / "out"))
     assert not summary.skipped
     assert {outcome.error for outcome in summary.failed if "bad" not in outcome.source} == {
         f"cannot read {tree}/notes.txt: Permission denied"
@@ -235,24 +234,24 @@ def test_a_sidecar_does_not_change_the_name_of_an_output(tmp_path: Path) -> None
     assert [job.output.name for job in jobs_of(tmp_path, tmp_path / "out")] == ["a.vqz"]
 
 
-def test_a_folder_that_is_its_own_mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    in_this_process(monkeypatch)
+def test_a_folder_that_is_its_own_mirror(tmp_path: Path) -> None:
     Image.fromarray(smooth_picture(8, 8)).save(tmp_path / "a.png")
     (tmp_path / "b.vqz").write_bytes(vqcodec.encode(smooth_picture(8, 8), model="photo-lite"))
-    settings = BatchSettings(tmp_path, tmp_path, LITE, ".vqz", manifest=tmp_path / "m.jsonl")
+    settings = encoding(tmp_path, tmp_path, manifest=tmp_path / "m.jsonl")
     for done in (1, 0):
         summary, _ = run(settings)
         assert (summary.done, summary.left_out) == (done, 1 - done)
         assert summary.skipped == [Skipped(str(tmp_path / "b.vqz"), "a .vqz file already")]
 
 
-def test_files_that_grew_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    in_this_process(monkeypatch)
+def test_files_that_grew_are_counted(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     Image.fromarray(smooth_picture(64, 64)).save(tmp_path / "in" / "a.png")
     for name in ("b.png", "c.png"):  # of equal tiles
         Image.fromarray(np.tile(smooth_picture(8, 8), (16, 16, 1))).save(tmp_path / "in" / name, optimize=True)
-    settings = BatchSettings(tmp_path / "in", tmp_path / "out", replace(LITE, quality=98), ".vqz", manifest=tmp_path / "m")
+    settings = BatchSettings(
+        source=tmp_path / "in", output=tmp_path / "out", options=replace(LITE, quality=98), suffix=".vqz", manifest=tmp_path / "m"
+    )
     summary, seen = run(settings)
     grew = [outcome for outcome in seen if outcome.bytes_out > outcome.bytes_in]
     assert (summary.done, summary.grew, len(grew)) == (3, 2, 2)
@@ -264,8 +263,7 @@ def test_files_that_grew_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert [line["grew"] for line in lines if "grew" in line] == [outcome.grew for outcome in seen]
 
 
-def test_outputs_and_folders_are_no_more_open_than_their_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    in_this_process(monkeypatch)
+def test_outputs_and_folders_are_no_more_open_than_their_sources(tmp_path: Path) -> None:
     folder, output = tmp_path / "in", tmp_path / "new" / "out"
     (folder / "private" / "open").mkdir(parents=True)
     for name, mode in (("a.png", 0o600), ("private/b.png", 0o640), ("private/open/c.png", 0o666)):
@@ -277,8 +275,8 @@ def test_outputs_and_folders_are_no_more_open_than_their_sources(tmp_path: Path,
     folder.chmod(0o750)
     before = os.umask(0o022)
     try:
-        run(BatchSettings(folder, output, replace(LITE, keep_times=True), ".vqz"))
-        run(BatchSettings(output, tmp_path / "back", DecodeOptions(threads=1), ".png"))
+        run(BatchSettings(source=folder, output=output, options=replace(LITE, keep_times=True), suffix=".vqz"))
+        run(BatchSettings(source=output, output=tmp_path / "back", options=DecodeOptions(threads=1), suffix=".png"))
     finally:
         os.umask(before)
     expected = {".": 0o750, "private": 0o700, "private/open": 0o755, "a": 0o600, "private/b": 0o640, "private/open/c": 0o644}
@@ -291,33 +289,34 @@ def test_outputs_and_folders_are_no_more_open_than_their_sources(tmp_path: Path,
     folder.joinpath("private").chmod(0o700)
 
 
+def tell_threads(job: Job, options: Options, overwrite: bool) -> Outcome:
+    return Outcome(str(job.source), str(job.output), notes=(str(options.threads),))
+
+
 @pytest.mark.parametrize(("asked", "given"), [(None, 1), (3, 3)])
-def test_a_process_has_one_thread_unless_it_is_told_otherwise(
-    asked: int | None, given: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_process_has_one_thread_unless_it_is_told_otherwise(asked: int | None, given: int, tmp_path: Path) -> None:
     """With all cores for each of several they would wait for each other."""
-    threads: list[int | None] = []
-    monkeypatch.setattr(batch, "_pooled", lambda jobs, options, *_: threads.append(options.threads) or iter(()))
-    assert not list(batch._outcomes(iter(()), BatchSettings(tmp_path, tmp_path, replace(LITE, threads=asked), ".vqz")))
-    assert threads == [given]
+    Image.fromarray(smooth_picture(8, 8)).save(tmp_path / "a.png")
+    options = replace(LITE, threads=asked)
+    settings = BatchSettings(source=tmp_path, output=tmp_path / "out", options=options, suffix=".vqz")
+    summary, _ = run(settings, partial(in_processes, convert=tell_threads))
+    assert summary.notes == [(str(tmp_path / "a.png"), str(given))]
 
 
-def test_outputs_are_not_overwritten(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    in_this_process(monkeypatch)
+def test_outputs_are_not_overwritten(tree: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
     output.mkdir()
     (output / "a.vqz").write_bytes(b"mine")
-    summary, _ = run(BatchSettings(tree, output, LITE, ".vqz"))
+    summary, _ = run(encoding(tree, output))
     assert (output / "a.vqz").read_bytes() == b"mine"
     assert {outcome.exit_code for outcome in summary.failed} == {3, 5}
-    summary, _ = run(BatchSettings(tree, output, LITE, ".vqz", overwrite=True))
+    summary, _ = run(encoding(tree, output, overwrite=True))
     assert (output / "a.vqz").read_bytes() != b"mine"
 
 
-def test_a_manifest_is_gone_on_from(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    in_this_process(monkeypatch)
+def test_a_manifest_is_gone_on_from(tree: Path, tmp_path: Path) -> None:
     manifest = tmp_path / "done.jsonl"
-    settings = BatchSettings(tree, tmp_path / "out", LITE, ".vqz", manifest=manifest)
+    settings = encoding(tree, tmp_path / "out", manifest=manifest)
     _, seen = run(settings)
     lines = [json.loads(line) for line in manifest.read_text().splitlines()]
     assert lines.pop(0) == {"source": str(tree / "notes.txt"), "skipped": "not a picture (text)"}
@@ -336,17 +335,15 @@ def test_a_manifest_is_gone_on_from(tree: Path, tmp_path: Path, monkeypatch: pyt
     assert [bool(outcome.error) for outcome in seen] == [True, False, False, True]  # a.vqz stands in the way of its new picture
 
 
-def test_a_manifest_may_lie_in_the_new_output(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    in_this_process(monkeypatch)
+def test_a_manifest_may_lie_in_the_new_output(tree: Path, tmp_path: Path) -> None:
     tree.chmod(0o700)
-    settings = BatchSettings(tree, tmp_path / "new" / "out", LITE, ".vqz", manifest=tmp_path / "new" / "out" / "m.jsonl")
+    settings = encoding(tree, tmp_path / "new" / "out", manifest=tmp_path / "new" / "out" / "m.jsonl")
     assert run(settings)[0].done == 5
     assert stat.S_IMODE((tmp_path / "new" / "out").stat().st_mode) == 0o700
     assert run(settings)[0].left_out == 5
 
 
-def test_shards_share_a_tree(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    in_this_process(monkeypatch)
+def test_shards_share_a_tree(tree: Path, tmp_path: Path) -> None:
     for name in ("1", "2", "sub/3"):
         (tree / name).write_text("text")
     every = [str(job.source) for job in jobs_of(tree, tmp_path / "out")]
@@ -354,7 +351,7 @@ def test_shards_share_a_tree(tree: Path, tmp_path: Path, monkeypatch: pytest.Mon
     for count in (1, 4, 7):
         shards, skipped = [], []
         for index in range(1, count + 1):
-            summary, seen = run(BatchSettings(tree, tmp_path / f"out{count}", LITE, ".vqz", shard=(index, count)))
+            summary, seen = run(encoding(tree, tmp_path / f"out{count}", shard=Shard(index, count)))
             shards.append([outcome.source for outcome in seen])
             skipped += [Path(one.source).name for one in summary.skipped]
         assert shards == [every[first::count] for first in range(count)]
@@ -388,7 +385,6 @@ def test_no_two_files_become_one(tmp_path: Path) -> None:
 def test_folders_that_are_not_read_are_told_of(
     tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    in_this_process(monkeypatch)
     (tree / "link").symlink_to(tree / "sub")
     scandir = os.scandir
 
@@ -399,7 +395,7 @@ def test_folders_that_are_not_read_are_told_of(
 
     monkeypatch.setattr(os, "scandir", refusing)  # as the system does, but for root, whom tests may run as
     manifest = tmp_path / "m.jsonl"
-    summary, _ = run(BatchSettings(tree, tmp_path / "out", LITE, ".vqz", manifest=manifest))
+    summary, _ = run(encoding(tree, tmp_path / "out", manifest=manifest))
     assert summary.done == 4
     told = [json.loads(line) for line in manifest.read_text().splitlines()]
     assert [entry["error"] for entry in told if entry["source"] == str(tree / "sub/deep")] == [
@@ -409,7 +405,7 @@ def test_folders_that_are_not_read_are_told_of(
         (str(tree / "sub/deep"), "cannot read the folder: Permission denied")
     }
     assert Skipped(str(tree / "link"), "a link to a folder is not followed") in summary.skipped
-    (alone,) = run(BatchSettings(tree / "sub/deep", tmp_path / "out", LITE, ".vqz"))[0].failed
+    (alone,) = run(encoding(tree / "sub/deep", tmp_path / "out"))[0].failed
     assert alone.error == "cannot read the folder: Permission denied"
 
 
@@ -445,17 +441,16 @@ def test_a_failure_names_its_file_once(tmp_path: Path, capsys: pytest.CaptureFix
 @pytest.mark.parametrize("content", [b"not\na manifest", b"one line", b"\x89PNG\r\n\x1a\n\xff\xfe\n", b"[1]\n2\n"])
 def test_a_file_that_is_no_manifest_is_not_added_to(tree: Path, tmp_path: Path, content: bytes) -> None:
     (tmp_path / "m").write_bytes(content)
-    with pytest.raises(InputError, match="is no manifest"):
-        run_batch(BatchSettings(tree, tmp_path / "out", LITE, ".vqz", manifest=tmp_path / "m"), print, print)
+    with pytest.raises(InputError, match="is not a manifest"):
+        run_batch(encoding(tree, tmp_path / "out", manifest=tmp_path / "m"), print, print)
     assert (tmp_path / "m").read_bytes() == content
     assert not (tmp_path / "out").exists()
 
 
-def test_what_was_begun_and_not_told_of_is_done_again(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_begun_and_not_told_of_is_done_again(tree: Path, tmp_path: Path) -> None:
     """A run that is killed while workers finish leaves outputs of which its manifest says only that they were begun."""
-    in_this_process(monkeypatch)
     manifest = tmp_path / "m.jsonl"
-    settings = BatchSettings(tree, tmp_path / "out", LITE, ".vqz", manifest=manifest)
+    settings = encoding(tree, tmp_path / "out", manifest=manifest)
     run(settings)
     lines = [json.loads(line) for line in manifest.read_text().splitlines()]
     kept = [line for line in lines if "begun" in line or not line["source"].endswith(("a.png", "c.jpg"))]
@@ -473,9 +468,8 @@ def test_what_was_begun_and_not_told_of_is_done_again(tree: Path, tmp_path: Path
     assert run(settings)[0].left_out == 5
 
 
-def test_a_changed_source_is_done_again(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    in_this_process(monkeypatch)
-    settings = BatchSettings(tree, tmp_path / "out", LITE, ".vqz", manifest=tmp_path / "m.jsonl", overwrite=True)
+def test_a_changed_source_is_done_again(tree: Path, tmp_path: Path) -> None:
+    settings = encoding(tree, tmp_path / "out", manifest=tmp_path / "m.jsonl", overwrite=True)
     run(settings)
     os.utime(tree / "a.png", ns=(0, 0))  # another time, as many bytes
     known = (tree / "b.jpg").stat()
@@ -487,9 +481,8 @@ def test_a_changed_source_is_done_again(tree: Path, tmp_path: Path, monkeypatch:
 
 
 @pytest.mark.parametrize("ended", [True, False])
-def test_a_manifest_says_nothing_of_other_outputs(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ended: bool) -> None:
-    in_this_process(monkeypatch)
-    settings = BatchSettings(tree, tmp_path / "out", LITE, ".vqz", manifest=tmp_path / "m.jsonl")
+def test_a_manifest_says_nothing_of_other_outputs(tree: Path, tmp_path: Path, ended: bool) -> None:
+    settings = encoding(tree, tmp_path / "out", manifest=tmp_path / "m.jsonl")
     run(settings)
     if not ended:
         forget_what_became_of_them(tmp_path / "m.jsonl")
@@ -501,9 +494,8 @@ def test_a_manifest_says_nothing_of_other_outputs(tree: Path, tmp_path: Path, mo
     assert (tmp_path / "other" / "a.vqz").read_bytes() == b"mine"
 
 
-def test_what_was_there_before_a_run_that_was_killed_stays(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    in_this_process(monkeypatch)
-    settings = BatchSettings(tree, tmp_path / "out", LITE, ".vqz", manifest=tmp_path / "m.jsonl")
+def test_what_was_there_before_a_run_that_was_killed_stays(tree: Path, tmp_path: Path) -> None:
+    settings = encoding(tree, tmp_path / "out", manifest=tmp_path / "m.jsonl")
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "a.vqz").write_bytes(b"mine")
     for _ in range(2):
@@ -520,7 +512,6 @@ def forget_what_became_of_them(manifest: Path) -> None:
 
 
 def test_no_file_ends_the_run(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    in_this_process(monkeypatch)
     encode_file = batch.encode_file
 
     def broken_at_b(source: Path, *arguments: Any, **options: Any) -> Any:
@@ -531,15 +522,12 @@ def test_no_file_ends_the_run(tree: Path, tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(batch, "encode_file", broken_at_b)
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "sub").write_bytes(b"mine")  # where a folder is to be
-    _, seen = run(BatchSettings(tree, tmp_path / "out", LITE, ".vqz"))
+    _, seen = run(encoding(tree, tmp_path / "out"))
     assert [outcome.exit_code for outcome in seen] == [0, 1, 5, 5, 5, 5]
     assert seen[1].error == "internal error (ZeroDivisionError: a\\nb)"
 
 
-def test_a_manifest_that_cannot_be_written_is_an_error_of_the_output(
-    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    in_this_process(monkeypatch)
+def test_a_manifest_that_cannot_be_written_is_an_error_of_the_output(tree: Path, tmp_path: Path) -> None:
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     (tmp_path / "nearly").write_bytes(b"{")
@@ -547,9 +535,9 @@ def test_a_manifest_that_cannot_be_written_is_an_error_of_the_output(
     try:
         for name, reason in (("m", "File too large"), ("nearly", "File too large"), ("no/such", "No such file")):
             with pytest.raises(OutputError, match=f"cannot write {tmp_path}/{name}: {reason}"):
-                run(BatchSettings(tree, tmp_path / "out", LITE, ".vqz", manifest=tmp_path / name))
+                run(encoding(tree, tmp_path / "out", manifest=tmp_path / name))
         with pytest.raises(OutputError, match="cannot write /dev/full: No space left"):
-            run(BatchSettings(tree, tmp_path / "out", LITE, ".vqz", manifest=Path("/dev/full")))
+            run(encoding(tree, tmp_path / "out", manifest=Path("/dev/full")))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)
         signal.signal(signal.SIGXFSZ, handler)
@@ -560,9 +548,9 @@ def test_what_is_no_folder_of_pictures(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for folder in ("none", "empty"):
         with pytest.raises(InputError, match=folder):
-            run_batch(BatchSettings(tmp_path / folder, tmp_path / "out", LITE, ".vqz"), print, print)
+            run_batch(encoding(tmp_path / folder, tmp_path / "out"), print, print)
     (tmp_path / "empty" / "text").write_text("no picture")
-    summary, _ = run(BatchSettings(tmp_path / "empty", tmp_path / "out", LITE, ".vqz"))
+    summary, _ = run(encoding(tmp_path / "empty", tmp_path / "out"))
     assert summary.skipped == [Skipped(str(tmp_path / "empty" / "text"), "not a picture (text)")]
     assert [(failed.error, failed.exit_code) for failed in summary.failed] == [("no pictures in it", 3)]
 

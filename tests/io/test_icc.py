@@ -71,9 +71,9 @@ def test_a_profile_that_fits_stays_as_it_is() -> None:
 
 def test_grey_and_rgb_become_each_other_where_they_say_the_same() -> None:
     as_rgb, note = icc.fitted(icc.profile(LINEAR, grey=True), grey=False)
-    assert note == "the ICC profile of grey is made one of RGB, as the pixels are"
+    assert note == "the grey ICC profile is converted to RGB, as the pixels are"
     as_grey, note = icc.fitted(icc.profile(LINEAR, grey=False), grey=True)
-    assert note == "the ICC profile of RGB is made one of grey, as the pixels are"
+    assert note == "the RGB ICC profile is converted to grey, as the pixels are"
     wanted = srgb(RAMP / 255)[:, :, None]
     assert np.abs(converted(Image.fromarray(RAMP), as_grey) - wanted).max() < 1.01
     assert np.abs(converted(Image.merge("RGB", [Image.fromarray(RAMP)] * 3), as_rgb) - wanted).max() < 1.01
@@ -84,7 +84,7 @@ def test_what_cannot_become_the_other_is_left_out() -> None:
     different = icc.Colours("test", curves=(icc.gamma_curve(1), icc.gamma_curve(2), icc.gamma_curve(3)))
     assert icc.fitted(icc.profile(different, grey=False), grey=True) == (
         b"",
-        "the ICC profile of RGB does not fit grey pixels and is left out",
+        "the RGB ICC profile does not fit grey pixels and is left out",
     )
     lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
     for grey in (False, True):
@@ -93,7 +93,7 @@ def test_what_cannot_become_the_other_is_left_out() -> None:
         cmyk = bytearray(icc.profile(LINEAR, grey=False))
         cmyk[16:20] = b"CMYK"
         kind = "grey" if grey else "RGB"
-        assert icc.fitted(bytes(cmyk), grey=grey) == (b"", f"the ICC profile of CMYK does not fit {kind} pixels and is left out")
+        assert icc.fitted(bytes(cmyk), grey=grey) == (b"", f"the CMYK ICC profile does not fit {kind} pixels and is left out")
 
 
 def test_damaged_profiles_are_left_out() -> None:

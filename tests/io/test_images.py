@@ -22,8 +22,10 @@ from vqcodec.errors import InputError, LimitError, OutputError, VqcodecError
 from vqcodec.format.header import Metadata
 from vqcodec.io import exif as exif_bytes
 from vqcodec.io import icc
-from vqcodec.io.images import ImageData, _bits_per_sample, flat_image, format_of, read_image, read_opaque, why_not_read, write_image
+from vqcodec.io.image_reader import ImageData, read_image, read_opaque, why_not_read
+from vqcodec.io.image_writer import format_of, write_image
 from vqcodec.io.kinds import is_picture_name
+from vqcodec.io.samples import bits_per_sample, flat_image
 
 
 def stored(image: Image.Image, format: str = "PNG", **options: object) -> io.BytesIO:
@@ -127,7 +129,7 @@ def test_a_transparent_grey_of_few_bits(depth: int, rows: bytes) -> None:
 
 
 def test_a_transparent_grey_of_many_bits_is_refused() -> None:
-    with pytest.raises(InputError, match="16 of grey without transparency and 8 of all else, convert it to 8"):
+    with pytest.raises(InputError, match="16 bits for grey without transparency and 8 bits otherwise, convert it to 8"):
         read_image(png(2, 1, 16, 0, b"\0\1\2\3\4", b"\1\2"))
 
 
@@ -179,13 +181,13 @@ def test_samples_with_a_sign_are_refused_and_channels_left_out_are_told_of() -> 
     signed = stored(Image.new("L", (3, 2), 200), "TIFF", tiffinfo={339: 1}).getvalue()
     assert signed.count(entry(339, 1)) == 1
     read_image(io.BytesIO(signed))
-    with pytest.raises(InputError, match="has samples with a sign"):
+    with pytest.raises(InputError, match="has signed samples"):
         read_image(io.BytesIO(signed.replace(entry(339, 1), entry(339, 2))))
     four = stored(Image.new("RGBA", (3, 2), (1, 2, 3, 4)), "TIFF").getvalue()
     assert read_image(io.BytesIO(four)).notes == ()
     unexplained = read_image(io.BytesIO(four.replace(entry(338, 2), entry(338, 0))))
     assert unexplained.pixels.shape == (2, 3, 3)
-    assert unexplained.notes == ("a channel that the file does not explain is left out",)
+    assert unexplained.notes == ("a channel of unknown meaning is left out",)
 
 
 def test_deep_colour_is_refused_as_pillow_would_cut_it() -> None:
@@ -214,7 +216,7 @@ def test_depth_of_avif() -> None:
     with Image.open(io.BytesIO(data)) as image:
         for bits, value in ((8, 0x00), (10, 0x40), (12, 0x60)):
             patched = data[:flags] + bytes([data[flags] & 0x9F | value]) + data[flags + 1 :]
-            assert _bits_per_sample(image, io.BytesIO(patched)) == bits
+            assert bits_per_sample(image, io.BytesIO(patched)) == bits
 
 
 def test_lab_is_refused() -> None:
@@ -319,8 +321,8 @@ def test_metadata_that_a_format_cannot_hold_is_left_out_with_a_note() -> None:
         ("JPEG", Metadata(exif=exif), "EXIF of 70"),
         ("JPEG", Metadata(xmp=bytes(65_505)), "XMP of 65505"),
         ("JPEG", Metadata(icc=PROFILE.ljust(255 * 65519 + 1, b"\0")), "ICC of"),
-        ("TIFF", Metadata(exif=b"II*\0\x08\0\0\0\xff\xffjunk"), "EXIF is not kept: it is broken"),
-        ("TIFF", Metadata(exif=b"no EXIF at all"), "EXIF is not kept: it is broken"),
+        ("TIFF", Metadata(exif=b"II*\0\x08\0\0\0\xff\xffjunk"), "EXIF is not kept: it is damaged"),
+        ("TIFF", Metadata(exif=b"no EXIF at all"), "EXIF is not kept: it is damaged"),
     ):
         (note,) = write_image(pixels, stream := io.BytesIO(), format=format, metadata=metadata)
         assert left_out in note
@@ -854,7 +856,7 @@ def test_deep_grey_is_written_as_it_is(format: str) -> None:
     write_image(pixels, stream, format=format)
     stream.seek(0)
     np.testing.assert_array_equal(read_image(stream).pixels, pixels)
-    with pytest.raises(OutputError, match="8 bits a sample"):
+    with pytest.raises(OutputError, match="8 bits per sample"):
         write_image(pixels, io.BytesIO(), format="JPEG")
 
 
@@ -866,7 +868,7 @@ def test_opaque_alpha_is_no_transparency(format: str) -> None:
     wanted = pixels[:, :, 0] if format == "PGM" else pixels[:, :, :3]
     assert np.abs(read_image(stream).pixels.astype(int) - wanted).mean() < 3
     pixels[5, 5, -1] = 254
-    with pytest.raises(OutputError, match=r"no transparency: \.png, \.webp and \.tif do"):
+    with pytest.raises(OutputError, match=r"no transparency: use \.png, \.webp or \.tif"):
         write_image(pixels, io.BytesIO(), format=format)
 
 
@@ -883,9 +885,9 @@ def test_format_by_name() -> None:
         "PNG", "JPEG", "TIFF", "PNG", "PNG", "PNG",
     ]  # fmt: skip
     write_image(smooth_picture(4, 4, 1), io.BytesIO(), format=format_of(Path("a.pgm")))
-    with pytest.raises(OutputError, match=r"holds grey alone: \.ppm holds colour"):
+    with pytest.raises(OutputError, match=r"holds grey only: use \.ppm for colour"):
         write_image(smooth_picture(4, 4), io.BytesIO(), format=format_of(Path("a.pgm")))
-    with pytest.raises(OutputError, match=r"'\.xyz'; known are \.bmp, "):
+    with pytest.raises(OutputError, match=r"'\.xyz': use one of \.bmp, "):
         format_of(Path("a.xyz"))
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from vqcodec.errors import VqcodecError
 from vqcodec.format.container import MAGIC
-from vqcodec.io.images import read_image, why_not_read
+from vqcodec.io.image_reader import read_image, why_not_read
 from vqcodec.io.kinds import HEAD_BYTES, VQZ, is_picture_name, kind_of
 
 

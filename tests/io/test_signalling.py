@@ -12,7 +12,8 @@ from PIL import Image, ImageCms
 from helpers.colorimetry import converted, linear, srgb, xyz_of_rgb
 from vqcodec.errors import InputError
 from vqcodec.io import icc
-from vqcodec.io.images import ImageData, read_image, write_image
+from vqcodec.io.image_reader import ImageData, read_image
+from vqcodec.io.image_writer import write_image
 
 RAMP = np.arange(256, dtype=np.uint8).reshape(16, 16)
 COLOURS = np.random.default_rng(0).integers(0, 256, (24, 24, 3), dtype=np.uint8)
@@ -70,7 +71,7 @@ def test_what_is_decoded_is_shown_alike(format: str) -> None:
     """The picture of shared/CASES.md, 7: grey 60 of linear light is 133 of sRGB."""
     found = read(with_chunks(stored(np.full((64, 64), 60, np.uint8)), GAMMA_1))
     notes = write_image(found.pixels, stream := io.BytesIO(), format=format, metadata=found.metadata)
-    assert notes == (() if format != "WEBP" else ("the ICC profile of grey is made one of RGB, as the pixels are",))
+    assert notes == (() if format != "WEBP" else ("the grey ICC profile is converted to RGB, as the pixels are",))
     again = read(stream.getvalue())
     assert again.metadata.icc[16:20] == (b"RGB " if format == "WEBP" else b"GRAY")
     assert np.abs(shown(again) - 133).max() < 1.01
@@ -309,10 +310,10 @@ def test_a_profile_that_does_not_fit_is_told_of_when_reading() -> None:
     grey_profile = icc.profile(icc.Colours("test", curves=(icc.gamma_curve(1),) * 3), grey=True)
     found = read(stored(RAMP, "JPEG", icc_profile=SRGB, quality=100))
     assert found.metadata.icc[16:20] == b"GRAY"
-    assert found.notes == ("the ICC profile of RGB is made one of grey, as the pixels are",)
+    assert found.notes == ("the RGB ICC profile is converted to grey, as the pixels are",)
     found = read(stored(COLOURS, "JPEG", icc_profile=grey_profile))
     assert found.metadata.icc[16:20] == b"RGB "
-    assert found.notes == ("the ICC profile of grey is made one of RGB, as the pixels are",)
+    assert found.notes == ("the grey ICC profile is converted to RGB, as the pixels are",)
     for broken in (b"profile", SRGB[:200]):
         found = read(stored(COLOURS, "JPEG", icc_profile=broken))
         assert found.metadata.icc == b""

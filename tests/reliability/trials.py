@@ -38,7 +38,7 @@ from helpers.processes import program_command, program_environment  # noqa: E402
 from helpers.vqz_fields import put_together, take_apart  # noqa: E402 (the path comes first)
 from vqcodec import api  # noqa: E402 (the path comes first)
 from vqcodec.errors import FormatError, VqcodecError  # noqa: E402 (the path comes first)
-from vqcodec.io.images import read_image  # noqa: E402 (the path comes first)
+from vqcodec.io.image_reader import read_image  # noqa: E402 (the path comes first)
 from vqcodec.weights import registry  # noqa: E402 (the path comes first)
 
 GOLDEN = [path for kind in ("decode", "token") for path in sorted((TESTS / "golden" / kind).glob("*.vqz"))]

@@ -15,7 +15,7 @@ from vqcodec.bench.metrics import MS_SSIM_MIN_SIDE, SSIM_MIN_SIDE, measure, psnr
 from vqcodec.errors import InputError
 from vqcodec.format.container import MAGIC
 from vqcodec.io.files import name_of, naming, read_input, stream_limit
-from vqcodec.io.images import read_image
+from vqcodec.io.image_reader import read_image
 from vqcodec.runtime import progress
 
 AMPLIFICATION: Final = 8

@@ -26,7 +26,7 @@ import numpy as np
 
 from vqcodec.arrays import Float64, UInt8
 from vqcodec.errors import MissingExtraError
-from vqcodec.io.images import write_image
+from vqcodec.io.image_writer import write_image
 from vqcodec.runtime import progress
 
 try:

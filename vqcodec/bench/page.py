@@ -17,7 +17,7 @@ from vqcodec.bench.codecs import Codec, bracket
 from vqcodec.bench.metrics import psnr_rgb_db
 from vqcodec.bench.report import NOTES, RATE_HEADER, comparison_cells, comparison_header, metric_tables, psnr_cells, summaries
 from vqcodec.bench.results import BenchResults, ImageFile
-from vqcodec.io.images import read_opaque
+from vqcodec.io.image_reader import read_opaque
 from vqcodec.runtime import progress
 
 CROP_BPP: Final = 0.25

@@ -26,7 +26,8 @@ from vqcodec.bench.report import to_markdown
 from vqcodec.bench.results import BenchResults, CodecInfo, Failure, ImageFile, ImageInfo, Row
 from vqcodec.errors import CorruptError, InputError, MissingExtraError, OutputError, VqcodecError, printable
 from vqcodec.io.files import STREAM, check_output, write_atomic
-from vqcodec.io.images import not_encoded, read_opaque
+from vqcodec.io.image_reader import read_opaque
+from vqcodec.io.jobs import why_not_encoded
 from vqcodec.io.kinds import is_picture_name
 from vqcodec.runtime import progress
 from vqcodec.runtime.processes import processes
@@ -153,7 +154,7 @@ def find_images(
         if os.path.isdir(root):
             below = (Path(place, name) for place, _, names in os.walk(root, onerror=cannot_read) for name in names)
             for path in sorted(path for path in below if is_picture_name(path.name)):
-                if reason := not_encoded(path):
+                if reason := why_not_encoded(path):
                     tell(f"skipped: {printable(path)}: {reason}")
                 else:
                     found.setdefault(path.resolve(), (root.resolve().name / path.relative_to(root)).as_posix())

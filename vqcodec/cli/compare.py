@@ -36,7 +36,7 @@ def compare(
 
     from vqcodec.bench.compare import compare as compared
     from vqcodec.bench.compare import read_any, undefined
-    from vqcodec.io.images import format_of, write_image
+    from vqcodec.io.image_writer import format_of, write_image
 
     if first == second == STREAM:
         raise UsageError("standard input is one picture: name a file for the other")

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from vqcodec.cli.many import convert_many, folder_or_files, only_for_many, part_of, sources_and_output
+from vqcodec.cli.many import convert_many, folder_or_files, only_for_many, shard_of, sources_and_output
 from vqcodec.cli.options import (
     Force,
     Jobs,
@@ -160,7 +160,16 @@ def decode(
     if many:
         from vqcodec.io.batch import BatchSettings
 
-        settings = BatchSettings(folder_or_files(sources), output, options, suffix, jobs or 1, part_of(shard), manifest, force)
+        settings = BatchSettings(
+            source=folder_or_files(sources),
+            output=output,
+            options=options,
+            suffix=suffix,
+            jobs=jobs or 1,
+            shard=shard_of(shard),
+            manifest=manifest,
+            overwrite=force,
+        )
         convert_many(settings, strict=strict, as_json=as_json, quiet=quiet)
         return
     only_for_many({"-j": jobs, "--shard": shard, "--manifest": manifest, "--strict": strict or None})

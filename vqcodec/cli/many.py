@@ -1,6 +1,7 @@
 """Several inputs: which they are, where their outputs go, and the report of a run."""
 
 import os
+import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,13 +9,14 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from vqcodec.cli.options import UsageError, shard_of
+from vqcodec.cli.options import UsageError
 from vqcodec.cli.printing import console, print_json, tell
 from vqcodec.errors import InputError, printable
 from vqcodec.io.files import STREAM, name_of, why_no_file
 
 if TYPE_CHECKING:
-    from vqcodec.io.batch import BatchSettings, Skipped
+    from vqcodec.io.batch import BatchSettings
+    from vqcodec.io.jobs import Shard, Skipped
 
 _MOST_SKIPPED = 100
 """Skipped files that are named one by one; more are counted by their reasons."""
@@ -62,8 +64,15 @@ def folder_or_files(sources: tuple[Path, ...]) -> Path | tuple[Path, ...]:
     return sources[0] if len(sources) == 1 and os.path.isdir(sources[0]) else sources
 
 
-def part_of(shard: str | None) -> tuple[int, int]:
-    return (1, 1) if shard is None else shard_of(shard)
+def shard_of(text: str | None) -> "Shard":
+    """The shard i/n: 1/8 is the first of 8. All files without one. Raises typer.BadParameter."""
+    from vqcodec.io.jobs import Shard
+
+    match = re.fullmatch(r"(\d+)/(\d+)", text or "1/1")
+    shard = Shard(*map(int, match.groups())) if match else None
+    if shard is None or not 1 <= shard.index <= shard.count:
+        raise typer.BadParameter(f"{text!r} is not a shard: write i/n, from 1/n to n/n", param_hint="--shard")
+    return shard
 
 
 def only_for_many(options: Mapping[str, object]) -> None:

@@ -79,15 +79,6 @@ def region_of(text: str) -> tuple[int, int, int, int]:
     return x, y, width, height
 
 
-def shard_of(text: str) -> tuple[int, int]:
-    """The i-th of n shards: 1/8 is the first of 8."""
-    match = re.fullmatch(r"(\d+)/(\d+)", text)
-    index, count = map(int, match.groups()) if match else (0, 0)
-    if not 1 <= index <= count:
-        raise typer.BadParameter(f"{text!r} is not a shard: write i/n, from 1/n to n/n", param_hint="--shard")
-    return index, count
-
-
 def known_tile(value: int | None) -> int | None:
     """A power of two that a file can have for the side of its tile groups."""
     if value is not None and (value not in range(64, 65537) or value & (value - 1)):

@@ -14,7 +14,7 @@ _NAMED: Final = 20
 def find_files(paths: Sequence[Path]) -> tuple[list[Path], list[Path], list[InputError]]:
     """Every path that is no folder, and of each folder the .vqz files, by their name or by how they begin; the other files of the
     folders; and errors of folders that cannot be read. Raises InputError if there is nothing of the first and the last."""
-    from vqcodec.io.batch import not_decoded
+    from vqcodec.io.jobs import why_not_decoded
 
     found: list[Path] = []
     skipped: list[Path] = []
@@ -31,7 +31,7 @@ def find_files(paths: Sequence[Path]) -> tuple[list[Path], list[Path], list[Inpu
             folders.sort()
             skipped += [Path(place, name) for name in folders if os.path.islink(Path(place, name))]
             for file in (Path(place, name) for name in sorted(names)):
-                (skipped if not_decoded(file) else found).append(file)
+                (skipped if why_not_decoded(file) else found).append(file)
     if not found and not unread:
         raise InputError(f"no .vqz files in {', '.join(printable(path) for path in paths)}")
     return found, skipped, unread

@@ -153,15 +153,16 @@ def picture(name: str, value: object) -> tuple[Pixels, Metadata]:
     Raises InputError, LimitError. Warns of what a file holds that is not kept.
     """
     if isinstance(value, str | os.PathLike):
-        from vqcodec.io.images import read_image  # imports Pillow, which arrays do not need
+        from vqcodec.io.image_reader import read_image  # imports Pillow, which arrays do not need
 
         data = read_image(_path(value))
     elif _is_stream(value):
-        from vqcodec.io.images import read_image
+        from vqcodec.io.image_reader import read_image
 
         data = read_image(_seekable(_readable(value), MAX_PIXELS), name=_stream_name(value))
     elif _is_of(value, "PIL.Image", "Image"):
-        from vqcodec.io.images import metadata_of_image, samples_of_image
+        from vqcodec.io.metadata import metadata_of_image
+        from vqcodec.io.samples import samples_of_image
 
         image = cast(Any, value)
         return samples_of_image(image), metadata_of_image(image)

@@ -29,7 +29,8 @@ from vqcodec.io.files import (
     open_input,
     write_atomic,
 )
-from vqcodec.io.images import ImageData, format_of, read_image, read_opaque, why_not_read, write_image
+from vqcodec.io.image_reader import ImageData, read_image, read_opaque, why_not_read
+from vqcodec.io.image_writer import format_of, write_image
 from vqcodec.io.kinds import HEAD_BYTES, VQZ, kind_of
 from vqcodec.runtime import progress
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, BinaryIO, Final
 
 from PIL import Image
 
 from vqcodec.errors import printable
+from vqcodec.format.header import Metadata
 from vqcodec.io.signalling import file_boxes, png_chunks
 
 _MOST_NAMES: Final = 5
 _RAW_PROFILE: Final = "Raw profile type "
 _RAW_PROFILES: Final = {"exif": "exif", "APP1": "exif", "xmp": "xmp", "icc": "icc", "icm": "icc"}
 """ImageMagick's profiles, text in hexadecimal digits, and what each is kept as."""
+_XMP_PREFIX: Final = b"http://ns.adobe.com/xap/1.0/\0"
 _PNG_KEPT: Final = frozenset(
     (
         *(b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"cHRM", b"cICP", b"gAMA", b"iCCP", b"sRGB", b"pHYs", b"eXIf"),
@@ -86,8 +88,8 @@ def _named(noun: str, names: list[str]) -> str:
 # ------------------------------------------------------------------------------------------------ formats
 
 
-def raw_profiles(info: dict[Any, Any]) -> dict[str, bytes]:
-    """ICC, EXIF or XMP that ImageMagick has written as text of a PNG file; what is damaged is not there."""
+def raw_profiles(info: Mapping[Any, Any]) -> Metadata:
+    """ICC, EXIF and XMP that ImageMagick has written as text chunks of a PNG file; damaged ones are empty."""
     found: dict[str, bytes] = {}
     for kind, name in _RAW_PROFILES.items():
         text = info.get(_RAW_PROFILE + kind)
@@ -97,20 +99,20 @@ def raw_profiles(info: dict[Any, Any]) -> dict[str, bytes]:
             data = bytes.fromhex("".join(text.split("\n")[3:]))  # after an empty line, the kind, and the number of bytes
         except ValueError:
             continue
-        if data.startswith(b"http://ns.adobe.com/xap/1.0/\0"):
-            name, data = "xmp", data[29:]
+        if data.startswith(_XMP_PREFIX):
+            name, data = "xmp", data.removeprefix(_XMP_PREFIX)
         found.setdefault(name, data)
-    return found
+    return Metadata(icc=found.get("icc", b""), exif=found.get("exif", b""), xmp=found.get("xmp", b""))
 
 
 def _of_png(image: Image.Image, stream: BinaryIO) -> list[str]:
     found, texts, others = [], [], []
-    raw = raw_profiles(image.info)
+    has_raw_profile = raw_profiles(image.info) != Metadata()
     for name, data in png_chunks(stream):
         if name in (b"tEXt", b"zTXt", b"iTXt"):
             key = data.split(b"\0")[0].decode("latin-1")
             kind = key.removeprefix(_RAW_PROFILE)
-            if key in ("XML:com.adobe.xmp", "exif") or (kind != key and kind in _RAW_PROFILES and raw):
+            if key in ("XML:com.adobe.xmp", "exif") or (kind != key and kind in _RAW_PROFILES and has_raw_profile):
                 continue
             if kind != key and kind in ("iptc", "8bim"):
                 found.append("IPTC")

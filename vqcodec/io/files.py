@@ -121,6 +121,15 @@ def read_head(path: Path, count: int) -> bytes:
         return file.read(count) or b""
 
 
+def peek(stream: BinaryIO, count: int) -> bytes:
+    """The first `count` bytes of a seekable stream, whose position is kept."""
+    position = stream.tell()
+    stream.seek(0)
+    data = stream.read(count)
+    stream.seek(position)
+    return data
+
+
 def why_no_file(path: Path) -> str:
     """The kind of what is not a file: opening it might wait for ever, or have effects. Empty for a file, and for what reading will
     tell of."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -22,7 +22,7 @@ _D50 = (0.9642, 1.0, 0.8249)
 _BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
 _MOST_TAGS: Final = 100
 """As littlecms reads."""
-_TAGS_OF_BOTH: Final[tuple[bytes, ...]] = (b"desc", b"cprt", b"wtpt", b"chad")
+_SHARED_TAGS: Final[tuple[bytes, ...]] = (b"desc", b"cprt", b"wtpt", b"chad")
 _RGB_CURVES: Final[tuple[bytes, ...]] = (b"rTRC", b"gTRC", b"bTRC")
 _DEVICE_CLASSES = (b"mntr", b"scnr", b"prtr", b"spac")
 _SPACE_NAMES = {b"RGB ": "RGB", b"GRAY": "grey", b"CMYK": "CMYK", b"Lab ": "Lab", b"XYZ ": "XYZ", b"YCbr": "YCbCr"}
@@ -166,30 +166,37 @@ def _assemble(space: bytes, tags: dict[bytes, bytes], version: bytes = b"\x04\x3
 # ------------------------------------------------------------------------------------------------ fitting
 
 
-def fitted(data: bytes, *, grey: bool) -> tuple[bytes, str]:
-    """The profile that may stand beside grey or RGB pixels, empty for none, and a note where that is not `data`.
+class Fitted(NamedTuple):
+    """A profile that fits the pixels, empty for none, and a note if it is not the original one."""
 
-    A curve of grey and equal curves of RGB say the same of pixels without colour: one becomes the other.
+    profile: bytes
+    note: str = ""
+
+
+def fitted(data: bytes, *, grey: bool) -> Fitted:
+    """The profile `data` fitted to grey or RGB pixels.
+
+    A grey curve and equal RGB curves describe neutral colours alike, so a profile with either becomes one with the other.
     """
     if not data:
-        return b"", ""
+        return Fitted(b"")
     places = _places(data)
     if places is None:
-        return b"", "the ICC profile is damaged and left out"
+        return Fitted(b"", "the ICC profile is damaged and left out")
     space, wanted = data[16:20], b"GRAY" if grey else b"RGB "
     if data[12:16] not in _DEVICE_CLASSES:
-        return b"", "the ICC profile is not one of a picture and left out"
+        return Fitted(b"", "the ICC profile is not one for pictures and left out")
     if space == wanted:
-        return data, ""
-    names = _SPACE_NAMES.get(space, "other"), _SPACE_NAMES[wanted]
+        return Fitted(data)
+    old, new = _SPACE_NAMES.get(space, "other"), _SPACE_NAMES[wanted]
     curves = {data[places[name]] if name in places else b"" for name in (_RGB_CURVES if space == b"RGB " else (b"kTRC",))}
     curve = curves.pop() if len(curves) == 1 else b""
     if curve and data[20:24] == b"XYZ " and b"A2B0" not in places and (grey or space == b"GRAY"):
-        kept = {name: data[places[name]] for name in _TAGS_OF_BOTH if name in places}
+        kept = {name: data[places[name]] for name in _SHARED_TAGS if name in places}
         made = {b"kTRC": curve} if grey else _columns(PRIMARIES[1]) | dict.fromkeys(_RGB_CURVES, curve)
-        note = f"the ICC profile of {names[0]} is made one of {names[1]}, as the pixels are"
-        return _assemble(wanted, kept | made, data[8:12]), note
-    return b"", f"the ICC profile of {names[0]} does not fit {names[1]} pixels and is left out"
+        note = f"the {old} ICC profile is converted to {new}, as the pixels are"
+        return Fitted(_assemble(wanted, kept | made, data[8:12]), note)
+    return Fitted(b"", f"the {old} ICC profile does not fit {new} pixels and is left out")
 
 
 def _places(data: bytes) -> dict[bytes, slice] | None:

@@ -3,7 +3,7 @@
     kind_of    name, first bytes  ->  Kind
 
 Pure: nothing is opened here. Content decides, and the name only where the content says nothing (or says TIFF, as most raw files of
-cameras do). Which formats are read is known in images.py.
+cameras do). Which formats are read is known in image_reader.py.
 """
 
 from __future__ import annotations

@@ -26,6 +26,7 @@ from PIL import Image
 from vqcodec.errors import InputError
 from vqcodec.format.header import MAX_METADATA
 from vqcodec.io import exif, icc
+from vqcodec.io.files import peek
 
 _MOST_CHUNKS: Final = 1 << 16
 _HEAD_BYTES: Final = 1 << 16
@@ -237,7 +238,7 @@ def _associations(data: bytes, item: int) -> list[int]:
 
 def _jp2_colours(stream: BinaryIO) -> list[bytes]:
     """The colour boxes of a JP2 file, in order."""
-    if _peek(stream, 4) == b"\xff\x4f\xff\x51":  # a codestream alone
+    if peek(stream, 4) == b"\xff\x4f\xff\x51":  # a codestream alone
         return []
     header = next((data for kind, data in file_boxes(stream) if kind == b"jp2h"), b"")
     return [data for kind, data in _boxes(header) if kind == b"colr"]
@@ -282,7 +283,7 @@ def _of_tiff(image: Image.Image) -> icc.Colours | None:
 
 def _bmp_header(stream: BinaryIO) -> tuple[bytes, int]:
     """The information header, and where it begins."""
-    head = _peek(stream, 14 + 124)
+    head = peek(stream, 14 + 124)
     start = 14 if head[:2] == b"BM" else 0
     (size,) = struct.unpack_from("<I", head, start)
     return head[start : start + size], start
@@ -318,7 +319,7 @@ def _unread_profile(image: Image.Image, stream: BinaryIO) -> bytes:
             stream.seek(start + place)
             return stream.read(min(size, MAX_METADATA + 1))
     if image.format == "GIF":
-        head = _peek(stream, _HEAD_BYTES)
+        head = peek(stream, _HEAD_BYTES)
         start = head.find(b"\x21\xff\x0bICCRGBG1012")
         if start >= 0:
             return _gif_blocks(stream, start + 14)
@@ -331,8 +332,3 @@ def _gif_blocks(stream: BinaryIO, start: int) -> bytes:
     while (size := stream.read(1)) not in (b"", b"\0") and len(found) <= MAX_METADATA:
         found += stream.read(size[0])
     return bytes(found)
-
-
-def _peek(stream: BinaryIO, count: int) -> bytes:
-    stream.seek(0)
-    return stream.read(count)

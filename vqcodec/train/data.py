@@ -22,7 +22,7 @@ from vqcodec.arrays import UInt8
 from vqcodec.errors import InputError, VqcodecError
 from vqcodec.format.container import VERSION
 from vqcodec.io.files import why_no_file
-from vqcodec.io.images import read_opaque, why_not_read
+from vqcodec.io.image_reader import read_opaque, why_not_read
 from vqcodec.io.kinds import HEAD_BYTES
 from vqcodec.train import idx
 from vqcodec.train.watch import Progress

@@ -10,7 +10,7 @@ from typing import Any
 from vqcodec.arrays import UInt8
 from vqcodec.errors import MissingExtraError
 from vqcodec.io.files import output_errors
-from vqcodec.io.images import write_image
+from vqcodec.io.image_writer import write_image
 
 
 class TrainingLog:
