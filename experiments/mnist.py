@@ -107,7 +107,7 @@ def report(data: Path, folder: Path) -> None:
     facts = studies.facts_of(folder, RECIPE)
     times = " + ".join(f"{fact['seconds']} s ({name})" for name, fact in facts.items())
     sizes_of = ", ".join(f"{fact['parameters']:,} ({name})" for name, fact in facts.items())
-    count, dim = model.words.shape
+    count, dim = model.codebook.shape
     lines = [
         "# MNIST: a VQ-VAE, a VQGAN and a prior",
         f"Made by `experiments/mnist.py report`, {platform.system()} {platform.machine()}, {date.today()}, of models made by the "

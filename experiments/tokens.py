@@ -76,7 +76,7 @@ def report(data: Path, folder: Path) -> None:
         "commands below, in `out/faces`; seconds are as the machine was then, with whatever else it did. MNIST's are in "
         "[mnist.md](mnist.md).",
         f"{facts[VQVAE]['corpus']['trained_on']} faces of 88x112 to learn from, of 34 people, and {len(faces)} of six others to "
-        f"test. Cells of {model.side}x{model.side} pixels, K = {len(model.words)}, a perplexity of {2**alone:.0f} on the test "
+        f"test. Cells of {model.side}x{model.side} pixels, K = {len(model.codebook)}, a perplexity of {2**alone:.0f} on the test "
         f"faces; training took {times}.",
         "| the test faces | PSNR, dB | bytes a face |\n|---|---:|---:|\n" + "\n".join(rows),
         "![Test faces, their VQ-VAE, and their VQGAN](tokens_faces.png)",

@@ -687,5 +687,5 @@ def _facts(file: container.File, model: ModelName, *, streams: bool) -> dict[str
         return result
     if isinstance(found, TokenModel):
         tokens.read(header, file.indices(0, 1)[0], found)
-        return result | {"codewords": len(found.words)}
+        return result | {"codewords": len(found.codebook)}
     return result | walk.describe(header, file.indices, found)

@@ -22,7 +22,7 @@ def test_dcs_that_others_are_predicted_from_are_nearer_to_what_they_should_be(co
     classes = np.full(cells // 4, 8, np.uint8)  # a quiet class: anything but zero is dear
     means = np.zeros((1, cells // 4), np.int32)
 
-    def error(density: float, word_size: int = codebooks.NATURAL) -> float:
+    def error(density: float, word_size: int = codebooks.NATURAL_SIZE) -> float:
         some = np.arange(int(density * cells))
         writer = symbols.EncoderWriter(MODEL, np.tile(wanted, (3, 1)), 0.13)
         writer.start_layer(0)
@@ -30,7 +30,7 @@ def test_dcs_that_others_are_predicted_from_are_nearer_to_what_they_should_be(co
         return float(np.abs(wanted[some] - found[0] / 16).max())
 
     assert error(1 / 64) < error(1 / 16) < error(1 / 4)
-    assert error(1 / 64, codebooks.NATURAL // 2) < error(1 / 64)
+    assert error(1 / 64, codebooks.NATURAL_SIZE // 2) < error(1 / 64)
 
 
 @pytest.mark.parametrize("components", [1, 3])

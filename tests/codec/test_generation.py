@@ -30,7 +30,7 @@ CLASSES = ["cat", "dog"]
 def random_prior(model: TokenModel, picture: tuple[int, int, int], grid: tuple[int, int] = (3, 4)) -> TokenPrior:
     """A prior that nobody trained."""
     rng = np.random.default_rng(0)
-    shapes = transformer.shapes(32, 2, len(model.words), grid, len(CLASSES))
+    shapes = transformer.shapes(32, 2, len(model.codebook), grid, len(CLASSES))
     tensors: dict[str, Any] = {f"prior.{name}": rng.normal(0, 0.3, shape).astype(np.float16) for name, shape in shapes.items()}
     tensors |= {"prior.picture": np.array(picture, np.uint16), "prior.token_id": np.frombuffer(model.file_id, np.uint8)}
     found = TokenPrior("prior", tensors, {"name": "prior", "kind": "token-prior", "id": "", "labels": CLASSES})

@@ -13,7 +13,7 @@ from vqcodec.bench.metrics import measure, measure_errors
 from vqcodec.cli.main import main
 from vqcodec.codec import aiming, rate_control
 from vqcodec.entropy import masking
-from vqcodec.entropy.codebooks import NATURAL, resized
+from vqcodec.entropy.codebooks import NATURAL_SIZE, scaled_codewords
 from vqcodec.errors import InputError, LimitError
 from vqcodec.format import container
 from vqcodec.io.convert import EncodeOptions
@@ -41,9 +41,9 @@ def dcs_of(means: np.ndarray, step: int = STEP) -> np.ndarray:
 
 def words_of(means: np.ndarray, step: int, strength: int, tile: Tile) -> tuple[np.ndarray, np.ndarray]:
     """Sizes and scores of all cells."""
-    mask = masking.mask_of(dcs_of(means, step), step, strength)
-    assert mask is not None
-    return mask.words(tile, np.arange(means.size))
+    codeword_sizes = masking.codeword_sizes(dcs_of(means, step), step, strength)
+    assert codeword_sizes is not None
+    return codeword_sizes.for_cells(tile, np.arange(means.size))
 
 
 def test_activity_is_the_mean_square_of_differences_to_the_cells_beside() -> None:
@@ -69,18 +69,18 @@ def test_activity_turns_with_the_picture(turn) -> None:
 def test_words_are_small_where_it_is_quiet() -> None:
     rng = np.random.default_rng(2)
     means = 128 + np.where(np.arange(24) < 12, 1, 60) * rng.choice((-1, 1), (8, 24))
-    assert masking.mask_of(dcs_of(means), STEP, 0) is None
+    assert masking.codeword_sizes(dcs_of(means), STEP, 0) is None
     last = 1.0
     for strength in range(1, masking.STRENGTHS):
         sizes, scores = (found.reshape(8, 24) for found in words_of(means, STEP, strength, MIDDLE))
-        assert (sizes[:, :10] < NATURAL).all()
-        assert (sizes[:, 14:] > NATURAL).all()
-        assert (np.sign(scores) == np.sign(NATURAL - sizes)).all()  # classes of smaller words are larger
+        assert (sizes[:, :10] < NATURAL_SIZE).all()
+        assert (sizes[:, 14:] > NATURAL_SIZE).all()
+        assert (np.sign(scores) == np.sign(NATURAL_SIZE - sizes)).all()  # classes of smaller words are larger
         contrast = sizes[:, 14:].min() / sizes[:, :10].max()
         assert contrast > last
         last = contrast
-    assert sizes.min() >= NATURAL // 2
-    assert sizes.max() <= 2 * NATURAL
+    assert sizes.min() >= NATURAL_SIZE // 2
+    assert sizes.max() <= 2 * NATURAL_SIZE
 
 
 def test_words_of_fine_waves_and_of_chroma_are_large() -> None:
@@ -109,10 +109,10 @@ def test_the_step_changes_nothing_but_rounding() -> None:
 
 def test_resized_words_are_rounded_half_up() -> None:
     words = np.array([[-3, -2, -1, 0, 1, 2, 3], [16, 32, 48, -16, -32, -48, 5]], np.int32)
-    assert resized(words, NATURAL) is words
-    np.testing.assert_array_equal(resized(words, NATURAL // 2), (words + 1) >> 1)
+    assert scaled_codewords(words, NATURAL_SIZE) is words
+    np.testing.assert_array_equal(scaled_codewords(words, NATURAL_SIZE // 2), (words + 1) >> 1)
     sizes = np.array([128, 181, 215, 256, 304, 362, 512], np.int32)
-    np.testing.assert_array_equal(resized(words, sizes), np.floor(words * (sizes / 256) + 0.5))
+    np.testing.assert_array_equal(scaled_codewords(words, sizes), np.floor(words * (sizes / 256) + 0.5))
 
 
 @pytest.mark.slow

@@ -37,5 +37,5 @@ def test_residuals_of_a_half_tile_come_back(seed: int, size: int, count: int, we
     reader.finish()
     if weight == 0:  # each value no worse than the nearest integer, or as many sizes, which are rounded to sixteenths
         wanted = targets[2 : 2 + size, cells] - means / 16
-        worst = 1.0 if word_size == codebooks.NATURAL else np.asarray(sizes) / codebooks.NATURAL + 1 / 32
+        worst = 1.0 if word_size == codebooks.NATURAL_SIZE else np.asarray(sizes) / codebooks.NATURAL_SIZE + 1 / 32
         assert np.all(((wanted - residuals / 16) ** 2).sum(axis=0) <= size * worst**2 * 1.0001)

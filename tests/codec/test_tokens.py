@@ -110,7 +110,7 @@ def test_indices_come_back(bits: int, h: int, w: int, seed: int, skewed: bool) -
 @given(st.integers(1, 100), st.integers(1, 100), st.sampled_from([COLOR, GREY]), st.booleans(), st.integers(0, 2**32 - 1))
 def test_a_second_reader_finds_the_same_indices(width: int, height: int, model: TokenModel, skewed: bool, seed: int) -> None:
     h, w = -(-height // model.side), -(-width // model.side)
-    indices = np.random.default_rng(seed).integers(0, 3 if skewed else len(model.words), (h, w)).astype(np.uint16)
+    indices = np.random.default_rng(seed).integers(0, 3 if skewed else len(model.codebook), (h, w)).astype(np.uint16)
     data = tokens.write(
         (height, width, 1), indices, model, zstd_blocks.LEVELS, [Section(container.ICC, b"profile")] if skewed else []
     )
@@ -230,7 +230,7 @@ def test_an_index_of_no_codeword_is_corrupt(index: int) -> None:
     """There are 300, the last of which is 299; of 9 bits there could be more."""
     for last in (299, index):
         data = tokens.write((16, 16, 3), np.array([[0, 1], [299, last]], np.uint16), COLOR, zstd_blocks.LEVELS)
-        if last < len(COLOR.words):
+        if last < len(COLOR.codebook):
             assert api.decode(data, model=COLOR).shape == (16, 16, 3)
             continue
         for read in (api.decode, api.indices, api.verify):
@@ -567,7 +567,7 @@ def test_training_sees_what_encoding_does(small: Any) -> None:
 
     network = token.TokenNetwork(small(steps=1, codewords=300), 192)
     network.encoder = load_tensors(COLOR.tensors, "encoder")
-    network.quantiser.words.copy_(torch.from_numpy(COLOR.words.astype(np.float32)))
+    network.quantiser.words.copy_(torch.from_numpy(COLOR.codebook.astype(np.float32)))
     pixels = torch.from_numpy(PICTURE[:, :48].transpose(2, 0, 1).astype(np.float32))[None]
     x = token.Cells(COLOR.mean, COLOR.scale)(pixels)
     np.testing.assert_allclose(x[0], tokens.forward(PICTURE[:, :48], 8, OPPONENT) / 40, atol=1e-4)
@@ -628,7 +628,7 @@ def test_the_command_trains_one(digits: Path, monkeypatch: pytest.MonkeyPatch, c
     assert main(["train", str(digits), "-o", str(output), *options, "--log", str(log)]) == 0, capsys.readouterr().err
     model, summary = load_any_model(output), json.loads((output / "model.json").read_text())
     assert isinstance(model, TokenModel)
-    assert (model.side, model.components, len(model.words), model.bits) == (16, 1, 8, 3)
+    assert (model.side, model.components, len(model.codebook), model.bits) == (16, 1, 8, 3)
     assert summary["id"] == model.id
     assert summary["kind"] == "token"
     assert "--cell 16 --codewords 8 --beta 0.5" in summary["command"]

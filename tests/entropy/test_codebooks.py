@@ -1,4 +1,4 @@
-"""The quantiser: the scalar alphabet, and the search against all codewords."""
+"""The scalar alphabet, and the table that symbols are looked up in."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,6 @@ from vqcodec.entropy import codebooks
 from vqcodec.weights import registry
 
 MODEL = registry.find("photo-lite")
-seeds = st.integers(0, 2**32 - 1)
 
 
 @given(hnp.arrays(np.int64, 50, elements=st.integers(-codebooks.SCALAR_MAX, codebooks.SCALAR_MAX)))
@@ -21,33 +20,16 @@ def test_the_alphabet_covers_every_integer_once(values: np.ndarray) -> None:
     assert np.all((rest >= 0) & (rest < 1 << raw) & (np.sign(first) == np.sign(values)))
 
 
-@pytest.mark.slow
-@given(seeds, st.sampled_from([0.0, 0.13, 2.0]), st.sampled_from([0.0, 0.5, 1.0]))
-def test_residuals_come_back_from_their_symbols(seed: int, rate: float, share: float) -> None:
-    rng = np.random.default_rng(seed)
-    search = codebooks.Search.of(MODEL.codebooks, [rate] * len(MODEL.codebooks))
-    for number, book in enumerate(MODEL.codebooks):
-        x = rng.laplace(0, rng.choice([0.3, 3, 300]), (40, book.dim)).astype(np.float32)
-        if book.dim == 1:
-            places = codebooks.quantize_scalar(search.scalars, np.full(len(x), search.origin[number]), x[:, 0], share)
-            symbols, low, words = (array[places] for array in (search.scalars.symbols, search.scalars.low, search.scalars.words))
-            np.testing.assert_array_equal(search.scalars.widths[places], book.raw_bits[symbols])
-            np.testing.assert_array_equal(codebooks.with_low_bits(book.rows[symbols, 0].copy(), low), words)
-            if rate * share == 0:  # the nearest integer at least
-                inside = np.abs(x[:, 0]) < codebooks.SCALAR_MAX
-                assert np.all(np.abs(x[:, 0] - words / codebooks.LATENT_UNIT)[inside] <= 1)
-        else:
-            x[:20] *= np.sqrt(max(0.0, search.reach[number]) / (x[:20] ** 2).sum(axis=1, keepdims=True))  # on the edge
-            index, costs = codebooks.nearest(x, search.vectors[number].weights)
-            words = book.rows[index] / codebooks.LATENT_UNIT
-            assert not np.any(index == book.escape)
-            every = ((x[:, None] - book.words.T[None] / codebooks.LATENT_UNIT) ** 2).sum(axis=2) + rate * book.bits
-            if book.escape >= 0:
-                every[:, book.escape] = np.inf
-            found = ((x - words) ** 2).sum(axis=1) + rate * book.bits[index]
-            np.testing.assert_allclose(found, every.min(axis=1), rtol=1e-3, atol=1e-3 * (1 + float((x * x).max())))
-            np.testing.assert_allclose(costs + (x * x).sum(axis=1), found, rtol=1e-3, atol=1e-3 * (1 + float((x * x).max())))
-            near = (x * x).sum(axis=1) <= search.reach[number]
-            assert np.all(index[near] == search.zero[number])
-            assert not np.any(words[near])
-            assert book.escape < 0 or np.all(found[near] <= rate * book.bits[book.escape] + 1e-6)
+@pytest.mark.parametrize("dim", [1, 2, 4, 8])
+def test_a_symbol_table_has_the_entries_of_its_codebooks(dim: int) -> None:
+    table = codebooks.SymbolTable.from_codebooks(MODEL.codebooks, dim)
+    own = [number for number, codebook in enumerate(MODEL.codebooks) if codebook.dim == dim]
+    assert own
+    for number in own:
+        codebook = MODEL.codebooks[number]
+        entries = table.first[number] + np.arange(256)
+        np.testing.assert_array_equal(table.codewords[entries[: codebook.size]].T, codebook.codewords)
+        raw = codebook.raw_bits if dim == 1 else np.zeros(codebook.size)
+        np.testing.assert_array_equal(table.raw_bits[entries[: codebook.size]], raw)
+        np.testing.assert_array_equal(table.bits[entries[: codebook.size]], codebook.bits + raw)
+        assert (table.raw_bits[entries[codebook.size :]] == codebooks.NO_CODEWORD).all()

@@ -203,7 +203,7 @@ class Replay:
         return self.latents[channels][:, cells] - means
 
 
-class Listener(context.Context):
+class Listener(context.ContextCorrector):
     """Keeps what is added to scores and means."""
 
     def __init__(self, *arguments: Any) -> None:

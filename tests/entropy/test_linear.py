@@ -1,22 +1,16 @@
-"""The linear prior against plain integer arithmetic."""
+"""The linear predictor against plain integer arithmetic."""
 
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vqcodec.entropy import linear
+from vqcodec.entropy.features import MAGNITUDE_MAX, Grid, step_features
 from vqcodec.transform import layouts
 from vqcodec.weights import registry
 
 MODEL = registry.find("photo-lite")
 seeds = st.integers(0, 2**32 - 1)
-
-
-@given(st.integers(1, 1 << 40), st.integers(1, 1 << 20))
-def test_log16_is_monotone_and_exact_at_powers(x: int, step: int) -> None:
-    assert linear.log16(x) <= linear.log16(x + step)
-    assert linear.log16(1 << x.bit_length()) == 16 * x.bit_length()
-    assert abs(int(linear.log16(x)) - 16 * np.log2(x)) < 16 * 0.0861 + 1
 
 
 @settings(max_examples=20)
@@ -26,15 +20,15 @@ def test_predictions_are_integer_arithmetic(seed: int, step: int) -> None:
     rng = np.random.default_rng(seed)
     layout = layouts.LAYOUTS[seed % 3]
     h, w = (int(n) for n in rng.integers(1, 7, 2))
-    grid = linear.Grid(h, w, layout)
+    grid = Grid(h, w, layout)
     grid.latents[: layout.components] = rng.integers(-32767, 32768, (layout.components, h * w))
     grid.dc_done()
     tiles = [(tile, MODEL.predictors[f"tile.{tile.number:02d}"]) for tile in layout.tiles]
-    ahead: list[linear.Products] = []
+    ahead: list[linear.TileSums] = []
     for order, (tile, predictor) in enumerate(tiles):
-        ahead = ahead or linear.products(grid, tiles[order : order + 1 + seed % 4])
+        ahead = ahead or linear.sums_ahead(grid, tiles[order : order + 1 + seed % 4])
         shared = ahead.pop(0)
-        linear.complete(grid, tile, predictor, shared)
+        linear.complete_sums(grid, tile, predictor, shared)
         features = np.concatenate(grid.activity(tile.component)).astype(np.int64)
         np.testing.assert_array_equal(shared.scores, predictor.scale.astype(np.int64) @ features)
         if shared.means is not None and predictor.mean is not None:
@@ -43,12 +37,12 @@ def test_predictions_are_integer_arithmetic(seed: int, step: int) -> None:
             shifted = (predictor.mean.astype(np.int64) @ rows + 512) >> 10
             np.testing.assert_array_equal(linear.means_of(shared.means.copy()), shifted)
         grid.latents[tile.channels] = rng.integers(-32767, 32768, (tile.size, h * w)) >> rng.integers(0, 15)
-        magnitude = rng.integers(0, linear.MAGNITUDE_MAX + 1, h * w).astype(np.int32)
-        means, score = linear.expect(grid, tile, predictor, shared, step, 1, magnitude)
+        magnitude = rng.integers(0, MAGNITUDE_MAX + 1, h * w).astype(np.int32)
+        means, score = linear.predict(grid, tile, predictor, shared, step, 1, magnitude)
         assert means.shape == (tile.size, len(grid.halves[1]))
         whole = predictor.scale[1].astype(np.int64) @ features[:, grid.halves[1]]
         whole += predictor.scale_own.astype(np.int64) @ grid.own_activity(magnitude).astype(np.int64)
-        whole += predictor.bias[1] @ np.array(linear.step_features(step))
+        whole += predictor.bias[1] @ np.array(step_features(step))
         np.testing.assert_array_equal(score, whole)
         np.testing.assert_array_equal(linear.classes_of(score), np.clip(whole >> linear.SCALE_SHIFT, 0, linear.CLASSES - 1))
         grid.tile_done(tile, magnitude)

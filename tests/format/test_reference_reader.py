@@ -89,7 +89,7 @@ def test_masking(model: str, strength: int, step: int, colour: str, samples: Pat
         pixels = np.atleast_3d(np.asarray(image.convert(colour)))[100:173, 120:209]
     encoder = rate_control.Encoder(pixels, load_model(MODEL.parent / model), threads=1, effort=1, tune="ssim")
     dcs = encoder.code(step)[0].latents[0].reshape(10, 12)
-    assert len(np.unique(masking.mask_of(dcs, step, strength).levels)) > 7
+    assert len(np.unique(masking.codeword_sizes(dcs, step, strength).levels)) > 7
     assert assert_readers_agree(file_of(encoder, step), MODEL.parent / model) == 1
 
 

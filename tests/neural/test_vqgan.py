@@ -61,9 +61,9 @@ def installed(tmp_path: Path, trained: Tensors, monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize("model", [COLOR, GREY], ids=["colour", "grey"])
 def test_training_sees_the_pictures_that_decoding_makes(model: TokenModel) -> None:
     """From the decoder's coefficients to pixels in torch as in numpy, but for rounding."""
-    indices = np.random.default_rng(0).integers(0, len(model.words), (3, 4)).astype(np.uint16)
+    indices = np.random.default_rng(0).integers(0, len(model.codebook), (3, 4)).astype(np.uint16)
     wanted = tokens.decode(indices, model, (3 * model.side, 4 * model.side, model.components))
-    network = token.TokenNetwork(small(steps=1, codewords=len(model.words)), model.channels)
+    network = token.TokenNetwork(small(steps=1, codewords=len(model.codebook)), model.channels)
     network.load(model.tensors)
     with torch.no_grad():
         words = network.quantiser.words[torch.from_numpy(indices.astype(np.int64))][None]
@@ -216,7 +216,7 @@ def test_sizes_are_those_of_the_model_that_is_gone_on_from(installed: TokenModel
     assert (settings.cell, settings.codewords, settings.dim, settings.width, settings.blocks) == (8, 8, 4, 16, 1)
     assert settings.rate == 1e-3
     assert not settings.cosine
-    words = installed.words / np.linalg.norm(installed.words.astype(np.float32), axis=1, keepdims=True)
+    words = installed.codebook / np.linalg.norm(installed.codebook.astype(np.float32), axis=1, keepdims=True)
     unit = TokenModel("unit", installed.tensors | {"token.words": words.astype(np.float16)})
     assert continued(settings, unit).cosine
 

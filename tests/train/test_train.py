@@ -22,9 +22,10 @@ from vqcodec.codec import walk
 from vqcodec.codec.rate_control import RATE, Encoder
 from vqcodec.codec.symbols import EncoderWriter
 from vqcodec.entropy.codebooks import alphabet_symbols
-from vqcodec.entropy.context import NoCorrection
+from vqcodec.entropy.context import LinearOnly
 from vqcodec.entropy.dc_pyramid import SCALE_ROWS
-from vqcodec.entropy.linear import CLASS_OF_ONE, CLASSES_PER_OCTAVE, FLOAT32_EXACT, MEAN_MAX, MEAN_SHIFT, SCALE_SHIFT
+from vqcodec.entropy.features import MEAN_MAX
+from vqcodec.entropy.linear import CLASS_OF_ONE, CLASSES_PER_OCTAVE, FLOAT32_EXACT, MEAN_SHIFT, SCALE_SHIFT
 from vqcodec.errors import InputError, LimitError, OutputError
 from vqcodec.format.stream_forms import Direct
 from vqcodec.runtime.interrupts import termination_raises
@@ -556,7 +557,7 @@ def test_a_log_is_added_to(tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------------------------ predictions
 
 
-class Listener(NoCorrection):
+class Listener(LinearOnly):
     """Adds up, for each tile, the sizes of residuals in steps that are expected, and those that come."""
 
     def __init__(self) -> None:
@@ -660,7 +661,7 @@ def test_codewords_are_ranked_by_how_often_they_come() -> None:
     trained = codebooks.Trained(np.array([[0, 1, 2, 0]], np.float32).repeat(2, axis=0), np.array([10.0, 80, 1, 40]), True)
     book, order = codebooks.ranked(trained)
     assert order.tolist() == [1, 3, 0, 2]
-    assert book.words[0].tolist() == [LATENT_UNIT, 0, 0, 2 * LATENT_UNIT]
+    assert book.codewords[0].tolist() == [LATENT_UNIT, 0, 0, 2 * LATENT_UNIT]
     assert book.escape == 1
     np.testing.assert_allclose(book.bits, -np.log2(np.array([80, 40, 10, 1]) / 131), atol=0.1)
 
@@ -679,7 +680,7 @@ def test_books_of_a_base_model_are_as_likely_as_they_were() -> None:
         assert trained.escape == (book.dim > 1)
         assert not trained.words[:, 0].any() or book.dim == 1
         likeliest = trained.words[:, trained.counts.argmax()] * LATENT_UNIT
-        assert (likeliest == book.words[:, book.bits.argmin()]).all() or (book.bits == book.bits.min()).sum() > 1
+        assert (likeliest == book.codewords[:, book.bits.argmin()]).all() or (book.bits == book.bits.min()).sum() > 1
 
 
 @pytest.mark.parametrize("factor", [1, 30, 3000])

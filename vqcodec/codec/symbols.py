@@ -15,7 +15,8 @@ from typing import Final
 import numpy as np
 
 from vqcodec.arrays import Float32, Float64, Int16, Int32, Int64, Intp, UInt8, UInt32
-from vqcodec.entropy.codebooks import NATURAL, NO_WORD, SCALAR_MAX, nearest, quantize_scalar, resized, with_low_bits
+from vqcodec.entropy.codebook_search import nearest, nearest_scalars
+from vqcodec.entropy.codebooks import NATURAL_SIZE, NO_CODEWORD, SCALAR_MAX, scaled_codewords, with_low_bits
 from vqcodec.entropy.linear import CLASSES
 from vqcodec.errors import CorruptError
 from vqcodec.format.bits import BitReader
@@ -72,15 +73,15 @@ class ByClass(ABC):
         """
         self.table, self.dims, self.targets = table, [*dims, 0], targets  # the last is of book -1
 
-    def code(self, book_set: int, channels: slice, cells: Intp, means: Int32, classes: UInt8, sizes: Sizes = NATURAL) -> Int32:
+    def code(self, book_set: int, channels: slice, cells: Intp, means: Int32, classes: UInt8, sizes: Sizes = NATURAL_SIZE) -> Int32:
         """Residuals int32 [T, n] in 1/16 step for n cells, given means int32 [T, n], classes uint8 [n] and sizes of words."""
         size, n = means.shape
         order = np.argsort(classes, kind="stable")
         wanted = wanted_rows(self.targets, channels, cells, means, order)
         if not isinstance(sizes, int):
-            wanted *= (np.float32(NATURAL) / sizes.take(order).astype(np.float32))[:, None]
-        elif sizes != NATURAL:
-            wanted *= np.float32(NATURAL / sizes)
+            wanted *= (np.float32(NATURAL_SIZE) / sizes.take(order).astype(np.float32))[:, None]
+        elif sizes != NATURAL_SIZE:
+            wanted *= np.float32(NATURAL_SIZE / sizes)
         rows = np.zeros((n, size), np.int32)
         counts = np.bincount(classes, minlength=CLASSES).tolist()
         books = self.table[book_set, TILE_SIZES.index(size)].tolist()
@@ -96,7 +97,7 @@ class ByClass(ABC):
         place = np.empty_like(order)
         place[order] = np.arange(n)
         rows = rows.take(place, axis=0)
-        return resized(np.ascontiguousarray(rows.T), sizes)
+        return scaled_codewords(np.ascontiguousarray(rows.T), sizes)
 
     @abstractmethod
     def quantize(self, stretches: list[Stretch], x: Float32) -> Int32:
@@ -131,12 +132,12 @@ class SymbolWriter(ByClass):
         numbers, counts = zip(*stretches, strict=True)
         scalars = self.search.scalars
         self.clipped = self.clipped or max(x.max(), -x.min()) > SCALAR_MAX + 0.5
-        found = quantize_scalar(scalars, self.search.origin[[*numbers]].repeat(counts), x, self.share)
+        found = nearest_scalars(scalars, self.search.origin[[*numbers]].repeat(counts), x, self.share)
         self._keep(stretches, scalars.symbols.take(found))
         widths = scalars.widths.take(found)
         if widths.any():
             self.raw[-1].append((scalars.low.take(found), widths))
-        return scalars.words.take(found)
+        return scalars.codewords.take(found)
 
     def _keep(self, stretches: list[Stretch], symbols: UInt8) -> None:
         start = 0
@@ -179,7 +180,7 @@ class SymbolWriter(ByClass):
         values, numbers = x[doubtful], numbers[doubtful]
         _, words, bits = self.codebooks[-1].scalar
         places = np.clip(np.rint(values), -SCALAR_MAX, SCALAR_MAX).astype(np.intp) + SCALAR_MAX
-        cost = (values - words[places] * np.float32(1 / LATENT_UNIT)) ** 2 + self.search.rates[numbers, None] * bits[places]
+        cost = (values - words[places] * np.float32(1 / LATENT_UNIT)) ** 2 + self.search.lambdas[numbers, None] * bits[places]
         return doubtful[self.search.escape[numbers] + cost.sum(axis=1) < costs[doubtful]]
 
 
@@ -190,12 +191,12 @@ class EncoderWriter(SymbolWriter):
         """`targets` are as of `SymbolWriter`; `rate` is lambda in squared sizes of words per bit, of DCs in squared steps."""
         super().__init__(model, targets, search_rates(model, rate))
 
-    def code(self, book_set: int, channels: slice, cells: Intp, means: Int32, classes: UInt8, sizes: Sizes = NATURAL) -> Int32:
+    def code(self, book_set: int, channels: slice, cells: Intp, means: Int32, classes: UInt8, sizes: Sizes = NATURAL_SIZE) -> Int32:
         """As of any coder by class."""
         self.share = 1.0
         if book_set == DC_SET:
             assert isinstance(sizes, int)
-            self.share = dc_share(channels.start, len(cells) / self.targets.shape[1]) * (NATURAL / sizes) ** 2
+            self.share = dc_share(channels.start, len(cells) / self.targets.shape[1]) * (NATURAL_SIZE / sizes) ** 2
         return super().code(book_set, channels, cells, means, classes, sizes)
 
 
@@ -252,7 +253,7 @@ class SymbolReader:
 
     def __init__(self, model: ExactModel, merge_map: int, groups: Sequence[GroupStreams], ideal: Float64 | None = None) -> None:
         """`ideal` float64 [C], if given, gains the ideal code length of what is read, by channel."""
-        self.codebooks, self.shelves = model.codebooks, model.shelves
+        self.codebooks, self.symbol_tables = model.codebooks, model.symbol_tables
         self.table = model.table.tolist()
         self.dims = [*(book.dim for book in model.codebooks), 0]  # of book -1, too
         self.escapes = [book.escape for book in model.codebooks]
@@ -269,7 +270,7 @@ class SymbolReader:
         for group in self.groups:
             group.finish()
 
-    def code(self, book_set: int, channels: slice, cells: Intp, means: Int32, classes: UInt8, sizes: Sizes = NATURAL) -> Int32:
+    def code(self, book_set: int, channels: slice, cells: Intp, means: Int32, classes: UInt8, sizes: Sizes = NATURAL_SIZE) -> Int32:
         """Residuals int32 [T, n] in 1/16 step for n cells, given means int32 [T, n], classes uint8 [n] and sizes of words. Raises
         CorruptError."""
         size, n = means.shape
@@ -295,7 +296,7 @@ class SymbolReader:
         place = np.empty_like(order)
         place[order] = np.arange(n)
         rows = rows.take(place, axis=0)
-        return resized(np.ascontiguousarray(rows.T), sizes)
+        return scaled_codewords(np.ascontiguousarray(rows.T), sizes)
 
     def _runs(self, books: list[int], counts: list[int]) -> list[Run]:
         """All runs of a half tile, in order of coding; `books` are those of the classes, `counts` the cells of groups' classes."""
@@ -333,14 +334,14 @@ class SymbolReader:
 
     def _look_up(self, dim: int, runs: list[Run], symbols: list[UInt8]) -> tuple[Int32, float]:
         """Words int32 [pieces, d] of the symbols of runs, with their raw bits, and their ideal code length if that is wanted."""
-        shelf = self.shelves[dim]
+        table = self.symbol_tables[dim]
         lengths = [len(found) for found in symbols]
-        places = np.repeat(shelf.first[[run[2] for run in runs]], lengths)
+        places = np.repeat(table.first[[run[2] for run in runs]], lengths)
         places += np.concatenate(symbols)
-        words = shelf.words.take(places, axis=0)
-        widths = shelf.raw_bits.take(places)
+        words = table.codewords.take(places, axis=0)
+        widths = table.raw_bits.take(places)
         if widths.any():
-            if widths.max() == NO_WORD:
+            if widths.max() == NO_CODEWORD:
                 raise CorruptError("corrupt file: an index is not in its codebook")
             start = 0
             for group, some in groupby(zip(runs, lengths, strict=True), key=lambda pair: pair[0][1]):
@@ -348,7 +349,7 @@ class SymbolReader:
                 raw = start + np.flatnonzero(widths[start:stop])
                 words[raw, 0] = with_low_bits(words[raw, 0], group.bits.take(widths[raw]))
                 start = stop
-        return words, 0.0 if self.ideal is None else float(shelf.bits.take(places).sum(dtype=np.float64))
+        return words, 0.0 if self.ideal is None else float(table.bits.take(places).sum(dtype=np.float64))
 
 
 class IndexRecorder(SymbolReader):
@@ -358,7 +359,7 @@ class IndexRecorder(SymbolReader):
         super().__init__(model, merge_map, [group])
         self.found: list[tuple[int, int, int, Intp, UInt8]] = []
 
-    def code(self, book_set: int, channels: slice, cells: Intp, means: Int32, classes: UInt8, sizes: Sizes = NATURAL) -> Int32:
+    def code(self, book_set: int, channels: slice, cells: Intp, means: Int32, classes: UInt8, sizes: Sizes = NATURAL_SIZE) -> Int32:
         order = np.argsort(classes, kind="stable")
         self._channel, self._cells, self._classes = channels.start, cells[order], classes[order]
         return super().code(book_set, channels, cells, means, classes, sizes)

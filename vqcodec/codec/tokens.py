@@ -24,7 +24,7 @@ from typing import Any, Final
 import numpy as np
 
 from vqcodec.arrays import Float32, Int32, UInt8, UInt16
-from vqcodec.entropy import codebooks
+from vqcodec.entropy.codebook_search import nearest, search_weights
 from vqcodec.errors import CorruptError, InputError, ModelError
 from vqcodec.format import container, zstd_blocks
 from vqcodec.format.bits import BitReader, pack_bits
@@ -85,14 +85,14 @@ def encode(pixels: UInt8, model: TokenModel, threads: int = 1) -> UInt16:
     h, w = -(-height // side), -(-width // side)
     seen = np.broadcast_to(pixels, (height, width, model.components))
     mean, scale = model.mean[:, None, None], model.scale[:, None, None]
-    weights = codebooks.weights_of(model.words.T.astype(np.float32), np.zeros(len(model.words), np.float32))
+    weights = search_weights(model.codebook.T.astype(np.float32), np.zeros(len(model.codebook), np.float32))
     indices = shared_empty((h, w), np.uint16)
 
     def strip(rows: tuple[int, int]) -> None:
         top, bottom = max(0, rows[0] - halo), min(h, rows[1] + halo)
         x = (forward(seen[side * top : side * bottom], side, model.color) - mean) / scale
         z = convolution.run_network(model.encoder, x, (rows[0] - top, rows[1] - top))
-        indices[rows[0] : rows[1]] = codebooks.nearest(z.reshape(len(z), -1).T, weights)[0].reshape(-1, w)
+        indices[rows[0] : rows[1]] = nearest(z.reshape(len(z), -1).T, weights)[0].reshape(-1, w)
 
     with progress.stage("coding"):
         side_by_side(strip, convolution.strips(halo, (h, w)), threads)
@@ -118,7 +118,7 @@ def decode(
     low = np.s_[:components, :kept, :kept]
     matrix = inverse_matrix(kept, components, model.color) / np.float32(scale)
     run_decoder = run or partial(convolution.run_network, model.decoder)
-    words = np.ascontiguousarray(model.words.T, np.float32)
+    words = np.ascontiguousarray(model.codebook.T, np.float32)
     pixels = shared_empty((-(-height // scale), -(-width // scale), components), np.uint8)
 
     def strip(rows: tuple[int, int]) -> None:
@@ -218,7 +218,7 @@ def read(header: Header, section: bytes, model: TokenModel) -> UInt16:
     Raises CorruptError, TruncatedError.
     """
     indices = unpack(section, header.cells, model.bits)
-    if int(indices.max()) >= len(model.words):
+    if int(indices.max()) >= len(model.codebook):
         raise CorruptError("corrupt file: an index is not in its codebook")
     return indices
 

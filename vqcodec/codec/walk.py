@@ -16,10 +16,10 @@ import numpy as np
 from vqcodec.arrays import Float32, Float64, Int16, Int32, Intp, UInt8, UInt32
 from vqcodec.codec.symbols import Calls, EncoderWriter, GroupStreams, IndexRecorder, Sizes, SymbolReader
 from vqcodec.entropy import dc_pyramid, linear, masking
-from vqcodec.entropy.codebooks import NATURAL
-from vqcodec.entropy.context import Context, Correction, DcContext, DcCorrection, NoCorrection, clamp_score
-from vqcodec.entropy.linear import Grid
-from vqcodec.entropy.masking import Mask
+from vqcodec.entropy.codebooks import NATURAL_SIZE
+from vqcodec.entropy.context import ContextCorrector, Corrector, DcContextCorrector, DcCorrector, LinearOnly, clamp_score
+from vqcodec.entropy.features import MAGNITUDE_MAX, Grid, step_features
+from vqcodec.entropy.masking import CodewordSizes
 from vqcodec.errors import CorruptError, ModelError
 from vqcodec.format import container, zstd_blocks
 from vqcodec.format.bits import pack_bits
@@ -38,7 +38,7 @@ _GROUPS_TRIED = 3
 """Tile groups, evenly spread, on which merge maps are tried: all groups of a large picture would take a third of its time."""
 _TILES_AHEAD = 7
 """Tiles whose predictions are begun together: features of a large group do not stay in the cache from tile to tile."""
-_HALF = NATURAL // 2
+_HALF = NATURAL_SIZE // 2
 """The size of words of fine DCs."""
 _CELLS_AT_ONCE = 8192
 """Cells of a DC pass whose features are made at once: fresh memory for more of them costs more than what is done there."""
@@ -56,7 +56,7 @@ class Coder(Protocol):
         cells: Intp,
         means: Int32,
         classes: UInt8,
-        sizes: Sizes = NATURAL,
+        sizes: Sizes = NATURAL_SIZE,
     ) -> Int32:
         """Residuals int32 [T, n] in 1/16 step for n cells, given means int32 [T, n], classes uint8 [n] and sizes of words in 1/256
         of their natural one."""
@@ -70,14 +70,14 @@ def layer_of_tile(layout: Layout, layers: int, order: int) -> int:
     return layers - 1
 
 
-def correction_of(model: ExactModel, grid: Grid, step: int) -> Correction:
+def corrector_of(model: ExactModel, grid: Grid, step: int) -> Corrector:
     """What corrects the linear predictions of a model in a tile group."""
-    return NoCorrection() if model.context is None else Context(model.context, grid, step)
+    return LinearOnly() if model.context is None else ContextCorrector(model.context, grid, step)
 
 
-def dc_correction_of(model: ExactModel, step: int) -> DcCorrection:
+def dc_corrector_of(model: ExactModel, step: int) -> DcCorrector:
     """What corrects the linear predictions of a model's DCs."""
-    return NoCorrection() if model.context is None else DcContext(model.context, step)
+    return LinearOnly() if model.context is None else DcContextCorrector(model.context, step)
 
 
 def walk(
@@ -87,15 +87,15 @@ def walk(
     fine_dcs: bool,
     layers: int,
     coder: Coder,
-    correction: Correction | None = None,
+    corrector: Corrector | None = None,
     strength: int = 0,
 ) -> None:
-    """Code all latents of a tile group, in place in `grid.latents`; `correction` stands in for the model's own, and `strength` is
+    """Code all latents of a tile group, in place in `grid.latents`; `corrector` stands in for the model's own, and `strength` is
     that of masking."""
-    correction = correction or correction_of(model, grid, step)
+    corrector = corrector or corrector_of(model, grid, step)
     coder.start_layer(0)
-    grid.latents[: grid.layout.components] = walk_dc((grid.h, grid.w), grid.layout, model, step, fine_dcs, coder, correction)
-    walk_tiles(grid, model, step, layers, coder, correction, strength)
+    grid.latents[: grid.layout.components] = walk_dc((grid.h, grid.w), grid.layout, model, step, fine_dcs, coder, corrector)
+    walk_tiles(grid, model, step, layers, coder, corrector, strength)
 
 
 def walk_tiles(
@@ -104,29 +104,29 @@ def walk_tiles(
     step: int,
     layers: int,
     coder: Coder,
-    correction: Correction,
+    corrector: Corrector,
     strength: int,
     count: int | None = None,
 ) -> None:
     """Code the tiles of a tile group (or `count` of them) whose DCs are in `grid.latents`, in place there."""
     grid.dc_done()
-    correction.dc_done()
-    mask = masking.mask_of(grid.latents[0].reshape(grid.h, grid.w), step, strength)
+    corrector.dc_done()
+    codeword_sizes = masking.codeword_sizes(grid.latents[0].reshape(grid.h, grid.w), step, strength)
     layer = 0
     tiles = [(tile, model.predictors[tile_name(tile)]) for tile in grid.layout.tiles[:count]]
-    ahead: list[linear.Products] = []
+    ahead: list[linear.TileSums] = []
     for order, (tile, predictor) in enumerate(progress.steps(tiles)):
         if layer_of_tile(grid.layout, layers, order) != layer:
             layer = layer_of_tile(grid.layout, layers, order)
             coder.start_layer(layer)
         if order % _TILES_AHEAD == 0:
-            ahead = linear.products(grid, tiles[order : order + _TILES_AHEAD])
+            ahead = linear.sums_ahead(grid, tiles[order : order + _TILES_AHEAD])
         magnitude = np.zeros(grid.h * grid.w, np.int32)
         shared = ahead[order % _TILES_AHEAD]
-        linear.complete(grid, tile, predictor, shared)
+        linear.complete_sums(grid, tile, predictor, shared)
         for half in (0, 1):
-            means, score = linear.expect(grid, tile, predictor, shared, step, half, magnitude)
-            code_half(grid, tile, half, means, score, magnitude, coder, correction, mask)
+            means, score = linear.predict(grid, tile, predictor, shared, step, half, magnitude)
+            code_half(grid, tile, half, means, score, magnitude, coder, corrector, codeword_sizes)
         grid.tile_done(tile, magnitude)
 
 
@@ -138,23 +138,23 @@ def code_half(
     score: Float32,
     magnitude: Int32,
     coder: Coder,
-    correction: Correction,
-    mask: Mask | None = None,
+    corrector: Corrector,
+    codeword_sizes: CodewordSizes | None = None,
 ) -> None:
     """Code one half of a tile's cells, given linear means and scores: fills `grid.latents` and `magnitude`."""
     cells = grid.halves[half]
-    added, score = correction.half(tile, half, means, score)
-    sizes: Sizes = NATURAL
-    if mask is not None:
-        sizes, scores = mask.words(tile, cells)
+    added, score = corrector.half(tile, half, means, score)
+    sizes: Sizes = NATURAL_SIZE
+    if codeword_sizes is not None:
+        sizes, scores = codeword_sizes.for_cells(tile, cells)
         score = clamp_score(score)
         score += scores
     residuals = coder.code(AC_SET, tile.channels, cells, plus(means, added), linear.classes_of(score), sizes)
     residuals = plus(residuals, added)
     grid.put(grid.latents[tile.channels], half, linear.clamp_latents(means + residuals))
-    correction.half_done(tile, half, residuals)
+    corrector.half_done(tile, half, residuals)
     sums = np.abs(residuals).sum(axis=0, dtype=np.int32) * (8 // tile.size)
-    grid.put(magnitude, half, np.minimum(sums, linear.MAGNITUDE_MAX))
+    grid.put(magnitude, half, np.minimum(sums, MAGNITUDE_MAX))
 
 
 def plus(values: Int32, added: Int32 | int) -> Int32:
@@ -169,7 +169,7 @@ def walk_dc(
     step: int,
     fine_dcs: bool,
     coder: Coder,
-    correction: DcCorrection,
+    corrector: DcCorrector,
     groups: int = 1,
 ) -> Int32:
     """Code the DCs of tile groups of one shape, of `cells` rows and columns, side by side: int32 [components, groups * h * w].
@@ -179,14 +179,14 @@ def walk_dc(
     h, w = cells
     planes = np.zeros((layout.components, groups * h * w), np.int32)
     magnitudes = np.zeros_like(planes)
-    bias = np.array(linear.step_features(step))
+    bias = np.array(step_features(step))
     roots = np.arange(0, groups * h * w, h * w)
     for component in range(layout.components):
         channel = slice(component, component + 1)
         root = linear.classes_of((model.predictors[f"dc.root.{component}"].bias @ bias).astype(np.float32))
         classes = np.repeat(root, groups)
         classes = _finer_classes(classes) if fine_dcs else classes
-        first = coder.code(DC_SET, channel, roots, np.zeros((1, groups), np.int32), classes, _HALF if fine_dcs else NATURAL)
+        first = coder.code(DC_SET, channel, roots, np.zeros((1, groups), np.int32), classes, _HALF if fine_dcs else NATURAL_SIZE)
         planes[component, roots] = linear.clamp_latents(first[0])
         magnitudes[component, roots] = np.abs(first[0])
         for this in dc_pyramid.passes(h, w, component, groups):
@@ -199,14 +199,14 @@ def walk_dc(
                 inputs = dc_pyramid.inputs(planes[:, some], magnitudes[:, some], h, w, this)
                 score = (predictor.scale @ inputs.scale)[0] + np.float32(predictor.bias[0] @ bias)
                 predicted = linear.means_of(predictor.mean @ inputs.mean)  # int32 [1, n], then with the base
-                added, score = correction.dc_pass(this, inputs, predicted, score)
+                added, score = corrector.dc_pass(this, inputs, predicted, score)
                 predicted += inputs.base
                 expected.append((predicted, plus(predicted, added), linear.classes_of(score)))
             predicted, means = (np.concatenate([part[i] for part in expected], axis=1) for i in (0, 1))
             classes = np.concatenate([part[2] for part in expected])
             finer = fine_dcs and dc_pyramid.is_finer(component, this.stride)
             classes = _finer_classes(classes) if finer else classes
-            decoded = coder.code(DC_SET, channel, this.cells, means, classes, _HALF if finer else NATURAL)
+            decoded = coder.code(DC_SET, channel, this.cells, means, classes, _HALF if finer else NATURAL_SIZE)
             decoded += means
             magnitudes[component, this.cells] = np.abs(decoded - predicted)
             planes[component, this.cells] = linear.clamp_latents(decoded)
@@ -297,8 +297,8 @@ def open_groups(header: Header, sections: Sequence[Stored], model: ExactModel, n
     streams = [group_streams(header, stored, cells, model) for stored in sections]
     reader = SymbolReader(model, header.merge_map, streams)
     reader.start_layer(0)
-    correction = dc_correction_of(model, header.step_64)
-    dcs = walk_dc(cells, layout, model, header.step_64, header.fine_dcs, reader, correction, len(numbers))
+    corrector = dc_corrector_of(model, header.step_64)
+    dcs = walk_dc(cells, layout, model, header.step_64, header.fine_dcs, reader, corrector, len(numbers))
     apart = dcs.astype(np.int16).reshape(layout.components, len(numbers), -1)
     return [OpenGroup(place, apart[:, i], own) for i, (place, own) in enumerate(zip(places, streams, strict=True))]
 
@@ -308,8 +308,8 @@ def finish_group(header: Header, group: OpenGroup, model: ExactModel, tiles: int
     grid = Grid(*group.place[2:], LAYOUTS[header.layout])
     grid.latents[: grid.layout.components] = group.dcs
     reader = SymbolReader(model, header.merge_map, [group.streams])
-    correction = correction_of(model, grid, header.step_64)
-    walk_tiles(grid, model, header.step_64, header.layers, reader, correction, header.masking, tiles)
+    corrector = corrector_of(model, grid, header.step_64)
+    walk_tiles(grid, model, header.step_64, header.layers, reader, corrector, header.masking, tiles)
     if tiles is None:
         reader.finish()
     return grid.latents

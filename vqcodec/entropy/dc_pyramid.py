@@ -1,69 +1,96 @@
-"""The DC planes: a pyramid that is filled from coarse to fine, three passes a level.
+"""The DC planes: a pyramid filled from coarse to fine, in three passes per level.
 
-At stride S the cells whose row and column are multiples of 2S are known (lattice K). Pass 0 fills the centres (odd, odd)
-(lattice A) from up to 16 of K; pass 1 the cells between horizontal neighbours (B) from K and A; pass 2 those between
-vertical neighbours (C) from K, A and B. A chroma plane also sees the luma (and the first chroma) plane, which is complete
-by then. Prediction is a base value plus a linear map of differences to it (linear.py's integer arithmetic); weights belong
-to (component, level, pass), levels above LEVELS share the last one's.
+At stride S the cells whose row and column are multiples of 2S are known (lattice K). Pass 0 fills the centres (odd, odd) (lattice
+A) from up to 16 cells of K; pass 1 fills the cells between horizontal neighbours (B) from K and A; pass 2 fills those between
+vertical neighbours (C) from K, A and B. A chroma plane also sees the luma plane (and the first chroma plane), which is complete by
+then.
+
+A prediction is a base value plus a linear map of differences to it, in the integer arithmetic of linear.py. Weights belong to
+(component, level, pass); levels above LEVELS share those of the last one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
 from vqcodec.arrays import Float32, Int32, Intp
-from vqcodec.entropy.linear import LOGS, MAGNITUDE_MAX, MEAN_MAX
+from vqcodec.entropy.features import LOGS, MAGNITUDE_MAX, MEAN_MAX
 
 LEVELS: Final = 5
 PASSES: Final = 3
 
-Lattice = tuple[int, int]  # offsets of a lattice, in strides: K (0, 0), A (1, 1), B (0, 1), C (1, 0)
-_K, _A, _B, _C = (0, 0), (1, 1), (0, 1), (1, 0)
-_TARGETS: Final[tuple[Lattice, ...]] = (_A, _B, _C)
 
-Neighbour = tuple[Lattice, int, int]
-_NEIGHBOURS: Final[tuple[tuple[Neighbour, ...], ...]] = (
+class Lattice(NamedTuple):
+    """A quarter of the cells of a level: its row and column offset, in strides."""
+
+    row: int
+    column: int
+
+
+_K, _A, _B, _C = Lattice(0, 0), Lattice(1, 1), Lattice(0, 1), Lattice(1, 0)
+_TARGETS: Final = (_A, _B, _C)
+"""The lattice that each pass fills."""
+
+
+class Neighbour(NamedTuple):
+    """A neighbour of a cell: its lattice, and its row and column there relative to the cell's in its own lattice."""
+
+    lattice: Lattice
+    row: int
+    column: int
+
+
+def _ring(lattice: Lattice, *places: tuple[int, int]) -> tuple[Neighbour, ...]:
+    return tuple(Neighbour(lattice, row, column) for row, column in places)
+
+
+_NEIGHBOURS: Final = (
     # pass 0, A: the four corners, then the ring of 12 around them
-    tuple((_K, i, j) for i in (0, 1) for j in (0, 1))
-    + tuple((_K, i, j) for i in (-1, 0, 1, 2) for j in (-1, 0, 1, 2) if not (i in (0, 1) and j in (0, 1))),
+    _ring(_K, *((i, j) for i in (0, 1) for j in (0, 1)))
+    + _ring(_K, *((i, j) for i in (-1, 0, 1, 2) for j in (-1, 0, 1, 2) if not (i in (0, 1) and j in (0, 1)))),
     # pass 1, B: left, right, up, down; then farther ones
-    ((_K, 0, 0), (_K, 0, 1), (_A, -1, 0), (_A, 0, 0))
-    + ((_K, 0, -1), (_K, 0, 2), (_A, -2, 0), (_A, 1, 0))
-    + tuple((_K, i, j) for i in (-1, 1) for j in (0, 1))
-    + tuple((_A, i, j) for i in (-1, 0) for j in (-1, 1)),
+    _ring(_K, (0, 0), (0, 1))
+    + _ring(_A, (-1, 0), (0, 0))
+    + _ring(_K, (0, -1), (0, 2))
+    + _ring(_A, (-2, 0), (1, 0))
+    + _ring(_K, *((i, j) for i in (-1, 1) for j in (0, 1)))
+    + _ring(_A, *((i, j) for i in (-1, 0) for j in (-1, 1))),
     # pass 2, C: up, down, left, right; the four diagonals; then farther ones
-    ((_K, 0, 0), (_K, 1, 0), (_A, 0, -1), (_A, 0, 0))
-    + tuple((_B, i, j) for i in (0, 1) for j in (-1, 0))
-    + ((_K, -1, 0), (_K, 2, 0), (_A, 0, -2), (_A, 0, 1))
-    + tuple((_K, i, j) for i in (0, 1) for j in (-1, 1))
-    + tuple((_A, i, j) for i in (-1, 1) for j in (-1, 0)),
+    _ring(_K, (0, 0), (1, 0))
+    + _ring(_A, (0, -1), (0, 0))
+    + _ring(_B, *((i, j) for i in (0, 1) for j in (-1, 0)))
+    + _ring(_K, (-1, 0), (2, 0))
+    + _ring(_A, (0, -2), (0, 1))
+    + _ring(_K, *((i, j) for i in (0, 1) for j in (-1, 1)))
+    + _ring(_A, *((i, j) for i in (-1, 1) for j in (-1, 0))),
 )
+"""The neighbours that each pass sees, the nearest first."""
 _NEAREST: Final = 4
 _BASE: Final = (4, 2, 2)
-"""How many of the first neighbours are averaged to the base value: those of K."""
+"""Number of first neighbours, by pass, whose average is the base value: those of K."""
 
 FINER_CLASSES: Final = 2
-"""By which words of half the size are meant for further classes. An octave has 3; of 2, 3 and 4, held-out photos had 2 best."""
+"""Class offset applied when DC codewords are halved. An octave has 3 classes; of the offsets 2, 3 and 4, 2 did best on held-out
+photos."""
 
 MEAN_ROWS: Final = tuple(tuple(len(n) + _NEAREST * c for n in _NEIGHBOURS) for c in range(3))
-"""[component][pass] rows of mean features."""
+"""Number of mean features by component and pass."""
 SCALE_ROWS: Final = tuple(2 * (5 + 2 * c) for c in range(3))
-"""[component] rows of scale features."""
+"""Number of scale features by component."""
 _SCALE_UNITS: Final = np.array((2, 1, 4, 4, 2, 8, 2, 8, 2), np.int32)
-"""What each sum of differences or sizes is multiplied by before its logarithms: all are then of about one size."""
+"""Factors of the sums of differences and magnitudes before their logarithms; they bring all sums to about the same size."""
 
-
-_STEP_BOUNDS: Final = np.int32(-MEAN_MAX), np.int32(MEAN_MAX)
+_MEAN_BOUNDS: Final = np.int32(-MEAN_MAX), np.int32(MEAN_MAX)
 _SCALE_BOUNDS: Final = np.int32(0), np.int32(MAGNITUDE_MAX)
 
 
 @dataclass(frozen=True)
 class Pass:
-    """One pass of the pyramid: the cells of one lattice."""
+    """One pass of the pyramid: the cells intp [n] of one lattice. `level` is 0 for the finest, at most LEVELS - 1."""
 
     component: int
     level: int
@@ -77,9 +104,10 @@ class Pass:
 
 
 def is_finer(component: int, stride: int) -> bool:
-    """Whether fine DCs are twice as precise in passes of a stride: what is coarse there stays so over an area that eyes notice.
+    """Whether fine DCs have half the quantiser step in passes of a stride.
 
-    An error of half a step, at a step of 60 grey levels, is one of 4 in every pixel; chroma has little else than its DCs.
+    An error in a coarse pass stays visible over a large area: half a step of 60 grey levels changes each pixel by about 4. Chroma
+    is mostly its DCs, so it starts at a smaller stride.
     """
     return stride >= (4 if component == 0 else 2)
 
@@ -87,26 +115,26 @@ def is_finer(component: int, stride: int) -> bool:
 def passes(h: int, w: int, component: int, grids: int = 1) -> Iterator[Pass]:
     """All passes of one component after the root cell (0, 0), in coding order, without empty ones.
 
-    Of several grids side by side: first all cells of one, then those of the next.
+    With several `grids`, each pass has the cells of the first grid, then those of the next.
     """
     index = np.arange(grids * h * w).reshape(grids, h, w)
     levels = (max(h, w) - 1).bit_length()
     for level in range(levels - 1, -1, -1):
         stride = 1 << level
-        for number, (oy, ox) in enumerate(_TARGETS):
-            cells = index[:, oy * stride :: 2 * stride, ox * stride :: 2 * stride].reshape(-1)
+        for number, target in enumerate(_TARGETS):
+            cells = index[:, target.row * stride :: 2 * stride, target.column * stride :: 2 * stride].reshape(-1)
             if cells.size:
                 yield Pass(component, min(level, LEVELS - 1), number, stride, cells)
 
 
 def pass_names(component: int) -> list[str]:
-    """Names of every weight set of a component."""
+    """Names of all weight sets of a component."""
     return [f"dc.{component}.{level}.{number}" for level in range(LEVELS) for number in range(PASSES)]
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """What is known before a pass: base int32 [n], mean features [rows, n], scale features [rows, n] (float32 integers)."""
+    """Features of the n cells of a pass: `base` int32 [n]; `mean` and `scale` float32 [rows, n], integers."""
 
     base: Int32
     mean: Float32
@@ -114,7 +142,7 @@ class Inputs:
 
 
 def _pad(lattice: Int32) -> Int32:
-    """Lattices [grids, h, w] with their edges repeated twice above and left, three times below and right: what neighbours reach."""
+    """Lattices [grids, h, w] with edges repeated as far as neighbours reach: 2 cells above and left, 3 below and right."""
     grids, h, w = lattice.shape
     padded = np.empty((grids, h + 5, w + 5), lattice.dtype)
     padded[:, 2:-3, 2:-3] = lattice
@@ -124,64 +152,75 @@ def _pad(lattice: Int32) -> Int32:
 
 
 def _neighbours(plane: Int32, this: Pass, count: int) -> list[Int32 | None]:
-    """The first `count` neighbours of the cells of a pass, each int32 [grids, rows, columns] of the
-    pass's own lattice.
+    """Values of the first `count` neighbours of the cells of a pass, each int32 [grids, rows, columns] on the pass's lattice.
 
-    They are clamped at the edge of the lattice that they belong to; None where that is empty.
+    Positions beyond the edge of a neighbour's lattice are clamped to it. None for neighbours on an empty lattice.
     """
-    stride, (ty, tx) = this.stride, _TARGETS[this.number]
-    rows = -(-(plane.shape[1] - ty * stride) // (2 * stride))
-    columns = -(-(plane.shape[2] - tx * stride) // (2 * stride))
+    stride, target = this.stride, _TARGETS[this.number]
+    rows = -(-(plane.shape[1] - target.row * stride) // (2 * stride))
+    columns = -(-(plane.shape[2] - target.column * stride) // (2 * stride))
     padded: dict[Lattice, Int32 | None] = {}
     found = []
-    for (oy, ox), di, dj in _NEIGHBOURS[this.number][:count]:
-        if (oy, ox) not in padded:
-            lattice = plane[:, oy * stride :: 2 * stride, ox * stride :: 2 * stride]
-            padded[oy, ox] = _pad(lattice) if lattice.size else None
-        around = padded[oy, ox]
-        found.append(None if around is None else around[:, 2 + di : 2 + di + rows, 2 + dj : 2 + dj + columns])
+    for lattice, row, column in _NEIGHBOURS[this.number][:count]:
+        if lattice not in padded:
+            values = plane[:, lattice.row * stride :: 2 * stride, lattice.column * stride :: 2 * stride]
+            padded[lattice] = _pad(values) if values.size else None
+        around = padded[lattice]
+        found.append(None if around is None else around[:, 2 + row : 2 + row + rows, 2 + column : 2 + column + columns])
     return found
 
 
 def inputs(planes: Int32, magnitudes: Int32, h: int, w: int, this: Pass) -> Inputs:
-    """Features of a pass. `planes` int32 [components, grids * h * w] are DC latents, `magnitudes` int32 their residuals' sizes.
+    """Features of a pass, from DC latents `planes` int32 [components, grids * h * w] and the magnitudes of their residuals, int32.
 
-    There may be fewer grids than the pass has cells of: its first cells are meant then. Cells that are not decoded yet are never
-    looked at.
+    If there are fewer grids than the pass covers, these are its first ones. Cells that are not decoded yet are never read.
     """
     own = len(_NEIGHBOURS[this.number])
     values = _neighbours(planes[this.component].reshape(-1, h, w), this, own)
     known = [value for value in values[: _BASE[this.number]] if value is not None]
     base = (sum(known[1:], start=known[0]) + len(known) // 2) // len(known)  # int32 [grids, rows, columns]
     shape, cells = base.shape, this.cells[: base.size]
-    steps = np.zeros((own + _NEAREST * this.component, *shape), np.int32)
+    mean = np.zeros((own + _NEAREST * this.component, *shape), np.int32)
     scale = np.zeros((SCALE_ROWS[this.component] // 2, *shape), np.int32)
-    for row, value in zip(steps[:own], values, strict=True):
-        if value is not None:
-            np.subtract(value, base, out=row)
-    sizes = np.abs(steps[:12])
-    first, second = ((0, 3), (1, 2)) if this.number == 0 else ((0, 1), (2, 3))
-    np.sum(sizes[:_NEAREST], axis=0, out=scale[0])
-    np.sum(sizes[_NEAREST:], axis=0, out=scale[1])
-    np.abs(steps[first[0]] - steps[first[1]], out=scale[2])
-    np.abs(steps[second[0]] - steps[second[1]], out=scale[3])
+    _subtract(mean[:own], values, base)
+    _add_differences(scale, mean[:12], this.number)
     for size in _neighbours(magnitudes[this.component].reshape(-1, h, w), this, _NEAREST):
         if size is not None:
             scale[4] += size
     for other in range(this.component):
         plane = planes[other]
-        here = plane[cells].reshape(shape)
-        rows = steps[own + _NEAREST * other :][:_NEAREST]
-        for row, value in zip(rows, _neighbours(plane.reshape(-1, h, w), this, _NEAREST), strict=True):
-            if value is not None:
-                np.subtract(value, here, out=row)
+        rows = mean[own + _NEAREST * other :][:_NEAREST]
+        _subtract(rows, _neighbours(plane.reshape(-1, h, w), this, _NEAREST), plane[cells].reshape(shape))
         scale[5 + 2 * other] = magnitudes[other][cells].reshape(shape)
         np.sum(np.abs(rows), axis=0, out=scale[6 + 2 * other])
-    steps.clip(*_STEP_BOUNDS, out=steps)
+    mean.clip(*_MEAN_BOUNDS, out=mean)
+    return Inputs(base.reshape(-1), mean.reshape(len(mean), -1).astype(np.float32), _logarithms(scale))
+
+
+def _subtract(rows: Int32, values: list[Int32 | None], base: Int32) -> None:
+    """Write the differences of values to the base into rows; rows of missing values keep their zeros."""
+    for row, value in zip(rows, values, strict=True):
+        if value is not None:
+            np.subtract(value, base, out=row)
+
+
+def _add_differences(scale: Int32, differences: Int32, number: int) -> None:
+    """Write the first four scale features of pass `number`: sums over the nearest and the farther neighbours, and the differences
+    of two opposite pairs of the nearest."""
+    sizes = np.abs(differences)
+    first, second = ((0, 3), (1, 2)) if number == 0 else ((0, 1), (2, 3))
+    np.sum(sizes[:_NEAREST], axis=0, out=scale[0])
+    np.sum(sizes[_NEAREST:], axis=0, out=scale[1])
+    np.abs(differences[first[0]] - differences[first[1]], out=scale[2])
+    np.abs(differences[second[0]] - differences[second[1]], out=scale[3])
+
+
+def _logarithms(scale: Int32) -> Float32:
+    """Scale features float32 [2 sums, n] of sums of magnitudes int32 [sums, ...], which are changed in place."""
     scale *= _SCALE_UNITS[: len(scale), None, None, None]
     scale.clip(*_SCALE_BOUNDS, out=scale)
-    scale = scale.reshape(len(scale), -1)
-    logs = np.empty((len(LOGS), *scale.shape), np.float32)
+    flat = scale.reshape(len(scale), -1)
+    logs = np.empty((len(LOGS), *flat.shape), np.float32)
     for row, table in zip(logs, LOGS, strict=True):
-        table.take(scale, out=row, mode="clip")
-    return Inputs(base.reshape(-1), steps.reshape(len(steps), -1).astype(np.float32), logs.reshape(-1, base.size))
+        table.take(flat, out=row, mode="clip")
+    return logs.reshape(-1, flat.shape[1])

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from vqcodec.arrays import Float32
-from vqcodec.entropy.context import ContextNetwork, Layer
+from vqcodec.entropy.context import ContextNetwork, DcLayers, Layer
 from vqcodec.nets.convolution import Rows, RunNetwork
 from vqcodec.neural.loop import check_device
 from vqcodec.neural.synthesis import load_tensors
@@ -81,7 +81,7 @@ def _moved(network: ContextNetwork, device: str) -> ContextNetwork:
         replace(tile, state=there(tile.state), own=there(tile.own), hidden=moved(*tile.hidden), out=moved(*tile.out))
         for tile in network.tiles
     ]
-    passes = {name: moved(*layers) for name, layers in network.passes.items()}
+    passes = {name: DcLayers(*moved(layers.first, layers.second, layers.out)) for name, layers in network.passes.items()}
     dc, step = ((there(first), there(second)) for first, second in (network.dc, network.step))
     return replace(network, dc=dc, step=step, tiles=tuple(tiles), passes=passes)
 

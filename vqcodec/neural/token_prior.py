@@ -63,7 +63,7 @@ def encode_all(pictures: Sequence[UInt8], model: TokenModel, tell: Callable[[int
     ones; `tell` hears how many are done."""
     encoder = load_tensors(model.tensors, "encoder")
     matrix, side = torch.from_numpy(forward_matrix(model.side, model.components, model.color)), model.side
-    mean, scale, words = (torch.from_numpy(array.astype(np.float32)) for array in (model.mean, model.scale, model.words))
+    mean, scale, words = (torch.from_numpy(array.astype(np.float32)) for array in (model.mean, model.scale, model.codebook))
     sizes: dict[tuple[int, ...], list[int]] = {}
     for number, picture in enumerate(pictures):
         sizes.setdefault(picture.shape, []).append(number)

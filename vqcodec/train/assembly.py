@@ -66,7 +66,7 @@ def assemble(
     tensors["book.dim"] = np.array([b.dim for b in parts], np.uint8)
     tensors["book.size"] = np.array([b.size for b in parts], np.uint16)
     tensors["book.escape"] = np.array([b.escape for b in parts], np.int16)
-    tensors["book.words"] = np.concatenate([b.words.reshape(-1) for b in parts])
+    tensors["book.words"] = np.concatenate([b.codewords.reshape(-1) for b in parts])
     tensors["book.bits"] = np.concatenate([np.rint(b.bits * 256) for b in parts]).astype(np.uint16)
     tensors["book.alphabet"] = np.concatenate([b.alphabet for b in parts if b.alphabet is not None])
     if stream_model is None:
@@ -106,7 +106,7 @@ def base_books(base: ExactModel) -> list[Trained]:
             order = np.argsort(book.alphabet)
         elif book.escape >= 0:
             order = np.append(np.delete(order, book.escape), book.escape)
-        words = book.words[:, order].astype(np.float32) * np.float32(1 / LATENT_UNIT)
+        words = book.codewords[:, order].astype(np.float32) * np.float32(1 / LATENT_UNIT)
         if book.dim > 1:  # the zero word leads
             zero = int(np.flatnonzero((words[:, :-1] == 0).all(axis=0))[0])
             lead = np.append(zero, np.delete(np.arange(book.size), zero))

@@ -13,7 +13,8 @@ from typing import Final
 import numpy as np
 
 from vqcodec.arrays import Float32, Float64, Int16, Int64
-from vqcodec.entropy.codebooks import ALPHABET, ALPHABET_RAW_BITS, SCALAR_MAX, Codebook, alphabet_symbols, nearest, weights_of
+from vqcodec.entropy.codebook_search import nearest, search_weights
+from vqcodec.entropy.codebooks import ALPHABET, ALPHABET_RAW_BITS, SCALAR_MAX, Codebook, alphabet_symbols
 from vqcodec.entropy.linear import CLASS_OF_ONE, CLASSES, CLASSES_PER_OCTAVE
 from vqcodec.transform.layouts import LATENT_UNIT
 
@@ -92,7 +93,7 @@ def train_vector_book(
     limit = rate * (ESCAPE_COST_BITS + 6 * dim)
     energy = (x * x).sum(axis=1)
     for turn in range(ROUNDS if len(x) else 0):
-        index, cost = nearest(x, weights_of(words.T, np.float32(rate) * bits))
+        index, cost = nearest(x, search_weights(words.T, np.float32(rate) * bits))
         far = cost + energy > limit
         weights = np.where(far, 0.0, weight)
         escaped = float(weight[far].sum())

@@ -14,16 +14,8 @@ from typing import Final
 import numpy as np
 
 from vqcodec.arrays import Float32, Float64, Int32
-from vqcodec.entropy.linear import (
-    CLASS_OF_ONE,
-    CLASSES_PER_OCTAVE,
-    FLOAT32_EXACT,
-    MEAN_MAX,
-    MEAN_SHIFT,
-    SCALE_FEATURE_MAX,
-    SCALE_SHIFT,
-    STEP_FEATURE_MAX,
-)
+from vqcodec.entropy.features import MEAN_MAX, SCALE_FEATURE_MAX, STEP_FEATURE_MAX
+from vqcodec.entropy.linear import CLASS_OF_ONE, CLASSES_PER_OCTAVE, FLOAT32_EXACT, MEAN_SHIFT, SCALE_SHIFT
 from vqcodec.transform.layouts import LATENT_UNIT
 
 _FLOOR: Final = 0.01  # steps added to |x|: a class below this codes nothing anyway

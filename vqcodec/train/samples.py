@@ -148,7 +148,7 @@ class Recorder:
     def __init__(self, session: Session, model: ExactModel) -> None:
         self.session = session
         grid = session.grid
-        self.inner = walk.correction_of(model, grid, session.step_64)
+        self.inner = walk.corrector_of(model, grid, session.step_64)
         self.step = context.step_inputs(session.step_64)
         self.means = np.zeros((COLOR_4X4.channels, grid.h * grid.w), np.int16)
         self.residuals = np.zeros_like(self.means)
@@ -157,9 +157,7 @@ class Recorder:
         self.places = shared_channels(grid.layout, COLOR_4X4)[1]
         """Of the layout's channels that COLOR_4X4 has."""
 
-    def dc_pass(
-        self, this: dc_pyramid.Pass, inputs: dc_pyramid.Inputs, means: Int32, score: Float32
-    ) -> tuple[Int32 | int, Float32]:
+    def dc_pass(self, this: dc_pyramid.Pass, inputs: dc_pyramid.Inputs, means: Int32, score: Float32) -> context.Corrected:
         if this.name in context.dc_pass_names():
             context.clamp_score(score)
             features = context.dc_features(inputs, means, score, self.step).T.astype(np.int8)
@@ -171,7 +169,7 @@ class Recorder:
     def dc_done(self) -> None:
         self.inner.dc_done()
 
-    def half(self, tile: Tile, half: int, means: Int32, score: Float32) -> tuple[Int32 | int, Float32]:
+    def half(self, tile: Tile, half: int, means: Int32, score: Float32) -> context.Corrected:
         if tile.number < context.TILES:
             cells = self.session.grid.halves[half]
             self.means[self.places[tile.channels, None], cells] = means

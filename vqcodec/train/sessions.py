@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from vqcodec.arrays import Float32, Float64, Int16, Int32
 from vqcodec.codec import symbols, walk
 from vqcodec.codec.rate_control import RATE, aimed_targets, fine_dcs, rate_of, rounds_of
-from vqcodec.entropy.linear import Grid
+from vqcodec.entropy.features import Grid
 from vqcodec.train import streams
 from vqcodec.train.codebooks import Trained
 from vqcodec.train.data import TrainingImage

@@ -14,7 +14,8 @@ import numpy as np
 from vqcodec.arrays import Float32, Intp
 from vqcodec.codec import walk
 from vqcodec.entropy import dc_pyramid, linear
-from vqcodec.entropy.context import NoCorrection
+from vqcodec.entropy.context import LinearOnly
+from vqcodec.entropy.features import step_features
 from vqcodec.train import predictors
 from vqcodec.train.assembly import predictor_tensors
 from vqcodec.train.sessions import Collector, Fit, LiteSettings, Session
@@ -42,7 +43,7 @@ def sweep(
         collector.open(session.targets)
         grid = session.grid
         cells, fine = (grid.h, grid.w), session.fine_dcs
-        dcs = walk.walk_dc(cells, grid.layout, model, session.step_64, fine, collector, NoCorrection())
+        dcs = walk.walk_dc(cells, grid.layout, model, session.step_64, fine, collector, LinearOnly())
         grid.latents[: grid.layout.components] = dcs
         grid.dc_done()
     stage, done = f"fitting predictors and coding {len(sessions)} pictures", 0
@@ -68,7 +69,7 @@ def fit_dc(
     for component in range(3):
         users = [i for i, s in enumerate(sessions) if component < s.grid.layout.components]
         roots = [np.abs(sessions[i].targets[component, :1]) for i in users]
-        inputs = [np.array([linear.step_features(sessions[i].step_64)], np.float32) for i in users]
+        inputs = [np.array([step_features(sessions[i].step_64)], np.float32) for i in users]
         _fit_scale(fit, f"dc.root.{component}", np.zeros((len(users), 0), np.float32), roots, inputs, base, settings)
         by_name: dict[str, list[tuple[int, dc_pyramid.Pass]]] = {name: [] for name in dc_pyramid.pass_names(component)}
         for i in users:
@@ -107,7 +108,7 @@ def fit_dc(
             for m, scale, target, step, *_ in collected:
                 magnitudes.append(np.abs(target / LATENT_UNIT - m @ mean.astype(np.float32) / (LATENT_UNIT << linear.MEAN_SHIFT)))
                 scales.append(scale)
-                steps.append(np.tile(np.array([linear.step_features(step)], np.float32), (len(target), 1)))
+                steps.append(np.tile(np.array([step_features(step)], np.float32), (len(target), 1)))
             stacked = np.concatenate(scales) if scales else np.zeros((0, dc_pyramid.SCALE_ROWS[component]), np.float32)
             _fit_scale(fit, name, stacked, magnitudes, steps, base, settings)
 
@@ -176,9 +177,7 @@ def _fit_tile(
                 targets[j] -= features @ found.astype(np.float32) / (LATENT_UNIT << linear.MEAN_SHIFT)
         features = np.concatenate([g.scale.T for g in gathered]) if gathered else np.zeros((0, rows + 2 * half), np.float32)
         steps = (
-            np.concatenate(
-                [np.tile(np.array([linear.step_features(g.step)], np.float32), (g.targets.shape[1], 1)) for g in gathered]
-            )
+            np.concatenate([np.tile(np.array([step_features(g.step)], np.float32), (g.targets.shape[1], 1)) for g in gathered])
             if gathered
             else np.zeros((0, 3), np.float32)
         )
@@ -200,9 +199,9 @@ def _fit_tile(
         )
         for session, own in users:
             collector.open(session.targets)
-            shared = linear.products(session.grid, [(own, predictor)])[0]
-            means, score = linear.expect(session.grid, own, predictor, shared, session.step_64, half, session.magnitude)
-            walk.code_half(session.grid, own, half, means, score, session.magnitude, collector, NoCorrection())
+            shared = linear.sums_ahead(session.grid, [(own, predictor)])[0]
+            means, score = linear.predict(session.grid, own, predictor, shared, session.step_64, half, session.magnitude)
+            walk.code_half(session.grid, own, half, means, score, session.magnitude, collector, LinearOnly())
             tell(1)
     for session, own in users:
         session.grid.tile_done(own, session.magnitude)

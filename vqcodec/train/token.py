@@ -115,13 +115,13 @@ def train_token(
 
 def continued(settings: TokenSettings, start: TokenModel) -> TokenSettings:
     """The settings for going on from a model: its sizes, and a lower learning rate."""
-    lengths = np.linalg.norm(start.words.astype(np.float32), axis=1)
+    lengths = np.linalg.norm(start.codebook.astype(np.float32), axis=1)
     return replace(
         settings,
         rate=settings.rate * _CONTINUED,
         cell=start.side,
-        codewords=len(start.words),
-        dim=start.words.shape[1],
+        codewords=len(start.codebook),
+        dim=start.codebook.shape[1],
         cosine=bool((np.abs(lengths - 1) < _UNIT).all()),
         width=len(start.tensors["encoder.head"]),
         blocks=len(start.tensors["encoder.expand"]),

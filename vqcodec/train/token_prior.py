@@ -35,7 +35,7 @@ def train_prior(course: Course, *, init: str | Path) -> dict[str, Any]:
     held_out = grids_of(corpus.held_out, labels, model, f"encoding {len(corpus.held_out)} held-out pictures", course.watch)
     settings = course.timed(PriorSettings(**course.schedule, origin=course.origin(corpus, model)), course.watch)
     found, bits = fit_prior(
-        train, held_out, len(model.words), len(labels), settings, **course.options("prior", "training the prior")
+        train, held_out, len(model.codebook), len(labels), settings, **course.options("prior", "training the prior")
     )
     grid = len(found["prior.rows"]), len(found["prior.columns"])
     found["prior.picture"] = np.array(picture_of(corpus.train, grid, model.side), np.uint16)

@@ -37,8 +37,10 @@ import numpy as np
 
 from vqcodec.arrays import Int16, UInt8
 from vqcodec.entropy import dc_pyramid, linear
-from vqcodec.entropy.codebooks import ALPHABET, ALPHABET_RAW_BITS, Codebook, Search, Shelf, shelve
+from vqcodec.entropy.codebook_search import Search
+from vqcodec.entropy.codebooks import ALPHABET, ALPHABET_RAW_BITS, Codebook, SymbolTable
 from vqcodec.entropy.context import ContextNetwork
+from vqcodec.entropy.features import DC_ROWS, LUMA_MEAN_ROWS, TILE_ROWS
 from vqcodec.errors import ModelError
 from vqcodec.format.stream_forms import RUN_BITS, Direct, Form, Pairs, Split
 from vqcodec.format.zstd_blocks import HUFFMAN_MAX_BITS, Dictionary
@@ -89,15 +91,15 @@ class ExactModel(Weights):
         return tuple(books)
 
     @cached_property
-    def shelves(self) -> dict[int, Shelf]:
-        """The books by dimension, for looking symbols up."""
-        return {dim: shelve(self.codebooks, dim) for dim in {book.dim for book in self.codebooks}}
+    def symbol_tables(self) -> dict[int, SymbolTable]:
+        """The codebooks by dimension, for looking symbols up."""
+        return {dim: SymbolTable.from_codebooks(self.codebooks, dim) for dim in {codebook.dim for codebook in self.codebooks}}
 
-    def search(self, rates: tuple[float, ...]) -> Search:
-        """The books, for searching them at each one's lambda in squared steps per bit; made once."""
-        if rates not in self._searches:
-            self._searches[rates] = Search.of(self.codebooks, rates)
-        return self._searches[rates]
+    def search(self, lambdas: tuple[float, ...]) -> Search:
+        """The search through the codebooks with one lambda each, in squared steps per bit; cached."""
+        if lambdas not in self._searches:
+            self._searches[lambdas] = Search.from_codebooks(self.codebooks, lambdas)
+        return self._searches[lambdas]
 
     @cached_property
     def _searches(self) -> dict[tuple[float, ...], Search]:
@@ -191,19 +193,19 @@ def mean_rows() -> dict[int, int]:
             rows[tile.number] = luma_rows if tile.component == 0 else 8
         seen[tile.component] += 1
         if tile.component == 0:
-            luma_rows = min(luma_rows + 5 * tile.size, linear.LUMA_MEAN_ROWS)
+            luma_rows = min(luma_rows + 5 * tile.size, LUMA_MEAN_ROWS)
     return rows
 
 
 def scale_rows() -> dict[int, int]:
     """Rows of scale features of every tile, by tile number."""
-    luma, chroma, rows = linear.DC_ROWS, 2 * linear.DC_ROWS, {}
+    luma, chroma, rows = DC_ROWS, 2 * DC_ROWS, {}
     for tile in layouts.COLOR_8X8.tiles:
         rows[tile.number] = luma if tile.component == 0 else luma + chroma
         if tile.component == 0:
-            luma += linear.TILE_ROWS
+            luma += TILE_ROWS
         else:
-            chroma += linear.TILE_ROWS
+            chroma += TILE_ROWS
     return rows
 
 

@@ -35,7 +35,7 @@ class TokenModel(Weights):
     """A loaded token model (tokens.py)."""
 
     @property
-    def words(self) -> NDArray[np.float16]:
+    def codebook(self) -> NDArray[np.float16]:
         """The codebook, float16 [K, D]."""
         return self.tensors["token.words"]
 
@@ -67,20 +67,20 @@ class TokenModel(Weights):
     @property
     def bits(self) -> int:
         """Of an index."""
-        return (len(self.words) - 1).bit_length()
+        return (len(self.codebook) - 1).bit_length()
 
     @cached_property
     def encoder(self) -> ConvNetwork:
-        return ConvNetwork.from_tensors(self.tensors, "encoder", inputs=self.channels, outputs=self.words.shape[1])
+        return ConvNetwork.from_tensors(self.tensors, "encoder", inputs=self.channels, outputs=self.codebook.shape[1])
 
     @cached_property
     def decoder(self) -> ConvNetwork:
-        return ConvNetwork.from_tensors(self.tensors, "decoder", inputs=self.words.shape[1], outputs=self.channels)
+        return ConvNetwork.from_tensors(self.tensors, "decoder", inputs=self.codebook.shape[1], outputs=self.channels)
 
     def check(self) -> None:
         """Raise ModelError unless every tensor is present, of the right shape, and finite."""
         with checking("token model", self.tensors):
-            words, mean, scale = self.words, self.mean, self.scale
+            words, mean, scale = self.codebook, self.mean, self.scale
             if words.ndim != 2 or not 2 <= len(words) <= MAX_TOKENS or not np.isfinite(words).all():
                 raise ValueError("token.words is wrong")
             if mean.ndim != 1 or len(mean) not in TOKEN_CELLS or not np.isfinite(mean).all():

@@ -64,7 +64,7 @@ class TokenPrior(Weights):
         """Raise ModelError unless this is a prior for the tokens of `model`."""
         cells = tuple(-(-length // model.side) for length in self.picture[:2])
         fits = all(own <= most for own, most in zip(cells, self.network.grid, strict=True))
-        if model.file_id != self.token_id or self.network.codewords != len(model.words):
+        if model.file_id != self.token_id or self.network.codewords != len(model.codebook):
             raise ModelError(f"token prior {self.name} is not one for token model {model.name}")
         if self.picture[2] > model.components or not fits:
             raise ModelError(f"token prior {self.name} makes pictures that it has no cells for")

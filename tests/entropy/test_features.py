@@ -1,0 +1,33 @@
+"""Features of the linear predictors."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vqcodec.entropy.features import Grid, log16
+from vqcodec.transform.layouts import GREY
+
+
+@given(st.integers(1, 1 << 40), st.integers(1, 1 << 20))
+def test_log16_is_monotone_and_exact_at_powers(x: int, step: int) -> None:
+    assert log16(x) <= log16(x + step)
+    assert log16(1 << x.bit_length()) == 16 * x.bit_length()
+    assert abs(int(log16(x)) - 16 * np.log2(x)) < 16 * 0.0861 + 1
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (2, 3), (3, 4), (5, 7), (4, 6)])
+def test_a_half_is_put_where_it_is_taken_from(shape: tuple[int, int]) -> None:
+    """Both agree with the indices of the half."""
+    h, w = shape
+    grid = Grid(h, w, GREY)
+    assert sorted(np.concatenate(grid.halves).tolist()) == list(range(h * w))
+    plane = np.arange(2 * h * w).reshape(2, h, w)
+    for half, cells in enumerate(grid.halves):
+        taken = np.full((2, len(cells)), -1)
+        grid.take(plane, half, taken)
+        np.testing.assert_array_equal(taken, plane.reshape(2, -1)[:, cells])
+        rows = np.full((2, h * w), -1)
+        grid.put(rows, half, taken)
+        np.testing.assert_array_equal(rows[:, cells], taken)
+        assert (np.delete(rows, cells, axis=1) == -1).all()
