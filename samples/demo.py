@@ -1,4 +1,4 @@
-"""The demo (`make demo`): encodes and decodes the samples, prints sizes and times, and draws one sample beside JPEG at equal size.
+"""The demo (`make demo`): encodes and decodes the samples, prints sizes and times, and draws one beside JPEG and AVIF at equal size.
 
 Command: `python samples/demo.py [FOLDER]`. Writes into FOLDER; the default is out/ in the checkout.
 """
@@ -20,7 +20,7 @@ from vqcodec.io.image_reader import read_image
 
 SAMPLES = Path(__file__).parent
 COMPARED, COMPARED_QUALITY = "still_life.png", 50
-CROP = (190, 76, 620, 396)  # left, top, right, bottom
+CROP = (240, 76, 560, 396)  # left, top, right, bottom
 
 
 def main(out: Path) -> None:
@@ -43,7 +43,7 @@ def main(out: Path) -> None:
         console.print(f"{names} grew: PNG and lossless WebP code few colours and hard edges better. Keep such files.", markup=False)
 
     _compare(read_image(SAMPLES / COMPARED).pixels).save(out / "comparison.png")
-    console.print(f"{out.name}/ has the files, and comparison.png: a picture beside JPEG at equal size.", markup=False)
+    console.print(f"{out.name}/ has the files, and comparison.png: a picture beside JPEG and AVIF at equal size.", markup=False)
 
 
 def _round_trip(path: Path, out: Path) -> list[str]:
@@ -75,17 +75,19 @@ def _psnr_db(a: Pixels, b: Pixels) -> float:
 
 
 def _compare(pixels: Pixels) -> Image.Image:
-    """A labelled strip: original, JPEG, vqz; the last two at equal size."""
+    """A labelled strip: original, JPEG, AVIF, vqz. JPEG and AVIF are the best files within the size of vqz."""
     data = api.encode(pixels, quality=COMPARED_QUALITY)
-    jpeg = _jpeg_within(pixels, len(data))
+    jpeg = _within(pixels, len(data), "JPEG", optimize=True, progressive=True, subsampling="4:2:0")
+    avif = _within(pixels, len(data), "AVIF", speed=6, subsampling="4:2:0")
     panels = [
-        ("original", f"{pixels.nbytes:,} bytes of pixels", pixels),
+        ("original", f"{pixels.nbytes:,} bytes", pixels),
         ("JPEG", f"{len(jpeg):,} bytes", np.asarray(Image.open(io.BytesIO(jpeg)))),
+        ("AVIF", f"{len(avif):,} bytes", np.asarray(Image.open(io.BytesIO(avif)))),
         ("vqz", f"{len(data):,} bytes", api.decode(data)),
     ]
     left, top, right, bottom = CROP
     width, gap, head = right - left, 8, 34
-    strip = Image.new("RGB", (3 * width + 2 * gap, bottom - top + head), "white")
+    strip = Image.new("RGB", (len(panels) * (width + gap) - gap, bottom - top + head), "white")
     draw = ImageDraw.Draw(strip)
     for column, (name, size, panel) in enumerate(panels):
         x = column * (width + gap)
@@ -96,14 +98,18 @@ def _compare(pixels: Pixels) -> Image.Image:
     return strip
 
 
-def _jpeg_within(pixels: Pixels, limit_bytes: int) -> bytes:
-    """JPEG of the highest quality within `limit_bytes`; quality 1 if none is."""
-    for quality in range(95, 0, -1):
+def _within(pixels: Pixels, limit_bytes: int, kind: str, **options: object) -> bytes:
+    """File of the highest quality, 1 to 95, within `limit_bytes`; quality 1 if none is. Bisects."""
+    best, low, high = b"", 1, 95
+    while low <= high:
+        quality = (low + high) // 2
         stream = io.BytesIO()
-        Image.fromarray(pixels).save(stream, "JPEG", quality=quality, optimize=True, progressive=True)
-        if stream.tell() <= limit_bytes:
-            break
-    return stream.getvalue()
+        Image.fromarray(pixels).save(stream, kind, quality=quality, **options)
+        if stream.tell() <= limit_bytes or quality == 1:
+            best, low = stream.getvalue(), quality + 1
+        else:
+            high = quality - 1
+    return best
 
 
 if __name__ == "__main__":
