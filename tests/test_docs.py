@@ -11,6 +11,7 @@ from helpers.paths import REPOSITORY
 FOLDERS = ("docs", "experiments", "models", "packaging", "samples", "tests", "vqcodec")
 ENTRIES = REPOSITORY / "docs" / "experiments"
 MOST_ENTRY_LINES, MOST_LINE, MOST_TABLE_LINE = 12, 132, 400  # lines; characters
+MOST_README_LINES, README_WIDTH = 5, 120
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 
 
@@ -76,3 +77,26 @@ def test_relative_links_exist() -> None:
         if not re.match(r"[a-z]+:|#", target) and not (page.parent / target.split("#")[0]).exists()
     ]
     assert dangling == []
+
+
+def paragraphs(text: str) -> Iterator[list[str]]:
+    """Runs of lines outside code blocks, tables and headings; a list item is a paragraph of its own."""
+    found: list[str] = []
+    for line in [*prose(text), ""]:
+        starts_item = re.match(r"(-|\d+\.) ", line)
+        if found and (starts_item or not line.strip() or line.startswith(("#", "|"))):
+            yield found
+            found = []
+        if line.strip() and not line.startswith(("#", "|")):
+            found.append(line)
+
+
+def test_readme_paragraphs_are_short() -> None:
+    text = (REPOSITORY / "README.md").read_text()
+    assert [lines[0] for lines in paragraphs(text) if len(lines) > MOST_README_LINES] == []
+    assert [line for lines in paragraphs(text) for line in lines if len(line) > README_WIDTH] == []
+
+
+def test_the_rules_of_this_test() -> None:
+    assert list(prose("a\n```sh\nb\n```\nc")) == ["a", "c"]
+    assert list(paragraphs("# t\na\nb\n\n- c\n  d\n- e\n| f |\ng")) == [["a", "b"], ["- c", "  d"], ["- e"], ["g"]]

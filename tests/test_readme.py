@@ -1,7 +1,7 @@
-"""The README cannot rot: the commands of its console blocks are run here, and what they print is compared.
+"""README.md and docs/usage.md cannot rot: the commands of their console blocks are run here, and their output is compared.
 
 A block that begins with ```console is run, one line after the other, in a folder that holds `photo.png` and
-`scan.png` (parts of samples) and `photos/` (three pictures); all blocks share that folder, in the order of the README. Lines
+`scan.png` (parts of samples) and `photos/` (three pictures); all blocks share that folder, README.md first. Lines
 that start with `$ ` are commands, the lines below them are what the command prints. In the comparison all numbers count
 as equal, white space and table rules do not count, and a line `...` stands for any lines. A block below a line
 `<!-- not run: reason -->` is shown only; so are blocks of any other kind (```sh, ```python).
@@ -25,7 +25,7 @@ _BLOCK = re.compile(r"(<!-- not run: [^\n]+ -->\n+)?^```console\n(.*?)^```$", re
 
 @dataclass(frozen=True)
 class Step:
-    """A command of the README and the lines shown below it."""
+    """A command of a page and the lines shown below it."""
 
     command: str
     shown: tuple[str, ...]
@@ -80,8 +80,8 @@ def folder(tmp_path: Path, samples: Path) -> Path:
 
 @pytest.mark.slow
 def test_readme(folder: Path) -> None:
-    """Every command succeeds and prints what the README shows."""
-    steps = steps_of((REPOSITORY / "README.md").read_text())
+    """Every command succeeds and prints what the page shows."""
+    steps = [step for page in ("README.md", "docs/usage.md") for step in steps_of((REPOSITORY / page).read_text())]
     assert any("vqcodec encode" in step.command for step in steps)
     assert any("vqcodec decode" in step.command for step in steps)
     environment = {**program_environment(), "COLUMNS": "100"}
