@@ -1,4 +1,4 @@
-"""The demo (`make demo`): encodes and decodes the samples, prints sizes and times, and draws one beside JPEG and AVIF at equal size.
+"""The demo (`make demo`): encodes and decodes the samples, prints sizes and times, draws one beside JPEG and AVIF at equal size.
 
 Command: `python samples/demo.py [FOLDER]`. Writes into FOLDER; the default is out/ in the checkout.
 """
