@@ -99,7 +99,7 @@ def report(data: Path, folder: Path) -> None:
         made[guidance] = found, np.array(names).astype(int)
         judged[guidance] = accuracy(network, *made[guidance])
     shown = np.concatenate([np.flatnonzero(made[1.0][1] == label)[:SHOWN] for label in range(10)])
-    sheet = generation.sheet(made[1.0][0][shown], [str(label) for label in made[1.0][1][shown]])
+    sheet = generation.contact_sheet(made[1.0][0][shown], [str(label) for label in made[1.0][1][shown]])
     studies.enlarged(sheet, ZOOM, DOCS / "mnist_generated.png")
     chosen = np.concatenate([np.flatnonzero(labels == label)[:2] for label in range(10)])
     rows_shown = studies.rows_of([[row[number] for number in chosen] for row in (pictures, decoded, sharp)])

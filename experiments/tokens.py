@@ -19,7 +19,7 @@ from PIL import Image
 from studies import DOCS, Pixels
 
 from vqcodec import api
-from vqcodec.codec import generation
+from vqcodec.codec import inpainting
 from vqcodec.weights import registry
 
 VQVAE, VQGAN, PRIOR = "faces-vqvae", "faces-token", "faces-prior"
@@ -66,7 +66,7 @@ def report(data: Path, folder: Path) -> None:
     holes = [masked(face) for face in faces[::step][:SHOWN]]
     mended = [api.repair(face, mask, prior=folder / PRIOR) for face, mask in holes]
     studies.enlarged(studies.rows_of([list(made), [face for face, _ in holes], mended]), ZOOM, DOCS / "tokens_made.png")
-    smooth = [np.where(mask, generation.membrane(face[:, :, None].astype(np.float32), mask)[:, :, 0], face) for face, mask in holes]
+    smooth = [np.where(mask, inpainting.membrane(face[:, :, None].astype(np.float32), mask)[:, :, 0], face) for face, mask in holes]
     errors = [rms_inside(faces[::step], found, [mask for _, mask in holes]) for found in (mended, smooth)]
     alone, bits = np.log2(studies.perplexity(indices)), facts[PRIOR]["held_out_bits_per_token"]
     times = " + ".join(f"{fact['seconds']} s ({name})" for name, fact in facts.items())

@@ -16,7 +16,7 @@ import numpy as np
 
 from vqcodec import checks
 from vqcodec.arrays import Bool, Pixels, UInt8, UInt32
-from vqcodec.codec import decoder, denoising, generation, hidden, rate_control, sharpening, tokens, walk
+from vqcodec.codec import decoder, denoising, generation, hidden, inpainting, rate_control, sharpening, tokens, walk
 from vqcodec.errors import CorruptError, FormatError, InputError, MissingExtraError, ModelError, TruncatedError
 from vqcodec.format import alpha, container
 from vqcodec.format.header import MAX_METADATA, MAX_PIXELS, Header, Metadata, Section
@@ -125,7 +125,7 @@ def encode(
     levels = rate_control.EFFORTS[effort - 1].levels[:2]
     visible = None if transparency is None or exact else transparency > 0
     if visible is not None:
-        picture = hidden.filled(picture, visible)
+        picture = hidden.fill_hidden(picture, visible)
     others = [] if transparency is None else [Section(container.ALPHA, alpha.encode_alpha(transparency, levels))]
     others += _sections_of(own_metadata if metadata is None else _fitted(metadata, grey=picture.shape[2] == 1))
     if isinstance(found, TokenModel):
@@ -347,7 +347,7 @@ class VqzFile:
         top, left, height, width = rectangle or (0, 0, *pixels.shape[:2])
         return pixels[top : top + height, left : left + width]
 
-    def _sharpener(self, model: ExactModel, name: RefinerName, strength: float | None, device: str) -> decoder.Sharpener | None:
+    def _sharpener(self, model: ExactModel, name: RefinerName, strength: float | None, device: str) -> sharpening.Sharpener | None:
         """None where nothing is to be added."""
         if strength is None:
             strength = sharpening.default_strength(self.header.step_levels)
@@ -359,7 +359,7 @@ class VqzFile:
             refiner = registry.find_refiner(None if name is None else arguments.name_or_folder("refiner", name))
         if not np.array_equal(refiner.color, model.color):
             raise ModelError(f"refiner {refiner.name} works in other colours than model {model.name}")
-        return decoder.Sharpener(refiner, strength, self._runner(device, refiner, "refiner", refiner.network))
+        return sharpening.Sharpener(refiner, strength, self._runner(device, refiner, "refiner", refiner.network))
 
     def _runner(self, device: str, weights: Weights, kind: str, network: convolution.ConvNetwork) -> convolution.RunNetwork | None:
         """What runs a network on a device, or here where that has too little memory; None is numpy, here."""
@@ -476,7 +476,7 @@ def denoise(pixels: Picture, *, model: DenoiserName = None, sigma: float | None 
     noisy = _without_alpha(samples)
     level = denoising.estimate_sigma(noisy) if given is None else given
     out = np.atleast_3d(samples).astype(np.uint8)
-    if level >= denoising.NO_NOISE:
+    if level >= denoising.MIN_SIGMA:
         colors = 3 if out.shape[2] > 2 else 1
         out[:, :, :colors] = denoising.denoise(noisy, denoiser, level, count)
     return out.reshape(samples.shape)
@@ -571,8 +571,8 @@ def repair(
     seed: int = 0,
     threads: int | None = None,
 ) -> UInt8:
-    """Pixels as `encode` takes them, of uint8, with the colours of those of the mask [H, W] made up by a token prior (draw.repair),
-    which is told the class `label` of the picture if it is known.
+    """Pixels as `encode` takes them, of uint8, with the colours under the mask [H, W] drawn by a token prior (inpainting.inpaint).
+    `label` is the class of the picture, if it is known.
 
     All other pixels, and alpha, are the same. Raises ModelError, InputError.
     """
@@ -586,7 +586,7 @@ def repair(
         raise InputError('token models have 8 bits a sample, not uint16: (pixels >> 8).astype("uint8") makes 8 bits of 16')
     if hidden.shape != picture.shape[:2]:
         raise InputError(f"the mask has {list(hidden.shape)} pixels, and the picture {list(picture.shape[:2])} (height, width)")
-    mended = generation.repair(picture.astype(np.uint8, copy=False), hidden, found, model, **options)
+    mended = inpainting.inpaint(picture.astype(np.uint8, copy=False), hidden, found, model, **options)
     if transparency is not None:
         mended = np.dstack([mended, transparency])
     return mended.reshape(samples.shape)

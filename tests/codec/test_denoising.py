@@ -79,7 +79,7 @@ def test_a_network_that_takes_all_waves_for_noise_leaves_grey(components: int) -
     for height, width in ((1, 1), (9, 17), (8, 30)):
         pixels = smooth_picture(height, width, components).reshape(height, width, -1)
         for places in (((0, 0),), ((3, 5), (4, 0))):
-            found = denoising.denoise(pixels, all_noise, 20, places=places).astype(int)
+            found = denoising.denoise(pixels, all_noise, 20, offsets=places).astype(int)
             assert np.abs(found - 128).max() <= 1
 
 

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 from vqcodec import api
 from vqcodec.cli.main import main
 from vqcodec.codec import rate_control
-from vqcodec.codec.hidden import filled
+from vqcodec.codec.hidden import fill_hidden
 from vqcodec.io.image_reader import read_image
 from vqcodec.transform.layouts import COLOR_4X4, COLOR_8X8
 from vqcodec.weights import registry
@@ -202,7 +202,7 @@ def test_hidden_pixels_are_filled_smoothly_and_visible_ones_stay() -> None:
         for share in (0.02, 0.5, 0.97):
             picture = rng.integers(0, 256, (*shape, 3), dtype=np.uint8)
             visible = rng.random(shape) < share
-            found = filled(picture, visible)
+            found = fill_hidden(picture, visible)
             np.testing.assert_array_equal(found[visible], picture[visible])
             if visible.any():
                 assert (found.min(axis=(0, 1)) >= picture[visible].min(axis=0)).all()
@@ -213,7 +213,7 @@ def test_hidden_pixels_are_filled_smoothly_and_visible_ones_stay() -> None:
     one_colour[10:20, 10:20] = (200, 30, 30)
     visible = np.zeros((40, 40), bool)
     visible[10:20, 10:20] = True
-    assert (filled(one_colour, visible) == (200, 30, 30)).all()
+    assert (fill_hidden(one_colour, visible) == (200, 30, 30)).all()
 
 
 @pytest.mark.parametrize("exact", [True, False])

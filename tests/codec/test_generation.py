@@ -14,7 +14,7 @@ from helpers.pictures import smooth_picture
 from helpers.token_models import random_token_model
 from vqcodec import api
 from vqcodec.cli.main import main
-from vqcodec.codec import generation, tokens
+from vqcodec.codec import generation, inpainting, tokens
 from vqcodec.errors import InputError, ModelError
 from vqcodec.nets import transformer
 from vqcodec.nets.transformer import Transformer
@@ -146,7 +146,7 @@ def test_only_the_masked_cells_are_drawn_and_all_of_them() -> None:
     grids = np.random.default_rng(1).integers(0, 40, (5, 3, 4))
     hidden = np.zeros(grids.shape, np.bool_)
     hidden[:, 1, 1:] = hidden[:, 2, 0] = True
-    found = generation.draw(network, np.where(hidden, 40, grids), np.zeros(5, np.int64), np.random.default_rng(2))
+    found = generation.draw_tokens(network, np.where(hidden, 40, grids), np.zeros(5, np.int64), np.random.default_rng(2))
     np.testing.assert_array_equal(found[~hidden], grids[~hidden])
     assert found.max() < 40
     assert len(np.unique(found[hidden])) > 5
@@ -168,7 +168,7 @@ def test_cells_are_drawn_as_often_as_the_logits_say(monkeypatch: pytest.MonkeyPa
     shares = []
     for options in ({}, {"temperature": 0.5}, {"guidance": 0.5}):
         hidden = np.full((20000, 1, 2), 40)
-        found = generation.draw(network, hidden, np.zeros(20000, np.int64), np.random.default_rng(0), **options)
+        found = generation.draw_tokens(network, hidden, np.zeros(20000, np.int64), np.random.default_rng(0), **options)
         np.testing.assert_array_equal(found[:, 0, 0], found[:, 0, 1])
         shares.append((found == 0).mean())
     likelier, away = 0.49 / (0.49 + 0.09), 0.7 / (0.7 + 0.3 * np.e)
@@ -177,16 +177,16 @@ def test_cells_are_drawn_as_often_as_the_logits_say(monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize("count", [0, 1, 15, 16, 17, 40, 256])
 def test_rounds_draw_each_cell_once(count: int) -> None:
-    found = generation.rounds(count)
+    found = generation.round_bounds(count)
     assert [start for start, _ in found] == [0, *[stop for _, stop in found[:-1]]][: len(found)]
     assert all(start < stop for start, stop in found)
-    assert len(found) == min(count, generation.ROUNDS)
+    assert len(found) == min(count, generation.MAX_ROUNDS)
     assert not found or found[-1][1] == count
 
 
 def test_rounds_draw_more_and_more_cells() -> None:
     """Of a picture of which little is known, few are drawn before the others are asked again."""
-    sizes = [stop - start for start, stop in generation.rounds(256)]
+    sizes = [stop - start for start, stop in generation.round_bounds(256)]
     assert sizes[:4] == sorted(sizes[:4])
     assert sizes[0] < 4
     assert sizes[-1] > 20
@@ -201,7 +201,7 @@ def test_cells_are_drawn_in_random_order_each_picture_in_its_own(monkeypatch: py
 
     monkeypatch.setattr(transformer, "logits", logits)
     network = random_prior(COLOR, (20, 30, 3)).network
-    generation.draw(network, np.full((500, 3, 4), 40), np.zeros(500, np.int64), np.random.default_rng(0))
+    generation.draw_tokens(network, np.full((500, 3, 4), 40), np.zeros(500, np.int64), np.random.default_rng(0))
     orders = np.stack(asked, axis=1)
     assert (np.sort(orders, axis=1) == np.arange(12)).all()
     assert (np.bincount(orders[:, 0], minlength=12) > 20).all()  # each as often first
@@ -223,7 +223,7 @@ def test_the_same_seed_makes_the_same_pictures(folder: Path) -> None:
 
 def test_pictures_of_many_cells_are_drawn_one_by_one(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     expected, _ = api.generate(1, prior="./prior", seed=5)
-    monkeypatch.setattr(generation, "_CELLS", 1)
+    monkeypatch.setattr(generation, "_CELLS_AT_ONCE", 1)
     np.testing.assert_array_equal(api.generate(1, prior="./prior", seed=5)[0], expected)
     assert len(api.generate(3, prior="./prior")[0]) == 3
 
@@ -235,17 +235,17 @@ def test_pictures_have_their_labels_however_few_are_drawn_at_once(folder: Path, 
         given.extend(labels.tolist())
         return np.zeros(grids.shape, np.int64)
 
-    monkeypatch.setattr(generation, "draw", drawn)
-    monkeypatch.setattr(generation, "_CELLS", 24)
+    monkeypatch.setattr(generation, "draw_tokens", drawn)
+    monkeypatch.setattr(generation, "_CELLS_AT_ONCE", 24)
     api.generate(5, prior="./prior")
     assert given == [0, 0, 0, 1, 1]
 
 
 def test_a_sheet_has_a_row_for_each_class() -> None:
     pictures = np.arange(1, 6, dtype=np.uint8)[:, None, None] * np.ones((2, 3), np.uint8)
-    assert generation.sheet(pictures, ["a", "a", "a", "b", "b"])[::2, ::3].tolist() == [[1, 2, 3], [4, 5, 0]]
-    assert generation.sheet(pictures, [""] * 5)[::2, ::3].tolist() == [[1, 2, 3], [4, 5, 0]]
-    assert generation.sheet(pictures[:4], [""] * 4)[::2, ::3].tolist() == [[1, 2], [3, 4]]
+    assert generation.contact_sheet(pictures, ["a", "a", "a", "b", "b"])[::2, ::3].tolist() == [[1, 2, 3], [4, 5, 0]]
+    assert generation.contact_sheet(pictures, [""] * 5)[::2, ::3].tolist() == [[1, 2, 3], [4, 5, 0]]
+    assert generation.contact_sheet(pictures[:4], [""] * 4)[::2, ::3].tolist() == [[1, 2], [3, 4]]
 
 
 def hole(height: int, width: int) -> np.ndarray:
@@ -290,21 +290,23 @@ def test_repair_leaves_what_is_outside_the_mask(folder: Path, channels: int) -> 
 
 def test_windows_lie_around_their_cell_and_inside_the_grid() -> None:
     for cell, rows, columns in (((10, 12), (8, 12), (9, 15)), ((0, 0), (0, 4), (0, 6)), ((19, 29), (16, 20), (24, 30))):
-        assert generation._window(cell, (4, 6), (20, 30)) == (slice(*rows), slice(*columns))
-    assert generation._window((1, 2), (4, 6), (3, 5)) == (slice(0, 3), slice(0, 5))
+        assert inpainting._window(cell, (4, 6), (20, 30)) == (slice(*rows), slice(*columns))
+    assert inpainting._window((1, 2), (4, 6), (3, 5)) == (slice(0, 3), slice(0, 5))
 
 
 def test_the_draw_is_kept_that_comes_closest_to_what_is_known(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Outside the mask: what was drawn for the inside has nothing to come close to."""
     prior = random_prior(COLOR, (20, 30, 3))
-    grids = np.arange(generation._CANDIDATES)[:, None, None] * np.ones((3, 4), np.int64)
-    monkeypatch.setattr(generation, "draw", lambda *_, **__: grids)
+    grids = np.arange(inpainting._CANDIDATES)[:, None, None] * np.ones((3, 4), np.int64)
+    monkeypatch.setattr(inpainting, "draw_tokens", lambda *_, **__: grids)
     known = np.ones((24, 32), np.bool_)
     known[8:, 8:] = False
     for wanted in (2, 5):
         pixels = tokens.decode(grids[wanted].astype(np.uint16), COLOR, (24, 32, 3))
         pixels[~known] = tokens.decode(grids[7].astype(np.uint16), COLOR, (24, 32, 3))[~known]
-        found = generation._best(grids[0], pixels, known, prior.network, COLOR, 0, 1.0, np.random.default_rng(0))
+        found = inpainting._best_draw(
+            grids[0], pixels, known, prior.network, COLOR, label=0, temperature=1.0, rng=np.random.default_rng(0)
+        )
         np.testing.assert_array_equal(found, grids[wanted])
 
 
@@ -312,7 +314,9 @@ def test_an_empty_mask_and_a_full_one(folder: Path) -> None:
     pixels = smooth_picture(20, 30)
     np.testing.assert_array_equal(api.repair(pixels, np.zeros((20, 30), np.bool_), prior="./prior"), pixels)
     found, model = registry.find_prior("./prior")
-    grids = generation.draw(found.network, np.full((generation._CANDIDATES, 3, 4), 40), np.full(8, 2), np.random.default_rng(5))
+    grids = generation.draw_tokens(
+        found.network, np.full((inpainting._CANDIDATES, 3, 4), 40), np.full(8, 2), np.random.default_rng(5)
+    )
     drawn = tokens.decode(grids[0].astype(np.uint16), model, (20, 30, 3))  # all fit what is known, which is nothing
     np.testing.assert_array_equal(api.repair(pixels, np.ones((20, 30), np.bool_), prior="./prior", seed=5), drawn)
 
@@ -331,9 +335,9 @@ def test_a_membrane_is_a_slope_where_a_slope_surrounds_it() -> None:
     y, x = np.mgrid[:40, :50].astype(np.float32)
     slope, mask = np.stack([2 * x + y, 3 * y], axis=2), hole(40, 50)
     mask[0] = False
-    found = generation.membrane(np.where(mask[:, :, None], 999, slope).astype(np.float32), mask)
+    found = inpainting.membrane(np.where(mask[:, :, None], 999, slope).astype(np.float32), mask)
     assert np.abs(found - slope).max() < 2
-    faded = np.abs(generation.membrane(np.where(mask[:, :, None], 0, 100 + 0 * slope), mask, 3.0))
+    faded = np.abs(inpainting.membrane(np.where(mask[:, :, None], 0, 100 + 0 * slope), mask, 3.0))
     assert faded[9, 30, 0] > 60
     assert faded[21, 24, 0] < 5
     assert faded[0, 0, 0] == 100

@@ -230,10 +230,10 @@ def test_aims_do_not_depend_on_strips(layout: Layout, monkeypatch: pytest.Monkey
     latents = rng.integers(-60, 60, (layout.channels, h * w)).astype(np.int16)
     channels = (COLOR_8X8 if layout.components == 3 else layout).channels
     given = network, latents, rng.standard_normal((channels, h * w)).astype(np.float32), 20.0, (h, w), layout
-    whole = aiming.aims(*given)
+    whole = aiming.gradient_targets(*given)
     monkeypatch.setattr(aiming, "_STRIP_CELLS", 1)
     assert len(convolution.strips(network.halo, (h, w), 1)) > 5
-    np.testing.assert_allclose(aiming.aims(*given), whole, rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(aiming.gradient_targets(*given), whole, rtol=1e-4, atol=1e-3)
 
 
 def edges(kind: str, components: int) -> np.ndarray:

@@ -80,17 +80,18 @@ def test_means_of_blocks_stay(picture: Pixels, components: int) -> None:
 
 @pytest.mark.parametrize("layout", [GREY, COLOR_4X4, COLOR_8X8], ids=["grey", "4x4", "8x8"])
 def test_dcs_are_left_alone_and_strips_have_no_seams(layout: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    run, halo = partial(convolution.run_network, REFINER.network), REFINER.network.halo + sharpening.REFINER_REACH
     h, w = 41, 5
     latents = np.random.default_rng(2).integers(-200, 200, (layout.channels, h * w)).astype(np.int16)
     restored = partial(plain_coefficients, latents, 20.0, (h, w), layout)
-    sharpen = partial(sharpening.sharpen, run, halo, restored, latents, 20.0, (h, w), layout, 1.0, (3, 4))
+    sharpener = sharpening.Sharpener(REFINER, 1.0)
+    given = {"decoded": restored, "latents": latents, "step_levels": 20.0, "grid": (h, w), "layout": layout, "corner": (3, 4)}
+    sharpen = partial(sharpener.sharpen, **given)
     whole = sharpen((0, h))
     added = whole - restored((0, h))
     assert not added[: layout.components].any()
     assert np.abs(added[layout.components :]).mean() > 1
     monkeypatch.setattr(convolution, "_STRIP_CELLS", 1)
-    strips = convolution.strips(halo, (h, w))
+    strips = convolution.strips(sharpener.halo, (h, w))
     assert len(strips) > 3
     np.testing.assert_allclose(np.concatenate([sharpen(rows) for rows in strips], axis=1), whole, rtol=1e-4, atol=1e-3)
 
@@ -565,12 +566,15 @@ def test_what_repeats_from_cell_to_cell_is_not_added() -> None:
     rng = np.random.default_rng(0)
     screen = np.broadcast_to(rng.standard_normal((192, 1, 1)).astype(np.float32), (192, 9, 12))
     high = np.array([max(v, u) >= 3 for _, v, u in COLOR_8X8.positions])
-    assert np.abs(sharpening.weigh(screen)[high]).max() < 1e-5
-    np.testing.assert_array_equal(sharpening.weigh(screen)[~high], (sharpening.emphasis() * screen)[~high])
+    left = screen.copy()
+    sharpening.subtract_repeats(left)
+    assert np.abs(left[high]).max() < 1e-5
+    np.testing.assert_array_equal(left[~high], screen[~high])
     single = np.zeros((192, 9, 12), np.float32)
     single[:, 4, 5] = 1
-    np.testing.assert_allclose(sharpening.weigh(single)[high, 4, 5], 24 / 25 * sharpening.emphasis()[high, 0, 0], rtol=1e-5)
-    assert np.count_nonzero(sharpening.weigh(single)[high].any(axis=0)) == 25
+    sharpening.subtract_repeats(single)
+    np.testing.assert_allclose(single[high, 4, 5], 24 / 25, rtol=1e-5)
+    assert np.count_nonzero(single[high].any(axis=0)) == 25
 
 
 def test_training_weighs_waves_as_decoding_does() -> None:

@@ -244,7 +244,7 @@ def test_aims_are_a_gradient_step(layout: Any, monkeypatch: pytest.MonkeyPatch) 
     wanted = rng.standard_normal((full.channels, h * w)).astype(np.float32)
     monkeypatch.setattr(convolution, "_STRIP_CELLS", 1)
     network = convolution.ConvNetwork.from_tensors(tensors, "synthesis", inputs=FEATURES, outputs=OUTPUTS)
-    found = aiming.aims(
+    found = aiming.gradient_targets(
         network,
         latents,
         wanted,

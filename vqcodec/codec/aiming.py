@@ -1,9 +1,9 @@
-"""What an encoder aims at when the decoder has a synthesis: not coefficients, but latents that the synthesis turns into them.
+"""Gradient steps on latents through the synthesis network, so that what the decoder restores comes close to the original.
 
-For decoded latents L, wanted coefficients y and the synthesis S with derivative J, the gradient of |S(L) - y|^2 / 2 is
-J^T (S(L) - y); without a synthesis it is L - y, and L less it is y. So the aim is L - J^T (S(L) - y), and the search then takes
-what is cheap near it: latents of one picture improved by gradient descent through its decoder (Campos et al. 2019), a few steps of
-it, with the real quantiser in the loop. Only the encoder does this; files and decoders are the same.
+For latents L, original coefficients y and a synthesis S with derivative J, the gradient of |S(L) - y|^2 / 2 is J^T (S(L) - y). One
+unit step from L gives the target L - J^T (S(L) - y). Without a synthesis S(L) = L, and the target is y. The encoder quantises near
+these targets and takes the next step from the latents that result: gradient descent through the decoder (Campos et al. 2019) with
+the real quantiser in the loop. Only the encoder does this; format and decoder are not affected.
 """
 
 from __future__ import annotations
@@ -22,51 +22,56 @@ from vqcodec.runtime import progress
 from vqcodec.transform.layouts import COLOR_4X4, COLOR_8X8, LATENT_UNIT, Layout, shared_channels
 
 _STRIP_CELLS: Final = 1 << 13
-"""Half of a large group: the rows around a strip, which are done twice, are many, and what its derivative keeps is 3 kB a cell."""
+"""Cells of a strip: half of a large tile group. The rows around a strip are computed twice and are many; the activations that the
+derivative needs take 3 kB a cell."""
 
 
-def aims(network: ConvNetwork, latents: Int16, wanted: Float32, step: float, grid: tuple[int, int], layout: Layout) -> Float32:
-    """Aims float32 [C, h * w] for latents int16 [C, h * w] of one tile group; all but latents in steps.
+def gradient_targets(
+    network: ConvNetwork, latents: Int16, original: Float32, step_levels: float, grid: tuple[int, int], layout: Layout
+) -> Float32:
+    """Targets float32 [C, h * w] in steps, one gradient step from the latents int16 [C, h * w] of a tile group of `grid` (h, w).
 
-    `wanted` float32 [C', h * w] has the channels of COLOR_8X8, or of the layout for a grey picture; `step` is in grey levels.
+    `original` float32 [C', h * w] holds the original's coefficients in steps. C' is the number of channels of `layout.whole`.
     """
     h, w = grid
-    full = layout.whole
-    places = shared_channels(full, COLOR_8X8)[1]
-    unseen = np.setdiff1d(np.arange(OUTPUTS), places)
+    channels = shared_channels(layout.whole, COLOR_8X8)[1]  # of the network's outputs, in the order of `original`
+    ignored = np.setdiff1d(np.arange(OUTPUTS), channels)
     own, inputs = shared_channels(layout, COLOR_4X4)
-    found = np.empty(latents.shape, np.float32)
-    reach = 2 * network.halo
+    targets = np.empty(latents.shape, np.float32)
+    reach = 2 * network.halo  # the network's halo, and once more for its derivative
     for top, bottom in progress.steps(convolution.strips(network.halo, grid, _STRIP_CELLS)):
         first, last = max(0, top - reach), min(h, bottom + reach)
         cells = np.s_[:, first * w : last * w]
-        here = latents[cells] * np.float32(1 / LATENT_UNIT)
-        outputs, pull_back = run_and_pull_back(
-            network, synthesis_features(latents[cells], layout, step).reshape(FEATURES, last - first, w)
+        here = latents[cells] * np.float32(1 / LATENT_UNIT)  # float32 [C, n]
+        outputs, vjp = run_with_vjp(
+            network, synthesis_features(latents[cells], layout, step_levels).reshape(FEATURES, last - first, w)
         )
-        error = outputs.reshape(OUTPUTS, -1)  # in place: groups are large
-        error[unseen] = 0
-        error[places] -= wanted[cells]
-        error[places[: len(here)]] += here
-        gradient = error[places[: len(here)]]
-        slope = 1 / (1 + np.abs(here[own]))  # of sign(x) log(1 + |x|)
-        gradient[own] += slope * pull_back(error.reshape(-1, last - first, w)).reshape(FEATURES, -1)[inputs]
+        error = outputs.reshape(OUTPUTS, -1)  # S(L) - y, computed in place: tile groups are large
+        error[ignored] = 0
+        error[channels] -= original[cells]
+        error[channels[: len(here)]] += here
+        gradient = error[channels[: len(here)]]  # float32 [C, n]
+        slope = 1 / (1 + np.abs(here[own]))  # derivative of sign(x) log(1 + |x|)
+        gradient[own] += slope * vjp(error.reshape(-1, last - first, w)).reshape(FEATURES, -1)[inputs]
         kept = np.s_[:, (top - first) * w : (bottom - first) * w]
-        found[:, top * w : bottom * w] = (here - gradient)[kept]
-    return found
+        targets[:, top * w : bottom * w] = (here - gradient)[kept]
+    return targets
 
 
-def run_and_pull_back(network: ConvNetwork, x: Float32) -> tuple[Float32, Callable[[Float32], Float32]]:
-    """The outputs of `run_network`, and the transposed derivative: errors [192, rows, columns] to gradients [97, rows, columns]."""
+def run_with_vjp(network: ConvNetwork, x: Float32) -> tuple[Float32, Callable[[Float32], Float32]]:
+    """The outputs of `convolution.run_network`, and its vector-Jacobian product.
+
+    The latter takes errors [192, rows, columns] of the outputs to gradients [97, rows, columns] of the inputs.
+    """
     rows, width = (0, x.shape[1]), x.shape[2] + 2
     hidden = convolution.head(network, x)
-    active: list[list[UInt8]] = []  # of every block and chunk, in bits: all that its derivative needs to know
+    active: list[list[UInt8]] = []  # for each block and chunk: one bit for each rectifier, 1 where it passes its input
     for number in range(len(network.expand)):
         bits: list[UInt8] = []
         hidden = convolution.block(network, number, hidden, width, rows, partial(_note_active, bits))
         active.append(bits)
 
-    def pull_back(errors: Float32) -> Float32:
+    def vjp(errors: Float32) -> Float32:
         gradient = np.zeros((len(network.head), x.shape[1] + 2, width), np.float32)
         gradient[:, 1:-1, 1:-1] = (network.tail.T @ errors.reshape(len(errors), -1)).reshape(-1, *x.shape[1:])
         flat = gradient.reshape(len(gradient), -1)
@@ -80,11 +85,11 @@ def run_and_pull_back(network: ConvNetwork, x: Float32) -> tuple[Float32, Callab
             taps = network.depthwise[number][:, ::-1]
             for cells in convolution.chunks(rows, width):
                 flat[:, cells] += convolution.depthwise(inner, taps, width, cells)
-        pulled: Float32 = network.head.T @ gradient[:, 1:-1, 1:-1].reshape(len(gradient), -1)
-        return pulled.reshape(-1, *x.shape[1:])
+        inputs: Float32 = network.head.T @ gradient[:, 1:-1, 1:-1].reshape(len(gradient), -1)
+        return inputs.reshape(-1, *x.shape[1:])
 
-    return convolution.tail(network, hidden, width, rows), pull_back
+    return convolution.tail(network, hidden, width, rows), vjp
 
 
-def _note_active(bits: list[UInt8], wide: Float32) -> None:
-    bits.append(np.packbits(wide > 0, axis=1))
+def _note_active(bits: list[UInt8], rectified: Float32) -> None:
+    bits.append(np.packbits(rectified > 0, axis=1))

@@ -1,19 +1,20 @@
-"""Whether coding chroma's high frequencies pays: the choice between the layouts COLOR_4X4 and COLOR_8X8.
+"""The choice between COLOR_4X4 and COLOR_8X8: whether coding the high frequencies of chroma pays.
 
-Most photographs have hardly any chroma beyond the low 4x4 coefficients. Coloured lettering, thin lines and patterns have most of
-it there. A picture gets the larger layout at every step from the coarsest one on at which it pays, so that bytes and quality
-grow together when the step becomes finer.
+Most photographs have hardly any chroma outside the low 4x4 coefficients. Coloured lettering, thin lines and patterns have most of
+their chroma there. A picture gets the larger layout at the coarsest step at which it pays and at all finer ones, so that file size
+and quality both grow when the step gets finer.
 
-For a cell whose high chroma coefficients are x steps large, coding them saves about
+Coding the high chroma coefficients x (in steps) of one cell saves about
 
     g = sum over |x| > DEAD_ZONE of  x^2 - 1/12 - LAMBDA * (6 + 2 log2 |x|)              squared steps
 
-where a coefficient below the dead zone is coded as zero. Measured on photographs, screenshots and lettering
-(docs/experiments), the whole picture gains where
+Coefficients inside the dead zone are coded as zero. As measured on photographs, screenshots and lettering (docs/experiments),
+the larger layout pays for the whole picture if
 
-    sum max(g - STRONG, 0)  +  WEAK * sum min(g, STRONG)  >  OVERHEAD
+    sum of max(g - STRONG, 0)  +  WEAK * sum of min(g, STRONG)  >  OVERHEAD
 
-WEAK is negative where a synthesis is behind the decode: it predicts the chroma of weak cells, so they cost more than they gain.
+where both sums are over all cells. WEAK is negative if a synthesis follows the decode: it predicts the chroma of weak cells, so
+coding it costs more than it saves.
 """
 
 from __future__ import annotations
@@ -25,34 +26,37 @@ import numpy as np
 from vqcodec.arrays import Bool, Float32, Float64
 
 _DEAD_ZONE: Final = 1.2
-"""Steps below which a coefficient is coded as zero."""
+"""Magnitude in steps below which a coefficient is coded as zero."""
 _LAMBDA: Final = 0.13
 """Squared steps per bit."""
 _STRONG: Final = 4.0
-"""Squared steps that a cell saves before it counts as gain."""
+"""Saving of a cell, in squared steps, above which it counts fully."""
 _WEAK: Final = 0.3
 _WEAK_RESTORED: Final = -0.8
-"""How much of its saving a weak cell counts: without and with a synthesis behind the decode."""
+"""Weights of the savings up to `_STRONG`, without and with a synthesis after the decode."""
 _OVERHEAD: Final = 40.0
-"""Squared steps that streams of their own cost, whatever is in them: about 40 bytes."""
+"""Cost of the additional streams, in squared steps, whatever they hold: about 40 bytes."""
 
 
-def gain(high: Float32, steps: Float64) -> Float64:
-    """Strong and weak gain [S, 2], in squared steps, of coding coefficients float32 [K, cells] at each of S steps (grey levels)."""
-    places = np.flatnonzero(np.abs(high).max(axis=0) > _DEAD_ZONE * steps.min())
-    size = np.abs(high.take(places, axis=1))  # float32 [K, n]
-    found = np.zeros((len(steps), 2))
-    for row, step in zip(found, steps, strict=True):
-        coefficient, cell = np.nonzero(size > _DEAD_ZONE * step)
-        x = size[coefficient, cell] / step
+def estimate_gain(high: Float32, steps_levels: Float64) -> Float64:
+    """Strong and weak gain, float64 [S, 2] in squared steps, of coding high chroma at each of S steps (grey levels).
+
+    `high` float32 [K, cells] holds the high chroma coefficients in grey levels.
+    """
+    cells = np.flatnonzero(np.abs(high).max(axis=0) > _DEAD_ZONE * steps_levels.min())
+    size = np.abs(high.take(cells, axis=1))  # float32 [K, n]
+    gains = np.zeros((len(steps_levels), 2))
+    for gain, step_levels in zip(gains, steps_levels, strict=True):
+        coefficient, cell = np.nonzero(size > _DEAD_ZONE * step_levels)
+        x = size[coefficient, cell] / step_levels
         saved = np.bincount(cell, x * x - 1 / 12 - _LAMBDA * (6 + 2 * np.log2(x)))  # float64 [n]
-        row[:] = np.maximum(saved - _STRONG, 0).sum(), np.minimum(saved, _STRONG).sum()
-    return found
+        gain[:] = np.maximum(saved - _STRONG, 0).sum(), np.minimum(saved, _STRONG).sum()
+    return gains
 
 
-def pays(gains: Float64, restored: Bool) -> Bool:
-    """Whether coding high chroma makes the picture better for its bytes, bool [S], by its `gain` float64 [S, 2] at each step.
+def worth_coding(gains: Float64, restored: Bool) -> Bool:
+    """Whether coding high chroma pays at each step, bool [S], for the `estimate_gain` float64 [S, 2] of the whole picture.
 
-    `restored` bool [S]: there is a synthesis behind the decode at that step.
+    `restored` bool [S] says at which steps a synthesis follows the decode.
     """
     return gains[:, 0] + np.where(restored, _WEAK_RESTORED, _WEAK) * gains[:, 1] > _OVERHEAD

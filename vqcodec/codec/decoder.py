@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
 from vqcodec.arrays import Int16, Pixels, UInt8
-from vqcodec.codec import sharpening
+from vqcodec.codec.sharpening import Sharpener
 from vqcodec.codec.walk import Indices, OpenGroup, Rectangle, each_group, finish_group, layer_of_tile
 from vqcodec.format import alpha
 from vqcodec.format.header import Header
@@ -20,7 +19,6 @@ from vqcodec.runtime.workers import shared_empty, side_by_side
 from vqcodec.transform import dct, seams
 from vqcodec.transform.layouts import LAYOUTS, Layout
 from vqcodec.weights.exact import ExactModel
-from vqcodec.weights.refiner import Refiner
 
 
 def reconstruct(header: Header, latents: Sequence[Int16], model: ExactModel, threads: int = 1) -> Pixels:
@@ -110,21 +108,6 @@ def groups_touched(header: Header, region: Rectangle) -> list[int]:
     ]
 
 
-@dataclass(frozen=True)
-class Sharpener:
-    """A refiner and how much of what it adds is added, above 0 to 1."""
-
-    refiner: Refiner
-    strength: float
-    run: convolution.RunNetwork | None = None
-    """Runs the network elsewhere than here, one strip at a time."""
-
-    @property
-    def halo(self) -> int:
-        """Cells around a cell that it depends on."""
-        return self.refiner.network.halo + sharpening.REFINER_REACH
-
-
 def decode_refined(
     header: Header,
     indices: Indices,
@@ -191,9 +174,10 @@ def refine(
     restored, halo = restorer(model, flat, step, (h, w), layout, run)
     elsewhere = run is not None
     if sharpener is not None:
-        sharpen = sharpener.run or partial(convolution.run_network, sharpener.refiner.network)
         halo, elsewhere = sharpener.halo, elsewhere or sharpener.run is not None
-        restored = partial(sharpening.sharpen, sharpen, halo, restored, flat, step, (h, w), layout, sharpener.strength, corner)
+        restored = partial(
+            sharpener.sharpen, decoded=restored, latents=flat, step_levels=step, grid=(h, w), layout=layout, corner=corner
+        )
 
     def strip(rows: tuple[int, int]) -> None:
         dct.inverse_float(restored(rows), w, matrix, pixels[8 * rows[0] : 8 * rows[1]], header.depth)

@@ -116,7 +116,7 @@ def aimed_targets(
     for _ in range(rounds):
         latents = walk.encode_group(targets, cells, model, settings).latents
         progress.advance()
-        targets += np.float32(_AIM_SHARE) * (aiming.aims(network, latents, wanted, step, cells, layout) - targets)
+        targets += np.float32(_AIM_SHARE) * (aiming.gradient_targets(network, latents, wanted, step, cells, layout) - targets)
         np.clip(targets, wanted[: layout.channels] - _AIM_REACH, wanted[: layout.channels] + _AIM_REACH, out=targets)
         progress.advance()
     return targets
@@ -203,10 +203,10 @@ class Encoder:
         if len(steps) > len(self._chroma_gain):
             more = steps[len(self._chroma_gain) :]
             with progress.stage("choosing the layout"):
-                found = self._side_by_side(lambda number: chroma.gain(self._high_chroma(number), more))
+                found = self._side_by_side(lambda number: chroma.estimate_gain(self._high_chroma(number), more))
             self._chroma_gain = np.concatenate([self._chroma_gain, sum(found)])
         restored = (self.model.synthesis is not None) & (steps >= MIN_STEP_LEVELS)
-        return COLOR_8X8 if chroma.pays(self._chroma_gain[: len(steps)], restored).any() else COLOR_4X4
+        return COLOR_8X8 if chroma.worth_coding(self._chroma_gain[: len(steps)], restored).any() else COLOR_4X4
 
     def _group(self, number: int, layout: Layout) -> Float32:
         """Coefficients float32 [C, h * w] of a tile group in grey levels."""
@@ -239,10 +239,10 @@ class Encoder:
 
         def one(number: int) -> Kept:
             coefficients = self._group(number, layout)
-            beyond = clipping.beyond(self._part(number), self.model.color, self.depth)
-            if beyond.any():
+            overshoot = clipping.overshoot(self._part(number), self.model.color, self.depth)
+            if overshoot.any():
                 coefficients = coefficients.copy()
-                coefficients[: self.components] += beyond * np.float32(step / 64)
+                coefficients[: self.components] += overshoot * np.float32(step / 64)
             return kept(self.code_group(coefficients, self._frame.groups[number][2:], settings))
 
         with progress.stage("coding"):

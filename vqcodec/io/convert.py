@@ -14,7 +14,7 @@ from typing import Any, Final
 from vqcodec import api
 from vqcodec.arrays import Pixels
 from vqcodec.codec import generation
-from vqcodec.codec.denoising import NO_NOISE
+from vqcodec.codec.denoising import MIN_SIGMA
 from vqcodec.codec.rate_control import DEFAULT_EFFORT, TUNES
 from vqcodec.errors import FormatError, InputError
 from vqcodec.format.header import MAX_PIXELS, Metadata
@@ -173,7 +173,7 @@ def generate_files(
         picture_format = _format_of(output)
         check_output(output, overwrite=overwrite)
         pictures, labels = api.generate(count, prior=prior, **options)
-        sheet = generation.sheet(pictures, labels)
+        sheet = generation.contact_sheet(pictures, labels)
         seconds = time.perf_counter() - start
         with naming(output, "standard output"):
             data = _written(sheet, picture_format)[0]
@@ -272,7 +272,7 @@ def denoise_file(
         start = time.perf_counter()
         sigma = api.estimate_sigma(image.pixels) if sigma is None else sigma
         told = f"sigma {sigma:.1f} grey levels, {how}"
-        if sigma < NO_NOISE:
+        if sigma < MIN_SIGMA:
             told += ": too little to take out, the picture stays as it is"
         pixels = api.denoise(image.pixels, model=model, sigma=sigma, threads=threads)
         seconds = time.perf_counter() - start

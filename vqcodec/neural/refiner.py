@@ -159,16 +159,18 @@ class Scene:
 
 def added_coefficients(found: Tensor, grain: Tensor) -> Tensor:
     """As `sharpening.added_coefficients`, of a batch [B, 256, h, w] and its grain [B, 64, h, w]."""
-    grained, weights = (torch.from_numpy(array).to(grain.device) for array in (sharpening.grained(), sharpening.grain_emphasis()))
+    grained, weights = (
+        torch.from_numpy(array).to(grain.device) for array in (sharpening.grain_channels(), sharpening.grain_emphasis())
+    )
     return weigh(found[:, :OUTPUTS]).index_add(1, grained, weights * found[:, OUTPUTS:] * grain)
 
 
 def weigh(correction: Tensor) -> Tensor:
-    """As `sharpening.weigh`, of a batch [B, 192, h, w]."""
+    """`sharpening.emphasis` and `sharpening.subtract_repeats` for a batch [B, 192, h, w]."""
     weighed = torch.from_numpy(sharpening.emphasis()).to(correction.device) * correction
-    high = torch.from_numpy(sharpening.repeatable()).to(correction.device)
-    side = 2 * sharpening.REPEATED_WITHIN + 1
-    around = functional.pad(weighed[:, high], (sharpening.REPEATED_WITHIN,) * 4, mode="replicate")
+    high = torch.from_numpy(sharpening.repeat_channels()).to(correction.device)
+    side = 2 * sharpening.REPEAT_RADIUS + 1
+    around = functional.pad(weighed[:, high], (sharpening.REPEAT_RADIUS,) * 4, mode="replicate")
     return weighed.index_add(1, high, functional.avg_pool2d(around, side, stride=1), alpha=-1)
 
 

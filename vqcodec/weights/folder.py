@@ -3,7 +3,7 @@
 The id is a SHA-256 over the tensors in order of name: for each, the UTF-8 text "name NUL dtype NUL shape NUL" (dtype as numpy
 writes it, <i4 or |u1; shape as decimal numbers joined by commas), then its little-endian bytes in C order. Files carry its
 first 6 bytes. Tensors of each kind of model are described where the kind is: exact.py and tokens.py (what files are made with),
-sharpening.py, denoising.py and generation.py (what no file names).
+sharpening.py, denoising.py, generation.py and inpainting.py (what no file names).
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from vqcodec.weights.folder import Weights, checking, read_weights
 
 @dataclass(frozen=True, eq=False)
 class Refiner(Weights):
-    """A loaded refiner (sharpening.sharpen)."""
+    """A loaded refiner (sharpening.Sharpener)."""
 
     @cached_property
     def network(self) -> ConvNetwork:
