@@ -243,8 +243,8 @@ def test_a_zstd_plane_may_not_have_more_bits_than_it_has() -> None:
     low = np.zeros(100, np.uint8).tobytes()
     plane = np.full(100, 4, np.uint8).tobytes()
     packed = [zstd_blocks.compress(data, None, zstd_blocks.LEVELS) for data in (low, plane)]
-    assert {mode for mode, _ in packed} == {zstd_blocks.FRAME}
-    section = bytes((1 | 1 << 2, len(packed[0][1]))) + packed[0][1] + packed[1][1]
+    assert {part.mode for part in packed} == {zstd_blocks.Mode.FRAME}
+    section = bytes((1 | 1 << 2, len(packed[0].data))) + packed[0].data + packed[1].data
     assert tokens.unpack(section, (10, 10), 11).max() == 4 << 8
     with pytest.raises(CorruptError, match="more bits than tokens have"):
         tokens.unpack(section, (10, 10), 10)

@@ -19,8 +19,10 @@ from vqcodec import api
 from vqcodec.codec import rate_control, walk
 from vqcodec.errors import CorruptError, FormatError, LimitError, ModelError, TruncatedError, UnsupportedError, VqcodecError
 from vqcodec.format import container, stream_records, zstd_blocks
-from vqcodec.format.header import Header, Section, StreamRecord
+from vqcodec.format.bits import BitWriter, write_golomb, write_number
+from vqcodec.format.header import Header, Section
 from vqcodec.format.stream_forms import Split
+from vqcodec.format.zstd_blocks import Mode, StoredPart
 from vqcodec.weights import registry
 
 GOLDEN = REPOSITORY / "tests" / "golden"
@@ -154,7 +156,7 @@ def huge(value: int) -> bytes:
         ({"step": bytes(2)}, CorruptError, "a reserved value in the header"),
         ({"map": bytes((len(MODEL.maps),))}, CorruptError, "its merge map is not in the model"),
         ({"map": b"\xff"}, CorruptError, "its merge map is not in the model"),
-        ({"body": b""}, CorruptError, "a section ends within a stream"),
+        ({"body": b""}, CorruptError, "a section ends too early"),
     ],
 )
 def test_what_a_header_may_not_say(changes: Fields, kind: type[VqcodecError], message: str) -> None:
@@ -256,17 +258,14 @@ def test_any_bytes_as_an_index_section(section: bytes, merge_map: int) -> None:
 def test_any_symbols_in_streams_that_are_well_stored(seed: int, merge_map: int, side: int) -> None:
     """Damage behind all of zstd and the checksums: parts, pairs, escapes and raw bits that do not fit each other."""
     rng = np.random.default_rng(seed)
-    parts: list[bytes | StreamRecord] = []
+    parts: list[bytes | StoredPart] = []
     for stream in MODEL.streams[merge_map]:
         count = int(rng.integers(0, side))
         for dictionary in stream.dictionaries:
             values = rng.geometric(rng.uniform(0.02, 0.9), count) - 1
             count = int(rng.integers(0, count + 1))
             part = np.minimum(values, rng.integers(0, 256)).astype(np.uint8).tobytes()
-            mode, stored = (
-                zstd_blocks.compress(part, dictionary, zstd_blocks.FAST_LEVELS) if part else (stream_records.VERBATIM, b"")
-            )
-            parts.append(StreamRecord(len(part), mode, stored))
+            parts.append(zstd_blocks.compress(part, dictionary, zstd_blocks.FAST_LEVELS))
     body = index_section(parts, MODEL, merge_map, raw=rng.bytes(int(rng.integers(0, 9))))
     size = huge(side)
     outcome(put_together(PLAIN | {"width": size, "height": size, "map": bytes((merge_map,)), "body": body}))
@@ -333,17 +332,17 @@ DICTIONARY, VERBATIM, FRAME, BLOCK = "1", "01", "000", "001"
 @pytest.mark.parametrize(
     ("section", "message"),
     [
-        (bits(SIZE_5, DICTIONARY, "1" + "0"), "not stored as it says"),  # there is none
-        (bits("1111" + "00011" + "0" * 16 + "1", BLOCK, LENGTH_9) + bytes(9), "not stored as it says"),  # 131073 bytes
+        (bits(SIZE_5, DICTIONARY, "1" + "0"), "not stored as its record says"),  # there is none
+        (bits("1111" + "00011" + "0" * 16 + "1", BLOCK, LENGTH_9) + bytes(9), "not stored as its record says"),  # 131073 bytes
         (bits("1111" + "00110" + "0" * 20, FRAME, LENGTH_9) + bytes(9), "larger than the picture allows"),
-        (bits("1111" + "11111"), "ends within a stream"),
-        (bits("0000", "1"), "records do not end with zeros"),
+        (bits("1111" + "11111"), "ends too early"),
+        (bits("0000", "1"), "the bits that fill a byte are not 0"),
         (bits("0000") + bytes((1 << 19) + 1), "more raw bits than the picture allows"),
-        (bits(SIZE_5, FRAME, LENGTH_9) + bytes(8), "ends within a stream"),
-        (bits(SIZE_5, VERBATIM) + bytes(4), "ends within a stream"),
-        (bits(SIZE_5, DICTIONARY) + bytes(6), "a number is badly written"),
-        (bits(SIZE_5, DICTIONARY, "0" * 33, "1" * 40), "a number is badly written"),
-        (b"", "ends within a stream"),
+        (bits(SIZE_5, FRAME, LENGTH_9) + bytes(8), "ends too early"),
+        (bits(SIZE_5, VERBATIM) + bytes(4), "ends too early"),
+        (bits(SIZE_5, DICTIONARY) + bytes(6), "a Golomb code is too long"),
+        (bits(SIZE_5, DICTIONARY, "0" * 33, "1" * 40), "a Golomb code is too long"),
+        (b"", "ends too early"),
     ],
 )
 def test_what_a_record_may_not_say(section: bytes, message: str) -> None:
@@ -352,18 +351,21 @@ def test_what_a_record_may_not_say(section: bytes, message: str) -> None:
 
 
 def test_a_second_part_is_no_larger_than_the_first_and_blocks_have_a_length() -> None:
-    with pytest.raises(CorruptError, match="not stored as it says"):
+    with pytest.raises(CorruptError, match="not stored as its record says"):
         stream_records.read_streams(bits(SIZE_5, VERBATIM, "001" + "11") + bytes(20), [[0, 0]], 100)  # 6 less than 5
-    with pytest.raises(CorruptError, match="not stored as it says"):
+    with pytest.raises(CorruptError, match="not stored as its record says"):
         stream_records.read_streams(bits(SIZE_5, DICTIONARY, "0001" + "000") + bytes(20), [[2]], 100)  # 4 less than 0
 
 
 def test_lengths_of_four_streams_are_of_two_bytes() -> None:
-    for length, message in ((65535, "a section ends within a stream"), (65536, "not stored as it says")):
-        code = stream_records._golomb_bits(stream_records._order(1 << 15), 2 * (length - 4))  # 4 bytes are expected of this mean
-        section = bits(stream_records._number_bits(1 << 17), DICTIONARY, *[code] * 4)
+    for length, message in ((65535, "a section ends too early"), (65536, "not stored as its record says")):
+        writer = BitWriter()
+        write_number(writer, 1 << 17)
+        writer.put(1, 1)
+        for _ in range(4):
+            write_golomb(writer, stream_records._order(1 << 15), 2 * (length - 4))  # 4 bytes are expected of this mean
         with pytest.raises(CorruptError, match=message):
-            stream_records.read_streams(section, [[2]], 1 << 17)
+            stream_records.read_streams(writer.to_bytes(), [[2]], 1 << 17)
 
 
 # ------------------------------------------------------------------------------------------------ bombs
@@ -387,13 +389,13 @@ def forged(size: int) -> bytes:
     "record",
     [
         bomb(100_000_000, claimed=100),
-        StreamRecord(100, stream_records.FRAME, forged(1 << 40)),
-        StreamRecord(100, stream_records.FRAME, forged(1 << 40)[4:]),
-        StreamRecord(100, stream_records.BLOCK, forged(1 << 40)[4:]),
+        StoredPart(100, Mode.FRAME, forged(1 << 40)),
+        StoredPart(100, Mode.FRAME, forged(1 << 40)[4:]),
+        StoredPart(100, Mode.BLOCK, forged(1 << 40)[4:]),
     ],
     ids=["100 MB", "a whole frame of 1 TiB", "a frame of 1 TiB", "a block of 1 TiB"],
 )
-def test_a_bomb_is_refused_without_being_unpacked(record: StreamRecord) -> None:
+def test_a_bomb_is_refused_without_being_unpacked(record: StoredPart) -> None:
     data = put_together(PLAIN | {"body": index_section([record], MODEL, PLAIN["map"][0])})
     assert len(data) < 20_000
     found = outcome(data)

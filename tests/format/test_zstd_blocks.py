@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from vqcodec.errors import CorruptError
 from vqcodec.format import stream_records, zstd_blocks
-from vqcodec.format.header import StreamRecord
+from vqcodec.format.zstd_blocks import Mode, StoredPart
 from vqcodec.train import huffman
 from vqcodec.weights import registry
 
@@ -93,17 +93,18 @@ def test_the_shipped_dictionaries_are_what_their_code_lengths_say() -> None:
 
 
 @settings(max_examples=60)
-@given(seeds, st.integers(1, 256), st.sampled_from([1, 7, 40, 255, 256, 1023, 1024, 9000, 16384, 140_000]), st.booleans())
+@given(seeds, st.integers(1, 256), st.sampled_from([0, 1, 7, 40, 255, 256, 1023, 1024, 9000, 16384, 140_000]), st.booleans())
 def test_parts_come_back(seed: int, symbols: int, size: int, known: bool) -> None:
     counts = random_counts(seed, symbols)
     data = np.random.default_rng(seed).choice(256, size, p=counts / counts.sum()).astype(np.uint8).tobytes()
     dictionary = dictionary_of(counts) if known and symbols > 1 else None
-    mode, stored = zstd_blocks.compress(data, dictionary, (1, 9))
-    assert len(stored) <= len(data)
-    assert zstd_blocks.decompress(mode, stored, len(data), dictionary) == data
-    for broken in (stored[:-1], stored + b"\0"):
+    part = zstd_blocks.compress(data, dictionary, (1, 9))
+    assert part.size == len(data)
+    assert len(part.data) <= len(data)
+    assert zstd_blocks.decompress(part, dictionary) == data
+    for broken in (part.data[:-1], part.data + b"\0"):
         with suppress(CorruptError):
-            assert len(zstd_blocks.decompress(mode, broken, len(data), dictionary)) == len(data)
+            assert len(zstd_blocks.decompress(replace(part, data=broken), dictionary)) == len(data)
 
 
 def test_each_mode_is_used_where_it_is_smallest() -> None:
@@ -112,64 +113,63 @@ def test_each_mode_is_used_where_it_is_smallest() -> None:
     dictionary = dictionary_of(counts)
     alike = rng.choice(256, 3000, p=counts / counts.sum()).astype(np.uint8)
     unlike = 99 - alike
-    assert zstd_blocks.compress(alike[:30].tobytes(), dictionary, (1,))[0] == stream_records.BLOCK_WITH_DICTIONARY
-    assert zstd_blocks.compress(alike.tobytes(), dictionary, (1,))[0] == stream_records.BLOCK_WITH_DICTIONARY
-    assert zstd_blocks.compress(alike.tobytes(), None, (1,))[0] == stream_records.BLOCK
-    assert zstd_blocks.compress(unlike.tobytes(), dictionary, (1,))[0] == stream_records.BLOCK
-    assert zstd_blocks.compress(alike[:20].tobytes() * 50, dictionary, (1,))[0] == stream_records.FRAME
-    assert zstd_blocks.compress(rng.bytes(300), dictionary, (1,))[0] == stream_records.VERBATIM
+    assert zstd_blocks.compress(alike[:30].tobytes(), dictionary, (1,)).mode == Mode.BLOCK_WITH_DICTIONARY
+    assert zstd_blocks.compress(alike.tobytes(), dictionary, (1,)).mode == Mode.BLOCK_WITH_DICTIONARY
+    assert zstd_blocks.compress(alike.tobytes(), None, (1,)).mode == Mode.BLOCK
+    assert zstd_blocks.compress(unlike.tobytes(), dictionary, (1,)).mode == Mode.BLOCK
+    assert zstd_blocks.compress(alike[:20].tobytes() * 50, dictionary, (1,)).mode == Mode.FRAME
+    assert zstd_blocks.compress(rng.bytes(300), dictionary, (1,)).mode == Mode.VERBATIM
 
 
 def test_what_no_block_can_hold_comes_back_verbatim() -> None:
     data = np.random.default_rng(0).bytes(200_000)
-    assert zstd_blocks.compress(data, None, (1,)) == (stream_records.VERBATIM, data)
-    assert zstd_blocks.decompress(stream_records.VERBATIM, data, len(data), None) == data
+    part = zstd_blocks.compress(data, None, (1,))
+    assert part == StoredPart(len(data), Mode.VERBATIM, data)
+    assert zstd_blocks.decompress(part, None) == data
 
 
-@pytest.mark.parametrize("size", [stream_records.MAX_BLOCK, stream_records.MAX_BLOCK + 1])
+@pytest.mark.parametrize("size", [zstd_blocks.MAX_BLOCK, zstd_blocks.MAX_BLOCK + 1])
 def test_the_largest_block_is_one_that_readers_take(size: int) -> None:
     counts = np.where(np.arange(256) < 100, 0.95 ** np.arange(256), 0)
     dictionary = dictionary_of(counts)
     assert dictionary is not None
     data = np.random.default_rng(0).choice(256, size, p=counts / counts.sum()).astype(np.uint8).tobytes()
-    mode, stored = zstd_blocks.compress(data, dictionary, (1,))
-    assert mode == (stream_records.BLOCK_WITH_DICTIONARY if size == stream_records.MAX_BLOCK else stream_records.FRAME)
-    found = [StreamRecord(size, mode, stored)]
-    assert stream_records.read_streams(
-        stream_records.write_streams(found, [[dictionary.mean]], b""), [[dictionary.mean]], size
-    ) == (found, b"")
-    assert zstd_blocks.decompress(mode, stored, size, dictionary) == data
+    part = zstd_blocks.compress(data, dictionary, (1,))
+    assert part.mode == (Mode.BLOCK_WITH_DICTIONARY if size == zstd_blocks.MAX_BLOCK else Mode.FRAME)
+    section = stream_records.write_streams([part], [[dictionary.mean]], b"")
+    assert stream_records.read_streams(section, [[dictionary.mean]], size) == ([part], b"")
+    assert zstd_blocks.decompress(part, dictionary) == data
 
 
 def test_a_dictionary_that_is_none_is_an_error_of_ours() -> None:
     dictionary = registry.find("photo-lite").dictionaries[0]
     likely = np.flatnonzero(dictionary.lengths == dictionary.lengths[dictionary.lengths > 0].min())
     data = likely.repeat(200).astype(np.uint8).tobytes()
-    mode, stored = zstd_blocks.compress(data, dictionary, ())
-    assert mode == stream_records.BLOCK_WITH_DICTIONARY
-    assert zstd_blocks.decompress(mode, stored, len(data), dictionary) == data
+    part = zstd_blocks.compress(data, dictionary, ())
+    assert part.mode == Mode.BLOCK_WITH_DICTIONARY
+    assert zstd_blocks.decompress(part, dictionary) == data
     for content in (b"", dictionary.content[:20]):
         with pytest.raises(CorruptError):
-            zstd_blocks.decompress(mode, stored, len(data), replace(dictionary, content=content))
+            zstd_blocks.decompress(part, replace(dictionary, content=content))
 
 
 def test_nothing_follows_a_frame() -> None:
     data = b"a frame of its own, as it has repetitions; " * 10
-    mode, stored = zstd_blocks.compress(data, None, (1,))
-    assert mode == stream_records.FRAME
-    assert zstd_blocks.decompress(mode, stored, len(data), None) == data
+    part = zstd_blocks.compress(data, None, (1,))
+    assert part.mode == Mode.FRAME
+    assert zstd_blocks.decompress(part, None) == data
     with pytest.raises(CorruptError, match="does not decompress"):
-        zstd_blocks.decompress(mode, stored + b"\0", len(data), None)
+        zstd_blocks.decompress(replace(part, data=part.data + b"\0"), None)
 
 
-packed = st.sampled_from([stream_records.FRAME, stream_records.BLOCK, stream_records.BLOCK_WITH_DICTIONARY])
+packed = st.sampled_from([Mode.FRAME, Mode.BLOCK, Mode.BLOCK_WITH_DICTIONARY])
 
 
 @given(packed, st.binary(max_size=60), st.integers(1, 200))
-def test_any_bytes_decompress_or_are_corrupt(mode: int, stored: bytes, size: int) -> None:
+def test_any_bytes_decompress_or_are_corrupt(mode: Mode, stored: bytes, size: int) -> None:
     dictionary = registry.find("photo-lite").dictionaries[0]
     with suppress(CorruptError):
-        assert len(zstd_blocks.decompress(mode, stored, size, dictionary)) == size
+        assert len(zstd_blocks.decompress(StoredPart(size, mode, stored), dictionary)) == size
 
 
 def test_a_bomb_is_refused() -> None:
@@ -179,4 +179,4 @@ def test_a_bomb_is_refused() -> None:
     bomb = zstandard.ZstdCompressor(compression_params=parameters).compress(bytes(100_000_000))
     assert len(bomb) < 20_000
     with pytest.raises(CorruptError):
-        zstd_blocks.decompress(stream_records.FRAME, bomb[2:], 1000, None)
+        zstd_blocks.decompress(StoredPart(1000, Mode.FRAME, bomb[2:]), None)

@@ -7,7 +7,8 @@ import numpy as np
 import zstandard
 
 from vqcodec.format import container, stream_records
-from vqcodec.format.header import Section, StreamRecord
+from vqcodec.format.header import Section
+from vqcodec.format.zstd_blocks import Mode, StoredPart
 from vqcodec.weights.exact import ExactModel
 
 _FIELDS = {"magic": 8, "version": 1, "width": 0, "height": 0, "layout": 1, "flags": 1, "group": 1}
@@ -43,21 +44,21 @@ def put_together(fields: Fields) -> bytes:
     return head + zlib.crc32(covered).to_bytes(4, "little") + fields["body"]
 
 
-def index_section(parts: Sequence[bytes | StreamRecord], model: ExactModel, merge_map: int, raw: bytes = b"") -> bytes:
+def index_section(parts: Sequence[bytes | StoredPart], model: ExactModel, merge_map: int, raw: bytes = b"") -> bytes:
     """An index section of all parts of a merge map's streams, bytes verbatim, the missing last ones empty."""
     means = [stream.means for stream in model.streams[merge_map]]
-    found = [p if isinstance(p, StreamRecord) else StreamRecord(len(p), stream_records.VERBATIM, p) for p in parts]
-    empty = [StreamRecord(0, stream_records.VERBATIM, b"")] * (sum(map(len, means)) - len(parts))
+    found = [p if isinstance(p, StoredPart) else StoredPart(len(p), Mode.VERBATIM, p) for p in parts]
+    empty = [StoredPart(0, Mode.VERBATIM, b"")] * (sum(map(len, means)) - len(parts))
     return stream_records.write_streams(found + empty, means, raw)
 
 
-def bomb(size: int, claimed: int) -> StreamRecord:
-    """A record that claims a few bytes; its frame is small too but holds `size` zeros."""
+def bomb(size: int, claimed: int) -> StoredPart:
+    """A part that claims a few bytes; its frame is small too but holds `size` zeros."""
     parameters = zstandard.ZstdCompressionParameters.from_level(
         19, window_log=17, format=zstandard.FORMAT_ZSTD1_MAGICLESS, write_content_size=0, write_checksum=0
     )
     frame = zstandard.ZstdCompressor(compression_params=parameters).compress(bytes(size))
-    return StreamRecord(claimed, stream_records.FRAME, frame[2:])
+    return StoredPart(claimed, Mode.FRAME, frame[2:])
 
 
 def broken_files(data: bytes, model: ExactModel) -> dict[str, bytes]:

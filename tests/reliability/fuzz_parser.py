@@ -11,11 +11,12 @@ with atheris.instrument_imports(include=["vqcodec"]):
     from vqcodec import api
     from vqcodec.errors import VqcodecError
     from vqcodec.format import container
+    from vqcodec.format.bits import ByteReader
 
 
 def resealed(data: bytes) -> bytes:
     """The bytes with a right checksum of the header, if they get that far: the fuzzer would hardly guess it."""
-    reader = container.Reader(data)
+    reader = ByteReader(data)
     try:
         reader.take(9)
         reader.varint(), reader.varint()

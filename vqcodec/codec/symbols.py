@@ -347,7 +347,7 @@ class SymbolReader:
             for group, some in groupby(zip(runs, lengths, strict=True), key=lambda pair: pair[0][1]):
                 stop = start + sum(length for _, length in some)
                 raw = start + np.flatnonzero(widths[start:stop])
-                words[raw, 0] = with_low_bits(words[raw, 0], group.bits.take(widths[raw]))
+                words[raw, 0] = with_low_bits(words[raw, 0], group.bits.take_array(widths[raw]))
                 start = stop
         return words, 0.0 if self.ideal is None else float(table.bits.take(places).sum(dtype=np.float64))
 

@@ -27,9 +27,9 @@ from vqcodec.arrays import Float32, Int32, UInt8, UInt16
 from vqcodec.entropy.codebook_search import nearest, search_weights
 from vqcodec.errors import CorruptError, InputError, ModelError
 from vqcodec.format import container, zstd_blocks
-from vqcodec.format.bits import BitReader, pack_bits
+from vqcodec.format.bits import BitReader, ByteReader, pack_bits, write_varint
 from vqcodec.format.header import Header, Section, Tokens
-from vqcodec.format.stream_records import BLOCK, FRAME, VERBATIM
+from vqcodec.format.zstd_blocks import Mode, StoredPart
 from vqcodec.nets import convolution
 from vqcodec.nets.convolution import RunNetwork
 from vqcodec.runtime import progress
@@ -40,7 +40,7 @@ from vqcodec.transform.layouts import COLOR_8X8, GREY, LAYOUTS
 from vqcodec.weights.token import TokenModel
 
 _PACKED: Final = 0
-_MODES: Final = {VERBATIM: _PACKED, FRAME: 1, BLOCK: 2}
+_MODES: Final = {Mode.VERBATIM: _PACKED, Mode.FRAME: 1, Mode.BLOCK: 2}
 """Of a plane; container.py has their meaning."""
 
 
@@ -142,14 +142,14 @@ def pack(indices: UInt16, bits: int, levels: Sequence[int]) -> bytes:
     if bits <= 8:
         return bytes((mode,)) + low
     high_mode, high = _pack_plane(flat >> np.uint16(8), bits - 8, levels)
-    length = b"" if mode == _PACKED else container.write_varint(len(low))
+    length = b"" if mode == _PACKED else write_varint(len(low))
     return bytes((mode | high_mode << 2,)) + length + low + high
 
 
 def unpack(section: bytes, cells: tuple[int, int], bits: int) -> UInt16:
     """An index section to indices uint16 [h, w] below 1 << bits; raises TruncatedError, CorruptError."""
     count = cells[0] * cells[1]
-    reader = container.Reader(section)
+    reader = ByteReader(section)
     modes = reader.byte()
     low_bits, high_bits = min(bits, 8), max(bits - 8, 0)
     low_mode, high_mode = modes & 3, modes >> 2
@@ -166,8 +166,8 @@ def unpack(section: bytes, cells: tuple[int, int], bits: int) -> UInt16:
 def _pack_plane(values: UInt16, bits: int, levels: Sequence[int]) -> tuple[int, bytes]:
     """The mode and the stored bytes of values uint16 [n] of 1..8 bits: the smallest of what there is."""
     packed = pack_bits(values.astype(np.int32), np.full(len(values), bits, np.uint8))
-    mode, stored = zstd_blocks.compress(values.astype(np.uint8).tobytes(), None, tuple(levels))
-    return (_PACKED, packed) if len(packed) <= len(stored) else (_MODES[mode], stored)
+    part = zstd_blocks.compress(values.astype(np.uint8).tobytes(), None, tuple(levels))
+    return (_PACKED, packed) if len(packed) <= len(part.data) else (_MODES[part.mode], part.data)
 
 
 def _unpack_plane(mode: int, stored: bytes, count: int, bits: int) -> UInt8:
@@ -176,10 +176,10 @@ def _unpack_plane(mode: int, stored: bytes, count: int, bits: int) -> UInt8:
         if len(stored) != -(-count * bits // 8):
             raise CorruptError("corrupt file: there are not as many tokens as the picture has cells")
         reader = BitReader(stored)
-        found = reader.take(np.full(count, bits, np.uint8)).astype(np.uint8)
+        found = reader.take_array(np.full(count, bits, np.uint8)).astype(np.uint8)
         reader.finish()
         return found
-    data = zstd_blocks.decompress(FRAME if mode == _MODES[FRAME] else BLOCK, stored, count, None)
+    data = zstd_blocks.decompress(StoredPart(count, Mode.FRAME if mode == _MODES[Mode.FRAME] else Mode.BLOCK, stored), None)
     found = np.frombuffer(data, np.uint8)
     if int(found.max(initial=0)) >> bits:
         raise CorruptError("corrupt file: a token has more bits than tokens have")

@@ -23,8 +23,9 @@ from vqcodec.entropy.masking import CodewordSizes
 from vqcodec.errors import CorruptError, ModelError
 from vqcodec.format import container, zstd_blocks
 from vqcodec.format.bits import pack_bits
-from vqcodec.format.header import Header, Section, StreamRecord
-from vqcodec.format.stream_records import VERBATIM, read_streams, stored_bytes, write_streams
+from vqcodec.format.header import Header, Section
+from vqcodec.format.stream_records import read_streams, stored_bytes, write_streams
+from vqcodec.format.zstd_blocks import Mode, StoredPart
 from vqcodec.runtime import progress
 from vqcodec.runtime.workers import side_by_side
 from vqcodec.transform.layouts import LAYOUTS, Layout, Tile
@@ -365,8 +366,8 @@ def _unpack(section: bytes | None, streams: Sequence[Stream], limit: int) -> tup
     if section is None:
         return None
     given = [dictionary for stream in streams for dictionary in stream.dictionaries]
-    records, raw = read_streams(section, _means(streams), 2 * limit + 16)
-    parts = iter([zstd_blocks.decompress(r.mode, r.data, r.size, dictionary) for r, dictionary in zip(records, given, strict=True)])
+    stored, raw = read_streams(section, _means(streams), 2 * limit + 16)
+    parts = iter([zstd_blocks.decompress(part, dictionary) for part, dictionary in zip(stored, given, strict=True)])
     symbols = []
     for stream in streams:
         symbols.append(stream.form.unpack([next(parts) for _ in stream.dictionaries], limit))
@@ -380,13 +381,12 @@ def pack_layer(calls: Calls, raw: bytes, model: ExactModel, merge_map: int, leve
     gathered: list[list[UInt8]] = [[] for _ in model.streams[merge_map]]
     for number, symbols in calls:
         gathered[stream_of[number]].append(symbols)
-    records = []
+    parts = []
     for pieces, stream in zip(gathered, model.streams[merge_map], strict=True):
         symbols = np.concatenate(pieces) if pieces else np.zeros(0, np.uint8)
         for part, given in zip(stream.form.pack(symbols), stream.dictionaries, strict=True):
-            mode, stored = zstd_blocks.compress(part, given, levels) if part else (VERBATIM, b"")
-            records.append(StreamRecord(len(part), mode, stored))
-    return write_streams(records, _means(model.streams[merge_map]), raw)
+            parts.append(zstd_blocks.compress(part, given, levels))
+    return write_streams(parts, _means(model.streams[merge_map]), raw)
 
 
 def _means(streams: Sequence[Stream]) -> list[list[int]]:
@@ -459,10 +459,10 @@ def describe(header: Header, indices: Indices, model: ExactModel) -> dict[str, o
         sections = indices(group_number, header.layers)
         for section in sections:
             assert section is not None
-            records, raw = read_streams(section, _means(model.streams[header.merge_map]), 1 << 35)
-            for number, record in enumerate([*records, StreamRecord(len(raw), VERBATIM, raw)]):
-                counts[number] += record.size
-                stored[number] += stored_bytes(record)
+            parts, raw = read_streams(section, _means(model.streams[header.merge_map]), 1 << 35)
+            for number, part in enumerate([*parts, StoredPart(len(raw), Mode.VERBATIM, raw)]):
+                counts[number] += part.size
+                stored[number] += stored_bytes(part)
         decode_group(header, sections, group[2:], model, bits)
     total = max(float(bits.sum()), 1e-9)
     shares: dict[str, float] = {}

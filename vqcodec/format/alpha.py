@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from vqcodec.arrays import Bool, Pixels, UInt8
 from vqcodec.errors import CorruptError
 from vqcodec.format import zstd_blocks
-from vqcodec.format.stream_records import BLOCK, FRAME, VERBATIM
+from vqcodec.format.zstd_blocks import Mode, StoredPart
 
-_MODES = (VERBATIM, FRAME, BLOCK)
+_MODES = (Mode.VERBATIM, Mode.FRAME, Mode.BLOCK)
 _AXES: tuple[tuple[int, ...], ...] = ((), (1,), (0,), (0, 1))
 """Axes of the differences of each predictor."""
 
@@ -33,8 +33,8 @@ def encode_alpha(plane: UInt8, levels: tuple[int, ...]) -> bytes:
         differences = plane
         for axis in axes:
             differences = np.diff(differences, axis=axis, prepend=np.uint8(0))
-        mode, stored = zstd_blocks.compress(differences.tobytes(), None, levels)
-        found.append(bytes((predictor | _MODES.index(mode) << 2,)) + stored)
+        part = zstd_blocks.compress(differences.tobytes(), None, levels)
+        found.append(bytes((predictor | _MODES.index(part.mode) << 2,)) + part.data)
     return min(found, key=len)
 
 
@@ -42,7 +42,7 @@ def decode_alpha(data: bytes, height: int, width: int) -> UInt8:
     """The inverse of `encode_alpha`, uint8 [height, width]; raises CorruptError."""
     if not data or data[0] >> 4 or data[0] >> 2 >= len(_MODES):
         raise CorruptError("corrupt file: its alpha plane is badly written")
-    flat = zstd_blocks.decompress(_MODES[data[0] >> 2], data[1:], height * width, None)
+    flat = zstd_blocks.decompress(StoredPart(height * width, _MODES[data[0] >> 2], data[1:]), None)
     plane = np.frombuffer(flat, np.uint8).reshape(height, width)
     for axis in _AXES[data[0] & 3]:
         plane = np.cumsum(plane, axis=axis, dtype=np.uint8)

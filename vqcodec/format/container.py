@@ -228,6 +228,7 @@ from threading import Lock
 from typing import BinaryIO, Final
 
 from vqcodec.errors import CorruptError, FormatError, LimitError, TruncatedError, UnsupportedError
+from vqcodec.format.bits import ByteReader, write_varint
 from vqcodec.format.header import MAX_METADATA, MAX_PIXELS, Header, Section, Tokens
 from vqcodec.transform.layouts import COLOR_8X8, GREY, LAYOUTS
 
@@ -259,48 +260,6 @@ _TOKENS_IN_COLOR: Final = 0x04
 _TOKENS_OF_16: Final = 0x10
 """Bits of the layout byte and of the grid byte of token files."""
 _DEPTHS: Final = (8, 10, 12, 16)
-
-
-def write_varint(value: int) -> bytes:
-    """A number of up to 35 bits as the format writes it; the inverse of `Reader.varint`."""
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
-
-
-class Reader:
-    """A cursor over bytes that raises TruncatedError at their end."""
-
-    def __init__(self, data: bytes) -> None:
-        self.data = data
-        self.cursor = 0
-
-    def take(self, count: int) -> bytes:
-        if self.cursor + count > len(self.data):
-            raise TruncatedError("truncated file")
-        piece = self.data[self.cursor : self.cursor + count]
-        self.cursor += count
-        return piece
-
-    def byte(self) -> int:
-        return self.take(1)[0]
-
-    def integer(self, size: int) -> int:
-        return int.from_bytes(self.take(size), "little")
-
-    def varint(self) -> int:
-        value = 0
-        for shift in range(0, 35, 7):
-            byte = self.byte()
-            value |= (byte & 0x7F) << shift
-            if byte < 0x80:
-                if byte == 0 and shift > 0:
-                    break
-                return value
-        raise CorruptError("corrupt file: a number is badly written")
 
 
 def write_file(header: Header, sections: Sequence[Section]) -> bytes:
@@ -395,13 +354,13 @@ def read_header(data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[Header, list
     return header, table, reader.cursor
 
 
-def _begun(data: bytes) -> Reader:
+def _begun(data: bytes) -> ByteReader:
     """A reader that has seen magic and version; raises FormatError and its kinds."""
     if data[: len(MAGIC)] != MAGIC:
         if data and MAGIC.startswith(data):
             raise TruncatedError("truncated file")
         raise FormatError("not a .vqz file")
-    reader = Reader(data)
+    reader = ByteReader(data)
     reader.take(len(MAGIC))
     version = divmod(reader.byte(), 16)
     if version != VERSION:
@@ -409,7 +368,7 @@ def _begun(data: bytes) -> Reader:
     return reader
 
 
-def _read_table(reader: Reader, header: Header) -> list[tuple[int, int, int]]:
+def _read_table(reader: ByteReader, header: Header) -> list[tuple[int, int, int]]:
     others = reader.varint()
     h, w = (-(-cells // (1 << header.group_log2)) if header.group_log2 else 1 for cells in header.cells)
     table = [(INDICES, reader.varint(), reader.integer(4)) for _ in range(header.layers * h * w)]

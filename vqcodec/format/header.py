@@ -84,13 +84,3 @@ class Section:
 
     type: int
     data: bytes
-
-
-@dataclass(frozen=True)
-class StreamRecord:
-    """One stream of an index section: bytes before zstd, and what is stored (zstd_blocks.py)."""
-
-    size: int
-    mode: int
-    """records.VERBATIM, FRAME, BLOCK or BLOCK_WITH_DICTIONARY."""
-    data: bytes

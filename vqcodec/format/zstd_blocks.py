@@ -1,15 +1,16 @@
-"""Bytes <-> what is stored of them: themselves, a zstd frame, or the literals of a frame of one block.
+"""Bytes <-> parts as they are stored: verbatim, as a zstd frame, or as the literals of a frame with a single block.
 
-Most parts are Huffman-coded literals without any repetition that zstd would refer to. The 12 to 15 bytes of headers around
-these follow from two lengths, so such a frame is stored as its *block* of literals only, with a tree of its own or in the code
-of the model's dictionary. Dictionaries are Huffman codes and nothing else: their content is 8 zeros. zstd gives up on parts of
-less than about 40 bytes, so the encoder writes blocks in a dictionary's code itself, by the code lengths that the model holds
-beside it. It is always zstd that reads.
+Most parts are Huffman-coded literals without any repetition that zstd could refer to. The 12 to 15 bytes of headers around these
+follow from two lengths, so only the content of the literals section is stored, called a *block* here. Its Huffman code is described
+in it, or is that of the model's dictionary. Dictionaries hold a Huffman code and nothing else: their content is 8 zeros. libzstd
+does not compress parts below about 40 bytes, so the encoder writes blocks with a dictionary itself, from the code lengths that the
+model holds beside the dictionary. Decompression always goes through libzstd. Field names are those of RFC 8878.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum
 from functools import cached_property
 from typing import Final
 
@@ -19,40 +20,68 @@ import zstandard
 from vqcodec.arrays import Int32, UInt8
 from vqcodec.errors import CorruptError
 from vqcodec.format.bits import pack_bits
-from vqcodec.format.stream_records import BLOCK, BLOCK_WITH_DICTIONARY, FRAME, MAX_BLOCK, SINGLE_BELOW, VERBATIM
 
 HUFFMAN_MAX_BITS: Final = 11
-"""zstd's limit for literals."""
+"""Max_Number_of_Bits of a Huffman code of literals (RFC 8878, 4.2.1)."""
+MAX_BLOCK: Final = 1 << 17
+"""Largest Regenerated_Size of a block, in bytes."""
+FOUR_STREAMS_FROM: Final = 1024
+"""Regenerated_Size, in bytes, from which a block with a dictionary has four Huffman streams; they decode faster than one."""
+JUMP_TABLE_BYTES: Final = 6
+"""Size of the Jump_Table before four streams: the lengths of the first three."""
 FAST_LEVELS: Final = (1,)
 LEVELS: Final = (1, 9, 19)
+"""zstd compression levels to try."""
 _FRAME_FROM: Final = 64
-"""Bytes below which a tree of its own cannot pay."""
+"""Bytes from which a Huffman_Tree_Description can pay for itself."""
 _HEAD: Final = zstandard.FRAME_HEADER + b"\x00\x38"
-"""Magic number and header (no content size, checksum or dictionary id; window of 128 KiB), the same for every frame: not stored.
+"""Magic number and frame header, equal in all frames and not stored: no content size, checksum or dictionary id; window 128 KiB.
 
-`FORMAT_ZSTD1_MAGICLESS` would make the number needless, but zstandard before 0.24 decompresses no such frame at once.
+`FORMAT_ZSTD1_MAGICLESS` would make the magic number needless, but zstandard before 0.24 cannot decompress such a frame in one call.
 """
 _WINDOW_LOG: Final = 17
-_OWN_TREE, _KNOWN_TREE = 2, 3
+_COMPRESSED, _TREELESS = 2, 3
+"""Literals_Block_Type: with a Huffman_Tree_Description, and with the dictionary's code."""
+
+
+class Mode(IntEnum):
+    """The ways to store a part (container.py, section 3)."""
+
+    VERBATIM = 0
+    FRAME = 1
+    BLOCK = 2
+    BLOCK_WITH_DICTIONARY = 3
+
+
+@dataclass(frozen=True)
+class StoredPart:
+    """A part of a stream, or a plane, as it is stored."""
+
+    size: int
+    """Bytes before compression."""
+    mode: Mode
+    data: bytes
+    """The bytes of `mode`; in a block with four streams the jump table comes first."""
 
 
 @dataclass(frozen=True, eq=False)
 class Dictionary:
-    """A Huffman code known to both sides: a whole zstd dictionary, and its code length for every byte (0: none), uint8 [256]."""
+    """A Huffman code known to encoder and decoder: a zstd dictionary, and its code lengths uint8 [256] (0: no code)."""
 
     content: bytes
     lengths: UInt8
 
     def __reduce__(self) -> tuple[type[Dictionary], tuple[bytes, UInt8]]:
-        return Dictionary, (self.content, self.lengths)  # what is cached can go to no other process
+        return Dictionary, (self.content, self.lengths)  # cached properties cannot be pickled
 
     @cached_property
     def zstd(self) -> zstandard.ZstdCompressionDict:
+        """The dictionary as libzstd takes it."""
         return zstandard.ZstdCompressionDict(self.content, dict_type=zstandard.DICT_TYPE_FULLDICT)
 
     @cached_property
     def codes(self) -> Int32:
-        """zstd's canonical code of every byte: longest codes first, and by value among equals; int32 [256]."""
+        """zstd's prefix code of every byte (RFC 8878, 4.2.1.3): longest codes first, then by value; int32 [256]."""
         codes = np.zeros(256, np.int32)
         first = 0
         for length in range(HUFFMAN_MAX_BITS, 0, -1):
@@ -63,72 +92,73 @@ class Dictionary:
 
     @cached_property
     def mean(self) -> int:
-        """Mean code length, 1/2048 bit, where the bytes are as likely as their codes are short."""
+        """Mean code length in 1/2048 bit, if each byte is as probable as its code length says."""
         lengths = self.lengths[self.lengths > 0].astype(np.int64)
         return int((lengths << (HUFFMAN_MAX_BITS - lengths)).sum())
 
     def check(self) -> None:
-        """Raise ValueError unless zstd reads what the code lengths write."""
+        """Raise ValueError unless libzstd decodes with `content` what `lengths` encode."""
         alphabet = np.flatnonzero(self.lengths).astype(np.uint8)
+        part = StoredPart(len(alphabet), Mode.BLOCK_WITH_DICTIONARY, _huffman_coded(alphabet, self))
         try:
-            found = decompress(BLOCK_WITH_DICTIONARY, _literals(alphabet, self), len(alphabet), self)
+            found = decompress(part, self)
         except CorruptError as error:
             raise ValueError("a dictionary is not what its code lengths say") from error
         if found != alphabet.tobytes():
             raise ValueError("a dictionary is not what its code lengths say")
 
 
-def _literals(data: UInt8, dictionary: Dictionary) -> bytes:
-    """Bytes uint8 [n] in a dictionary's code: one stream, or four with the sizes of the first three (RFC 8878, 3.1.1.3.1)."""
-    if len(data) < SINGLE_BELOW:
-        return _stream(data, dictionary)
+def _huffman_coded(data: UInt8, dictionary: Dictionary) -> bytes:
+    """Bytes uint8 [n] in a dictionary's code: one stream, or a jump table and four streams (RFC 8878, 3.1.1.3.1)."""
+    if len(data) < FOUR_STREAMS_FROM:
+        return _huffman_stream(data, dictionary)
     quarter = -(-len(data) // 4)
-    streams = [_stream(data[i * quarter : (i + 1) * quarter], dictionary) for i in range(4)]
+    streams = [_huffman_stream(data[i * quarter : (i + 1) * quarter], dictionary) for i in range(4)]
     return b"".join(len(s).to_bytes(2, "little") for s in streams[:3]) + b"".join(streams)
 
 
-def _literals_size(data: UInt8, dictionary: Dictionary) -> int:
-    """About the length of `_literals`; more than any other way takes if a byte has no code."""
+def _huffman_coded_size(data: UInt8, dictionary: Dictionary) -> int:
+    """An estimate of the length of `_huffman_coded`; more than the data itself if a byte has no code."""
     lengths = dictionary.lengths[data]
     if not lengths.all():
         return len(data) + 1
-    return int(lengths.sum(dtype=np.int64)) // 8 + (1 if len(data) < SINGLE_BELOW else 5)
+    return int(lengths.sum(dtype=np.int64)) // 8 + (1 if len(data) < FOUR_STREAMS_FROM else 5)
 
 
-def _stream(data: UInt8, dictionary: Dictionary) -> bytes:
-    """The codes in order, below a 1 that marks the top of a little-endian number (RFC 8878, 4.2.2)."""
+def _huffman_stream(data: UInt8, dictionary: Dictionary) -> bytes:
+    """A Huffman-coded stream (RFC 8878, 4.2.2): a little-endian number of the codes, first code on top, below a final 1."""
     widths = dictionary.lengths[data]
-    fill = 8 - int(widths.sum(dtype=np.int64)) % 8  # the mark and the zeros above it
+    fill = 8 - int(widths.sum(dtype=np.int64)) % 8  # the final 1 and the zeros above it
     values = np.concatenate([np.ones(1, np.int32), dictionary.codes[data]])
     return pack_bits(values, np.concatenate([np.array([fill], np.uint8), widths]))[::-1]
 
 
-def _frame_of(literals: bytes, size: int, tree: int) -> bytes:
-    """The frame, less its head, of one block with these literals of `size` bytes and no sequences (RFC 8878, 3.1.1).
+def _frame_of(literals: bytes, size: int, block_type: int) -> bytes:
+    """A frame, less `_HEAD`, of one block with a literals section of this content and no sequences (RFC 8878, 3.1.1).
 
-    Raises CorruptError if the literals are longer than their header can say.
+    `size` is the Regenerated_Size. Raises CorruptError if the content is too long for its header.
     """
-    single = 256 if tree == _OWN_TREE else SINGLE_BELOW
-    form, width = (0, 10) if size < single else (1, 10) if size < 1024 else (2, 14) if size < 1 << 14 else (3, 18)
+    single = 256 if block_type == _COMPRESSED else FOUR_STREAMS_FROM
+    size_format, width = (0, 10) if size < single else (1, 10) if size < 1024 else (2, 14) if size < 1 << 14 else (3, 18)
     if len(literals) >= 1 << width or len(literals) > MAX_BLOCK:
         raise CorruptError("corrupt file: a block is longer than its content")
-    header = tree | form << 2 | size << 4 | len(literals) << (4 + width)
+    header = block_type | size_format << 2 | size << 4 | len(literals) << (4 + width)
     section = header.to_bytes((4 + 2 * width) // 8, "little") + literals + b"\0"
     return (1 | 2 << 1 | len(section) << 3).to_bytes(3, "little") + section
 
 
 def _block_of(frame: bytes, size: int) -> bytes | None:
-    """The literals of a frame that is nothing but they; the inverse of `_frame_of`."""
+    """The inverse of `_frame_of` for compressed literals; None if the frame holds anything else."""
     header = 3 if size < 1024 else 4 if size < 1 << 14 else 5
     literals = frame[3 + header : -1]
-    if size > MAX_BLOCK or len(literals) >= size or _frame_of(literals, size, _OWN_TREE) != frame:
+    if size > MAX_BLOCK or len(literals) >= size or _frame_of(literals, size, _COMPRESSED) != frame:
         return None
     return literals
 
 
-def compress(data: bytes, dictionary: Dictionary | None, levels: tuple[int, ...]) -> tuple[int, bytes]:
-    """The smallest way to store `data`: (mode, bytes), mode as in container.py."""
-    found = [(VERBATIM, data)]
+def compress(data: bytes, dictionary: Dictionary | None, levels: tuple[int, ...]) -> StoredPart:
+    """The smallest way to store `data`; the inverse of `decompress`. `levels` of zstd are tried."""
+    found = [(Mode.VERBATIM, data)]
     for level in levels if len(data) >= _FRAME_FROM else ():
         parameters = zstandard.ZstdCompressionParameters.from_level(
             level,
@@ -139,32 +169,32 @@ def compress(data: bytes, dictionary: Dictionary | None, levels: tuple[int, ...]
         )
         frame = zstandard.ZstdCompressor(compression_params=parameters).compress(data)[len(_HEAD) :]
         block = _block_of(frame, len(data))
-        found.append((FRAME, frame) if block is None else (BLOCK, block))
+        found.append((Mode.FRAME, frame) if block is None else (Mode.BLOCK, block))
     mode, stored = min(found, key=lambda entry: len(entry[1]))
     symbols = np.frombuffer(data, np.uint8)
-    if dictionary is not None and len(data) <= MAX_BLOCK and _literals_size(symbols, dictionary) <= len(stored):
-        return BLOCK_WITH_DICTIONARY, _literals(symbols, dictionary)
-    return mode, stored
+    if dictionary is not None and len(data) <= MAX_BLOCK and _huffman_coded_size(symbols, dictionary) <= len(stored):
+        return StoredPart(len(data), Mode.BLOCK_WITH_DICTIONARY, _huffman_coded(symbols, dictionary))
+    return StoredPart(len(data), mode, stored)
 
 
-def decompress(mode: int, stored: bytes, size: int, dictionary: Dictionary | None) -> bytes:
-    """Exactly `size` bytes out of what `compress` stored; raises CorruptError otherwise.
+def decompress(part: StoredPart, dictionary: Dictionary | None) -> bytes:
+    """The `part.size` bytes of a part; the inverse of `compress`. Raises CorruptError for any other size.
 
-    The head is ours, so a frame cannot declare a content size of its own: at most `size` bytes are allocated.
+    Frames have our own head, so they cannot declare a content size, and at most `part.size` bytes are allocated.
     """
-    if mode == VERBATIM:
-        data = stored
+    if part.mode == Mode.VERBATIM:
+        data = part.data
     else:
-        frame, given = stored, None
-        if mode == BLOCK:
-            frame = _frame_of(stored, size, _OWN_TREE)
-        elif mode == BLOCK_WITH_DICTIONARY and dictionary is not None:
-            frame, given = _frame_of(stored, size, _KNOWN_TREE), dictionary
+        frame, given = part.data, None
+        if part.mode == Mode.BLOCK:
+            frame = _frame_of(part.data, part.size, _COMPRESSED)
+        elif part.mode == Mode.BLOCK_WITH_DICTIONARY and dictionary is not None:
+            frame, given = _frame_of(part.data, part.size, _TREELESS), dictionary
         try:
             decompressor = zstandard.ZstdDecompressor(dict_data=given.zstd if given else None, max_window_size=1 << _WINDOW_LOG)
-            data = decompressor.decompress(_HEAD + frame, max_output_size=size, allow_extra_data=False)
+            data = decompressor.decompress(_HEAD + frame, max_output_size=part.size, allow_extra_data=False)
         except zstandard.ZstdError as error:
             raise CorruptError("corrupt file: a zstd frame does not decompress") from error
-    if len(data) != size:
+    if len(data) != part.size:
         raise CorruptError("corrupt file: a zstd frame has another size than its stream")
     return data

@@ -15,8 +15,7 @@ import numpy as np
 
 from vqcodec.arrays import Float64, Int64, UInt8, UInt16
 from vqcodec.format.stream_forms import LITERAL, NO_SYMBOL, RUN_BITS, Direct, Form, Pairs, Split
-from vqcodec.format.stream_records import SINGLE_BELOW
-from vqcodec.format.zstd_blocks import Dictionary
+from vqcodec.format.zstd_blocks import FOUR_STREAMS_FROM, Dictionary
 from vqcodec.train import huffman
 from vqcodec.train.watch import Watch, in_processes
 
@@ -208,7 +207,7 @@ def _best_code(counts: Int64, size: int) -> Dictionary | None:
     for rare in _RARE:
         code = huffman.code_lengths(np.where(total < rare * total.sum(), 0, total))
         covered = (counts[:, code == 0] == 0).all(axis=1) & bool(code.any())
-        with_code = (counts @ code.astype(np.int64)) / 8 + np.where(lengths > SINGLE_BELOW, 7.5, 0.5)
+        with_code = (counts @ code.astype(np.int64)) / 8 + np.where(lengths > FOUR_STREAMS_FROM, 7.5, 0.5)
         cost = float(np.where(covered, np.minimum(with_code, without), without).sum())
         if cost < least:
             try:
