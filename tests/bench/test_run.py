@@ -441,6 +441,7 @@ def test_the_anchor_is_jpeg_if_there_is_one(folder, codecs, asked, anchor):
     assert results.anchor == anchor
 
 
+@pytest.mark.slow
 def test_parallel_jobs_give_the_same_figures(folder: Path) -> None:
     (folder / "bad.png").write_bytes(b"rubbish")
     settings = {"codecs": ("jpeg", "vqz:photo-lite", "none"), "qualities": {"vqz": (50.0,), "jpeg": (50.0,)}}

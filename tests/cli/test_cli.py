@@ -23,6 +23,7 @@ import typer.main
 from PIL import Image, ImageCms
 
 import vqcodec
+from helpers.marks import fast_first
 from helpers.paths import REPOSITORY
 from helpers.pictures import smooth_picture
 from helpers.processes import Program, program_command, program_environment
@@ -330,7 +331,9 @@ def test_a_file_named_as_streams_are(
     assert vqcodec.decode((tmp_path / "-").read_bytes()).shape == pixels_of(photo).shape
 
 
-@pytest.mark.parametrize("command", [["info"], ["info", "--json"], ["verify"], ["compare"], ["--help"], ["models"], ["--version"]])
+@pytest.mark.parametrize(
+    "command", fast_first([["info"], ["--help"], ["info", "--json"], ["verify"], ["compare"], ["models"], ["--version"]], 2)
+)
 def test_a_full_disk_under_standard_output(vqz: Path, photo: Path, command: list[str]) -> None:
     names = {"info": [vqz], "verify": [vqz], "compare": [vqz, photo]}.get(command[0], [])
     with open("/dev/full", "wb") as full:
@@ -347,13 +350,16 @@ def test_a_full_disk_under_standard_output(vqz: Path, photo: Path, command: list
 
 @pytest.mark.parametrize(
     ("closed", "command", "code", "error"),
-    [
-        (">&-", "info a.vqz", 5, "cannot write standard output"),
-        (">&-", "decode a.vqz -", 5, "cannot write standard output"),
-        (">&-", "decode a.vqz b.png", 0, ""),
-        ("<&-", "decode - b.png", 3, "cannot read standard input"),
-        ("2>&-", "decode a.vqz b.xyz", 5, ""),
-    ],
+    fast_first(
+        [
+            (">&-", "decode a.vqz -", 5, "cannot write standard output"),
+            ("<&-", "decode - b.png", 3, "cannot read standard input"),
+            (">&-", "info a.vqz", 5, "cannot write standard output"),
+            (">&-", "decode a.vqz b.png", 0, ""),
+            ("2>&-", "decode a.vqz b.xyz", 5, ""),
+        ],
+        2,
+    ),
 )
 def test_closed_streams(vqz: Path, tmp_path: Path, closed: str, command: str, code: int, error: str) -> None:
     (tmp_path / "a.vqz").write_bytes(vqz.read_bytes())
@@ -858,7 +864,7 @@ def test_one_of_many_writers_wins(photo: Path, tmp_path: Path) -> None:
     assert temporary_files(tmp_path) == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", fast_first([signal.SIGTERM, signal.SIGKILL, signal.SIGINT]))
 def test_killed_at_any_moment(tmp_path: Path, number: signal.Signals) -> None:
     """The output is absent or complete; only SIGKILL may leave a temporary file (io/test_files.py aims at the writing)."""
     source, target = tmp_path / "a.png", tmp_path / "a.vqz"
@@ -917,7 +923,7 @@ def test_an_output_is_no_more_open_than_its_source(photo: Path, tmp_path: Path, 
 # ------------------------------------------------------------------------------------------------ start-up
 
 
-@pytest.mark.parametrize("command", ["encode", "decode", "verify", "info"])
+@pytest.mark.parametrize("command", fast_first(["encode", "decode", "verify", "info"], 2))
 def test_the_plain_path_imports_little(vqz: Path, tmp_path: Path, command: str) -> None:
     arguments = {
         "encode": ["encode", str(vqz.with_suffix(".png")), str(tmp_path / "new.vqz")],

@@ -2,13 +2,14 @@
 
 import io
 from collections.abc import Callable
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from helpers.marks import fast_first
 from vqcodec import api
 from vqcodec.cli.main import main
 from vqcodec.codec import rate_control
@@ -18,7 +19,7 @@ from vqcodec.transform.layouts import COLOR_4X4, COLOR_8X8
 from vqcodec.weights import registry
 
 Pixels = np.ndarray
-MODELS = pytest.mark.parametrize("model", ["photo", "photo-lite"])
+BOTH_MODELS = ["photo-lite", "photo"]
 
 
 def psnr_db(first: Pixels, second: Pixels) -> float:
@@ -48,15 +49,15 @@ def lettering(samples: Path) -> Pixels:
 
 
 COLOURED: dict[str, Callable[[Path], Pixels]] = {
-    "red and cyan": lambda samples: stripes(((255, 0, 0), (0, 255, 255)), 1, samples),
     "blue and yellow": lambda samples: stripes(((0, 0, 255), (255, 255, 0)), 2, samples),
+    "red and cyan": lambda samples: stripes(((255, 0, 0), (0, 255, 255)), 1, samples),
     "green and magenta": lambda samples: stripes(((0, 200, 0), (200, 0, 200)), 1, samples).swapaxes(0, 1),
     "lettering": lettering,
 }
+COLOURED_CASES = pytest.mark.parametrize(("name", "model"), fast_first(product(COLOURED, BOTH_MODELS)))
 
 
-@MODELS
-@pytest.mark.parametrize("name", COLOURED)
+@COLOURED_CASES
 def test_quality_is_monotone_on_coloured_detail(name: str, model: str, samples: Path) -> None:
     """No cliff: red and cyan columns had 2860 bytes at 6.9 dB with quality 60, and 2024 bytes at 44.5 dB with quality 80.
 
@@ -73,8 +74,7 @@ def test_quality_is_monotone_on_coloured_detail(name: str, model: str, samples: 
         assert quality == sorted(quality)
 
 
-@MODELS
-@pytest.mark.parametrize("name", COLOURED)
+@COLOURED_CASES
 def test_targets_are_met_on_coloured_detail(name: str, model: str, samples: Path) -> None:
     pixels = COLOURED[name](samples)
     for target in (24.0, 30.0, 38.0):
@@ -84,6 +84,7 @@ def test_targets_are_met_on_coloured_detail(name: str, model: str, samples: Path
         assert 0.9 * size <= len(api.encode(pixels, size=size, model=model, threads=1)) <= size
 
 
+@pytest.mark.slow
 def test_targets_between_the_layouts_are_met() -> None:
     """The first file with 8x8 chroma is a quarter larger than the last without: sizes between them were out of reach."""
     image = Image.new("RGB", (160, 96), (250, 250, 120))
@@ -136,9 +137,9 @@ def cut_out(samples: Path, plain: tuple[int, ...]) -> tuple[Pixels, Pixels]:
     return picture, np.kron(blocks, np.ones((8, 8), bool)).astype(bool)
 
 
-@MODELS
+@pytest.mark.parametrize("model", fast_first(BOTH_MODELS))
 @pytest.mark.parametrize("plain", [(255, 255, 255), (0, 0, 0), (255, 0, 0), (0, 255, 255)])
-@pytest.mark.parametrize("quality", [40, 60, 80])
+@pytest.mark.parametrize("quality", fast_first([60, 40, 80]))
 def test_plain_white_and_black_stay_plain(plain: tuple[int, ...], model: str, quality: int, samples: Path) -> None:
     """A third to two thirds of these pixels were off by 1 to 3."""
     picture, blocks = cut_out(samples, plain)
@@ -147,7 +148,7 @@ def test_plain_white_and_black_stay_plain(plain: tuple[int, ...], model: str, qu
     assert off.mean() < 0.025
 
 
-@MODELS
+@pytest.mark.parametrize("model", fast_first(BOTH_MODELS))
 def test_plain_ground_of_lettering_stays_plain(model: str) -> None:
     """Waves that predictors expect beside letters are clipped: a seventh of these pixels was off."""
     image = Image.new("RGB", (256, 128), "white")
@@ -183,7 +184,7 @@ def disc_of_photo(samples: Path, hidden: str) -> tuple[Pixels, Pixels]:
     return picture, disc
 
 
-@pytest.mark.parametrize("hidden", ["photo", "noise"])
+@pytest.mark.parametrize("hidden", fast_first(["noise", "photo"]))
 def test_invisible_colours_cost_nothing(hidden: str, samples: Path) -> None:
     picture, disc = disc_of_photo(samples, hidden)
     exact, usual = (api.encode(picture, quality=60, exact=exact, threads=1) for exact in (True, False))
@@ -216,9 +217,7 @@ def test_hidden_pixels_are_filled_smoothly_and_visible_ones_stay() -> None:
     assert (fill_hidden(one_colour, visible) == (200, 30, 30)).all()
 
 
-@pytest.mark.parametrize("exact", [True, False])
-@pytest.mark.parametrize("tile", [None, 64])
-@pytest.mark.parametrize("channels", [2, 4])
+@pytest.mark.parametrize(("channels", "tile", "exact"), fast_first(product([4, 2], [None, 64], [False, True]), 2))
 def test_smaller_pictures_weigh_colours_by_alpha(exact: bool, tile: int | None, channels: int) -> None:
     """A red disc on hidden white had a pink edge, green 143 for 30, at an eighth of the size."""
     disc = np.square(np.mgrid[:200, :232] - 100).sum(axis=0) < 75**2

@@ -23,7 +23,7 @@ import vqcodec
 from helpers.paths import REPOSITORY
 from helpers.pictures import smooth_picture
 from helpers.processes import Program, program_command, program_environment, restore_default_signals
-from vqcodec.cli import main
+from vqcodec.cli.main import main
 from vqcodec.errors import InputError, OutputError
 from vqcodec.io import batch
 from vqcodec.io.batch import BatchSettings, ConvertAll, Outcome, Summary, convert, in_processes, run_batch
@@ -97,6 +97,7 @@ def kill_itself_once_b_is_written(job: Job, options: Options, overwrite: bool) -
     return outcome
 
 
+@pytest.mark.slow
 def test_a_file_whose_process_died_after_writing_is_done_again_and_no_other_is(tmp_path: Path) -> None:
     for name in ("in/b.jpg", "in/c.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -434,7 +435,7 @@ def test_a_folder_that_can_be_listed_and_not_entered(tree: Path, tmp_path: Path)
 def test_a_failure_names_its_file_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "two\nlines.png").write_bytes(b"\x89PNG\r\n\x1a\nrubbish")
-    assert main.main(["encode", str(tmp_path / "in"), str(tmp_path / "out")]) == 3
+    assert main(["encode", str(tmp_path / "in"), str(tmp_path / "out")]) == 3
     assert capsys.readouterr().err.count("two\\nlines.png") == 1
 
 
@@ -569,11 +570,16 @@ def test_the_program_on_a_folder(tree: Path, tmp_path: Path, program: Program) -
     done = program("decode", "out", "back", "-j", "2", "--to", "ppm")
     assert done.returncode == 0, done.stderr
     assert names(tmp_path / "back") == ["a.ppm", "b.ppm", "sub/c.jpg.ppm", "sub/c.png.ppm", "sub/deep/d.ppm"]
+
+
+@pytest.mark.slow
+def test_what_the_program_says_of_a_folder(tree: Path, tmp_path: Path, program: Program) -> None:
     quiet = program("encode", tree, "quiet", "-m", "photo-lite", "--quiet")
-    assert quiet.stderr.decode().splitlines() == [lines[1]]  # what failed is said all the same
+    assert quiet.stderr.decode().startswith(f"vqcodec: {tree}/sub/bad.png is not a picture")  # failures are printed all the same
+    assert quiet.stderr.count(b"\n") == 1
     (tree / "sub" / "bad.png").unlink()
     strict = program("encode", tree, "strict", "-m", "photo-lite", "--quiet", "--strict")
-    assert (strict.returncode, strict.stderr.decode().splitlines()) == (3, [lines[0]])
+    assert (strict.returncode, strict.stderr.decode()) == (3, f"vqcodec: skipped: {tree}/notes.txt: not a picture (text)\n")
     assert program("encode", tree, "lenient", "-m", "photo-lite", "--quiet").returncode == 0
     for number in range(110):
         (tree / f"{number:03}.txt").write_text("more")
@@ -591,6 +597,14 @@ def test_the_program_on_a_folder(tree: Path, tmp_path: Path, program: Program) -
     cut.write_bytes(vqcodec.encode(rgba, model="photo-lite")[:-1])
     done = program("decode", "damaged", "back", "--allow-partial")
     assert done.stderr.decode().splitlines()[0] == "vqcodec: note: damaged/cut.vqz: the alpha plane was damaged: all is opaque"
+
+
+def test_options_that_do_not_fit_the_inputs(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("out").mkdir()
+    assert main(["encode", str(tree / "a.png"), "out/a.vqz", "--quiet"]) == 0
     for arguments in (
         ("encode", tree, "out", "--shard", "0/3"),
         ("encode", tree, "-", "-j", "2"),
@@ -600,9 +614,8 @@ def test_the_program_on_a_folder(tree: Path, tmp_path: Path, program: Program) -
         ("decode", "out/a.vqz", "a.png", "--scale", "3"),
         ("decode", "out", "back", "--to", "gif"),
     ):
-        done = program(*arguments)
-        assert done.returncode == 2, arguments
-        assert len(done.stderr.splitlines()) == 1
+        assert main(list(map(str, arguments))) == 2, arguments
+        assert capsys.readouterr().err.count("\n") == 1
 
 
 def begun(folder: Path, output: Path) -> "subprocess.Popen[bytes]":

@@ -138,6 +138,7 @@ def test_no_line_in_a_file(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr() == ("", "")
 
 
+@pytest.mark.slow
 def test_a_long_encode_shows_how_far_it_is(tmp_path: Path) -> None:
     Image.fromarray(smooth_picture(1200, 1200)).save(tmp_path / "a.png")
     master, slave = pty.openpty()

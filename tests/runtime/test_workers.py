@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from helpers.marks import fast_first
 from helpers.processes import program_environment
 from vqcodec.runtime.workers import shared_empty, usable_cores
 
@@ -209,7 +210,7 @@ def test_a_killed_copy_is_an_error() -> None:
     """)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", fast_first([signal.SIGINT, signal.SIGTERM]))
 def test_an_interrupted_process_leaves_no_copy(number: int) -> None:
     process = _start(
         """
@@ -372,7 +373,7 @@ def test_an_interrupt_while_a_process_of_a_pool_is_begun_leaves_no_process() -> 
     """)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", fast_first([signal.SIGINT, signal.SIGTERM, signal.SIGHUP]))
 def test_a_pool_that_is_interrupted_waits_for_no_work_however_large(number: signal.Signals) -> None:
     """Arguments that are more than a pipe holds stuck in the queue of an executor, for which the program waited at its end."""
     process = _start(
@@ -476,7 +477,7 @@ def test_modules_of_the_current_folder_are_not_those_of_processes(tmp_path: Path
     assert (done.stdout, done.stderr) == ("3\n", "")
 
 
-@pytest.mark.parametrize("again_s", [0.0, 0.002])
+@pytest.mark.parametrize("again_s", fast_first([0.002, 0.0]))
 def test_interrupts_of_a_program_of_others_leave_neither_copies_nor_pipes(again_s: float) -> None:
     """Interrupts that follow each other come while copies are ended, too."""
     _run(f"""
@@ -557,7 +558,7 @@ def test_processes_have_one_thread_of_blas_and_ours_keeps_what_it_was_told() -> 
     """)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("number", fast_first([signal.SIGKILL, signal.SIGTERM]))
 def test_copies_end_with_a_parent_that_is_killed(number: signal.Signals) -> None:
     """What they have found is more than a pipe holds, and nobody is there to read it."""
     process = _start(
