@@ -1,4 +1,4 @@
-"""Denoising: the lapped transform, the network in parts, whole and in torch, its training, the estimate of sigma, the command."""
+"""Denoising: whole pictures and strips, numpy and torch, the estimate of sigma, training, folders, the command."""
 
 import io
 import json
@@ -10,8 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image
 
 from helpers.networks import random_network
@@ -25,7 +23,6 @@ from vqcodec.errors import InputError, ModelError
 from vqcodec.io import icc
 from vqcodec.nets import convolution
 from vqcodec.nets.synthesis import INPUTS
-from vqcodec.transform import lapped
 from vqcodec.transform.color import OPPONENT, inverse_color_matrix
 from vqcodec.transform.layouts import COLOR_8X8
 from vqcodec.weights import registry
@@ -36,7 +33,7 @@ Pixels = np.ndarray
 
 
 def random_denoiser(scale: float = 0.1) -> Denoiser:
-    """One that nobody trained: what it subtracts is as large as the noise, and of no use."""
+    """An untrained denoiser. It subtracts about as much as the noise, but not the noise."""
     denoiser = Denoiser(
         "test", {**random_network(6, 2, scale, kind="denoiser"), "color": OPPONENT}, {"name": "test", "kind": "denoiser"}
     )
@@ -58,32 +55,24 @@ def still_life(samples: Path) -> Pixels:
         return np.asarray(image.convert("RGB"))
 
 
-# ------------------------------------------------------------------------------------------------ pixels and lapped coefficients
-
-
-@given(st.integers(3, 7), st.integers(3, 7), st.integers(0, 2**32 - 1))
-@settings(max_examples=20)
-def test_waves_come_back_inside(h: int, w: int, seed: int) -> None:
-    x = np.random.default_rng(seed).standard_normal((192, h, w)).astype(np.float32)
-    for back in (lapped.to_lapped(lapped.from_lapped(x)), lapped.from_lapped(lapped.to_lapped(x))):
-        np.testing.assert_allclose(back[:, 1:-1, 1:-1], x[:, 1:-1, 1:-1], atol=2e-3)
+# ------------------------------------------------------------------------------------------------ pictures
 
 
 @pytest.mark.parametrize("components", [1, 3])
-def test_a_network_that_takes_all_waves_for_noise_leaves_grey(components: int) -> None:
-    """Its head passes the linear inputs on, its tail multiplies them back: the picture is all subtracted, whatever its size."""
+def test_a_network_that_returns_its_input_leaves_grey(components: int) -> None:
+    """Its head passes the linear inputs through and its tail undoes their divisor, so the whole picture is subtracted."""
     tensors = random_network(192, 1, 0, kind="denoiser")
     tensors["denoiser.head"] = np.eye(192, INPUTS["denoiser"], dtype=np.float16)
     tensors["denoiser.tail"] = (denoising.LINEAR_DIVISOR * np.eye(192)).astype(np.float16)
     all_noise = replace(DENOISER, tensors={**tensors, "color": OPPONENT})
     for height, width in ((1, 1), (9, 17), (8, 30)):
         pixels = smooth_picture(height, width, components).reshape(height, width, -1)
-        for places in (((0, 0),), ((3, 5), (4, 0))):
-            found = denoising.denoise(pixels, all_noise, 20, offsets=places).astype(int)
+        for offsets in (((0, 0),), ((3, 5), (4, 0))):
+            found = denoising.denoise(pixels, all_noise, 20, offsets=offsets).astype(int)
             assert np.abs(found - 128).max() <= 1
 
 
-def test_grey_of_less_noise_counts_as_colour_of_more() -> None:
+def test_the_noise_level_of_grey_matches_the_grey_plane_of_colour() -> None:
     """The grey plane of a colour picture has a third of the energy of the noise in R, G and B."""
     grey = noisy_of(smooth_picture(24, 32, 1), 12)[:, :, None]
     one = denoising.estimate_noise(grey, DENOISER, 12, (0, 0), (0, 3))[:, :, 0]
@@ -92,7 +81,7 @@ def test_grey_of_less_noise_counts_as_colour_of_more() -> None:
     np.testing.assert_allclose(one, three @ inverse_color_matrix(OPPONENT)[0] / inverse_color_matrix(OPPONENT)[0].sum(), atol=0.01)
 
 
-def test_pixels_are_rounded_and_clipped_and_not_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pixels_are_rounded_and_clipped(monkeypatch: pytest.MonkeyPatch) -> None:
     pixels = np.array([[0, 10, 254]], np.uint8)[:, :, None]
     for noise, wanted in ((0.4, [0, 10, 254]), (-0.6, [1, 11, 255]), (3, [0, 7, 251]), (-3, [3, 13, 255])):
         monkeypatch.setattr(denoising, "estimate_noise", lambda *_, noise=noise: np.full((8, 3, 1), noise, np.float32))
@@ -100,9 +89,9 @@ def test_pixels_are_rounded_and_clipped_and_not_cut(monkeypatch: pytest.MonkeyPa
 
 
 def test_estimates_of_several_grids_are_averaged(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Or edges of blocks would show."""
-    of_place = {(0, 0): 2, (4, 4): 6}
-    monkeypatch.setattr(denoising, "estimate_noise", lambda *given: np.full((8, 3, 1), of_place[given[3]], np.float32))
+    """Without the average, block edges would show."""
+    noise_at = {(0, 0): 2, (4, 4): 6}
+    monkeypatch.setattr(denoising, "estimate_noise", lambda *given: np.full((8, 3, 1), noise_at[given[3]], np.float32))
     assert (denoising.denoise(np.full((1, 3, 1), 100, np.uint8), DENOISER, 20) == 96).all()
 
 
@@ -121,13 +110,13 @@ def test_strips_and_threads_change_nothing(components: int, monkeypatch: pytest.
     monkeypatch.setattr(convolution, "_STRIP_CELLS", 1)
     assert len(convolution.strips(DENOISER.network.halo + 2, (19, 8))) > 2
     parts = api.denoise(pixels, model=DENOISER, sigma=20, threads=2)
-    assert (parts == whole).mean() > 0.999  # but for sums in another order
+    assert (parts == whole).mean() > 0.999  # the rest differ by the order of sums
     assert np.abs(parts.astype(int) - whole).max() <= 1
 
 
 @pytest.mark.parametrize("components", [1, 3])
-def test_strips_take_all_the_cells_into_account_that_they_depend_on(components: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By a network in which what is as far away as it can see counts as much as what is near."""
+def test_strips_see_all_the_cells_that_they_depend_on(components: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The network's output depends as much on the farthest cells it sees as on near ones."""
     tensors = random_network(6, 2, 0.8, kind="denoiser")
     tensors = {name: array * np.float16(0.005 if ".tail" in name else 1) for name, array in tensors.items()}
     far_sighted, pixels = replace(DENOISER, tensors={**tensors, "color": OPPONENT}), smooth_picture(150, 61, components)
@@ -158,7 +147,7 @@ def test_grey_in_rgb_is_grey() -> None:
 
 
 @pytest.mark.parametrize("pixels", [np.zeros((4, 4), np.uint16), np.zeros((4, 4, 5), np.uint8), np.zeros((0, 4), np.uint8)])
-def test_what_cannot_be_denoised(pixels: Pixels) -> None:
+def test_other_types_and_shapes_are_refused(pixels: Pixels) -> None:
     with pytest.raises(InputError):
         api.denoise(pixels, model=DENOISER)
     with pytest.raises(InputError):
@@ -166,12 +155,12 @@ def test_what_cannot_be_denoised(pixels: Pixels) -> None:
 
 
 @pytest.mark.parametrize("sigma", [-1, 101, float("nan")])
-def test_sigmas_beyond_bounds(sigma: float) -> None:
+def test_sigmas_out_of_range_are_refused(sigma: float) -> None:
     with pytest.raises(InputError, match="0 to 100"):
         api.denoise(smooth_picture(8, 8), model=DENOISER, sigma=sigma)
 
 
-# ------------------------------------------------------------------------------------------------ how much noise there is
+# ------------------------------------------------------------------------------------------------ estimation of the noise level
 
 
 @pytest.mark.parametrize("components", [1, 3])
@@ -187,15 +176,15 @@ def test_sigma_of_flat_and_of_small_pictures() -> None:
     assert api.estimate_sigma(noisy_of(np.full((256, 256, 3), 128), 12)) == pytest.approx(12, rel=0.05)
 
 
-def test_no_sigma_is_above_the_largest() -> None:
-    """Which is all that a denoiser takes."""
+def test_estimates_do_not_exceed_the_largest_sigma() -> None:
+    """`denoise` refuses larger ones."""
     wild = np.random.default_rng(0).choice(np.array([2, 253], np.uint8), (64, 64, 3))
     assert api.estimate_sigma(wild) == denoising.MAX_SIGMA
     assert api.denoise(wild, model=DENOISER).shape == wild.shape
 
 
-def test_clipped_blocks_do_not_tell() -> None:
-    """Half of the picture is black, where half of the noise is gone."""
+def test_clipped_blocks_are_left_out() -> None:
+    """Half of the picture is black, where clipping removes half of the noise."""
     clean = np.full((128, 256, 3), 128)
     clean[:, :128] = 0
     assert api.estimate_sigma(noisy_of(clean, 15)) == pytest.approx(15, rel=0.06)
@@ -237,14 +226,14 @@ def test_torch_and_numpy_find_the_same_noise(small: Callable[..., Any]) -> None:
     with torch.no_grad():
         left = float(error_left(network, batch, lapped_basis())[0])
     found = denoising.estimate_noise(noisy[4:-4, 4:-4].astype(np.uint8), DENOISER, 20, (0, 0), (0, 12))
-    inside = np.s_[8 * 4 : -8 * 4, 8 * 4 : -8 * 4]  # not near the edges, where one has the surroundings and the other mirrors
+    inside = np.s_[8 * 4 : -8 * 4, 8 * 4 : -8 * 4]  # near the edges one sees the surroundings, the other mirrored pixels
     energies = np.square(found - noise[4:-4, 4:-4])[inside].mean() / 20**2
     assert left == pytest.approx(energies, rel=0.1)
 
 
 @pytest.mark.parametrize("components", [1, 3])
 def test_torch_and_numpy_denoise_alike(small: Callable[..., Any], components: int) -> None:
-    """The network in torch, put in the place of numpy's."""
+    """The torch network replaces the one in numpy."""
     import torch
 
     from vqcodec.neural.synthesis import load_tensors
@@ -262,7 +251,7 @@ def test_torch_and_numpy_denoise_alike(small: Callable[..., Any], components: in
         assert np.abs(api.denoise(pixels, model=DENOISER, sigma=20) - ours).max() <= 1
 
 
-def test_torchs_waves_are_numpys(small: Callable[..., Any]) -> None:
+def test_torch_and_numpy_agree_on_lapped_coefficients(small: Callable[..., Any]) -> None:
     import torch
 
     from vqcodec.neural.denoiser import lapped_basis, to_lapped
@@ -273,7 +262,7 @@ def test_torchs_waves_are_numpys(small: Callable[..., Any]) -> None:
     np.testing.assert_allclose(theirs[:, 1:-1, 1:-1], ours, atol=0.1)
 
 
-def test_a_grey_crop_has_grey_noise_and_counts_in_grey(small: Callable[..., Any]) -> None:
+def test_a_grey_crop_has_grey_noise_and_only_luma_counts(small: Callable[..., Any]) -> None:
     from vqcodec.neural.denoiser import batch_of
 
     clean = np.stack([smooth_picture(40, 40).transpose(2, 0, 1), np.repeat(smooth_picture(40, 40, 1)[None], 3, axis=0)])
@@ -285,7 +274,7 @@ def test_a_grey_crop_has_grey_noise_and_counts_in_grey(small: Callable[..., Any]
     assert float(noise.std()) == pytest.approx(10, rel=0.05)
 
 
-def test_noise_is_that_of_files_and_some_crops_are_grey(small: Callable[..., Any]) -> None:
+def test_noisy_crops_are_rounded_and_clipped_and_some_are_grey(small: Callable[..., Any]) -> None:
     from vqcodec.neural import denoiser
 
     rng = np.random.default_rng(0)
@@ -296,7 +285,7 @@ def test_noise_is_that_of_files_and_some_crops_are_grey(small: Callable[..., Any
     assert len(np.unique(crops[:, 0, 0, 0])) > 50
 
 
-def test_the_figure_is_of_held_out_pictures(small: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_score_is_of_held_out_pictures(small: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     from vqcodec.neural import denoiser
 
     figures: list[float] = []
@@ -311,7 +300,7 @@ def test_the_figure_is_of_held_out_pictures(small: Callable[..., Any], monkeypat
     for pictures in ([kept], [kept], [train], []):
         denoiser.fit_denoiser([train], pictures, small(steps=1))
     assert figures[0] == figures[1] != figures[2]
-    assert figures[2] == figures[3]  # with nothing held out, it is of what is trained on
+    assert figures[2] == figures[3]  # without held-out pictures the training pictures are scored
 
 
 def test_pictures_that_are_too_small(small: Callable[..., Any], still_life: Pixels) -> None:
@@ -319,7 +308,9 @@ def test_pictures_that_are_too_small(small: Callable[..., Any], still_life: Pixe
 
     with pytest.raises(InputError, match="16 pixels a side are the least"):
         denoiser.fit_denoiser([still_life[:15, :16]], [], small(steps=1))
-    found = denoiser.fit_denoiser([still_life[:64, :64]], [still_life[:15, :16]], small(steps=1))  # held out, it is left out
+    found = denoiser.fit_denoiser(
+        [still_life[:64, :64]], [still_life[:15, :16]], small(steps=1)
+    )  # a small held-out picture is left out
     assert all(np.isfinite(array).all() for array in found.values())
 
 
@@ -366,7 +357,7 @@ def test_the_command_trains_one_and_goes_on(
     assert again["init_id"] == denoiser.id
     assert again["settings"]["rate"] == 0.5 * summary["settings"]["rate"]
     head = load_denoiser(second).tensors["denoiser.head"]
-    assert np.abs(head.astype(float) - denoiser.tensors["denoiser.head"]).max() < 0.02  # it began there
+    assert np.abs(head.astype(float) - denoiser.tensors["denoiser.head"]).max() < 0.02  # training started from it
 
 
 # ------------------------------------------------------------------------------------------------ folders and the command
@@ -384,7 +375,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_denoisers_are_listed_and_are_no_models(installed: Path) -> None:
+def test_denoisers_are_listed_but_not_found_as_models(installed: Path) -> None:
     entries = {entry.name: entry for entry in registry.list_models()}
     assert entries["calm"].kind == "denoiser"
     assert entries["calm"].id == DENOISER.id[:12]
@@ -449,7 +440,7 @@ def test_the_command(mode: str, tmp_path: Path, capsys: pytest.CaptureFixture[st
         assert image.info["icc_profile"] == profile
         assert image.getexif()[0x010E] == "a noisy picture"
         np.testing.assert_array_equal(np.asarray(image), api.denoise(np.asarray(noisy), model="calm", sigma=20))
-    assert main(command) == 5  # it is there already
+    assert main(command) == 5  # the output exists
     assert main([*command, "-f"]) == 0
     found = float(capsys.readouterr().err.split("note: sigma ")[1].split()[0])
     with Image.open(source) as noisy:
@@ -501,12 +492,12 @@ def test_exit_codes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert not Path(output).exists()
 
 
-# ------------------------------------------------------------------------------------------------ the model that is there
+# ------------------------------------------------------------------------------------------------ the installed model
 
 
 @pytest.fixture(scope="module")
 def calmed(still_life: Pixels) -> tuple[Pixels, Pixels]:
-    """A part of a sample, and the same with noise of sigma 25."""
+    """A part of a sample, without and with noise of sigma 25."""
     clean = still_life[128:320, 256:512]
     return clean, noisy_of(clean, 25)
 

@@ -1,4 +1,4 @@
-"""Token priors: the network in torch and in numpy, what is drawn from it, repaired pictures, training on a toy corpus."""
+"""Token priors: the network in torch and in numpy, drawn tokens, generated pictures, folders, the command, training."""
 
 import json
 import shutil
@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image
 
 from helpers.pictures import smooth_picture
-from helpers.token_models import random_token_model
+from helpers.token_models import CLASSES, PRIOR_MODEL, random_prior, random_token_model, save_prior
 from vqcodec import api
 from vqcodec.cli.main import main
-from vqcodec.codec import generation, inpainting, tokens
+from vqcodec.codec import generation, tokens
 from vqcodec.errors import InputError, ModelError
 from vqcodec.nets import transformer
 from vqcodec.nets.transformer import Transformer
@@ -24,29 +24,12 @@ from vqcodec.weights.token import TokenModel
 from vqcodec.weights.token_prior import TokenPrior, load_prior
 
 Pixels = np.ndarray
-CLASSES = ["cat", "dog"]
-
-
-def random_prior(model: TokenModel, picture: tuple[int, int, int], grid: tuple[int, int] = (3, 4)) -> TokenPrior:
-    """A prior that nobody trained."""
-    rng = np.random.default_rng(0)
-    shapes = transformer.shapes(32, 2, len(model.codebook), grid, len(CLASSES))
-    tensors: dict[str, Any] = {f"prior.{name}": rng.normal(0, 0.3, shape).astype(np.float16) for name, shape in shapes.items()}
-    tensors |= {"prior.picture": np.array(picture, np.uint16), "prior.token_id": np.frombuffer(model.file_id, np.uint8)}
-    found = TokenPrior("prior", tensors, {"name": "prior", "kind": "token-prior", "id": "", "labels": CLASSES})
-    found.check()
-    found.check_model(model)
-    return found
-
-
-COLOR, GREY = random_token_model(codewords=40), random_token_model(16, 1, 40)
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a prior and its token model, in which the program runs."""
-    save_model(tmp_path / "tokens", replace(COLOR, summary={"name": "tokens", "kind": "token", "id": COLOR.id}))
-    save_model(tmp_path / "prior", random_prior(COLOR, (20, 30, 3)))
+    """A folder with a prior and its token model; also the current directory."""
+    save_prior(tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -75,7 +58,7 @@ def test_torch_and_numpy_give_the_same_logits() -> None:
 
 @pytest.fixture
 def untrained() -> Any:
-    """Settings, and a network that finds all of 20 codewords about as likely as each other."""
+    """Settings, and a network that gives 20 codewords about equal probabilities."""
     torch = pytest.importorskip("torch")
     from vqcodec.neural.token_prior import PriorNetwork, PriorSettings
 
@@ -103,19 +86,19 @@ def test_bits_are_bits_of_the_masked_tokens_alone(untrained: Any) -> None:
     assert token_prior.cross_entropy(torch.zeros(1, 2, 2, 20), seen, targets).shape == (2,)
 
 
-def test_what_a_batch_hides(untrained: Any) -> None:
-    """Of the cells 2 / pi on average, mostly many; and the label of one picture in four."""
+def test_a_batch_masks_tokens_and_labels(untrained: Any) -> None:
+    """A share of 2 / pi of the cells on average, and the label of one picture in four."""
     from vqcodec.neural.token_prior import draw_batch
 
     seen, targets, labels = draw_batch(some_grids(0), (4, 5), 20, 3, untrained[0], np.random.default_rng(0))
-    hidden = (seen == 20).double().mean(dim=(1, 2))
+    masked = (seen == 20).double().mean(dim=(1, 2))
     assert (seen == targets).logical_or(seen == 20).all()
-    assert float(hidden.mean()) == pytest.approx(2 / np.pi, abs=0.05)
-    assert float(hidden.min()) > 0
+    assert float(masked.mean()) == pytest.approx(2 / np.pi, abs=0.05)
+    assert float(masked.min()) > 0
     assert float((labels == 3).double().mean()) == pytest.approx(0.25, abs=0.04)
 
 
-def test_the_figure_is_of_held_out_grids_and_the_same_each_time(untrained: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_score_is_of_held_out_grids_and_repeatable(untrained: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from vqcodec.neural import token_prior
 
     figures: list[tuple[float, float]] = []
@@ -127,7 +110,7 @@ def test_the_figure_is_of_held_out_grids_and_the_same_each_time(untrained: Any, 
     monkeypatch.setattr(token_prior, "fit", fit)
     for kept in (some_grids(1), some_grids(0), []):
         token_prior.fit_prior(some_grids(0), kept, 20, 3, untrained[0])
-    assert all(first == again for first, again in figures)  # nothing is dropped out then
+    assert all(first == again for first, again in figures)  # without dropout
     assert figures[0] != figures[1] == figures[2]
 
 
@@ -136,25 +119,25 @@ def test_torch_and_numpy_find_the_same_tokens() -> None:
     from vqcodec.neural.token_prior import encode_all
 
     pictures = [smooth_picture(16 + 8 * (seed % 2), 32, 3, seed) for seed in range(7)]
-    found = encode_all(pictures, COLOR, lambda done: None)
+    found = encode_all(pictures, PRIOR_MODEL, lambda done: None)
     for picture, grid in zip(pictures, found, strict=True):
-        assert (grid == tokens.encode(picture, COLOR)).mean() > 0.9  # but for ties
+        assert (grid == tokens.encode(picture, PRIOR_MODEL)).mean() > 0.9  # the rest are ties
 
 
-def test_only_the_masked_cells_are_drawn_and_all_of_them() -> None:
-    network = random_prior(COLOR, (20, 30, 3)).network
+def test_all_masked_cells_are_drawn_and_no_others() -> None:
+    network = random_prior(PRIOR_MODEL, (20, 30, 3)).network
     grids = np.random.default_rng(1).integers(0, 40, (5, 3, 4))
-    hidden = np.zeros(grids.shape, np.bool_)
-    hidden[:, 1, 1:] = hidden[:, 2, 0] = True
-    found = generation.draw_tokens(network, np.where(hidden, 40, grids), np.zeros(5, np.int64), np.random.default_rng(2))
-    np.testing.assert_array_equal(found[~hidden], grids[~hidden])
+    masked = np.zeros(grids.shape, np.bool_)
+    masked[:, 1, 1:] = masked[:, 2, 0] = True
+    found = generation.draw_tokens(network, np.where(masked, 40, grids), np.zeros(5, np.int64), np.random.default_rng(2))
+    np.testing.assert_array_equal(found[~masked], grids[~masked])
     assert found.max() < 40
-    assert len(np.unique(found[hidden])) > 5
+    assert len(np.unique(found[masked])) > 5
 
 
 def test_cells_are_drawn_as_often_as_the_logits_say(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two cells, which are equal: 0 with the probability 0.7, else 1. Guidance leads away from what is likely without a label."""
-    network = random_prior(COLOR, (8, 16, 3), (1, 2)).network
+    """Two cells with the same token: 0 with probability 0.7, else 1. Guidance reduces what is likely without a label."""
+    network = random_prior(PRIOR_MODEL, (8, 16, 3), (1, 2)).network
 
     def logits(network: Transformer, grids: np.ndarray, labels: np.ndarray, cells: np.ndarray) -> np.ndarray:
         found = np.full((*cells.shape, 40), -50, np.float32)
@@ -167,8 +150,8 @@ def test_cells_are_drawn_as_often_as_the_logits_say(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(transformer, "logits", logits)
     shares = []
     for options in ({}, {"temperature": 0.5}, {"guidance": 0.5}):
-        hidden = np.full((20000, 1, 2), 40)
-        found = generation.draw_tokens(network, hidden, np.zeros(20000, np.int64), np.random.default_rng(0), **options)
+        masked = np.full((20000, 1, 2), 40)
+        found = generation.draw_tokens(network, masked, np.zeros(20000, np.int64), np.random.default_rng(0), **options)
         np.testing.assert_array_equal(found[:, 0, 0], found[:, 0, 1])
         shares.append((found == 0).mean())
     likelier, away = 0.49 / (0.49 + 0.09), 0.7 / (0.7 + 0.3 * np.e)
@@ -185,14 +168,14 @@ def test_rounds_draw_each_cell_once(count: int) -> None:
 
 
 def test_rounds_draw_more_and_more_cells() -> None:
-    """Of a picture of which little is known, few are drawn before the others are asked again."""
+    """While little of the picture is known, a round draws few cells."""
     sizes = [stop - start for start, stop in generation.round_bounds(256)]
     assert sizes[:4] == sorted(sizes[:4])
     assert sizes[0] < 4
     assert sizes[-1] > 20
 
 
-def test_cells_are_drawn_in_random_order_each_picture_in_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_picture_draws_its_cells_in_its_own_random_order(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[np.ndarray] = []
 
     def logits(network: Transformer, grids: np.ndarray, labels: np.ndarray, cells: np.ndarray) -> np.ndarray:
@@ -200,11 +183,11 @@ def test_cells_are_drawn_in_random_order_each_picture_in_its_own(monkeypatch: py
         return np.zeros((*cells.shape, 40), np.float32)
 
     monkeypatch.setattr(transformer, "logits", logits)
-    network = random_prior(COLOR, (20, 30, 3)).network
+    network = random_prior(PRIOR_MODEL, (20, 30, 3)).network
     generation.draw_tokens(network, np.full((500, 3, 4), 40), np.zeros(500, np.int64), np.random.default_rng(0))
     orders = np.stack(asked, axis=1)
     assert (np.sort(orders, axis=1) == np.arange(12)).all()
-    assert (np.bincount(orders[:, 0], minlength=12) > 20).all()  # each as often first
+    assert (np.bincount(orders[:, 0], minlength=12) > 20).all()  # every cell comes first equally often
 
 
 # ------------------------------------------------------------------------------------------------ pictures
@@ -241,118 +224,17 @@ def test_pictures_have_their_labels_however_few_are_drawn_at_once(folder: Path, 
     assert given == [0, 0, 0, 1, 1]
 
 
-def test_a_sheet_has_a_row_for_each_class() -> None:
+def test_a_contact_sheet_has_a_row_for_each_class() -> None:
     pictures = np.arange(1, 6, dtype=np.uint8)[:, None, None] * np.ones((2, 3), np.uint8)
     assert generation.contact_sheet(pictures, ["a", "a", "a", "b", "b"])[::2, ::3].tolist() == [[1, 2, 3], [4, 5, 0]]
     assert generation.contact_sheet(pictures, [""] * 5)[::2, ::3].tolist() == [[1, 2, 3], [4, 5, 0]]
     assert generation.contact_sheet(pictures[:4], [""] * 4)[::2, ::3].tolist() == [[1, 2], [3, 4]]
 
 
-def hole(height: int, width: int) -> np.ndarray:
-    mask = np.zeros((height, width), np.bool_)
-    mask[9 : height - 5, 10 : width - 12] = True
-    mask[0, width - 1] = True
-    return mask
-
-
-@pytest.mark.parametrize(
-    "mask", [np.full((37, 53), 255, np.uint8), [[True] * 53] * 37, np.ones((37, 52), np.bool_)], ids=["uint8", "list", "size"]
-)
-def test_a_mask_is_of_bool_and_of_the_pictures_size(folder: Path, mask: Any) -> None:
-    with pytest.raises(InputError, match=r"mask (is|has)"):
-        api.repair(smooth_picture(37, 53), mask, prior="./prior")
-
-
-def test_temperatures_that_are_none(folder: Path) -> None:
+def test_temperatures_out_of_range_are_refused(folder: Path) -> None:
     for temperature in (0.0, 1e-300, 1e300, float("nan")):
         with pytest.raises(InputError, match=r"temperature is a number from 0\.01 to 100"):
             api.generate(1, prior="./prior", temperature=temperature)
-
-
-@pytest.mark.parametrize("channels", [1, 2, 3, 4])
-def test_repair_leaves_what_is_outside_the_mask(folder: Path, channels: int) -> None:
-    """Of a picture of 5x7 cells, more than the prior's grid of 3x4."""
-    pixels, mask, colours = smooth_picture(37, 53, channels), hole(37, 53), 3 if channels > 2 else 1
-    found = api.repair(pixels, mask, prior="./prior", seed=1)
-    assert found.shape == pixels.shape
-    np.testing.assert_array_equal(found[~mask], pixels[~mask])
-    before, after = (picture.reshape(37, 53, -1) for picture in (pixels, found))
-    assert (after != before)[mask][:, :colours].mean() > 0.8
-    np.testing.assert_array_equal(after[:, :, colours:], before[:, :, colours:])
-    other = before.copy()
-    other[mask, :colours] ^= 255
-    other = other.reshape(pixels.shape)
-    np.testing.assert_array_equal(
-        api.repair(other, mask, prior="./prior", seed=1)[mask].reshape(-1, channels)[:, :colours], after[mask][:, :colours]
-    )  # what was hidden has no part in it
-    assert (api.repair(pixels, mask, prior="./prior", seed=2) != found).any()
-
-
-def test_windows_lie_around_their_cell_and_inside_the_grid() -> None:
-    for cell, rows, columns in (((10, 12), (8, 12), (9, 15)), ((0, 0), (0, 4), (0, 6)), ((19, 29), (16, 20), (24, 30))):
-        assert inpainting._window(cell, (4, 6), (20, 30)) == (slice(*rows), slice(*columns))
-    assert inpainting._window((1, 2), (4, 6), (3, 5)) == (slice(0, 3), slice(0, 5))
-
-
-def test_the_draw_is_kept_that_comes_closest_to_what_is_known(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Outside the mask: what was drawn for the inside has nothing to come close to."""
-    prior = random_prior(COLOR, (20, 30, 3))
-    grids = np.arange(inpainting._CANDIDATES)[:, None, None] * np.ones((3, 4), np.int64)
-    monkeypatch.setattr(inpainting, "draw_tokens", lambda *_, **__: grids)
-    known = np.ones((24, 32), np.bool_)
-    known[8:, 8:] = False
-    for wanted in (2, 5):
-        pixels = tokens.decode(grids[wanted].astype(np.uint16), COLOR, (24, 32, 3))
-        pixels[~known] = tokens.decode(grids[7].astype(np.uint16), COLOR, (24, 32, 3))[~known]
-        found = inpainting._best_draw(
-            grids[0], pixels, known, prior.network, COLOR, label=0, temperature=1.0, rng=np.random.default_rng(0)
-        )
-        np.testing.assert_array_equal(found, grids[wanted])
-
-
-def test_an_empty_mask_and_a_full_one(folder: Path) -> None:
-    pixels = smooth_picture(20, 30)
-    np.testing.assert_array_equal(api.repair(pixels, np.zeros((20, 30), np.bool_), prior="./prior"), pixels)
-    found, model = registry.find_prior("./prior")
-    grids = generation.draw_tokens(
-        found.network, np.full((inpainting._CANDIDATES, 3, 4), 40), np.full(8, 2), np.random.default_rng(5)
-    )
-    drawn = tokens.decode(grids[0].astype(np.uint16), model, (20, 30, 3))  # all fit what is known, which is nothing
-    np.testing.assert_array_equal(api.repair(pixels, np.ones((20, 30), np.bool_), prior="./prior", seed=5), drawn)
-
-
-def test_the_seam_is_as_smooth_as_the_picture(folder: Path) -> None:
-    """The decoder gives noise about grey, far from a bright picture: what is repaired starts from the colours around."""
-    pixels, mask = np.full((40, 60, 3), 240, np.uint8), hole(40, 60)
-    mask[0] = False
-    found = api.repair(pixels, mask, prior="./prior").astype(int)
-    edge = found[9, 10:48]
-    assert np.abs(edge - 240).mean() < np.abs(found[20, 20:40] - 240).mean()
-    assert np.abs(np.diff(found[8:10, 10:48], axis=0)).mean() < 40
-
-
-def test_a_membrane_is_a_slope_where_a_slope_surrounds_it() -> None:
-    y, x = np.mgrid[:40, :50].astype(np.float32)
-    slope, mask = np.stack([2 * x + y, 3 * y], axis=2), hole(40, 50)
-    mask[0] = False
-    found = inpainting.membrane(np.where(mask[:, :, None], 999, slope).astype(np.float32), mask)
-    assert np.abs(found - slope).max() < 2
-    faded = np.abs(inpainting.membrane(np.where(mask[:, :, None], 0, 100 + 0 * slope), mask, 3.0))
-    assert faded[9, 30, 0] > 60
-    assert faded[21, 24, 0] < 5
-    assert faded[0, 0, 0] == 100
-
-
-def test_colour_on_a_grey_model_is_refused(tmp_path: Path) -> None:
-    save_model(tmp_path / "tokens", replace(GREY, summary={"id": GREY.id}))
-    save_model(tmp_path / "prior", random_prior(GREY, (40, 60, 1)))
-    mask = hole(20, 30)
-    with pytest.raises(InputError, match="grey pictures"):
-        api.repair(smooth_picture(20, 30), mask, prior=tmp_path / "prior")
-    assert api.repair(smooth_picture(20, 30, 1), mask, prior=tmp_path / "prior").shape == (20, 30)
-    assert api.generate(3, prior=tmp_path / "prior")[0].shape == (3, 40, 60)
-    with pytest.raises(InputError, match="8 bits"):
-        api.repair(np.zeros((20, 30), np.uint16), mask, prior=tmp_path / "prior")
 
 
 # ------------------------------------------------------------------------------------------------ folders
@@ -362,11 +244,11 @@ def test_priors_are_listed_and_found_by_name(folder: Path, monkeypatch: pytest.M
     monkeypatch.setenv("VQCODEC_MODELS", str(folder))
     (folder / "elsewhere").mkdir()
     (folder / "prior").rename(folder / "elsewhere" / "prior")
-    assert registry.find_prior("elsewhere/prior")[1].id == COLOR.id  # installed
+    assert registry.find_prior("elsewhere/prior")[1].id == PRIOR_MODEL.id  # installed
     (folder / "elsewhere" / "prior").rename(folder / "prior")
     assert {entry.name: entry.kind for entry in registry.list_models()}["prior"] == "token-prior"
     assert registry.find_prior("prior")[0].labels == CLASSES
-    assert registry.find_by_id(COLOR.file_id).name == "tokens"
+    assert registry.find_by_id(PRIOR_MODEL.file_id).name == "tokens"
     monkeypatch.chdir(folder.parent)
     for name, message in (("prior", "prior is a token prior, for generate -m and repair -m"), ("photo-gan", "no model named")):
         with pytest.raises(ModelError, match=message):
@@ -384,10 +266,10 @@ def test_a_prior_without_its_token_model_says_so(folder: Path) -> None:
         registry.find_prior("./prior")
 
 
-def test_a_damaged_copy_is_not_in_the_way_of_a_whole_one(folder: Path) -> None:
+def test_a_damaged_copy_of_a_token_model_does_not_hide_an_intact_one(folder: Path) -> None:
     shutil.copytree(folder / "tokens", folder / "a-copy")
     (folder / "a-copy" / "model.safetensors").write_bytes(b"damaged")
-    assert registry.find_prior("./prior")[1].id == COLOR.id
+    assert registry.find_prior("./prior")[1].id == PRIOR_MODEL.id
     shutil.rmtree(folder / "tokens")
     with pytest.raises(ModelError, match="a-copy"):
         registry.find_prior("./prior")
@@ -419,7 +301,7 @@ def test_damaged_priors_are_refused(folder: Path, damage: dict[str, Any]) -> Non
 
 
 @pytest.mark.parametrize("labels", [None, "ab", ["cat"], ["cat", "cat"], [1, 2], {"cat": 1, "dog": 2}])
-def test_labels_that_are_no_names_are_refused(folder: Path, labels: Any) -> None:
+def test_labels_other_than_a_list_of_names_are_refused(folder: Path, labels: Any) -> None:
     whole = load_prior(folder / "prior")
     save_model(folder / "prior", TokenPrior("prior", whole.tensors, whole.summary | {"labels": labels}))
     with pytest.raises(ModelError, match="labels"):
@@ -427,22 +309,22 @@ def test_labels_that_are_no_names_are_refused(folder: Path, labels: Any) -> None
 
 
 def test_a_prior_of_another_token_model_is_refused() -> None:
-    other = replace(COLOR, tensors=COLOR.tensors | {"token.mean": COLOR.mean + 1})
+    other = replace(PRIOR_MODEL, tensors=PRIOR_MODEL.tensors | {"token.mean": PRIOR_MODEL.mean + 1})
     with pytest.raises(ModelError, match="not one for"):
-        random_prior(COLOR, (20, 30, 3)).check_model(other)
+        random_prior(PRIOR_MODEL, (20, 30, 3)).check_model(other)
 
 
 @pytest.mark.parametrize("codewords", [39, 41])
 def test_a_prior_of_another_number_of_codewords_is_refused(codewords: int) -> None:
-    """Though it says that it is one for this token model."""
-    prior = random_prior(COLOR, (20, 30, 3))
+    """Its token_id matches, but its tensors do not."""
+    prior = random_prior(PRIOR_MODEL, (20, 30, 3))
     sizes = {"prior.words": codewords + 1, "prior.tail": codewords, "prior.tail_bias": codewords}
     resized = {name: np.resize(prior.tensors[name], (size, *prior.tensors[name].shape[1:])) for name, size in sizes.items()}
     other = replace(prior, tensors=prior.tensors | resized)
     other.check()
-    assert other.token_id == COLOR.file_id
+    assert other.token_id == PRIOR_MODEL.file_id
     with pytest.raises(ModelError, match="token prior prior is not one for token model test"):
-        other.check_model(COLOR)
+        other.check_model(PRIOR_MODEL)
 
 
 # ------------------------------------------------------------------------------------------------ the program
@@ -480,44 +362,12 @@ def test_generate_writes_a_picture_or_a_folder(folder: Path, capsys: pytest.Capt
     assert not Path("x.png").exists()
 
 
-def test_repair_reads_and_writes_files(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    pixels, mask = smooth_picture(37, 53), hole(37, 53)
-    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    Image.fromarray(pixels).save("in.png", icc_profile=profile)
-    Image.fromarray(mask).save("mask.png")
-    assert main(["repair", "in.png", "out.png", "--mask", "mask.png", "-m", "./prior", "--seed", "1"]) == 0
-    with Image.open("out.png") as image:
-        assert image.info["icc_profile"] == profile
-        np.testing.assert_array_equal(image, api.repair(pixels, mask, prior="./prior", seed=1))
-    assert capsys.readouterr().err == ""
-    Image.new("L", (53, 37)).save("black.png")
-    Image.new("L", (53, 36)).save("small.png")
-    assert main(["repair", "in.png", "same.png", "--mask", "black.png", "-m", "./prior"]) == 0
-    assert "note: the mask has no white" in capsys.readouterr().err
-    with Image.open("same.png") as image:
-        np.testing.assert_array_equal(image, pixels)
-    assert main(["repair", "in.png", "out.jpg", "--mask", "mask.png", "-m", "./prior"]) == 0
-    assert "note: JPEG changes all pixels a little" in capsys.readouterr().err
-    for arguments, code in (
-        (["in.png", "x.png", "--mask", "small.png", "-m", "./prior"], 3),
-        (["in.png", "x.png", "--mask", "none.png", "-m", "./prior"], 3),
-        (["in.png", "out.png", "--mask", "mask.png", "-m", "./prior"], 5),
-        (["in.png", "mask.png", "--mask", "mask.png", "-m", "./prior", "-f"], 5),
-        (["in.png", "x.png", "--mask", "mask.png", "-m", "./tokens"], 4),
-        (["in.png", "x.png", "-m", "./prior"], 2),
-        (["-", "x.png", "--mask", "-", "-m", "./prior"], 2),
-    ):
-        assert main(["repair", *arguments]) == code
-        assert capsys.readouterr().err.count("\n") == 1
-    assert not Path("x.png").exists()
-
-
 # ------------------------------------------------------------------------------------------------ training
 
 
 @pytest.fixture(scope="module")
 def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Dark and bright pictures in a folder each, a token model that tells them apart, and a prior trained on them."""
+    """A folder each of dark and bright pictures, a token model that tells them apart, and a prior trained on them."""
     pytest.importorskip("torch")
     from vqcodec.neural import token_prior
 
@@ -537,13 +387,13 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _small(settings: type) -> tuple[Any, ...]:
-    """Defaults of settings, but of a small network."""
+    """Defaults of the settings, for a small network."""
     own = {"width": 32, "layers": 1, "batch": 32, "rate": 1e-2}
     return tuple(own.get(field.name, field.default) for field in fields(settings))
 
 
 def levels() -> TokenModel:
-    """A token model whose codewords are grey levels, 8 apart: networks that pass the DC on."""
+    """A token model whose codewords are grey levels, 8 apart. Its networks pass the DC through."""
     base = random_token_model(8, 1, 32, 1)
     tensors = dict(base.tensors)
     for kind in ("encoder", "decoder"):
@@ -569,7 +419,7 @@ def test_training_lowers_the_loss(toy: Path) -> None:
 
 
 @pytest.mark.slow
-def test_what_is_generated_is_of_its_class(toy: Path) -> None:
+def test_generated_pictures_belong_to_their_class(toy: Path) -> None:
     pictures, labels = api.generate(40, prior=toy / "prior")
     assert pictures.shape == (40, 12, 20)
     bright = pictures.mean(axis=(1, 2)) > 120
@@ -578,7 +428,7 @@ def test_what_is_generated_is_of_its_class(toy: Path) -> None:
 
 
 @pytest.mark.slow
-def test_what_is_repaired_fits_its_surroundings(toy: Path) -> None:
+def test_repaired_pixels_match_their_surroundings(toy: Path) -> None:
     mask = np.zeros((12, 20), np.bool_)
     mask[:, 8:12] = True
     for level in (40, 200):
@@ -588,7 +438,7 @@ def test_what_is_repaired_fits_its_surroundings(toy: Path) -> None:
 
 
 @pytest.mark.slow
-def test_what_is_repaired_is_of_the_class_that_is_asked_for(toy: Path) -> None:
+def test_repair_follows_the_given_class(toy: Path) -> None:
     pixels, mask = np.full((12, 20), 120, np.uint8), np.ones((12, 20), np.bool_)
     for label, is_bright in (("light", True), ("dark", False)):
         found = [api.repair(pixels, mask, prior=toy / "prior", label=label, seed=seed).mean() > 128 for seed in range(5)]
@@ -597,7 +447,7 @@ def test_what_is_repaired_is_of_the_class_that_is_asked_for(toy: Path) -> None:
         api.repair(pixels, mask, prior=toy / "prior", label="grey")
 
 
-def test_classes_are_first_folders_and_pictures_are_of_one_size_or_of_whole_cells() -> None:
+def test_classes_are_the_first_folders_and_mixed_sizes_give_whole_cells() -> None:
     pytest.importorskip("torch")
     from vqcodec.train.data import TrainingImage
     from vqcodec.train.token_prior import classes_of, grids_of, picture_of
@@ -616,7 +466,7 @@ def test_classes_are_first_folders_and_pictures_are_of_one_size_or_of_whole_cell
 
 
 @pytest.mark.slow
-def test_training_wants_a_token_model(toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_training_needs_a_token_model(toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["train", str(toy / "pictures"), "-o", str(tmp_path / "x"), "--kind", "token-prior"]
     for given, code in (([], 2), (["--init", "photo-lite"], 4), (["--init", str(toy / "tokens"), "--cosine"], 2)):
         assert main([*arguments, *given]) == code

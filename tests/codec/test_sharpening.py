@@ -1,4 +1,4 @@
-"""The refiner: what it adds, decoding with it in parts and whole, and its training against a discriminator."""
+"""Sharpening: a refiner's correction, decoding with it whole and in parts, devices, the command, training."""
 
 import io
 import json
@@ -56,7 +56,7 @@ def coded(picture: Pixels) -> bytes:
 
 
 @pytest.mark.parametrize("model", ["photo", "photo-lite"])
-def test_strength_0_is_the_best_decode_and_1_is_not(picture: Pixels, model: str) -> None:
+def test_strength_blends_the_decode_and_the_correction(picture: Pixels, model: str) -> None:
     data = api.encode(picture, quality=20, model=model, effort=1)
     best, none, half, full = (
         api.decode(data), *(api.decode(data, refine="gan", strength=s, refiner=REFINER).astype(int) for s in (0, 0.5, 1))
@@ -64,7 +64,7 @@ def test_strength_0_is_the_best_decode_and_1_is_not(picture: Pixels, model: str)
     np.testing.assert_array_equal(best, none)
     assert np.abs(full - best).mean() > 2
     inside = (full > 0) & (full < 255) & (half > 0) & (half < 255)
-    assert np.abs((half - best) * 2 - (full - best))[inside].max() <= 4  # a blend of residuals, but for rounding
+    assert np.abs((half - best) * 2 - (full - best))[inside].max() <= 4  # a blend, up to rounding
 
 
 @pytest.mark.parametrize("components", [1, 3])
@@ -96,7 +96,7 @@ def test_dcs_are_left_alone_and_strips_have_no_seams(layout: Any, monkeypatch: p
     np.testing.assert_allclose(np.concatenate([sharpen(rows) for rows in strips], axis=1), whole, rtol=1e-4, atol=1e-3)
 
 
-def test_noise_is_of_the_place_and_like_no_other() -> None:
+def test_noise_depends_on_the_position_alone_and_is_white() -> None:
     whole = sharpening.noise((0, 0), 200, 150)
     np.testing.assert_array_equal(sharpening.noise((30, 40), 7, 9), whole[:, 30:37, 40:49])
     assert abs(whole.mean()) < 0.01
@@ -106,7 +106,7 @@ def test_noise_is_of_the_place_and_like_no_other() -> None:
     assert len(np.unique(whole)) > 0.9 * whole.size
 
 
-def test_grain_is_noise_of_luma_as_strong_as_the_network_says() -> None:
+def test_grain_is_luma_noise_with_the_strength_from_the_network() -> None:
     strengths = np.zeros((REFINER_OUTPUTS, 60, 50), np.float32)
     np.testing.assert_array_equal(sharpening.added_coefficients(strengths, (0, 0)), 0)
     strengths[OUTPUTS:] = np.arange(GRAIN, dtype=np.float32)[:, None, None]
@@ -121,7 +121,7 @@ def test_grain_is_noise_of_luma_as_strong_as_the_network_says() -> None:
     assert max(abs((one * other).mean()) for one in inputs for other in sharpening.grain((0, 0), 60, 50)) < 0.1
 
 
-def test_refiners_without_grain_decode_as_they_did(coded: bytes) -> None:
+def test_refiners_without_grain_decode_as_with_grain_of_strength_0(coded: bytes) -> None:
     rows = ("refiner.tail", "refiner.tail_bias")
     without = replace(REFINER, tensors=REFINER.tensors | {name: REFINER.tensors[name][:OUTPUTS] for name in rows})
     without.check()
@@ -147,14 +147,14 @@ def test_a_region_is_a_part_of_the_whole(picture: Pixels, tile: int | None) -> N
 
 
 def far_sighted(kind: str, tail: float, ends: tuple[int, int] | None = None) -> dict[str, np.ndarray]:
-    """Tensors of a network in which what is as far away as it can see counts as much as what is near."""
+    """Tensors of a network whose output depends as much on the farthest cells it sees as on near ones."""
     tensors = random_network(6, 2, 0.8, kind=kind, ends=ends)
     return {name: array * np.float16(tail if ".tail" in name else 1) for name, array in tensors.items()}
 
 
 @pytest.mark.parametrize(("synthesis", "refined"), [(True, False), (False, True), (True, True)])
 def test_a_region_is_decoded_from_all_the_cells_that_it_depends_on(synthesis: bool, refined: bool) -> None:
-    """Of a network that hardly looks at the farthest of them nobody sees that they are missing."""
+    """A network that hardly depended on the farthest cells would not show that they are missing."""
     lite = registry.find("photo-lite")
     model = replace(lite, tensors=lite.tensors | (far_sighted("synthesis", 0.005) if synthesis else {}))
     ends = INPUTS["refiner"], REFINER_OUTPUTS
@@ -164,7 +164,7 @@ def test_a_region_is_decoded_from_all_the_cells_that_it_depends_on(synthesis: bo
     whole = api.decode(data, model=model, **options).astype(int)
     assert np.abs(whole - api.decode(data, model=model, refine="none")).mean() > 20
     with api.open_vqz(io.BytesIO(data), model=model) as opened:
-        part = opened.read((72, 64, 16, 16), **options)  # two cells a side, with more cells around than any network sees
+        part = opened.read((72, 64, 16, 16), **options)  # 2x2 cells, with more cells around them than any network sees
     assert np.abs(part - whole[64:80, 72:88]).max() <= 1
 
 
@@ -190,7 +190,7 @@ def test_the_default_strength_falls_with_the_step(picture: Pixels) -> None:
     np.testing.assert_array_equal(api.decode(fine, refine="gan", refiner=REFINER), api.decode(fine))
 
 
-def test_what_makes_no_sense_is_refused(coded: bytes) -> None:
+def test_options_that_contradict_each_other_are_refused(coded: bytes) -> None:
     for options, error in (
         ({"refine": "gan", "strength": 1.5}, "strength is a number from 0 to 1"),
         ({"strength": 0.5}, "for refine gan"),
@@ -226,7 +226,7 @@ def test_damaged_refiners_are_refused(name: str, value: np.ndarray | None, error
 
 
 def scarce(limit: int, run: convolution.RunNetwork) -> convolution.RunNetwork:
-    """As `run`, with memory for so many rows."""
+    """`run` with memory for at most `limit` rows."""
 
     def scarce_run(x: np.ndarray, kept: convolution.Rows | None = None) -> np.ndarray:
         if x.shape[1] > limit:
@@ -237,7 +237,7 @@ def scarce(limit: int, run: convolution.RunNetwork) -> convolution.RunNetwork:
 
 
 @pytest.mark.parametrize(("limit", "notes"), [(40, ""), (12, "in smaller strips"), (3, "on the CPU")])
-def test_too_little_memory_is_met_by_smaller_strips_then_the_cpu(limit: int, notes: str) -> None:
+def test_with_too_little_memory_strips_get_smaller_then_the_cpu_runs(limit: int, notes: str) -> None:
     here, told = partial(convolution.run_network, REFINER.network), []
     x = np.random.default_rng(0).standard_normal((INPUTS["refiner"], 33, 4)).astype(np.float32)
     found = convolution.with_memory_fallback(scarce(limit, here), here, REFINER.network.halo, told.append)(x)
@@ -245,20 +245,20 @@ def test_too_little_memory_is_met_by_smaller_strips_then_the_cpu(limit: int, not
     assert (notes in told[-1]) if notes else not told
 
 
-def test_a_row_without_a_halo_that_does_not_fit_is_left_to_the_cpu() -> None:
+def test_a_single_row_without_halo_falls_back_to_the_cpu() -> None:
     x = np.zeros((INPUTS["refiner"], 1, 4), np.float32)
     here, told = partial(convolution.run_network, REFINER.network), []
     convolution.with_memory_fallback(scarce(0, here), here, 0, told.append)(x)
     assert told == ["too little memory on the GPU: a network ran on the CPU"]
 
 
-def test_a_gpu_without_memory_is_told_of(coded: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_without_memory_gives_a_note(coded: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     def runner(device: str, model: Any, kind: str) -> convolution.RunNetwork:
         network = model.network if kind == "refiner" else model.synthesis
         return scarce(9, partial(convolution.run_network, network))
 
     monkeypatch.setattr(api, "_network_runner", runner)
-    monkeypatch.setattr(api, "_inference", lambda device: None)  # the context stays here
+    monkeypatch.setattr(api, "_inference", lambda device: None)  # the context network runs in numpy
     options: dict[str, Any] = {"refine": "gan", "strength": 1, "refiner": REFINER}
     with api.open_vqz(io.BytesIO(coded)) as opened:
         found = opened.read(device="cuda", **options)
@@ -268,7 +268,7 @@ def test_a_gpu_without_memory_is_told_of(coded: bytes, monkeypatch: pytest.Monke
     assert np.abs(found.astype(int) - api.decode(coded, **options)).max() <= 1
 
 
-def test_torch_runs_it_as_numpy_does_and_says_when_memory_is_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_torch_agrees_with_numpy_and_raises_memory_error(monkeypatch: pytest.MonkeyPatch) -> None:
     torch = pytest.importorskip("torch", reason="torch is not installed")
     from vqcodec.neural import inference
 
@@ -285,7 +285,9 @@ def test_torch_runs_it_as_numpy_does_and_says_when_memory_is_out(monkeypatch: py
         run(x)
 
 
-def test_no_cuda_is_one_line(coded: bytes, tmp_path: Path, installed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_cuda_the_error_is_one_line(
+    coded: bytes, tmp_path: Path, installed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     torch = pytest.importorskip("torch", reason="torch is not installed")
     if torch.cuda.is_available():
         pytest.skip("there is a CUDA device")
@@ -309,7 +311,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_the_command_changes_no_bytes_of_the_file(
+def test_the_command_sharpens_and_does_not_change_the_file(
     coded: bytes, tmp_path: Path, installed: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "files"
@@ -331,7 +333,7 @@ def test_the_command_changes_no_bytes_of_the_file(
         assert not (tmp_path / "b.png").exists()
 
 
-def test_refiners_are_listed_and_are_no_models(coded: bytes, installed: Path) -> None:
+def test_refiners_are_listed_but_not_found_as_models(coded: bytes, installed: Path) -> None:
     entries = {entry.name: entry for entry in registry.list_models()}
     assert entries["sharp"].kind == "refiner"
     assert entries["sharp"].id == REFINER.id[:12]
@@ -357,15 +359,12 @@ def refiner_samples(picture: Pixels) -> list[Any]:
 
 
 @pytest.mark.slow
-def test_waves_are_those_of_the_decoder(refiner_samples: list[Any]) -> None:
+def test_added_pixels_agree_with_the_decoder(refiner_samples: list[Any]) -> None:
     import torch
 
     from vqcodec.neural import refiner
     from vqcodec.transform import dct
 
-    basis = lapped.basis()
-    np.testing.assert_allclose(basis.T @ basis, np.eye(8), atol=1e-6)
-    np.testing.assert_allclose(basis[8:].T @ basis[:8], np.zeros((8, 8)), atol=1e-6)  # those of neighbours
     x = np.random.default_rng(0).standard_normal((OUTPUTS, 4, 6)).astype(np.float32)
     coefficients = lapped.from_lapped(x)
     coefficients[:3] = 0
@@ -375,8 +374,8 @@ def test_waves_are_those_of_the_decoder(refiner_samples: list[Any]) -> None:
     np.testing.assert_allclose(found, blocks.transpose(4, 0, 2, 1, 3).reshape(3, 32, 48), atol=1e-3)
 
 
-def test_training_sees_what_decoding_does(picture: Pixels) -> None:
-    """A sample's scene, refined by the same weights, is the picture that the decoder makes."""
+def test_training_agrees_with_decoding(picture: Pixels) -> None:
+    """A sample's scene, refined with the same weights, equals the decoded picture."""
     torch = pytest.importorskip("torch", reason="torch is not installed")
     from vqcodec.codec import rate_control
     from vqcodec.neural import refiner
@@ -391,12 +390,12 @@ def test_training_sees_what_decoding_does(picture: Pixels) -> None:
         scene = refiner.draw_scene([sample], 1, 12, rng, "cpu")
         if np.array_equal(scene.original[0].permute(1, 2, 0).mul(255).round().numpy(), pixels):
             break
-    scene.x[0, -NOISE:] = torch.from_numpy(sharpening.noise((0, 0), 12, 12))  # crops have that of any place
+    scene.x[0, -NOISE:] = torch.from_numpy(sharpening.noise((0, 0), 12, 12))  # crops get noise from random positions
     scene.grain[0] = torch.from_numpy(sharpening.grain((0, 0), 12, 12))
     found = scene.refined(load_tensors(REFINER.tensors, "refiner")).detach()[0].permute(1, 2, 0).mul(255).numpy()
     data = rate_control.Encoder(pixels, model, threads=1).file(40 * 64)
     decoded = api.decode(data, refine="gan", strength=1, refiner=REFINER)
-    assert np.abs(np.clip(found, 0, 255) - decoded).max() < 3  # of coefficients kept as float16
+    assert np.abs(np.clip(found, 0, 255) - decoded).max() < 3  # samples hold coefficients as float16
 
 
 @pytest.mark.slow
@@ -422,7 +421,7 @@ def test_adversarial_steps_change_both_networks_and_stay_finite(refiner_samples:
         assert any((new != was).any() for new, was in zip(getattr(players, name).parameters(), old, strict=True))
 
 
-def test_the_adaptive_weight_evens_the_gradients_of_the_last_layer() -> None:
+def test_the_adaptive_weight_balances_the_gradients_of_the_last_layer() -> None:
     torch = pytest.importorskip("torch", reason="torch is not installed")
     from vqcodec.neural.refiner import adaptive_weight
     from vqcodec.neural.synthesis import SynthesisNetwork
@@ -447,7 +446,7 @@ def test_pictures_that_are_too_small(refiner_samples: list[Any]) -> None:
     with pytest.raises(InputError, match="32 pixels a side are the least"):
         refiner.fit_refiner([cut(refiner_samples[0], 3)], [], GradientStatistics(), settings)
     least, small = cut(refiner_samples[0], 4), cut(refiner_samples[0], 1)
-    _, scores = refiner.fit_refiner([least], [small], GradientStatistics(), settings)  # held out, the small one is left out
+    _, scores = refiner.fit_refiner([least], [small], GradientStatistics(), settings)  # a small held-out picture is left out
     assert np.isfinite(list(scores.values())).all()
 
 
@@ -492,9 +491,9 @@ def test_training_goes_on_from_a_refiner_of_its_size(refiner_samples: list[Any],
     found, scores = refiner.fit_refiner(refiner_samples, refiner_samples[:2], distance, settings, start=start)
     for name, array in start.items():
         np.testing.assert_allclose(found[name][: len(array)], array, atol=1e-3)
-    assert len(start["refiner.tail"]) == OUTPUTS  # one of those without grain
+    assert len(start["refiner.tail"]) == OUTPUTS  # an older refiner, without grain
     np.testing.assert_allclose(found["refiner.tail_bias"][OUTPUTS:], 0.01, atol=1e-3)
-    monkeypatch.setattr(refiner, "_GRAIN_AT_FIRST", 0)  # which is all that an untrained one adds
+    monkeypatch.setattr(refiner, "_GRAIN_AT_FIRST", 0)  # an untrained refiner adds nothing else
     _, untrained = refiner.fit_refiner(refiner_samples, refiner_samples[:2], distance, settings)
     assert abs(untrained["held_out_gain_db"]) < 0.01 < abs(scores["held_out_gain_db"])
     assert load_tensors(found, "refiner").head.weight.shape[0] == 8
@@ -524,7 +523,7 @@ def test_the_command_trains_one(picture: Pixels, tmp_path: Path, capsys: pytest.
     assert main(["train", str(folder), "-o", str(tmp_path / "b"), "--kind", "refiner", "--perceptual", str(tmp_path)]) == 3
 
 
-def test_lpips_is_nothing_for_the_same_and_grows_with_noise(shared_data: Path, picture: Pixels) -> None:
+def test_lpips_is_0_for_equal_pictures_and_grows_with_noise(shared_data: Path, picture: Pixels) -> None:
     pytest.importorskip("torch", reason="torch is not installed")
     from vqcodec.bench.metrics import open_lpips
 
@@ -539,7 +538,7 @@ def test_lpips_is_nothing_for_the_same_and_grows_with_noise(shared_data: Path, p
     assert lpips(grey, grey) == 0
 
 
-def test_gradient_statistics_miss_what_is_blurred_or_noisy(picture: Pixels) -> None:
+def test_gradient_statistics_detect_blur_and_noise(picture: Pixels) -> None:
     torch = pytest.importorskip("torch", reason="torch is not installed")
     from vqcodec.neural.perceptual import GradientStatistics
 
@@ -551,7 +550,7 @@ def test_gradient_statistics_miss_what_is_blurred_or_noisy(picture: Pixels) -> N
     assert min(float(distance(other, original)) for other in (blurred, noisy)) > 0.1
 
 
-def test_low_waves_are_added_less_than_high_ones() -> None:
+def test_emphasis_rises_with_the_frequency() -> None:
     weights_of = dict(zip(COLOR_8X8.positions, sharpening.emphasis().reshape(-1).tolist(), strict=True))
     for (component, v, u), weight in weights_of.items():
         high = 0.6 if component else 4.4
@@ -562,7 +561,7 @@ def test_low_waves_are_added_less_than_high_ones() -> None:
         assert weight == pytest.approx(2 * max(max(v, u) - 3, 0))
 
 
-def test_what_repeats_from_cell_to_cell_is_not_added() -> None:
+def test_repeats_are_subtracted_from_high_frequencies() -> None:
     rng = np.random.default_rng(0)
     screen = np.broadcast_to(rng.standard_normal((192, 1, 1)).astype(np.float32), (192, 9, 12))
     high = np.array([max(v, u) >= 3 for _, v, u in COLOR_8X8.positions])
@@ -577,7 +576,7 @@ def test_what_repeats_from_cell_to_cell_is_not_added() -> None:
     assert np.count_nonzero(single[high].any(axis=0)) == 25
 
 
-def test_training_weighs_waves_as_decoding_does() -> None:
+def test_training_adds_the_same_coefficients_as_decoding() -> None:
     torch = pytest.importorskip("torch", reason="torch is not installed")
     from vqcodec.neural import refiner
 
