@@ -167,7 +167,7 @@ def test_several_inputs_go_to_one_folder(
     assert {failed["source"]: failed["error"] for failed in facts["failed"]} == {
         "text": "text: not a picture (text)",
         "none.png": "cannot read none.png: No such file or directory",
-        "sub": "cannot read sub: it is a folder, which is converted by itself",
+        "sub": "cannot read sub: it is a folder, which needs a command of its own",
     }
     assert "3 failed" in err.splitlines()[-1]
     assert sorted(path.name for path in Path("out").iterdir()) == ["b.vqz", "photo.jpg.vqz", "photo.png.vqz"]
@@ -451,8 +451,7 @@ def test_info_of_several(mixed: Path, vqz: Path, capsys: pytest.CaptureFixture[s
     assert re.findall(r"^file +(.*)$", out, re.MULTILINE) == [str(vqz), str(mixed / "a.vqz"), str(mixed / "sub" / "plain")]
     assert out.count("width        48\n") == 3
     assert err == (
-        f"vqcodec: {mixed}/sub/cut.VQZ: corrupt file: its checksum is wrong\n"
-        f"vqcodec: note: 3 skipped, which are no .vqz files: {skipped}\n"
+        f"vqcodec: {mixed}/sub/cut.VQZ: corrupt file: its checksum is wrong\nvqcodec: note: 3 skipped (not .vqz files): {skipped}\n"
     )
     code, out, err = run(capsys, "info", mixed, "--json", "--quiet")
     assert (code, err) == (3, f"vqcodec: {mixed}/sub/cut.VQZ: corrupt file: its checksum is wrong\n")
@@ -494,7 +493,7 @@ def test_verify_a_folder(mixed: Path, vqz: Path, capsys: pytest.CaptureFixture[s
         f"{mixed}/sub/plain: ok",
         f"{vqz}: ok",
     ]
-    assert err == f"vqcodec: 3 ok, 1 failed; 3 skipped, which are no .vqz files: {skipped}\n"
+    assert err == f"vqcodec: 3 ok, 1 failed; 3 skipped (not .vqz files): {skipped}\n"
     assert run(capsys, "verify", mixed, "--quiet") == (3, f"{out.splitlines()[1]}\n", "")
     code, out, err = run(capsys, "verify", mixed, "--json", "--quiet")
     assert (code, err) == (3, "")
@@ -697,8 +696,8 @@ ERRORS: list[tuple[int, Sequence[str], str]] = [
     (2, ["generate", "-m", "x", "-o", "new.vqz"], "new.vqz is a .vqz file's name"),
     (2, ["encode", "photo.png", "deep.ppm", "-o", "-"], "the output must be a folder"),
     (2, ["encode", "photo.png", "deep.ppm", "-o", "photo.vqz"], "the output must be a folder"),
-    (2, ["encode", "photo.png", "deep.ppm", "-o", "new.vqz"], "the output must be a folder, too, and new.vqz is a file's name"),
-    (2, ["decode", "folder", "new.png"], "the output must be a folder, too, and new.png is a file's name"),
+    (2, ["encode", "photo.png", "deep.ppm", "-o", "new.vqz"], "the output must be a folder, and new.vqz is a file's name"),
+    (2, ["decode", "folder", "new.png"], "the output must be a folder, and new.png is a file's name"),
     (2, ["encode", "photo.png", "-", "-o", "new"], "standard input goes to a file"),
     (2, ["encode", "photo.png", "photo.png", "-o", "new"], "photo.png and photo.png would have the same output"),
     (2, ["encode", "photo.png", "new.vqz", "--strict"], "--strict: for folders only"),
@@ -722,13 +721,13 @@ ERRORS: list[tuple[int, Sequence[str], str]] = [
     (2, ["encode", "folder", "new", "--manifest", "-"], "'-' is a stream"),
     (2, ["compare", "photo.png", "photo.vqz", "-o", "-"], "standard output is for the report"),
     (2, ["info", "photo.vqz", "--indices", "-"], "standard output is for the report"),
-    (2, ["info", "photo.vqz", "--indices", "new.PNG"], "new.PNG is a picture's name, and something else is written there"),
+    (2, ["info", "photo.vqz", "--indices", "new.PNG"], "new.PNG is a picture's name, and this output is something else"),
     (2, ["encode", "folder", "new", "--manifest", "new.vqz"], "new.vqz is a .vqz file's name"),
     (2, ["bench", "photo.png", "--json", "new.jpg"], "new.jpg is a picture's name"),
     (2, ["train", "folder", "-o", "new.tif"], "new.tif is a picture's name"),
-    (2, ["decode", "photo.vqz", "new.png", "--to", "jpg"], "--to is for folders, and where OUT is not given"),
+    (2, ["decode", "photo.vqz", "new.png", "--to", "jpg"], "--to is for folders and for inputs without OUT"),
     (2, ["decode", "photo.vqz", "new.png", "--refine", "gan", "--strength", "nan"], "nan"),
-    (2, ["decode", "photo.vqz", "new.png", "--refine", "magic"], "is not a decoder of this version"),
+    (2, ["decode", "photo.vqz", "new.png", "--refine", "magic"], "'magic' is not one of 'none', 'best', 'gan'"),
     (3, ["encode", "none.png", "new.vqz"], "cannot read none.png: No such file"),
     (3, ["encode", "photo.vqz", "new.vqz"], "photo.vqz: a .vqz file already"),
     (3, ["encode", "photo.vqz"], "photo.vqz: a .vqz file already"),
@@ -962,7 +961,7 @@ def test_compare(photo: Path, vqz: Path, tmp_path: Path, capsys: pytest.CaptureF
         assert re.search(r"^ssimulacra2 +100$", out, re.MULTILINE)
         assert 0 < facts["ssimulacra2"] < 100
     Image.new("L", (9, 9)).save(tmp_path / "small.png")
-    told = f"vqcodec: {photo} has 48 x 40 pixels and {tmp_path}/small.png 9 x 9: only pictures of one size can be compared\n"
+    told = f"vqcodec: {photo} has 48 x 40 pixels and {tmp_path}/small.png 9 x 9: only pictures of equal size can be compared\n"
     assert run(capsys, "compare", photo, tmp_path / "small.png") == (3, "", told)
     assert run(capsys, "compare", "-", "-")[0] == 2
     for source in (photo, vqz):

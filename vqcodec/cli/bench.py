@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vqcodec.cli.options import Force, Quiet, no_picture, path_argument, path_option
+from vqcodec.cli.options import Force, Quiet, not_a_picture, path_argument, path_option
 from vqcodec.cli.printing import console, progress_line, tell
 from vqcodec.errors import InputError
 from vqcodec.io.files import STREAM
@@ -40,13 +40,13 @@ def bench(
     json_path: Annotated[
         Path | None,
         path_option(
-            "--json", callback=no_picture, metavar="FILE", help="Write the results as one JSON object; - is standard output."
+            "--json", callback=not_a_picture, metavar="FILE", help="Write the results as one JSON object; - is standard output."
         ),
     ] = None,
     report_dir: Annotated[
         Path | None,
         path_option(
-            "-o", "--output", callback=no_picture, metavar="DIR", help="Write a report: JSON, tables, a plot, a page with crops."
+            "-o", "--output", callback=not_a_picture, metavar="DIR", help="Write a report: JSON, tables, a plot, a page with crops."
         ),
     ] = None,
     psnr_only: Annotated[bool, typer.Option("--psnr-only", help="Measure PSNR only.")] = False,

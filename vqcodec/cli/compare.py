@@ -5,19 +5,19 @@ from typing import Annotated
 
 from vqcodec.cli.options import Force, Json, MaxPixels, ModelOfFiles, Quiet, UsageError, path_argument, path_option
 from vqcodec.cli.printing import print_json, progress_line, tell
-from vqcodec.cli.single import not_beside_the_report
+from vqcodec.cli.single import check_not_stdout
 from vqcodec.errors import InputError
 from vqcodec.format.header import MAX_PIXELS
 from vqcodec.io.files import STREAM, Attributes, attributes_of, check_output, name_of, write_atomic
 
 
 def compare(
-    first: Annotated[Path, path_argument(metavar="A", help="A picture or a .vqz file; - for standard input.")],
-    second: Annotated[Path, path_argument(metavar="B", help="Another one of the same size.")],
+    first: Annotated[Path, path_argument(metavar="A", help="Read this picture or .vqz file; - is standard input.")],
+    second: Annotated[Path, path_argument(metavar="B", help="Read this one of the same size, too.")],
     output: Annotated[
         Path | None,
         path_option(
-            "-o", "--output", metavar="FILE", help="Write a picture of the difference, amplified 8 times around middle grey."
+            "-o", "--output", metavar="FILE", help="Write the difference as a picture, amplified 8 times around middle grey."
         ),
     ] = None,
     model: ModelOfFiles = None,
@@ -28,8 +28,8 @@ def compare(
 ) -> None:
     """Compare two pictures by PSNR, SSIM and MS-SSIM.
 
-    Needs vqcodec[bench]. Pictures with transparency are laid on black and on white, and the figures are those of the background on
-    which they differ more; the PSNR of their alpha planes is shown, too. Grey and colour are compared as colour.
+    Needs vqcodec[bench]. Pictures with transparency are compared on black and on white, and the larger difference counts; the PSNR
+    of the alpha planes is shown, too. Grey and colour pictures are compared as colour.
     """
     import io
     import math
@@ -39,18 +39,18 @@ def compare(
     from vqcodec.io.image_writer import format_of, write_image
 
     if first == second == STREAM:
-        raise UsageError("standard input is one picture: name a file for the other")
+        raise UsageError("standard input holds one picture: name a file for the other")
     picture_format = "" if output is None else format_of(output)
     if output is not None:
-        not_beside_the_report(output)
+        check_not_stdout(output)
         for source in (first, second):
             check_output(output, overwrite=force, source=source)
     with progress_line(quiet=quiet):
         pictures = [read_any(path, max_pixels, model) for path in (first, second)]
         (height, width), (rows, columns) = (pixels.shape[:2] for pixels in pictures)
         if (height, width) != (rows, columns):
-            told = f"{name_of(first)} has {width} x {height} pixels and {name_of(second)} {columns} x {rows}"
-            raise InputError(f"{told}: only pictures of one size can be compared")
+            sizes = f"{name_of(first)} has {width} x {height} pixels and {name_of(second)} {columns} x {rows}"
+            raise InputError(f"{sizes}: only pictures of equal size can be compared")
         facts, difference = compared(*pictures)
     if output is not None:
         stream = io.BytesIO()

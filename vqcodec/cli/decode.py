@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from vqcodec.cli.many import convert_many, folder_or_files, only_for_many, shard_of, sources_and_output
+from vqcodec.cli.many import check_only_for_many, convert_many, paths_of, shard_of
 from vqcodec.cli.options import (
     Force,
     Jobs,
@@ -13,7 +13,7 @@ from vqcodec.cli.options import (
     KeepTimes,
     Manifest,
     MaxPixels,
-    Model,
+    ModelOfFiles,
     OutputFolder,
     Quiet,
     Shard,
@@ -21,38 +21,34 @@ from vqcodec.cli.options import (
     Threads,
     UsageError,
     finite,
-    known_device,
-    known_picture,
-    known_refine,
-    known_scale,
     path_argument,
+    picture_suffix,
     region_of,
 )
 from vqcodec.cli.printing import progress_line
-from vqcodec.cli.single import check_json, check_picture, tell_of_one
+from vqcodec.cli.single import check_json, check_picture_name, report_file
 from vqcodec.format.header import MAX_PIXELS
+from vqcodec.options import DEVICES, REFINES, SCALES, Device, Refine, Scale
 from vqcodec.runtime.blas import begin_with_one_thread
 
 
 def decode(
-    source: Annotated[Path, path_argument(metavar="IN", help="The .vqz file or folder to read; - is standard input.")],
+    source: Annotated[Path, path_argument(metavar="IN", help="Read this .vqz file or folder; - is standard input.")],
     others: Annotated[
         list[Path] | None,
         path_argument(
             metavar="[OUT]",
-            help="The picture or folder to write; - is standard output. With -o, more .vqz files to read. [default: IN's name with"
-            " .png]",
+            help="Write this picture or folder; - is standard output. With -o, one more input. [default: IN's name with .png]",
         ),
     ] = None,
     into: OutputFolder = None,
-    model: Model = None,
+    model: ModelOfFiles = None,
     refine: Annotated[
-        str | None,
+        Refine | None,
         typer.Option(
             "--refine",
-            callback=known_refine,
-            metavar="none|best|gan",
-            help="Decode exactly (none), with the model's network (best), or with made-up sharpness (gan). [default: best if the"
+            metavar="|".join(REFINES),
+            help="Decode exactly (none), with the model's network (best), or with invented sharpness (gan). [default: best if the"
             " model has a network, else none]",
             show_default=False,
         ),
@@ -65,40 +61,45 @@ def decode(
             min=0,
             max=1,
             metavar="0..1",
-            help="Sharpen with gan by so much. [default: 0.7 below 0.2 bpp, falling to 0 at 1]",
+            help="Sharpen this much with --refine gan. [default: 0.7 below 0.2 bpp, falling to 0 at 1]",
             show_default=False,
         ),
     ] = None,
     refiner: Annotated[
         str | None,
         typer.Option(
-            "--refiner", metavar="M", help="Sharpen with this refiner, a name or a folder. [default: photo-gan]", show_default=False
+            "--refiner",
+            metavar="M",
+            help="Use this refiner, by name or folder. [default: photo-gan]",
+            show_default=False,
         ),
     ] = None,
     device: Annotated[
-        str,
-        typer.Option("--device", callback=known_device, metavar="cpu|cuda|auto", help="Run networks there; cuda needs torch."),
+        Device,
+        typer.Option("--device", metavar="|".join(DEVICES), help="Run networks on this device; cuda needs torch."),
     ] = "cpu",
     region: Annotated[
         str | None,
-        typer.Option("--region", metavar="X,Y,W,H", help="Decode this part only. [default: all]", show_default=False),
+        typer.Option("--region", metavar="X,Y,W,H", help="Decode only this part. [default: all]", show_default=False),
     ] = None,
     scale: Annotated[
-        int,
+        Scale,
         typer.Option(
-            "--scale", callback=known_scale, metavar="1|2|4|8", help="Decode so many times smaller; 8 is much faster, 2 hardly."
+            "--scale",
+            metavar="|".join(map(str, SCALES)),
+            help="Divide width and height by this. 8 decodes much faster, 2 hardly faster.",
         ),
     ] = 1,
     allow_partial: Annotated[
-        bool, typer.Option("--allow-partial", help="Decode what is left of a damaged or truncated file with tile groups.")
+        bool, typer.Option("--allow-partial", help="Decode the intact tile groups of a damaged or truncated file.")
     ] = False,
     to: Annotated[
         str | None,
         typer.Option(
             "--to",
-            callback=known_picture,
+            callback=picture_suffix,
             metavar="png|...",
-            help="Write this format where OUT does not say it. [default: png]",
+            help="Write this format if no OUT names one. [default: png]",
             show_default=False,
         ),
     ] = None,
@@ -126,17 +127,17 @@ def decode(
 ) -> None:
     """Decode a .vqz file to a picture, or a folder to a folder.
 
-    The name of the picture says its format: .png .ppm .pgm .jpg .webp .tif .bmp, and PNG for a stream. Several inputs go to one
-    folder: -o DIR.
+    The picture's name selects its format: .png .ppm .pgm .jpg .webp .tif .bmp; a stream is PNG. Several inputs go to one folder:
+    -o DIR.
     """
     if scale > 1 and (region is not None or refine in ("best", "gan")):
-        raise UsageError("--scale goes neither with --region nor with --refine best or gan")
+        raise UsageError("--scale excludes --region and --refine best or gan")
     if refine != "gan" and (strength is not None or refiner is not None):
         raise UsageError("--strength and --refiner are for --refine gan")
     part = None if region is None else region_of(region)
     suffix = to or ".png"
-    sources, output, many = sources_and_output("decode", source, others or [], into, suffix)
-    check_json(as_json, output)
+    paths = paths_of("decode", source, others or [], into, suffix)
+    check_json(as_json, paths.output)
 
     begin_with_one_thread()
     from vqcodec.io.convert import DecodeOptions, decode_file
@@ -155,14 +156,14 @@ def decode(
         threads=threads,
         max_pixels=max_pixels,
     )
-    if quality is not None and (suffix if many else output.suffix.lower()) not in (".jpg", ".jpeg", ".webp"):
+    if quality is not None and (suffix if paths.many else paths.output.suffix.lower()) not in (".jpg", ".jpeg", ".webp"):
         raise UsageError("--quality is for JPEG and WebP outputs")
-    if many:
+    if paths.many:
         from vqcodec.io.batch import BatchSettings
 
         settings = BatchSettings(
-            source=folder_or_files(sources),
-            output=output,
+            source=paths.folder_or_files,
+            output=paths.output,
             options=options,
             suffix=suffix,
             jobs=jobs or 1,
@@ -172,10 +173,10 @@ def decode(
         )
         convert_many(settings, strict=strict, as_json=as_json, quiet=quiet)
         return
-    only_for_many({"-j": jobs, "--shard": shard, "--manifest": manifest, "--strict": strict or None})
+    check_only_for_many({"-j": jobs, "--shard": shard, "--manifest": manifest, "--strict": strict or None})
     if to is not None and (others or into):
-        raise UsageError("--to is for folders, and where OUT is not given: its name says the format")
-    check_picture("decode", output)
+        raise UsageError("--to is for folders and for inputs without OUT: the name of OUT selects the format")
+    check_picture_name("decode", paths.output)
     with progress_line(quiet=quiet):
-        done = decode_file(source, output, options, overwrite=force)
-    tell_of_one(source, output, done, {"decode_s": done.seconds}, as_json=as_json, quiet=quiet)
+        done = decode_file(source, paths.output, options, overwrite=force)
+    report_file(source, paths.output, done, {"decode_s": done.seconds}, as_json=as_json, quiet=quiet)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from vqcodec.cli.many import convert_many, folder_or_files, only_for_many, shard_of, sources_and_output
+from vqcodec.cli.many import check_only_for_many, convert_many, paths_of, shard_of
 from vqcodec.cli.options import (
     Force,
     Jobs,
@@ -13,35 +13,33 @@ from vqcodec.cli.options import (
     KeepTimes,
     Manifest,
     MaxPixels,
-    Model,
     OutputFolder,
     Quiet,
     Shard,
     Strict,
     Threads,
     UsageError,
-    known_tile,
-    known_tune,
     path_argument,
     percentage,
     positive,
     size_of,
+    tile_side,
 )
 from vqcodec.cli.printing import progress_line, tell
-from vqcodec.cli.single import check_json, tell_of_one
+from vqcodec.cli.single import check_json, report_file
 from vqcodec.errors import printable
 from vqcodec.format.header import MAX_PIXELS
+from vqcodec.options import DEFAULT_EFFORT, TUNES, Tune
 from vqcodec.runtime.blas import begin_with_one_thread
 
 
 def encode(
-    source: Annotated[Path, path_argument(metavar="IN", help="The picture or folder to read; - is standard input.")],
+    source: Annotated[Path, path_argument(metavar="IN", help="Read this picture or folder; - is standard input.")],
     others: Annotated[
         list[Path] | None,
         path_argument(
             metavar="[OUT]",
-            help="The .vqz file or folder to write; - is standard output. With -o, more pictures to read. [default: IN's name with"
-            " .vqz]",
+            help="Write this .vqz file or folder; - is standard output. With -o, one more input. [default: IN's name with .vqz]",
         ),
     ] = None,
     into: OutputFolder = None,
@@ -63,14 +61,17 @@ def encode(
     size: Annotated[
         int | None,
         typer.Option(
-            "--size", parser=size_of, metavar="BYTES", help="Use at most so many bytes: 20000, 20k, 20KiB.", show_default=False
+            "--size", parser=size_of, metavar="BYTES", help="Use at most this many bytes: 20000, 20k, 20KiB.", show_default=False
         ),
     ] = None,
     psnr: Annotated[
         float | None,
-        typer.Option("--psnr", callback=positive, metavar="DB", help="Reach at least so many dB of PSNR.", show_default=False),
+        typer.Option("--psnr", callback=positive, metavar="DB", help="Reach a PSNR of at least DB.", show_default=False),
     ] = None,
-    model: Model = None,
+    model: Annotated[
+        str | None,
+        typer.Option("-m", "--model", metavar="M", help="Use this model, by name or folder. [default: photo]", show_default=False),
+    ] = None,
     effort: Annotated[
         int,
         typer.Option(
@@ -78,29 +79,27 @@ def encode(
             min=1,
             max=9,
             metavar="1..9",
-            help="Take more time for fewer bytes. 7 takes four to five times as long as 5, and saves 1.5 %.",
+            help="Spend more time to save bytes. 7 takes four to five times as long as 5, and saves 1.5 %.",
         ),
-    ] = 5,
+    ] = DEFAULT_EFFORT,
     tune: Annotated[
-        str,
-        typer.Option(
-            "--tune", callback=known_tune, metavar="psnr|ssim", help="At equal bytes keep the error low, or the look to eyes."
-        ),
+        Tune,
+        typer.Option("--tune", metavar="|".join(TUNES), help="Optimise for PSNR, or for similarity to the eye (SSIM)."),
     ] = "psnr",
     tile: Annotated[
         int | None,
         typer.Option(
             "--tile",
-            callback=known_tile,
+            callback=tile_side,
             metavar="N",
-            help="Make tile groups of N pixels a side, which can be decoded one by one. [default: none; 1024 above 4 megapixels]",
+            help="Make tile groups of N pixels a side, which can be decoded alone. [default: none; 1024 above 4 megapixels]",
             show_default=False,
         ),
     ] = None,
     exact: Annotated[
-        bool, typer.Option("--exact", help="Keep the colours of fully transparent pixels, which are replaced otherwise.")
+        bool, typer.Option("--exact", help="Keep the colours of fully transparent pixels instead of replacing them.")
     ] = False,
-    strip: Annotated[bool, typer.Option("--strip", help="Leave out colour profile, EXIF and XMP.")] = False,
+    strip: Annotated[bool, typer.Option("--strip", help="Leave out the ICC profile, EXIF and XMP.")] = False,
     keep_times: KeepTimes = False,
     force: Force = False,
     jobs: Jobs = None,
@@ -114,15 +113,15 @@ def encode(
 ) -> None:
     """Encode a picture to a .vqz file, or a folder to a folder.
 
-    PNG, JPEG, WebP, AVIF, TIFF and other formats are read. Every picture of a folder is encoded, whatever its name; other files are
-    named, with the reason. Several inputs go to one folder: -o DIR.
+    Reads PNG, JPEG, WebP, AVIF, TIFF and other formats. Every picture of a folder is encoded, whatever its name; other files are
+    listed with the reason. Several inputs go to one folder: -o DIR.
     """
     targets = {"--quality": quality, "--bpp": bpp, "--size": size, "--psnr": psnr}
     given = [name for name, value in targets.items() if value is not None]
     if len(given) > 1:
-        raise UsageError(f"{' and '.join(given)} exclude each other")
-    sources, output, many = sources_and_output("encode", source, others or [], into, ".vqz")
-    check_json(as_json, output)
+        raise UsageError(f"{' and '.join(given)} exclude each other: give one")
+    paths = paths_of("encode", source, others or [], into, ".vqz")
+    check_json(as_json, paths.output)
 
     begin_with_one_thread()
     from vqcodec.io.convert import EncodeOptions, encode_file
@@ -143,12 +142,12 @@ def encode(
         threads=threads,
         max_pixels=max_pixels,
     )
-    if many:
+    if paths.many:
         from vqcodec.io.batch import BatchSettings
 
         settings = BatchSettings(
-            source=folder_or_files(sources),
-            output=output,
+            source=paths.folder_or_files,
+            output=paths.output,
             options=options,
             suffix=".vqz",
             jobs=jobs or 1,
@@ -158,15 +157,14 @@ def encode(
         )
         convert_many(settings, strict=strict, as_json=as_json, quiet=quiet)
         return
-    only_for_many({"-j": jobs, "--shard": shard, "--manifest": manifest, "--strict": strict or None})
-    if is_picture_name(output.name) and output != source:
+    check_only_for_many({"-j": jobs, "--shard": shard, "--manifest": manifest, "--strict": strict or None})
+    if is_picture_name(paths.output.name) and paths.output != source:
         hint = "OUT.vqz, or -o DIR for several inputs"
-        raise UsageError(f"{printable(output)} is a picture's name, and encode writes .vqz files: {hint}")
+        raise UsageError(f"{printable(paths.output)} is a picture's name, and encode writes .vqz files: {hint}")
     with progress_line(quiet=quiet):
-        done = encode_file(source, output, options, overwrite=force)
+        done = encode_file(source, paths.output, options, overwrite=force)
     bpp_made = 8 * done.bytes_out / (done.width * done.height)
-    summary = f"{done.width} x {done.height} pixels, {done.bytes_out} bytes, {bpp_made:.3f} bpp"
     facts = {"bpp": bpp_made, "encode_s": done.seconds, "grew": done.grew}
-    tell_of_one(source, output, done, facts, as_json=as_json, quiet=quiet)
+    report_file(source, paths.output, done, facts, as_json=as_json, quiet=quiet)
     if not quiet:
-        tell(summary)
+        tell(f"{done.width} x {done.height} pixels, {done.bytes_out} bytes, {bpp_made:.3f} bpp")

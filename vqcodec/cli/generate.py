@@ -1,4 +1,4 @@
-"""The command that makes pictures up."""
+"""The command that generates pictures."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,7 +7,7 @@ import typer
 
 from vqcodec.cli.options import DEFAULT_TEMPERATURE, Force, Json, Prior, Quiet, Seed, Temperature, finite, path_option
 from vqcodec.cli.printing import progress_line
-from vqcodec.cli.single import check_json, check_picture, tell_of_one
+from vqcodec.cli.single import check_json, check_picture_name, report_file
 from vqcodec.runtime.blas import begin_with_one_thread
 
 
@@ -15,12 +15,12 @@ def generate(
     prior: Prior,
     output: Annotated[
         Path,
-        path_option("-o", "--output", metavar="OUT", help="Write one picture of them all or, if OUT has no suffix, a folder."),
+        path_option("-o", "--output", metavar="OUT", help="Write one sheet of all pictures or, if OUT has no suffix, a folder."),
     ],
-    count: Annotated[int, typer.Option("-n", "--count", min=1, max=10000, metavar="N", help="Make N pictures.")] = 64,
+    count: Annotated[int, typer.Option("-n", "--count", min=1, max=10000, metavar="N", help="Generate N pictures.")] = 64,
     label: Annotated[
         str | None,
-        typer.Option("--label", metavar="L", help="Draw pictures of this class. [default: all in turn]", show_default=False),
+        typer.Option("--label", metavar="L", help="Generate pictures of this class. [default: all in turn]", show_default=False),
     ] = None,
     temperature: Temperature = DEFAULT_TEMPERATURE,
     guidance: Annotated[
@@ -31,7 +31,7 @@ def generate(
             min=0,
             max=100,
             metavar="G",
-            help="Bring out what tells the class from others; 0 is as learnt.",
+            help="Steer towards the class this strongly; 0 turns guidance off.",
         ),
     ] = 1.0,
     seed: Seed = 0,
@@ -39,13 +39,13 @@ def generate(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Make pictures up, of the kind that a token prior was trained on."""
+    """Generate pictures like those that a token prior was trained on."""
     check_json(as_json, output)
-    check_picture("generate", output)
+    check_picture_name("generate", output)
     begin_with_one_thread()
     from vqcodec.io.convert import generate_files
 
     with progress_line(quiet=quiet):
         done = generate_files(prior, output, count, label, temperature, guidance, seed, overwrite=force)
     facts = {"count": count, "generate_s": done.seconds}
-    tell_of_one(None, output, done, facts, as_json=as_json, quiet=quiet)
+    report_file(None, output, done, facts, as_json=as_json, quiet=quiet)

@@ -7,10 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
-from vqcodec.cli.options import Files, Force, Json, MaxPixels, ModelOfFiles, Quiet, UsageError, no_picture, path_option
+from vqcodec.cli.options import Files, Force, Json, MaxPixels, ModelOfFiles, Quiet, UsageError, not_a_picture, path_option
 from vqcodec.cli.printing import console, print_json, progress_line, tell
 from vqcodec.cli.search import find_files, skipped_text
-from vqcodec.cli.single import not_beside_the_report
+from vqcodec.cli.single import check_not_stdout
 from vqcodec.errors import VqcodecError, printable
 from vqcodec.format.header import MAX_PIXELS
 from vqcodec.io.files import attributes_of, check_output, naming, read_input, stream_limit, write_atomic
@@ -20,7 +20,7 @@ from vqcodec.runtime.progress import stage, steps
 def info(
     files: Files,
     streams: Annotated[
-        bool, typer.Option("-v", "--streams", help="Decode each file, and show its streams and the share of each band.")
+        bool, typer.Option("-v", "--streams", help="Decode each file, and show its streams and the bytes of each band.")
     ] = False,
     model: ModelOfFiles = None,
     max_pixels: MaxPixels = MAX_PIXELS,
@@ -29,7 +29,7 @@ def info(
         Path | None,
         path_option(
             "--indices",
-            callback=no_picture,
+            callback=not_a_picture,
             metavar="NPZ",
             help="Write all indices of one file with their codebook, class, channel and cell to a .npz file.",
         ),
@@ -38,75 +38,75 @@ def info(
     quiet: Quiet = False,
 ) -> None:
     """Show what .vqz files hold, without decoding them."""
-    found, skipped, unread = find_files(files)
-    alone = files == found and len(files) == 1
+    from vqcodec import api
+
+    found = find_files(files)
+    alone = files == found.files and len(files) == 1
     if indices is not None:
-        not_beside_the_report(indices)
+        check_not_stdout(indices)
         if not alone:
             raise UsageError("--indices is for one file")
         check_output(indices, overwrite=force, source=files[0])
-    failed: list[VqcodecError] = [*unread]
-    told: list[dict[str, Any]] = []
+    failed: list[VqcodecError] = [*found.unread]
+    entries: list[dict[str, Any]] = []
     with progress_line(quiet=quiet) as clear:
-        for file in steps(found):
+        for file in steps(found.files):
             try:
                 with naming(file), stage(printable(file)):
-                    facts = _facts(file, model, max_pixels, streams=streams, indices=indices, overwrite=force)
+                    data = read_input(file, limit_bytes=stream_limit(max_pixels))
+                    facts = api.info(data, model=model, streams=streams, max_pixels=max_pixels)
+                    if indices is not None:
+                        _write_indices(indices, file, data, model, max_pixels, overwrite=force)
             except VqcodecError as error:
                 if alone:
                     raise
                 failed.append(error)
-                told.append({"file": os.fspath(file), "error": str(error), "exit_code": error.exit_code})
+                entries.append({"file": os.fspath(file), "error": str(error), "exit_code": error.exit_code})
                 continue
-            told.append({"file": os.fspath(file), **facts})
+            entries.append({"file": os.fspath(file), **facts})
             if not as_json:
                 clear()
                 _print_info(None if alone else file, facts)
     if as_json:
-        print_json(**(facts if alone else {"files": told, "skipped": list(map(os.fspath, skipped))}))
+        print_json(**(facts if alone else {"files": entries, "skipped": list(map(os.fspath, found.skipped))}))
     for one in failed:
         tell(str(one))
     if streams and not quiet:
-        for facts in told:
-            if facts.get("model", "") is None:
-                tell(f"note: {facts['file']}: its streams are not shown, as its model is not installed")
-    if skipped and not quiet:
-        tell(f"note: {skipped_text(skipped)}")
+        for entry in entries:
+            if entry.get("model", "") is None:
+                tell(f"note: {entry['file']}: its streams are not shown, as its model is not installed")
+    if found.skipped and not quiet:
+        tell(f"note: {skipped_text(found.skipped)}")
     raise typer.Exit(failed[0].exit_code if failed else 0)
 
 
-def _facts(
-    file: Path, model: str | None, max_pixels: int, *, streams: bool, indices: Path | None, overwrite: bool
-) -> dict[str, Any]:
-    """The facts of one file (api.info); with `indices`, a file of them is written, too."""
+def _write_indices(output: Path, file: Path, data: bytes, model: str | None, max_pixels: int, *, overwrite: bool) -> None:
+    """Write the indices of a file (api.indices) to a .npz file."""
+    import io
+
+    import numpy as np
+
     from vqcodec import api
 
-    data = read_input(file, limit_bytes=stream_limit(max_pixels))
-    facts = api.info(data, model=model, streams=streams, max_pixels=max_pixels)
-    if indices is not None:
-        import io
-
-        import numpy as np
-
-        stream = io.BytesIO()
-        np.savez_compressed(stream, **api.indices(data, model=model, max_pixels=max_pixels))  # type: ignore[arg-type]  # an array may be named "allow_pickle" to mypy
-        write_atomic(indices, stream.getvalue(), overwrite=overwrite, attributes=attributes_of(file, keep_times=False))
-    return facts
+    stream = io.BytesIO()
+    np.savez_compressed(stream, **api.indices(data, model=model, max_pixels=max_pixels))  # type: ignore[arg-type]  # mypy: an array may be named "allow_pickle"
+    write_atomic(output, stream.getvalue(), overwrite=overwrite, attributes=attributes_of(file, keep_times=False))
 
 
 def _print_info(file: Path | None, facts: Mapping[str, Any]) -> None:
-    """A line for each fact, the name of the file first if there are several, and tables of streams and shares if they are there."""
+    """Print a line for each fact of a file, named first unless `file` is None, and tables of its streams and shares if there are
+    any."""
     if file is not None:
         print(f"{'file':<12} {printable(file)}")
-    told = dict(facts)
-    layers, groups, model = told.pop("layers", 1), told.pop("groups", 1), told["model"]
+    lines = dict(facts)
+    layers, groups = lines.pop("layers", 1), lines.pop("groups", 1)
     if layers > 1 or groups > 1:
-        told["layout"] += f", {layers} layers, {groups} tile groups"
-    told["model"] = model or "not installed"
-    told["sections"] = _sections_text(told["sections"])
+        lines["layout"] += f", {layers} layers, {groups} tile groups"
+    lines["model"] = facts["model"] or "not installed"
+    lines["sections"] = _sections_text(facts["sections"])
     for name in ("merge_map", "masking", "streams", "shares"):
-        told.pop(name, None)
-    for name, value in told.items():
+        lines.pop(name, None)
+    for name, value in lines.items():
         print(f"{name:<12} {value:.4g}" if isinstance(value, float) else f"{name:<12} {printable(str(value))}")
     if "streams" in facts:
         from vqcodec.cli.tables import print_streams
@@ -117,7 +117,7 @@ def _print_info(file: Path | None, facts: Mapping[str, Any]) -> None:
 
 
 def _sections_text(sections: Sequence[Mapping[str, Any]]) -> str:
-    """The bytes of each kind of section, of how many if there are several."""
+    """Bytes of each type of section, and the number of sections of that type if there are several."""
     kinds: dict[str, list[int]] = {}
     for section in sections:
         kinds.setdefault(section["type"], []).append(section["bytes"])

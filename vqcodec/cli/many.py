@@ -1,11 +1,11 @@
-"""Several inputs: which they are, where their outputs go, and the report of a run."""
+"""Inputs and outputs of `encode` and `decode`, and runs over folders or several files."""
 
 import os
 import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import typer
 
@@ -18,54 +18,76 @@ if TYPE_CHECKING:
     from vqcodec.io.batch import BatchSettings
     from vqcodec.io.jobs import Shard, Skipped
 
-_MOST_SKIPPED = 100
-"""Skipped files that are named one by one; more are counted by their reasons."""
+_MOST_NAMED: Final = 100
+"""Skipped files that are named one by one. More are counted by reason."""
 
 
-def sources_and_output(
-    command: str, first: Path, others: list[Path], into: str | None, suffix: str
-) -> tuple[tuple[Path, ...], Path, bool]:
-    """The inputs, the output, and whether that is a folder; `into` is the value of -o. Raises UsageError."""
-    name = name_of(first)
+class Paths(NamedTuple):
+    """Inputs and output of a command. `many`: the output is a folder, for a folder or several files."""
+
+    sources: tuple[Path, ...]
+    output: Path
+    many: bool
+
+    @property
+    def folder_or_files(self) -> Path | tuple[Path, ...]:
+        """The input in the form that `BatchSettings` takes."""
+        return self.sources[0] if len(self.sources) == 1 and os.path.isdir(self.sources[0]) else self.sources
+
+
+def paths_of(command: str, first: Path, others: list[Path], into: str | None, suffix: str) -> Paths:
+    """Inputs and output from the arguments of a command and its option -o, `into`. Without an output it is beside the input, with
+    `suffix`. Raises UsageError."""
     if into is None and len(others) > 1:
-        raise UsageError(f"{command} IN OUT has two names, not {1 + len(others)}: several inputs go to a folder, -o DIR")
+        raise UsageError(f"{command} IN OUT takes two names, not {1 + len(others)}: several inputs go to a folder, -o DIR")
     if into is None and not others:
-        if first == STREAM or os.path.isdir(first) or why_no_file(first):
-            raise UsageError(f"{name}: the output must be named, too")
-        beside = first.with_suffix(suffix)
-        return (first,), Path(f"{first}{suffix}") if beside == first else beside, False
+        return Paths((first,), _output_beside(first, suffix), many=False)
     sources, output = ((first,), others[0]) if into is None else ((first, *others), Path(into))
     is_folder = len(sources) == 1 and os.path.isdir(first)
     if not is_folder and (into is None or (len(sources) == 1 and not _is_folder_name(into))):
-        return sources, output, False
-    from vqcodec.io.kinds import is_picture_name
-
-    what = f"{name} is a folder" if is_folder else "several inputs"
-    if output == STREAM or (os.path.lexists(output) and not os.path.isdir(output)):
-        raise UsageError(f"{what}: the output must be a folder, too")
-    named_as_file = output.suffix.lower() == ".vqz" or is_picture_name(output.name)
-    if named_as_file and not os.path.isdir(output) and not (into or "").endswith(os.sep):
-        raise UsageError(f"{what}: the output must be a folder, too, and {printable(output)} is a file's name")
+        return Paths(sources, output, many=False)
+    _check_folder_output(f"{name_of(first)} is a folder" if is_folder else "several inputs", output, into)
     if STREAM in sources:
-        raise UsageError("standard input goes to a file, not to a folder")
+        raise UsageError("standard input goes to a file, not to a folder: name the output file")
     names = [source.name for source in sources]
-    if twice := [printable(source) for source in sources if names.count(source.name) > 1]:
-        raise UsageError(f"{twice[0]} and {twice[1]} would have the same output")
-    return sources, output, True
+    if equal := [printable(source) for source in sources if names.count(source.name) > 1]:
+        raise UsageError(f"{equal[0]} and {equal[1]} would have the same output: convert them one by one")
+    return Paths(sources, output, many=True)
+
+
+def _output_beside(source: Path, suffix: str) -> Path:
+    """The output for an input without one. Raises UsageError for streams, folders and devices."""
+    if source == STREAM or os.path.isdir(source) or why_no_file(source):
+        raise UsageError(f"{name_of(source)}: the output must be named")
+    output = source.with_suffix(suffix)
+    return Path(f"{source}{suffix}") if output == source else output
 
 
 def _is_folder_name(name: str) -> bool:
-    """Whether an output of this name is a folder: one that is there, or a new one without a suffix or with a slash at its end."""
+    """Whether an output of this name is a folder: an existing one, or a new one without a suffix or with a slash at its end."""
     path = Path(name)
     return os.path.isdir(path) or name.endswith(os.sep) or not (path == STREAM or path.suffix or os.path.lexists(path))
 
 
-def folder_or_files(sources: tuple[Path, ...]) -> Path | tuple[Path, ...]:
-    return sources[0] if len(sources) == 1 and os.path.isdir(sources[0]) else sources
+def _check_folder_output(reason: str, output: Path, into: str | None) -> None:
+    """Refuse an output that is not a folder, or a new one with a file's name."""
+    from vqcodec.io.kinds import is_picture_name
+
+    if output == STREAM or (os.path.lexists(output) and not os.path.isdir(output)):
+        raise UsageError(f"{reason}: the output must be a folder")
+    named_as_file = output.suffix.lower() == ".vqz" or is_picture_name(output.name)
+    if named_as_file and not os.path.isdir(output) and not (into or "").endswith(os.sep):
+        raise UsageError(f"{reason}: the output must be a folder, and {printable(output)} is a file's name")
+
+
+def check_only_for_many(options: Mapping[str, object]) -> None:
+    """Refuse options of runs over folders, unless they are None."""
+    if given := [name for name, value in options.items() if value is not None]:
+        raise UsageError(f"{' and '.join(given)}: for folders only")
 
 
 def shard_of(text: str | None) -> "Shard":
-    """The shard i/n: 1/8 is the first of 8. All files without one. Raises typer.BadParameter."""
+    """The shard for I/N: 1/8 is the first of 8. The whole if there is none. Raises typer.BadParameter."""
     from vqcodec.io.jobs import Shard
 
     match = re.fullmatch(r"(\d+)/(\d+)", text or "1/1")
@@ -75,14 +97,9 @@ def shard_of(text: str | None) -> "Shard":
     return shard
 
 
-def only_for_many(options: Mapping[str, object]) -> None:
-    if found := [name for name, value in options.items() if value is not None]:
-        raise UsageError(f"{' and '.join(found)}: for folders only")
-
-
 def convert_many(settings: "BatchSettings", *, strict: bool, as_json: bool, quiet: bool) -> None:
-    """A folder or several files by batch.py; ends with the exit code of the first failure, else with 3 if files were skipped that
-    must not be."""
+    """Convert a folder or several files and print the report. Exits with the code of the first failure or, if `strict`, with that
+    of InputError for skipped files."""
     from vqcodec.cli.tables import batch_progress, print_batch
     from vqcodec.io.batch import run_batch
 
@@ -105,19 +122,19 @@ def convert_many(settings: "BatchSettings", *, strict: bool, as_json: bool, quie
         for source, note in summary.notes:
             tell(f"note: {source}: {note}")
     if not quiet or strict:
-        _tell_of_skipped(summary.skipped)
+        _report_skipped(summary.skipped)
     for outcome in summary.failed:
         name = printable(outcome.source)
         tell(outcome.error if name in outcome.error else f"{name}: {outcome.error}")
     if not quiet:
         print_batch(summary, seconds, console(stderr=True))
-    unwanted = InputError.exit_code if strict and summary.skipped else 0
-    raise typer.Exit(summary.failed[0].exit_code if summary.failed else unwanted)
+    code_for_skipped = InputError.exit_code if strict and summary.skipped else 0
+    raise typer.Exit(summary.failed[0].exit_code if summary.failed else code_for_skipped)
 
 
-def _tell_of_skipped(skipped: "list[Skipped]") -> None:
-    """A line for each file or, if there are many, for each reason."""
-    if len(skipped) <= _MOST_SKIPPED:
+def _report_skipped(skipped: "list[Skipped]") -> None:
+    """Print a line for each skipped file or, if there are many, for each reason."""
+    if len(skipped) <= _MOST_NAMED:
         for one in skipped:
             tell(f"skipped: {one.source}: {one.reason}")
         return

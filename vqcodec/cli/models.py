@@ -8,7 +8,7 @@ from vqcodec.errors import ModelError
 
 
 def models(as_json: Json = False, quiet: Quiet = False) -> None:
-    """List the models that are installed."""
+    """List the installed models."""
     from vqcodec.weights import registry
 
     entries = registry.list_models()

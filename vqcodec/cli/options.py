@@ -1,138 +1,26 @@
-"""Options of commands: their types, and what their values may be."""
+"""Options that several commands share, and parsers and checks of option values."""
 
 import math
 import re
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 from typer.core import TyperCommand
 
 from vqcodec.errors import VqcodecError, printable
 from vqcodec.io.files import STREAM
+from vqcodec.options import TILES
 
-USAGE = 2
+USAGE: Final = 2
+"""Exit code for wrong usage."""
 
 
 class UsageError(VqcodecError):
-    """The options contradict each other or name what does not exist."""
+    """Options that contradict each other or name something that does not exist."""
 
     exit_code = USAGE
-
-
-def size_of(text: str) -> int:
-    """Bytes: 20000, 20k (1000 each), 20KiB (1024 each), also M."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(?:([kM])(i?)B?|B?)", text, re.IGNORECASE)
-    if match is None:
-        raise typer.BadParameter(f"{text!r} is not a size: write 20000, 20k or 20KiB")
-    number, prefix, binary = match.groups()
-    power = {"": 0, "k": 1, "m": 2}[(prefix or "").lower()]
-    size = round(float(number) * float(1024 if binary else 1000) ** power)
-    if size < 1:
-        raise typer.BadParameter(f"{text!r} is no size for a file")
-    return size
-
-
-def percentage(value: float | None) -> float | None:
-    if value is not None and not 0 <= value <= 100:
-        raise typer.BadParameter(f"{value:g} is not between 0 and 100")
-    return value
-
-
-def positive(value: float | None) -> float | None:
-    if value is not None and not (value > 0 and math.isfinite(value)):
-        raise typer.BadParameter(f"{value:g} is not a positive number")
-    return value
-
-
-def finite(value: float | None) -> float | None:
-    if value is not None and not math.isfinite(value):
-        raise typer.BadParameter(f"{value:g} is not a number to reckon with")
-    return value
-
-
-def known_refine(value: str | None) -> str | None:
-    if value is not None and value not in ("none", "best", "gan"):
-        raise typer.BadParameter(f"{value!r} is not a decoder of this version; 'none', 'best' and 'gan' are")
-    return value
-
-
-def known_tune(value: str) -> str:
-    if value not in ("psnr", "ssim"):
-        raise typer.BadParameter(f"{value!r} is not a tune; 'psnr' and 'ssim' are")
-    return value
-
-
-def known_device(value: str) -> str:
-    if value not in ("cpu", "cuda", "auto"):
-        raise typer.BadParameter(f"{value!r} is not a device; 'cpu', 'cuda' and 'auto' are")
-    return value
-
-
-def region_of(text: str) -> tuple[int, int, int, int]:
-    """Left, top, width, height: 0,0,640,480."""
-    match = re.fullmatch(r"(\d+),(\d+),(\d+),(\d+)", text)
-    if match is None:
-        raise typer.BadParameter(f"{text!r} is not a region: write x,y,width,height", param_hint="--region")
-    x, y, width, height = map(int, match.groups())
-    return x, y, width, height
-
-
-def known_tile(value: int | None) -> int | None:
-    """A power of two that a file can have for the side of its tile groups."""
-    if value is not None and (value not in range(64, 65537) or value & (value - 1)):
-        raise typer.BadParameter(f"{value} is not 64, 128, 256, ... or 65536")
-    return value
-
-
-def known_scale(value: int) -> int:
-    """A divisor of the size."""
-    if value not in (1, 2, 4, 8):
-        raise typer.BadParameter(f"{value} is not 1, 2, 4 or 8")
-    return value
-
-
-def known_picture(value: str | None) -> str | None:
-    """A suffix of pictures, with or without its dot."""
-    if value is None:
-        return None
-    suffix = "." + value.removeprefix(".").lower()
-    if suffix not in (".png", ".ppm", ".jpg", ".webp", ".tif", ".bmp"):
-        raise typer.BadParameter(f"{value!r} is not png, ppm, jpg, webp, tif or bmp")
-    return suffix
-
-
-def a_file(value: Path | None) -> Path | None:
-    """A file or folder that a stream cannot stand for, and that is no picture."""
-    if value == STREAM:
-        raise typer.BadParameter("'-' is a stream, which this cannot be: ./- is a file of that name")
-    return no_picture(value)
-
-
-def no_picture(value: Path | None) -> Path | None:
-    """An output whose name does not say that it is a picture or a .vqz file, as it is neither."""
-    from vqcodec.io.kinds import is_picture_name
-
-    if value is not None and (value.suffix.lower() == ".vqz" or is_picture_name(value.name)):
-        what = ".vqz file" if value.suffix.lower() == ".vqz" else "picture"
-        raise typer.BadParameter(f"{printable(value)} is a {what}'s name, and something else is written there")
-    return value
-
-
-def sigma_of(text: str) -> float | None:
-    """Standard deviation of noise in grey levels; None for auto."""
-    from vqcodec.codec.denoising import MAX_SIGMA
-
-    if text == "auto":
-        return None
-    try:
-        sigma = float(text)
-    except ValueError:
-        sigma = -1
-    if not 0 <= sigma <= MAX_SIGMA:
-        raise typer.BadParameter(f"{text!r} is neither auto nor 0 to {MAX_SIGMA:g} grey levels", param_hint="--sigma")
-    return sigma
 
 
 class GroupedCommand(TyperCommand):
@@ -150,36 +38,137 @@ class GroupedCommand(TyperCommand):
                 formatter.write_dl(records)
 
 
+# ------------------------------------------------------------------------------------------------ parsers
+
+
+def size_of(text: str) -> int:
+    """A number of bytes: 20000, 20k (1000 each) or 20KiB (1024 each), also with M."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(?:([kM])(i?)B?|B?)", text, re.IGNORECASE)
+    if match is None:
+        raise typer.BadParameter(f"{text!r} is not a size: write 20000, 20k or 20KiB")
+    number, prefix, binary = match.groups()
+    power = {"": 0, "k": 1, "m": 2}[(prefix or "").lower()]
+    size = round(float(number) * float(1024 if binary else 1000) ** power)
+    if size < 1:
+        raise typer.BadParameter(f"{text!r} is less than one byte")
+    return size
+
+
+def region_of(text: str) -> tuple[int, int, int, int]:
+    """Left, top, width and height in pixels: 0,0,640,480."""
+    match = re.fullmatch(r"(\d+),(\d+),(\d+),(\d+)", text)
+    if match is None:
+        raise typer.BadParameter(f"{text!r} is not a region: write x,y,width,height", param_hint="--region")
+    x, y, width, height = map(int, match.groups())
+    return x, y, width, height
+
+
+def sigma_of(text: str) -> float | None:
+    """Standard deviation of noise in grey levels; None for "auto"."""
+    from vqcodec.codec.denoising import MAX_SIGMA
+
+    if text == "auto":
+        return None
+    try:
+        sigma = float(text)
+    except ValueError:
+        sigma = -1
+    if not 0 <= sigma <= MAX_SIGMA:
+        raise typer.BadParameter(f"{text!r} is not auto or a number from 0 to {MAX_SIGMA:g} grey levels", param_hint="--sigma")
+    return sigma
+
+
+def picture_suffix(value: str | None) -> str | None:
+    """The suffix for the name of a picture format, which may be given with or without its dot."""
+    if value is None:
+        return None
+    suffix = "." + value.removeprefix(".").lower()
+    if suffix not in (".png", ".ppm", ".jpg", ".webp", ".tif", ".bmp"):
+        raise typer.BadParameter(f"{value!r} is not png, ppm, jpg, webp, tif or bmp")
+    return suffix
+
+
+# ------------------------------------------------------------------------------------------------ checks
+
+
+def percentage(value: float | None) -> float | None:
+    if value is not None and not 0 <= value <= 100:
+        raise typer.BadParameter(f"{value:g} is not between 0 and 100")
+    return value
+
+
+def positive(value: float | None) -> float | None:
+    if value is not None and not (value > 0 and math.isfinite(value)):
+        raise typer.BadParameter(f"{value:g} is not a positive number")
+    return value
+
+
+def finite(value: float | None) -> float | None:
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter(f"{value:g} is not a finite number")
+    return value
+
+
+def tile_side(value: int | None) -> int | None:
+    """One of the sides that tile groups can have."""
+    if value is not None and value not in TILES:
+        raise typer.BadParameter(f"{value} is not a power of two from {TILES[0]} to {TILES[-1]}")
+    return value
+
+
+def not_a_stream(value: Path | None) -> Path | None:
+    """An output that is neither a stream nor named like a picture."""
+    if value == STREAM:
+        raise typer.BadParameter("'-' is a stream, and a file is needed: ./- is a file of that name")
+    return not_a_picture(value)
+
+
+def not_a_picture(value: Path | None) -> Path | None:
+    """An output that is not named like a picture or a .vqz file, as its content is something else."""
+    from vqcodec.io.kinds import is_picture_name
+
+    if value is not None and (value.suffix.lower() == ".vqz" or is_picture_name(value.name)):
+        kind = ".vqz file" if value.suffix.lower() == ".vqz" else "picture"
+        raise typer.BadParameter(f"{printable(value)} is a {kind}'s name, and this output is something else: name another file")
+    return value
+
+
+# ------------------------------------------------------------------------------------------------ options
+
 path_argument = partial(typer.Argument, readable=False, show_default=False)
 path_option = partial(typer.Option, readable=False, show_default=False)
-"""Paths, of which files.py tells what the system refuses, not Typer: with an exit code of ours, and one at a time."""
-Input = Annotated[Path, path_argument(metavar="IN", help="The file to read; - is standard input.")]
-Output = Annotated[Path, path_argument(metavar="OUT", help="The file to write; - is standard output.")]
+"""Paths that Typer does not check: files.py reports what the system refuses, with our exit codes and one error at a time."""
+Input = Annotated[Path, path_argument(metavar="IN", help="Read this file; - is standard input.")]
+Output = Annotated[Path, path_argument(metavar="OUT", help="Write this file; - is standard output.")]
 OutputFolder = Annotated[
     str | None,
     typer.Option(
         "-o",
         "--output",
         metavar="OUT",
-        help="Write to this file or, for several inputs, to this folder; all other names are inputs then. A new name without a"
+        help="Write to this file or, for several inputs, to this folder. All other names are then inputs. A new name without a"
         " suffix is a folder.",
         show_default=False,
     ),
 ]
-Model = Annotated[
+Files = Annotated[
+    list[Path],
+    path_argument(metavar="FILE...", help="Read these .vqz files, and those in these folders; - is standard input."),
+]
+ModelOfFiles = Annotated[
     str | None,
     typer.Option(
         "-m",
         "--model",
         metavar="M",
-        help="Use this model, a name or a folder. [default: photo, or the file's own]",
+        help="Use this model, by name or folder. [default: the one that the file was encoded with]",
         show_default=False,
     ),
 ]
 Prior = Annotated[
-    str, typer.Option("-m", "--model", metavar="M", help="Use this token prior, a name or a folder.", show_default=False)
+    str, typer.Option("-m", "--model", metavar="M", help="Use this token prior, by name or folder.", show_default=False)
 ]
-DEFAULT_TEMPERATURE = 1.0
+DEFAULT_TEMPERATURE: Final = 1.0
 Temperature = Annotated[
     float,
     typer.Option(
@@ -188,13 +177,13 @@ Temperature = Annotated[
         min=0.01,
         max=100,
         metavar="T",
-        help="Draw at this temperature: pictures below 1 are likelier, and less various.",
+        help="Sample at this temperature. Below 1, pictures are more likely and less varied.",
     ),
 ]
-MAX_SEED = 2**64 - 1
-"""Of torch."""
+MAX_SEED: Final = 2**64 - 1
+"""The largest seed that torch takes."""
 Seed = Annotated[
-    int, typer.Option("--seed", min=0, max=MAX_SEED, metavar="S", help="Start from this seed: the same one makes the same picture.")
+    int, typer.Option("--seed", min=0, max=MAX_SEED, metavar="S", help="Start from this seed. Equal seeds make equal pictures.")
 ]
 Force = Annotated[bool, typer.Option("-f", "--force", help="Overwrite the output if it exists.")]
 Jobs = Annotated[
@@ -209,15 +198,13 @@ Manifest = Annotated[
     Path | None,
     path_option(
         "--manifest",
-        callback=a_file,
+        callback=not_a_stream,
         metavar="FILE",
-        help="Add a JSON line for each file of a folder; a later run goes on from them.",
+        help="Append a JSON line to FILE for each file of a folder. A later run with the same FILE resumes.",
     ),
 ]
-Strict = Annotated[bool, typer.Option("--strict", help="Exit with 3 if a file of a folder is skipped.")]
-KeepTimes = Annotated[
-    bool, typer.Option("--keep-times", help="Give outputs the times of last change and last access of their sources.")
-]
+Strict = Annotated[bool, typer.Option("--strict", help="Exit with code 3 if a file of a folder is skipped.")]
+KeepTimes = Annotated[bool, typer.Option("--keep-times", help="Copy modification and access times from source to output.")]
 Threads = Annotated[
     int | None,
     typer.Option(
@@ -228,19 +215,6 @@ Threads = Annotated[
         show_default=False,
     ),
 ]
-MaxPixels = Annotated[int, typer.Option("--max-pixels", min=1, metavar="N", help="Refuse pictures with more pixels.")]
+MaxPixels = Annotated[int, typer.Option("--max-pixels", min=1, metavar="N", help="Refuse pictures with more than N pixels.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Print no notes, no summary and no progress; errors are still printed.")]
-Files = Annotated[
-    list[Path], path_argument(metavar="FILE...", help=".vqz files, folders that are searched for them, or - for standard input.")
-]
-ModelOfFiles = Annotated[
-    str | None,
-    typer.Option(
-        "-m",
-        "--model",
-        metavar="M",
-        help="Use this model, a name or a folder.  [default: the installed one that the file was made with]",
-        show_default=False,
-    ),
-]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print no notes, summary or progress. Errors are still printed.")]

@@ -1,43 +1,50 @@
-"""The .vqz files that `info` and `verify` find."""
+"""The .vqz files that `info` and `verify` find in their arguments."""
 
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from vqcodec.errors import InputError, printable
 
-_NAMED: Final = 20
-"""Skipped files of a folder that are named; JSON has all."""
+_MOST_NAMED: Final = 20
+"""Skipped files that are named in text output. JSON names all."""
 
 
-def find_files(paths: Sequence[Path]) -> tuple[list[Path], list[Path], list[InputError]]:
-    """Every path that is no folder, and of each folder the .vqz files, by their name or by how they begin; the other files of the
-    folders; and errors of folders that cannot be read. Raises InputError if there is nothing of the first and the last."""
+class Found(NamedTuple):
+    """Files to read; other files and links in the folders; errors of folders that cannot be read."""
+
+    files: list[Path]
+    skipped: list[Path]
+    unread: list[InputError]
+
+
+def find_files(paths: Sequence[Path]) -> Found:
+    """All paths that are not folders, and the .vqz files in the folders, known by name or content. Raises InputError if there is
+    nothing to report."""
     from vqcodec.io.jobs import why_not_decoded
 
-    found: list[Path] = []
-    skipped: list[Path] = []
-    unread: list[InputError] = []
+    found = Found([], [], [])
 
     def cannot_read(error: OSError) -> None:
-        unread.append(InputError(f"cannot read {printable(error.filename)}: {error.strerror}"))
+        found.unread.append(InputError(f"cannot read {printable(error.filename)}: {error.strerror}"))
 
     for path in paths:
         if not os.path.isdir(path):
-            found.append(path)
+            found.files.append(path)
             continue
         for place, folders, names in os.walk(path, onerror=cannot_read):
             folders.sort()
-            skipped += [Path(place, name) for name in folders if os.path.islink(Path(place, name))]
+            found.skipped.extend(Path(place, name) for name in folders if os.path.islink(Path(place, name)))
             for file in (Path(place, name) for name in sorted(names)):
-                (skipped if why_not_decoded(file) else found).append(file)
-    if not found and not unread:
+                (found.skipped if why_not_decoded(file) else found.files).append(file)
+    if not found.files and not found.unread:
         raise InputError(f"no .vqz files in {', '.join(printable(path) for path in paths)}")
-    return found, skipped, unread
+    return found
 
 
 def skipped_text(skipped: Sequence[Path]) -> str:
-    named = ", ".join(printable(path) for path in skipped[:_NAMED])
-    more = f" and {len(skipped) - _NAMED} more" if len(skipped) > _NAMED else ""
-    return f"{len(skipped)} skipped, which are no .vqz files: {named}{more}"
+    """The number and the first names of skipped files."""
+    named = ", ".join(printable(path) for path in skipped[:_MOST_NAMED])
+    more = f" and {len(skipped) - _MOST_NAMED} more" if len(skipped) > _MOST_NAMED else ""
+    return f"{len(skipped)} skipped (not .vqz files): {named}{more}"

@@ -1,4 +1,4 @@
-"""One input: checks of its output, and the report."""
+"""Commands with one output: checks of its name, and the report of a conversion."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,25 +14,28 @@ if TYPE_CHECKING:
 
 
 def check_json(as_json: bool, output: Path) -> None:
+    """Refuse --json if the output goes to standard output as well."""
     if as_json and output in STDOUT:
         raise UsageError("--json and an output on standard output exclude each other")
 
 
-def check_picture(command: str, output: Path) -> None:
+def check_picture_name(command: str, output: Path) -> None:
+    """Refuse the name of a .vqz file for a picture."""
     if output.suffix.lower() == ".vqz":
-        hint = ", or -o DIR for several inputs" if command == "decode" else "; encode makes a .vqz file of it"
+        hint = ", or -o DIR for several inputs" if command == "decode" else "; use encode to make a .vqz file"
         raise UsageError(f"{printable(output)} is a .vqz file's name, and {command} writes pictures: OUT.png, OUT.jpg, ...{hint}")
 
 
-def not_beside_the_report(output: Path) -> None:
+def check_not_stdout(output: Path) -> None:
+    """Refuse a stream as output of a command that prints a report."""
     if output == STREAM:
-        raise UsageError("standard output is for the report: write the file by its name")
+        raise UsageError("standard output is for the report: name a file to write")
 
 
-def tell_of_one(
+def report_file(
     source: Path | None, output: Path, done: "Converted", facts: Mapping[str, object], *, as_json: bool, quiet: bool
 ) -> None:
-    """The result of one file: JSON if asked for, and notes unless quiet."""
+    """Print the result of one conversion: JSON if asked for, and notes unless quiet."""
     if as_json:
         print_json(
             input=None if source is None else str(source),

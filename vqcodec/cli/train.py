@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from vqcodec.cli.options import MAX_SEED, Force, Json, Quiet, UsageError, a_file, finite, path_argument, path_option, positive
+from vqcodec.cli.options import MAX_SEED, Force, Json, Quiet, UsageError, finite, not_a_stream, path_argument, path_option, positive
 from vqcodec.cli.printing import console, print_json, tell
 
 if TYPE_CHECKING:
@@ -61,7 +61,9 @@ def train(
             metavar="FOLDER", help="The pictures: a folder with its subfolders and .tar files, a .tar file, or a gzipped idx file."
         ),
     ],
-    output: Annotated[Path, path_option("-o", "--output", callback=a_file, metavar="MODEL", help="Write the model to MODEL.")],
+    output: Annotated[
+        Path, path_option("-o", "--output", callback=not_a_stream, metavar="MODEL", help="Write the model to MODEL.")
+    ],
     kind: Annotated[
         str,
         typer.Option(
@@ -125,14 +127,18 @@ def train(
     log: Annotated[
         Path | None,
         path_option(
-            "--log", callback=a_file, metavar="FILE", help="Append a JSON line to FILE every 50 steps.", rich_help_panel=_NETWORKS
+            "--log",
+            callback=not_a_stream,
+            metavar="FILE",
+            help="Append a JSON line to FILE every 50 steps.",
+            rich_help_panel=_NETWORKS,
         ),
     ] = None,
     board: Annotated[
         Path | None,
         path_option(
             "--tensorboard",
-            callback=a_file,
+            callback=not_a_stream,
             metavar="DIR",
             help="Write curves and pictures for TensorBoard to DIR.",
             rich_help_panel=_NETWORKS,
@@ -142,7 +148,7 @@ def train(
         Path | None,
         path_option(
             "--sheets",
-            callback=a_file,
+            callback=not_a_stream,
             metavar="DIR",
             help="Write held-out crops as PNG to DIR every 500 steps.",
             rich_help_panel=_LOSSES,

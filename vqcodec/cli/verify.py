@@ -20,20 +20,20 @@ def verify(
     max_pixels: MaxPixels = MAX_PIXELS,
     as_json: Json = False,
     quiet: Annotated[
-        bool, typer.Option("--quiet", help="Print no notes, no summary and no progress, and only the files that fail.")
+        bool, typer.Option("--quiet", help="Print no notes, summary or progress, and only the files that fail.")
     ] = False,
 ) -> None:
-    """Check .vqz files completely: all checksums, and that all pixels can be decoded."""
+    """Check .vqz files completely: verify all checksums and decode all pixels."""
     from vqcodec import api
 
-    found, skipped, unread = find_files(files)
+    found = find_files(files)
     if not as_json:
-        for one in unread:
+        for one in found.unread:
             print(f"FAILED: {one}")
-    failed: list[VqcodecError] = [*unread]
-    told: list[dict[str, Any]] = []
+    failed: list[VqcodecError] = [*found.unread]
+    entries: list[dict[str, Any]] = []
     with progress_line(quiet=quiet) as clear:
-        for file in steps(found):
+        for file in steps(found.files):
             facts: dict[str, Any] = {"file": os.fspath(file), "ok": True}
             try:
                 with stage(printable(file)):
@@ -41,13 +41,13 @@ def verify(
             except VqcodecError as error:
                 failed.append(error)
                 facts |= {"ok": False, "error": str(error), "exit_code": error.exit_code}
-            told.append(facts)
+            entries.append(facts)
             clear()
             if not as_json and not (quiet and facts["ok"]):
                 print(f"{printable(file)}: {'ok' if facts['ok'] else 'FAILED: ' + printable(facts['error'])}")
-    passed = sum(facts["ok"] for facts in told)
+    passed = sum(facts["ok"] for facts in entries)
     if as_json:
-        print_json(files=told, ok=passed, failed=len(failed), skipped=list(map(os.fspath, skipped)))
-    if not quiet and (len(told) > 1 or files != found):
-        tell(f"{passed} ok, {len(failed)} failed{f'; {skipped_text(skipped)}' if skipped else ''}")
+        print_json(files=entries, ok=passed, failed=len(failed), skipped=list(map(os.fspath, found.skipped)))
+    if not quiet and (len(entries) > 1 or files != found.files):
+        tell(f"{passed} ok, {len(failed)} failed{f'; {skipped_text(found.skipped)}' if found.skipped else ''}")
     raise typer.Exit(failed[0].exit_code if failed else 0)
