@@ -26,7 +26,7 @@ def denoise(
     ] = None,
     sigma: Annotated[
         str,
-        typer.Option("--sigma", metavar="S|auto", help="Assume noise of this standard deviation in grey levels, or estimate it."),
+        typer.Option("--sigma", metavar="S|auto", help="Estimate the noise, or assume this standard deviation in grey levels."),
     ] = "auto",
     force: Force = False,
     threads: Threads = None,
