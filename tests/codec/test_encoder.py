@@ -13,7 +13,6 @@ from helpers.marks import fast_first
 from vqcodec import api
 from vqcodec.cli.main import main
 from vqcodec.codec import rate_control
-from vqcodec.codec.hidden import fill_hidden
 from vqcodec.io.image_reader import read_image
 from vqcodec.transform.layouts import COLOR_4X4, COLOR_8X8
 from vqcodec.weights import registry
@@ -195,26 +194,6 @@ def test_invisible_colours_cost_nothing(hidden: str, samples: Path) -> None:
     assert psnr_db(api.decode(exact)[~disc], picture[~disc]) > 24  # what was asked to be kept is there
     target = api.decode(api.encode(picture, psnr=34, threads=1))
     assert psnr_db(target[disc][:, :3], picture[disc][:, :3]) == pytest.approx(34, abs=0.1)  # of what is visible
-
-
-def test_hidden_pixels_are_filled_smoothly_and_visible_ones_stay() -> None:
-    rng = np.random.default_rng(1)
-    for shape in ((1, 1), (1, 9), (13, 1), (37, 50), (64, 64)):
-        for share in (0.02, 0.5, 0.97):
-            picture = rng.integers(0, 256, (*shape, 3), dtype=np.uint8)
-            visible = rng.random(shape) < share
-            found = fill_hidden(picture, visible)
-            np.testing.assert_array_equal(found[visible], picture[visible])
-            if visible.any():
-                assert (found.min(axis=(0, 1)) >= picture[visible].min(axis=0)).all()
-                assert (found.max(axis=(0, 1)) <= picture[visible].max(axis=0)).all()
-            else:
-                assert not found.any()
-    one_colour = np.full((40, 40, 3), 255, np.uint8)
-    one_colour[10:20, 10:20] = (200, 30, 30)
-    visible = np.zeros((40, 40), bool)
-    visible[10:20, 10:20] = True
-    assert (fill_hidden(one_colour, visible) == (200, 30, 30)).all()
 
 
 @pytest.mark.parametrize(("channels", "tile", "exact"), fast_first(product([4, 2], [None, 64], [False, True]), 2))

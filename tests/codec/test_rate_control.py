@@ -8,20 +8,17 @@ import numpy as np
 import pytest
 
 from helpers.marks import fast_first
-from helpers.networks import random_network
 from vqcodec import api
 from vqcodec.bench.metrics import measure, measure_errors
 from vqcodec.cli.main import main
-from vqcodec.codec import aiming, rate_control
+from vqcodec.codec import rate_control
 from vqcodec.entropy import masking
 from vqcodec.entropy.codebooks import NATURAL_SIZE, scaled_codewords
 from vqcodec.errors import InputError, LimitError
 from vqcodec.format import container
 from vqcodec.io.convert import EncodeOptions
 from vqcodec.io.image_reader import read_image
-from vqcodec.nets import convolution
-from vqcodec.nets.synthesis import FEATURES, OUTPUTS
-from vqcodec.transform.layouts import COLOR_4X4, COLOR_8X8, GREY, LATENT_UNIT, Layout, Tile
+from vqcodec.transform.layouts import COLOR_8X8, GREY, LATENT_UNIT, Tile
 from vqcodec.weights import registry
 
 STEP = 64 * 16
@@ -223,21 +220,6 @@ def test_no_target_of_size_is_missed_by_a_byte() -> None:
     assert len(api.encode(pixels, size=least, **options)) == least
     with pytest.raises(LimitError, match=f"no file of at most {least - 1} bytes: .* has {least}$"):
         api.encode(pixels, size=least - 1, **options)
-
-
-@pytest.mark.parametrize("layout", [GREY, COLOR_4X4, COLOR_8X8], ids=["grey", "4x4", "8x8"])
-def test_aims_do_not_depend_on_strips(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The derivative looks as far as the network once more."""
-    network = convolution.ConvNetwork.from_tensors(random_network(6, 2, 0.3), "synthesis", inputs=FEATURES, outputs=OUTPUTS)
-    h, w = 31, 5
-    rng = np.random.default_rng(5)
-    latents = rng.integers(-60, 60, (layout.channels, h * w)).astype(np.int16)
-    channels = (COLOR_8X8 if layout.components == 3 else layout).channels
-    given = network, latents, rng.standard_normal((channels, h * w)).astype(np.float32), 20.0, (h, w), layout
-    whole = aiming.gradient_targets(*given)
-    monkeypatch.setattr(aiming, "_STRIP_CELLS", 1)
-    assert len(convolution.strips(network.halo, (h, w), 1)) > 5
-    np.testing.assert_allclose(aiming.gradient_targets(*given), whole, rtol=1e-4, atol=1e-3)
 
 
 def edges(kind: str, components: int) -> np.ndarray:

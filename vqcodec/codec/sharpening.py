@@ -36,7 +36,7 @@ _EMPHASIS_FREQUENCIES: Final = (1.5, 5)
 are interpolated."""
 _GRAIN_EMPHASIS: Final = (0.0, 8.0)
 _GRAIN_FREQUENCIES: Final = (3, 7)
-"""The same for grain."""
+"""Factors and frequencies of grain."""
 _REPEATS_FROM_FREQUENCY: Final = 3
 """Frequency (the larger of two) from which on repeats are removed."""
 REPEAT_RADIUS: Final = 2
