@@ -26,7 +26,7 @@ from vqcodec.nets.synthesis import INPUTS
 from vqcodec.transform.color import OPPONENT, inverse_color_matrix
 from vqcodec.transform.layouts import COLOR_8X8
 from vqcodec.weights import registry
-from vqcodec.weights.denoiser import Denoiser, has_denoiser, load_denoiser
+from vqcodec.weights.denoiser import Denoiser, has_denoiser
 from vqcodec.weights.folder import save_model
 
 Pixels = np.ndarray
@@ -344,7 +344,7 @@ def test_the_command_trains_one_and_goes_on(
     log = tmp_path / "log.jsonl"
     options = ["--kind", "denoiser", "--steps", "50", "--log", str(log)]
     assert main(["train", str(pictures), "-o", str(first), *options]) == 0, capsys.readouterr().err
-    denoiser, summary = load_denoiser(first), json.loads((first / "model.json").read_text())
+    denoiser, summary = Denoiser.load(first), json.loads((first / "model.json").read_text())
     assert summary["id"] == denoiser.id
     assert summary["kind"] == "denoiser"
     assert summary["held_out_gain_db_at_25"] > 0
@@ -356,7 +356,7 @@ def test_the_command_trains_one_and_goes_on(
     again = json.loads((second / "model.json").read_text())
     assert again["init_id"] == denoiser.id
     assert again["settings"]["rate"] == 0.5 * summary["settings"]["rate"]
-    head = load_denoiser(second).tensors["denoiser.head"]
+    head = Denoiser.load(second).tensors["denoiser.head"]
     assert np.abs(head.astype(float) - denoiser.tensors["denoiser.head"]).max() < 0.02  # training started from it
 
 
@@ -388,7 +388,7 @@ def test_denoisers_are_listed_but_not_found_as_models(installed: Path) -> None:
         registry.find_refiner("calm")
     with pytest.raises(ModelError, match=r"no denoiser named photo-lite \(installed: both, calm"):
         registry.find_denoiser("photo-lite")
-    with pytest.raises(ModelError, match=r"no denoiser at .*photo-lite: it is a model that files are made with, for encode -m$"):
+    with pytest.raises(ModelError, match=r"no denoiser at .*photo-lite: it is a lite or neural model, for encode -m$"):
         registry.find_denoiser(REPOSITORY / "models" / "photo-lite")
 
 
@@ -416,10 +416,10 @@ def test_damaged_denoisers_are_refused(name: str, value: np.ndarray | None, mess
     tensors = {key: array for key, array in DENOISER.tensors.items() if key != name} | ({} if value is None else {name: value})
     save_model(tmp_path / "damaged", replace(DENOISER, tensors=tensors))
     with pytest.raises(ModelError, match=message):
-        load_denoiser(tmp_path / "damaged")
+        Denoiser.load(tmp_path / "damaged")
     (tmp_path / "damaged" / "model.safetensors").write_bytes(b"no tensors")
     with pytest.raises(ModelError, match="cannot be read"):
-        load_denoiser(tmp_path / "damaged")
+        Denoiser.load(tmp_path / "damaged")
     assert not has_denoiser(tmp_path / "damaged")
 
 

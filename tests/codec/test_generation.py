@@ -21,7 +21,7 @@ from vqcodec.nets.transformer import Transformer
 from vqcodec.weights import registry
 from vqcodec.weights.folder import save_model
 from vqcodec.weights.token import TokenModel
-from vqcodec.weights.token_prior import TokenPrior, load_prior
+from vqcodec.weights.token_prior import TokenPrior
 
 Pixels = np.ndarray
 
@@ -293,7 +293,7 @@ def test_a_damaged_copy_of_a_token_model_does_not_hide_an_intact_one(folder: Pat
     ],
 )
 def test_damaged_priors_are_refused(folder: Path, damage: dict[str, Any]) -> None:
-    whole = load_prior(folder / "prior")
+    whole = TokenPrior.load(folder / "prior")
     tensors = {name: array for name, array in (whole.tensors | damage).items() if array is not None}
     save_model(folder / "prior", TokenPrior("prior", tensors, whole.summary))
     with pytest.raises(ModelError):
@@ -302,15 +302,15 @@ def test_damaged_priors_are_refused(folder: Path, damage: dict[str, Any]) -> Non
 
 @pytest.mark.parametrize("labels", [None, "ab", ["cat"], ["cat", "cat"], [1, 2], {"cat": 1, "dog": 2}])
 def test_labels_other_than_a_list_of_names_are_refused(folder: Path, labels: Any) -> None:
-    whole = load_prior(folder / "prior")
+    whole = TokenPrior.load(folder / "prior")
     save_model(folder / "prior", TokenPrior("prior", whole.tensors, whole.summary | {"labels": labels}))
     with pytest.raises(ModelError, match="labels"):
-        load_prior(folder / "prior")
+        TokenPrior.load(folder / "prior")
 
 
 def test_a_prior_of_another_token_model_is_refused() -> None:
     other = replace(PRIOR_MODEL, tensors=PRIOR_MODEL.tensors | {"token.mean": PRIOR_MODEL.mean + 1})
-    with pytest.raises(ModelError, match="not one for"):
+    with pytest.raises(ModelError, match="was not trained for"):
         random_prior(PRIOR_MODEL, (20, 30, 3)).check_model(other)
 
 
@@ -323,7 +323,7 @@ def test_a_prior_of_another_number_of_codewords_is_refused(codewords: int) -> No
     other = replace(prior, tensors=prior.tensors | resized)
     other.check()
     assert other.token_id == PRIOR_MODEL.file_id
-    with pytest.raises(ModelError, match="token prior prior is not one for token model test"):
+    with pytest.raises(ModelError, match="token prior prior was not trained for token model test"):
         other.check_model(PRIOR_MODEL)
 
 
@@ -415,7 +415,7 @@ def test_training_lowers_the_loss(toy: Path) -> None:
     summary = json.loads((toy / "prior" / "model.json").read_text())
     assert summary["labels"] == ["dark", "light"]
     assert summary["held_out_bits_per_token"] < 2  # of 5
-    assert load_prior(toy / "prior").picture == (12, 20, 1)
+    assert TokenPrior.load(toy / "prior").picture == (12, 20, 1)
 
 
 @pytest.mark.slow

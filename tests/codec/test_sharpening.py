@@ -26,7 +26,7 @@ from vqcodec.transform.color import OPPONENT
 from vqcodec.transform.layouts import COLOR_4X4, COLOR_8X8, GREY
 from vqcodec.weights import registry
 from vqcodec.weights.folder import save_model
-from vqcodec.weights.refiner import Refiner, load_refiner
+from vqcodec.weights.refiner import Refiner
 
 Pixels = np.ndarray
 
@@ -198,9 +198,7 @@ def test_options_that_contradict_each_other_are_refused(coded: bytes) -> None:
     ):
         with pytest.raises(InputError, match=error):
             api.decode(coded, **options)
-    with pytest.raises(
-        ModelError, match=r"no refiner named photo \(.*\): photo is a model that files are made with, for encode -m$"
-    ):
+    with pytest.raises(ModelError, match=r"no refiner named photo \(.*\): photo is a lite or neural model, for encode -m$"):
         api.decode(coded, refine="gan", refiner="photo")
     other = replace(REFINER, tensors={**REFINER.tensors, "color": OPPONENT + 1})
     with pytest.raises(ModelError, match="other colours"):
@@ -342,7 +340,7 @@ def test_refiners_are_listed_but_not_found_as_models(coded: bytes, installed: Pa
         registry.find("sharp")
     with pytest.raises(ModelError, match=r"no model at .*sharp: it is a refiner"):
         registry.find(installed / "sharp")
-    np.testing.assert_array_equal(load_refiner(installed / "sharp").network.head, REFINER.network.head)
+    np.testing.assert_array_equal(Refiner.load(installed / "sharp").network.head, REFINER.network.head)
 
 
 # ------------------------------------------------------------------------------------------------ training

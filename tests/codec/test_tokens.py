@@ -35,8 +35,9 @@ from vqcodec.train.data import load_corpus
 from vqcodec.transform import dct
 from vqcodec.transform.color import OPPONENT
 from vqcodec.weights import registry
+from vqcodec.weights.exact import ExactModel
 from vqcodec.weights.folder import save_model
-from vqcodec.weights.registry import load_any_model, load_model
+from vqcodec.weights.kinds import load_file_model
 from vqcodec.weights.token import TokenModel
 
 Pixels = np.ndarray
@@ -278,7 +279,7 @@ def test_damaged_models_are_refused(name: str, value: np.ndarray | None, message
     tensors = {key: array for key, array in COLOR.tensors.items() if key != name}
     save_model(tmp_path / "model", replace(COLOR, tensors=tensors if value is None else tensors | {name: value}))
     with pytest.raises(ModelError, match=message):
-        load_any_model(tmp_path / "model")
+        load_file_model(tmp_path / "model")
 
 
 # ------------------------------------------------------------------------------------------------ the API
@@ -388,7 +389,7 @@ def test_info_needs_no_model(photo: Path, capsys: pytest.CaptureFixture[str]) ->
         (["encode", "IN", "OUT", "-m", "words", "--tune", "ssim"], 3, "words is a token model: its rate is fixed"),
         (["decode", "VQZ", "OUT.png", "--refine", "best"], 4, "words is a token model: its files have one decode"),
         (["decode", "VQZ", "OUT.png", "--refine", "gan"], 4, "words is a token model: its files have one decode"),
-        (["train", "IN", "-o", "OUT", "--init", "words"], 4, "words is a token model, and this wants one of another kind"),
+        (["train", "IN", "-o", "OUT", "--init", "words"], 4, "words is a token model, not a lite or neural model"),
         (["train", "IN", "-o", "OUT", "--kind", "neural", "--cell", "8"], 2, "--cell: only for --kind token"),
         (["train", "IN", "-o", "OUT", "--kind", "token", "--cell", "9"], 2, "9 is not 8 or 16"),
         (["train", "IN", "-o", "OUT", "--kind", "token", "--codewords", "1"], 2, "1 is not in the range"),
@@ -626,7 +627,7 @@ def test_the_command_trains_one(digits: Path, monkeypatch: pytest.MonkeyPatch, c
     output, log = digits.with_name("words"), digits.with_name("log.jsonl")
     options = ["--kind", "token", "--steps", "50", "--codewords", "8", "--beta", "0.5", "--cell", "16", "--lambda-c", "2"]
     assert main(["train", str(digits), "-o", str(output), *options, "--log", str(log)]) == 0, capsys.readouterr().err
-    model, summary = load_any_model(output), json.loads((output / "model.json").read_text())
+    model, summary = load_file_model(output), json.loads((output / "model.json").read_text())
     assert isinstance(model, TokenModel)
     assert (model.side, model.components, len(model.codebook), model.bits) == (16, 1, 8, 3)
     assert summary["id"] == model.id
@@ -641,13 +642,13 @@ def test_the_command_trains_one(digits: Path, monkeypatch: pytest.MonkeyPatch, c
     assert len(data) <= 26
     assert np.abs(api.decode(data, model=output).astype(int) - DIGITS[0, :, :, 0]).mean() < 100
     with pytest.raises(ModelError, match="is a token model"):
-        load_model(output)
+        ExactModel.load(output)
 
 
 def test_training_goes_on_from_token_models_alone(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("torch", reason="torch is not installed")
     assert main(["train", str(photo), "-o", str(photo.with_name("out")), "--kind", "token", "--init", "photo"]) == 4
-    assert "photo is no token model" in capsys.readouterr().err
+    assert "photo is a lite or neural model, not a token model" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", sorted(TOKEN_CROPS))

@@ -23,7 +23,6 @@ from vqcodec.train.watch import Watch
 from vqcodec.weights import registry
 from vqcodec.weights.exact import ExactModel
 from vqcodec.weights.folder import save_model
-from vqcodec.weights.registry import load_model
 
 LITE = registry.find("photo-lite")
 
@@ -459,7 +458,7 @@ def test_the_command_keeps_a_context_that_serves_held_out_pictures(
     arguments = ["train", str(folder), "-o", str(target), "--kind", "neural", "--init", "photo-lite", "--parts", "context"]
     assert main([*arguments, "--steps", "3"]) == 0
     assert not list(tmp_path.glob("*.checkpoint"))
-    trained = load_model(target)
+    trained = ExactModel.load(target)
     assert trained.synthesis is None
     assert len(used) == (0 if kept == "context and codebooks" else 2)  # one is held out
     assert (trained.id == LITE.id) == (kept == "base")

@@ -15,7 +15,6 @@ from vqcodec.entropy import masking
 from vqcodec.format import container
 from vqcodec.weights.exact import ExactModel
 from vqcodec.weights.folder import save_model
-from vqcodec.weights.registry import load_model
 
 TESTS = Path(__file__).resolve().parents[1]
 MODEL = TESTS.parent / "models" / "photo-lite"
@@ -23,7 +22,7 @@ MODEL = TESTS.parent / "models" / "photo-lite"
 
 def assert_readers_agree(data: bytes, model_folder: Path = MODEL) -> int:
     """Number of tile groups of the file, all found equal."""
-    model = load_model(model_folder)
+    model = ExactModel.load(model_folder)
     file = container.File(io.BytesIO(data))
     header = file.header
     walk.check_model(header, model)
@@ -65,7 +64,7 @@ def test_golden_file_of_a_neural_model(name: str) -> None:
 def test_layers_and_groups(layers: int, step: int, samples: Path) -> None:
     with Image.open(samples / "still_life.png") as image:
         pixels = np.asarray(image.convert("RGB"))[100:173, 120:209]
-    encoder = rate_control.Encoder(pixels, load_model(MODEL), threads=1, tile=64, layers=layers)
+    encoder = rate_control.Encoder(pixels, ExactModel.load(MODEL), threads=1, tile=64, layers=layers)
     assert assert_readers_agree(file_of(encoder, step)) == 4
 
 
@@ -75,7 +74,7 @@ def test_long_strip(colour: str, samples: Path) -> None:
     """More than 32 cells wide: the coarsest strides share weights; the finest step clamps latents."""
     with Image.open(samples / "still_life.png") as image:
         pixels = np.atleast_3d(np.asarray(image.convert(colour)))[100:117, :270]
-    encoder = rate_control.Encoder(pixels, load_model(MODEL), threads=1, layers=3)
+    encoder = rate_control.Encoder(pixels, ExactModel.load(MODEL), threads=1, layers=3)
     assert assert_readers_agree(file_of(encoder, 1)) == 1
 
 
@@ -87,7 +86,7 @@ def test_masking(model: str, strength: int, step: int, colour: str, samples: Pat
     monkeypatch.setattr(rate_control, "_MASKING", strength)
     with Image.open(samples / "still_life.png") as image:
         pixels = np.atleast_3d(np.asarray(image.convert(colour)))[100:173, 120:209]
-    encoder = rate_control.Encoder(pixels, load_model(MODEL.parent / model), threads=1, effort=1, tune="ssim")
+    encoder = rate_control.Encoder(pixels, ExactModel.load(MODEL.parent / model), threads=1, effort=1, tune="ssim")
     dcs = encoder.code(step)[0].latents[0].reshape(10, 12)
     assert len(np.unique(masking.codeword_sizes(dcs, step, strength).levels)) > 7
     assert assert_readers_agree(file_of(encoder, step), MODEL.parent / model) == 1
@@ -97,11 +96,11 @@ def test_masking(model: str, strength: int, step: int, colour: str, samples: Pat
 @pytest.mark.parametrize(("colour", "step"), [("RGB", 1024), ("RGB", 240), ("RGB", 9), ("L", 700)])
 def test_context_network(colour: str, step: int, samples: Path, tmp_path: Path) -> None:
     """Both layouts of chroma and a grey picture; the finest step clamps latents."""
-    plain = load_model(MODEL)
+    plain = ExactModel.load(MODEL)
     save_model(tmp_path / "model", ExactModel("random", plain.tensors | random_context(), plain.summary))
     with Image.open(samples / "still_life.png") as image:
         pixels = np.atleast_3d(np.asarray(image.convert(colour)))[100:141, 120:171]
-    encoder = rate_control.Encoder(pixels, load_model(tmp_path / "model"), threads=1)
+    encoder = rate_control.Encoder(pixels, ExactModel.load(tmp_path / "model"), threads=1)
     assert assert_readers_agree(file_of(encoder, step), tmp_path / "model") == 1
     with_network, without = (e.code(step)[0].latents for e in (encoder, rate_control.Encoder(pixels, plain, threads=1)))
     assert np.mean(with_network != without) > 0.1  # the network is in play

@@ -274,7 +274,7 @@ class Layer:
         """Residuals of `count` symbols of a scalar book: all symbols, then all raw bits."""
         residuals = []
         for symbol in self.take_symbols(book, count):
-            residual = self.model.words[book][symbol][0]
+            residual = self.model.codebook[book][symbol][0]
             raw = 0
             for _ in range(raw_bits_of(self.model.alphabets[book][symbol])):
                 raw = 2 * raw + self.bits.pop()
@@ -385,7 +385,7 @@ class Group:
                 pieces = [[residual] for residual in self.layer.take_scalars(book, count)]
             else:
                 symbols = self.layer.take_symbols(book, count)
-                pieces = [self.model.words[book][symbol] for symbol in symbols]
+                pieces = [self.model.codebook[book][symbol] for symbol in symbols]
                 escapes = [place for place, symbol in enumerate(symbols) if symbol == self.model.escapes[book]]
                 values = self.layer.take_scalars(len(self.model.dims) - 1, len(escapes) * dim)
                 for i, place in enumerate(escapes):

@@ -37,7 +37,6 @@ from vqcodec.transform.layouts import COLOR_4X4, COLOR_8X8, GREY, shared_channel
 from vqcodec.weights import registry
 from vqcodec.weights.exact import ExactModel
 from vqcodec.weights.folder import save_model
-from vqcodec.weights.registry import load_model
 
 LITE = registry.find("photo-lite")
 
@@ -562,7 +561,7 @@ def test_train_command_makes_a_model_that_decodes_better(
     assert main(arguments) == 0
     assert len(list((tmp_path / "board").glob("events.*"))) == 1
     assert "held_out_gain_db" in capsys.readouterr().out
-    model = load_model(target)
+    model = ExactModel.load(target)
     assert model.summary["kind"] == "neural"
     assert model.synthesis is not None
     assert [json.loads(line)["step"] for line in log.read_text().splitlines()] == [50, 100, 150]
@@ -617,7 +616,7 @@ def test_a_synthesis_that_is_no_better_is_not_kept(folder: Path, tmp_path: Path,
 
     monkeypatch.setattr(synthesis, "fit_synthesis", fit)
     monkeypatch.setattr(neural, "make_samples", samples)
-    for init, kept in (("photo-lite", LITE), (tmp_path / "old", load_model(tmp_path / "old"))):
+    for init, kept in (("photo-lite", LITE), (tmp_path / "old", ExactModel.load(tmp_path / "old"))):
         facts = neural.train_neural(Course(folder, tmp_path / f"new-{kept.name}", steps=1), init=init, parts=("synthesis",))
         assert facts["held_out_gain_db"] < facts["held_out_gain_db_before"]
         assert facts["id"] == kept.id
@@ -707,7 +706,7 @@ def test_two_processes_train_one_network(folder: Path, tmp_path: Path) -> None:
     environment = program_environment()
     environment["PYTHONPATH"] = os.pathsep.join([str(REPOSITORY / "tests"), environment["PYTHONPATH"]])
     subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True, timeout=120)
-    summary = load_model(tmp_path / "mine").summary
+    summary = ExactModel.load(tmp_path / "mine").summary
     assert summary["synthesis_steps"] == 150
     assert summary["held_out_gain_db"] > 0
     assert not list(tmp_path.glob("*.checkpoint"))

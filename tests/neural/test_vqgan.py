@@ -256,7 +256,7 @@ def test_the_command_goes_on_from_a_model(
         (["--parts", "decoder"], 2, "--parts decoder goes on from a token model: name it by --init"),
         (["--init", "words", "--parts", "encoder"], 2, "a decoder has to follow its codebook"),
         (["--init", "words", "--parts", "context"], 2, "'context' is not a network of --kind token; encoder and decoder are"),
-        (["--init", "photo-lite"], 4, "photo-lite is no token model"),
+        (["--init", "photo-lite"], 4, "photo-lite is a lite or neural model, not a token model"),
         (["--init", "words", "--steps", "1"], 3, "token model words is of grey pictures"),
         (["--steps", "1", "--perceptual", "LPIPS"], 3, "no weights of a perceptual loss"),
     ],

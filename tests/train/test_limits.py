@@ -22,9 +22,9 @@ from vqcodec.errors import InputError
 from vqcodec.train import lite
 from vqcodec.train.data import LEAST_HELD_OUT, LEAST_TRAINED_ON, Corpus, TrainingImage, count_pixels, held_out_of, load_corpus
 from vqcodec.train.watch import OutOfTimeError, Watch, in_processes, some_in_processes
-from vqcodec.weights.registry import load_model
+from vqcodec.weights.exact import ExactModel
 
-LITE_ID = load_model(REPOSITORY / "models" / "photo-lite").id
+LITE_ID = ExactModel.load(REPOSITORY / "models" / "photo-lite").id
 
 
 def grey(*sides: tuple[int, int]) -> list[TrainingImage]:
@@ -85,7 +85,7 @@ def test_a_lite_model_that_is_not_better_in_time_is_the_base_model(
     assert main(["train", str(enough), "-o", str(tmp_path / "own"), "--minutes", minutes]) == 0
     told = capsys.readouterr().err
     assert re.fullmatch(r"vqcodec: note: photo-lite is kept as it is: the time was over while .*: give more --minutes\n", told)
-    assert load_model(tmp_path / "own").id == LITE_ID
+    assert ExactModel.load(tmp_path / "own").id == LITE_ID
 
 
 def test_without_a_base_model_too_little_time_is_an_error(enough: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -113,7 +113,7 @@ def test_too_few_pictures_leave_the_base_model(few: Path, tmp_path: Path, capsys
     assert main(["train", str(few), "-o", str(tmp_path / "own")]) == 0
     told = capsys.readouterr().err
     assert "note: photo-lite is kept as it is: 4 pictures of 4 pixels are too few to train on" in told
-    assert load_model(tmp_path / "own").id == LITE_ID
+    assert ExactModel.load(tmp_path / "own").id == LITE_ID
     assert main(["train", str(few), "-o", str(tmp_path / "new"), "--init", "none"]) == 3
     assert f"{few}: 4 pictures of 4 pixels are too few" in capsys.readouterr().err
     assert not (tmp_path / "new").exists()
@@ -126,7 +126,7 @@ def test_too_few_pictures_leave_the_networks_of_the_base_model(
     given = ["--kind", "neural", "--init", "photo-lite", "--steps", "1"]
     assert main(["train", str(few), "-o", str(tmp_path / "own"), *given]) == 0
     assert "note: photo-lite is kept as it is: 4 pictures of 4 pixels are too few" in capsys.readouterr().err
-    assert load_model(tmp_path / "own").id == LITE_ID
+    assert ExactModel.load(tmp_path / "own").id == LITE_ID
 
 
 @pytest.mark.parametrize(("count", "side"), [(1, 256), (2, 100), (3, 256), (14, 200), (30, 128)])

@@ -36,8 +36,8 @@ from vqcodec.train.sessions import LiteSettings
 from vqcodec.train.watch import Watch
 from vqcodec.transform.layouts import LATENT_UNIT, Tile
 from vqcodec.weights import registry
+from vqcodec.weights.exact import ExactModel
 from vqcodec.weights.folder import TENSORS, save_model
-from vqcodec.weights.registry import load_model
 
 LITE = REPOSITORY / "models" / "photo-lite"
 
@@ -97,7 +97,7 @@ def test_a_model_from_scratch_codes_pictures_of_its_kind(pictures: Path, from_sc
 @pytest.mark.slow
 def test_the_report_says_what_it_was_made_of(from_scratch: Path) -> None:
     facts = summary(from_scratch)
-    assert facts["id"] == load_model(from_scratch).id
+    assert facts["id"] == ExactModel.load(from_scratch).id
     corpus = facts["corpus"]
     assert (corpus["images"], corpus["trained_on"], corpus["held_out"], corpus["skipped"]) == (8, 7, 1, 1)
     assert corpus["skipped_files"][0].startswith("broken.png: ")
@@ -219,7 +219,7 @@ def test_a_failure_leaves_the_old_model(
     with pytest.raises((OutputError, KeyboardInterrupt)):
         lite.train_lite(pictures, old, init="photo-lite", overwrite=True)
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
-    assert load_model(old).id == load_model(REPOSITORY / "models" / "photo-lite").id
+    assert ExactModel.load(old).id == ExactModel.load(REPOSITORY / "models" / "photo-lite").id
 
 
 def test_a_log_that_cannot_be_written_is_found_at_once(tmp_path: Path) -> None:
@@ -340,7 +340,7 @@ def test_what_is_held_out_is_not_trained_on(kind: str, tmp_path: Path, monkeypat
 
     def train() -> None:
         if kind == "lite":
-            monkeypatch.setattr(lite, "fit_model", lambda images, *_: note("train", images, (load_model(LITE), [])))
+            monkeypatch.setattr(lite, "fit_model", lambda images, *_: note("train", images, (ExactModel.load(LITE), [])))
             monkeypatch.setattr(lite, "measure", lambda model, images, *_: note("held out", images))
             return lite.train_lite(folder, output, init=None)
         pytest.importorskip("torch", reason="torch is not installed")
@@ -485,7 +485,7 @@ def test_held_out_costs_are_of_bits_a_pixel_and_squared_errors() -> None:
     """The cost rises by the same for 1 % more of either."""
     with Image.open(REPOSITORY / "samples" / "landscape.png") as image:
         pixels = np.asarray(image.convert("RGB").crop((100, 100, 164, 148)))
-    model = load_model(LITE)
+    model = ExactModel.load(LITE)
     points = lite._measure_one(model, data.TrainingImage("crop", pixels))
     costs = []
     for step, (bpp, psnr, _) in zip(lite.HELD_OUT_STEPS, points, strict=True):
@@ -540,7 +540,7 @@ def test_the_origin_of_a_training_is_its_pictures_and_its_models(tmp_path: Path)
 
     images = [data.TrainingImage(str(number), np.zeros((8, 8, 1), np.uint8)) for number in range(3)]
     one, other = (data.Corpus(images[:count], images[2:], [], {}) for count in (1, 2))
-    model = load_model(LITE)
+    model = ExactModel.load(LITE)
     assert len({Course.origin(corpus, *models) for corpus in (one, other) for models in ((), (model,))}) == 4
     assert Course.origin(one, None) == Course.origin(one)
 
@@ -577,7 +577,7 @@ class Listener(LinearOnly):
 @pytest.mark.slow
 def test_sizes_of_residuals_are_as_they_are_expected(pictures: Path, from_scratch: Path) -> None:
     """In what the model was trained on, at a fine step, where next to nothing is lost."""
-    model, listener = load_model(from_scratch), Listener()
+    model, listener = ExactModel.load(from_scratch), Listener()
     pixels = np.asarray(Image.open(pictures / "1.png").convert("RGB"))
     session = sessions.open_session(data.TrainingImage("1", pixels), 3.0, model.color)
     writer = EncoderWriter(model, session.targets, RATE)
@@ -587,7 +587,7 @@ def test_sizes_of_residuals_are_as_they_are_expected(pictures: Path, from_scratc
 
 @pytest.mark.slow
 def test_sizes_of_dcs_are_predicted_from_those_of_coarser_ones(from_scratch: Path) -> None:
-    tensors = load_model(from_scratch).tensors
+    tensors = ExactModel.load(from_scratch).tensors
     rows = [4, 4 + SCALE_ROWS[0] // 2]  # their logarithms, in both tables
     assert all(tensors[name][0, rows].any() for name in ("dc.0.0.0.scale", "dc.0.0.1.scale", "dc.0.1.2.scale"))
 
@@ -674,7 +674,7 @@ def test_books_are_counted_anew_by_rank_and_pulled_to_what_they_were() -> None:
 
 
 def test_books_of_a_base_model_are_as_likely_as_they_were() -> None:
-    model = load_model(LITE)
+    model = ExactModel.load(LITE)
     for book, trained in zip(model.codebooks, assembly.base_books(model), strict=True):
         np.testing.assert_allclose(np.sort(trained.counts)[::-1], np.sort(np.exp2(-book.bits.astype(float)))[::-1])
         assert trained.escape == (book.dim > 1)

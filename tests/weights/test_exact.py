@@ -16,20 +16,20 @@ from vqcodec.entropy.linear import Predictor
 from vqcodec.errors import ModelError
 from vqcodec.transform.color import COLOR_LIMIT
 from vqcodec.weights import registry
-from vqcodec.weights.denoiser import load_denoiser
+from vqcodec.weights.denoiser import Denoiser
 from vqcodec.weights.folder import save_model
-from vqcodec.weights.refiner import load_refiner
-from vqcodec.weights.registry import load_any_model
-from vqcodec.weights.token_prior import load_prior
+from vqcodec.weights.kinds import load_file_model
+from vqcodec.weights.refiner import Refiner
+from vqcodec.weights.token_prior import TokenPrior
 
 MODELS = REPOSITORY / "models"
 LITE, PHOTO = registry.find("photo-lite"), registry.find("photo")
 EACH_KIND: tuple[Any, ...] = (
     PHOTO,
-    load_refiner(MODELS / "photo-gan"),
-    load_denoiser(MODELS / "photo-denoise"),
-    load_any_model(MODELS / "mnist-token"),
-    load_prior(MODELS / "mnist-prior"),
+    Refiner.load(MODELS / "photo-gan"),
+    Denoiser.load(MODELS / "photo-denoise"),
+    load_file_model(MODELS / "mnist-token"),
+    TokenPrior.load(MODELS / "mnist-prior"),
 )
 Change = Callable[[np.ndarray], np.ndarray | None]
 DIMS, MAPS, LENGTHS = (LITE.tensors[name] for name in ("book.dim", "merge.maps", "dictionary.lengths"))
@@ -93,33 +93,33 @@ def gone(array: np.ndarray) -> None:
         ("book.dim", cut, "book tensors differ in length"),
         ("book.size", cut, "book tensors differ in length"),
         ("book.escape", cut, "book tensors differ in length"),
-        ("book.dim", put(PAIR, 3), "a book's dimension is not 1, 2, 4 or 8"),
-        ("book.dim", put(-1, 2), "a book's dimension is not 1, 2, 4 or 8"),
-        ("book.size", put(PAIR, 0), "a book's size is wrong"),
-        ("book.size", put(PAIR, 257), "a book's size is wrong"),
-        ("book.escape", put(PAIR, LITE.codebooks[PAIR].size), "a book's size is wrong"),
-        ("book.escape", put(PAIR, -2), "a book's size is wrong"),
-        ("book.size", put(0, 142), "a scalar book's size is wrong"),
-        ("book.escape", put(0, 3), "a scalar book's size is wrong"),
+        ("book.dim", put(PAIR, 3), "a codebook's dimension is not 1, 2, 4 or 8"),
+        ("book.dim", put(-1, 2), "a codebook's dimension is not 1, 2, 4 or 8"),
+        ("book.size", put(PAIR, 0), "a codebook's size is wrong"),
+        ("book.size", put(PAIR, 257), "a codebook's size is wrong"),
+        ("book.escape", put(PAIR, LITE.codebooks[PAIR].size), "a codebook's size is wrong"),
+        ("book.escape", put(PAIR, -2), "a codebook's size is wrong"),
+        ("book.size", put(0, 142), "a scalar codebook's size is wrong"),
+        ("book.escape", put(0, 3), "a scalar codebook's size is wrong"),
         ("book.words", cut, "book.words has the wrong length"),
         ("book.bits", cut, "book.bits has the wrong length"),
-        ("book.alphabet", lambda array: put(0, array[1])(array), "an alphabet is no permutation"),
-        ("book.alphabet", put(-1, 143), "an alphabet is no permutation"),
-        ("book.words", add(LARGE, 1), "a scalar book's large values are wrong"),
-        ("book.words", add(-1, 1), "a scalar book's large values are wrong"),
+        ("book.alphabet", lambda array: put(0, array[1])(array), "an alphabet is not a permutation"),
+        ("book.alphabet", put(-1, 143), "an alphabet is not a permutation"),
+        ("book.words", add(LARGE, 1), "a scalar codebook's large values are wrong"),
+        ("book.words", add(-1, 1), "a scalar codebook's large values are wrong"),
         ("book.table", lambda array: array[:1], "book.table has the wrong shape"),
-        ("book.table", put((1, 3, 0), -2), "book.table names a book that is not there"),
-        ("book.table", put((1, 3, 0), len(DIMS)), "book.table names a book that is not there"),
-        ("book.table", put((0, 0, 5), PAIR), "a book is longer than its tile"),
-        ("book.table", put((1, 2, 31), DIMS.tolist().index(8)), "a book is longer than its tile"),
+        ("book.table", put((1, 3, 0), -2), "book.table names a codebook that does not exist"),
+        ("book.table", put((1, 3, 0), len(DIMS)), "book.table names a codebook that does not exist"),
+        ("book.table", put((0, 0, 5), PAIR), "a codebook's dimension is larger than its tile"),
+        ("book.table", put((1, 2, 31), DIMS.tolist().index(8)), "a codebook's dimension is larger than its tile"),
         ("color", narrow, "color is wrong"),
         ("color", put((2, 0), COLOR_LIMIT + 1), "color is wrong"),
         ("color", put(1, -(COLOR_LIMIT // 3 + 1)), "color is wrong"),
         ("color", put((0, 1), -(1 << 31)), "color is wrong"),
         ("color", put(..., 1), "color has no inverse"),
-        ("book.words", lambda array: array[:, None], "book tensors are no lists"),
-        ("book.bits", lambda array: array[:, None], "book tensors are no lists"),
-        ("book.alphabet", lambda array: array[None], "book tensors are no lists"),
+        ("book.words", lambda array: array[:, None], "book tensors are not one-dimensional"),
+        ("book.bits", lambda array: array[:, None], "book tensors are not one-dimensional"),
+        ("book.alphabet", lambda array: array[None], "book tensors are not one-dimensional"),
         ("merge.maps", narrow, "merge.maps is wrong"),
         ("merge.maps", lambda array: array[:, :, None], "merge.maps is wrong"),
         ("merge.maps", lambda array: array[:0], "merge.maps is wrong"),
@@ -133,9 +133,9 @@ def gone(array: np.ndarray) -> None:
         ("pairs.tails", narrow, "pairs are wrong"),
         ("dictionary.lengths", narrow, "dictionary.lengths is wrong"),
         ("dictionary.lengths", code(7, 12), "dictionary.lengths is wrong"),
-        ("dictionary.lengths", code(7), "a dictionary's code is not complete"),
-        ("dictionary.lengths", code(0), "a dictionary's code is not complete"),
-        ("merge.dictionary", put((0, 0, 0), 1 + len(LENGTHS)), "merge.dictionary names one that is not there"),
+        ("dictionary.lengths", code(7), "a dictionary's Huffman code is not complete"),
+        ("dictionary.lengths", code(0), "a dictionary's Huffman code is not complete"),
+        ("merge.dictionary", put((0, 0, 0), 1 + len(LENGTHS)), "merge.dictionary names a dictionary that does not exist"),
         ("pairs.zeros", add((3, 250), 1), "pairs lack runs"),
         ("pairs.zeros", add((0, 248), 1), "pairs lack runs"),
         ("pairs.tails", put((-1, 255), 0), "pairs lack runs"),
@@ -173,7 +173,7 @@ def test_damage_is_told_of(name: str, change: Change, message: str) -> None:
     [
         (("book.dim", "book.size", "book.escape"), lambda array: array[:0], "book tensors differ in length"),
         (("book.dim", "book.size", "book.escape"), lambda array: np.resize(array, 256), "book tensors differ in length"),
-        (("book.size", "book.escape"), emptied, "a book's size is wrong"),
+        (("book.size", "book.escape"), emptied, "a codebook's size is wrong"),
         (("merge.form", "merge.dictionary"), cut, "merge.form is wrong"),
         (("pairs.zeros", "pairs.tails"), narrow, "pairs are wrong"),
     ],
@@ -232,7 +232,7 @@ def test_colours_and_weights_up_to_their_limits_are_taken() -> None:
 )
 def test_every_tensor_has_a_type(name: str, wanted: str) -> None:
     model = next(model for model in EACH_KIND if name in model.tensors)
-    with pytest.raises(ModelError, match=f": {name} is of float64, not of {wanted}$"):
+    with pytest.raises(ModelError, match=f": {name} is float64, not {wanted}$"):
         damaged(model, name, lambda array: array.astype(np.float64)).check()
 
 

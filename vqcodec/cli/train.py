@@ -300,7 +300,8 @@ def _of_kinds(kind: str, options: Mapping[str, object], *kinds: str) -> None:
 
 def _base_of(kind: str, init: str | None) -> str | Path | None:
     """The model that training starts from, by name or by path; None for none. Raises ModelError, UsageError."""
-    from vqcodec.weights.registry import DEFAULT_MODEL, LITE_MODEL, installed
+    from vqcodec.weights.kinds import DEFAULT_MODEL
+    from vqcodec.weights.registry import LITE_MODEL, installed
 
     known = {"lite": LITE_MODEL, "neural": DEFAULT_MODEL, "refiner": DEFAULT_MODEL}
     if init is None and kind in known:

@@ -20,8 +20,8 @@ from vqcodec.entropy.codebooks import NATURAL_SIZE, NO_CODEWORD, SCALAR_MAX, sca
 from vqcodec.entropy.linear import CLASSES
 from vqcodec.errors import CorruptError
 from vqcodec.format.bits import BitReader
-from vqcodec.transform.layouts import LATENT_UNIT
-from vqcodec.weights.exact import DC_SET, TILE_SIZES, ExactModel
+from vqcodec.transform.layouts import LATENT_UNIT, TILE_SIZES
+from vqcodec.weights.exact import DC_SET, ExactModel
 
 DC_SHARE: Final = 0.2
 _CHROMA_DC_SHARE: Final = 0.5

@@ -20,6 +20,7 @@ from vqcodec.entropy.codebooks import NATURAL_SIZE
 from vqcodec.entropy.context import ContextCorrector, Corrector, DcContextCorrector, DcCorrector, LinearOnly, clamp_score
 from vqcodec.entropy.features import MAGNITUDE_MAX, Grid, step_features
 from vqcodec.entropy.masking import CodewordSizes
+from vqcodec.entropy.predictor_shapes import tile_name
 from vqcodec.errors import CorruptError, ModelError
 from vqcodec.format import container, zstd_blocks
 from vqcodec.format.bits import pack_bits
@@ -29,7 +30,7 @@ from vqcodec.format.zstd_blocks import Mode, StoredPart
 from vqcodec.runtime import progress
 from vqcodec.runtime.workers import side_by_side
 from vqcodec.transform.layouts import LAYOUTS, Layout, Tile
-from vqcodec.weights.exact import AC_SET, DC_SET, ExactModel, Stream, tile_name
+from vqcodec.weights.exact import AC_SET, DC_SET, ExactModel, Stream
 
 _SMALL_FILE = 8192
 """Bytes up to which all merge maps are tried."""

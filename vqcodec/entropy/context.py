@@ -84,13 +84,13 @@ def outputs_of(tile: Tile) -> int:
 
 def dc_pass_names() -> list[str]:
     """Names of the passes of the DC pyramid that have a network."""
-    return [f"dc.{c}.{level}.{number}" for c in range(3) for level in range(DC_LEVELS) for number in range(dc_pyramid.PASSES)]
+    return [key.name for component in range(3) for key in dc_pyramid.pass_keys(component) if key.level < DC_LEVELS]
 
 
 def dc_inputs_of(name: str) -> int:
     """Number of inputs of the network of a DC pass."""
-    component, number = int(name[3]), int(name[7])
-    return 2 * dc_pyramid.MEAN_ROWS[component][number] + dc_pyramid.SCALE_ROWS[component] + 2 + 3
+    key = dc_pyramid.PassKey.parse(name)
+    return 2 * dc_pyramid.MEAN_ROWS[key.component][key.number] + dc_pyramid.SCALE_ROWS[key.component] + 2 + 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -217,10 +217,10 @@ class ContextNetwork:
         """Multiply-accumulate operations per pixel of a colour picture with 4x4 chroma."""
         each_cell = sum(weights.size for weights in (*self.dc, *(tile.state for tile in self.tiles)))
         halves = [tile.own.size + sum(layer.weights.size for layer in (*tile.hidden, *tile.out)) for tile in self.tiles]
-        passes = [
-            sum(layer.weights.size for layer in (layers.first, layers.second, layers.out)) / 4 ** (1 + int(name.split(".")[2]))
-            for name, layers in self.passes.items()
-        ]
+        passes = []
+        for name, layers in self.passes.items():
+            size = sum(layer.weights.size for layer in (layers.first, layers.second, layers.out))
+            passes.append(size / 4 ** (1 + dc_pyramid.PassKey.parse(name).level))
         return (each_cell + sum(halves) / 2 + sum(passes)) / 64
 
 

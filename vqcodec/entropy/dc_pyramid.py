@@ -88,19 +88,44 @@ _MEAN_BOUNDS: Final = np.int32(-MEAN_MAX), np.int32(MEAN_MAX)
 _SCALE_BOUNDS: Final = np.int32(0), np.int32(MAGNITUDE_MAX)
 
 
-@dataclass(frozen=True)
-class Pass:
-    """One pass of the pyramid: the cells intp [n] of one lattice. `level` is 0 for the finest, at most LEVELS - 1."""
+class PassKey(NamedTuple):
+    """What selects the weights of a pass. `level` is 0 for the finest, at most LEVELS - 1."""
 
     component: int
     level: int
     number: int
+
+    @property
+    def name(self) -> str:
+        """Name of the weight set; the inverse of `parse`."""
+        return f"dc.{self.component}.{self.level}.{self.number}"
+
+    @classmethod
+    def parse(cls, name: str) -> PassKey:
+        """The key of the weight set `dc.C.L.P`."""
+        _, component, level, number = name.split(".")
+        return cls(int(component), int(level), int(number))
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One pass of the pyramid: the cells intp [n] of one lattice."""
+
+    key: PassKey
     stride: int
     cells: Intp
 
     @property
     def name(self) -> str:
-        return f"dc.{self.component}.{self.level}.{self.number}"
+        return self.key.name
+
+    @property
+    def component(self) -> int:
+        return self.key.component
+
+    @property
+    def number(self) -> int:
+        return self.key.number
 
 
 def is_finer(component: int, stride: int) -> bool:
@@ -124,12 +149,17 @@ def passes(h: int, w: int, component: int, grids: int = 1) -> Iterator[Pass]:
         for number, target in enumerate(_TARGETS):
             cells = index[:, target.row * stride :: 2 * stride, target.column * stride :: 2 * stride].reshape(-1)
             if cells.size:
-                yield Pass(component, min(level, LEVELS - 1), number, stride, cells)
+                yield Pass(PassKey(component, min(level, LEVELS - 1), number), stride, cells)
+
+
+def pass_keys(component: int) -> list[PassKey]:
+    """Keys of all weight sets of a component."""
+    return [PassKey(component, level, number) for level in range(LEVELS) for number in range(PASSES)]
 
 
 def pass_names(component: int) -> list[str]:
     """Names of all weight sets of a component."""
-    return [f"dc.{component}.{level}.{number}" for level in range(LEVELS) for number in range(PASSES)]
+    return [key.name for key in pass_keys(component)]
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
-"""Numpy inference of a token prior: how likely each codeword is in each cell, given other cells and a class.
+"""Numpy inference of a token prior: the probability of each codeword in each cell, given the tokens of other cells and a class.
 
-A transformer that sees the whole grid of tokens, some of them masked (MaskGIT, Chang et al. 2022), with normalisation before each
-part (Vaswani et al. 2017; Xiong et al. 2020), W wide, W / 32 heads, K codewords:
+A bidirectional transformer sees the whole grid of tokens, some of them masked (MaskGIT, Chang et al. 2022). It has width W, W / 32
+heads, K codewords, and normalisation before each part (Vaswani et al. 2017; Xiong et al. 2020):
 
     x = words[token] + rows[row] + columns[column] + labels[label]                                    float32 [B, n, W]
     in each layer:   x += mix @ attention(qkv @ norm(x));   x += project @ gelu(expand @ norm(x))
@@ -10,14 +10,14 @@ part (Vaswani et al. 2017; Xiong et al. 2020), W wide, W / 32 heads, K codewords
     norm(x) = weight * (x - mean) / sqrt(variance + 1e-5) + bias, over the W values of a cell (Ba et al. 2016)
     attention of a head: softmax(q k^T / sqrt(32)) v, over all cells;   gelu by its tanh formula (Hendrycks and Gimpel 2016)
 
-Token K is the mask, and the last label "no class". All layers but the embeddings have biases.
+Token K is the mask token, and the last label stands for "no class". All layers but the embeddings have biases.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,14 +25,21 @@ from numpy.typing import NDArray
 from vqcodec.arrays import Float32, Int64, Intp
 
 HEAD: Final = 32
-"""Values of a head."""
+"""Width of a head."""
 EXPANSION: Final = 4
-"""Values between expand and project, for each outside."""
+"""Ratio of the width between expand and project to W."""
 EPSILON: Final = 1e-5
 
 
+class GridSize(NamedTuple):
+    """Rows and columns of a grid of tokens."""
+
+    rows: int
+    columns: int
+
+
 def shapes(width: int, layers: int, codewords: int, grid: tuple[int, int], classes: int) -> dict[str, tuple[int, ...]]:
-    """Of all weights, by name, for grids up to `grid` (rows, columns)."""
+    """Shapes of all weights, by name, for grids up to `grid` (rows, columns)."""
     wide = EXPANSION * width
     return {
         "words": (codewords + 1, width),
@@ -60,7 +67,7 @@ def shapes(width: int, layers: int, codewords: int, grid: tuple[int, int], class
 
 @dataclass(frozen=True, eq=False)
 class Transformer:
-    """Weights, of the `shapes` above."""
+    """Weights of a transformer, with the `shapes` above."""
 
     words: Float32
     rows: Float32
@@ -85,7 +92,7 @@ class Transformer:
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, NDArray[Any]]) -> Transformer:
-        """From a model's tensors `prior.*`, float16. Raises KeyError, ValueError."""
+        """The transformer in a model's float16 tensors `prior.*`. Raises KeyError, ValueError."""
         found = cls(*(tensors[f"prior.{field.name}"].astype(np.float32) for field in fields(cls)))
         for name in ("words", "rows", "columns", "labels", "tail", "mix"):
             if not getattr(found, name).ndim or not len(getattr(found, name)):
@@ -106,13 +113,13 @@ class Transformer:
 
     @property
     def mask(self) -> int:
-        """The token of a cell that nothing is known of."""
+        """The mask token: that of a cell whose codeword is unknown."""
         return self.codewords
 
     @property
-    def grid(self) -> tuple[int, int]:
-        """Rows and columns of the largest grid."""
-        return len(self.rows), len(self.columns)
+    def grid(self) -> GridSize:
+        """Size of the largest grid."""
+        return GridSize(len(self.rows), len(self.columns))
 
     @property
     def classes(self) -> int:
@@ -120,8 +127,7 @@ class Transformer:
 
 
 def logits(network: Transformer, tokens: Int64, labels: Int64, cells: Intp) -> Float32:
-    """Logits float32 [B, m, K] of some `cells` [B, m], counted row by row, given tokens int64 [B, h, w] up to the mask and labels
-    int64 [B]."""
+    """Logits float32 [B, m, K] of `cells` [B, m] (row-major indices), given tokens int64 [B, h, w], 0..K, and labels int64 [B]."""
     batch, h, w = tokens.shape
     x = network.words[tokens] + network.rows[:h, None] + network.columns[:w] + network.labels[labels][:, None, None]
     x = x.reshape(batch, h * w, -1)
@@ -136,13 +142,14 @@ def logits(network: Transformer, tokens: Int64, labels: Int64, cells: Intp) -> F
 
 
 def _norm(x: Float32, weight: Float32, bias: Float32) -> Float32:
+    """Layer normalisation over the last axis."""
     centred = x - x.mean(axis=-1, keepdims=True)
     found: Float32 = weight * (centred / np.sqrt(np.square(centred).mean(axis=-1, keepdims=True) + np.float32(EPSILON))) + bias
     return found
 
 
 def _attention(qkv: Float32) -> Float32:
-    """Queries, keys and values of all heads beside each other, [B, n, 3 W], to [B, n, W]."""
+    """Multi-head attention [B, n, W], for the queries, keys and values of all heads [B, n, 3 W]."""
     batch, n, _ = qkv.shape
     q, k, v = qkv.reshape(batch, n, 3, -1, HEAD).transpose(2, 0, 3, 1, 4)
     found: Float32 = softmax(q @ k.swapaxes(-1, -2) * np.float32(HEAD**-0.5)) @ v
@@ -150,7 +157,7 @@ def _attention(qkv: Float32) -> Float32:
 
 
 def softmax(x: Float32) -> Float32:
-    """Over the last axis."""
+    """Softmax over the last axis."""
     found: Float32 = np.exp(x - x.max(axis=-1, keepdims=True))
     found /= found.sum(axis=-1, keepdims=True)
     return found

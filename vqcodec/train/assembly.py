@@ -8,12 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vqcodec.arrays import Int64
+from vqcodec.entropy.predictor_shapes import predictor_shapes, scale_rows
 from vqcodec.train import codebooks, streams
 from vqcodec.train.codebooks import Trained
 from vqcodec.train.sessions import Collector, Fit, LiteSettings
 from vqcodec.train.watch import Progress
 from vqcodec.transform.layouts import LATENT_UNIT
-from vqcodec.weights.exact import ExactModel, predictor_names, scale_rows
+from vqcodec.weights.exact import ExactModel
 
 
 def train_books(
@@ -38,7 +39,7 @@ def train_books(
 
 
 def predictor_tensors(fit: Fit) -> dict[str, NDArray[Any]]:
-    names = predictor_names()
+    names = predictor_shapes()
     tensors: dict[str, NDArray[Any]] = {"color": fit.color, **fit.networks}
     rows = scale_rows()
     for name in names:

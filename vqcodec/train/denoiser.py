@@ -15,7 +15,7 @@ from vqcodec.errors import ModelError
 from vqcodec.neural.denoiser import SCORED_SIGMAS, DenoiserSettings, fit_denoiser
 from vqcodec.train.course import Course
 from vqcodec.transform.color import OPPONENT
-from vqcodec.weights import registry
+from vqcodec.weights import kinds, registry
 from vqcodec.weights.denoiser import Denoiser
 
 _CONTINUED: Final = 0.5
@@ -54,7 +54,7 @@ def train_denoiser(course: Course, *, init: str | Path | None = None) -> dict[st
         "macs_per_pixel": round(made.network.macs_per_pixel),
         "settings": asdict(settings),
     }
-    summary = course.summary(made, registry.DENOISER, {"init": init}, facts, corpus)
+    summary = course.summary(made, kinds.DENOISER.name, {"init": init}, facts, corpus)
     course.write(made, summary)
     return summary
 

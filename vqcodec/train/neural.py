@@ -17,6 +17,7 @@ import numpy as np
 from vqcodec.arrays import Float32, Float64
 from vqcodec.codec import walk
 from vqcodec.codec.rate_control import RATE
+from vqcodec.entropy.predictor_shapes import predictor_shapes
 from vqcodec.neural import context, context_fit, synthesis
 from vqcodec.neural.loop import check_device, join_processes, leave_processes
 from vqcodec.train import codebooks
@@ -38,7 +39,7 @@ from vqcodec.train.samples import in_processes, make_context_samples, make_sampl
 from vqcodec.train.sessions import Collector, Fit, LiteSettings, draw_steps, open_aimed, pick
 from vqcodec.train.watch import OutOfTimeError, Watch
 from vqcodec.weights import registry
-from vqcodec.weights.exact import ExactModel, predictor_names
+from vqcodec.weights.exact import ExactModel
 from vqcodec.weights.folder import Tensors
 
 PARTS: Final = ("context", "synthesis")
@@ -245,7 +246,7 @@ def refit(model: ExactModel, images: list[TrainingImage], seed: int, watch: Watc
     """
     rng = np.random.default_rng(seed)
     table, keys = codebooks.book_table()
-    weights: dict[str, Tensors] = {name: {} for name in predictor_names()}
+    weights: dict[str, Tensors] = {name: {} for name in predictor_shapes()}
     for name, array in model.tensors.items():
         owner, _, kind = name.rpartition(".")
         if owner in weights:

@@ -20,7 +20,7 @@ from vqcodec.train.course import Course
 from vqcodec.train.samples import make_refiner_samples
 from vqcodec.train.sessions import pick
 from vqcodec.transform.color import OPPONENT
-from vqcodec.weights import registry
+from vqcodec.weights import kinds, registry
 from vqcodec.weights.refiner import Refiner
 
 _SHEET: Final = "original, decoded, refined"
@@ -83,6 +83,6 @@ def train_refiner(
     }
     given: dict[str, object] = {"init": init, "refiner": refiner, "perceptual": perceptual}
     given |= {name.replace("_", "-"): value for name, value in (weights or {}).items() if value is not False}
-    summary = course.summary(made, registry.REFINER, given, facts, corpus)
+    summary = course.summary(made, kinds.REFINER.name, given, facts, corpus)
     course.write(made, summary)
     return summary

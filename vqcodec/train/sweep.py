@@ -16,12 +16,13 @@ from vqcodec.codec import walk
 from vqcodec.entropy import dc_pyramid, linear
 from vqcodec.entropy.context import LinearOnly
 from vqcodec.entropy.features import step_features
+from vqcodec.entropy.predictor_shapes import mean_rows, scale_rows, tile_name
 from vqcodec.train import predictors
 from vqcodec.train.assembly import predictor_tensors
 from vqcodec.train.sessions import Collector, Fit, LiteSettings, Session
 from vqcodec.train.watch import Progress
 from vqcodec.transform.layouts import COLOR_8X8, LATENT_UNIT, Tile
-from vqcodec.weights.exact import ExactModel, mean_rows, scale_rows, tile_name
+from vqcodec.weights.exact import ExactModel
 
 _SAMPLES_PER_FIT: Final = 40_000
 

@@ -24,7 +24,7 @@ from vqcodec.train.course import Course
 from vqcodec.train.data import TrainingImage
 from vqcodec.train.sessions import pick
 from vqcodec.transform.color import OPPONENT
-from vqcodec.weights import registry
+from vqcodec.weights import kinds, registry
 from vqcodec.weights.token import TokenModel
 
 _MEASURED_PIXELS: Final = 4_000_000
@@ -108,7 +108,7 @@ def train_token(
     command: dict[str, object] = {"init": init, "parts": "decoder" if settings.frozen else None}
     command |= {"perceptual": perceptual}
     command |= {name.replace("_", "-"): value for name, value in (given or {}).items() if value is not False}
-    summary = course.summary(made, registry.TOKEN, command, facts, corpus)
+    summary = course.summary(made, kinds.TOKEN.name, command, facts, corpus)
     course.write(made, summary)
     return summary
 

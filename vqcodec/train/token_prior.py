@@ -15,7 +15,7 @@ from vqcodec.train.course import Course
 from vqcodec.train.data import TrainingImage
 from vqcodec.train.token import whole_cells
 from vqcodec.train.watch import Progress
-from vqcodec.weights import registry
+from vqcodec.weights import kinds, registry
 from vqcodec.weights.token import TokenModel
 from vqcodec.weights.token_prior import TokenPrior
 
@@ -50,7 +50,7 @@ def train_prior(course: Course, *, init: str | Path) -> dict[str, Any]:
         "parameters": sum(array.size for array in found.values()),
         "settings": asdict(settings),
     }
-    summary = course.summary(made, registry.TOKEN_PRIOR, {"init": init}, facts, corpus)
+    summary = course.summary(made, kinds.TOKEN_PRIOR.name, {"init": init}, facts, corpus)
     course.write(made, summary)
     return summary
 

@@ -19,6 +19,8 @@ from vqcodec.arrays import Intp
 
 LATENT_UNIT: Final = 16
 """Latents, residuals and codewords are in 1/16 of a quantiser step."""
+TILE_SIZES: Final = (1, 2, 4, 8)
+"""Numbers of coefficients that a tile may have."""
 
 Coef = tuple[int, int]
 """(vertical, horizontal) frequency, each 0..7."""

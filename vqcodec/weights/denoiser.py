@@ -1,6 +1,6 @@
-"""Denoisers (codec/denoising.py). No file names one; a model of any kind may have this network besides its own. Tensors:
+"""Denoisers (codec/denoising.py). Files do not name them. A model of another kind may hold this network as well.
 
-color                int32 [3, 3]      colour matrix (color.py) that it was trained in
+color                int32 [3, 3]      colour matrix (color.py) that it was trained with
 denoiser.NAME        float16           weights of convolution.ConvNetwork
 """
 
@@ -9,17 +9,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
 from vqcodec.nets.convolution import ConvNetwork
 from vqcodec.nets.synthesis import INPUTS, OUTPUTS
-from vqcodec.weights.folder import TENSORS, Weights, checking, read_weights
+from vqcodec.weights.folder import TENSORS, Weights, checking
 
 
 @dataclass(frozen=True, eq=False)
 class Denoiser(Weights):
-    """A loaded denoiser (denoising.py), perhaps with other tensors."""
+    """A loaded denoiser, perhaps with the tensors of another model."""
+
+    noun: ClassVar[str] = "a denoiser"
 
     @cached_property
     def network(self) -> ConvNetwork:
@@ -34,18 +37,11 @@ class Denoiser(Weights):
 
 
 def has_denoiser(folder: Path) -> bool:
-    """Whether a folder's tensors include a denoiser's, by their names alone; False where they cannot be read."""
+    """Whether a folder's tensors include a denoiser, by their names alone; False if they cannot be read."""
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(folder / TENSORS, "numpy") as tensors:
-            return "denoiser.head" in tensors.keys()  # noqa: SIM118  # it is no mapping
+            return "denoiser.head" in tensors.keys()  # noqa: SIM118  # not a mapping
     except (SafetensorError, OSError):
         return False
-
-
-def load_denoiser(folder: Path) -> Denoiser:
-    """Load and check the folder of a denoiser, or of another model that has one; raises ModelError."""
-    denoiser = Denoiser(*read_weights(folder))
-    denoiser.check()
-    return denoiser

@@ -1,9 +1,8 @@
-"""What a model folder holds: `model.safetensors` (everything that affects decoding) and `model.json` (everything else).
+"""A model folder: `model.safetensors` (everything that affects decoding) and `model.json` (everything else).
 
-The id is a SHA-256 over the tensors in order of name: for each, the UTF-8 text "name NUL dtype NUL shape NUL" (dtype as numpy
-writes it, <i4 or |u1; shape as decimal numbers joined by commas), then its little-endian bytes in C order. Files carry its
-first 6 bytes. Tensors of each kind of model are described where the kind is: exact.py and tokens.py (what files are made with),
-sharpening.py, denoising.py, generation.py and inpainting.py (what no file names).
+A model's id is a SHA-256 over its tensors in order of name: for each, the UTF-8 text "name NUL dtype NUL shape NUL" (dtype as numpy
+writes it, <i4 or |u1; shape as decimal numbers joined by commas), then its little-endian bytes in C order. Files carry its first 6
+bytes. The modules beside this one describe the tensors of each kind of model.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final, Self
 
 import numpy as np
 import zstandard
@@ -37,7 +36,7 @@ _TYPES: Final[dict[str, type[np.generic]]] = {
     r"token\.(mean|scale)": np.float32,
     r"token\.words|(synthesis|refiner|denoiser|encoder|decoder|prior)\..*": np.float16,
 }
-"""Of tensors, by the first pattern of their names."""
+"""Types of tensors, by the first pattern that matches the whole name."""
 
 
 @cache
@@ -47,12 +46,12 @@ def _type_of(name: str) -> np.dtype[Any] | None:
 
 @contextmanager
 def checking(kind: str, tensors: Tensors) -> Iterator[None]:
-    """In the block, whatever wrong tensors lead to is a ModelError."""
+    """Check the types of the tensors, then run the block; errors that wrong tensors cause there become ModelErrors."""
     try:
         for name, array in tensors.items():
             wanted = _type_of(name)
             if wanted is not None and array.dtype != wanted:
-                raise ValueError(f"{name} is of {array.dtype}, not of {wanted}")
+                raise ValueError(f"{name} is {array.dtype}, not {wanted}")
         yield
     except KeyError as error:
         raise ModelError(f"{kind}: tensor {error} is missing") from error
@@ -62,15 +61,29 @@ def checking(kind: str, tensors: Tensors) -> Iterator[None]:
 
 @dataclass(frozen=True, eq=False)
 class Weights:
-    """What a model folder holds. `tensors` is the truth; all else is parsed from it and checked."""
+    """The contents of a model folder. Everything else is derived from `tensors`, and checked."""
 
     name: str
     tensors: Tensors
     summary: dict[str, Any] = field(default_factory=dict)
+    """The contents of model.json."""
+    noun: ClassVar[str] = "a model"
+    """What messages call such a model."""
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read and check a model folder; the inverse of `save_model`. Raises ModelError."""
+        found = read_weights(folder)
+        model = cls(found.name, found.tensors, found.summary)
+        model.check()
+        return model
+
+    def check(self) -> None:
+        """Raise ModelError unless every tensor is present and right."""
 
     @cached_property
     def id(self) -> str:
-        """Hexadecimal SHA-256 over the tensors."""
+        """SHA-256 over the tensors, hexadecimal."""
         digest = hashlib.sha256()
         for name in sorted(self.tensors):
             array = np.asarray(self.tensors[name])
@@ -81,16 +94,17 @@ class Weights:
 
     @property
     def file_id(self) -> bytes:
-        """What files have of the id."""
+        """The part of the id that files carry, ID_BYTES bytes."""
         return bytes.fromhex(self.id)[:ID_BYTES]
 
     @property
     def color(self) -> Int32:
+        """Colour matrix (color.py), int32 [3, 3]."""
         return self.tensors["color"]
 
 
-def read_weights(folder: Path) -> tuple[str, Tensors, dict[str, Any]]:
-    """Name, tensors and summary."""
+def read_weights(folder: Path) -> Weights:
+    """The contents of a model folder of any kind, unchecked. Raises ModelError."""
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
@@ -103,15 +117,15 @@ def read_weights(folder: Path) -> tuple[str, Tensors, dict[str, Any]]:
         raise ModelError(f"model at {folder} cannot be read: {error}") from error
     if not isinstance(summary, dict):
         raise ModelError(f"model at {folder} cannot be read: {SUMMARY} is not an object")
-    return str(summary.get("name", folder.name)), tensors, summary
+    return Weights(str(summary.get("name", folder.name)), tensors, summary)
 
 
 def save_model(folder: Path, model: Weights) -> None:
-    """Write a model folder (its parent must exist); the inverse of `load_any_model` and those of other kinds."""
+    """Write a model folder, whose parent must exist; the inverse of `Weights.load`."""
     from safetensors.numpy import save
 
     folder.mkdir(parents=True, exist_ok=True)
     tensors = save({name: np.ascontiguousarray(array) for name, array in sorted(model.tensors.items())})
-    (folder / TENSORS).write_bytes(tensors)  # unlike save_file's, with the permissions that new files have here
+    (folder / TENSORS).write_bytes(tensors)  # unlike save_file, this gives the permissions of new files
     text = json.dumps(model.summary, indent=2, ensure_ascii=False) + "\n"
-    (folder / SUMMARY).write_text(text, encoding="utf-8", errors="backslashreplace")  # names of files may be any bytes
+    (folder / SUMMARY).write_text(text, encoding="utf-8", errors="backslashreplace")  # file names may be any bytes

@@ -1,6 +1,6 @@
-"""Refiners: networks that sharpen a decode (codec/sharpening.py). No file names one. Tensors:
+"""Refiners: networks that sharpen a decoded picture (codec/sharpening.py). Files do not name them.
 
-color                int32 [3, 3]      colour matrix (color.py) that it was trained in
+color                int32 [3, 3]      colour matrix (color.py) that it was trained with
 refiner.NAME         float16           weights of convolution.ConvNetwork
 """
 
@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
+from typing import ClassVar
 
 from vqcodec.nets.convolution import ConvNetwork
 from vqcodec.nets.synthesis import INPUTS, OUTPUTS, REFINER_OUTPUTS
-from vqcodec.weights.folder import Weights, checking, read_weights
+from vqcodec.weights.folder import Weights, checking
 
 
 @dataclass(frozen=True, eq=False)
 class Refiner(Weights):
-    """A loaded refiner (sharpening.Sharpener)."""
+    """A loaded refiner."""
+
+    noun: ClassVar[str] = "a refiner"
 
     @cached_property
     def network(self) -> ConvNetwork:
@@ -25,15 +27,8 @@ class Refiner(Weights):
         return ConvNetwork.from_tensors(self.tensors, "refiner", inputs=INPUTS["refiner"], outputs=outputs)
 
     def check(self) -> None:
-        """Raise ModelError unless every tensor is present and of the right shape."""
+        """Raise ModelError unless every tensor is present, of the right shape, and finite."""
         with checking("refiner", self.tensors):
             _ = self.network
             if self.color.shape != (3, 3):
                 raise ValueError("color is wrong")
-
-
-def load_refiner(folder: Path) -> Refiner:
-    """Load and check the folder of a refiner; raises ModelError."""
-    refiner = Refiner(*read_weights(folder))
-    refiner.check()
-    return refiner

@@ -1,40 +1,49 @@
-"""Token priors: transformers that predict the tokens of a token model (codec/generation.py). No file names one. Tensors:
+"""Token priors: transformers that predict the tokens of a token model (codec/generation.py). Files do not name them.
 
     prior.NAME           float16           weights of transformer.Transformer
-    prior.picture        uint16 [3]        height, width and components of the pictures that it makes
-    prior.token_id       uint8 [6]         what files of its token model have of that one's id
+    prior.picture        uint16 [3]        height, width and components of the pictures that it generates
+    prior.token_id       uint8 [6]         file id of its token model
 
-`labels` in its model.json are the names of its classes.
+`labels` in model.json are the names of its classes.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
 from vqcodec.errors import ModelError
 from vqcodec.format.container import ID_BYTES
 from vqcodec.nets.transformer import Transformer
-from vqcodec.weights.folder import SUMMARY, Weights, checking, read_weights
+from vqcodec.weights.folder import SUMMARY, Weights, checking
 from vqcodec.weights.token import TokenModel
+
+
+class PictureShape(NamedTuple):
+    """Height and width in pixels, and components (1 or 3)."""
+
+    height: int
+    width: int
+    components: int
 
 
 @dataclass(frozen=True, eq=False)
 class TokenPrior(Weights):
-    """A loaded token prior (generation.py)."""
+    """A loaded token prior."""
+
+    noun: ClassVar[str] = "a token prior"
 
     @cached_property
     def network(self) -> Transformer:
         return Transformer.from_tensors(self.tensors)
 
     @property
-    def picture(self) -> tuple[int, int, int]:
-        """Height, width and components of the pictures that it makes."""
-        height, width, components = self.tensors["prior.picture"].tolist()
-        return height, width, components
+    def picture(self) -> PictureShape:
+        """Shape of the pictures that it generates."""
+        return PictureShape(*self.tensors["prior.picture"].tolist())
 
     @property
     def token_id(self) -> bytes:
@@ -43,11 +52,13 @@ class TokenPrior(Weights):
 
     @property
     def labels(self) -> list[str]:
-        """Names of its classes, in order; none where it knows no classes."""
+        """Names of its classes, in order; empty for a prior without classes."""
         return self.summary.get("labels", [])
 
     def check(self) -> None:
         """Raise ModelError unless every tensor is present, of the right shape, and finite, and each class has a name."""
+        if not any(tensor.startswith("prior.") for tensor in self.tensors):
+            raise ModelError(f"{self.name} is not a token prior (train --kind token-prior makes one)")
         with checking("token prior", self.tensors):
             _ = self.network
             picture, token_id, labels = self.tensors["prior.picture"], self.tensors["prior.token_id"], self.labels
@@ -58,23 +69,13 @@ class TokenPrior(Weights):
             if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
                 raise ValueError(f"labels in {SUMMARY} are not names")
             if len(labels) != self.network.classes or len(set(labels)) != len(labels):
-                raise ValueError(f"labels in {SUMMARY} are not a name for each class")
+                raise ValueError(f"labels in {SUMMARY} are not one name for each class")
 
     def check_model(self, model: TokenModel) -> None:
         """Raise ModelError unless this is a prior for the tokens of `model`."""
-        cells = tuple(-(-length // model.side) for length in self.picture[:2])
-        fits = all(own <= most for own, most in zip(cells, self.network.grid, strict=True))
+        picture, grid = self.picture, self.network.grid
+        fits = -(-picture.height // model.side) <= grid.rows and -(-picture.width // model.side) <= grid.columns
         if model.file_id != self.token_id or self.network.codewords != len(model.codebook):
-            raise ModelError(f"token prior {self.name} is not one for token model {model.name}")
-        if self.picture[2] > model.components or not fits:
-            raise ModelError(f"token prior {self.name} makes pictures that it has no cells for")
-
-
-def load_prior(folder: Path) -> TokenPrior:
-    """Load and check the folder of a token prior; raises ModelError."""
-    name, tensors, summary = read_weights(folder)
-    if not any(tensor.startswith("prior.") for tensor in tensors):
-        raise ModelError(f"{name} is no token prior, and this wants one (train --kind token-prior)")
-    found = TokenPrior(name, tensors, summary)
-    found.check()
-    return found
+            raise ModelError(f"token prior {self.name} was not trained for token model {model.name}")
+        if picture.components > model.components or not fits:
+            raise ModelError(f"token prior {self.name} generates pictures that its grid or token model cannot hold")

@@ -1,0 +1,81 @@
+"""The kinds of models, one record each. A new kind of model is a new record here, and a class beside this module."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final, Generic, TypeVar
+
+from vqcodec.weights.denoiser import Denoiser, has_denoiser
+from vqcodec.weights.exact import ExactModel
+from vqcodec.weights.folder import SUMMARY, Weights, read_weights
+from vqcodec.weights.refiner import Refiner
+from vqcodec.weights.token import TokenModel
+from vqcodec.weights.token_prior import TokenPrior
+
+Loaded = TypeVar("Loaded", bound=Weights)
+FileModel = ExactModel | TokenModel
+"""A model that files are made with; they name it by its id."""
+
+
+@dataclass(frozen=True)
+class ModelKind(Generic[Loaded]):
+    """A kind of model.
+
+    `name` is the kind in model.json; exact models are those of all other names, `lite` and `neural`. `noun` and `option` are what
+    messages call it and the command-line option that takes it. `load` reads and checks a folder. `default` is the name of the model
+    that is used if none is given.
+    """
+
+    name: str
+    noun: str
+    option: str
+    load: Callable[[Path], Loaded]
+    default: str | None = None
+
+
+def load_file_model(folder: Path) -> FileModel:
+    """Read and check the folder of an exact model or a token model, whichever its tensors are. Raises ModelError."""
+    found = read_weights(folder)
+    kind = TokenModel if "token.words" in found.tensors else ExactModel
+    model: FileModel = kind(found.name, found.tensors, found.summary)
+    model.check()
+    return model
+
+
+DEFAULT_MODEL: Final = "photo"
+EXACT: Final = ModelKind("exact", ExactModel.noun, "encode -m", load_file_model, DEFAULT_MODEL)
+TOKEN: Final = ModelKind("token", TokenModel.noun, "encode -m", load_file_model)
+REFINER: Final = ModelKind("refiner", Refiner.noun, "decode --refine gan --refiner", Refiner.load, "photo-gan")
+DENOISER: Final = ModelKind("denoiser", Denoiser.noun, "denoise -m", Denoiser.load, "photo-denoise")
+TOKEN_PRIOR: Final = ModelKind("token-prior", TokenPrior.noun, "generate -m and repair -m", TokenPrior.load)
+
+AnyKind = ModelKind[Any]
+FILE_KINDS: Final = (EXACT, TOKEN)
+_BY_NAME: Final[dict[str, AnyKind]] = {kind.name: kind for kind in (TOKEN, REFINER, DENOISER, TOKEN_PRIOR)}
+
+
+def kind_of(folder: Path) -> AnyKind:
+    """The kind that a folder's model.json claims."""
+    return _BY_NAME.get(claimed(folder, "kind"), EXACT)
+
+
+def serves_as(folder: Path, kind: AnyKind) -> bool:
+    """Whether a folder claims to be of a kind. Models of any kind may hold a denoiser, so there the tensors tell."""
+    return has_denoiser(folder) if kind is DENOISER else kind_of(folder) is kind
+
+
+def claimed(folder: Path, name: str) -> str:
+    """The entry `id`, `name` or `kind` of a folder's model.json, unchecked; empty if there is none."""
+    try:
+        return str(_summary(folder, (folder / SUMMARY).stat().st_mtime_ns)[name])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
+@lru_cache(maxsize=64)
+def _summary(folder: Path, modified_ns: int) -> Any:
+    return json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
