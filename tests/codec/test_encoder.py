@@ -1,4 +1,4 @@
-"""Encoder choices on pictures that are no photographs: coloured detail, plain white and black, colours that nobody sees."""
+"""Encoder choices for pictures other than photographs: coloured detail, plain white and black, hidden colours."""
 
 import io
 from collections.abc import Callable
@@ -58,9 +58,9 @@ COLOURED_CASES = pytest.mark.parametrize(("name", "model"), fast_first(product(C
 
 @COLOURED_CASES
 def test_quality_is_monotone_on_coloured_detail(name: str, model: str, samples: Path) -> None:
-    """No cliff: red and cyan columns had 2860 bytes at 6.9 dB with quality 60, and 2024 bytes at 44.5 dB with quality 80.
+    """Without the choice of layouts, red and cyan columns had 2860 bytes (6.9 dB) at quality 60 and 2024 bytes (44.5 dB) at 80.
 
-    All blocks of stripes are alike, so how a step fits their coefficients makes ripples.
+    All blocks of stripes are equal, so PSNR ripples with the ratio of step and coefficients; the bounds allow for it.
     """
     pixels = COLOURED[name](samples)
     files = [api.encode(pixels, quality=quality, model=model, threads=1) for quality in (10, 30, 50, 60, 70, 75, 80, 85, 90)]
@@ -100,7 +100,7 @@ def test_targets_between_the_layouts_are_met() -> None:
 
 
 def test_lettering_keeps_its_colour(samples: Path) -> None:
-    """28.3 dB without chroma's high frequencies."""
+    """Without high frequencies of chroma the picture had 28.3 dB."""
     pixels = lettering(samples)
     letters = pixels != photo(samples)
     for quality, most in ((60, 11), (75, 7)):
@@ -129,7 +129,7 @@ def test_the_layout_of_a_step_does_not_depend_on_what_was_asked_before(samples: 
 
 
 def cut_out(samples: Path, plain: tuple[int, ...]) -> tuple[Pixels, Pixels]:
-    """A photograph cut to a disc on a plain ground, and where blocks are plain."""
+    """A photograph cut to a disc on a plain ground, and a mask of its plain blocks."""
     picture, disc = photo(samples).copy(), np.square(np.mgrid[:192, :192] - 96).sum(axis=0) < 60**2
     picture[~disc] = plain
     blocks = ~disc.reshape(24, 8, 24, 8).any(axis=(1, 3))
@@ -140,7 +140,7 @@ def cut_out(samples: Path, plain: tuple[int, ...]) -> tuple[Pixels, Pixels]:
 @pytest.mark.parametrize("plain", [(255, 255, 255), (0, 0, 0), (255, 0, 0), (0, 255, 255)])
 @pytest.mark.parametrize("quality", fast_first([60, 40, 80]))
 def test_plain_white_and_black_stay_plain(plain: tuple[int, ...], model: str, quality: int, samples: Path) -> None:
-    """A third to two thirds of these pixels were off by 1 to 3."""
+    """Without overshoot, a third to two thirds of these pixels were off by 1 to 3."""
     picture, blocks = cut_out(samples, plain)
     decoded = api.decode(api.encode(picture, quality=quality, model=model, threads=1))
     off = (decoded[blocks] != picture[blocks]).any(axis=-1)
@@ -149,7 +149,7 @@ def test_plain_white_and_black_stay_plain(plain: tuple[int, ...], model: str, qu
 
 @pytest.mark.parametrize("model", fast_first(BOTH_MODELS))
 def test_plain_ground_of_lettering_stays_plain(model: str) -> None:
-    """Waves that predictors expect beside letters are clipped: a seventh of these pixels was off."""
+    """Predictors expect high frequencies next to letters. Without overshoot, a seventh of these pixels was off."""
     image = Image.new("RGB", (256, 128), "white")
     draw = ImageDraw.Draw(image)
     for top in range(4, 128, 24):
@@ -175,7 +175,7 @@ def test_plain_grey_stays_plain(dtype: type, plain: int, samples: Path) -> None:
 
 
 def disc_of_photo(samples: Path, hidden: str) -> tuple[Pixels, Pixels]:
-    """RGBA with a visible disc, and the disc."""
+    """An RGBA picture with a visible disc, and the disc's mask."""
     disc = np.square(np.mgrid[:192, :192] - 96).sum(axis=0) < 70**2
     picture = np.dstack([photo(samples), np.where(disc, 255, 0).astype(np.uint8)])
     if hidden == "noise":
@@ -191,14 +191,14 @@ def test_invisible_colours_cost_nothing(hidden: str, samples: Path) -> None:
     decoded = api.decode(usual)
     np.testing.assert_array_equal(decoded[:, :, 3], picture[:, :, 3])
     assert psnr_db(decoded[disc], picture[disc]) > psnr_db(api.decode(exact)[disc], picture[disc]) - 0.3
-    assert psnr_db(api.decode(exact)[~disc], picture[~disc]) > 24  # what was asked to be kept is there
+    assert psnr_db(api.decode(exact)[~disc], picture[~disc]) > 24  # exact keeps hidden colours
     target = api.decode(api.encode(picture, psnr=34, threads=1))
-    assert psnr_db(target[disc][:, :3], picture[disc][:, :3]) == pytest.approx(34, abs=0.1)  # of what is visible
+    assert psnr_db(target[disc][:, :3], picture[disc][:, :3]) == pytest.approx(34, abs=0.1)  # over visible pixels
 
 
 @pytest.mark.parametrize(("channels", "tile", "exact"), fast_first(product([4, 2], [None, 64], [False, True]), 2))
 def test_smaller_pictures_weigh_colours_by_alpha(exact: bool, tile: int | None, channels: int) -> None:
-    """A red disc on hidden white had a pink edge, green 143 for 30, at an eighth of the size."""
+    """Without weights, a red disc on hidden white had a pink edge at 1/8 of the size: green was 143, not 30."""
     disc = np.square(np.mgrid[:200, :232] - 100).sum(axis=0) < 75**2
     picture = np.full((200, 232, channels), 255, np.uint8)
     picture[..., -1] = np.where(disc, 255, 0)
@@ -211,7 +211,7 @@ def test_smaller_pictures_weigh_colours_by_alpha(exact: bool, tile: int | None, 
         assert small.shape == (-(-200 // scale), -(-232 // scale), channels)
         visible = small[small[..., -1] > 0]
         assert np.abs(visible[:, :-1].astype(int) - colour).max() < (40 if exact else 8)
-        assert (small[..., -1] % 255).any()  # there are edges
+        assert (small[..., -1] % 255).any()  # the disc has partly transparent edges
 
 
 def test_smaller_token_pictures_weigh_colours_by_alpha() -> None:
@@ -222,12 +222,12 @@ def test_smaller_token_pictures_weigh_colours_by_alpha() -> None:
     whole = api.decode(data)
     with api.open_vqz(io.BytesIO(data)) as file:
         small = file.read(scale=4)
-    seen = whole[8:12, 12:14, 0].astype(float)  # of the square at (2, 3) only its left half is visible
+    seen = whole[8:12, 12:14, 0].astype(float)  # the left half of the square at (2, 3), which is visible
     assert abs(small[2, 3, 0] - seen.mean()) < 1
     assert small[2, 3, 1] == 128
 
 
-def test_exact_is_an_option_of_the_program(samples: Path, tmp_path: Path) -> None:
+def test_exact_is_an_option_of_the_command(samples: Path, tmp_path: Path) -> None:
     picture, _ = disc_of_photo(samples, "noise")
     Image.fromarray(picture).save(tmp_path / "disc.png")
     for options, exact in (([], False), (["--exact"], True)):
