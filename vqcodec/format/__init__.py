@@ -1,1 +1,1 @@
-"""Bytes <-> sections and streams; container.py has the specification."""
+"""Bytes <-> sections and streams. The specification of the format is container.py's docstring."""

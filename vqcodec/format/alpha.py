@@ -1,12 +1,13 @@
-"""Alpha planes: lossless coding by differences to the samples to the left and above, through zstd; and smaller pictures with alpha.
+"""Lossless coding of alpha planes: differences to the samples to the left and above, compressed by zstd; downscaling with alpha.
 
-A plane is either soft (differences of differences are small), flat in runs (zstd finds them as they are), or empty; one
-predictor for the whole plane, the smallest of four, serves all of these, and both directions are a cumulative sum.
+A plane has soft edges (second differences are small), flat runs (zstd compresses these without prediction), or is constant. One
+predictor for the whole plane serves all of these; the encoder takes the one of four that gives the fewest bytes.
 
-    stored: 1 byte: bits 0-1 predictor, bits 2-3 mode (0 verbatim, 1 zstd frame, 2 block), others reserved; the bytes of the mode
-    (container.py, section 3) for the H * W differences, row by row:
+    1 byte    bits 0-1: predictor;  bits 2-3: mode, 0 verbatim, 1 zstd frame, 2 block (3 reserved);  bits 4-7: reserved
+    bytes     the H * W differences, row by row, stored in that mode (container.py, section 3)
+
     predictor 0: a(y, x);  1: a(y, x) - a(y, x-1);  2: a(y, x) - a(y-1, x);
-              3: a(y, x) - a(y, x-1) - a(y-1, x) + a(y-1, x-1);  all modulo 256, 0 outside
+              3: a(y, x) - a(y, x-1) - a(y-1, x) + a(y-1, x-1);  all modulo 256, with a = 0 outside the plane
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ from vqcodec.format.zstd_blocks import Mode, StoredPart
 
 _MODES = (Mode.VERBATIM, Mode.FRAME, Mode.BLOCK)
 _AXES: tuple[tuple[int, ...], ...] = ((), (1,), (0,), (0, 1))
-"""Axes of the differences of each predictor."""
+"""The axes along which each predictor takes differences."""
 
 
 def encode_alpha(plane: UInt8, levels: tuple[int, ...]) -> bytes:
-    """An alpha plane uint8 [H, W] to the bytes of its section; the inverse of `decode_alpha`. `levels` of zstd are tried."""
+    """An alpha plane uint8 [H, W] to the bytes of its section. `levels` of zstd are tried."""
     found = []
     for predictor, axes in enumerate(_AXES):
         differences = plane
@@ -50,9 +51,9 @@ def decode_alpha(data: bytes, height: int, width: int) -> UInt8:
 
 
 def boxes(plane: NDArray[Any], scale: int) -> NDArray[Any]:
-    """A plane [H, W] or picture [H, W, c] as the squares that each pixel of a `scale` times smaller one stands for.
+    """The `scale` x `scale` squares of a plane [H, W] or a picture [H, W, c]; edges are repeated.
 
-    Returns [ceil(H / scale), ceil(W / scale), scale * scale, ...]; edges are replicated.
+    Returns [ceil(H / scale), ceil(W / scale), scale * scale, ...].
     """
     height, width = plane.shape[:2]
     sides = ((0, -height % scale), (0, -width % scale), *((0, 0) for _ in plane.shape[2:]))
@@ -63,20 +64,20 @@ def boxes(plane: NDArray[Any], scale: int) -> NDArray[Any]:
 
 
 def smaller(plane: UInt8, scale: int) -> UInt8:
-    """An alpha plane uint8 [H, W] `scale` times smaller: means, rounded to nearest."""
+    """An alpha plane uint8 [H, W] downscaled by `scale`: the means of its squares, rounded to nearest."""
     return np.floor(boxes(plane, scale).mean(axis=2, dtype=np.float32) + 0.5).astype(np.uint8)
 
 
 def mixed_boxes(plane: UInt8, scale: int) -> Bool:
-    """Squares of an alpha plane uint8 [H, W] whose pixels are not equally opaque: bool [ceil(H / scale), ceil(W / scale)]."""
+    """Whether the pixels of each square of an alpha plane uint8 [H, W] differ, bool [ceil(H / scale), ceil(W / scale)]."""
     squares = boxes(plane, scale)
     return squares.min(axis=2) < squares.max(axis=2)
 
 
 def weigh_colours(small: Pixels, mixed: Bool, picture: Pixels, plane: UInt8, scale: int) -> None:
-    """Replace, in `small` [H', W', c] where `mixed`, the means of a picture [H, W, c] by those weighted with its alpha plane.
+    """Replace the pixels of `small` [H', W', c] in `mixed` squares by means of the picture [H, W, c] weighted with its alpha plane.
 
-    Colours of transparent pixels, which nobody sees, have no part in them.
+    Without the weights the invisible colours of transparent pixels would bleed into visible ones.
     """
     weights = boxes(plane, scale)[mixed].astype(np.float32)[..., None]  # [n, scale * scale, 1]
     means = (boxes(picture, scale)[mixed] * weights).sum(axis=1) / weights.sum(axis=1)

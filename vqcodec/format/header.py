@@ -1,4 +1,4 @@
-"""Frozen dataclasses that cross two or more rooms."""
+"""The contents of a .vqz file as frozen dataclasses; container.py encodes them."""
 
 from __future__ import annotations
 
@@ -11,47 +11,50 @@ from vqcodec.transform.rect import Rect
 
 @dataclass(frozen=True)
 class Tokens:
-    """How the indices of a token file lie: cells of `side` x `side` pixels, 8 or 16, with one index of `bits` bits, 1..16, each."""
+    """The grid of a token file: one index per cell."""
 
     side: int
+    """Pixels per side of a cell, 8 or 16."""
     bits: int
+    """Bits of an index, 1..16."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Header:
-    """The fields of a .vqz header (container.py has their encoding)."""
+    """The fields of a .vqz header."""
 
     width: int
     height: int
     layout: int
-    """0 grey, 1 colour with 4x4 chroma, 2 colour with 8x8 chroma; 0 or 2 in token files."""
+    """Code of the layout (layouts.py): 0 grey, 1 colour with 4x4 chroma, 2 colour with 8x8 chroma; 0 or 2 in token files."""
     layers: int
-    """1, 2 or 3."""
+    """Number of layers, 1..3."""
     group_log2: int
-    """Tile groups are 2**group_log2 cells square; 0: the whole image is one group."""
+    """Tile groups are 2**group_log2 cells square; 0: the whole picture is one group."""
     model_id: bytes
     step_64: int
-    """1/64 of a grey level (of 256), 1..65535; 0 in token files, which have none."""
+    """Quantiser step in 1/64 of a grey level (of 256), 1..65535; 0 in token files, which have none."""
     merge_map: int = 0
+    """Number of the merge map in the model."""
     depth: int = 8
-    """Bits of a sample: 8, 10, 12 or 16."""
+    """Bits per sample: 8, 10, 12 or 16."""
     alpha: bool = False
-    """There is an alpha plane, of 8 bits."""
+    """Whether there is an alpha plane; it has 8 bits per pixel."""
     fine_dcs: bool = False
-    """DCs that many others are predicted from are twice as precise."""
+    """Whether DCs that condition many others are coded with half the codeword size (container.py, 5.1)."""
     masking: int = 0
-    """Strength 0..7 of masking (masking.py)."""
+    """Strength of masking, 0..7 (masking.py)."""
     tokens: Tokens | None = None
-    """Of a token file: it has one layer, one tile group, and 8 bits a sample."""
+    """The grid of a token file, which has one layer, one tile group and 8 bits per sample; None in other files."""
 
     @property
     def step_levels(self) -> float:
-        """The step in grey levels."""
+        """The quantiser step in grey levels."""
         return self.step_64 / 64
 
     @property
     def cells(self) -> tuple[int, int]:
-        """Rows and columns of the grid of cells, which are 8x8 pixels but for those of some token files."""
+        """Rows and columns of the grid of cells. A cell has 8x8 pixels, in token files `tokens.side` squared."""
         side = self.tokens.side if self.tokens else 8
         return -(-self.height // side), -(-self.width // side)
 
@@ -64,14 +67,14 @@ class Header:
 
 
 MAX_PIXELS: Final = 1 << 28
-"""Pixels of a picture, where the user sets no other limit."""
+"""Largest number of pixels of a picture, unless the user sets another limit."""
 MAX_METADATA: Final = 1 << 24
-"""Bytes of each."""
+"""Largest size of each kind of metadata, in bytes."""
 
 
 @dataclass(frozen=True)
 class Metadata:
-    """What a file says about its picture besides the pixels: an ICC profile, EXIF (from its TIFF header on), XMP."""
+    """ICC profile, EXIF (from its TIFF header on) and XMP of a picture; b"" for what it lacks."""
 
     icc: bytes = b""
     exif: bytes = b""

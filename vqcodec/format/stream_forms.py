@@ -1,11 +1,12 @@
 """Symbol streams <-> parts of bytes, in three forms.
 
-A stream is a sequence of symbols (ranks, 0 is the likeliest of its codebook). zstd's Huffman stage cannot go below one
-bit per byte, so a skewed stream is written differently; which form a stream has is trained with the model:
-* direct: a byte a symbol, for streams of many likely symbols;
-* pairs: one byte stands for a run of zeros and the symbol that ends it, as in JPEG's run/size codes, for small alphabets;
+A stream is a sequence of symbols; a symbol is the rank of a codeword, 0 for the most probable one of its codebook. Huffman codes
+spend at least one bit per byte, so a skewed stream needs a form in which a byte stands for several symbols. The form of each
+stream is part of the model:
+* direct: one byte per symbol, for streams with many probable symbols;
+* pairs: one byte per run of zeros and the symbol that ends it, like JPEG's run/size codes, for small alphabets;
 * split: the runs of zeros in one part, the symbols that end them in another, for large alphabets with rare symbols.
-Zeros at the end of a stream are never written: a reader that runs off the end reads 0.
+Zeros at the end of a stream are never written: a reader past the end reads 0.
 """
 
 from __future__ import annotations
@@ -20,33 +21,37 @@ from vqcodec.arrays import Int16, Int32, UInt8
 from vqcodec.errors import CorruptError
 
 NO_SYMBOL: Final = -1
+"""Tail of a pair that is a run of zeros only."""
 LITERAL: Final = 256
-"""Tail of a pair whose symbol stands in the list of literals behind the pairs."""
+"""Tail of a pair whose symbol is in the list of literals after the pairs."""
 RUN_BITS: Final = 8
-"""Every pair table has the pure runs of 1, 2, 4 ... 128 zeros as its last eight pairs, the literal before them."""
+"""The last eight pairs of every pair table are pure runs of 1, 2, 4 ... 128 zeros; the literal is the pair before them."""
 _LONGEST: Final = 255
+"""Longest run in one byte, or in one pair's table."""
 _NO_CODE: Final = 16
-"""Bits that a byte without a code is said to take: more than any code, so that a dictionary stays of use."""
+"""Assumed bits of a byte without a code: more than any code, so that the dictionary remains usable."""
 
 
 class Form(Protocol):
-    """A way to write a stream as one part or more, each its own zstd frame."""
+    """A way to write a stream as one or two parts, which are compressed separately."""
 
     @property
-    def parts(self) -> int: ...
+    def parts(self) -> int:
+        """Number of parts."""
+        ...
 
     def pack(self, symbols: UInt8) -> list[bytes]:
-        """Symbols uint8 [n] to parts, less the zeros at the end."""
+        """Symbols uint8 [n], without the zeros at the end, to parts."""
         ...
 
     def unpack(self, parts: list[bytes], limit: int) -> UInt8:
-        """Parts to symbols uint8; raises CorruptError if they do not add up or make more than `limit`."""
+        """Parts to symbols uint8 [n]; raises CorruptError if the parts do not match or n exceeds `limit`."""
         ...
 
 
 @dataclass(frozen=True)
 class Direct:
-    """A byte a symbol."""
+    """One byte per symbol."""
 
     parts = 1
 
@@ -62,7 +67,7 @@ class Direct:
 
 @dataclass(frozen=True)
 class Split:
-    """Part 0: the run of zeros before each symbol, one byte, or 255 and going on; part 1: the symbols."""
+    """Part 0: the run of zeros before each symbol, as bytes 255 and a last byte below; part 1: the symbols."""
 
     parts = 2
 
@@ -90,22 +95,22 @@ class Split:
 
 @dataclass(frozen=True)
 class Pairs:
-    """A pair table: byte b is `zeros[b]` zeros, then `tails[b]` (NO_SYMBOL, LITERAL or a symbol). uint8, int16 [256].
-
-    `lengths` uint8 [256] are the bytes' code lengths in the dictionary that is likely to be used (0: no code), if there is one.
-    """
+    """A pair table: byte b stands for `zeros[b]` zeros and then `tails[b]`."""
 
     zeros: UInt8
+    """uint8 [256]."""
     tails: Int16
+    """A symbol, LITERAL or NO_SYMBOL, int16 [256]."""
     lengths: UInt8 | None = None
+    """Code lengths uint8 [256] in the dictionary of the stream's part (0: no code), or None if it has no dictionary."""
 
     parts = 1
 
     @cached_property
     def _best(self) -> tuple[UInt8, Int32]:
-        """For symbol y and run r (0..255): the byte that ends the cheapest way to write them, and its own run.
+        """For symbol y and run r (0..255), both [256 y, 256 r]: the last byte of the cheapest way to write them, and its own run.
 
-        The rest of the run is written before it as pure runs. Without code lengths the byte of the longest run is best.
+        The rest of the run is written before it as pure runs. Without code lengths the byte with the longest run is the cheapest.
         """
         runs = np.arange(_LONGEST + 1)
         literal = 255 - RUN_BITS
@@ -127,7 +132,7 @@ class Pairs:
         return byte, run
 
     def pack(self, symbols: UInt8) -> list[bytes]:
-        """Symbols uint8 [n] to pair bytes, then literals, in one part."""
+        """Symbols uint8 [n] to one part: pairs, then literals."""
         ends = np.flatnonzero(symbols)
         tails = symbols[ends]
         runs = np.diff(ends, prepend=-1) - 1
@@ -149,7 +154,7 @@ class Pairs:
 
     def unpack(self, parts: list[bytes], limit: int) -> UInt8:
         values = np.frombuffer(parts[0], np.uint8)
-        # pairs and literals share the bytes: the k-th literal pair makes the last k bytes literals
+        # each pair that asks for a literal makes one more byte at the end a literal
         wanted = np.cumsum(self.tails[values] == LITERAL)
         pairs = int(np.count_nonzero(np.arange(1, len(values) + 1) + wanted <= len(values)))
         literals = values[pairs:]
