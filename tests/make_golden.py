@@ -1,10 +1,12 @@
-"""Write golden files: crops of the samples, coded with the shipped models, with the SHA-256 of their exact pixels; of
-photo's files the SHA-256 of their latents, too, and the picture that the synthesis makes of them, which other machines must meet
-within 1 of 255; token files with the SHA-256 of their indices, and their pictures; and broken files made of the smallest, each
-named after what is wrong with it.
+"""Write the golden files.
 
-Only for a new format version or a new shipped model: a golden file that was released decodes forever. What is there already is left
-as it is; remove what is to be made anew.
+They are crops of the samples, coded with the shipped models. Beside a file stands the SHA-256 of its exact pixels; for files of
+the model photo also the SHA-256 of the latents and the picture restored by the synthesis network, which other machines must match
+within 1 of 255; for token files the SHA-256 of the indices, and the picture. Broken files are derived from the smallest
+file and named after their defect.
+
+Run this only for a new format version or a new shipped model: released golden files stay decodable forever. Existing files are
+kept; delete those that are to be made anew.
 """
 
 from pathlib import Path

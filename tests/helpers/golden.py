@@ -30,7 +30,7 @@ LITE_CROPS: dict[str, tuple[str, tuple[int, int, int, int], str, dict[str, Any]]
     "masked-tiles-q40": ("still_life", (290, 200, 460, 350), "colour", {"quality": 40, "tile": 64, "tune": "ssim"}),
     "tiles-q50": ("page", (300, 200, 470, 350), "colour", {"quality": 50, "tile": 64}),
 }
-"""Of photo-lite alone."""
+"""Crops coded with photo-lite only: sample, crop, kind of pixels (`pixels_of`), options of the encoder."""
 TOKEN_CROPS = {
     "grey": ("scan", (100, 100, 149, 140), "mnist-token"),
     "colour": ("still_life", (300, 200, 429, 290), "photo-preview"),

@@ -1,7 +1,7 @@
 """A second reader of .vqz files, written from the specification alone: the docstrings of container.py, exact.py and folder.py, and
-those that they name.
+of the modules that these name.
 
-It shares no code with vqcodec and goes cell by cell; the section numbers are those of the specification.
+It shares no code with vqcodec and works cell by cell. Section numbers are those of the specification.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ NEIGHBOURS = (
 
 Cell = tuple[int, int]
 Plane = list[list[int]]
-Vectors = list[list[NDArray[np.int64]]]  # one for each cell
+Vectors = list[list[NDArray[np.int64]]]  # one vector per cell
 
 
 def tile_coefficients(number: int) -> tuple[int, list[str]]:
@@ -100,7 +100,7 @@ class Bytes:
 
 
 class Model:
-    """The tensors, with the books cut out of them."""
+    """The tensors of a model, and its codebooks."""
 
     def __init__(self, folder: Path) -> None:
         self.tensors = load_file(folder / "model.safetensors")
@@ -112,18 +112,18 @@ class Model:
         }
         self.table = self.tensors["book.table"].tolist()
         self.dims, self.sizes, self.escapes = (self.tensors[f"book.{kind}"].tolist() for kind in ("dim", "size", "escape"))
-        self.words: list[list[list[int]]] = []  # [book][symbol][coefficient]
+        self.codewords: list[list[list[int]]] = []  # [codebook][symbol][coefficient]
         self.alphabets: list[list[int]] = []
         word = letter = 0
         for dim, size in zip(self.dims, self.sizes, strict=True):
-            self.words.append(self.tensors["book.words"][word : word + dim * size].reshape(dim, size).T.tolist())
+            self.codewords.append(self.tensors["book.words"][word : word + dim * size].reshape(dim, size).T.tolist())
             word += dim * size
             self.alphabets.append(self.tensors["book.alphabet"][letter : letter + size].tolist() if dim == 1 else [])
             letter += size if dim == 1 else 0
 
 
 def raw_bits_of(letter: int) -> int:
-    """Section 4: the raw bits after a letter of the scalar alphabet; 16 letters an octave from letter 31, octave 4."""
+    """Section 4: the number of raw bits after a letter of the scalar alphabet. Octave 4 starts at letter 31; each has 16."""
     return 0 if letter <= 30 else (letter - 31) // 16 + 4 - 3
 
 
@@ -131,7 +131,7 @@ def raw_bits_of(letter: int) -> int:
 
 
 def unpacked(data: bytes, size: int, mode: int, dictionary: zstandard.ZstdCompressionDict | None = None) -> bytes:
-    """The `size` bytes in a frame (mode 1), a block (2) or a block with dictionary (3)."""
+    """The `size` bytes that a frame (mode 1), a block (2) or a block with dictionary (3) decompresses to."""
     x = len(data)
     if mode in (2, 3):
         f, n, h = (2, 14, 4) if size < 16384 else (3, 18, 5)
@@ -148,17 +148,17 @@ def unpacked(data: bytes, size: int, mode: int, dictionary: zstandard.ZstdCompre
 
 
 class Layer:
-    """The streams of one index section: takes symbols and raw bits from it."""
+    """The symbols and raw bits of one index section."""
 
     def __init__(self, section: bytes, model: Model, merge_map: int, values: int) -> None:
         """`values` is channels * cells."""
         self.model = model
-        self.stream_of_book = model.tensors["merge.maps"][merge_map].tolist()
+        self.stream_of_codebook = model.tensors["merge.maps"][merge_map].tolist()
         reader = Bytes(section)
         bits = "".join(f"{byte:08b}" for byte in section)
         self.records = iter(bits)
         self.room = 4 * values + 16
-        forms = [int(form) for form in model.tensors["merge.form"][merge_map, : max(self.stream_of_book) + 1]]
+        forms = [int(form) for form in model.tensors["merge.form"][merge_map, : max(self.stream_of_codebook) + 1]]
         dictionaries = [given.tolist() for given in model.tensors["merge.dictionary"][merge_map]]
         stored = [self._records(2 if form == 1 else 1, given) for form, given in zip(forms, dictionaries, strict=False)]
         used = len(bits) - sum(1 for _ in self.records)
@@ -213,14 +213,14 @@ class Layer:
         return found
 
     def _expected(self, n: int, code: list[int]) -> int:
-        """A length near that of n letters of a code."""
+        """expected(n), with the code lengths of the dictionary."""
         x = self._golomb(max(0, len(f"{n:b}") // 2 - 1))
         length = (n * sum(bits << 11 - bits for bits in code if bits) >> 14) + (-(x + 1) // 2 if x % 2 else x // 2)
         require(length >= 0, "a negative length")
         return length
 
     def _part(self, reader: Bytes, size: int, mode: int, lengths: list[int], dictionary: int) -> bytes:
-        """Bytes of a part before zstd, from those that are stored; `dictionary` 0: none."""
+        """The bytes of a part before compression; `dictionary` 0 is none."""
         if size == 0:
             return b""
         if mode == 0:
@@ -264,19 +264,19 @@ class Layer:
                 symbols.append(tails[pair])
         return symbols
 
-    def take_symbols(self, book: int, count: int) -> list[int]:
-        stream = self.symbols[self.stream_of_book[book]]
+    def take_symbols(self, codebook: int, count: int) -> list[int]:
+        stream = self.symbols[self.stream_of_codebook[codebook]]
         taken = [stream.pop() if stream else 0 for _ in range(count)]
-        require(all(symbol < self.model.sizes[book] for symbol in taken), "a symbol is not in its book")
+        require(all(symbol < self.model.sizes[codebook] for symbol in taken), "a symbol is not in its codebook")
         return taken
 
-    def take_scalars(self, book: int, count: int) -> list[int]:
-        """Residuals of `count` symbols of a scalar book: all symbols, then all raw bits."""
+    def take_scalars(self, codebook: int, count: int) -> list[int]:
+        """The residuals of `count` symbols of a scalar codebook: first all symbols are read, then all raw bits."""
         residuals = []
-        for symbol in self.take_symbols(book, count):
-            residual = self.model.codebook[book][symbol][0]
+        for symbol in self.take_symbols(codebook, count):
+            residual = self.model.codewords[codebook][symbol][0]
             raw = 0
-            for _ in range(raw_bits_of(self.model.alphabets[book][symbol])):
+            for _ in range(raw_bits_of(self.model.alphabets[codebook][symbol])):
                 raw = 2 * raw + self.bits.pop()
             sign = (residual > 0) - (residual < 0)
             residuals.append(residual + sign * 16 * raw)
@@ -320,7 +320,7 @@ def dot(weights: list[int], values: list[int]) -> int:
 
 
 def class_of(score: int, gain: int = 0, level: int = 0) -> int:
-    """`gain` is the context network's, `level` that of masking."""
+    """The class of a linear score, with the context network's `gain` and masking's `level`."""
     score = clamp(clamp(score, 0, 2**19 - 1) + gain, 0, 2**19 - 1)
     return clamp(score - 2560 * level >> 14, 0, 31)
 
@@ -337,18 +337,18 @@ def mean_of(weights: list[int], features: list[int]) -> int:
 
 
 def short(x: int) -> int:
-    """F."""
+    """F(x)."""
     value = log16(min(abs(x), 65536) + 4) - 32 >> 1
     return value if x >= 0 else -value
 
 
 def unit(sums: NDArray[np.int64], shift: int = 10) -> list[int]:
-    """U; with a model's shift V."""
+    """U of sums; with a model's shift V."""
     return [clamp(int(s) >> shift, 0, 127) for s in sums]
 
 
 class Group:
-    """One tile group while it is decoded."""
+    """One tile group and the state of its decoding."""
 
     def __init__(self, model: Model, layers: list[Layer], file: File, h: int, w: int) -> None:
         self.model, self.layers, self.layout, self.h, self.w = model, layers, file.layout, h, w
@@ -368,25 +368,25 @@ class Group:
         return plane[clamp(row, 0, self.h - 1)][clamp(column, 0, self.w - 1)]
 
     def beside(self, plane: Plane, row: int, column: int) -> list[int]:
-        """Left, right, up, down."""
+        """The values of the cells to the left, to the right, above and below."""
         return [self.at(plane, row + i, column + j) for i, j in ((0, -1), (0, 1), (-1, 0), (1, 0))]
 
-    def code(self, book_set: int, size: int, classes: list[int]) -> list[list[int]]:
-        """Residuals [n][T] of n cells."""
+    def code(self, table_set: int, size: int, classes: list[int]) -> list[list[int]]:
+        """The residuals [n][T] of n cells."""
         residuals = [[0] * size for _ in classes]
         for number in range(32):
-            book = self.model.table[book_set][size.bit_length() - 1][number]
+            codebook = self.model.table[table_set][size.bit_length() - 1][number]
             cells = [cell for cell, chosen in enumerate(classes) if chosen == number]
-            if book < 0 or not cells:
+            if codebook < 0 or not cells:
                 continue
-            dim = self.model.dims[book]
+            dim = self.model.dims[codebook]
             count = len(cells) * size // dim
             if dim == 1:
-                pieces = [[residual] for residual in self.layer.take_scalars(book, count)]
+                pieces = [[residual] for residual in self.layer.take_scalars(codebook, count)]
             else:
-                symbols = self.layer.take_symbols(book, count)
-                pieces = [self.model.codebook[book][symbol] for symbol in symbols]
-                escapes = [place for place, symbol in enumerate(symbols) if symbol == self.model.escapes[book]]
+                symbols = self.layer.take_symbols(codebook, count)
+                pieces = [self.model.codewords[codebook][symbol] for symbol in symbols]
+                escapes = [place for place, symbol in enumerate(symbols) if symbol == self.model.escapes[codebook]]
                 values = self.layer.take_scalars(len(self.model.dims) - 1, len(escapes) * dim)
                 for i, place in enumerate(escapes):
                     pieces[place] = values[i * dim : (i + 1) * dim]
@@ -430,7 +430,7 @@ class Group:
                     self.decode_dc_pass(component, k, number, sizes)
 
     def code_dcs(self, fine: bool, classes: list[int]) -> list[int]:
-        """Residuals [n] of n DCs."""
+        """The residuals [n] of n DCs."""
         found = self.code(0, 1, [min(number + 2, 31) for number in classes] if fine else classes)
         return [(residual + 1) // 2 if fine else residual for (residual,) in found]
 
@@ -490,7 +490,7 @@ class Group:
             magnitudes += [8 * sizes[earlier][row][column], 2 * sum(map(abs, e))]
         return base, features, magnitudes
 
-    # 5.2; a row is here a list for each cell, [row][column][feature]
+    # 5.2; feature rows are stored per cell, [row][column][feature]
 
     def prepare_rows(self) -> None:
         def empty() -> list[list[list[int]]]:
@@ -513,7 +513,7 @@ class Group:
     # 5.5
 
     def mask(self) -> Plane:
-        """The level of every cell."""
+        """The level of every cell, without the parts for component and tile."""
         if not self.masking:
             return self.empty()
         plane = self.planes[0]
@@ -558,9 +558,9 @@ class Group:
                 means.append(mean)
                 shifts.append(shift)
                 classes.append(class_of(score, gain, self.levels[row][column] + by_tile))
-            for (row, column), mean, shift, words in zip(cells, means, shifts, self.code(1, size, classes), strict=True):
-                word_size = math.floor(256 * 2 ** ((self.levels[row][column] + by_tile) / 16) + 0.5)
-                differences = [s + (word * word_size + 128 >> 8) for s, word in zip(shift, words, strict=True)]
+            for (row, column), mean, shift, residuals in zip(cells, means, shifts, self.code(1, size, classes), strict=True):
+                codeword_size = math.floor(256 * 2 ** ((self.levels[row][column] + by_tile) / 16) + 0.5)
+                differences = [s + (r * codeword_size + 128 >> 8) for s, r in zip(shift, residuals, strict=True)]
                 for j in range(size):
                     planes[j][row][column] = clamp(mean[j] + differences[j], -32767, 32767)
                 magnitude[row][column] = min(8191, 8 // size * sum(map(abs, differences)))
@@ -590,10 +590,10 @@ class Group:
                     if component == 0 and len(rows) < 83:
                         rows += [plane[row][column], *self.beside(plane, row, column)]
 
-    # 5.4; a state is a vector for each cell, a shift what a mean gains
+    # 5.4; a state is one vector per cell; `shift` is the gain of a mean
 
     def dc_context(self, name: str, features: list[int], scales: list[int], score: int, mean: int) -> tuple[int, int]:
-        """What the score and the mean of a cell gain in the DC pass of this name; `mean` is without the base."""
+        """ds and the gain of the mean of a cell in the DC pass with tensors `name`.*; `mean` is without the base."""
         net = self.model.context
         if f"{name}.first" not in net:
             return 0, 0
@@ -632,7 +632,7 @@ class Group:
     def tile_context(
         self, number: int, component: int, cell: Cell, odd: int, values: list[list[list[int]]], score: int, mean: list[int]
     ) -> tuple[int, list[int]]:
-        """What the score and the means of a cell gain."""
+        """ds and the gains of the means of a cell."""
         net, (row, column) = self.model.context, cell
         if not net or number >= TILES_WITH_CONTEXT:
             return 0, [0] * len(mean)
@@ -664,7 +664,7 @@ class Group:
 
 @dataclass(frozen=True)
 class File:
-    """What a file says, its index sections, and others by type. Tokens have a grid, and no step, masking or map; others have -1."""
+    """The header of a file, its index sections, and its other sections by type. `grid` is -1 except in token files."""
 
     width: int
     height: int
@@ -681,7 +681,7 @@ class File:
     others: dict[int, bytes]
 
     def groups(self, h: int, w: int) -> list[tuple[int, int]]:
-        """Rows and columns of each tile group of h x w cells."""
+        """The rows and columns of each tile group in a grid of h x w cells."""
         side = 2**self.group_log2 if self.group_log2 else max(h, w)
         return [(min(side, h - top), min(side, w - left)) for top in range(0, h, side) for left in range(0, w, side)]
 
@@ -755,7 +755,7 @@ def read_latents(data: bytes, model_folder: Path) -> list[NDArray[np.int64]]:
 
 
 def basis_of(file: File, colours: list[list[int]]) -> NDArray[np.int64]:
-    """What a coefficient of 1 adds to a cell's pixels, [C, 8, 8, components]."""
+    """The pixels of a cell that a coefficient of 1 in each channel adds, [C, 8, 8, components]."""
     components = 1 if file.layout == GREY else 3
     scale = [math.sqrt(1 / 8)] + [1 / 2] * 7
     basis = [[round(2**15 * scale[u] * math.cos((2 * x + 1) * u * math.pi / 16)) for x in range(8)] for u in range(8)]
@@ -772,7 +772,7 @@ def basis_of(file: File, colours: list[list[int]]) -> NDArray[np.int64]:
 
 
 def read_pixels(data: bytes, latents: list[NDArray[np.int64]], model_folder: Path) -> NDArray[np.int64]:
-    """Pixels [H, W, components] of the latents of each tile group, alpha as the last component."""
+    """The pixels [H, W, components] from the latents of each tile group; alpha is the last component."""
     file = read_file(data)
     basis = basis_of(file, load_file(model_folder / "model.safetensors")["color"].tolist())
     h, w = -(-file.height // 8), -(-file.width // 8)
@@ -794,7 +794,7 @@ def read_pixels(data: bytes, latents: list[NDArray[np.int64]], model_folder: Pat
 
 
 def smooth_seam(lines: NDArray[np.int64], border: int, limit: int, most: int) -> None:
-    """In place, across the border before a line."""
+    """Smooth in place across the border before a line."""
     if len(lines) - border < 4:
         return
     p, q = ([lines[border - 1 - i].copy() for i in range(4)], [lines[border + i].copy() for i in range(4)])
@@ -821,7 +821,7 @@ def read_alpha(file: File) -> NDArray[np.int64]:
 
 
 def read_tokens(data: bytes) -> list[list[int]]:
-    """The rows of indices of a token file: no model is needed."""
+    """The rows of indices of a token file; no model is needed."""
     file = read_file(data)
     require(file.layout == TOKENS, "no tokens")
     b, side = (file.grid & 15) + 1, 16 if file.grid & 16 else 8
