@@ -244,7 +244,7 @@ def test_a_finished_model_replaces_the_old_one(pictures: Path, tmp_path: Path, m
     (old / "model.json").write_bytes(b"old")
     (old / "notes.txt").write_bytes(b"mine")
     monkeypatch.setattr(lite, "STRENGTHS", ())
-    with pytest.raises(OutputError, match=r"notes\.txt is there, too, and would be lost"):
+    with pytest.raises(OutputError, match=r"notes\.txt in it would be lost"):
         lite.train_lite(pictures, old, init="photo-lite", overwrite=True)
     (old / "notes.txt").unlink()
     lite.train_lite(pictures, old, init="photo-lite", overwrite=True)

@@ -1,4 +1,6 @@
-"""Reading inputs and writing outputs whole: `-` streams, atomic files, errors of the system as ours."""
+"""Reading and writing whole files: `-` for streams, atomic writes, system errors as errors of ours."""
+
+from __future__ import annotations
 
 import errno
 import io
@@ -12,28 +14,29 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Final
 
 from vqcodec.errors import InputError, LimitError, MissingExtraError, OutputError, VqcodecError, printable
 from vqcodec.runtime.interrupts import termination_raises
 
-_PIECE_BYTES = 1 << 20
-STREAM = Path("-")  # standard input or standard output, as most commands read it
-STDOUT = (STREAM, Path("/dev/stdout"))  # the device would be truncated where the shell appends with >>
-
-# What os.link answers with on file systems that have no hard links (FAT, some network mounts).
-_NO_LINKS = {errno.EPERM, errno.EACCES, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK}
+_PIECE_BYTES: Final = 1 << 20
+STREAM: Final = Path("-")
+"""Standard input or standard output."""
+STDOUT: Final = (STREAM, Path("/dev/stdout"))
+"""Names of standard output. Opening the device would truncate a file to which the shell appends with >>."""
+_NO_LINKS: Final = {errno.EPERM, errno.EACCES, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK}
+"""Errors of os.link on file systems without hard links (FAT, some network mounts)."""
 
 
 def name_of(path: Path, stream: str = "standard input") -> str:
-    """The name of an input, or of an output where `-` is another `stream`, in messages."""
+    """Name of a file for messages; `stream` is the name of `-`."""
     return stream if path == STREAM else printable(path)
 
 
 @contextmanager
 def naming(path: Path, stream: str = "standard input") -> Iterator[None]:
-    """In the block, errors of ours name the file that they are about, `path`: at their beginning, or behind "cannot read". Lack of
-    memory is a LimitError."""
+    """Make errors of ours in the block name the file `path`: at the start of the message, or after "cannot read" or "cannot write".
+    A MemoryError becomes a LimitError."""
     name = name_of(path, stream)
     try:
         yield
@@ -51,12 +54,12 @@ def naming(path: Path, stream: str = "standard input") -> Iterator[None]:
 
 
 def stream_limit(max_pixels: int) -> int:
-    """The most bytes accepted from a file or a stream that is read whole: 4 per pixel and 64 MiB for all else."""
+    """Limit in bytes for a file or stream that is read whole: 4 per pixel, and 64 MiB for everything else."""
     return 4 * max_pixels + 2**26
 
 
 class _Input(io.RawIOBase):
-    """A stream for reading whose errors of the system are InputErrors, whoever reads it."""
+    """A stream for reading whose system errors are InputErrors."""
 
     def __init__(self, stream: BinaryIO, name: str, *, seekable: bool) -> None:
         self._stream, self._name, self._seekable = stream, name, seekable
@@ -72,16 +75,16 @@ class _Input(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int | None:
         try:
-            return self._stream.readinto(buffer)  # type: ignore[attr-defined]  # which all streams have
+            return self._stream.readinto(buffer)  # type: ignore[attr-defined]  # all streams have it
         except OSError as error:
             raise _unreadable(self._name, error) from error
 
 
 @contextmanager
 def open_input(path: Path) -> Iterator[BinaryIO]:
-    """`path` opened for reading, standard input for `-`, which is read from where it stands and cannot be sought in.
+    """Open a file for reading; for `-` standard input, from its current position and not seekable.
 
-    Raises InputError where the system refuses, while opening or while the stream is read; other errors of the block are its own.
+    Raises InputError for system errors while opening and reading; other errors of the block pass unchanged.
     """
     if path == STREAM:
         yield io.BufferedReader(_Input(sys.stdin.buffer, "standard input", seekable=False))
@@ -99,9 +102,9 @@ def _unreadable(name: str, error: OSError) -> InputError:
 
 
 def read_stream(stream: BinaryIO, limit_bytes: int) -> bytes:
-    """All bytes of `stream`; LimitError where there are more than `limit_bytes`."""
+    """All bytes of `stream`. Raises LimitError if there are more than `limit_bytes`."""
     data, left = io.BytesIO(), limit_bytes + 1
-    while left and (piece := stream.read(min(left, _PIECE_BYTES))):  # asked for as many at once, it would take the memory first
+    while left and (piece := stream.read(min(left, _PIECE_BYTES))):  # in pieces: a single read would allocate the limit first
         data.write(piece)
         left -= len(piece)
     if not left:
@@ -110,13 +113,13 @@ def read_stream(stream: BinaryIO, limit_bytes: int) -> bytes:
 
 
 def read_input(path: Path, *, limit_bytes: int) -> bytes:
-    """All bytes of a file, of standard input for `-`. Raises InputError, LimitError."""
+    """All bytes of a file, or of standard input for `-`. Raises InputError, LimitError."""
     with open_input(path) as stream:
         return read_stream(stream, limit_bytes)
 
 
 def read_head(path: Path, count: int) -> bytes:
-    """The first `count` bytes of a file that is there, fewer if it has fewer; never waits for a writer. Raises OSError."""
+    """The first `count` bytes of a file, or all if it has fewer. Never waits for the writer of a pipe. Raises OSError."""
     with open(path, "rb", buffering=0, opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
         return file.read(count) or b""
 
@@ -131,8 +134,8 @@ def peek(stream: BinaryIO, count: int) -> bytes:
 
 
 def why_no_file(path: Path) -> str:
-    """The kind of what is not a file: opening it might wait for ever, or have effects. Empty for a file, and for what reading will
-    tell of."""
+    """The reason not to open something that is not a file, which might block or have effects. Empty for a file, and if the error
+    will come from reading it."""
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
@@ -149,18 +152,18 @@ def why_no_file(path: Path) -> str:
 
 @dataclass(frozen=True)
 class Attributes:
-    """Attributes that an output takes over from its source: at most the permissions `mode`, and `times`, those of last access and
-    last change in nanoseconds, if they are to be kept."""
+    """Attributes that an output takes from its source: `mode`, an upper bound of its permissions, and `times`, access and
+    modification time in nanoseconds, if they are kept."""
 
     mode: int = 0o7777
     times: tuple[int, int] | None = None
 
 
 def attributes_of(source: Path, *, keep_times: bool) -> Attributes:
-    """Those of a file; streams, pipes and devices have none, and neither has what cannot be read."""
+    """Attributes of a file; the defaults for streams, pipes, devices and files that cannot be read."""
     try:
         found = None if source == STREAM else source.stat()
-    except OSError:  # who reads it tells
+    except OSError:  # the error will come from reading it
         found = None
     if found is None or not stat.S_ISREG(found.st_mode):
         return Attributes()
@@ -168,26 +171,27 @@ def attributes_of(source: Path, *, keep_times: bool) -> Attributes:
 
 
 def make_mirror(source: Path, folder: Path, depth: int) -> None:
-    """Make `folder`, the mirror of the folder `source` that lies `depth` folders below the one mirrored, and what is missing above.
+    """Make `folder`, the mirror of the folder `source`, which is `depth` levels below the top of the mirrored tree, and its missing
+    parents.
 
-    Group and others get no more permissions in a mirror than in its source. Raises OutputError.
+    Group and others get no more permissions than in the source. Raises OutputError.
     """
     if os.path.isdir(folder):
         return
     with output_errors(folder):
         for above in range(depth, -1, -1):
             original, mirror = ((path, *path.parents)[above] for path in (source, folder))
-            mode = original.stat().st_mode & 0o777 | stat.S_IRWXU  # files are to be made in it
+            mode = original.stat().st_mode & 0o777 | stat.S_IRWXU  # the owner must be able to write files
             mirror.parent.mkdir(parents=True, exist_ok=True)
-            with suppress(FileExistsError):  # by another process, perhaps; a file in its place is told of when it is written below
+            with suppress(FileExistsError):  # made by another process, or a file: writing into it will fail
                 mirror.mkdir(mode)
 
 
 def check_output(path: Path, *, overwrite: bool, source: Path | None = None) -> None:
-    """Refuse early what `write_atomic` would refuse after the work is done.
+    """Check before the work what `write_atomic` would refuse after it.
 
-    Raises OutputError: `path` is a folder, its folder is missing, it exists and `overwrite` is false, or it is
-    the same file as `source`, which would be lost.
+    Raises OutputError if `path` is a folder, its folder is missing, it exists and `overwrite` is false, or it is the same file as
+    `source`, which would be lost.
     """
     if path in STDOUT:
         return
@@ -206,7 +210,7 @@ def check_output(path: Path, *, overwrite: bool, source: Path | None = None) -> 
 
 @contextmanager
 def output_errors(path: Path) -> Iterator[None]:
-    """In the block, errors of the system are OutputErrors of `path`."""
+    """Turn system errors in the block into OutputErrors about `path`."""
     try:
         yield
     except OSError as error:
@@ -214,14 +218,12 @@ def output_errors(path: Path) -> Iterator[None]:
 
 
 def write_atomic(path: Path, data: bytes | memoryview, *, overwrite: bool, attributes: Attributes | None = None) -> None:
-    """Write `data` to `path` so that it appears there complete or not at all; to standard output for `-`.
+    """Write `data` to `path`, or to standard output for `-`. The file appears complete or not at all.
 
-    A temporary file in the same folder is filled, synced and then linked to the name (which fails where the name
-    has appeared meanwhile) or, to overwrite, renamed to it. Its permissions are those of a new file, or of the one that is
-    replaced, as far as `attributes` allow them. Symbolic links are followed; pipes and devices are
-    written to as they are. Nothing is left behind by an error, an interrupt or a termination signal.
-    Raises OutputError; an old file is then untouched.
-    """
+    A temporary file in the same folder is written, synced and hard-linked to the name (which fails if the name has appeared
+    meanwhile) or, to overwrite, renamed to it. It gets the permissions of a new file, or of the one that it replaces, within those
+    of `attributes`. Symbolic links are followed; pipes and devices are written to directly. Errors, interrupts and termination
+    signals leave nothing behind. Raises OutputError; an old file is then unchanged."""
     name = "standard output" if path in STDOUT else printable(path)
     try:
         if path in STDOUT:
@@ -234,23 +236,23 @@ def write_atomic(path: Path, data: bytes | memoryview, *, overwrite: bool, attri
 
 
 def check_new_folder(path: Path, *, overwrite: bool, marker: str, known: Sequence[str]) -> None:
-    """Refuse early what `new_folder` would refuse; raises OutputError."""
+    """Check before the work what `new_folder` would refuse. Raises OutputError."""
     with output_errors(path):
         if not os.path.lexists(path):
             return
         names = [] if path.is_symlink() or not path.is_dir() else sorted(entry.name for entry in path.iterdir())
         if path.is_symlink() or not path.is_dir() or (names and marker not in names):
-            raise OutputError(f"cannot write {printable(path)}: what is there has no {marker}, and is not replaced")
+            raise OutputError(f"cannot write {printable(path)}: it has no {marker}, and is not replaced")
         for name in names:
             if name != marker and not any(fnmatch(name, pattern) for pattern in known):
-                raise OutputError(f"cannot write {printable(path)}: {printable(name)} is there, too, and would be lost")
+                raise OutputError(f"cannot write {printable(path)}: {printable(name)} in it would be lost")
         if not overwrite:
             raise OutputError(_exists(path))
 
 
 def make_parent(path: Path) -> None:
-    """Make the folder that `path` is to lie in, where it is missing, and see that files can be made there; raises OutputError."""
-    from tempfile import TemporaryFile  # 10 ms, which decoding does without
+    """Make the parent folder of `path` if it is missing, and check that files can be made in it. Raises OutputError."""
+    from tempfile import TemporaryFile  # 10 ms, which decoding saves
 
     with output_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -260,11 +262,10 @@ def make_parent(path: Path) -> None:
 
 @contextmanager
 def new_folder(path: Path, *, overwrite: bool, marker: str, known: Sequence[str]) -> Iterator[Path]:
-    """A temporary folder that becomes `path` when the block ends well, complete or not at all, and vanishes otherwise.
+    """A temporary folder that becomes `path` if the block succeeds, and is removed otherwise.
 
-    Only a folder that holds nothing, or a file called `marker` and besides it files of `known` names or patterns, is replaced.
-    Raises OutputError; the old one is then untouched.
-    """
+    An existing folder is replaced only if it is empty, or holds a file `marker` and otherwise only files that match `known` names
+    or patterns. Raises OutputError; the old folder is then unchanged."""
     check_new_folder(path, overwrite=overwrite, marker=marker, known=known)
     token = os.urandom(8).hex()
     temporary, old = (path.parent / f".{token}.{kind}" for kind in ("tmp", "old"))
@@ -287,7 +288,7 @@ def new_folder(path: Path, *, overwrite: bool, marker: str, known: Sequence[str]
 
 
 def _sync(folder: Path) -> None:
-    """Its files and their names are on the disk when this returns."""
+    """Write the files of a folder and their names to the disk."""
     for path in (*folder.iterdir(), folder):
         descriptor = os.open(path, os.O_RDONLY)
         try:
@@ -305,34 +306,32 @@ def _write_stdout(data: bytes | memoryview) -> None:
 
 
 class BrokenPipeOutputError(OutputError):
-    """Nobody reads standard output any more."""
+    """The reader of standard output has closed it."""
 
 
 def stdout_error(error: OSError) -> OutputError:
-    """The OutputError for an error in writing to standard output, to which nothing more is written then.
-
-    The interpreter flushes once more at exit and would complain about the same thing a second time.
-    """
+    """The OutputError for a failed write to standard output, which is then redirected to the null device: the interpreter flushes
+    it at exit and would report the same error again."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     kind = BrokenPipeOutputError if isinstance(error, BrokenPipeError) else OutputError
     return kind(f"cannot write standard output: {_reason(error)}")
 
 
 def open_closed_streams() -> None:
-    """Standard streams that the caller has closed (`>&-`), opened again so that using them fails as it should: Python has None for
-    them, and the next file that is opened would get their number and what is printed."""
+    """Reopen standard streams that the caller has closed (`>&-`), so that using them fails. Python has None for them, and the next
+    file opened would get their descriptor, and with it the output."""
     for name, flags, mode in (("stdin", os.O_WRONLY, "r"), ("stdout", os.O_RDONLY, "w"), ("stderr", os.O_RDWR, "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.open(os.devnull, flags), mode, encoding="utf-8"))  # noqa: SIM115 (open to the end)
 
 
 def _write_path(path: Path, data: bytes | memoryview, overwrite: bool, attributes: Attributes) -> None:
-    mode: int | None = None
+    old_mode: int | None = None
     with suppress(FileNotFoundError):
-        mode = path.stat().st_mode
-    if mode is not None:
-        _refuse_existing(path, mode, overwrite)
-        if not stat.S_ISREG(mode):
+        old_mode = path.stat().st_mode
+    if old_mode is not None:
+        _refuse_existing(path, old_mode, overwrite)
+        if not stat.S_ISREG(old_mode):
             with open(path, "wb", buffering=0) as stream:
                 write_all(stream.fileno(), data)
             return
@@ -340,16 +339,7 @@ def _write_path(path: Path, data: bytes | memoryview, overwrite: bool, attribute
     target = Path(os.path.realpath(path))  # a symbolic link stays one, and its target is replaced
     temporary = target.parent / f".{os.urandom(8).hex()}.tmp"  # short: the target's own name may have 255 bytes
     try:
-        descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666 & attributes.mode)
-        try:
-            if mode is not None:
-                os.fchmod(descriptor, stat.S_IMODE(mode) & attributes.mode)  # a private file stays private
-            write_all(descriptor, data)
-            if attributes.times is not None:
-                os.utime(descriptor, ns=attributes.times)
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        _write_synced(temporary, data, old_mode, attributes)
         if overwrite:
             os.replace(temporary, target)
         else:
@@ -359,15 +349,29 @@ def _write_path(path: Path, data: bytes | memoryview, overwrite: bool, attribute
             os.unlink(temporary)
 
 
+def _write_synced(path: Path, data: bytes | memoryview, old_mode: int | None, attributes: Attributes) -> None:
+    """Write a new file to the disk. `old_mode` is that of the file that it will replace."""
+    descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666 & attributes.mode)
+    try:
+        if old_mode is not None:
+            os.fchmod(descriptor, stat.S_IMODE(old_mode) & attributes.mode)  # a private file stays private
+        write_all(descriptor, data)
+        if attributes.times is not None:
+            os.utime(descriptor, ns=attributes.times)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def write_all(descriptor: int, data: bytes | memoryview) -> None:
-    """All of it: the system may take a part alone, where a disk is nearly full, and refuse the rest when it is asked again."""
+    """Write all data. The system may take only a part if a disk is nearly full, and refuse the rest in the next call."""
     rest = memoryview(data)
     while rest:
         rest = rest[os.write(descriptor, rest) :]
 
 
 def _link_new(temporary: Path, target: Path, path: Path) -> None:
-    """Give the finished file its name, unless another writer has taken it in the meantime."""
+    """Give the finished file its name, unless another writer has taken it meanwhile."""
     try:
         os.link(temporary, target)
     except OSError as error:

@@ -1,8 +1,9 @@
-"""Threads of BLAS, of which coding wants one: its products are small and many, and every one would wait for all of them.
+"""Threads of the BLAS library behind numpy. Coding uses one: its matrix products are small and many, and each would wait for all
+threads.
 
-Tile groups and strips have threads or processes of their own (workers.py). The program says so before numpy is imported; in
-programs of others numpy is there before us, with a thread for each core: decodes took five times as long on a busy machine
-(docs/experiments).
+Tile groups and strips have threads or processes of their own (workers.py). The program sets one thread before numpy is imported. In
+other programs numpy is loaded already, with a thread for each core; there, decoding took five times as long on a busy machine
+(docs/experiments/2026-11-27-blas-threads.md), so the limit is set while coding.
 """
 
 from __future__ import annotations
@@ -20,35 +21,36 @@ from vqcodec.runtime.interrupts import interrupts_wait
 P = ParamSpec("P")
 R = TypeVar("R")
 VARIABLES: Final = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
-"""Of the threads of BLAS, whichever numpy has; read when numpy is imported, so only a process that has not done so can be told."""
+"""Environment variables with the number of threads, by BLAS library. They are read when numpy is imported, and have no effect
+later."""
 
 
 def begin_with_one_thread() -> None:
-    """Let numpy, which is imported next, begin with one thread; who has set a variable keeps it."""
+    """Make numpy, which is imported next, start with one thread, unless the user has set a variable."""
     for name in VARIABLES:
         os.environ.setdefault(name, "1")
-    _LIMIT.needless = "numpy" not in sys.modules and all(os.environ[name] == "1" for name in VARIABLES)
+    _LIMIT.unneeded = "numpy" not in sys.modules and all(os.environ[name] == "1" for name in VARIABLES)
 
 
 class _Limit:
-    """One thread while anybody is inside, and as many as before when nobody is."""
+    """Limits BLAS to one thread while anyone is inside; restores the number when the last has left."""
 
     def __init__(self) -> None:
         self.renew_lock()
         self._inside = 0
         self._limiter: Any = None
-        self.needless = False
-        """There is only one."""
+        self.unneeded = False
+        """BLAS has only one thread."""
         self.idle = 0
-        """Threads of BLAS that have nothing to do while anybody is inside."""
+        """BLAS threads that wait for work while anyone is inside."""
 
     def renew_lock(self) -> None:
-        """In a fork: a thread that is not there may have held the old one."""
+        """Make a new lock, in a fork: a thread that does not exist there may have held the old one."""
         self._lock = threading.Lock()
 
     def enter(self) -> None:
         with self._lock:
-            if self._inside == 0 and not self.needless:
+            if self._inside == 0 and not self.unneeded:
                 controller = _libraries()
                 self.idle = sum(library["num_threads"] - 1 for library in controller.info())
                 self._limiter = controller.limit(limits=1)
@@ -58,7 +60,7 @@ class _Limit:
         with self._lock:
             self._inside -= 1
             if self._inside == 0 and self._limiter is not None:
-                _let_any_thread_set_limits()  # the one that set this one may be another
+                _let_any_thread_set_limits()  # the thread that set this limit may be another
                 self._limiter.restore_original_limits()
                 _let_any_thread_set_limits()
                 self._limiter, self.idle = None, 0
@@ -66,8 +68,8 @@ class _Limit:
 
 @cache
 def _libraries() -> Any:
-    """The libraries that numpy has loaded."""
-    from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]  # 5 ms, which the program does without
+    """A controller of the BLAS libraries that numpy has loaded."""
+    from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]  # 5 ms, which the program saves
 
     return ThreadpoolController().select(user_api="blas")
 
@@ -85,7 +87,7 @@ if hasattr(os, "register_at_fork"):
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """One thread of BLAS for the block, in all threads of this process."""
+    """Limit BLAS to one thread in the block, for all threads of this process."""
     _LIMIT.enter()
     try:
         yield
@@ -94,7 +96,7 @@ def one_thread() -> Iterator[None]:
 
 
 def with_one_thread(function: Callable[P, R]) -> Callable[P, R]:
-    """A function that runs in `one_thread`."""
+    """Decorate a function to run inside `one_thread`."""
 
     @wraps(function)
     def limited(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -105,10 +107,10 @@ def with_one_thread(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def end_idle_threads() -> None:
-    """End the threads of OpenBLAS that wait for work, if there are any: it does so before a fork, and begins new ones when it needs
-    them, which is never inside `one_thread`."""
+    """End OpenBLAS threads that wait for work, if there are any. OpenBLAS ends its threads before a fork and starts new ones when
+    it needs them, which never happens inside `one_thread`."""
     if _LIMIT.idle and threading.active_count() == 1:
-        with interrupts_wait(), suppress(OSError):  # an interrupt must not make the copy go on; without a copy all stays as it is
+        with interrupts_wait(), suppress(OSError):  # an interrupt must not let the copy run on; if the fork fails, nothing changes
             copy = os.fork()
             if copy == 0:
                 os._exit(0)

@@ -1,9 +1,8 @@
 """Signals that end the program: SIGINT, SIGTERM and SIGHUP.
 
-Each ends it at once, by the system's default action, unless there is something to clean up: then the cleaning comes first, and the
-same signal ends the program after it. A shell sees a program that a signal has ended, and ends its loop. In programs of others
-SIGINT stays the KeyboardInterrupt that Python makes of it.
-"""
+Each ends the program at once by its default action. If there is something to clean up, that comes first, and the same signal ends
+the program afterwards, so a shell sees a program ended by a signal and ends its loop. When vqcodec is used as a library, SIGINT
+stays Python's KeyboardInterrupt."""
 
 from __future__ import annotations
 
@@ -19,25 +18,26 @@ from typing import Any, Final
 
 _SIGNALS: Final = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 _PR_SET_PDEATHSIG: Final = 1
-"""Number of the operation in Linux's prctl."""
+"""Operation number for Linux's prctl."""
 
 
 def termination_raises() -> AbstractContextManager[None]:
-    """In the block, SIGINT, SIGTERM and SIGHUP raise KeyboardInterrupt, so that what the block made can be removed. When the block
-    has been left, the signal has its usual effect: it ends the program, or is Python's KeyboardInterrupt.
+    """Make SIGINT, SIGTERM and SIGHUP raise KeyboardInterrupt in the block, so that it can remove what it made. After the block,
+    the signal has its usual effect: it ends the program, or stays Python's KeyboardInterrupt.
 
-    Only the first signal raises; later ones do not disturb the cleaning. Blocks may be nested. In a thread other than the main one,
-    where Python cannot catch signals, the block changes nothing. Keep blocks short: Python runs handlers between two of its
-    instructions alone, and drops an exception that is raised in a callback of an import, for instance.
+    Only the first signal raises; later ones do not disturb the cleanup. Blocks may be nested. Outside the main thread, where Python
+    cannot catch signals, the block changes nothing. Keep blocks short: Python runs signal handlers only between bytecode
+    instructions, and drops exceptions raised in some callbacks, such as those of an import.
     """
     usual = dict.fromkeys(_SIGNALS, (signal.SIG_DFL,)) | {signal.SIGINT: (signal.SIG_DFL, signal.default_int_handler)}
     return _raise_once({number: handler for number, handler in _handlers().items() if handler in usual[number]})
 
 
 def interrupts_raise_once() -> AbstractContextManager[None]:
-    """In the block, only the first SIGINT raises KeyboardInterrupt where Python makes one of it; later ones disturb no cleaning.
+    """Make only the first SIGINT in the block raise KeyboardInterrupt, where Python raises it; later ones do not disturb the
+    cleanup.
 
-    Nothing changes in the program, which SIGINT ends at once.
+    In the program, which SIGINT ends at once, the block changes nothing.
     """
     return _raise_once({number: handler for number, handler in _handlers().items() if handler is signal.default_int_handler})
 
@@ -49,7 +49,7 @@ def _handlers() -> dict[int, Any]:
 
 @contextmanager
 def _raise_once(caught: dict[int, Any]) -> Iterator[None]:
-    """In the block, the first of the signals raises KeyboardInterrupt; when it has been left, they have the handlers given."""
+    """Make the first of the signals raise KeyboardInterrupt in the block; restore the given handlers after it."""
     came: list[int] = []
     raising = True
 
@@ -65,7 +65,7 @@ def _raise_once(caught: dict[int, Any]) -> Iterator[None]:
             signal.signal(number, interrupt)
         yield
     finally:
-        raising = False  # first of all: no signal may come between the lines below
+        raising = False  # first: a signal may come between any of the lines below
         for number, handler in caught.items():
             signal.signal(number, handler)
         if came and (caught[came[0]] is signal.SIG_DFL or not isinstance(sys.exception(), KeyboardInterrupt)):
@@ -74,9 +74,9 @@ def _raise_once(caught: dict[int, Any]) -> Iterator[None]:
 
 @contextmanager
 def interrupts_wait() -> Iterator[None]:
-    """In the block, signals that have a Python handler are kept, and come when it ends: for what must not be left half done.
+    """Delay signals that have a Python handler until the end of the block, which must not be left half done.
 
-    Signals that end the process at once still do. In a thread other than the main one, where none come, the block changes nothing.
+    Signals that end the process at once still do. Outside the main thread, which gets no signals, the block changes nothing.
     """
     came: list[int] = []
     before = {number: handler for number, handler in _handlers().items() if callable(handler)}
@@ -92,16 +92,16 @@ def interrupts_wait() -> Iterator[None]:
 
 
 def die_by(number: int) -> None:
-    """End this process by a signal's default action, without any cleaning."""
+    """End this process by a signal's default action, without cleanup."""
     signal.signal(number, signal.SIG_DFL)
     signal.raise_signal(number)
 
 
 def end_with_the_parent(parent: int) -> None:
-    """On Linux, this process gets SIGTERM when its parent, of this number, is gone, however it ended: nobody else would end it."""
+    """Make Linux send this process SIGTERM when its parent, process `parent`, is gone, however it ended."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != parent:
+        if os.getppid() != parent:  # it ended before prctl
             os.kill(os.getpid(), signal.SIGTERM)
 
 

@@ -1,7 +1,7 @@
-"""Several processes at once.
+"""A pool of worker processes.
 
-The pool is our own and has pipes alone: each process has one call in hand, and this process has no thread and no semaphore for it.
-So a signal finds nothing half done, arguments may have any size, and it is known which call a process had that died.
+The pool is our own and uses only pipes: each process has one call in hand, and this process needs no thread and no semaphore. So a
+signal never finds anything half done, arguments may have any size, and if a process dies, its call is known.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, BinaryIO, Final, NoReturn, TypeVar
+from typing import Any, BinaryIO, Final, NamedTuple, NoReturn, TypeVar
 
 from vqcodec.errors import LimitError
 from vqcodec.runtime.blas import VARIABLES
@@ -24,29 +24,43 @@ from vqcodec.runtime.interrupts import end_with_the_parent, interrupts_wait, ter
 from vqcodec.runtime.workers import usable_cores
 
 Result = TypeVar("Result")
-Answer = tuple[Any, Exception | None]
-"""The result of a call, or the error that it has raised."""
+Arguments = tuple[Any, ...]
 DIED: Final = "died, perhaps of too little memory"
-_PATIENCE_S: Final = 1.5
-"""For a process that was told to end: it may be removing a file that is half written."""
+_GRACE_S: Final = 1.5
+"""Time to end for a process that has been told to: it may be removing a half-written file."""
 _LONGEST_WAIT_S: Final = 86_400.0
-"""At a time: the system takes no more than 24 days."""
+"""Longest single wait; the system takes no more than 24 days."""
 _PROGRAM: Final = (
     "import sys; sys.path[:] = sys.argv[3:]; from vqcodec.runtime import processes; processes.work_for(*sys.argv[1:3])"
 )
 
 
 class ProcessDiedError(LimitError):
-    """A process ended while it was at work."""
+    """A process ended while it was working."""
+
+
+class _Answer(NamedTuple):
+    """The result of a call, or the error that it raised."""
+
+    result: Any
+    error: Exception | None
+
+
+class _Answered(NamedTuple):
+    """A call that has ended: its number, arguments and answer."""
+
+    number: int
+    arguments: Arguments
+    answer: _Answer
 
 
 @contextmanager
 def processes(jobs: int | None = None) -> Iterator[Pool]:
-    """A pool of `jobs` fresh processes, by default one for each core. Their BLAS has one thread each: where every one takes all
-    cores, they wait for each other.
+    """A pool of `jobs` fresh processes, by default one for each core. BLAS has one thread in each: with all cores for each, they
+    would wait for each other.
 
-    They are fresh because a fork would copy locks of threads that it does not have. The end of the block, an error or a signal ends
-    them, whatever they do. SIGINT from a terminal reaches this process alone.
+    They are fresh because a fork would copy locks held by threads that it does not have. The end of the block, an error or a signal
+    ends them, whatever they do. SIGINT from a terminal reaches this process only.
     """
     with termination_raises():
         pool = Pool(jobs or usable_cores())
@@ -58,7 +72,7 @@ def processes(jobs: int | None = None) -> Iterator[Pool]:
 
 
 class Pool:
-    """Up to `jobs` processes, begun as they are needed. `processes` makes one, and ends it."""
+    """Up to `jobs` processes, started as they are needed. Made by `processes`, which ends them."""
 
     def __init__(self, jobs: int) -> None:
         self._jobs = jobs
@@ -68,13 +82,13 @@ class Pool:
     def map(self, function: Callable[..., Result], *iterables: Iterable[Any], timeout_s: float | None = None) -> Iterator[Result]:
         """function(*arguments) for each group of arguments, in order; all must be importable or picklable.
 
-        Raises the first error of them in order; ProcessDiedError, a LimitError, if a process has died; TimeoutError if one is still
-        at work after `timeout_s` seconds.
+        Raises the first error by order; ProcessDiedError, a LimitError, if a process has died; TimeoutError if one is still working
+        after `timeout_s` seconds.
         """
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        early: dict[int, Answer] = {}
+        early: dict[int, _Answer] = {}
         done = 0
-        for number, _, answer in self._answers(function, zip(*iterables, strict=False), deadline):
+        for number, _, answer in self._answered(function, zip(*iterables, strict=False), deadline):
             early[number] = answer
             while done in early:
                 result, error = early.pop(done)
@@ -84,33 +98,34 @@ class Pool:
                 done += 1
 
     def as_they_come(
-        self, function: Callable[..., Result], calls: Iterable[tuple[Any, ...]]
-    ) -> Iterator[tuple[tuple[Any, ...], Result | None]]:
-        """Arguments and result of each call, whichever ends first; None where the process has died. Raises the first error."""
-        for _, arguments, (result, error) in self._answers(function, calls):
+        self, function: Callable[..., Result], calls: Iterable[Arguments]
+    ) -> Iterator[tuple[Arguments, Result | None]]:
+        """Arguments and result of each call, in the order in which they end; None if the process has died. Raises the first
+        error."""
+        for _, arguments, (result, error) in self._answered(function, calls):
             if error is not None and not isinstance(error, ProcessDiedError):
                 raise error
             yield arguments, result
 
-    def _answers(
-        self, function: Callable[..., Any], calls: Iterable[tuple[Any, ...]], deadline: float | None = None
-    ) -> Iterator[tuple[int, tuple[Any, ...], Answer]]:
-        """Number and arguments of each call, and its answer, as they come; a call is taken when there is a process for it.
+    def _answered(
+        self, function: Callable[..., Any], calls: Iterable[Arguments], deadline: float | None = None
+    ) -> Iterator[_Answered]:
+        """Calls in the order in which they end. A call is taken when a process is free for it.
 
-        Raises TimeoutError when one is awaited beyond the deadline, in seconds of time.monotonic().
+        Raises TimeoutError if one lasts beyond the deadline, in seconds of time.monotonic().
         """
         numbered = enumerate(calls)
-        found: list[tuple[int, tuple[Any, ...], Answer]] = []
+        ended: list[_Answered] = []
         with selectors.DefaultSelector() as busy:
             while True:
                 while len(busy.get_map()) < self._jobs and (call := next(numbered, None)) is not None:
-                    process = self._idle.pop() if self._idle else self._begin()
+                    process = self._idle.pop() if self._idle else self._start()
                     process.ask(function, call[1])
                     busy.register(process.answers, selectors.EVENT_READ, (process, *call))
-                yield from found  # while the processes have work again
+                yield from ended  # after the processes have new work
                 if not busy.get_map():
                     return
-                found.clear()
+                ended.clear()
                 left = None if deadline is None else max(0.0, deadline - time.monotonic())
                 events = busy.select(left if left is None else min(left, _LONGEST_WAIT_S))
                 if not events and left is not None and left <= _LONGEST_WAIT_S:
@@ -118,20 +133,21 @@ class Pool:
                 for key, _ in events:
                     process, number, arguments = key.data
                     busy.unregister(process.answers)
-                    found.append((number, arguments, self._answer(process)))
+                    ended.append(_Answered(number, arguments, self._answer(process)))
 
-    def _answer(self, process: _Process) -> Answer:
+    def _answer(self, process: _Process) -> _Answer:
+        """The answer of a process that has sent one, or has died."""
         try:
             answer = process.answer()
         except (EOFError, pickle.UnpicklingError):
             _end([process])
             self._all.remove(process)
-            return None, ProcessDiedError(f"a process at work {DIED}")
+            return _Answer(None, ProcessDiedError(f"a process at work {DIED}"))
         self._idle.append(process)
         return answer
 
-    def _begin(self) -> _Process:
-        with interrupts_wait():  # a process that was begun is one that will be ended
+    def _start(self) -> _Process:
+        with interrupts_wait():  # every process that is started must be in the list, to be ended
             self._all.append(_Process())
         return self._all[-1]
 
@@ -142,19 +158,19 @@ class Pool:
 
 
 class _Process:
-    """A process that answers one call after the other. Raises LimitError if the system cannot begin it."""
+    """A process that answers one call after the other. Raises LimitError if the system cannot start it."""
 
     def __init__(self) -> None:
         reader, writer = os.pipe()
         self.answers: BinaryIO = os.fdopen(reader, "rb")
         command = [sys.executable, "-P", "-c", _PROGRAM, str(os.getpid()), str(writer), *map(str, sys.path)]
         environment = os.environ | {name: os.environ.get(name) or "1" for name in VARIABLES}
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # which a process inherits, from its first moment on
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # inherited by the process from its first moment on
         try:
             self._process = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[writer], env=environment)
         except OSError as error:
             self.answers.close()
-            raise LimitError(f"no process can be begun: {error.strerror}") from error
+            raise LimitError(f"cannot start a process: {error.strerror}") from error
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
             os.close(writer)
@@ -162,45 +178,47 @@ class _Process:
         self._calls = self._process.stdin
         self._function: object = None
 
-    def ask(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
-        """Begin a call. The function is sent where it is another than before: it may hold a model."""
+    def ask(self, function: Callable[..., Any], arguments: Arguments) -> None:
+        """Start a call. The function, which may hold a model, is sent only if it differs from the last one."""
         given = None if function is self._function else function
         self._function = function
-        with suppress(BrokenPipeError):  # it has died, as its answer will say
+        with suppress(BrokenPipeError):  # the process has died, and reading its answer will tell
             pickle.dump((given, arguments), self._calls, pickle.HIGHEST_PROTOCOL)
             self._calls.flush()
 
-    def answer(self) -> Answer:
-        """The answer to the call, when there is one to be read; EOFError or UnpicklingError if the process has died."""
-        return pickle.load(self.answers)
+    def answer(self) -> _Answer:
+        """Read the answer to the call. Raises EOFError or UnpicklingError if the process has died."""
+        return _Answer(*pickle.load(self.answers))
 
-    def tell_to_end(self) -> None:
+    def terminate(self) -> None:
+        """Tell the process to end."""
         self._process.terminate()
 
-    def end(self, patience_s: float) -> None:
-        """Wait for the end of a process that was told to, and make it end when that takes longer."""
-        with suppress(BrokenPipeError):  # of what it has not read
+    def wait(self, grace_s: float) -> None:
+        """Wait for a terminated process to end, and kill it if that takes longer than `grace_s`."""
+        with suppress(BrokenPipeError):  # for a call that it has not read
             self._calls.close()
         self.answers.close()
         try:
-            self._process.wait(patience_s)
+            self._process.wait(grace_s)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
 
 
 def _end(given: Sequence[_Process]) -> None:
-    """End processes, which have _PATIENCE_S together for what they have to clean up."""
+    """End processes, which together have _GRACE_S seconds for their cleanup."""
     for process in given:
-        process.tell_to_end()
-    deadline = time.monotonic() + _PATIENCE_S
+        process.terminate()
+    deadline = time.monotonic() + _GRACE_S
     for process in given:
-        process.end(max(0.0, deadline - time.monotonic()))
+        process.wait(max(0.0, deadline - time.monotonic()))
 
 
 def work_for(parent: str, answers: str) -> NoReturn:
-    """The program of a process of a pool: calls from standard input, answers to a descriptor, until its parent ends it."""
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # whatever the parent does with it
+    """Main program of a process of a pool. Reads calls from standard input and writes answers to the descriptor `answers`, until
+    the process `parent` ends it."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # whatever the parent's handler is
     end_with_the_parent(int(parent))
     calls, stream = os.fdopen(os.dup(0), "rb"), os.fdopen(int(answers), "wb")
     function: Any = None
@@ -211,7 +229,7 @@ def work_for(parent: str, answers: str) -> NoReturn:
                 function = function if given is None else given
                 answer = pickle.dumps((function(*arguments), None), pickle.HIGHEST_PROTOCOL)
             except Exception as error:
-                error.add_note("".join(traceback.format_exception(error)))  # a traceback does not pass through a pipe
+                error.add_note("".join(traceback.format_exception(error)))  # a traceback cannot be pickled
                 answer = pickle.dumps((None, error), pickle.HIGHEST_PROTOCOL)
             stream.write(answer)
             stream.flush()

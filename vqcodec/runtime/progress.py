@@ -1,8 +1,7 @@
-"""Progress of long work: code at work enters and leaves named stages, and whoever watches reads how far they are.
+"""Progress of long work: working code enters and leaves named stages, and a watcher reads how far they are.
 
-The watcher polls. Work therefore never calls anything that draws, and where nobody watches a stage costs one look-up. Threads and
-processes that are started inside a watched block are not watched: the code that waits for them tells what they have done.
-"""
+The watcher polls, so work never calls code that draws, and a stage costs one lookup if nobody watches. Threads and processes
+started inside a watched block are not watched: the code that waits for them reports their progress."""
 
 from __future__ import annotations
 
@@ -10,15 +9,15 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 Item = TypeVar("Item")
 
 
 class Stage:
-    """One stage: `done` steps of `total`, where the number of steps is known. `count`, if given, is asked for `done` instead.
+    """A stage with `done` of `total` steps, if the number of steps is known; `count`, if given, returns `done`.
 
-    `at_once` steps are under way at a time, one of them in this thread. `shown` is the largest share that was told of it.
+    `at_once` steps run in parallel, one of them in this thread. `shown` is the largest share that has been reported.
     """
 
     def __init__(self, name: str, total: int | None = None, count: Callable[[], int] | None = None, at_once: int = 1) -> None:
@@ -33,11 +32,11 @@ class Stage:
 
 
 Stages = list[Stage]
-"""The stages that are under way, from the outermost to the innermost."""
+"""The current stages, from the outermost to the innermost."""
 
 
 class _Watched(threading.local):
-    """The stages of this thread, where they are watched."""
+    """The stages of this thread; None if they are not watched."""
 
     stages: Stages | None = None
 
@@ -47,7 +46,7 @@ _watched = _Watched()
 
 @contextmanager
 def watched() -> Iterator[Stages]:
-    """In the block, this thread's stages are kept in the list that is yielded."""
+    """Keep this thread's stages in the yielded list while in the block."""
     before, _watched.stages = _watched.stages, []
     try:
         yield _watched.stages
@@ -57,9 +56,9 @@ def watched() -> Iterator[Stages]:
 
 @contextmanager
 def stage(name: str, total: int | None = None, count: Callable[[], int] | None = None, at_once: int = 1) -> Iterator[None]:
-    """A stage of `total` steps, if their number is known, each of which ends with `advance`; or `count` tells how many are done.
+    """Enter a stage of `total` steps, if their number is known. Each step ends with `advance`, or `count` returns the number done.
 
-    An empty name is that of the stage around it. `at_once` steps are under way at a time.
+    An empty name stands for that of the enclosing stage. `at_once` steps run in parallel.
     """
     stages = _watched.stages
     if stages is None:
@@ -74,33 +73,40 @@ def stage(name: str, total: int | None = None, count: Callable[[], int] | None =
 
 
 def advance(count: int = 1) -> None:
-    """So many steps of the innermost stage are done."""
+    """Mark `count` more steps of the innermost stage as done."""
     if stages := _watched.stages:
         stages[-1].done += count
 
 
 def steps(items: Sequence[Item], name: str = "") -> Iterable[Item]:
-    """The items, each a step of a stage."""
-    return items if _watched.stages is None else _told(items, name)
+    """The items, each as a step of a stage."""
+    return items if _watched.stages is None else _counted(items, name)
 
 
-def _told(items: Sequence[Item], name: str) -> Iterator[Item]:
+def _counted(items: Sequence[Item], name: str) -> Iterator[Item]:
     with stage(name, len(items)):
         for item in items:
             yield item
             advance()
 
 
-def share_done(stages: Sequence[Stage]) -> tuple[float, float] | None:
-    """How much is done, 0 to 1, of the outermost stage whose number of steps is known, and when it began; None if there is none.
+class Share(NamedTuple):
+    """Share of a stage that is done, 0 to 1, and its start in seconds of time.monotonic()."""
 
-    A step that is under way counts as far as the stages inside it are. Of steps that other threads or processes do, they are not
-    known: these count as far as the one of this thread. So that nothing is taken back, a share is never less than it was.
+    done: float
+    begun: float
+
+
+def share_done(stages: Sequence[Stage]) -> Share | None:
+    """The share done of the outermost stage with a known number of steps; None if there is none.
+
+    A running step counts by the stages inside it. Those of other threads and processes are unknown: their steps count like the step
+    of this thread. A share never decreases.
     """
-    found: tuple[float, float] | None = None
+    found: Share | None = None
     for one in reversed(stages):
         if one.total:
-            reached, inside = one.reached, found[0] if found else 0.0
+            reached, inside = one.reached, found.done if found else 0.0
             one.shown = min(1.0, max(one.shown, (reached + inside * min(one.at_once, one.total - reached)) / one.total))
-            found = one.shown, one.begun
+            found = Share(one.shown, one.begun)
     return found
