@@ -46,13 +46,13 @@ def test_profiles_are_small_and_equal_for_equal_colours() -> None:
     ],
 )
 def test_chromaticities_that_make_no_sense(primaries: icc.Primaries) -> None:
-    with pytest.raises(ValueError, match=r"span no colours|outside|no sense"):
+    with pytest.raises(ValueError, match=r"degenerate|outside|out of range"):
         icc.profile(icc.Colours("test", primaries), grey=False)
 
 
 def test_gammas_that_make_no_sense() -> None:
     for gamma in (0, 0.01, 1e6, -1, float("nan")):
-        with pytest.raises(ValueError, match="makes no sense"):
+        with pytest.raises(ValueError, match="is out of range"):
             icc.gamma_curve(gamma)
 
 

@@ -119,7 +119,7 @@ DNG = b"II*\0\x08\0\0\0\2\0\xfe\0\4\0\1\0\0\0\1\0\0\0\x12\xc6\1\0\4\0\0\0\1\4\0\
         ("a.svgz", b"\x1f\x8b\x08", SVG),
         ("a.exr", b"v/1\1", UNREAD.format("OpenEXR")),
         ("a.jpg", MAGIC + b"x", "a .vqz file already"),
-        ("._a.jpg", b"\0\5\x16\7\0\2\0\0", "not a picture (AppleDouble, what macOS keeps of a file besides its bytes)"),
+        ("._a.jpg", b"\0\5\x16\7\0\2\0\0", "not a picture (AppleDouble metadata of macOS)"),
         ("a.txt", b"P1 and P2 were there", "not a picture (text)"),
         ("a.txt", b"BM is short for bitmap, as all know who work with them", "not a picture (text)"),
         ("a.xmp", "<x:xmpmeta>\N{SNOWMAN}</x:xmpmeta>".encode(), "not a picture (text)"),

@@ -1,4 +1,4 @@
-"""Parts of picture files that .vqz files cannot hold: named, so that nothing is lost without a word."""
+"""Notes on the parts of picture files that .vqz files cannot hold, so that nothing is lost silently."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vqcodec.io.signalling import file_boxes, png_chunks
 _MOST_NAMES: Final = 5
 _RAW_PROFILE: Final = "Raw profile type "
 _RAW_PROFILES: Final = {"exif": "exif", "APP1": "exif", "xmp": "xmp", "icc": "icc", "icm": "icc"}
-"""ImageMagick's profiles, text in hexadecimal digits, and what each is kept as."""
+"""Kinds of ImageMagick's profiles, stored as hexadecimal text, and the metadata that each is kept as."""
 _XMP_PREFIX: Final = b"http://ns.adobe.com/xap/1.0/\0"
 _PNG_KEPT: Final = frozenset(
     (
@@ -23,7 +23,7 @@ _PNG_KEPT: Final = frozenset(
         *(b"acTL", b"fcTL", b"fdAT", b"bKGD", b"hIST", b"sBIT", b"sPLT", b"gIFg", b"mDCV", b"cLLI", b"iDOT", b"vpAg"),
     )
 )
-"""Chunks that are read, or say nothing of the picture without its palette or its animation."""
+"""Chunks that are read, or that mean nothing without the palette or the animation."""
 _TIFF_KEPT: Final = (
     {254, 255, 256, 257, 258, 259, 262, 263, 264, 265, 266, 273, 274, 277, 278, 279, 280, 281, 282, 283, 284, 288, 289, 290, 291}
     | {292, 293, 296, 297, 301, 317, 318, 319, 320, 321, 322, 323, 324, 325, 330, 332, 336, 337, 338, 339, 340, 341, 342, 347}
@@ -31,11 +31,12 @@ _TIFF_KEPT: Final = (
 )
 _PHOTOSHOP_IPTC: Final = 0x0404
 _PHOTOSHOP_KEPT: Final = {0x03ED, 0x0404, 0x0406, 0x040B, 0x040F, 0x0422, 0x0424, 0x0425}
-"""Resolution, IPTC, quality, URL, ICC profile, EXIF, XMP, checksum of IPTC."""
+"""Photoshop resources without a note of their own: resolution, IPTC, quality, URL, ICC profile, EXIF, XMP, checksum of IPTC."""
 
 
 def left_out(image: Image.Image, stream: BinaryIO, tiff_kept: Iterable[int]) -> str:
-    """A note, empty where there is nothing to say; `tiff_kept` are numbers of further tags that are kept."""
+    """A note that names the parts of an open picture file that are dropped; empty if there are none. `tiff_kept`: further TIFF tags
+    that are kept."""
     found: list[str] = []
     if image.format == "PNG":
         found = _of_png(image, stream)
@@ -63,7 +64,7 @@ def left_out(image: Image.Image, stream: BinaryIO, tiff_kept: Iterable[int]) -> 
 
 
 def _has_oblong_pixels(image: Image.Image) -> bool:
-    """Whether the file gives a ratio of the pixels' sides other than 1, and no resolution, which would be kept."""
+    """Whether the file states a pixel aspect ratio other than 1 and no resolution, which would be kept."""
     ratio: tuple[Any, ...] = ()
     if image.format == "PNG":
         ratio = image.info.get("aspect", ())
@@ -80,9 +81,9 @@ def _plural(count: int, noun: str) -> str:
 
 
 def _named(noun: str, names: list[str]) -> str:
-    """So many of a noun, with the first names."""
-    told = [printable(name)[:40] for name in names[:_MOST_NAMES]] + ["..."] * (len(names) > _MOST_NAMES)
-    return f"{_plural(len(names), noun)} ({', '.join(told)})"
+    """A count of a noun, with the first names."""
+    shown = [printable(name)[:40] for name in names[:_MOST_NAMES]] + ["..."] * (len(names) > _MOST_NAMES)
+    return f"{_plural(len(names), noun)} ({', '.join(shown)})"
 
 
 # ------------------------------------------------------------------------------------------------ formats
@@ -147,7 +148,7 @@ def _of_jpeg(image: Image.Image) -> list[str]:
 
 
 def _of_photoshop(resources: object) -> list[str]:
-    """Names of resources by their numbers."""
+    """Notes on Photoshop resources, which are given by number."""
     numbers = set(resources) if isinstance(resources, dict) else set()
     return ["IPTC"] * (_PHOTOSHOP_IPTC in numbers) + ["Photoshop data"] * bool(numbers - _PHOTOSHOP_KEPT)
 
@@ -157,11 +158,11 @@ def _psd_resources(image: Image.Image) -> dict[int, bytes]:
 
 
 def psd_info(image: Image.Image) -> dict[Any, Any]:
-    """EXIF, XMP and resolution of a PSD file, which Pillow passes over, as it gives them for others."""
+    """EXIF, XMP and resolution of a PSD file, which Pillow does not read, with the names that they have in Pillow's `info`."""
     resources = _psd_resources(image)
     found: dict[Any, Any] = {"exif": resources.get(0x0422), "xmp": resources.get(0x0424)}
     if len(resolution := resources.get(0x03ED, b"")) >= 12:
-        found["dpi"] = tuple(value / 65536 for value in struct.unpack_from(">I4xI", resolution))  # per inch, whatever is shown
+        found["dpi"] = tuple(value / 65536 for value in struct.unpack_from(">I4xI", resolution))  # always per inch
     return found
 
 

@@ -223,7 +223,8 @@ def write_atomic(path: Path, data: bytes | memoryview, *, overwrite: bool, attri
     A temporary file in the same folder is written, synced and hard-linked to the name (which fails if the name has appeared
     meanwhile) or, to overwrite, renamed to it. It gets the permissions of a new file, or of the one that it replaces, within those
     of `attributes`. Symbolic links are followed; pipes and devices are written to directly. Errors, interrupts and termination
-    signals leave nothing behind. Raises OutputError; an old file is then unchanged."""
+    signals leave nothing behind. Raises OutputError; an old file is then unchanged.
+    """
     name = "standard output" if path in STDOUT else printable(path)
     try:
         if path in STDOUT:
@@ -265,7 +266,8 @@ def new_folder(path: Path, *, overwrite: bool, marker: str, known: Sequence[str]
     """A temporary folder that becomes `path` if the block succeeds, and is removed otherwise.
 
     An existing folder is replaced only if it is empty, or holds a file `marker` and otherwise only files that match `known` names
-    or patterns. Raises OutputError; the old folder is then unchanged."""
+    or patterns. Raises OutputError; the old folder is then unchanged.
+    """
     check_new_folder(path, overwrite=overwrite, marker=marker, known=known)
     token = os.urandom(8).hex()
     temporary, old = (path.parent / f".{token}.{kind}" for kind in ("tmp", "old"))

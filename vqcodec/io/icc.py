@@ -1,7 +1,7 @@
-"""ICC profiles: written from primaries and a transfer curve, and fitted to the pixels that they stand beside.
+"""ICC profiles: written from primaries and a transfer curve, and fitted to grey or RGB pixels.
 
-A profile that is written here is of version 4.3 and has about 450 bytes: a matrix and curves for RGB, a curve for grey (ICC.1:2010,
-sections 8.3 and 8.4). Chromaticities and curves are those of ITU-T H.273 (2021), tables 2 and 3.
+Profiles written here have version 4.3 and about 450 bytes: a matrix and curves for RGB, a curve for grey (ICC.1:2010, sections 8.3
+and 8.4). Chromaticities and curves are those of ITU-T H.273 (2021), tables 2 and 3.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from vqcodec.arrays import Float64, UInt16
 
 _HEADER_BYTES, _ENTRY_BYTES = 128, 12
 SIGNATURE: Final = b"acsp"
-"""From byte 36 on, in every profile."""
+"""Bytes 36 to 39 of every profile."""
 _D50 = (0.9642, 1.0, 0.8249)
-"""X, Y, Z of the white that profiles are connected by."""
+"""X, Y, Z of the white point of the profile connection space."""
 _BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
 _MOST_TAGS: Final = 100
-"""As littlecms reads."""
+"""The limit of littlecms."""
 _SHARED_TAGS: Final[tuple[bytes, ...]] = (b"desc", b"cprt", b"wtpt", b"chad")
 _RGB_CURVES: Final[tuple[bytes, ...]] = (b"rTRC", b"gTRC", b"bTRC")
 _DEVICE_CLASSES = (b"mntr", b"scnr", b"prtr", b"spac")
@@ -44,28 +44,28 @@ PRIMARIES: Final[dict[int, Primaries]] = {
     12: (*_D65, 0.680, 0.320, 0.265, 0.690, 0.150, 0.060),  # P3, D65
     22: (*_D65, 0.630, 0.340, 0.295, 0.605, 0.155, 0.077),  # EBU 3213
 }
-"""By H.273's ColourPrimaries."""
+"""Chromaticities by H.273's ColourPrimaries."""
 ADOBE_RGB: Final[Primaries] = (*_D65, 0.64, 0.33, 0.21, 0.71, 0.15, 0.06)
 ROMM: Final[Primaries] = (0.3457, 0.3585, 0.7347, 0.2653, 0.1596, 0.8404, 0.0366, 0.0001)
 
 
-# ------------------------------------------------------------------------------------------------ curves, as the data of a tag
+# ------------------------------------------------------------------------------------------------ transfer curves as tag data
 
 
 def gamma_curve(gamma: float) -> bytes:
-    """linear = sample ** gamma; ValueError for one that no picture has."""
+    """Curve linear = sample ** gamma. Raises ValueError for an implausible gamma."""
     if not 0.1 <= gamma <= 10:
-        raise ValueError(f"a gamma of {gamma:g} makes no sense")
+        raise ValueError(f"gamma {gamma:g} is out of range")
     return b"para\0\0\0\0" + struct.pack(">HHi", 0, 0, round(gamma * 65536))
 
 
 def _broken_power(gamma: float, a: float, b: float, c: float, d: float) -> bytes:
-    """linear = (a * sample + b) ** gamma from d on, c * sample below."""
+    """Curve linear = (a * sample + b) ** gamma for samples from d on, c * sample below."""
     return b"para\0\0\0\0" + struct.pack(">HH5i", 3, 0, *(round(value * 65536) for value in (gamma, a, b, c, d)))
 
 
 def table_curve(values: UInt16) -> bytes:
-    """Linear light of samples that are evenly spaced from none to full, of 65535."""
+    """Curve with these values of linear light, 0 to 65535, for evenly spaced samples from 0 to full."""
     return b"curv\0\0\0\0" + struct.pack(">I", len(values)) + values.astype(">u2").tobytes()
 
 
@@ -81,7 +81,7 @@ CURVES: Final[dict[int, bytes]] = {
     13: SRGB_CURVE,
     17: gamma_curve(2.6),
 }
-"""By H.273's TransferCharacteristics."""
+"""Transfer curves by H.273's TransferCharacteristics."""
 
 
 # ------------------------------------------------------------------------------------------------ writing
@@ -89,7 +89,7 @@ CURVES: Final[dict[int, bytes]] = {
 
 @dataclass(frozen=True)
 class Colours:
-    """How samples are meant: `curves` of red, green and blue, as the data of tags."""
+    """A colour space of samples: its primaries, and the transfer curves of red, green and blue as tag data."""
 
     name: str
     primaries: Primaries = PRIMARIES[1]
@@ -97,12 +97,12 @@ class Colours:
 
     @property
     def is_srgb(self) -> bool:
-        """As exactly as chromaticities are written down."""
+        """Whether this is sRGB, within the precision of published chromaticities."""
         return self.curves == (SRGB_CURVE,) * 3 and np.allclose(self.primaries, PRIMARIES[1], rtol=0, atol=0.002)
 
 
 def profile(colours: Colours, *, grey: bool) -> bytes:
-    """The ICC profile for RGB or grey samples; ValueError where primaries span no colours or grey has three curves."""
+    """The ICC profile for RGB or grey samples. Raises ValueError for degenerate primaries, and for grey with different curves."""
     tags = {b"desc": _text(colours.name), b"cprt": _text("CC0"), b"wtpt": _xyz(_D50)}
     if grey:
         if len(set(colours.curves)) > 1:
@@ -113,21 +113,21 @@ def profile(colours: Colours, *, grey: bool) -> bytes:
 
 
 def _columns(primaries: Primaries) -> dict[bytes, bytes]:
-    """Tags of X, Y, Z of red, green and blue."""
+    """Tags with X, Y, Z of red, green and blue."""
     return {name: _xyz(column) for name, column in zip((b"rXYZ", b"gXYZ", b"bXYZ"), _matrices(primaries)[1].T, strict=True)}
 
 
 def _matrices(primaries: Primaries) -> tuple[Float64, Float64]:
-    """Bradford's adaptation of white to D50 [3,3], and X, Y, Z of red, green and blue after it, in columns [3,3]."""
+    """Bradford's chromatic adaptation to D50, float64 [3, 3], and the adapted X, Y, Z of red, green and blue as columns [3, 3]."""
     x, y = np.array(primaries).reshape(4, 2).T
-    points = np.stack([x, y, 1 - x - y])  # [3,4]
+    points = np.stack([x, y, 1 - x - y])  # float64 [3, 4]: white, red, green, blue
     if not np.isfinite(points).all() or y[0] <= 0 or abs(np.linalg.det(points[:, 1:])) < 1e-4:
-        raise ValueError("the chromaticities span no colours")
+        raise ValueError("the primaries are degenerate")
     white = points[:, 0] / y[0]
     scales = np.linalg.solve(points[:, 1:], white)
     cones = _BRADFORD @ white
     if (scales <= 0).any() or (cones <= 0).any():
-        raise ValueError("white lies outside of the colours")
+        raise ValueError("the white point is outside the primaries")
     adaptation = np.linalg.inv(_BRADFORD) @ np.diag(_BRADFORD @ _D50 / cones) @ _BRADFORD
     return adaptation, adaptation @ (points[:, 1:] * scales)
 
@@ -135,7 +135,7 @@ def _matrices(primaries: Primaries) -> tuple[Float64, Float64]:
 def _fixed(values: Float64 | tuple[float, ...]) -> bytes:
     rounded = [round(float(value) * 65536) for value in values]
     if any(abs(value) >= 1 << 31 for value in rounded):
-        raise ValueError("the chromaticities make no sense")
+        raise ValueError("the chromaticities are out of range")
     return struct.pack(f">{len(rounded)}i", *rounded)
 
 
@@ -149,7 +149,7 @@ def _text(text: str) -> bytes:
 
 
 def _assemble(space: bytes, tags: dict[bytes, bytes], version: bytes = b"\x04\x30\0\0") -> bytes:
-    """A display profile connected by XYZ; equal data stands in it once."""
+    """A display profile with XYZ as connection space. Tags with equal data share it."""
     table, data, places = b"", b"", {}
     start = _HEADER_BYTES + 4 + _ENTRY_BYTES * len(tags)
     for name, value in tags.items():
@@ -200,7 +200,7 @@ def fitted(data: bytes, *, grey: bool) -> Fitted:
 
 
 def _places(data: bytes) -> dict[bytes, slice] | None:
-    """Where the data of each tag of a profile is; None where the profile is damaged."""
+    """Byte ranges of a profile's tags; None if the profile is damaged."""
     if len(data) < _HEADER_BYTES + 4 or data[36:40] != SIGNATURE:
         return None
     size, count = struct.unpack_from(">I", data)[0], struct.unpack_from(">I", data, _HEADER_BYTES)[0]

@@ -1,9 +1,9 @@
-"""Kinds of files, by their first bytes and their names: pictures of all formats, and what is none.
+"""Kinds of files by their first bytes and their names: picture formats and others.
 
     kind_of    name, first bytes  ->  Kind
 
-Pure: nothing is opened here. Content decides, and the name only where the content says nothing (or says TIFF, as most raw files of
-cameras do). Which formats are read is known in image_reader.py.
+Nothing is opened here. Content decides; the name counts only if the content is unknown, or is TIFF, which most raw camera files
+look like. image_reader.py knows which formats are read.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from pathlib import PurePath
 from typing import Final
 
 HEAD_BYTES: Final = 4096
-"""First bytes of a file that tell its kind."""
+"""First bytes of a file that determine its kind."""
 
 
 @dataclass(frozen=True)
 class Kind:
-    """`name` is what a file is ("PNG", "HEIC", "text"; empty if unknown), `reason` why it is not coded, unless its `format` is
-    read: Pillow's name of a picture format, empty for what Pillow does not read."""
+    """A kind of file: its name ("PNG", "HEIC", "text"; empty if unknown), the reason why it is not encoded unless its format is
+    read, and Pillow's name of the format, empty for formats that Pillow does not read."""
 
     name: str = ""
     reason: str = ""
@@ -32,15 +32,15 @@ Tests = tuple[tuple[Callable[[bytes], bool], Kind], ...]
 
 
 def is_picture_name(name: str) -> bool:
-    """Whether the suffix is one of a picture format, read or not."""
+    """Whether the suffix belongs to a picture format, whether or not that is read."""
     suffix = PurePath(name).suffix.lower()
     return suffix in _BY_SUFFIX or suffix in _RAW_SUFFIXES
 
 
 def kind_of(name: str, head: bytes) -> Kind:
-    """The kind of a file from its name and its first HEAD_BYTES (fewer are enough where there are no more).
+    """The kind of a file by its name and its first HEAD_BYTES, or all bytes if it has fewer.
 
-    A file of unknown content is taken for what its suffix says, so that a damaged picture is still one.
+    A file of unknown content is of the kind that its suffix says, so a damaged picture is still a picture.
     """
     suffix = PurePath(name).suffix.lower()
     if not head:
@@ -76,7 +76,8 @@ def _raw(name: str) -> Kind:
 
 
 def _is_text(head: bytes) -> bool:
-    """UTF-8, perhaps cut within a character, or UTF-16 with a byte order mark; no control characters but white space."""
+    """Whether the bytes are UTF-8, which may be cut within a character, or UTF-16 with a byte order mark, without control
+    characters other than white space."""
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
         return True
     try:
@@ -88,7 +89,8 @@ def _is_text(head: bytes) -> bool:
 
 
 def _is_tga(head: bytes) -> bool:
-    """Truevision TGA has no magic number: its header (specification 2.0, page 6) is looked at field by field."""
+    """Whether the header is one of Truevision TGA, which has no magic number: its fields are checked (specification 2.0, page
+    6)."""
     if len(head) < 19:
         return False
     colour_map, image_type, entry_bits, depth, descriptor = head[1], head[2], head[7], head[16], head[17]
@@ -101,7 +103,7 @@ def _is_tga(head: bytes) -> bool:
 
 
 def _is_dib(head: bytes) -> bool:
-    """A BMP file without its first header: the size of the second, sides, and 1 plane."""
+    """Whether this is a BMP file without its file header: the size of the information header, width, height and 1 plane."""
     return re.match(rb"[\x28\x6c\x7c]\0{3}.{8}\x01\0[\x01\x04\x08\x10\x18\x20]\0", head, re.DOTALL) is not None
 
 
@@ -195,7 +197,7 @@ _SURE: Final[Tests] = (
     (_matches(rb"BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\x00\x00\x00"), _BMP),
     (_is_dib, _picture("DIB", "DIB")),
     (_matches(rb"P[1-6](\s*#|\s+[0-9])|P[fF]\s+[0-9]"), _PPM),
-    # raw files of cameras, of which many begin as TIFF does
+    # raw camera files, many of which begin like TIFF
     (_matches(rb"II\*\x00....CR"), _raw("CR2")),
     (_has_brand(b"crx "), _raw("CR3")),
     (_starts(b"II\x1a\0\0\0HEAPCCDR"), _raw("CRW")),
@@ -208,7 +210,7 @@ _SURE: Final[Tests] = (
     (_starts(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), _TIFF),
     (_has_brand(b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"hevm", b"hevs", b"mif1", b"msf1"), _HEIC),
     (_starts(b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n"), _JXL),
-    # an XML file whose first element is svg, behind declarations and comments
+    # an XML file whose first element is svg, after declarations and comments
     (_matches(rb"(?:\xef\xbb\xbf)?(?>\s+|<\?.*?\?>|<!--.*?-->|<!DOCTYPE[^>[]*+(?>\[.*?\]\s*)?>)*+<(?:\w+:)?svg\b"), _SVG),
     (_starts(b"8BPS"), _PSD),
     (_starts(b"icns"), _BY_SUFFIX[".icns"]),
@@ -232,9 +234,9 @@ _SURE: Final[Tests] = (
     (_matches(rb"SIMPLE  ="), _picture("FITS")),
     (_matches(rb".{128}DICM"), _picture("DICOM")),
     (_starts(b"AT&TFORM"), _picture("DjVu")),
-    (_starts(b"\0\5\x16\7", b"\0\5\x16\0"), _no_picture("AppleDouble, what macOS keeps of a file besides its bytes")),
+    (_starts(b"\0\5\x16\7", b"\0\5\x16\0"), _no_picture("AppleDouble metadata of macOS")),
 )
-"""Tests of content that decide whatever the name, in this order."""
+"""Tests of content that decide regardless of the name, in this order."""
 
 _NO_PICTURES: Final[Tests] = (
     (_starts(b"%PDF"), _no_picture("PDF")),
@@ -252,4 +254,4 @@ _NO_PICTURES: Final[Tests] = (
     (_starts(b"\x7fELF", b"MZ\x90\0", b"\xcf\xfa\xed\xfe"), _no_picture("program")),
     (_starts(b"SQLite format 3\0"), _no_picture("database")),
 )
-"""Tests by few bytes, where the name does not say that it is a picture."""
+"""Tests with short magic numbers, used unless the name is that of a picture."""

@@ -2,7 +2,8 @@
 
 Each ends the program at once by its default action. If there is something to clean up, that comes first, and the same signal ends
 the program afterwards, so a shell sees a program ended by a signal and ends its loop. When vqcodec is used as a library, SIGINT
-stays Python's KeyboardInterrupt."""
+stays Python's KeyboardInterrupt.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Progress of long work: working code enters and leaves named stages, and a watcher reads how far they are.
 
 The watcher polls, so work never calls code that draws, and a stage costs one lookup if nobody watches. Threads and processes
-started inside a watched block are not watched: the code that waits for them reports their progress."""
+started inside a watched block are not watched: the code that waits for them reports their progress.
+"""
 
 from __future__ import annotations
 
