@@ -290,7 +290,7 @@ def test_the_score_is_of_held_out_pictures(small: Callable[..., Any], monkeypatc
 
     figures: list[float] = []
 
-    def fit(network: Any, draw: Any, loss: Any, held_out: Any, settings: Any, **_: Any) -> Any:
+    def fit(network: Any, draw: Any, loss: Any, held_out: Any, settings: Any, *_: Any) -> Any:
         network.tail.reset_parameters()
         figures.append(held_out(network))
         return network
@@ -321,7 +321,9 @@ def test_a_few_steps_lower_the_loss(small: Callable[..., Any], still_life: Pixel
     monkeypatch.setattr(loop, "EVERY", 10)
     monkeypatch.setattr(loop, "SCORED", 1)
     pictures, seen = [still_life[:256, :256], still_life[:256, 256:512]], []
-    found = denoiser.fit_denoiser(pictures[:1], pictures[1:], small(steps=40, width=96, rate=1e-2), report=seen.append)
+    found = denoiser.fit_denoiser(
+        pictures[:1], pictures[1:], small(steps=40, width=96, rate=1e-2), loop.LoopOptions(report=seen.append)
+    )
     assert [facts["step"] for facts in seen] == [10, 20, 30, 40]
     assert seen[-1]["loss"] < seen[0]["loss"] - 0.25
     assert seen[-1]["held_out"] < -2

@@ -103,7 +103,7 @@ def test_the_score_is_of_held_out_grids_and_repeatable(untrained: Any, monkeypat
 
     figures: list[tuple[float, float]] = []
 
-    def fit(network: Any, draw: Any, loss: Any, held_out: Any, settings: Any, **_: Any) -> Any:
+    def fit(network: Any, draw: Any, loss: Any, held_out: Any, settings: Any, *_: Any) -> Any:
         figures.append((held_out(network), held_out(network)))
         return network
 

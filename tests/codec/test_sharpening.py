@@ -451,6 +451,7 @@ def test_pictures_that_are_too_small(refiner_samples: list[Any]) -> None:
 @pytest.mark.slow
 def test_training_goes_on_from_a_checkpoint(refiner_samples: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from vqcodec.neural import refiner
+    from vqcodec.neural.loop import LoopOptions
     from vqcodec.neural.perceptual import GradientStatistics
 
     monkeypatch.setattr(refiner, "EVERY", 2)
@@ -460,9 +461,9 @@ def test_training_goes_on_from_a_checkpoint(refiner_samples: list[Any], tmp_path
     sheets: list[Pixels] = []
 
     def train(report: Callable[[dict[str, float]], None]) -> dict[str, np.ndarray]:
-        options: dict[str, Any] = {"checkpoint": tmp_path / "checkpoint", "report": report}
-        options["show"] = lambda step, pixels: sheets.append(pixels)
-        return refiner.fit_refiner(refiner_samples, refiner_samples[:2], GradientStatistics(), settings, **options)[0]
+        options, show = LoopOptions(checkpoint=tmp_path / "checkpoint", report=report), lambda number, pixels: sheets.append(pixels)
+        distance = GradientStatistics()
+        return refiner.fit_refiner(refiner_samples, refiner_samples[:2], distance, settings, options, show=show).tensors
 
     def stop(facts: dict[str, float]) -> None:
         raise KeyboardInterrupt
@@ -594,7 +595,7 @@ def test_judges_look_from_any_pixel_of_a_cell(refiner_samples: list[Any]) -> Non
         top, left = scene.corner
         corners |= {(0, top), (1, left)}
         seen = scene.original[:, :, top : top + 56, left : left + 56]
-        assert scene.looked_at(scene.original).equal(seen)
+        assert scene.judged_pixels(scene.original).equal(seen)
         assert scene.judged(scene.original)[:, :3].equal(2 * seen - 1)
     assert corners == {(axis, pixel) for axis in (0, 1) for pixel in range(8)}
 
@@ -681,7 +682,7 @@ def test_the_same_seed_makes_the_same_refiner(refiner_samples: list[Any]) -> Non
 
     def tail(seed: int) -> Pixels:
         settings = refiner.RefinerSettings(steps=1, seed=seed, batch=1, crop=4, width=8, blocks=1)
-        return refiner.fit_refiner(refiner_samples[:1], [], GradientStatistics(), settings)[0]["refiner.head"]
+        return refiner.fit_refiner(refiner_samples[:1], [], GradientStatistics(), settings).tensors["refiner.head"]
 
     np.testing.assert_array_equal(tail(3), tail(3))
     assert (tail(3) != tail(4)).any()
@@ -690,7 +691,7 @@ def test_the_same_seed_makes_the_same_refiner(refiner_samples: list[Any]) -> Non
 def test_refiners_learn_on_decodes_of_the_lite_model_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("torch", reason="torch is not installed")
     from vqcodec.train import refiner
-    from vqcodec.train.course import Course
+    from vqcodec.train.training_run import TrainingRun
 
     Image.fromarray(smooth_picture(24, 24)).save(tmp_path / "a.png")
 
@@ -700,7 +701,7 @@ def test_refiners_learn_on_decodes_of_the_lite_model_as_well(tmp_path: Path, mon
     monkeypatch.setattr(refiner, "make_refiner_samples", samples)
     for init, names in (("photo", ("photo", "photo-lite")), ("photo-lite", ("photo-lite",))):
         with pytest.raises(LookupError) as error:
-            refiner.train_refiner(Course(tmp_path, tmp_path / "new", steps=1), init=init)
+            refiner.train_refiner(TrainingRun(tmp_path, tmp_path / "new", steps=1), init=init)
         assert error.value.args == names
 
 

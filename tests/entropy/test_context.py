@@ -232,7 +232,7 @@ def test_a_network_grows_without_saying_anything_else(samples: Path) -> None:
             half.out_bias.normal_(std=0.5)
     with Image.open(samples / "landscape.png") as image:
         crop = TrainingImage("crop", np.asarray(image.convert("RGB"))[200:328, 150:278])
-    batch = context_samples.draw_crops([record(crop, 30.0, LITE)[0]], 2, 16, np.random.default_rng(0))
+    batch = context_samples.draw_crops([record(crop, 30.0, LITE).tiles], 2, 16, np.random.default_rng(0))
     wide = neural.widened(start, 20, 10)
     assert len(wide.dc[0]) == 20
     with torch.no_grad():
@@ -259,8 +259,7 @@ def test_torch_and_numpy_agree(samples: Path) -> None:
             half.out.normal_(std=0.5)
             half.out_bias.normal_(std=0.5)
     network = context.ContextNetwork.from_tensors(neural.to_tensors(tiles, dcs))
-    sample, _ = record(crop, 30.0, LITE)
-    batch = context_samples.draw_crops([sample], 1, 16, np.random.default_rng(0))
+    batch = context_samples.draw_crops([record(crop, 30.0, LITE).tiles], 1, 16, np.random.default_rng(0))
     session = open_session(crop, 30.0, LITE.color)
     latents = session.grid.latents
     from vqcodec.codec.rate_control import RATE
@@ -408,7 +407,8 @@ def test_training_saves_bits_and_begins_at_none(samples: Path, tmp_path: Path) -
     with Image.open(samples / "still_life.png") as image:
         pixels = np.asarray(image.convert("RGB"))
     images = [TrainingImage(str(n), pixels[100 * n : 100 * n + 130, 80 * n : 80 * n + 150]) for n in range(3)]
-    crops, passes = make_context_samples(images, LITE, 0, "samples", Watch())
+    made = make_context_samples(images, LITE, 0, "samples", Watch())
+    crops, passes = made.tiles, made.passes
     settings = context_fit.ContextSettings(batch=4, crop=12, luma=16, chroma=8, hidden=8, dc_hidden=(12, 8), dc_rows=64, steps=20)
     untrained = context_fit.saved(neural.TileContext(16, 8, 8), neural.DcContext((12, 8)), crops, passes, settings)
     assert untrained == {"held_out_saved_ac": 0.0, "held_out_saved_dc": 0.0}
@@ -417,10 +417,10 @@ def test_training_saves_bits_and_begins_at_none(samples: Path, tmp_path: Path) -
     saved = context_fit.saved(tiles, dcs, crops, passes, settings)
     assert saved["held_out_saved_ac"] > 0.005
     assert saved["held_out_saved_dc"] > 0.005
-    strip = make_context_samples([TrainingImage("strip", pixels[:8, :300])], LITE, 0, "samples", Watch())
-    assert context_fit.saved(tiles, dcs, strip[0], passes, settings)["held_out_saved_ac"] == 0  # less than two cells high
+    strip = make_context_samples([TrainingImage("strip", pixels[:8, :300])], LITE, 0, "samples", Watch()).tiles
+    assert context_fit.saved(tiles, dcs, strip, passes, settings)["held_out_saved_ac"] == 0  # less than two cells high
     with pytest.raises(InputError, match="too small"):
-        context_fit.fit_tiles(strip[0], crops, settings)
+        context_fit.fit_tiles(strip, crops, settings)
     short = replace(settings, steps=2)
     once, again = (neural.to_tensors(context_fit.fit_tiles(crops, crops, short), dcs) for _ in range(2))
     for name, array in once.items():
@@ -436,18 +436,25 @@ def test_the_command_keeps_a_context_that_serves_held_out_pictures(
     from helpers.small_training import let_few_pictures_be_enough
     from vqcodec.cli.main import main
     from vqcodec.neural import context_fit
-    from vqcodec.train import lite, neural, streams
+    from vqcodec.train import networks, pipeline, streams
+    from vqcodec.train.assembly import Fitted
+    from vqcodec.train.held_out import Figures, Point
+    from vqcodec.train.settings import ExactSettings
 
     small = partial(context_fit.ContextSettings, luma=16, chroma=8, hidden=8, dc_hidden=(12, 8), batch=4, crop=12)
     monkeypatch.setattr(context_fit, "ContextSettings", small)
-    monkeypatch.setattr(neural, "_MOST_SAMPLES", 2)
-    monkeypatch.setattr(lite, "_SMALL_FILES", 8)
-    monkeypatch.setattr(lite, "_FEW_FILES", 6)
+    monkeypatch.setattr(networks, "_MOST_SAMPLES", 2)
+    monkeypatch.setattr(pipeline, "ExactSettings", partial(ExactSettings, small_files=8, few_files=6))
     monkeypatch.setattr(streams, "MAP_SIZES", (12, 4))
     let_few_pictures_be_enough(monkeypatch.setattr)
-    monkeypatch.setattr(neural._Run, "measure", lambda _, what, *given: np.full((len(given[1]), 3, 3), float(what != kept)))
+
+    def measure(training: Any, what: str, model: Any, pieces: Any, *_: Any) -> Figures:
+        return Figures.of([[Point(1, 1, float(what != kept))] * 3] * len(pieces))
+
+    monkeypatch.setattr(networks.NeuralTraining, "measure", measure)
     if kept != "context and codebooks":  # what is not kept need not take long
-        monkeypatch.setattr(neural, "refit", lambda model, images, *_: (model, used.extend(images) or []))
+        refit = lambda training, model, _: Fitted(model, used.extend(training.corpus.train) or [])  # noqa: E731
+        monkeypatch.setattr(pipeline, "refit_codebooks", refit)
     used: list[Any] = []
     folder = tmp_path / "pictures"
     folder.mkdir()
@@ -471,10 +478,10 @@ def test_the_command_keeps_a_context_that_serves_held_out_pictures(
 def test_the_fewer_the_pictures_the_more_steps_each_is_coded_at_for_new_codebooks() -> None:
     pytest.importorskip("torch")
     from vqcodec.train.data import TrainingImage
-    from vqcodec.train.neural import _samples_each
+    from vqcodec.train.networks import repeated
 
     small = TrainingImage("small", np.zeros((100, 100, 3), np.uint8))
     large = TrainingImage("large", np.zeros((3000, 5000, 1), np.uint8))
-    assert _samples_each([small] * 60) == 8
-    assert _samples_each([large]) == 2
-    assert _samples_each([large] * 9) == 1  # there is enough to learn from
+    assert len(repeated([small] * 60)) == 8 * 60
+    assert len(repeated([large])) == 2
+    assert len(repeated([large] * 9)) == 9  # there is enough to learn from

@@ -9,20 +9,21 @@ from functools import partial
 
 from vqcodec.cli.main import main
 from vqcodec.neural import synthesis
-from vqcodec.train import data, lite, neural
+from vqcodec.train import data, held_out, lite, networks
 
 
 def let_few_pictures_be_enough(patch: Callable[[object, str, object], None] = setattr) -> None:
     """Let `train` learn from as few pixels as there are, and keep whatever gains; `patch` is setattr, or what undoes it later."""
-    for module, name in ((data, "LEAST_HELD_OUT"), (data, "LEAST_TRAINED_ON"), (lite, "_ERRORS")):
+    for module, name in ((data, "LEAST_HELD_OUT"), (data, "LEAST_TRAINED_ON"), (held_out, "_STANDARD_ERRORS")):
         patch(module, name, 0)
-    patch(lite, "_LEAST_PIECES", 2)
+    for module in (held_out, lite):
+        patch(module, "FEWEST_PIECES", 2)
 
 
 def make_small(patch: Callable[[object, str, object], None] = setattr) -> None:
     """Let `train` fit small networks; `patch` is setattr, or what undoes it later."""
     patch(synthesis, "SynthesisSettings", partial(synthesis.SynthesisSettings, width=16, blocks=1, batch=4, crop=12))
-    patch(neural, "_MOST_SAMPLES", 2)
+    patch(networks, "_MOST_SAMPLES", 2)
     let_few_pictures_be_enough(patch)
 
 

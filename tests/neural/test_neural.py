@@ -315,8 +315,7 @@ def test_weights_are_kept_from_before_a_folder_is_learnt_by_heart(tmp_path: Path
             lambda network, batch: -network(*batch).mean(),
             lambda network: abs(network.weight.item() - 0.05),
             loop.Schedule(steps=60, rate=0.01, average=0.5),
-            checkpoint=tmp_path / "checkpoint",
-            report=report,
+            loop.LoopOptions(checkpoint=tmp_path / "checkpoint", report=report),
         )
         return found.weight.item()
 
@@ -380,7 +379,7 @@ def test_a_step_is_of_a_clipped_gradient_and_faster_where_it_is_told() -> None:
         lambda network, batch: 1e6 * network(*batch).mean(),
         lambda network: 0.0,
         loop.Schedule(steps=20, average=0.0),
-        fast=lambda parameter: 10.0 if parameter is network.bias else 1.0,
+        rate_factor=lambda parameter: 10.0 if parameter is network.bias else 1.0,
     )
     assert 0.9 < float(torch.cat([network.weight.grad[0], network.bias.grad]).norm()) <= 1.0001
     assert found.bias.item() == pytest.approx(10 * found.weight.item(), rel=0.01)
@@ -435,12 +434,12 @@ def test_a_checkpoint_of_another_training_is_not_gone_on_from_and_stays(tmp_path
     for other, what in (({"origin": "photo 13 pictures"}, "another origin"), ({"batch": 5, "seed": 1}, "another seed, batch")):
         with pytest.raises(InputError, match=what):
             loop.load_checkpoint(checkpoint, replace(settings, **other), parts)  # type: ignore[arg-type]  # by name
-    with pytest.raises(InputError, match="cannot be gone on from"):
+    with pytest.raises(InputError, match="cannot continue from it"):
         loop.load_checkpoint(checkpoint, settings, {"network": torch.nn.Linear(2, 3)})
     assert checkpoint.read_bytes() == kept
     for broken in (b"", b"junk", kept[:-100]):
         checkpoint.write_bytes(broken)
-        with pytest.raises(InputError, match="cannot be gone on from"):
+        with pytest.raises(InputError, match="cannot continue from it"):
             loop.load_checkpoint(checkpoint, settings, parts)
 
 
@@ -481,7 +480,8 @@ def test_what_goes_on_from_a_checkpoint_draws_other_batches_and_has_only_the_tim
             drawn.append(rng.random())
             return (torch.ones(1, 1),)
 
-        loop.fit(torch.nn.Linear(1, 1), draw, lambda net, batch: net(*batch).mean(), lambda _: 0.0, settings, checkpoint=checkpoint)
+        options = loop.LoopOptions(checkpoint=checkpoint)
+        loop.fit(torch.nn.Linear(1, 1), draw, lambda net, batch: net(*batch).mean(), lambda _: 0.0, settings, options)
 
     train(loop.Schedule(steps=3))
     train(loop.Schedule(steps=6))
@@ -496,8 +496,9 @@ def test_what_goes_on_from_a_checkpoint_draws_other_batches_and_has_only_the_tim
 def test_a_few_steps_lower_the_loss_and_a_checkpoint_goes_on(folder: Path, tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="torch is not installed")
     from vqcodec.neural import synthesis
+    from vqcodec.neural.loop import LoopOptions
     from vqcodec.train.data import load_corpus
-    from vqcodec.train.neural import make_samples
+    from vqcodec.train.samples import make_samples
 
     images = load_corpus(folder, Watch())
     samples = make_samples(images.train + images.held_out, LITE, 0, "samples", Watch())
@@ -520,9 +521,9 @@ def test_a_few_steps_lower_the_loss_and_a_checkpoint_goes_on(folder: Path, tmp_p
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        synthesis.fit_synthesis(samples, samples, longer, checkpoint=checkpoint, report=stop)
+        synthesis.fit_synthesis(samples, samples, longer, LoopOptions(checkpoint=checkpoint, report=stop))
     rest: list[dict[str, float]] = []
-    synthesis.fit_synthesis(samples, samples, longer, checkpoint=checkpoint, report=rest.append)
+    synthesis.fit_synthesis(samples, samples, longer, LoopOptions(checkpoint=checkpoint, report=rest.append))
     assert [facts["step"] for facts in rest] == [550, 600]
     assert rest[-1]["loss"] < lines[0]["loss"]
 
@@ -578,12 +579,12 @@ def test_what_a_network_learns_from_is_drawn_over_octaves_of_steps_and_partly_gr
     from vqcodec.train import samples
     from vqcodec.train.data import TrainingImage
 
-    low, high = limits = samples.NETWORK_STEPS
-    steps = samples.draw_network_steps(64, limits, np.random.default_rng(0))
+    low, high = limits = samples.NETWORK_STEP_LEVELS
+    steps = samples.draw_network_step_levels(64, limits, np.random.default_rng(0))
     assert all(step * 64 == round(step * 64) for step in steps)
     assert sum(step < (low * high) ** 0.5 for step in steps) == 32
     images = [TrainingImage(str(number), np.full((8, 8, 3), number, np.uint8)) for number in range(32)]
-    monkeypatch.setattr(samples, "in_processes", lambda jobs, *_: [job.args for job in jobs])
+    monkeypatch.setattr(samples, "some_in_processes", lambda call, *given, **_: list(zip(*given, strict=True)))
     made = samples.make_samples(images, LITE, 0, "samples", Watch())
     refined = samples.make_refiner_samples(images, ["one", "other"], 0, "samples", Watch())  # type: ignore[list-item]
     for jobs in (made, refined):
@@ -598,16 +599,16 @@ def test_a_synthesis_that_is_no_better_is_not_kept(folder: Path, tmp_path: Path,
     pytest.importorskip("torch", reason="torch is not installed")
     from helpers.small_training import let_few_pictures_be_enough
     from vqcodec.neural import synthesis
-    from vqcodec.train import neural
-    from vqcodec.train.course import Course
+    from vqcodec.train import networks, neural
     from vqcodec.train.data import TrainingImage
     from vqcodec.train.samples import make_sample
+    from vqcodec.train.training_run import TrainingRun
 
     let_few_pictures_be_enough(monkeypatch.setattr)
     save_model(tmp_path / "old", with_synthesis(random_network(240, 1, 0.0)))
     tried: list[synthesis.SynthesisSettings] = []
 
-    def fit(train: Any, held_out: Any, settings: synthesis.SynthesisSettings, **_: Any) -> dict[str, np.ndarray]:
+    def fit(train: Any, held_out: Any, settings: synthesis.SynthesisSettings, *_: Any, **__: Any) -> dict[str, np.ndarray]:
         tried.append(settings)
         return random_network(8, 1, 0.3)
 
@@ -615,9 +616,9 @@ def test_a_synthesis_that_is_no_better_is_not_kept(folder: Path, tmp_path: Path,
         return [make_sample(TrainingImage("crop", np.ascontiguousarray(images[0].pixels[:48, :48])), 30.0, model)]
 
     monkeypatch.setattr(synthesis, "fit_synthesis", fit)
-    monkeypatch.setattr(neural, "make_samples", samples)
+    monkeypatch.setattr(networks, "make_samples", samples)
     for init, kept in (("photo-lite", LITE), (tmp_path / "old", ExactModel.load(tmp_path / "old"))):
-        facts = neural.train_neural(Course(folder, tmp_path / f"new-{kept.name}", steps=1), init=init, parts=("synthesis",))
+        facts = neural.train_neural(TrainingRun(folder, tmp_path / f"new-{kept.name}", steps=1), init=init, parts=("synthesis",))
         assert facts["held_out_gain_db"] < facts["held_out_gain_db_before"]
         assert facts["id"] == kept.id
     anew, on = tried
@@ -628,14 +629,14 @@ def test_a_synthesis_that_is_no_better_is_not_kept(folder: Path, tmp_path: Path,
 def test_a_network_has_the_time_that_is_left_when_its_fit_begins() -> None:
     pytest.importorskip("torch", reason="torch is not installed")
     from vqcodec.neural.loop import Schedule
-    from vqcodec.train.course import Course
+    from vqcodec.train.training_run import TrainingRun
 
     watch = Watch(deadline=time.monotonic() + 600)
-    assert Course.timed(Schedule(minutes=20.0), watch).minutes == pytest.approx(9, abs=0.1)
-    assert Course.timed(Schedule(minutes=20.0), watch, 0.5).minutes == pytest.approx(5, abs=0.1)
-    assert Course.timed(Schedule(steps=3), Watch()) == Schedule(steps=3)
+    assert TrainingRun.timed(Schedule(minutes=20.0), watch).minutes == pytest.approx(9, abs=0.1)
+    assert TrainingRun.timed(Schedule(minutes=20.0), watch, 0.5).minutes == pytest.approx(5, abs=0.1)
+    assert TrainingRun.timed(Schedule(steps=3), Watch()) == Schedule(steps=3)
     with pytest.raises(OutOfTimeError, match="before the first step"):
-        Course.timed(Schedule(minutes=20.0), Watch(deadline=time.monotonic() - 1))
+        TrainingRun.timed(Schedule(minutes=20.0), Watch(deadline=time.monotonic() - 1))
 
 
 def test_an_output_whose_folder_cannot_be_made_is_refused_at_once(
@@ -712,7 +713,7 @@ def test_two_processes_train_one_network(folder: Path, tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*.checkpoint"))
 
 
-@pytest.mark.parametrize(("device", "code", "message"), [("cuda", 3, "there is no CUDA device"), ("tpu", 2, "'tpu' cannot be")])
+@pytest.mark.parametrize(("device", "code", "message"), [("cuda", 3, "there is no CUDA device"), ("tpu", 2, "'tpu' is not one of")])
 def test_devices_that_are_not_there(
     device: str,
     code: int,
@@ -734,7 +735,7 @@ def test_without_torch_decoding_works_and_training_says_what_to_install(
 ) -> None:
     for name in [name for name in sys.modules if name.split(".")[0] == "torch" or name.startswith("vqcodec.neural")]:
         monkeypatch.delitem(sys.modules, name)
-    monkeypatch.delitem(sys.modules, "vqcodec.train.course", raising=False)
+    monkeypatch.delitem(sys.modules, "vqcodec.train.training_run", raising=False)
     monkeypatch.setitem(sys.modules, "torch", None)
     model = with_synthesis(random_network(8, 1, 0.05))
     data = api.encode(picture[:40, :40], model=model)
@@ -752,7 +753,7 @@ def test_without_torch_decoding_works_and_training_says_what_to_install(
         (["--steps", "5"], "--steps: only for --kind neural, refiner"),
         (["--kind", "neural", "--init", "none"], "starts from a model"),
         (["--kind", "neural", "--steps", "5", "--minutes", "1"], "exclude each other"),
-        (["--kind", "transformer"], "cannot be trained by this version"),
+        (["--kind", "transformer"], "'transformer' is not one of"),
     ],
 )
 def test_options_that_do_not_fit(

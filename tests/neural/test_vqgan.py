@@ -21,15 +21,16 @@ from vqcodec.weights.token import TokenModel
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
 from vqcodec.neural import adversary, token  # noqa: E402  # all of these need it
+from vqcodec.neural.loop import LoopOptions, Report, descend  # noqa: E402
 from vqcodec.neural.perceptual import GradientStatistics  # noqa: E402
 from vqcodec.train.data import TrainingImage  # noqa: E402
 from vqcodec.train.token import check_sides, continued, score_files, sheet, statistics, whole_cells  # noqa: E402
 
 PICTURES = [whole_cells(pixels, 8, 1) for pixels in DIGITS]
-MEAN, SCALE = statistics(PICTURES, 8)
+SCALING = statistics(PICTURES, 8)
 Tensors = dict[str, np.ndarray]
 small = partial(token.TokenSettings, batch=8, width=16, blocks=1, codewords=8, dim=4)
-fit = partial(token.fit_tokens, PICTURES, MEAN, SCALE, score=lambda found: {})
+fit = partial(token.fit_tokens, PICTURES, SCALING, score=lambda found: {})
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +50,7 @@ def digits(tmp_path: Path) -> Path:
 @pytest.fixture
 def installed(tmp_path: Path, trained: Tensors, monkeypatch: pytest.MonkeyPatch) -> TokenModel:
     """The trained model, where models are looked for, as `words`."""
-    tensors = {**trained, "color": OPPONENT, "token.mean": MEAN, "token.scale": SCALE}
+    tensors = {**trained, "color": OPPONENT, "token.mean": SCALING.mean, "token.scale": SCALING.scale}
     save_model(tmp_path / "models" / "words", TokenModel("words", tensors, {"name": "words", "kind": "token"}))
     monkeypatch.setenv("VQCODEC_MODELS", str(tmp_path / "models"))
     return registry.find_token("words")
@@ -67,7 +68,7 @@ def test_training_sees_the_pictures_that_decoding_makes(model: TokenModel) -> No
     network.load(model.tensors)
     with torch.no_grad():
         words = network.quantiser.words[torch.from_numpy(indices.astype(np.int64))][None]
-        found = token.Cells(model.mean, model.scale).pictures(network.decoded(words))[0]
+        found = token.Cells(token.Scaling(model.mean, model.scale)).pictures(network.decoded(words))[0]
     assert np.abs(255 * found.permute(1, 2, 0).numpy() - wanted).max() < 0.6
     assert 0 <= found.min() < found.max() <= 1
 
@@ -99,7 +100,7 @@ def test_a_discriminator_of_any_planes_learns_to_tell(inputs: int) -> None:
 def test_errors_count_as_they_do_in_pixels() -> None:
     """Over their variance: a coefficient that varies twice as much counts four times."""
     scale = np.linspace(1, 3, 64).astype(np.float32)
-    cells, errors = token.Cells(np.zeros(64, np.float32), scale), torch.zeros(2, 64, 3, 4)
+    cells, errors = token.Cells(token.Scaling(np.zeros(64, np.float32), scale)), torch.zeros(2, 64, 3, 4)
     for channel in (5, 60):
         errors[channel % 2, channel] = 1
         assert float(cells.lost(errors)) == pytest.approx(scale[channel] ** 2 / np.square(scale).sum() / 2, rel=1e-4)
@@ -108,12 +109,12 @@ def test_errors_count_as_they_do_in_pixels() -> None:
 
 def test_coefficients_are_measured_to_be_of_unit_variance() -> None:
     x = np.concatenate([tokens.forward(pixels, 8, OPPONENT).reshape(64, -1) for pixels in PICTURES], axis=1)
-    standard = (x - MEAN[:, None]) / SCALE[:, None]
+    standard = (x - SCALING.mean[:, None]) / SCALING.scale[:, None]
     np.testing.assert_allclose(standard.mean(axis=1), 0, atol=1e-3)
     varying = x.std(axis=1) > 1
     assert varying.sum() > 20
     np.testing.assert_allclose(standard[varying].std(axis=1), 1, rtol=1e-3)
-    assert (SCALE >= 0.5).all()
+    assert (SCALING.scale >= 0.5).all()
 
 
 # ------------------------------------------------------------------------------------------------ training
@@ -129,7 +130,7 @@ def test_against_a_discriminator_the_decoder_alone_learns(
     seen: list[dict[str, float]] = []
     shown: list[int] = []
     settings = small(steps=4, frozen=True, lambda_p=1.0, lambda_a=0.5, adaptive=adaptive, ramp=0.5)
-    found = fit(settings, start=trained, report=seen.append, show=lambda step, tensors: shown.append(step))
+    found = fit(settings, LoopOptions(report=seen.append), start=trained, show=lambda step, tensors: shown.append(step))
     wanted = {"loss", "reconstruction", "commitment", "perceptual", "adversarial", "discriminator_loss", "accuracy", "perplexity"}
     assert wanted < set(seen[0])
     assert all(np.isfinite(value) for facts in seen for value in facts.values())
@@ -145,14 +146,14 @@ def test_judges_are_listened_to_more_and_more_and_each_line_counts_its_own_codew
     heard: list[float] = []
     seen: list[dict[str, float]] = []
 
-    def step(players: token.Players, pixels: torch.Tensor, adversarial: float) -> tuple[dict[str, torch.Tensor], ...]:
+    def step(players: token.Players, pixels: torch.Tensor, adversarial: float) -> token.StepResult:
         heard.append(adversarial)
-        index = torch.full((8,), len(heard) > 5, dtype=torch.int64)
-        return {"loss": torch.zeros(())}, torch.zeros(8, 4), index  # type: ignore[return-value]
+        indices = torch.full((8,), len(heard) > 5, dtype=torch.int64)
+        return token.StepResult({"loss": torch.zeros(())}, torch.zeros(8, 4), indices)
 
     monkeypatch.setattr(token, "EVERY", 5)
     monkeypatch.setattr(token, "training_step", step)
-    fit(small(steps=10, lambda_a=2.0, ramp=0.4), report=seen.append)
+    fit(small(steps=10, lambda_a=2.0, ramp=0.4), LoopOptions(report=seen.append))
     assert heard == pytest.approx([0, 0.5, 1, 1.5, *[2] * 6])
     assert [(facts["used"], facts["perplexity"]) for facts in seen] == [(1, 1), (1, 1)]
 
@@ -168,7 +169,7 @@ def test_gradients_are_clipped_and_so_is_the_weight_of_a_judge_that_has_none() -
     network = torch.nn.Linear(2, 1)
     before = network.weight.detach().clone()
     optimiser = torch.optim.SGD(network.parameters(), 1.0)
-    adversary.descend(network, optimiser, 1e6 * network(torch.ones(1, 2)).sum())
+    descend(network, optimiser, 1e6 * network(torch.ones(1, 2)).sum())
     assert 0.5 < float((network.weight.detach() - before).norm()) <= 1
     generator = adversary.SynthesisNetwork(4, 1, ends=(3, 2))
     out = generator(torch.ones(1, 3, 2, 2)).sum()
@@ -198,16 +199,19 @@ def test_training_goes_on_from_a_checkpoint_with_its_discriminator(
     trained: Tensors, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(token, "EVERY", 2)
-    train = partial(fit, small(steps=4, lambda_a=0.5), start=trained, checkpoint=tmp_path / "checkpoint")
+
+    def train(report: Report) -> None:
+        options = LoopOptions(checkpoint=tmp_path / "checkpoint", report=report)
+        fit(small(steps=4, lambda_a=0.5), options, start=trained)
 
     def stop(facts: dict[str, float]) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train(report=stop)
+        train(stop)
     assert "discriminator" in torch.load(tmp_path / "checkpoint", weights_only=True)
     seen: list[dict[str, float]] = []
-    train(report=seen.append)
+    train(seen.append)
     assert [facts["step"] for facts in seen] == [4]
 
 
@@ -253,11 +257,11 @@ def test_the_command_goes_on_from_a_model(
         (["--init", "words", "--cell", "8"], 2, "are those of the model that --init names"),
         (["--init", "words", "--codewords", "8"], 2, "are those of the model that --init names"),
         (["--init", "words", "--cosine"], 2, "are those of the model that --init names"),
-        (["--parts", "decoder"], 2, "--parts decoder goes on from a token model: name it by --init"),
-        (["--init", "words", "--parts", "encoder"], 2, "a decoder has to follow its codebook"),
+        (["--parts", "decoder"], 2, "--parts decoder continues a token model: name it by --init"),
+        (["--init", "words", "--parts", "encoder"], 2, "the decoder must be trained with its codebook"),
         (["--init", "words", "--parts", "context"], 2, "'context' is not a network of --kind token; encoder and decoder are"),
         (["--init", "photo-lite"], 4, "photo-lite is a lite or neural model, not a token model"),
-        (["--init", "words", "--steps", "1"], 3, "token model words is of grey pictures"),
+        (["--init", "words", "--steps", "1"], 3, "token model words is for grey pictures"),
         (["--steps", "1", "--perceptual", "LPIPS"], 3, "no weights of a perceptual loss"),
     ],
 )

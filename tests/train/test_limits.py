@@ -15,12 +15,12 @@ from PIL import Image
 
 from helpers.paths import REPOSITORY
 from helpers.processes import program_environment
-from vqcodec.arrays import Float64
 from vqcodec.cli.main import main
 from vqcodec.cli.tables import stage_progress
 from vqcodec.errors import InputError
-from vqcodec.train import lite
+from vqcodec.train import held_out, lite, selection
 from vqcodec.train.data import LEAST_HELD_OUT, LEAST_TRAINED_ON, Corpus, TrainingImage, count_pixels, held_out_of, load_corpus
+from vqcodec.train.held_out import Figures, Point
 from vqcodec.train.watch import OutOfTimeError, Watch, in_processes, some_in_processes
 from vqcodec.weights.exact import ExactModel
 
@@ -197,39 +197,39 @@ def test_a_model_may_lie_among_its_pictures(few: Path, tmp_path: Path, capsys: p
 # ------------------------------------------------------------------------------------------------ chance
 
 
-def figures(costs: list[float]) -> Float64:
+def figures(costs: list[float]) -> Figures:
     """Held-out pieces with these costs at every step."""
-    return np.repeat(np.array(costs)[:, None, None], 9, axis=1).reshape(-1, 3, 3)
+    return Figures.of([[Point(0, 0, cost)] * 3 for cost in costs])
 
 
 def test_a_gain_must_be_more_than_chance() -> None:
     rng = np.random.default_rng(0)
     before = rng.normal(0, 1, 16)
-    assert lite.is_better(figures(list(before - 0.01)), figures(list(before)))
-    assert not lite.is_better(figures(list(before)), figures(list(before)))
-    assert not lite.is_better(figures(list(before + 0.01)), figures(list(before)))
-    assert not lite.is_better(figures([0.0]), figures([1.0]))  # one picture says nothing
+    assert held_out.is_better(figures(list(before - 0.01)), figures(list(before)))
+    assert not held_out.is_better(figures(list(before)), figures(list(before)))
+    assert not held_out.is_better(figures(list(before + 0.01)), figures(list(before)))
+    assert not held_out.is_better(figures([0.0]), figures([1.0]))  # one picture says nothing
     one_of_many = before.copy()
     one_of_many[3] -= 1
-    assert not lite.is_better(figures(list(one_of_many)), figures(list(before)))
-    accepted = [lite.is_beyond_chance(rng.normal(0, 1, 20)) for _ in range(500)]
+    assert not held_out.is_better(figures(list(one_of_many)), figures(list(before)))
+    accepted = [held_out.is_beyond_chance(rng.normal(0, 1, 20)) for _ in range(500)]
     assert np.mean(accepted) < 0.06
-    accepted = [lite.is_beyond_chance(rng.normal(0.3, 1, size)) for size in (8, 200) for _ in range(100)]
+    accepted = [held_out.is_beyond_chance(rng.normal(0.3, 1, size)) for size in (8, 200) for _ in range(100)]
     assert np.mean(accepted[:100]) < np.mean(accepted[100:])  # the same gain needs more pieces
 
 
 def test_few_held_out_pictures_are_compared_in_pieces() -> None:
     y, x = np.mgrid[:256, :200].astype(np.uint8)
     images = [TrainingImage("a", np.stack([y, x], axis=2)), *grey((70, 50), (8, 300))]
-    pieces = lite.cut_in_pieces(images)
+    pieces = selection.cut_in_pieces(images)
     assert len(pieces) == 10
     assert max(max(piece.pixels.shape[:2]) for piece in pieces if piece.name == "a") < 128
     assert count_pixels(pieces) == count_pixels(images)
     places = np.concatenate([piece.pixels.reshape(-1, 2) for piece in pieces if piece.name == "a"])
     assert len(np.unique(places, axis=0)) == len(places) == 256 * 200
-    many = grey(*[(300, 300)] * lite.PIECES)
-    assert lite.cut_in_pieces(many) == many
-    assert len(lite.cut_in_pieces(grey((8, 8), (100, 100)))) == 2
+    many = grey(*[(300, 300)] * selection.LEAST_PIECES)
+    assert selection.cut_in_pieces(many) == many
+    assert len(selection.cut_in_pieces(grey((8, 8), (100, 100)))) == 2
 
 
 # ------------------------------------------------------------------------------------------------ what is printed

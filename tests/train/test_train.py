@@ -30,15 +30,18 @@ from vqcodec.errors import InputError, LimitError, OutputError
 from vqcodec.format.stream_forms import Direct
 from vqcodec.runtime.interrupts import termination_raises
 from vqcodec.runtime.processes import processes
-from vqcodec.train import assembly, codebooks, data, lite, predictors, sessions, streams
+from vqcodec.train import assembly, codebooks, data, held_out, lite, predictors, selection, sessions, streams
 from vqcodec.train.data import TrainingImage, load_corpus
-from vqcodec.train.sessions import LiteSettings
+from vqcodec.train.held_out import Figures, Point
+from vqcodec.train.settings import ExactSettings
 from vqcodec.train.watch import Watch
 from vqcodec.transform.layouts import LATENT_UNIT, Tile
 from vqcodec.weights import registry
 from vqcodec.weights.exact import ExactModel
 from vqcodec.weights.folder import TENSORS, save_model
 
+FEW = ExactSettings(sweeps=1, small_files=12, few_files=14)
+"""One sweep and few small files, so that a training takes seconds."""
 LITE = REPOSITORY / "models" / "photo-lite"
 
 
@@ -60,11 +63,8 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module", autouse=True)
 def little_work() -> Iterator[None]:
-    """Few small files and merge maps: the rest takes seconds."""
+    """Few merge maps, and few pictures are enough."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lite, "_SMALL_FILES", 12)
-        patch.setattr(lite, "_FEW_FILES", 14)
-        patch.setattr(lite, "LiteSettings", lambda seed, sweeps=1, **others: LiteSettings(seed, sweeps, **others))
         patch.setattr(streams, "MAP_SIZES", (12, 4))
         patch.setattr(data, "LEAST_HELD_OUT", 0)
         patch.setattr(data, "LEAST_TRAINED_ON", 0)
@@ -75,7 +75,7 @@ def little_work() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def from_scratch(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = tmp_path_factory.mktemp("models") / "scratch"
-    lite.train_lite(pictures, model, init=None)
+    lite.train_lite(pictures, model, init=None, settings=FEW)
     return model
 
 
@@ -116,15 +116,15 @@ def test_same_pictures_and_seed_same_model(pictures: Path, from_scratch: Path, t
         for path in sorted(pictures.rglob("*"), reverse=True):
             if path.is_file():
                 tar.add(path, path.relative_to(pictures))
-    again = lite.train_lite(archive, tmp_path / "again", init=None)
+    again = lite.train_lite(archive, tmp_path / "again", init=None, settings=FEW)
     assert again["id"] == summary(from_scratch)["id"]
 
 
 @pytest.mark.slow
 def test_a_refined_model_is_never_worse(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lite, "STRENGTHS", (300.0,))
-    monkeypatch.setattr(lite, "_SMALLEST_PIECE", 24)
-    facts = lite.train_lite(pictures, tmp_path / "own", init="photo-lite")
+    monkeypatch.setattr(selection, "_SMALLEST_PIECE", 24)
+    facts = lite.train_lite(pictures, tmp_path / "own", init="photo-lite", settings=FEW)
     candidates = facts["candidates"]
     assert len(candidates) == 2
     assert candidates[facts["method"]] <= candidates["photo-lite unchanged"]
@@ -255,8 +255,8 @@ def test_a_finished_model_replaces_the_old_one(pictures: Path, tmp_path: Path, m
 def test_a_flat_picture_does_not_outweigh_all_others() -> None:
     """Its PSNR is infinite."""
     flat = TrainingImage("flat.png", np.full((16, 16, 1), 255, np.uint8))
-    figures = lite.measure(registry.find("photo-lite"), [flat], Watch())
-    assert all(np.isfinite(list(point.values())).all() for point in lite.held_out_points(figures))
+    figures = held_out.measure(registry.find("photo-lite"), [flat], Watch())
+    assert all(np.isfinite(list(point.values())).all() for point in figures.points())
 
 
 def test_names_of_any_bytes_and_archives_that_are_cut_off(pictures: Path, tmp_path: Path) -> None:
@@ -340,30 +340,31 @@ def test_what_is_held_out_is_not_trained_on(kind: str, tmp_path: Path, monkeypat
 
     def train() -> None:
         if kind == "lite":
-            monkeypatch.setattr(lite, "fit_model", lambda images, *_: note("train", images, (ExactModel.load(LITE), [])))
+            fitted = assembly.Fitted(ExactModel.load(LITE), [])
+            monkeypatch.setattr(lite, "fit_linear_model", lambda images, *_: note("train", images, fitted))
             monkeypatch.setattr(lite, "measure", lambda model, images, *_: note("held out", images))
             return lite.train_lite(folder, output, init=None)
         pytest.importorskip("torch", reason="torch is not installed")
-        from vqcodec.train import denoiser, neural, refiner, token, token_prior
-        from vqcodec.train.course import Course
+        from vqcodec.train import denoiser, networks, neural, refiner, token, token_prior
+        from vqcodec.train.training_run import TrainingRun
 
-        course = Course(folder, output, steps=1)
+        run = TrainingRun(folder, output, steps=1)
         if kind in neural.PARTS:
-            monkeypatch.setattr(neural, "make_samples", note_samples)
-            monkeypatch.setattr(neural, "make_context_samples", note_samples)
-            return neural.train_neural(course, init=LITE, parts=(kind,))
+            monkeypatch.setattr(networks, "make_samples", note_samples)
+            monkeypatch.setattr(networks, "make_context_samples", note_samples)
+            return neural.train_neural(run, init=LITE, parts=(kind,))
         if kind == "refiner":
             monkeypatch.setattr(refiner, "make_refiner_samples", note_samples)
-            return refiner.train_refiner(course, init=LITE)
+            return refiner.train_refiner(run, init=LITE)
         if kind == "denoiser":
             monkeypatch.setattr(denoiser, "fit_denoiser", lambda train, kept, *_, **__: note("train", train) or note("kept", kept))
-            return denoiser.train_denoiser(course)
+            return denoiser.train_denoiser(run)
         if kind == "token":
             monkeypatch.setattr(token, "fit_tokens", lambda train, *_, score, **__: note("train", train) or score({}))
             monkeypatch.setattr(token, "score_files", lambda model, images, lpips: note("held out", images))
-            return token.train_token(course)
+            return token.train_token(run)
         monkeypatch.setattr(token_prior, "grids_of", lambda images, labels, model, stage, tell: note(stage, images))
-        return token_prior.train_prior(course, init=REPOSITORY / "models" / "photo-preview")
+        return token_prior.train_prior(run, init=REPOSITORY / "models" / "photo-preview")
 
     with pytest.raises(KeyboardInterrupt):
         train()
@@ -375,7 +376,7 @@ def test_what_is_held_out_is_not_trained_on(kind: str, tmp_path: Path, monkeypat
 
 def test_a_picture_is_held_out_whatever_the_order() -> None:
     images = [data.TrainingImage(f"{letter}/{number}", np.zeros((1, 1, 1), np.uint8)) for letter in "abc" for number in range(10)]
-    names = [{image.name for image in data._split(given)[0]} for given in (images, images[::-1], images[7:] + images[:7])]
+    names = [{image.name for image in data._split(given).held_out} for given in (images, images[::-1], images[7:] + images[:7])]
     assert names[0] == names[1] == names[2]
     assert len({name[0] for name in names[0]}) > 1  # not the first ones
 
@@ -391,7 +392,7 @@ def test_of_large_pictures_the_middle_is_taken(tmp_path: Path, monkeypatch: pyte
 def test_small_cuts_are_parts_of_pictures_and_some_grey() -> None:
     y, x = np.mgrid[:70, :250].astype(np.uint8)
     image = data.TrainingImage("wide", np.stack([y, x, np.full_like(x, 9)], axis=2))
-    cuts = [cut.pixels for cut in sessions.cut_small([image], 40, np.random.default_rng(0))]
+    cuts = [cut.pixels for cut in selection.cut_small([image], 40, np.random.default_rng(0))]
     assert [cut.shape[2] for cut in cuts] == [3, 3, 3, 1] * 10
     for cut in cuts[::4]:
         height, width = cut.shape[:2]
@@ -403,16 +404,16 @@ def test_small_cuts_are_parts_of_pictures_and_some_grey() -> None:
 
 def test_a_selection_has_about_so_many_pixels() -> None:
     images = [data.TrainingImage(str(number), np.zeros((10, 10, 3), np.uint8)) for number in range(40)]
-    chosen = sessions.pick(images, 1000, np.random.default_rng(0))
+    chosen = selection.pick(images, 1000, np.random.default_rng(0))
     assert len({image.name for image in chosen}) == len(chosen) == 10
     assert [image.name for image in chosen] != [image.name for image in images[:10]]
-    assert len(sessions.pick(images, 10**6, np.random.default_rng(0))) == 40
+    assert len(selection.pick(images, 10**6, np.random.default_rng(0))) == 40
 
 
 def test_steps_are_evenly_spread_over_octaves() -> None:
     """However few there are: a hundredth of all in each hundredth of the logarithms."""
-    low, high = np.log(sessions.STEPS)
-    found = sessions.draw_steps(100, np.random.default_rng(0))
+    low, high = np.log(selection.STEP_LEVELS)
+    found = selection.draw_step_levels(100, np.random.default_rng(0))
     places = np.floor(100 * (np.log(found) - low) / (high - low)).astype(int)
     assert sorted(places) == list(range(100))
     assert list(places) != sorted(places)
@@ -486,9 +487,9 @@ def test_held_out_costs_are_of_bits_a_pixel_and_squared_errors() -> None:
     with Image.open(REPOSITORY / "samples" / "landscape.png") as image:
         pixels = np.asarray(image.convert("RGB").crop((100, 100, 164, 148)))
     model = ExactModel.load(LITE)
-    points = lite._measure_one(model, data.TrainingImage("crop", pixels))
+    points = held_out._measure_one(model, data.TrainingImage("crop", pixels))
     costs = []
-    for step, (bpp, psnr, _) in zip(lite.HELD_OUT_STEPS, points, strict=True):
+    for step, (bpp, psnr, _) in zip(held_out.HELD_OUT_STEP_LEVELS, points, strict=True):
         coded = Encoder(pixels, model, 1).file(round(64 * step))
         mse = np.square(api.decode(coded, model=model).astype(float) - pixels).mean()
         assert bpp == pytest.approx(8 * len(coded) / (64 * 48))
@@ -503,13 +504,13 @@ def test_the_seed_is_the_one_that_is_given(
 ) -> None:
     seeds: list[int] = []
 
-    def fit(images: Any, settings: LiteSettings, *_: Any) -> None:
+    def fit(images: Any, settings: ExactSettings, *_: Any) -> None:
         seeds.append(settings.seed)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(lite, "fit_model", fit)
-    monkeypatch.setattr(lite, "_LEAST_PIECES", 1)
-    monkeypatch.setattr(lite, "measure", lambda *_: np.zeros((1, 3, 3)))
+    monkeypatch.setattr(lite, "fit_linear_model", fit)
+    monkeypatch.setattr(lite, "FEWEST_PIECES", 1)
+    monkeypatch.setattr(lite, "measure", lambda *_: Figures.of([[Point(0, 0, 0)] * 3]))
     with pytest.raises(KeyboardInterrupt):
         lite.train_lite(pictures, tmp_path / "own", init=init, seed=7)
     assert seeds == [7]
@@ -520,29 +521,29 @@ def test_the_seed_is_the_one_that_is_given(
 
 def test_what_an_earlier_training_left_is_gone_on_from_or_removed_when_asked(tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="torch is not installed")
-    from vqcodec.train.course import Course
+    from vqcodec.train.training_run import TrainingRun
 
     folder = flat_pictures(2, tmp_path / "pictures")
-    course = Course(folder, tmp_path / "model", steps=1)
-    course.checkpoint("part").write_bytes(b"what was learnt")
-    with pytest.raises(OutputError, match="--resume goes on from it, -f starts anew"):
-        course.begin(("part",))
-    replace(course, resume=True).begin(("part",))
-    replace(course, resume=True, overwrite=True).begin(("part",))
-    assert course.checkpoint("part").read_bytes() == b"what was learnt"
-    replace(course, overwrite=True).begin(("part",))
-    assert not course.checkpoint("part").exists()
+    run = TrainingRun(folder, tmp_path / "model", steps=1)
+    run.checkpoint("part").write_bytes(b"what was learnt")
+    with pytest.raises(OutputError, match="--resume continues from it, -f starts anew"):
+        run.begin(("part",))
+    replace(run, resume=True).begin(("part",))
+    replace(run, resume=True, overwrite=True).begin(("part",))
+    assert run.checkpoint("part").read_bytes() == b"what was learnt"
+    replace(run, overwrite=True).begin(("part",))
+    assert not run.checkpoint("part").exists()
 
 
 def test_the_origin_of_a_training_is_its_pictures_and_its_models(tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="torch is not installed")
-    from vqcodec.train.course import Course
+    from vqcodec.train.training_run import TrainingRun
 
     images = [data.TrainingImage(str(number), np.zeros((8, 8, 1), np.uint8)) for number in range(3)]
     one, other = (data.Corpus(images[:count], images[2:], [], {}) for count in (1, 2))
     model = ExactModel.load(LITE)
-    assert len({Course.origin(corpus, *models) for corpus in (one, other) for models in ((), (model,))}) == 4
-    assert Course.origin(one, None) == Course.origin(one)
+    assert len({TrainingRun.origin(corpus, *models) for corpus in (one, other) for models in ((), (model,))}) == 4
+    assert TrainingRun.origin(one, None) == TrainingRun.origin(one)
 
 
 def test_a_log_is_added_to(tmp_path: Path) -> None:
@@ -617,49 +618,50 @@ def test_codewords_lie_where_vectors_do_and_outliers_are_left_to_the_escape() ->
     centres = np.array([[0.3, 0.3], [4, 0], [0, -5], [-4, 4]])
     x = np.concatenate([around(centres, 2000), np.full((7, 2), 900, np.float32)])
     start = np.append(np.round(centres), [[0, 0]], axis=0).T.astype(np.float32)
-    base = codebooks.Trained(start, np.ones(5), True)
-    book = codebooks.train_vector_book(x, 0.13, np.random.default_rng(0), base)
+    base = codebooks.TrainedCodebook(start, np.ones(5), True)
+    book = codebooks.fit_vector_codebook(x, 0.13, np.random.default_rng(0), base)
     assert book.escape
-    assert not book.words[:, 0].any()  # zero is always one
+    assert not book.codewords[:, 0].any()  # zero is always one
     for centre in centres[1:]:
-        assert np.linalg.norm(book.words[:, :-1] - centre[:, None], axis=0).min() < 0.1
-    assert np.abs(book.words).max() < 10
+        assert np.linalg.norm(book.codewords[:, :-1] - centre[:, None], axis=0).min() < 0.1
+    assert np.abs(book.codewords).max() < 10
     assert book.counts[-1] == 7
     assert book.counts[:-1].sum() == 2000
 
 
 def test_codewords_that_nobody_needs_begin_anew() -> None:
     far = np.concatenate([np.zeros((2, 1)), 500 + np.arange(80).reshape(2, 40), np.zeros((2, 1))], axis=1).astype(np.float32)
-    base = codebooks.Trained(far, np.ones(42), True)
+    base = codebooks.TrainedCodebook(far, np.ones(42), True)
     centres = np.array([(y, x) for y in range(-2, 3) for x in range(-2, 3)])
-    book = codebooks.train_vector_book(around(centres, 2000), 0.13, np.random.default_rng(0), base, 0.0)
-    assert sum(np.linalg.norm(book.words - centre[:, None], axis=0).min() < 0.2 for centre in centres) > 15
+    book = codebooks.fit_vector_codebook(around(centres, 2000), 0.13, np.random.default_rng(0), base, 0.0)
+    assert sum(np.linalg.norm(book.codewords - centre[:, None], axis=0).min() < 0.2 for centre in centres) > 15
 
 
 def test_a_base_models_codewords_count_as_so_many_vectors() -> None:
     words = np.array([[0, 4, 0], [0, 0, 0]], np.float32)  # the last is the escape
-    base, x = codebooks.Trained(words, np.array([1.0, 3, 0]), True), around(np.array([[5, 0]]), 100)
+    base, x = codebooks.TrainedCodebook(words, np.array([1.0, 3, 0]), True), around(np.array([[5, 0]]), 100)
     places = []
     for strength in (0, 400, 40000):
-        book = codebooks.train_vector_book(x, 0.13, np.random.default_rng(0), base, strength)
+        book = codebooks.fit_vector_codebook(x, 0.13, np.random.default_rng(0), base, strength)
         assert book.counts[:-1].sum() == pytest.approx(100 + strength)
-        places.append(book.words[0, 1])
+        places.append(book.codewords[0, 1])
     assert places == pytest.approx([5, (100 * 5 + 300 * 4) / 400, 4], abs=0.05)
 
 
 def test_small_integers_are_reconstructed_where_their_values_lie() -> None:
     x = np.concatenate([np.full(3000, 1.3), np.full(3000, -1.9), np.zeros(3000)]).astype(np.float32)
-    book = codebooks.train_scalar_book(x, 1.0, 0.13, None, 0.0)
+    book = codebooks.fit_scalar_codebook(x, 1.0, 0.13, None, 0.0)
     one, less_two = alphabet_symbols(np.array([1, -2]))
-    assert book.words[0, one] == pytest.approx(1.3, abs=0.02)
-    assert book.words[0, less_two] == pytest.approx(-1.9, abs=0.02)
+    assert book.codewords[0, one] == pytest.approx(1.3, abs=0.02)
+    assert book.codewords[0, less_two] == pytest.approx(-1.9, abs=0.02)
     assert book.counts[[0, one, less_two]] == pytest.approx(3000, rel=0.01)
     assert (book.counts > 0).all()
 
 
 def test_codewords_are_ranked_by_how_often_they_come() -> None:
-    trained = codebooks.Trained(np.array([[0, 1, 2, 0]], np.float32).repeat(2, axis=0), np.array([10.0, 80, 1, 40]), True)
-    book, order = codebooks.ranked(trained)
+    trained = codebooks.TrainedCodebook(np.array([[0, 1, 2, 0]], np.float32).repeat(2, axis=0), np.array([10.0, 80, 1, 40]), True)
+    found = codebooks.ranked(trained)
+    book, order = found.codebook, found.order
     assert order.tolist() == [1, 3, 0, 2]
     assert book.codewords[0].tolist() == [LATENT_UNIT, 0, 0, 2 * LATENT_UNIT]
     assert book.escape == 1
@@ -667,7 +669,7 @@ def test_codewords_are_ranked_by_how_often_they_come() -> None:
 
 
 def test_books_are_counted_anew_by_rank_and_pulled_to_what_they_were() -> None:
-    before = [codebooks.Trained(np.zeros((1, 3), np.float32), np.array([1.0, 0, 3]), False)]
+    before = [codebooks.TrainedCodebook(np.zeros((1, 3), np.float32), np.array([1.0, 0, 3]), False)]
     files = [[(0, np.array([0, 0, 1], np.uint8))], [(0, np.array([0], np.uint8))]]
     (found,) = assembly.recount(before, [np.array([2, 0, 1])], files, 8.0)
     assert found.counts.tolist() == [1 + 2, 0, 3 + 6]
@@ -675,11 +677,11 @@ def test_books_are_counted_anew_by_rank_and_pulled_to_what_they_were() -> None:
 
 def test_books_of_a_base_model_are_as_likely_as_they_were() -> None:
     model = ExactModel.load(LITE)
-    for book, trained in zip(model.codebooks, assembly.base_books(model), strict=True):
+    for book, trained in zip(model.codebooks, assembly.codebooks_of(model), strict=True):
         np.testing.assert_allclose(np.sort(trained.counts)[::-1], np.sort(np.exp2(-book.bits.astype(float)))[::-1])
         assert trained.escape == (book.dim > 1)
-        assert not trained.words[:, 0].any() or book.dim == 1
-        likeliest = trained.words[:, trained.counts.argmax()] * LATENT_UNIT
+        assert not trained.codewords[:, 0].any() or book.dim == 1
+        likeliest = trained.codewords[:, trained.counts.argmax()] * LATENT_UNIT
         assert (likeliest == book.codewords[:, book.bits.argmin()]).all() or (book.bits == book.bits.min()).sum() > 1
 
 

@@ -1,4 +1,4 @@
-"""The convolutional prior in torch. The formulas, in integers, are in vqcodec/context.py; its fit is in context_fit.py."""
+"""The context network in torch. Its integer formulas are in entropy/context.py, its fit in context_fit.py."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ from vqcodec.neural.loop import Batch
 from vqcodec.transform.layouts import COLOR_4X4, Tile
 
 _LATENTS: Final = 16
-"""To a step."""
+"""Units of latents per step."""
 _SEEN: Final = COLOR_4X4.channels
 _INT16: Final = 32767
 
 
 class _Unit(torch.autograd.Function):
-    """unit() of context.py, where 32 is 1; straight through the rounding."""
+    """`unit` of entropy/context.py on the scale where 32 is 1.0; the gradient passes straight through the rounding."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -61,7 +61,7 @@ def _weights(outputs: int, inputs: int, gain: float) -> nn.Parameter:
 
 
 class Half(nn.Module):
-    """The two layers behind the states, for one half of a tile."""
+    """The two layers after the states, for one half of a tile."""
 
     def __init__(self, inputs: int, hidden: int, outputs: int) -> None:
         super().__init__()
@@ -74,7 +74,7 @@ class Half(nn.Module):
 
 
 class TileContext(nn.Module):
-    """The part of the network that serves the tiles; zero before training."""
+    """The network's part for tiles; its corrections are zero before training."""
 
     def __init__(self, luma: int, chroma: int, hidden: int) -> None:
         super().__init__()
@@ -92,7 +92,7 @@ class TileContext(nn.Module):
         self.density, self.linear_density = Density(RATE), Density(RATE)
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Bits of every crop with the network and with the linear predictions alone, [B] each. The batch is `draw_crops`'s."""
+        """Bits of every crop of a `draw_crops` batch, with the network and with the linear predictions alone, [B] each."""
         *_, means, scores, targets, colour = batch
         total, linear = torch.zeros_like(colour), torch.zeros_like(colour)
         for tile, part, out in self.corrections(batch):
@@ -105,7 +105,7 @@ class TileContext(nn.Module):
         return total, linear
 
     def corrections(self, batch: Batch) -> Iterator[tuple[Tile, slice, Tensor]]:
-        """For each half of each tile its cells, and what is added to scores (classes) and means (steps): [B, n, 1 or 1 + T]."""
+        """Each half of each tile: its cells, and the corrections [B, n, 1 or 1 + T] of scores (classes) and means (steps)."""
         values, differences, step, means, scores, *_ = batch
         cells = scores.shape[1]
         side = int(cells**0.5)
@@ -135,14 +135,16 @@ class TileContext(nn.Module):
 
 
 def _columns(seen: Tensor, taps: Sequence[tuple[int, int]], side: int, order: Tensor) -> Tensor:
-    """What is around each of some cells: [B, cells, taps channels] of values [B, channels, side + 4, side + 4]."""
+    """Neighbourhoods [B, cells, taps * channels] of cells, from values [B, channels, side + 4, side + 4]."""
     around = [seen[:, :, MARGIN + y : MARGIN + y + side, MARGIN + x : MARGIN + x + side] for y, x in taps]
     return torch.stack(around, dim=1).reshape(len(seen), -1, side * side).transpose(1, 2)[:, order]
 
 
 def widened(start: TileContext, luma: int, hidden: int) -> TileContext:
-    """A network with more luma units in its state and more hidden units that says what `start` says: nobody listens to the
-    new ones yet (Chen et al. 2016, Net2Net). Those of `start` stay as they are where it has more."""
+    """A network with more luma units and hidden units and the same outputs as `start` (Net2Net, Chen et al. 2016).
+
+    New units have no effect yet. It never has fewer units than `start`.
+    """
     old_luma, chroma, old_hidden = len(start.dc[0]), len(start.dc[1]), len(_halves(start)[0].hidden_bias)
     wide = TileContext(max(luma, old_luma), chroma, max(hidden, old_hidden))
     with torch.no_grad():
@@ -166,7 +168,7 @@ def _halves(network: TileContext) -> list[Half]:
 
 
 class DcContext(nn.Module):
-    """The part that serves the DC passes: two hidden layers each; zero before training."""
+    """The network's part for DC passes, two hidden layers each; its corrections are zero before training."""
 
     def __init__(self, hidden: tuple[int, int]) -> None:
         super().__init__()
@@ -174,7 +176,7 @@ class DcContext(nn.Module):
         self.density, self.linear_density = Density(RATE * DC_SHARE), Density(RATE * DC_SHARE)
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Bits of each pass with the network and with the linear predictions alone. The batch is `draw_rows`'s."""
+        """Bits of each pass of a `draw_rows` batch, with the network and with the linear predictions alone, [passes] each."""
         total, linear = [], []
         for number, network in enumerate(self.passes.values()):
             inputs, score, target = batch[3 * number : 3 * number + 3]
@@ -185,6 +187,8 @@ class DcContext(nn.Module):
 
 
 class _DcPass(nn.Module):
+    """The layers of one kind of DC pass."""
+
     def __init__(self, inputs: int, hidden: tuple[int, int]) -> None:
         super().__init__()
         self.first, self.first_bias = _weights(hidden[0], inputs, 1.0), nn.Parameter(torch.zeros(hidden[0]))
@@ -198,11 +202,11 @@ class _DcPass(nn.Module):
 
 
 def _key(name: str) -> str:
-    return name.replace(".", "_")  # a module's name has no dots
+    return name.replace(".", "_")  # module names have no dots
 
 
 def to_tensors(tiles: TileContext, dcs: DcContext) -> dict[str, NDArray[Any]]:
-    """A model's tensors `context.*`, as context.ContextNetwork has them: int16 weights, int32 biases."""
+    """Tensors `context.*` for entropy.context.ContextNetwork: int16 weights, int32 biases."""
     found: dict[str, NDArray[Any]] = {}
     shift = _state_shift(tiles)
     found["context.shift"] = np.array([shift], np.int16)
@@ -215,7 +219,7 @@ def to_tensors(tiles: TileContext, dcs: DcContext) -> dict[str, NDArray[Any]]:
 
 
 def load_tensors(tensors: Mapping[str, NDArray[Any]]) -> tuple[TileContext, DcContext]:
-    """The inverse of `to_tensors`; densities start anew."""
+    """The network of tensors `context.*`: the inverse of `to_tensors`, with untrained densities."""
     luma, chroma = (len(tensors[f"context.{bank}.dc"]) for bank in ("luma", "chroma"))
     first, second = (len(tensors[f"context.{dc_pass_names()[0]}.{part}"]) for part in ("first", "second"))
     tiles = TileContext(luma, chroma, tensors["context.tile.00.hidden"].shape[1])
@@ -229,7 +233,7 @@ def load_tensors(tensors: Mapping[str, NDArray[Any]]) -> tuple[TileContext, DcCo
 
 
 def _state_shift(tiles: TileContext) -> int:
-    """The finest unit of the states with which their sums are exact: ten bits or fewer."""
+    """Fractional bits of the states, at most UNIT_SHIFT, such that their sums stay exact in float32."""
     worst = 0.0
     for bank in (0, 1):
         states = [tiles.state[tile.number] for tile in COLOR_4X4.tiles if min(tile.component, 1) == bank]
@@ -237,12 +241,12 @@ def _state_shift(tiles: TileContext) -> int:
         sums = sum(weights.detach().abs().sum(dim=1) for weights in (tiles.dc[bank], tiles.step[bank], *states))
         once = torch.stack([weights.detach().abs().sum(dim=1) for weights in own]).amax(dim=0)
         worst = max(worst, float((sums + once).max()))
-    exact = FLOAT32_EXACT * 0.99 / (UNIT_MAX * max(worst, 1e-3))  # some room for rounding
+    exact = FLOAT32_EXACT * 0.99 / (UNIT_MAX * max(worst, 1e-3))  # with room for rounding
     return max(1, min(UNIT_SHIFT, int(np.log2(exact))))
 
 
 def _named_parameters(tiles: TileContext, dcs: DcContext, shift: int) -> dict[str, tuple[list[nn.Parameter], float]]:
-    """By the tensor's name, less `context.`: the parameters (of both halves, where there are two) and what 1 is in integers."""
+    """Parameters of each tensor, by its name without `context.`, of both halves if there are two, and their integer scale."""
     state, inner, last = float(1 << shift), float(1 << UNIT_SHIFT), float(1 << SCALE_SHIFT) / ONE
     found: dict[str, tuple[list[nn.Parameter], float]] = {}
 
@@ -266,4 +270,4 @@ def _named_parameters(tiles: TileContext, dcs: DcContext, shift: int) -> dict[st
     return found
 
 
-assert MEAN_OUT_SHIFT + 4 == SCALE_SHIFT  # so that a step and a class are of one scale among the outputs
+assert MEAN_OUT_SHIFT + 4 == SCALE_SHIFT  # steps and classes have one scale in the outputs

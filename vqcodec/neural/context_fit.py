@@ -1,11 +1,10 @@
-"""The fit of a context network, relative to the linear predictions that it corrects: these have a density of their own."""
+"""Fit of a context network. Its loss is relative to the linear predictions that it corrects, which have a density of their own."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Final
+from typing import Final, TypeVar
 
 import numpy as np
 import torch
@@ -14,15 +13,19 @@ from torch import Tensor, nn
 from vqcodec.errors import InputError
 from vqcodec.neural.context import DcContext, TileContext, widened
 from vqcodec.neural.context_samples import ContextSample, PassSample, draw_crops, draw_rows
-from vqcodec.neural.loop import Batch, Report, Schedule, fit
+from vqcodec.neural.loop import ON_CPU, Batch, LoopOptions, Schedule, fit
 
+N = TypeVar("N", bound=nn.Module)
+_DENSITY_RATE: Final = 15.0
+"""Factor on the learning rate of a density's table, which must follow the weights."""
+_HELD_OUT_BATCHES: Final = 8
 _LEAST_BITS: Final = 20.0
-"""Of a crop: keeps flat ones, where nothing is to be gained, from weighing much."""
+"""Bits added to those of a crop, so that flat crops, which cannot gain, have little weight."""
 
 
 @dataclass(frozen=True)
 class ContextSettings(Schedule):
-    """Everything that decides the outcome, with the samples."""
+    """Everything that decides the outcome, besides the samples."""
 
     rate: float = 2e-3
     luma: int = 128
@@ -30,11 +33,11 @@ class ContextSettings(Schedule):
     hidden: int = 48
     dc_hidden: tuple[int, int] = (128, 64)
     dc_rows: int = 1024
-    """Cells of each pass in a batch."""
+    """Cells of each DC pass in a batch."""
 
 
 def _relative(network: nn.Module, batch: Batch) -> Tensor:
-    """Bits with the network over bits with the linear predictions, and the latter over themselves, for their density's sake."""
+    """Bits with the network over bits with the linear predictions, plus a term that trains the latter's density."""
     total, linear = network(batch)
     base = linear.detach() + _LEAST_BITS
     result: Tensor = (total / base).mean() + (linear / base).mean()
@@ -42,13 +45,13 @@ def _relative(network: nn.Module, batch: Batch) -> Tensor:
 
 
 def _bits(network: nn.Module, batches: Sequence[Batch]) -> float:
-    """Bits with the network, of all crops; 0 of no batches."""
+    """Bits with the network, summed over all batches."""
     with torch.no_grad():
         return sum(float(network(batch)[0].sum()) for batch in batches)
 
 
 def _saved(network: nn.Module, batches: Sequence[Batch]) -> float:
-    """Bits with the network over those with the linear predictions, less one; 0 where there are none."""
+    """Relative change of the bits by the network; 0 without batches."""
     if not batches:
         return 0.0
     with torch.no_grad():
@@ -64,7 +67,7 @@ def saved(
     passes: Mapping[str, PassSample],
     settings: ContextSettings,
 ) -> dict[str, float]:
-    """Shares of the held-out bits that the network saves, for model.json."""
+    """Shares of the held-out bits that the network saves on AC and DC coefficients, for model.json."""
     rng = np.random.default_rng(1)
     crop = _side_of_crops(samples, settings)
     usable = _large_enough(samples, crop)
@@ -74,7 +77,7 @@ def saved(
 
 
 def _side_of_crops(samples: Sequence[ContextSample], settings: ContextSettings) -> int:
-    """An even number of cells that nine tenths of the samples have."""
+    """Side of a crop: an even number of cells that nine tenths of the samples have."""
     sides = sorted(min(sample.scores.shape[1:]) for sample in samples)
     return max(2, min(settings.crop, sides[len(sides) // 10]) // 2 * 2)
 
@@ -83,26 +86,15 @@ def _large_enough(samples: Sequence[ContextSample], crop: int) -> list[ContextSa
     return [sample for sample in samples if min(sample.scores.shape[1:]) >= crop]
 
 
-def _is_density(network: nn.Module) -> set[int]:
-    return {id(parameter) for name, parameter in network.named_parameters() if "density" in name}
-
-
-_DENSITY_RATE: Final = 15.0
-"""A density's table learns so many times as fast as weights: it must follow them."""
-_HELD_OUT_BATCHES: Final = 8
-
-
 def fit_tiles(
     train: Sequence[ContextSample],
     held_out: Sequence[ContextSample],
     settings: ContextSettings,
+    options: LoopOptions = ON_CPU,
     *,
     start: TileContext | None = None,
-    device: str = "cpu",
-    checkpoint: Path | None = None,
-    report: Report | None = None,
 ) -> TileContext:
-    """The tiles' part of the network, anew or from `start`, which becomes as wide as the settings say."""
+    """The network's part for tiles, new or continued from `start`, which grows to the width in the settings."""
     torch.manual_seed(settings.seed)
     crop = _side_of_crops(train, settings)
     usable, kept = _large_enough(train, crop), _large_enough(held_out, crop)
@@ -114,40 +106,40 @@ def fit_tiles(
         network = TileContext(settings.luma, settings.chroma, settings.hidden)
     else:
         network = widened(start, settings.luma, settings.hidden)
-    return _fit(network, lambda rng: draw_crops(usable, settings.batch, crop, rng), batches, settings, device, checkpoint, report)
+    return _fit(network, lambda rng: draw_crops(usable, settings.batch, crop, rng), batches, settings, options)
 
 
 def fit_dcs(
     train: Mapping[str, PassSample],
     held_out: Mapping[str, PassSample],
     settings: ContextSettings,
+    options: LoopOptions = ON_CPU,
     *,
     start: DcContext | None = None,
-    device: str = "cpu",
-    checkpoint: Path | None = None,
-    report: Report | None = None,
 ) -> DcContext:
-    """The DC passes' part of the network, anew or from `start`."""
+    """The network's part for DC passes, new or continued from `start`."""
     torch.manual_seed(settings.seed)
     rng = np.random.default_rng(1)
     batches = [draw_rows(held_out, 4 * settings.dc_rows, rng) for _ in range(_HELD_OUT_BATCHES)]
     network = start or DcContext(settings.dc_hidden)
-    return _fit(network, lambda rng: draw_rows(train, settings.dc_rows, rng), batches, settings, device, checkpoint, report)
+    return _fit(network, lambda rng: draw_rows(train, settings.dc_rows, rng), batches, settings, options)
 
 
 def _fit(
-    network: Any, draw: Any, batches: list[Batch], settings: Schedule, device: str, checkpoint: Path | None, report: Report | None
-) -> Any:
-    densities = _is_density(network)
-    on_device = [tuple(tensor.to(device) for tensor in batch) for batch in batches]
-    return fit(
-        network,
-        draw,
-        _relative,
-        lambda found: _bits(found, on_device),
-        settings,
-        fast=lambda parameter: _DENSITY_RATE if id(parameter) in densities else 1.0,
-        device=device,
-        checkpoint=checkpoint,
-        report=report,
-    )
+    network: N,
+    draw: Callable[[np.random.Generator], Batch],
+    batches: list[Batch],
+    settings: Schedule,
+    options: LoopOptions,
+) -> N:
+    """Train a part of the network; `batches` are held out."""
+    densities = {id(parameter) for name, parameter in network.named_parameters() if "density" in name}
+    on_device = [tuple(tensor.to(options.device) for tensor in batch) for batch in batches]
+
+    def held_out(found: nn.Module) -> float:
+        return _bits(found, on_device)
+
+    def rate_factor(parameter: nn.Parameter) -> float:
+        return _DENSITY_RATE if id(parameter) in densities else 1.0
+
+    return fit(network, draw, _relative, held_out, settings, options, rate_factor=rate_factor)

@@ -1,8 +1,8 @@
-"""The denoiser in torch, and its fit to pictures made noisy. The formulas are in denoising.py.
+"""The denoiser in torch, and its fit to noisy pictures. The formulas are in denoising.py.
 
-The loss of a crop is log(e + e0), for the share e of the noise's energy that is left: a decibel counts alike at every sigma and in
-every picture, and e0 keeps flat ones, where nearly nothing is left, from weighing most. The basis functions are orthonormal, so
-the squared error is summed over coefficients.
+The loss of a crop is log(e + e0), where e is the share of the noise's energy that is left: a decibel has the same weight at every
+sigma and in every picture, and e0 limits the weight of flat ones, where almost nothing is left. The basis functions are
+orthonormal, so the squared error is summed over coefficients.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -23,20 +22,20 @@ from vqcodec.arrays import Bool, Float32, Float64, UInt8
 from vqcodec.codec.denoising import LINEAR_DIVISOR, SIGMA_CENTRE
 from vqcodec.errors import InputError
 from vqcodec.nets.synthesis import OUTPUTS
-from vqcodec.neural.loop import Batch, Report, Schedule, fit
+from vqcodec.neural.loop import ON_CPU, Batch, LoopOptions, Schedule, fit
 from vqcodec.neural.synthesis import SynthesisNetwork, load_tensors, to_tensors, usable_crop
 from vqcodec.transform import lapped
 from vqcodec.transform.color import OPPONENT, inverse_color_matrix
 from vqcodec.transform.layouts import COLOR_8X8
 
 SIGMAS: Final = (2.0, 80.0)
-"""Of the noise in training, in grey levels, log-uniform."""
+"""Range of the noise's standard deviation in training, grey levels, log-uniform."""
 SCORED_SIGMAS: Final = (15.0, 25.0, 50.0)
-"""Of the noise of held-out pictures."""
+"""Standard deviations of the noise of held-out pictures, grey levels."""
 _GREY: Final = 8
-"""Every eighth crop is made grey."""
+"""Every eighth crop, on average, is in grey."""
 _MARGIN: Final = 4
-"""Pixels that basis functions reach into the surroundings of their cell."""
+"""Pixels by which basis functions extend beyond their cell."""
 _HELD_OUT_CROPS: Final = 24
 _FLOOR: Final = 0.02
 """e0 of the loss."""
@@ -44,7 +43,7 @@ _FLOOR: Final = 0.02
 
 @dataclass(frozen=True)
 class DenoiserSettings(Schedule):
-    """Everything that decides the outcome, with the pictures."""
+    """Everything that decides the outcome, besides the pictures."""
 
     batch: int = 6
     crop: int = 10
@@ -54,8 +53,10 @@ class DenoiserSettings(Schedule):
 
 
 def draw_crops(pictures: Sequence[UInt8], likely: Float64, batch: int, side: int, rng: np.random.Generator) -> Float32:
-    """Squares of pictures uint8 [H, W, 1 or 3], chosen with the probabilities `likely`, turned and mirrored at random; every eighth
-    is grey: float32 [batch, 3, side, side]."""
+    """Square crops float32 [batch, 3, side, side] of pictures uint8 [H, W, 1 or 3], drawn with the probabilities `likely`.
+
+    Crops are turned and mirrored at random; one in eight is grey.
+    """
     crops = []
     for number in rng.choice(len(pictures), batch, p=likely):
         picture = pictures[number]
@@ -68,8 +69,7 @@ def draw_crops(pictures: Sequence[UInt8], likely: Float64, batch: int, side: int
 
 
 def add_noise(clean: Float32, sigma: Float32, rng: np.random.Generator) -> Float32:
-    """Pictures [B, 3, H, W] with noise of standard deviation `sigma` [B], rounded and clipped as files are; in grey ones the same
-    thrice."""
+    """Pictures [B, 3, H, W] with noise of standard deviation `sigma` [B], rounded and clipped; grey pictures stay grey."""
     noise = rng.standard_normal(clean.shape, np.float32)
     grey = is_grey(clean)
     noise[grey] = noise[grey, :1]
@@ -77,14 +77,15 @@ def add_noise(clean: Float32, sigma: Float32, rng: np.random.Generator) -> Float
 
 
 def is_grey(pictures: Float32) -> Bool:
-    """Which of the pictures [B, 3, H, W] have three like components, bool [B]."""
+    """Whether all components are equal, bool [B], for pictures [B, 3, H, W]."""
     found: Bool = (pictures == pictures[:, :1]).all(axis=(1, 2, 3))
     return found
 
 
 def batch_of(clean: Float32, sigma: Float32, rng: np.random.Generator) -> Batch:
-    """Clean pictures [B, 3, H, W] and sigmas [B] to: noisy ones; their noise; its level [B], as in denoising.py; and which
-    coefficients count, [B, 192, 1, 1]."""
+    """A batch from clean pictures [B, 3, H, W] and sigmas [B]: noisy pictures, their noise, its level [B] as in denoising.py, and
+    the
+    weights [B, 192, 1, 1] of the coefficients, 0 for the chroma of grey pictures."""
     noisy = add_noise(clean, sigma, rng)
     grey = is_grey(clean)
     level = np.where(grey, 3**0.5 * sigma, sigma).astype(np.float32)
@@ -102,12 +103,12 @@ def lapped_basis() -> Tensor:
 
 def to_lapped(pixels: Tensor, basis: Tensor) -> Tensor:
     """Pixels [B, 3, 8 h + 8, 8 w + 8] to lapped coefficients [B, 192, h, w] of the cells that begin 4 pixels inside."""
-    with torch.autocast(pixels.device.type, enabled=False):  # 8 bits of a picture are more than those of a bfloat16
+    with torch.autocast(pixels.device.type, enabled=False):  # a bfloat16 has fewer bits than a pixel
         return functional.conv2d(pixels, basis, stride=8)
 
 
 def error_left(network: SynthesisNetwork, batch: Batch, basis: Tensor) -> Tensor:
-    """Shares [B] of the noise's energy, were it not clipped, that are left when what the network finds is subtracted."""
+    """Shares [B] of the noise's energy before clipping that are left after denoising."""
     noisy, noise, level, counts = batch
     level = level[:, None, None, None]
     x = to_lapped(noisy - 128, basis) / level
@@ -123,14 +124,16 @@ def fit_denoiser(
     train: Sequence[UInt8],
     held_out: Sequence[UInt8],
     settings: DenoiserSettings,
+    options: LoopOptions = ON_CPU,
     *,
     start: Mapping[str, NDArray[Any]] | None = None,
-    device: str = "cpu",
-    checkpoint: Path | None = None,
-    report: Report | None = None,
 ) -> dict[str, NDArray[Any]]:
-    """Train on pictures uint8 [H, W, 1 or 3], from the tensors `start` or anew; returns the tensors `denoiser.*` of the averaged
-    weights. The log's `held_out` is what PSNR loses on crops of `held_out` in dB, a mean over SCORED_SIGMAS: below 0 it gains."""
+    """Train on pictures uint8 [H, W, 1 or 3], from the tensors `start` or from scratch; returns the tensors `denoiser.*`.
+
+    The weights are a moving average. The log's `held_out` is the loss of PSNR on crops of `held_out`, dB, a mean over
+    SCORED_SIGMAS; negative values are gains.
+    """
+    device = options.device
     torch.manual_seed(settings.seed)
     crop = usable_crop([((p.shape[0] - 2 * _MARGIN) // 8, (p.shape[1] - 2 * _MARGIN) // 8) for p in train], settings.crop)
     if crop < 1:
@@ -150,7 +153,7 @@ def fit_denoiser(
     def loss_of(network: SynthesisNetwork, batch: Batch) -> Tensor:
         return torch.log(error_left(network, batch, basis) + _FLOOR).mean()
 
-    rng = np.random.default_rng(0)  # whatever the seed: figures of different trainings compare
+    rng = np.random.default_rng(0)  # independent of the seed, so that trainings can be compared
     large = [picture for picture in held_out if min(picture.shape[:2]) >= side]
     scored = draw_of(large or train, _HELD_OUT_CROPS, rng)
     noisy = [batch_of(scored, np.full(len(scored), sigma, np.float32), rng) for sigma in SCORED_SIGMAS]
@@ -162,6 +165,6 @@ def fit_denoiser(
 
     network = SynthesisNetwork(settings.width, settings.blocks, "denoiser") if start is None else load_tensors(start, "denoiser")
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's types lack it
-    found = fit(network, draw, loss_of, error, settings, device=device, checkpoint=checkpoint, report=report)
+    found = fit(network, draw, loss_of, error, settings, options)
     assert found.tail.out_channels == OUTPUTS
     return to_tensors(found)

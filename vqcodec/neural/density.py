@@ -1,9 +1,9 @@
-"""What training counts as the cost of latents: what the encoder pays for what it wants to code.
+"""Cost of latents in training: the rate and distortion that the encoder would pay for its targets.
 
-Contexts are the decoder's (hard-quantised latents; Minnen and Singh 2020). Bits are those of the latents before quantisation under
-a density convolved with one step, whose scale the score gives; as the encoder minimises rate and distortion together, a latent
-costs its bits and the error of rounding, or the bits of a zero and its square, whichever is less. Mixtures of two logistic
-densities, one for each class, are learnt along, as the codebooks will be fitted to their classes afterwards.
+Contexts are the decoder's (hard-quantised latents; Minnen and Singh 2020). Bits are those of the unquantised latents under a
+density convolved with one step, whose scale the score gives. The encoder minimises rate and distortion together, so a latent costs
+its bits plus the error of rounding, or the bits of a zero plus its square, whichever is less. The densities, mixtures of two
+logistic densities for each class, are learnt too, since codebooks are fitted to their classes afterwards.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from vqcodec.entropy.linear import CLASS_OF_ONE, CLASSES, CLASSES_PER_OCTAVE
 
 
 class Density(nn.Module):
-    """Costs of residuals given scores, in bits, by a mixture of two logistic densities for each class, convolved with one step."""
+    """Cost of residuals given scores, in bits, by a mixture of two logistic densities for each class, convolved with one step."""
 
     def __init__(self, rate: float) -> None:
         """`rate` is the encoder's lambda in squared steps per bit."""
@@ -28,7 +28,7 @@ class Density(nn.Module):
         self.table = nn.Parameter(torch.stack([log_scale - 0.3, log_scale + 0.7, torch.full_like(log_scale, 0.5)], dim=1))
 
     def forward(self, x: Tensor, score: Tensor) -> Tensor:
-        """Of residuals x in steps and scores in classes, which may be broadcast against each other."""
+        """Costs of residuals x, in steps, with scores in classes; shapes broadcast."""
         score = score.float().clamp(0, CLASSES)
         below = score.detach().floor().long()
         share = (score - below)[..., None]
@@ -47,4 +47,4 @@ _ROUNDING: Final = 1 / 12
 """Mean squared error of rounding, in squared steps."""
 _LEAST_PROBABILITY: Final = 2e-6
 _LOGISTIC_OF_LAPLACE: Final = 0.72
-"""Scale of the logistic density with the mean magnitude 1."""
+"""Scale of a logistic density whose mean magnitude is 1."""

@@ -1,4 +1,4 @@
-"""The networks run by torch on a GPU or, to compare, on the CPU: those of `convolution.run_network`, and the context's products."""
+"""Inference by torch on a GPU or, for comparison, the CPU: networks of `convolution.run_network`, and the context network."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from vqcodec.weights.folder import Weights
 
 
 def run_network_on(device: str, model: Weights, kind: str = "synthesis") -> RunNetwork:
-    """Runs the network `kind` of a model or a refiner on `device`, "cpu" or "cuda". Raises InputError where there is no such one.
+    """A function that runs the network `kind` of a model or a refiner on `device`, "cpu" or "cuda".
 
-    What comes back raises MemoryError where the device has too little.
+    Raises InputError if there is no such device. The function raises MemoryError if the device has too little memory.
     """
     check_device(device)
     network = load_tensors(model.tensors, kind).to(device).eval()
@@ -39,7 +39,7 @@ def run_network_on(device: str, model: Weights, kind: str = "synthesis") -> RunN
 
 @dataclass(frozen=True, eq=False)
 class ModelOn(ExactModel):
-    """A model whose context is multiplied on `device`. It finds the same: the context's sums are exact in any order."""
+    """A model whose context network runs on `device`, with the same results: its sums are exact in any order."""
 
     device: str = "cpu"
 
@@ -50,26 +50,26 @@ class ModelOn(ExactModel):
 
 
 def model_on(device: str, model: ExactModel) -> ModelOn:
-    """Raises InputError where there is no such device."""
+    """The model with its context network on `device`. Raises InputError if there is no such device."""
     check_device(device)
     return ModelOn(model.name, model.tensors, model.summary, device)
 
 
 class _Matrix:
-    """Weights float32 [out, in] on a device; what they are multiplied with comes from here, and the product comes back."""
+    """Weights float32 [out, in] on a device; factors and products are numpy arrays."""
 
     def __init__(self, weights: Float32, device: str) -> None:
         self.there = torch.from_numpy(weights).to(device)
 
     def __matmul__(self, x: Float32) -> Float32:
-        # Never TF32 (which torch has to be asked for): it would round the integers to 11 bits.
+        # never TF32 (off by default): it would round the integers to 11 bits
         with torch.inference_mode():
             found: Float32 = (self.there @ torch.from_numpy(x).to(self.there.device)).cpu().numpy()
         return found
 
 
 def _moved(network: ContextNetwork, device: str) -> ContextNetwork:
-    """The same network, checked already, with its matrices on a device."""
+    """The network, checked already, with its matrices on a device."""
 
     def there(weights: Float32) -> Any:
         return _Matrix(weights, device)
@@ -87,4 +87,5 @@ def _moved(network: ContextNetwork, device: str) -> ContextNetwork:
 
 
 def has_gpu() -> bool:
+    """Whether torch finds a CUDA device."""
     return torch.cuda.is_available()

@@ -1,8 +1,8 @@
-"""The training loop of networks with one loss (those with a discriminator have loops of their own), top to bottom as in nanoGPT's
-train.py; schedules and checkpoints of all.
+"""The training loop of networks with one loss, in the style of nanoGPT's train.py; schedules, checkpoints and averages of all
+loops.
 
-Started by torchrun, every process draws batches of its own and gradients are averaged (DistributedDataParallel); the first
-one tells the time, reports and keeps checkpoints.
+Networks with a discriminator have loops of their own. Under torchrun, every process draws its own batches and gradients are
+averaged (DistributedDataParallel); the first process measures time, reports and writes checkpoints.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -27,55 +27,73 @@ from vqcodec.errors import InputError
 from vqcodec.io.files import write_atomic
 
 Report = Callable[[dict[str, float]], None]
+"""Called with the figures of the last steps."""
 Batch = tuple[Tensor, ...]
 N = TypeVar("N", bound=nn.Module)
 
 EVERY = 50
-"""Steps between two lines of the log, each with a checkpoint."""
-_LENGTH: Final = ("minutes", "steps")
-"""Settings that may be others where training goes on."""
+"""Optimiser steps between two lines of the log; each line comes with a checkpoint."""
 SCORED = 10
-"""Lines between two looks at the held-out samples."""
+"""Lines between two checks on held-out samples."""
+_LENGTH: Final = ("minutes", "steps")
+"""Settings that may change when a training continues."""
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """What decides the outcome besides network and samples."""
+    """Length and optimiser settings of a training; subclasses add those of their network."""
 
     seed: int = 0
     batch: int = 32
     crop: int = 16
-    """Cells a side, or fewer where pictures are smaller."""
+    """Side of a crop in cells; less if pictures are smaller."""
     rate: float = 4e-3
     """Peak learning rate of Adam."""
     warmup: float = 0.02
-    """Share of the time in which it rises; then it falls with a cosine."""
+    """Share of the schedule in which the learning rate rises; then it falls along a cosine."""
     average: float = 0.998
     """Decay of the moving average of the weights (EMA)."""
     steps: int | None = None
     minutes: float | None = None
-    """The schedule ends after so many steps or, where these are None, minutes."""
+    """Length of the schedule if `steps` is None."""
     origin: str = ""
-    """Models and pictures that training starts from: a checkpoint of others is not gone on from."""
+    """Models and pictures that training starts from: a checkpoint of others is refused."""
 
     def __post_init__(self) -> None:
         if self.steps is None and self.minutes is None:
             raise ValueError("a schedule has steps or minutes")
 
     def share_done(self, number: int, seconds: float) -> float:
-        """Share of the schedule that is over, by steps or by time, whichever is given."""
+        """Share of the schedule that is over after `number` steps and `seconds`, by steps if they are given, else by time."""
         if self.steps is not None:
             return number / self.steps
         assert self.minutes is not None
         return seconds / (60 * self.minutes)
 
     def share_of_rate(self, done: float) -> float:
-        """Of the peak learning rate, at a share of the schedule."""
+        """Factor on the peak learning rate, at a share `done` of the schedule."""
         return min(1.0, done / self.warmup) * (0.5 + 0.5 * float(np.cos(np.pi * min(1.0, done))))
+
+    def keep_of_average(self, number: int) -> float:
+        """Decay of the moving average after `number` steps; early averages forget faster."""
+        return min(self.average, number / (number + 10))
+
+
+@dataclass(frozen=True)
+class LoopOptions:
+    """Device of a training loop, the checkpoint that it continues from and writes, and the callback for its figures."""
+
+    device: str = "cpu"
+    checkpoint: Path | None = None
+    report: Report | None = None
+
+
+ON_CPU: Final = LoopOptions()
+"""On the CPU, without checkpoints and reports."""
 
 
 def check_device(device: str) -> None:
-    """Raise InputError unless torch can train on `device`."""
+    """Raise InputError unless torch can use `device`, "cpu" or "cuda"."""
     if device not in ("cpu", "cuda"):
         raise InputError(f"{device}: devices are cpu and cuda")
     if device == "cuda" and not torch.cuda.is_available():
@@ -83,7 +101,7 @@ def check_device(device: str) -> None:
 
 
 def join_processes(device: str) -> int:
-    """This process's rank among those that torchrun started, 0 without it; the first call lets them find each other."""
+    """This process's rank among those of torchrun, 0 without it; the first call connects the processes."""
     if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
         return 0
     if not distributed.is_initialized():
@@ -94,13 +112,13 @@ def join_processes(device: str) -> int:
 
 
 def leave_processes() -> None:
-    """The inverse of `join_processes`, when training is over."""
+    """Disconnect from the other processes: the inverse of `join_processes`."""
     if distributed.is_initialized():
         distributed.destroy_process_group()
 
 
 def fast_bfloat16(device: str) -> bool:
-    """Whether products of bfloat16 are faster than those of float32 on `device`: elsewhere they are emulated, and slow."""
+    """Whether `device` multiplies bfloat16 natively; elsewhere it is emulated and slow."""
     return device == "cuda" or torch.cpu._is_avx512_bf16_supported()
 
 
@@ -110,71 +128,77 @@ def fit(
     loss_of: Callable[[N, Batch], Tensor],
     held_out: Callable[[N], float],
     settings: Schedule,
+    options: LoopOptions = ON_CPU,
     *,
-    fast: Callable[[nn.Parameter], float] = lambda parameter: 1.0,
-    device: str = "cpu",
-    checkpoint: Path | None = None,
-    report: Report | None = None,
+    rate_factor: Callable[[nn.Parameter], float] = lambda parameter: 1.0,
 ) -> N:
-    """Train `network` for the time that the settings give; returns the moving average of its weights where, of all looks at the
-    held-out samples, it did best there: a small folder is learnt by heart before the schedule ends.
+    """Train `network` and return the moving average of its weights that was best on the held-out samples.
 
-    The time begins with the call, and there is always a first step. `draw` makes a batch, `loss_of` its loss in a network,
-    `held_out` a figure of the averaged network, less where it is better; `fast` is what a parameter's learning rate is multiplied
-    by. Goes on from `checkpoint` where there is one of the same settings, and writes it every so often.
+    The best average is not always the last: a small folder is memorised before the schedule ends. Time starts with the call, and
+    there is always a first step. `draw` makes a batch, `loss_of` its loss, `held_out` the figure of the averaged network (lower is
+    better); `rate_factor` multiplies the learning rate of a parameter. Continues from a checkpoint with the same settings, if there
+    is one.
     """
-    begun = time.monotonic()
+    begun, device = time.monotonic(), options.device
     rank = join_processes(device)
     together = distributed.is_initialized()
     network.to(device)
     trained: Any = DistributedDataParallel(network) if together else network
     average = copy.deepcopy(network)
-    rates: dict[float, list[nn.Parameter]] = {}
-    for parameter in network.parameters():
-        rates.setdefault(fast(parameter), []).append(parameter)
-    optimiser = torch.optim.Adam([{"params": given, "factor": factor} for factor, given in rates.items()], lr=settings.rate)
+    optimiser = _adam(network, settings.rate, rate_factor)
     best = Best(copy.deepcopy(network))
     parts = {"network": network, "average": average, "optimiser": optimiser, "best": best}
-    number, spent = load_checkpoint(checkpoint, settings, parts)
+    number, spent_s = load_checkpoint(options.checkpoint, settings, parts)
     rng = np.random.default_rng([settings.seed, rank, number] if number else [settings.seed, rank])
     losses: list[Tensor] = []
-    begun -= spent
+    begun -= spent_s
     while (done := _agreed(settings.share_done(number, time.monotonic() - begun), device)) < 1 or number == 0:
         for group in optimiser.param_groups:
             group["lr"] = group["factor"] * (settings.rate * settings.share_of_rate(done) + 1e-6)
         batch = tuple(tensor.to(device) for tensor in draw(rng))
         with torch.autocast(device, torch.bfloat16, enabled=fast_bfloat16(device)):
             loss = loss_of(trained, batch)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]  # torch has no type for it
-        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimiser.step()
+        descend(network, optimiser, loss)
         number += 1
-        average_in(average, network, min(settings.average, number / (number + 10)))
+        average_in(average, network, settings.keep_of_average(number))
         losses.append(loss.detach())
         if number % EVERY == 0:
-            elapsed = time.monotonic() - begun
-            facts = {"step": number, "seconds": elapsed, "loss": float(torch.stack(losses).mean()), "share": done}
+            elapsed_s = time.monotonic() - begun
+            facts = {"step": number, "seconds": elapsed_s, "loss": float(torch.stack(losses).mean()), "share": done}
             losses.clear()
             if number % (SCORED * EVERY) == 0:
                 facts["held_out"] = best.look(average, held_out(average))
-            if checkpoint is not None and rank == 0:
-                save_checkpoint(checkpoint, settings, number, elapsed, parts)
-            if report is not None and rank == 0:
-                report(facts)
+            if rank == 0:
+                save_and_report(options, settings, number, elapsed_s, parts, facts)
     best.look(average, held_out(average))
     return best.network.to("cpu")
 
 
+def _adam(network: nn.Module, rate: float, rate_factor: Callable[[nn.Parameter], float]) -> torch.optim.Optimizer:
+    """Adam with a parameter group for each factor on the learning rate."""
+    groups: dict[float, list[nn.Parameter]] = {}
+    for parameter in network.parameters():
+        groups.setdefault(rate_factor(parameter), []).append(parameter)
+    return torch.optim.Adam([{"params": given, "factor": factor} for factor, given in groups.items()], lr=rate)
+
+
+def descend(network: nn.Module, optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
+    """One step of the optimiser along the gradient of `loss`, clipped to norm 1."""
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]  # torch has no type for it
+    nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+    optimiser.step()
+
+
 @dataclass
 class Best(Generic[N]):
-    """The weights of all that it was shown whose figure is least; the newest where figures are alike, or none."""
+    """Keeps the weights with the lowest figure; among equal figures, or without a finite one, the newest."""
 
     network: N
     figure: float = float("inf")
 
     def look(self, shown: nn.Module, figure: float) -> float:
-        """Keep the weights of `shown` if they are the best; returns the figure."""
+        """Keep the weights of `shown` if they are the best so far; returns the figure."""
         if figure <= self.figure or not math.isfinite(self.figure):
             self.figure = figure
             self.network.load_state_dict(shown.state_dict())
@@ -189,7 +213,7 @@ class Best(Generic[N]):
 
 
 def _agreed(share: float, device: str) -> float:
-    """The first process's share: all must stop at the same step."""
+    """The first process's share, so that all processes stop at the same step."""
     if not distributed.is_initialized():
         return share
     found = torch.tensor(share, dtype=torch.float64, device=device)
@@ -198,21 +222,26 @@ def _agreed(share: float, device: str) -> float:
 
 
 def average_in(average: nn.Module, network: nn.Module, keep: float) -> None:
-    """Move the averaged weights towards those of `network`, keeping the share `keep` of them."""
+    """Update the averaged weights: keep * average + (1 - keep) * network."""
     with torch.no_grad():
         for kept, new in zip(average.parameters(), network.parameters(), strict=True):
             kept.lerp_(new, 1 - keep)
 
 
-def load_checkpoint(
-    checkpoint: Path | None, settings: Schedule, parts: dict[str, Any], free: Sequence[str] = ()
-) -> tuple[int, float]:
-    """Steps and seconds done, and the states of `parts` set to theirs then; 0 where there is no checkpoint.
+class Position(NamedTuple):
+    """Progress of a training: optimiser steps and seconds."""
 
-    Its settings must be the same, but for the length of the schedule and those that are `free` to change. Raises InputError.
+    number: int
+    spent_s: float
+
+
+def load_checkpoint(checkpoint: Path | None, settings: Schedule, parts: dict[str, Any], free: Sequence[str] = ()) -> Position:
+    """Restore the states of `parts` and return the position of the checkpoint; the start if there is no checkpoint.
+
+    All settings must be equal except the schedule's length and those in `free`. Raises InputError.
     """
     if checkpoint is None or not os.path.exists(checkpoint):
-        return 0, 0.0
+        return Position(0, 0.0)
     try:
         saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
         then, now = json.loads(saved["settings"]), json.loads(json.dumps(asdict(settings)))
@@ -220,15 +249,30 @@ def load_checkpoint(
         if not others:
             for name, part in parts.items():
                 part.load_state_dict(saved[name])
-            return saved["number"], saved["spent"]
-    except Exception as error:  # whatever broken bytes and networks of other sizes lead to
-        raise InputError(f"{checkpoint}: it cannot be gone on from (-f without --resume starts anew)") from error
-    raise InputError(f"{checkpoint}: it was begun with another {', '.join(others)} (-f without --resume starts anew)")
+            return Position(saved["number"], saved["spent"])
+    except Exception as error:  # broken bytes and networks of other sizes raise many kinds
+        raise InputError(f"{checkpoint}: cannot continue from it (-f without --resume starts anew)") from error
+    raise InputError(f"{checkpoint}: was started with another {', '.join(others)} (-f without --resume starts anew)")
 
 
-def save_checkpoint(checkpoint: Path, settings: Schedule, number: int, elapsed: float, parts: dict[str, Any]) -> None:
-    """The inverse of `load_checkpoint`; raises OutputError."""
-    state = {"settings": json.dumps(asdict(settings)), "number": number, "spent": elapsed}
+def save_checkpoint(checkpoint: Path, settings: Schedule, number: int, elapsed_s: float, parts: dict[str, Any]) -> None:
+    """Write the settings, position and states of `parts`: the inverse of `load_checkpoint`. Raises OutputError."""
+    state = {"settings": json.dumps(asdict(settings)), "number": number, "spent": elapsed_s}
     stream = io.BytesIO()
     torch.save(state | {name: part.state_dict() for name, part in parts.items()}, stream)
     write_atomic(checkpoint, stream.getvalue(), overwrite=True)
+
+
+def save_and_report(
+    options: LoopOptions, settings: Schedule, number: int, elapsed_s: float, parts: dict[str, Any], facts: dict[str, float]
+) -> None:
+    """Write the checkpoint and call the report, where the options have them."""
+    if options.checkpoint is not None:
+        save_checkpoint(options.checkpoint, settings, number, elapsed_s, parts)
+    if options.report is not None:
+        options.report(facts)
+
+
+def mean_facts(lines: Sequence[dict[str, Tensor]]) -> dict[str, float]:
+    """Mean of each loss over some steps."""
+    return {name: float(torch.stack([facts[name] for facts in lines]).mean()) for name in lines[0]}

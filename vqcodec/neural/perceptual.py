@@ -1,8 +1,8 @@
-"""How unlike two pictures look: LPIPS where its weights are at hand, else statistics of gradients.
+"""Perceptual distances of two pictures: LPIPS, if its weights are available, and gradient statistics.
 
-LPIPS (Zhang, Isola, Efros, Shechtman, Wang 2018, eq. 1) over SqueezeNet 1.1 (Iandola et al. 2016): features of both pictures, each
-of unit length over its channels, squared differences weighted by channel, means over places, sums over seven layers. The weights
-belong to others and are read from a folder: `squeezenet1_1_fp16.npz` with torchvision's names and `squeeze_lin.npz` with those of
+LPIPS (Zhang, Isola, Efros, Shechtman, Wang 2018, eq. 1) over SqueezeNet 1.1 (Iandola et al. 2016): features of both pictures, of
+unit length over the channels; squared differences weighted by channel; means over positions; sums over seven layers. The weights
+are third parties' and are read from a folder: `squeezenet1_1_fp16.npz` with torchvision's names and `squeeze_lin.npz` with those of
 LPIPS 0.1.
 """
 
@@ -23,21 +23,21 @@ from vqcodec.errors import InputError
 
 _MEANS: Final = (0.485, 0.456, 0.406)
 _DEVIATIONS: Final = (0.229, 0.224, 0.225)
-"""Of the red, green and blue that the network was trained on."""
+"""Mean and deviation of red, green and blue in the network's training set."""
 _FIRES: Final = (3, 4, 6, 7, 9, 10, 11, 12)
-"""Numbers of torchvision's fire modules."""
+"""Numbers of torchvision's Fire modules."""
 _HALVED_BEFORE: Final = (3, 6, 9)
 _SCALES: Final = 3
 _WINDOW: Final = 8
 _FAINT: Final = 1e-5
-"""Squared; of a difference of pixels, where white less black is 1."""
+"""Squared contrast, of pixels 0 to 1, added to limit the gradient at flat windows."""
 
 
 class Lpips(nn.Module):
-    """LPIPS of pictures [B, 3, H, W], 0 to 1, at least 32 pixels a side; its weights do not learn."""
+    """LPIPS of pictures [B, 3, H, W], 0 to 1, at least 32 pixels a side, with frozen weights."""
 
     def __init__(self, folder: Path) -> None:
-        """Raises InputError unless `folder` has the weights."""
+        """Read the weights from `folder`. Raises InputError."""
         super().__init__()
         found = _arrays(folder / "squeezenet1_1_fp16.npz") | _arrays(folder / "squeeze_lin.npz")
         try:
@@ -52,7 +52,7 @@ class Lpips(nn.Module):
         self.requires_grad_(False)
 
     def forward(self, pictures: Tensor, originals: Tensor) -> Tensor:
-        """Distances [B]; gradients flow to `pictures` alone."""
+        """Distances [B]; gradients flow to `pictures` only."""
         with torch.no_grad():
             wanted = self._taps(originals)
         total = torch.zeros(len(pictures), device=pictures.device)
@@ -70,7 +70,7 @@ class Lpips(nn.Module):
             return float(self(*tensors)[0])
 
     def _taps(self, pictures: Tensor) -> list[Tensor]:
-        """Features of unit length of seven layers."""
+        """Features of seven layers, of unit length over the channels."""
         x = functional.relu(self.first((pictures - self.get_buffer("means")) / self.get_buffer("deviations")))
         found = [x]
         for number, fire in zip(_FIRES, self.fires, strict=True):
@@ -82,7 +82,7 @@ class Lpips(nn.Module):
 
 
 class Fire(nn.Module):
-    """A squeeze to few channels, and an expansion by 1x1 and by 3x3 convolutions beside each other."""
+    """SqueezeNet's Fire module: a squeeze to few channels, then parallel 1x1 and 3x3 convolutions."""
 
     def __init__(self, arrays: dict[str, NDArray[Any]], name: str) -> None:
         super().__init__()
@@ -105,18 +105,18 @@ def _arrays(path: Path) -> dict[str, NDArray[Any]]:
 def _layer(arrays: dict[str, NDArray[Any]], name: str, stride: int = 1) -> nn.Conv2d:
     weight, bias = (torch.from_numpy(arrays[f"{name}.{kind}"].astype(np.float32)) for kind in ("weight", "bias"))
     outputs, inputs, side = weight.shape[:3]
-    # the first layer alone pads nothing, and shrinks
+    # only the first layer has no padding
     layer = nn.Conv2d(inputs, outputs, side, stride, padding=side // 2 if stride == 1 else 0)
     layer.load_state_dict({"weight": weight, "bias": bias})
     return layer
 
 
 class GradientStatistics(nn.Module):
-    """Differences of local contrast at three scales: pictures [B, 3, H, W], 0 to 1, to distances [B].
+    """Difference of local contrast at three scales, of pictures [B, 3, H, W], 0 to 1.
 
-    The root mean squares, in windows of 8 pixels, of the differences of neighbouring pixels in each direction and of what a blur
-    takes away: how much texture there is, not where each stroke lies (Portilla and Simoncelli 2000 match more moments). Relative
-    to the original's mean; of logarithms faint windows would count as much as those that eyes rest on.
+    Contrasts are root mean squares, in windows of 8 pixels, of horizontal and vertical pixel differences and of the high band: the
+    amount of texture, not its position (Portilla and Simoncelli 2000 match more moments). Differences are relative to the
+    original's mean contrast; logarithms would give faint windows the weight of salient ones.
     """
 
     def forward(self, pictures: Tensor, originals: Tensor) -> Tensor:
@@ -132,7 +132,7 @@ class GradientStatistics(nn.Module):
 
 
 def _contrasts(pictures: Tensor) -> list[Tensor]:
-    """Local contrast: of gradients, across and down, and of the high band."""
+    """Local contrasts of horizontal and vertical gradients and of the high band."""
     across = (pictures[..., :-2] + 2 * pictures[..., 1:-1] + pictures[..., 2:]) / 4
     blurred = (across[..., :-2, :] + 2 * across[..., 1:-1, :] + across[..., 2:, :]) / 4
     bands = (pictures.diff(dim=3), pictures.diff(dim=2), pictures[:, :, 1:-1, 1:-1] - blurred)

@@ -1,21 +1,21 @@
-"""The refiner in torch: a generator trained against a discriminator to make decoded pictures sharp (Esser, Rombach, Ommer 2021).
+"""The refiner in torch: a generator trained against a discriminator to sharpen decoded pictures (Esser, Rombach, Ommer 2021).
 
-The generator is the network of convolution.py behind more inputs: the decoded coefficients, the latents, log(step), and noise that
-depends on the place alone. It adds to the AC coefficients what the discriminator, and eyes, miss: what it believes to be there,
-and grain, noise of which it says the strength, channel by channel, since of lost texture no more is known. Its total loss is
+The generator is the network of convolution.py with more inputs: the decoded coefficients, the latents, log(step), and noise that
+depends only on the position. It adds to the AC coefficients the texture that it predicts, and grain: noise whose strength it
+predicts for each channel, for texture of which nothing more is known. Its total loss is
 
     L = lambda_r L_r + lambda_p L_p + lambda_t L_t + lambda_a L_a + lambda_c L_c
 
-    L_r  squared error over that of the decode it starts from: every quality counts alike
+    L_r  squared error over that of the plain decode, so that every quality has the same weight
     L_p  perceptual distance to the original (perceptual.py)
-    L_t  statistics of gradients against the original's (perceptual.py): how much texture there is, not where it lies. Errors and
-         LPIPS alone have too little of it
-    L_a  what the discriminator says (hinge, Lim and Ye 2017), its weight rising from nothing with the first steps: a discriminator
-         that begins late and with full weight ruins what was learnt before
-    L_c  colour: how far means of 8x8 pixels, every 4 pixels, move from those of the decode. Those of whole blocks cannot, since
-         DCs stay, but for what clipping does
+    L_t  gradient statistics against the original's (perceptual.py): the amount of texture, not its position. With errors and LPIPS
+         alone there is too little texture
+    L_a  adversarial hinge loss (Lim and Ye 2017). Its weight rises from zero over the first steps: a discriminator that starts late
+         with full weight ruins what was learnt before
+    L_c  colour: shift of the means of 8x8 pixels, every 4 pixels, from those of the decode. Means of whole blocks shift by clipping
+         only, since DCs stay
 
-There is no commitment loss here: nothing is quantised behind the decoder.
+There is no commitment loss: nothing is quantised after the decoder.
 """
 
 from __future__ import annotations
@@ -25,8 +25,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import torch
@@ -39,8 +38,20 @@ from vqcodec.codec import sharpening
 from vqcodec.errors import InputError
 from vqcodec.nets.synthesis import OUTPUTS, REFINER_OUTPUTS, STEP_CENTRE_LEVELS
 from vqcodec.neural import adversary
-from vqcodec.neural.adversary import BETAS, Discriminator, Perceptual, adaptive_weight, adversarial_loss, descend
-from vqcodec.neural.loop import EVERY, SCORED, Report, Schedule, average_in, fast_bfloat16, load_checkpoint, save_checkpoint
+from vqcodec.neural.adversary import BETAS, Discriminator, Perceptual, adaptive_weight, adversarial_loss
+from vqcodec.neural.loop import (
+    EVERY,
+    ON_CPU,
+    SCORED,
+    LoopOptions,
+    Schedule,
+    average_in,
+    descend,
+    fast_bfloat16,
+    load_checkpoint,
+    mean_facts,
+    save_and_report,
+)
 from vqcodec.neural.perceptual import GradientStatistics
 from vqcodec.neural.synthesis import (
     FEATURE_ORDER,
@@ -62,22 +73,22 @@ from vqcodec.transform.layouts import COLOR_8X8
 Tensors = Mapping[str, NDArray[Any]]
 _DCS: Final = COLOR_8X8.components
 _JUDGED: Final = 7
-"""Planes that the discriminator sees."""
+"""Input planes of the discriminator."""
 _HELD_OUT_CELLS: Final = 32
-"""Cells a side of a held-out picture's middle that is scored."""
+"""Side, in cells, of the crops of held-out pictures that are scored."""
 _LEAST_CELLS: Final = 4
-"""A side, of what judges can look at: a crop loses one, and LPIPS needs 17 pixels."""
+"""Least side of a crop in cells: losses see one less, and LPIPS needs 17 pixels."""
 _GRAIN_AT_FIRST: Final = 0.01
-"""Deviation in steps, before it is weighed, where training begins: at none no slope would say that some were better."""
+"""Deviation of the grain in steps, before emphasis, when training starts; at zero its gradient would vanish."""
 _FREE: Final = ("lambda_r", "lambda_p", "lambda_t", "lambda_a", "lambda_c", "adaptive", "ramp")
-"""Settings that may be others where training goes on, besides its length."""
+"""Settings that may change when a training continues, besides its length."""
 _SHOWN: Final = 6
 """Held-out crops of a sheet."""
 
 
 @dataclass(frozen=True)
 class RefinerSettings(Schedule):
-    """Everything that decides the outcome, with the samples."""
+    """Everything that decides the outcome, besides the samples."""
 
     batch: int = 6
     rate: float = 1e-3
@@ -93,12 +104,13 @@ class RefinerSettings(Schedule):
     adaptive: bool = False
     """Weigh L_a by the ratio of the gradients of the other losses to its own, at the last layer (Esser et al. 2021, eq. 7)."""
     ramp: float = 0.2
-    """Share of the time in which the weight of L_a rises."""
+    """Share of the schedule in which the weight of L_a rises to lambda_a."""
 
 
 @dataclass(frozen=True)
 class RefinerSample:
-    """A coded picture of h x w cells: `seen` float16 [97, h, w], networks.features of its latents; `base` float16 [192, h, w], its
+    """A coded picture of h x w cells: `seen` float16 [97, h, w], the synthesis features of its latents; `base` float16 [192, h, w],
+    its
     best decode in steps; and the original `pixels` uint8 [8 h, 8 w, 1 or 3]."""
 
     seen: NDArray[np.float16]
@@ -106,59 +118,65 @@ class RefinerSample:
     pixels: UInt8
 
 
+class Corner(NamedTuple):
+    """Row and column within a cell, 0 to 7."""
+
+    top: int
+    left: int
+
+
 @dataclass(frozen=True)
 class Scene:
-    """A batch of crops: network inputs `x` [B, 297, h, w], `grain` [B, 64, h, w] of deviation 1, `base` coefficients in steps
-    [B, 192, h, w] and `step` [B, 1, 1, 1] in grey levels, `free` [B, 192, 1, 1], 0 for chroma of grey ones; pictures
-    [B, 3, 8 h, 8 w], 0 to 1: the `original`, and the `decoded` one; and the row and column in the first cell of the `corner` from
-    which judges look, see `looked_at`."""
+    """A batch of crops.
+
+    `x` [B, 297, h, w] are the network's inputs, `grain` [B, 64, h, w] noise of deviation 1, `base` [B, 192, h, w] coefficients in
+    steps, `step_levels` [B, 1, 1, 1] in grey levels, `free` [B, 192, 1, 1] 0 for the chroma of grey pictures, else 1. `original`
+    and `decoded` are pictures [B, 3, 8 h, 8 w], 0 to 1. `corner` is the offset of the judged pixels, see `judged_pixels`.
+    """
 
     x: Tensor
     grain: Tensor
     base: Tensor
-    step: Tensor
+    step_levels: Tensor
     free: Tensor
     original: Tensor
     decoded: Tensor
-    corner: tuple[int, int]
+    corner: Corner
 
     @classmethod
-    def of(
-        cls, corner: tuple[int, int], seen: Tensor, base: Tensor, original: Tensor, color: Tensor, noise: Tensor, grain: Tensor
-    ) -> Scene:
-        """From stacked crops of samples, the original 0 to 255; `color` [B] is 0 for grey ones; `noise` [B, NOISE, h, w]."""
+    def of(cls, corner: Corner, seen: Tensor, base: Tensor, original: Tensor, color: Tensor, noise: Tensor, grain: Tensor) -> Scene:
+        """A scene from stacked crops of samples, originals 0 to 255; `color` [B] is 0 for grey ones, `noise` [B, NOISE, h, w]."""
         free = torch.ones(len(seen), COLOR_8X8.channels, 1, 1, device=seen.device)
         chroma = torch.tensor([position[0] > 0 for position in COLOR_8X8.positions], device=seen.device)
         free[:, chroma] *= color[:, None, None, None]
-        step = STEP_CENTRE_LEVELS * torch.exp(seen[:, -1:, :1, :1])
+        step_levels = STEP_CENTRE_LEVELS * torch.exp(seen[:, -1:, :1, :1])
         x = torch.cat([torch.sign(base) * torch.log1p(base.abs()), seen, noise], dim=1)
         x = x.contiguous(memory_format=torch.channels_last)
-        return cls(x, grain, base, step, free, original / 255, to_pictures(base * step), corner)
+        return cls(x, grain, base, step_levels, free, original / 255, to_pictures(base * step_levels), corner)
 
     def refined(self, generator: nn.Module) -> Tensor:
-        """Pictures [B, 3, 8 h, 8 w], 0 to 1 but for what sticks out."""
+        """Refined pictures [B, 3, 8 h, 8 w], 0 to 1, not clipped."""
         added = added_coefficients(generator(self.x).float(), self.grain)
-        return self.decoded + added_pixels(self.free * added * self.step)
+        return self.decoded + added_pixels(self.free * added * self.step_levels)
 
-    def looked_at(self, pictures: Tensor) -> Tensor:
-        """Pictures [B, 3, 8 h, 8 w] without a cell's side of pixels, split between their edges by lot.
+    def judged_pixels(self, pictures: Tensor) -> Tensor:
+        """The pixels that losses see: [B, 3, 8 h - 8, 8 w - 8], starting at `corner`.
 
-        Strides of judges are parts of a cell's side, or wholes of it: on the lattice of cells they would always see a pixel of a
-        cell in the same phase, and what pleases them there is learnt as a pattern.
+        Strides of discriminator and LPIPS divide a cell's side or are multiples of it. Aligned with the grid, they would see each
+        pixel of a cell in the same phase, and the generator would learn a periodic pattern that pleases them.
         """
         (top, left), side = self.corner, dct.BLOCK
         return pictures[:, :, top : top - side, left : left - side]
 
     def judged(self, pictures: Tensor) -> Tensor:
-        """What the discriminator sees of pictures [B, 3, 8 h, 8 w]: them, their difference to the decode, and log(step);
-        [B, 7, 8 h - 8, 8 w - 8]."""
-        seen, decoded = self.looked_at(pictures), self.looked_at(self.decoded)
-        step = torch.log(self.step / STEP_CENTRE_LEVELS).expand(-1, 1, *seen.shape[2:])
-        return torch.cat([2 * seen - 1, 4 * (seen - decoded), step], dim=1)
+        """Inputs of the discriminator [B, 7, 8 h - 8, 8 w - 8]: the pictures, their difference to the decode, and log(step)."""
+        seen, decoded = self.judged_pixels(pictures), self.judged_pixels(self.decoded)
+        log_step = torch.log(self.step_levels / STEP_CENTRE_LEVELS).expand(-1, 1, *seen.shape[2:])
+        return torch.cat([2 * seen - 1, 4 * (seen - decoded), log_step], dim=1)
 
 
 def added_coefficients(found: Tensor, grain: Tensor) -> Tensor:
-    """As `sharpening.added_coefficients`, of a batch [B, 256, h, w] and its grain [B, 64, h, w]."""
+    """`sharpening.added_coefficients` of a batch [B, 256, h, w] and its grain [B, 64, h, w]."""
     grained, weights = (
         torch.from_numpy(array).to(grain.device) for array in (sharpening.grain_channels(), sharpening.grain_emphasis())
     )
@@ -175,9 +193,9 @@ def weigh(correction: Tensor) -> Tensor:
 
 
 def to_pictures(coefficients: Tensor) -> Tensor:
-    """Coefficients [B, 192, h, w] in grey levels to pictures [B, 3, 8 h, 8 w], 0 to 1 but for what sticks out."""
+    """Coefficients [B, 192, h, w] in grey levels to pictures [B, 3, 8 h, 8 w], 0 to 1, not clipped."""
     weights = _pixel_weights().to(coefficients.device)
-    with torch.autocast(coefficients.device.type, enabled=False):  # 8 bits of a picture are more than those of a bfloat16
+    with torch.autocast(coefficients.device.type, enabled=False):  # a bfloat16 has fewer bits than a pixel
         return functional.pixel_shuffle(functional.conv2d(coefficients, weights), dct.BLOCK) * (1 / 255) + 128 / 255
 
 
@@ -190,9 +208,9 @@ def _pixel_weights() -> Tensor:
 
 
 def added_pixels(coefficients: Tensor) -> Tensor:
-    """What lapped coefficients [B, 192, h, w], in grey levels, add to pictures [B, 3, 8 h, 8 w] of 0 to 1.
+    """The pixels [B, 3, 8 h, 8 w], on a scale of 0 to 1, that lapped coefficients [B, 192, h, w] in grey levels add.
 
-    The same as `lapped.from_lapped` without DCs: means of blocks are taken out.
+    Equals `lapped.from_lapped` without DCs: means of blocks are removed.
     """
     weights = _basis_weights().to(coefficients.device)
     with torch.autocast(coefficients.device.type, enabled=False):
@@ -213,7 +231,7 @@ def _basis_weights() -> Tensor:
 
 @dataclass(frozen=True)
 class Players:
-    """The two networks, their optimisers, and what the generator is told besides."""
+    """The two networks, their optimisers, and the perceptual and texture distances."""
 
     settings: RefinerSettings
     generator: SynthesisNetwork
@@ -225,7 +243,7 @@ class Players:
 
     @classmethod
     def new(cls, settings: RefinerSettings, perceptual: Perceptual, device: str, start: Tensors | None = None) -> Players:
-        """Before training; the generator has the tensors `start` where they are given."""
+        """Players before training; the generator starts from the tensors `start` if they are given."""
         layout = torch.channels_last
         start = start or to_tensors(SynthesisNetwork(settings.width, settings.blocks, "refiner"))
         first = load_tensors(with_grain(start), "refiner")
@@ -239,12 +257,12 @@ class Players:
 
     @property
     def parts(self) -> dict[str, Any]:
-        """What a checkpoint keeps."""
+        """Modules and optimisers that a checkpoint keeps, by name."""
         names = ("generator", "discriminator", "generator_optimiser", "discriminator_optimiser")
         return {name: getattr(self, name) for name in names}
 
     def set_rates(self, done: float) -> None:
-        """Learning rates at a share of the schedule."""
+        """Set the learning rates for a share `done` of the schedule."""
         share = self.settings.share_of_rate(done) + 1e-3
         rates = (self.settings.rate, self.settings.discriminator_rate)
         for optimiser, rate in zip((self.generator_optimiser, self.discriminator_optimiser), rates, strict=True):
@@ -253,7 +271,7 @@ class Players:
 
 
 def with_grain(tensors: Tensors) -> Tensors:
-    """A refiner's tensors, with a little grain where it has none."""
+    """A refiner's tensors, with a little grain if it has none."""
     missing = REFINER_OUTPUTS - len(tensors["refiner.tail"])
     width = tensors["refiner.tail"].shape[1]
     more = {"refiner.tail": np.zeros((missing, width)), "refiner.tail_bias": np.full(missing, _GRAIN_AT_FIRST)}
@@ -261,34 +279,34 @@ def with_grain(tensors: Tensors) -> Tensors:
 
 
 def discriminator_step(players: Players, scene: Scene, pictures: Tensor) -> dict[str, Tensor]:
-    """Teach the discriminator to tell originals from the refined `pictures`; its loss, and the share that it told right before."""
+    """Train the discriminator to tell originals from the refined `pictures`; its loss, and its accuracy before the step."""
     original, made = scene.judged(scene.original), scene.judged(pictures)
     return adversary.discriminator_step(players.discriminator, players.discriminator_optimiser, original, made)
 
 
 def generator_step(players: Players, scene: Scene, pictures: Tensor, adversarial: float) -> dict[str, Tensor]:
-    """Teach the generator, of which the refined `pictures` come; `adversarial` is the weight of L_a. Its losses."""
-    settings, steps = players.settings, 255 / scene.step
+    """Train the generator that made the refined `pictures`; `adversarial` is the weight of L_a. Returns the losses."""
+    settings, per_step = players.settings, 255 / scene.step_levels
     players.discriminator.requires_grad_(False)
-    seen, original = scene.looked_at(pictures), scene.looked_at(scene.original)
+    seen, original = scene.judged_pixels(pictures), scene.judged_pixels(scene.original)
     losses = {
-        "error": relative_error((pictures - scene.decoded) * steps, (scene.original - scene.decoded) * steps),
+        "error": relative_error((pictures - scene.decoded) * per_step, (scene.original - scene.decoded) * per_step),
         "perceptual": players.perceptual(seen, original).mean(),
         "texture": players.texture(seen, original).mean(),
         "color": color_shift(pictures, scene.decoded),
     }
-    told = adversarial_loss(players.discriminator, scene.judged(pictures))
+    judged = adversarial_loss(players.discriminator, scene.judged(pictures))
     weights = (settings.lambda_r, settings.lambda_p, settings.lambda_t, settings.lambda_c)
     others = torch.stack([weight * loss for weight, loss in zip(weights, losses.values(), strict=True)]).sum()
-    weight = adversarial * (adaptive_weight(others, told, players.generator) if settings.adaptive else 1.0)
-    total = others + weight * told
+    weight = adversarial * (adaptive_weight(others, judged, players.generator) if settings.adaptive else 1.0)
+    total = others + weight * judged
     descend(players.generator, players.generator_optimiser, total)
     players.discriminator.requires_grad_(True)
-    return {name: loss.detach() for name, loss in {"generator_loss": total, "adversarial": told, **losses}.items()}
+    return {name: loss.detach() for name, loss in {"generator_loss": total, "adversarial": judged, **losses}.items()}
 
 
 def color_shift(pictures: Tensor, decoded: Tensor) -> Tensor:
-    """How far means of 8x8 pixels, every 4 pixels, move between two pictures as they are written, clipped: 0 to 1."""
+    """Mean shift, 0 to 1, of the means of 8x8 pixels, every 4 pixels, between two clipped pictures."""
     means = [functional.avg_pool2d(p.clamp(0, 1), dct.BLOCK, dct.BLOCK // 2) for p in (pictures, decoded)]
     return (means[0] - means[1]).abs().mean()
 
@@ -297,8 +315,8 @@ def color_shift(pictures: Tensor, decoded: Tensor) -> Tensor:
 
 
 def draw_scene(samples: Sequence[RefinerSample], batch: int, crop: int, rng: np.random.Generator, device: str) -> Scene:
-    """Crops of samples."""
-    seen, base, pixels, color, noise, grain = [], [], [], [], [], []  # of each crop
+    """A batch of random crops of `crop` cells a side."""
+    seen, base, pixels, color, noise, grain = [], [], [], [], [], []  # one array per crop
     for place in draw_places([sample.seen.shape[1:] for sample in samples], batch, crop, rng):
         sample = samples[place.number]
         seen.append(place.cut(sample.seen, FEATURE_ORDER, FEATURE_SIGNS))
@@ -306,15 +324,15 @@ def draw_scene(samples: Sequence[RefinerSample], batch: int, crop: int, rng: np.
         planes = np.broadcast_to(sample.pixels.transpose(2, 0, 1), (3, *sample.pixels.shape[:2]))
         pixels.append(place.cut(planes, np.arange(3), np.ones(3, np.uint8), dct.BLOCK))
         color.append(np.array(sample.pixels.shape[2] == 3))
-        somewhere = int(rng.integers(1 << 16)), int(rng.integers(1 << 16))
-        noise.append(sharpening.noise(somewhere, *seen[-1].shape[1:]))
-        grain.append(sharpening.grain(somewhere, *seen[-1].shape[1:]))
-    corner = int(rng.integers(dct.BLOCK)), int(rng.integers(dct.BLOCK))
+        position = int(rng.integers(1 << 16)), int(rng.integers(1 << 16))
+        noise.append(sharpening.noise(position, *seen[-1].shape[1:]))
+        grain.append(sharpening.grain(position, *seen[-1].shape[1:]))
+    corner = Corner(int(rng.integers(dct.BLOCK)), int(rng.integers(dct.BLOCK)))
     return Scene.of(corner, *(stacked(arrays).to(device) for arrays in (seen, base, pixels, color, noise, grain)))
 
 
 def score(generator: SynthesisNetwork, scenes: Sequence[Scene], perceptual: Perceptual) -> dict[str, float]:
-    """Means over scenes of one crop: what PSNR gains over the decode, in dB, and the perceptual distance before and after."""
+    """Means over scenes of one crop each: gain of PSNR over the decode, dB, and the perceptual distance before and after."""
     found = []
     with torch.no_grad():
         for scene in scenes:
@@ -327,7 +345,7 @@ def score(generator: SynthesisNetwork, scenes: Sequence[Scene], perceptual: Perc
 
 
 def sheet(generator: SynthesisNetwork, scenes: Sequence[Scene]) -> UInt8:
-    """Crops of one size below each other, each as the original, the decode and refined: uint8 [H, 3 W, 3]."""
+    """A sheet uint8 [H, 3 W, 3]: each crop as original, decoded and refined, one crop below the other."""
     rows = []
     with torch.no_grad():
         for scene in scenes:
@@ -336,25 +354,29 @@ def sheet(generator: SynthesisNetwork, scenes: Sequence[Scene]) -> UInt8:
     return np.concatenate(rows)
 
 
+class FittedRefiner(NamedTuple):
+    """Tensors `refiner.*`, and their `score` on the held-out samples."""
+
+    tensors: dict[str, NDArray[Any]]
+    scores: dict[str, float]
+
+
 def fit_refiner(
     train: Sequence[RefinerSample],
     held_out: Sequence[RefinerSample],
     perceptual: nn.Module,
     settings: RefinerSettings,
+    options: LoopOptions = ON_CPU,
     *,
     start: Tensors | None = None,
-    device: str = "cpu",
-    checkpoint: Path | None = None,
-    report: Report | None = None,
-    show: Callable[[int, UInt8], None] = lambda step, pixels: None,
-) -> tuple[dict[str, NDArray[Any]], dict[str, float]]:
-    """Train a refiner, from the tensors `start` or from nothing; returns the tensors `refiner.*` of the averaged weights, and their
-    `score` on `held_out`.
+    show: Callable[[int, UInt8], None] = lambda number, pixels: None,
+) -> FittedRefiner:
+    """Train a refiner, from the tensors `start` or from scratch; returns the moving average of its weights.
 
-    `show` gets the number of steps and a `sheet` as often as the held-out samples are scored. Goes on from `checkpoint` where there
-    is one, perhaps with other weights of the losses, and writes it every so often.
+    `show` gets the number of steps and a `sheet` whenever the held-out samples are scored. A training that continues from a
+    checkpoint may have other weights of the losses.
     """
-    begun = time.monotonic()
+    begun, device = time.monotonic(), options.device
     torch.manual_seed(settings.seed)
     crop = usable_crop([sample.seen.shape[1:] for sample in train], settings.crop)
     if crop < _LEAST_CELLS:
@@ -364,11 +386,13 @@ def fit_refiner(
     rng = np.random.default_rng(settings.seed + 1)
     scored = [draw_scene([s], 1, min(*s.seen.shape[1:], _HELD_OUT_CELLS), rng, device) for s in large or usable]
     shown = [scene for scene in scored if scene.base.shape == scored[0].base.shape][:_SHOWN]
-    players = Players.new(settings, perceptual.to(device, memory_format=torch.channels_last), device, start)  # type: ignore[call-overload]
+    distance = perceptual.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's types lack it
+    players = Players.new(settings, distance, device, start)
     average = copy.deepcopy(players.generator)
-    number, spent = load_checkpoint(checkpoint, settings, players.parts | {"average": average}, _FREE)
+    parts = players.parts | {"average": average}
+    number, spent_s = load_checkpoint(options.checkpoint, settings, parts, _FREE)
     rng = np.random.default_rng([settings.seed, number])
-    begun, lines = begun - spent, []
+    begun, lines = begun - spent_s, []
     while (done := settings.share_done(number, time.monotonic() - begun)) < 1 or number == 0:
         players.set_rates(done)
         scene = draw_scene(usable, settings.batch, crop, rng, device)
@@ -377,18 +401,14 @@ def fit_refiner(
             facts = discriminator_step(players, scene, pictures)
             facts |= generator_step(players, scene, pictures, settings.lambda_a * min(1.0, done / settings.ramp))
         number += 1
-        average_in(average, players.generator, min(settings.average, number / (number + 10)))
+        average_in(average, players.generator, settings.keep_of_average(number))
         lines.append(facts)
         if number % EVERY == 0:
-            elapsed = time.monotonic() - begun
-            line = {name: float(torch.stack([facts[name] for facts in lines]).mean()) for name in lines[0]}
-            line |= {"step": number, "seconds": elapsed, "share": done}
+            elapsed_s = time.monotonic() - begun
+            line = mean_facts(lines) | {"step": number, "seconds": elapsed_s, "share": done}
             lines.clear()
             if number % (SCORED * EVERY) == 0:
                 line |= score(average, scored, perceptual)
                 show(number, sheet(average, shown))
-            if checkpoint is not None:
-                save_checkpoint(checkpoint, settings, number, elapsed, players.parts | {"average": average})
-            if report is not None:
-                report(line)
-    return to_tensors(average), score(average, scored, perceptual)
+            save_and_report(options, settings, number, elapsed_s, parts, line)
+    return FittedRefiner(to_tensors(average), score(average, scored, perceptual))

@@ -1,10 +1,9 @@
-"""The synthesis network in torch, and its fit to what the quantiser delivers. The formulas are in convolution.py."""
+"""The synthesis network in torch, and its fit to quantised pictures. The formulas are in convolution.py."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,14 +14,14 @@ from torch.nn import functional
 
 from vqcodec.arrays import Float32, Float64, Int32, Intp, UInt8
 from vqcodec.nets.synthesis import INPUTS, OUTPUTS, SEEN, STEP_CENTRE_LEVELS
-from vqcodec.neural.loop import Batch, Report, Schedule, fit
+from vqcodec.neural.loop import ON_CPU, Batch, LoopOptions, Schedule, fit
 from vqcodec.transform import dct
 from vqcodec.transform.layouts import COLOR_4X4, COLOR_8X8, Layout, shared_channels
 
 
 @dataclass(frozen=True)
 class SynthesisSettings(Schedule):
-    """Everything that decides the outcome, with the samples."""
+    """Everything that decides the outcome, besides the samples."""
 
     width: int = 224
     blocks: int = 6
@@ -30,18 +29,18 @@ class SynthesisSettings(Schedule):
 
 @dataclass(frozen=True)
 class Sample:
-    """A coded picture: network inputs float16 [97, h, w], and what its plain decode lacks, float16 [192, h, w], in steps."""
+    """A coded picture: network inputs float16 [97, h, w], and the error of its plain decode float16 [192, h, w], in steps."""
 
     features: NDArray[np.float16]
     missing: NDArray[np.float16]
 
 
 _EXPANSION = 2
-"""Channels between expand and project, for each outside."""
+"""Factor from the width to the channels between `expand` and `project`."""
 
 
 class Block(nn.Module):
-    """Mixes places, then channels, around a residual connection; the last layer starts at zero."""
+    """A residual block that mixes positions, then channels; its last layer starts at zero."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -49,7 +48,7 @@ class Block(nn.Module):
         self.expand = nn.Conv2d(width, _EXPANSION * width, 1)
         self.project = nn.Conv2d(_EXPANSION * width, width, 1)
         nn.init.zeros_(self.project.weight)
-        with torch.no_grad():  # nearly the identity: what a cell knows of itself is not lost among its neighbours
+        with torch.no_grad():  # nearly the identity, so that a cell's own features are not lost among its neighbours'
             self.depthwise.weight *= 0.5
             self.depthwise.weight[:, :, 1, 1] += 0.7
 
@@ -59,9 +58,10 @@ class Block(nn.Module):
 
 
 class SynthesisNetwork(nn.Module):
-    """Inputs [B, C, h, w] to corrections [B, 192, h, w] in steps; zero before training. A refiner is one, too: `kind`.
+    """A network from inputs [B, C, h, w] to corrections [B, 192, h, w] in steps; zero before training.
 
-    Other kinds are given their numbers of inputs and outputs as `ends`.
+    Networks of other kinds have the same structure; `kind` is their name in tensors, and `ends` are their numbers of inputs and
+    outputs.
     """
 
     def __init__(self, width: int, blocks: int, kind: str = "synthesis", ends: tuple[int, int] | None = None) -> None:
@@ -78,6 +78,7 @@ class SynthesisNetwork(nn.Module):
 
     @property
     def body(self) -> list[Block]:
+        """The blocks, typed."""
         return [block for block in self.blocks if isinstance(block, Block)]
 
     def forward(self, x: Tensor) -> Tensor:
@@ -89,7 +90,7 @@ class SynthesisNetwork(nn.Module):
 
 
 def to_tensors(network: SynthesisNetwork) -> dict[str, NDArray[Any]]:
-    """A model's tensors `synthesis.*` or of another kind, float16, as in convolution.ConvNetwork; the inverse of `load_tensors`."""
+    """Tensors `synthesis.*`, or of another kind, float16, for convolution.ConvNetwork."""
     found = {}
     for name, layers in _layers(network).items():
         weights = np.stack([_numpy(layer.weight).reshape(len(layer.weight), -1) for layer in layers])
@@ -99,7 +100,7 @@ def to_tensors(network: SynthesisNetwork) -> dict[str, NDArray[Any]]:
 
 
 def load_tensors(tensors: Mapping[str, NDArray[Any]], kind: str = "synthesis") -> SynthesisNetwork:
-    """The inverse of `to_tensors`."""
+    """The network of the tensors of a kind: the inverse of `to_tensors`."""
     head, tail = tensors[f"{kind}.head"], tensors[f"{kind}.tail"]
     network = SynthesisNetwork(len(head), len(tensors[f"{kind}.expand"]), kind, (head.shape[1], len(tail)))
     with torch.no_grad():
@@ -114,12 +115,14 @@ def load_tensors(tensors: Mapping[str, NDArray[Any]], kind: str = "synthesis") -
 
 
 def grown(start: SynthesisNetwork, width: int, blocks: int) -> SynthesisNetwork:
-    """A network with more channels and blocks that says what `start` says: nobody listens to the new ones yet (Chen et al. 2016,
-    Net2Net). Those of `start` stay as they are where it has more."""
+    """A wider and deeper network with the same outputs as `start` (Net2Net, Chen et al. 2016): new channels have no effect yet.
+
+    It never has fewer channels or blocks than `start`.
+    """
     old, ends = len(start.head.weight), (start.head.in_channels, start.tail.out_channels)
     network = SynthesisNetwork(max(width, old), max(blocks, len(start.body)), start.kind, ends)
     with torch.no_grad():
-        for new_block, block in zip(network.body, start.body, strict=False):  # others add nothing, as blocks do at first
+        for new_block, block in zip(network.body, start.body, strict=False):  # new blocks add nothing at first
             new_block.expand.weight[: _EXPANSION * old, old:] = 0
             for name in ("depthwise", "expand", "project"):
                 _copy_corner(getattr(new_block, name), getattr(block, name))
@@ -129,13 +132,13 @@ def grown(start: SynthesisNetwork, width: int, blocks: int) -> SynthesisNetwork:
 
 
 def _copy_corner(layer: nn.Module, start: nn.Module) -> None:
-    """The weights and biases of a smaller layer to the first outputs and inputs of a layer."""
+    """Copy a smaller layer into the first outputs and inputs of a layer."""
     for new, old in zip(layer.parameters(), start.parameters(), strict=True):
         new[tuple(map(slice, old.shape))] = old
 
 
 _SINGLE = ("head", "tail")
-"""Layers that there is one of, not one in each block."""
+"""Layers outside the blocks."""
 
 
 def _layers(network: SynthesisNetwork) -> dict[str, list[nn.Conv2d]]:
@@ -150,14 +153,14 @@ def _numpy(tensor: Tensor | None) -> Float32:
 
 
 def relative_error(correction: Tensor, missing: Tensor) -> Tensor:
-    """Squared error after the correction over that before it, a mean over the batch: every quality and picture counts alike."""
+    """Mean over the batch of the squared error after the correction over that before it: every picture has the same weight."""
     after = (missing - correction).square().mean(dim=(1, 2, 3))
     before = missing.square().mean(dim=(1, 2, 3))
     return (after / (before + _FLOOR)).mean()
 
 
 _FLOOR = 1e-3
-"""Squared steps: keeps flat pictures, of which nothing is missing, from weighing much."""
+"""Squared steps, added to limit the weight of flat pictures, which lose nothing."""
 
 
 def mirror_columns(x: NDArray[Any], signs: NDArray[Any]) -> NDArray[Any]:
@@ -166,17 +169,17 @@ def mirror_columns(x: NDArray[Any], signs: NDArray[Any]) -> NDArray[Any]:
 
 
 def transpose(x: NDArray[Any], order: Intp) -> NDArray[Any]:
-    """The same of the transposed picture: frequencies change places."""
+    """Coefficients or features of the transposed picture: horizontal and vertical frequencies swap."""
     return x[order].transpose(0, 2, 1)
 
 
 def mirror_signs(layout: Layout) -> NDArray[np.float16]:
-    """Of every channel, for `mirror_columns`."""
+    """Sign of every channel for `mirror_columns`."""
     return np.array([1 - 2 * (u % 2) for _, _, u in layout.positions], np.float16)
 
 
 def transposed_order(layout: Layout) -> Intp:
-    """Of the channels, for `transpose`."""
+    """Order of the channels for `transpose`."""
     place = {position: channel for channel, position in enumerate(layout.positions)}
     return np.array([place[component, u, v] for component, v, u in layout.positions], np.intp)
 
@@ -188,7 +191,7 @@ OUTPUT_SIGNS, OUTPUT_ORDER = mirror_signs(COLOR_8X8), transposed_order(COLOR_8X8
 
 @dataclass(frozen=True)
 class Place:
-    """A crop of a sample: its cells, and whether it is transposed, then mirrored."""
+    """A square crop of sample `number`, in cells, that may be transposed and then mirrored."""
 
     number: int
     top: int
@@ -198,7 +201,7 @@ class Place:
     mirrored: bool
 
     def cut(self, x: NDArray[Any], order: Intp, signs: NDArray[Any], scale: int = 1) -> NDArray[Any]:
-        """The crop of x [C, scale * h, scale * w]; `order` and `signs` are what `transpose` and `mirror_columns` want."""
+        """The crop of x [C, scale * h, scale * w]; `order` and `signs` are arguments of `transpose` and `mirror_columns`."""
         top, left, side = scale * self.top, scale * self.left, scale * self.crop
         x = x[:, top : top + side, left : left + side]
         if self.transposed:
@@ -207,7 +210,7 @@ class Place:
 
 
 def draw_places(sides: Sequence[tuple[int, ...]], batch: int, crop: int, rng: np.random.Generator) -> Iterator[Place]:
-    """Crops of samples of these numbers of cells down and across, by their number of cells, mirrored and transposed at random."""
+    """Random crops of samples of `sides` cells (h, w), drawn in proportion to their area, mirrored and transposed at random."""
     weights = np.array([h * w for h, w in sides], np.float64)
     for number in rng.choice(len(sides), batch, p=weights / weights.sum()):
         top, left = (int(rng.integers(side - crop + 1)) for side in sides[number])
@@ -215,7 +218,7 @@ def draw_places(sides: Sequence[tuple[int, ...]], batch: int, crop: int, rng: np
 
 
 def draw_batch(samples: Sequence[Sample], batch: int, crop: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Crops of samples: inputs and what is missing, float32."""
+    """A batch of random crops: inputs and errors of the plain decode, float32."""
     inputs, targets = [], []
     for place in draw_places([sample.features.shape[1:] for sample in samples], batch, crop, rng):
         sample = samples[place.number]
@@ -225,23 +228,23 @@ def draw_batch(samples: Sequence[Sample], batch: int, crop: int, rng: np.random.
 
 
 def stacked(arrays: Sequence[NDArray[Any]]) -> Tensor:
-    """A batch, float32."""
+    """Arrays stacked to a float32 tensor."""
     return torch.from_numpy(np.stack(arrays).astype(np.float32))
 
 
 def usable_crop(sides: Sequence[tuple[int, ...]], crop: int) -> int:
-    """The side of crops, in cells: small pictures, such as thumbnails, are cropped less."""
+    """Side of crops in cells: `crop`, or what nine pictures of ten allow."""
     shortest = sorted(map(min, sides))
     return min(crop, shortest[len(shortest) // 10])
 
 
 def held_out_error(network: SynthesisNetwork, samples: Sequence[Sample], device: str) -> float:
-    """Mean log of the relative error of whole samples, in dB: what PSNR gains, with the sign turned."""
+    """Mean of `held_out_errors`."""
     return float(held_out_errors(network, samples, device).mean())
 
 
 def held_out_errors(network: SynthesisNetwork, samples: Sequence[Sample], device: str) -> Float64:
-    """Logs of the relative errors of whole samples, in dB, float64 [samples]."""
+    """Loss of PSNR of each whole sample by the network, dB, float64 [samples]; negative values are gains."""
     gains = []
     with torch.no_grad():
         for sample in samples:
@@ -252,11 +255,11 @@ def held_out_errors(network: SynthesisNetwork, samples: Sequence[Sample], device
 
 
 def compare(network: SynthesisNetwork, sample: Sample, color: Int32) -> UInt8:
-    """A sample's original, plain and refined pictures beside each other, uint8 [H, 3 W, 3]; `color` is the model's matrix."""
+    """A sample's original, plain and refined pictures side by side, uint8 [H, 3 W, 3]; `color` is the model's colour matrix."""
     seen = sample.features[:SEEN].astype(np.float32)
     plain = np.zeros(sample.missing.shape, np.float32)
-    plain[shared_channels(COLOR_4X4, COLOR_8X8)[1]] = np.sign(seen) * np.expm1(np.abs(seen))  # the inverse of networks.features
-    step = STEP_CENTRE_LEVELS * float(np.exp(sample.features[SEEN, 0, 0].astype(np.float32)))
+    plain[shared_channels(COLOR_4X4, COLOR_8X8)[1]] = np.sign(seen) * np.expm1(np.abs(seen))  # inverts synthesis_features
+    step_levels = STEP_CENTRE_LEVELS * float(np.exp(sample.features[SEEN, 0, 0].astype(np.float32)))
     with torch.no_grad():
         device = next(network.parameters()).device
         inputs = torch.from_numpy(sample.features.astype(np.float32))[None].to(device)
@@ -265,7 +268,7 @@ def compare(network: SynthesisNetwork, sample: Sample, color: Int32) -> UInt8:
     h, w = sample.missing.shape[1:]
     pictures = [np.empty((8 * h, 8 * w, 3), np.uint8) for _ in range(3)]
     for added, pixels in zip((sample.missing.astype(np.float32), 0, correction), pictures, strict=True):
-        dct.inverse_float(((plain + added) * np.float32(step)).reshape(len(plain), -1), w, matrix, pixels)
+        dct.inverse_float(((plain + added) * np.float32(step_levels)).reshape(len(plain), -1), w, matrix, pixels)
     return np.concatenate(pictures, axis=1)
 
 
@@ -273,15 +276,15 @@ def fit_synthesis(
     train: Sequence[Sample],
     held_out: Sequence[Sample],
     settings: SynthesisSettings,
+    options: LoopOptions = ON_CPU,
     *,
     start: dict[str, NDArray[Any]] | None = None,
-    device: str = "cpu",
-    checkpoint: Path | None = None,
-    report: Report | None = None,
     show: Callable[[SynthesisNetwork], None] = lambda network: None,
 ) -> dict[str, NDArray[Any]]:
-    """Train on `train`, anew or from the tensors `start`, which become as large as the settings say; returns the tensors
-    `synthesis.*` of the averaged weights, which `show` sees as often as the held-out samples do."""
+    """Train from scratch or from the tensors `start`, which grow to the settings' size; returns the tensors `synthesis.*`.
+
+    The weights are a moving average; `show` gets it whenever the held-out samples are scored.
+    """
     torch.manual_seed(settings.seed)
     network = SynthesisNetwork(settings.width, settings.blocks)
     if start is not None:
@@ -295,16 +298,9 @@ def fit_synthesis(
 
     def look(network: SynthesisNetwork) -> float:
         show(network)
-        return held_out_error(network, held_out, device)
+        return held_out_error(network, held_out, options.device)
 
-    found = fit(
-        network,
-        lambda rng: draw_batch(usable, settings.batch, crop, rng),
-        loss_of,
-        look,
-        settings,
-        device=device,
-        checkpoint=checkpoint,
-        report=report,
-    )
-    return to_tensors(found)
+    def draw(rng: np.random.Generator) -> Batch:
+        return draw_batch(usable, settings.batch, crop, rng)
+
+    return to_tensors(fit(network, draw, loss_of, look, settings, options))

@@ -1,18 +1,17 @@
 """The token prior in torch: a transformer that fills in masked tokens (MaskGIT, Chang et al. 2022). Formulas: transformer.py.
 
-Of each picture a part cos(pi u / 2) of the cells is masked, for a uniform u; the loss is the cross-entropy of the masked ones. A
-label in ten is left out: what is drawn with it is guided by the difference (Ho and Salimans 2022).
+A share cos(pi u / 2) of each picture's cells is masked, for a uniform u; the loss is the cross-entropy of the masked cells. One
+label in ten is dropped, for classifier-free guidance (Ho and Salimans 2022).
 
-The figure for held-out pictures is an exact one: for a number of masked cells that is uniform, the mean cross-entropy of these is
-that of drawing cell by cell in random order (Uria, Murray and Larochelle 2014, eq. 7), in bits a token.
+The figure for held-out pictures is exact: if the number of masked cells is uniform, their mean cross-entropy is that of generating
+cell by cell in random order (Uria, Murray and Larochelle 2014, eq. 7), in bits per token.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import torch
@@ -23,21 +22,21 @@ from torch.nn import functional
 from vqcodec.arrays import Int64, UInt8
 from vqcodec.codec.tokens import forward_matrix
 from vqcodec.nets.transformer import EPSILON, HEAD, shapes
-from vqcodec.neural.loop import Batch, Report, Schedule, fit
+from vqcodec.neural.loop import ON_CPU, Batch, LoopOptions, Schedule, fit
 from vqcodec.neural.synthesis import load_tensors
 from vqcodec.weights.token import TokenModel
 
 _SCORED: Final = 2048
-"""Held-out grids, with masks that stay the same."""
+"""Most held-out grids; their masks stay the same."""
 _PART: Final = 256
-"""Of them at once."""
+"""Held-out grids in a batch."""
 _CELLS: Final = 1 << 12
-"""That are encoded at once."""
+"""Cells that are encoded at once."""
 
 
 @dataclass(frozen=True)
 class PriorSettings(Schedule):
-    """Everything that decides the outcome, with the tokens."""
+    """Everything that decides the outcome, besides the tokens."""
 
     batch: int = 64
     crop: int = 16
@@ -46,12 +45,12 @@ class PriorSettings(Schedule):
     layers: int = 4
     dropout: float = 0.1
     unlabelled: float = 0.1
-    """Part of the pictures whose label is left out."""
+    """Share of the pictures whose label is dropped."""
 
 
 @dataclass(frozen=True)
 class Grid:
-    """A picture's tokens, int64 [h, w], and its class."""
+    """A picture's tokens int64 [h, w], and the number of its class."""
 
     tokens: Int64
     label: int
@@ -59,8 +58,10 @@ class Grid:
 
 @torch.no_grad()
 def encode_all(pictures: Sequence[UInt8], model: TokenModel, tell: Callable[[int], None]) -> list[Int64]:
-    """Pictures uint8 [H, W, c] of whole cells to their tokens int64 [h, w], as tokens.encode does but for ties, in batches of alike
-    ones; `tell` hears how many are done."""
+    """Tokens int64 [h, w] of pictures uint8 [H, W, c] of whole cells, equal to those of `tokens.encode` up to ties.
+
+    Pictures of one size are encoded in batches; `tell` gets the number done.
+    """
     encoder = load_tensors(model.tensors, "encoder")
     matrix, side = torch.from_numpy(forward_matrix(model.side, model.components, model.color)), model.side
     mean, scale, words = (torch.from_numpy(array.astype(np.float32)) for array in (model.mean, model.scale, model.codebook))
@@ -83,7 +84,7 @@ def encode_all(pictures: Sequence[UInt8], model: TokenModel, tell: Callable[[int
 
 
 class PriorNetwork(nn.Module):
-    """Tokens int64 [B, h, w] and labels [B] to logits [B, h, w, K]."""
+    """A transformer from tokens int64 [B, h, w] and labels [B] to logits [B, h, w, K]."""
 
     def __init__(self, settings: PriorSettings, codewords: int, grid: tuple[int, int], classes: int) -> None:
         super().__init__()
@@ -94,8 +95,8 @@ class PriorNetwork(nn.Module):
             if name.endswith("norm"):
                 nn.init.ones_(weight)
             elif not name.endswith("bias"):
-                inwards = name in ("mix", "project")  # of as many sums as there are layers (Radford et al. 2019)
-                nn.init.normal_(weight, std=0.02 / (2 * settings.layers) ** 0.5 if inwards else 0.02)
+                residual = name in ("mix", "project")  # smaller, as their outputs add up over the layers (Radford et al. 2019)
+                nn.init.normal_(weight, std=0.02 / (2 * settings.layers) ** 0.5 if residual else 0.02)
             self.weights[name] = weight
 
     def forward(self, tokens: Tensor, labels: Tensor) -> Tensor:
@@ -120,7 +121,7 @@ class PriorNetwork(nn.Module):
         return functional.dropout(x, self.dropout, self.training)
 
     def tensors(self) -> dict[str, NDArray[Any]]:
-        """What a token prior has of it (generation.py)."""
+        """The tensors `prior.*` of a token prior (generation.py)."""
         return {f"prior.{name}": weight.detach().cpu().numpy().astype(np.float16) for name, weight in self.weights.items()}
 
 
@@ -132,7 +133,7 @@ def draw_batch(
     settings: PriorSettings,
     rng: np.random.Generator,
 ) -> Batch:
-    """Crops of so many rows and columns of grids: tokens with some masked, and tokens, int64 [B, h, w], and labels int64 [B]."""
+    """A batch of crops of `side` rows and columns: masked tokens and tokens, int64 [B, h, w], and labels int64 [B]."""
     targets = np.empty((settings.batch, *side), np.int64)
     labels = np.empty(settings.batch, np.int64)
     for place, number in enumerate(rng.integers(len(grids), size=settings.batch)):
@@ -146,15 +147,22 @@ def draw_batch(
 
 
 def masked(tokens: Int64, counts: NDArray[Any], mask: int, rng: np.random.Generator) -> Int64:
-    """Tokens [B, h, w] with so many, [B], of each picture masked, anywhere."""
+    """Tokens [B, h, w] with `counts` [B] random ones of each picture replaced by `mask`."""
     ranks = rng.random((len(tokens), tokens[0].size)).argsort(axis=1).argsort(axis=1).reshape(tokens.shape)
     return np.where(ranks < counts[:, None, None], mask, tokens)
 
 
 def cross_entropy(logits: Tensor, seen: Tensor, targets: Tensor) -> Tensor:
-    """Of the masked tokens alone, in nats, [n]."""
-    hidden = seen != targets  # the mask is no codeword
+    """Cross-entropy of the masked tokens, [n], in nats."""
+    hidden = seen != targets  # the mask is not a codeword
     return functional.cross_entropy(logits[hidden].float(), targets[hidden], reduction="none")
+
+
+class FittedPrior(NamedTuple):
+    """Tensors `prior.*`, and the bits per token of the held-out grids."""
+
+    tensors: dict[str, NDArray[Any]]
+    held_out_bits: float
 
 
 def fit_prior(
@@ -163,15 +171,11 @@ def fit_prior(
     codewords: int,
     classes: int,
     settings: PriorSettings,
-    *,
-    device: str = "cpu",
-    checkpoint: Path | None = None,
-    report: Report | None = None,
-) -> tuple[dict[str, NDArray[Any]], float]:
-    """Train on grids of tokens below `codewords`; returns the tensors `prior.*` and the bits a token of the held-out grids.
+    options: LoopOptions = ON_CPU,
+) -> FittedPrior:
+    """Train on grids of tokens below `codewords`.
 
-    Grids of more than `usable_grid` cells are cropped to that at random, smaller ones left out. Goes on from `checkpoint` where
-    there is one, and writes it every so often.
+    Grids larger than `usable_grid` are cropped at random; smaller ones are left out.
     """
     torch.manual_seed(settings.seed)
     side = usable_grid([grid.tokens.shape for grid in train], settings.crop)
@@ -193,13 +197,12 @@ def fit_prior(
             found = [held_out_bits(network, tuple(tensor.to(place) for tensor in batch)) for batch in scored]
         return float(torch.cat(found).mean())
 
-    options: dict[str, Any] = {"device": device, "checkpoint": checkpoint, "report": report}
-    average = fit(network, draw, loss_of, bits, settings, **options)
-    return average.tensors(), bits(average)
+    average = fit(network, draw, loss_of, bits, settings, options)
+    return FittedPrior(average.tensors(), bits(average))
 
 
 def usable_grid(sides: Sequence[tuple[int, ...]], most: int) -> tuple[int, int]:
-    """Rows and columns of crops: at most `most`, and as many as nine grids of ten have."""
+    """Rows and columns of crops: at most `most`, and no more than nine grids of ten have."""
     h, w = (min(most, sorted(side[axis] for side in sides)[len(sides) // 10]) for axis in (0, 1))
     return h, w
 
@@ -209,7 +212,7 @@ def _usable(grids: Sequence[Grid], side: tuple[int, int]) -> list[Grid]:
 
 
 def held_out_bits(network: PriorNetwork, batch: Batch) -> Tensor:
-    """Bits a masked token, the mean of each picture's, [B]."""
+    """Mean bits per masked token of each picture, [B]."""
     seen, targets, labels = batch
     losses = torch.zeros(targets.shape, device=targets.device)
     hidden = seen != targets
@@ -218,7 +221,7 @@ def held_out_bits(network: PriorNetwork, batch: Batch) -> Tensor:
 
 
 def _score_batches(grids: Sequence[Grid], mask: int, side: tuple[int, int], seed: int) -> list[Batch]:
-    """As `draw_batch`, of all grids up to _SCORED, with all labels and uniform numbers of masked cells."""
+    """Batches of up to _SCORED grids, with all labels and a uniform number of masked cells."""
     rng = np.random.default_rng(seed)
     chosen = [grids[number] for number in rng.permutation(len(grids))[:_SCORED]]
     batches = []

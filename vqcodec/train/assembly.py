@@ -1,50 +1,66 @@
-"""Between fits and tensors: codebooks from samples, tensors from all that was fitted, and a base model taken apart again."""
+"""Model tensors from fitted parts, and fitted parts from the tensors of a base model."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vqcodec.arrays import Int64
+from vqcodec.arrays import Int32, Int64
 from vqcodec.entropy.predictor_shapes import predictor_shapes, scale_rows
 from vqcodec.train import codebooks, streams
-from vqcodec.train.codebooks import Trained
-from vqcodec.train.sessions import Collector, Fit, LiteSettings
-from vqcodec.train.watch import Progress
+from vqcodec.train.codebooks import CodebookLayout, TrainedCodebook, codebook_layout
+from vqcodec.transform.color import OPPONENT
 from vqcodec.transform.layouts import LATENT_UNIT
 from vqcodec.weights.exact import ExactModel
+from vqcodec.weights.folder import Tensors
 
 
-def train_books(
-    collector: Collector, fit: Fit, base: list[Trained] | None, settings: LiteSettings, progress: Progress
-) -> list[Trained]:
-    """All codebooks from the collected residuals; the last one is the escape's."""
-    rng = np.random.default_rng(settings.seed + 2)
-    result = []
-    for number, (_, dim, cls) in enumerate(fit.keys):
-        progress("fitting codebooks", number, len(fit.keys))
-        x = collector.vectors(number)
-        start = None if base is None else base[number]
-        if dim == 1:
-            scale = codebooks.scale_of_class(cls)
-            result.append(codebooks.train_scalar_book(x[:, 0], scale, settings.rate, start, settings.strength))
-        else:
-            result.append(codebooks.train_vector_book(x, settings.rate, rng, start, settings.strength))
-    progress("fitting codebooks", len(fit.keys), len(fit.keys))
-    escaped = np.zeros(0, np.float32)
-    result.append(codebooks.train_scalar_book(escaped, 4.0, settings.rate, None if base is None else base[-1], settings.strength))
-    return result
+@dataclass
+class Draft:
+    """A model in training, without its codebooks and streams: colour matrix, codebook layout, predictors and networks."""
+
+    color: Int32
+    layout: CodebookLayout = field(default_factory=codebook_layout)
+    weights: dict[str, dict[str, Int32]] = field(default_factory=dict)
+    """Tensors of each predictor that is fitted, by the predictor's name and the tensor's."""
+    networks: dict[str, NDArray[Any]] = field(default_factory=dict)
+    """Tensors `context.*` and `synthesis.*`."""
+
+    @classmethod
+    def start(cls, base: ExactModel | None) -> Draft:
+        """A draft with the colours of the base model; predictors are not fitted yet."""
+        return cls(OPPONENT if base is None else base.color)
+
+    @classmethod
+    def of_model(cls, model: ExactModel) -> Draft:
+        """A draft with the predictors and networks of a model."""
+        weights: dict[str, Tensors] = {name: {} for name in predictor_shapes()}
+        for name, array in model.tensors.items():
+            owner, _, kind = name.rpartition(".")
+            if owner in weights:
+                weights[owner][kind] = array
+        networks = {name: array for name, array in model.tensors.items() if name.startswith(("context.", "synthesis."))}
+        return cls(model.color, weights=weights, networks=networks)
 
 
-def predictor_tensors(fit: Fit) -> dict[str, NDArray[Any]]:
-    names = predictor_shapes()
-    tensors: dict[str, NDArray[Any]] = {"color": fit.color, **fit.networks}
+@dataclass(frozen=True)
+class Fitted:
+    """A model, and statistics of its codebooks for model.json."""
+
+    model: ExactModel
+    codebooks: list[dict[str, Any]]
+
+
+def predictor_tensors(draft: Draft) -> dict[str, NDArray[Any]]:
+    """Tensors of the colour matrix, the networks and all predictors. Predictors that are not fitted yet are zero."""
+    tensors: dict[str, NDArray[Any]] = {"color": draft.color, **draft.networks}
     rows = scale_rows()
-    for name in names:
-        weights = fit.weights.get(name)
-        if weights is None:  # not reached yet: silent weights of the right shape
+    for name in predictor_shapes():
+        weights = draft.weights.get(name)
+        if weights is None:
             count = rows[int(name[5:])] if name.startswith("tile.") else 0
             weights = {
                 "scale": np.zeros((2, count), np.int32),
@@ -56,14 +72,25 @@ def predictor_tensors(fit: Fit) -> dict[str, NDArray[Any]]:
     return tensors
 
 
-def assemble(
-    fit: Fit, books: list[Trained], stream_model: streams.StreamModel | None
-) -> tuple[dict[str, NDArray[Any]], list[Int64]]:
-    """Tensors of a model, and the order of each book's old indices by rank."""
-    tensors = predictor_tensors(fit)
-    ranked = [codebooks.ranked(book) for book in books]
-    parts = [book for book, _ in ranked]
-    tensors["book.table"] = fit.table
+@dataclass(frozen=True)
+class Assembled:
+    """A model, and for each codebook int64 [K] the training index of the codeword at each rank."""
+
+    model: ExactModel
+    orders: list[Int64]
+
+    @property
+    def codebook_sizes(self) -> Int64:
+        """Number of codewords of every codebook, int64 [codebooks]."""
+        return self.model.tensors["book.size"].astype(np.int64)
+
+
+def assemble(draft: Draft, trained: list[TrainedCodebook], stream_model: streams.StreamModel | None = None) -> Assembled:
+    """A model of all fitted parts, codewords ranked by count. Without a stream model, all codebooks share one untrained stream."""
+    tensors = predictor_tensors(draft)
+    ranked = [codebooks.ranked(codebook) for codebook in trained]
+    parts = [one.codebook for one in ranked]
+    tensors["book.table"] = draft.layout.table
     tensors["book.dim"] = np.array([b.dim for b in parts], np.uint8)
     tensors["book.size"] = np.array([b.size for b in parts], np.uint16)
     tensors["book.escape"] = np.array([b.escape for b in parts], np.int16)
@@ -71,9 +98,7 @@ def assemble(
     tensors["book.bits"] = np.concatenate([np.rint(b.bits * 256) for b in parts]).astype(np.uint16)
     tensors["book.alphabet"] = np.concatenate([b.alphabet for b in parts if b.alphabet is not None])
     if stream_model is None:
-        stream_model = streams.StreamModel(
-            np.zeros((1, len(books)), np.uint8), np.zeros((1, 1), np.uint8), np.zeros((1, 1, 2), np.uint16), [], []
-        )
+        stream_model = streams.StreamModel.untrained(len(trained))
     tensors["merge.maps"], tensors["merge.form"] = stream_model.maps, stream_model.form
     tensors["merge.dictionary"] = stream_model.dictionary
     tensors["pairs.zeros"] = np.array([p.zeros for p in stream_model.pairs], np.uint8).reshape(-1, 256)
@@ -81,24 +106,27 @@ def assemble(
     tensors["dictionary.lengths"] = np.array([d.lengths for d in stream_model.dictionaries], np.uint8).reshape(-1, 256)
     for number, dictionary in enumerate(stream_model.dictionaries):
         tensors[f"dictionary.{number:03d}"] = np.frombuffer(dictionary.content, np.uint8)
-    return tensors, [order for _, order in ranked]
+    return Assembled(ExactModel("in training", tensors), [one.order for one in ranked])
 
 
-def recount(books: list[Trained], orders: list[Int64], files: list[streams.File], pull: float) -> list[Trained]:
-    """The same books with counts from coded files; `pull` samples' worth of the counts before."""
-    counts = [np.zeros(book.words.shape[1]) for book in books]
+def recount(trained: list[TrainedCodebook], orders: list[Int64], files: list[streams.File], pull: float) -> list[TrainedCodebook]:
+    """The codebooks with counts from coded files, plus the previous counts scaled to a total of `pull`."""
+    counts = [np.zeros(codebook.codewords.shape[1]) for codebook in trained]
     for calls in files:
         for number, symbols in calls:
             counts[number] += np.bincount(orders[number][symbols], minlength=len(counts[number]))
     result = []
-    for book, found in zip(books, counts, strict=True):
-        before = book.counts / max(book.counts.sum(), 1e-9) * pull
-        result.append(Trained(book.words, found + before, book.escape))
+    for codebook, found in zip(trained, counts, strict=True):
+        before = codebook.counts / max(codebook.counts.sum(), 1e-9) * pull
+        result.append(TrainedCodebook(codebook.codewords, found + before, codebook.escape))
     return result
 
 
-def base_books(base: ExactModel) -> list[Trained]:
-    """A model's books as they were in training: scalar books by letter, escapes last; probabilities for counts."""
+def codebooks_of(base: ExactModel) -> list[TrainedCodebook]:
+    """A model's codebooks as they were in training, the inverse of `ranked`, with probabilities as counts.
+
+    Scalar codebooks are in the order of the alphabet; in vector codebooks zero comes first and the escape last.
+    """
     result = []
     for book in base.codebooks:
         counts = np.exp2(-book.bits.astype(np.float64))
@@ -107,10 +135,24 @@ def base_books(base: ExactModel) -> list[Trained]:
             order = np.argsort(book.alphabet)
         elif book.escape >= 0:
             order = np.append(np.delete(order, book.escape), book.escape)
-        words = book.codewords[:, order].astype(np.float32) * np.float32(1 / LATENT_UNIT)
-        if book.dim > 1:  # the zero word leads
-            zero = int(np.flatnonzero((words[:, :-1] == 0).all(axis=0))[0])
-            lead = np.append(zero, np.delete(np.arange(book.size), zero))
-            words, order = words[:, lead], order[lead]
-        result.append(Trained(words, counts[order], book.dim > 1))
+        codewords = book.codewords[:, order].astype(np.float32) * np.float32(1 / LATENT_UNIT)
+        if book.dim > 1:
+            zero = int(np.flatnonzero((codewords[:, :-1] == 0).all(axis=0))[0])
+            zero_first = np.append(zero, np.delete(np.arange(book.size), zero))
+            codewords, order = codewords[:, zero_first], order[zero_first]
+        result.append(TrainedCodebook(codewords, counts[order], book.dim > 1))
     return result
+
+
+def codebook_report(draft: Draft, trained: list[TrainedCodebook]) -> list[dict[str, Any]]:
+    """Statistics of every codebook but the escape's, for model.json and the log."""
+    return [
+        {
+            "set": ("dc", "ac")[key.coefficients],
+            "dim": key.dim,
+            "class": key.scale_class,
+            "used": codebook.used,
+            "entropy_bits": round(codebook.entropy_bits, 3),
+        }
+        for key, codebook in zip(draft.layout.keys, trained, strict=False)
+    ]

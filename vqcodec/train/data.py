@@ -1,4 +1,4 @@
-"""Training images: a folder (recursive, .tar files in it too) or an idx file -> uint8 arrays, and the fixed held-out tenth."""
+"""The corpus: images of a folder (recursive, with its .tar files), a .tar or an idx file, and the fixed held-out tenth."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePath
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -28,17 +28,18 @@ from vqcodec.train import idx
 from vqcodec.train.watch import Progress
 
 _SKIPPED_NAMED: Final = 20
+"""Skipped files that model.json names."""
 MAX_SIDE: Final = 1024
-"""Larger images contribute their middle: a corpus is many pictures, not one large one."""
+"""Side in pixels above which only the middle of an image is used, so that no large image dominates."""
 LEAST_HELD_OUT: Final = 65_536
 LEAST_TRAINED_ON: Final = 262_144
-"""Pixels. On fewer held-out ones a gain is chance, and fewer to train on teach next to nothing."""
+"""Least number of pixels: with fewer held-out ones a gain is chance, and fewer to train on teach almost nothing."""
 _ARCHIVE: Final = ".tar"
 _LICENCE_NAMES: Final = ("license", "licence", "copying")
 
 
 def identity(model_id: str, kind: str, paths: tuple[Path, Path], options: dict[str, object]) -> dict[str, Any]:
-    """How model.json begins: the model, and the command, with names of paths, that makes it from the folder and output `paths`."""
+    """First entries of model.json: the model, and the command that makes it from the folder and output `paths`."""
     folder, output = paths
     words = {name: value.name if isinstance(value, Path) else value for name, value in options.items() if value is not None}
     given = [f"--{name}" if value is True else f"--{name} {value}" for name, value in words.items()]
@@ -53,29 +54,37 @@ def identity(model_id: str, kind: str, paths: tuple[Path, Path], options: dict[s
 
 @dataclass(frozen=True)
 class TrainingImage:
-    """A picture of the corpus: its name within the folder and its pixels uint8 [H, W, 1 or 3]."""
+    """An image of the corpus: its name within the folder and its pixels uint8 [H, W, 1 or 3]."""
 
     name: str
     pixels: UInt8
 
 
+class Skipped(NamedTuple):
+    """A file that is left out, and why."""
+
+    name: str
+    reason: str
+
+
 @dataclass(frozen=True)
 class Corpus:
-    """The pictures of a folder. `skipped` are (name, reason) of files that are no pictures, or cannot be used."""
+    """The images of a folder, split, and the files that are not images or cannot be used."""
 
     train: list[TrainingImage]
     held_out: list[TrainingImage]
-    skipped: list[tuple[str, str]]
+    skipped: list[Skipped]
     licences: dict[str, str]
-    """First line of every licence file that lies among the images."""
+    """First line of every licence file among the images, by name."""
 
     @property
     def pixels(self) -> int:
+        """Number of pixels of all images."""
         return count_pixels(self.train + self.held_out)
 
     @property
     def shortage(self) -> str:
-        """A sentence on the pictures that are missing for training by held-out pictures; empty if there are enough."""
+        """A sentence that says how many pictures are missing; empty if there are enough to train on and to hold out."""
         if count_pixels(self.held_out) >= LEAST_HELD_OUT and count_pixels(self.train) >= LEAST_TRAINED_ON:
             return ""
         count = len(self.train) + len(self.held_out)
@@ -92,91 +101,103 @@ class Corpus:
         )
 
     def facts(self) -> dict[str, Any]:
-        """The corpus as model.json tells of it."""
+        """The corpus in model.json."""
         return {
             "images": len(self.train) + len(self.held_out),
             "trained_on": len(self.train),
             "held_out": len(self.held_out),
             "pixels": self.pixels,
             "skipped": len(self.skipped),
-            "skipped_files": [f"{name}: {reason}" for name, reason in self.skipped[:_SKIPPED_NAMED]],
+            "skipped_files": [f"{one.name}: {one.reason}" for one in self.skipped[:_SKIPPED_NAMED]],
             "licences": self.licences,
         }
 
 
 def count_pixels(images: list[TrainingImage]) -> int:
+    """Number of pixels of the images."""
     return sum(image.pixels.shape[0] * image.pixels.shape[1] for image in images)
 
 
 def load_corpus(folder: Path, progress: Progress) -> Corpus:
-    """Read every image below a folder (or the one image, .tar or gzipped idx file that it names); raises InputError if there is
-    none."""
+    """Read every image below a folder, or of the image, .tar or gzipped idx file `folder`. Raises InputError if there is none."""
     if folder.suffix == idx.SUFFIX and folder.is_file():
-        held_out, train = _split([TrainingImage(*entry) for entry in idx.read_pictures(folder)])
-        return Corpus(train, held_out, [], {})
+        split = _split([TrainingImage(one.name, one.pixels) for one in idx.read_pictures(folder)])
+        return Corpus(split.train, split.held_out, [], {})
     images: list[TrainingImage] = []
-    skipped: list[tuple[str, str]] = []
+    skipped: list[Skipped] = []
     licences: dict[str, str] = {}
     entries = list(_entries(folder, skipped))
     stage = f"reading {len(entries)} files"
-    for done, (name, read) in enumerate(entries):
+    for done, entry in enumerate(entries):
+        name, read = entry.name, entry.read
         progress(stage, done, len(entries))
         if PurePath(name).stem.lower() in _LICENCE_NAMES:
             with suppress(OSError, InputError):
                 licences[name] = _first_line(read(-1))
             continue
         if PurePath(name).suffix.lower() == _ARCHIVE:
-            skipped.append((name, "a tar archive that cannot be read"))
+            skipped.append(Skipped(name, "a tar archive that cannot be read"))
             continue
         try:
             if reason := why_not_read(name, read(HEAD_BYTES)):
-                skipped.append((name, reason))
+                skipped.append(Skipped(name, reason))
                 continue
             pixels = read_opaque(io.BytesIO(read(-1)))
             images.append(TrainingImage(name, _middle(pixels.reshape(*pixels.shape[:2], -1))))
         except OSError as error:
-            skipped.append((name, f"cannot be read: {error.strerror}"))
+            skipped.append(Skipped(name, f"cannot be read: {error.strerror}"))
         except VqcodecError as error:
-            skipped.append((name, str(error)))
+            skipped.append(Skipped(name, str(error)))
     progress(stage, len(entries), len(entries))
     if not images:
-        why = f" ({len(skipped)} left out, first {skipped[0][0]}: {skipped[0][1]})" if skipped else ""
+        why = f" ({len(skipped)} left out, first {skipped[0].name}: {skipped[0].reason})" if skipped else ""
         raise InputError(f"{folder}: no images to train on{why}")
-    held_out, train = _split(images)
-    return Corpus(train, held_out, skipped, licences)
+    split = _split(images)
+    return Corpus(split.train, split.held_out, skipped, licences)
 
 
-def _entries(folder: Path, skipped: list[tuple[str, str]]) -> Iterator[tuple[str, Callable[[int], bytes]]]:
-    """(name, reader) of every file below a folder and inside its .tar files, in order of name; archives that cannot be read are
-    files, as are those inside others. A reader returns so many first bytes; -1 for all. `skipped` gets what is no file, and folders
-    that cannot be read."""
+@dataclass(frozen=True)
+class _Entry:
+    """A file on disk or in an archive; `read` returns its first bytes, or all for -1."""
+
+    name: str
+    read: Callable[[int], bytes]
+
+
+def _entries(folder: Path, skipped: list[Skipped]) -> Iterator[_Entry]:
+    """Every file below a folder and inside its .tar files, in order of name.
+
+    Archives that cannot be read, or that lie inside others, count as files. `skipped` gets entries that are not files, and folders
+    that cannot be read.
+    """
     if not os.path.exists(folder):
         raise InputError(f"{folder}: no such folder")
     for path in sorted(_below(folder, skipped)) if os.path.isdir(folder) else [folder]:
         name = path.name if path == folder else str(path.relative_to(folder))
         if reason := why_no_file(path):
-            skipped.append((name, reason))
+            skipped.append(Skipped(name, reason))
             continue
         members = _members(path) if path.suffix.lower() == _ARCHIVE else None
         if members is None:
-            yield name, partial(_read_file, path)
+            yield _Entry(name, partial(_read_file, path))
         else:
             for member in members:
-                yield member.name if path == folder else f"{name}/{member.name}", partial(_read_member, path, member)
+                member_name = member.name if path == folder else f"{name}/{member.name}"
+                yield _Entry(member_name, partial(_read_member, path, member))
 
 
-def _below(folder: Path, skipped: list[tuple[str, str]]) -> Iterator[Path]:
-    """Everything below a folder but folders; `skipped` gets those that cannot be read."""
+def _below(folder: Path, skipped: list[Skipped]) -> Iterator[Path]:
+    """Paths of everything below a folder except folders; `skipped` gets folders that cannot be read."""
 
     def cannot_read(error: OSError) -> None:
-        skipped.append((os.path.relpath(error.filename, folder), f"cannot read the folder: {error.strerror}"))
+        skipped.append(Skipped(os.path.relpath(error.filename, folder), f"cannot read the folder: {error.strerror}"))
 
     for place, _, names in os.walk(folder, onerror=cannot_read):
         yield from (Path(place, name) for name in names)
 
 
 def _members(path: Path) -> list[tarfile.TarInfo] | None:
-    """The files in a tar archive, in order of name; None where it cannot be read."""
+    """The files in a tar archive, in order of name; None if it cannot be read."""
     try:
         with _archive_errors(path), tarfile.open(path) as archive:
             return sorted((member for member in archive if member.isfile()), key=lambda member: member.name)
@@ -190,7 +211,7 @@ def _read_file(path: Path, count: int) -> bytes:
 
 
 def _read_member(path: Path, member: tarfile.TarInfo, count: int) -> bytes:
-    """Raises InputError."""
+    """The first bytes of a file in an archive. Raises InputError."""
     with _archive_errors(path), tarfile.open(path) as archive:
         stream = archive.extractfile(member)
         if stream is None:
@@ -200,7 +221,7 @@ def _read_member(path: Path, member: tarfile.TarInfo, count: int) -> bytes:
 
 @contextmanager
 def _archive_errors(path: Path) -> Iterator[None]:
-    """In the block, whatever a damaged archive leads to is an InputError."""
+    """Turn the errors of a damaged archive in the block into InputError."""
     try:
         yield
     except (tarfile.TarError, OSError, EOFError, zlib.error, lzma.LZMAError) as error:
@@ -213,17 +234,25 @@ def _first_line(data: bytes) -> str:
 
 
 def _middle(pixels: UInt8) -> UInt8:
+    """The middle of an image, at most MAX_SIDE pixels a side."""
     top, left = (max(0, (side - MAX_SIDE) // 2) for side in pixels.shape[:2])
     return np.ascontiguousarray(pixels[top : top + MAX_SIDE, left : left + MAX_SIDE])
 
 
 def held_out_of(count: int) -> int:
-    """How many of so many pictures are held out."""
+    """Number of held-out pictures among `count`."""
     return max(1, round(count / 10)) if count > 1 else 0
 
 
-def _split(images: list[TrainingImage]) -> tuple[list[TrainingImage], list[TrainingImage]]:
-    """Split off a held-out tenth by a hash of names: the same one in every run, whatever the order."""
+class _Split(NamedTuple):
+    """Images to train on and held-out ones."""
+
+    train: list[TrainingImage]
+    held_out: list[TrainingImage]
+
+
+def _split(images: list[TrainingImage]) -> _Split:
+    """Hold out a tenth by a hash of the names, so that it is the same in every run, whatever the order."""
     ranked = sorted(images, key=lambda image: hashlib.sha256(os.fsencode(image.name)).digest())
     held = {id(image) for image in ranked[: held_out_of(len(images))]}
-    return [i for i in images if id(i) in held], [i for i in images if id(i) not in held]
+    return _Split([i for i in images if id(i) not in held], [i for i in images if id(i) in held])

@@ -1,4 +1,7 @@
-"""Training of a denoiser (neural/denoiser.py) on pictures as they are, made noisy as they are drawn."""
+"""`--kind denoiser`: a network that removes white noise (neural/denoiser.py), trained on pictures with noise added.
+
+Order: load and hold out -> fit on noisy crops -> check on held-out pictures -> write.
+"""
 
 from __future__ import annotations
 
@@ -13,54 +16,55 @@ from vqcodec.arrays import UInt8
 from vqcodec.codec.denoising import denoise
 from vqcodec.errors import ModelError
 from vqcodec.neural.denoiser import SCORED_SIGMAS, DenoiserSettings, fit_denoiser
-from vqcodec.train.course import Course
+from vqcodec.train.held_out import CHECKING
+from vqcodec.train.training_run import TrainingRun
 from vqcodec.transform.color import OPPONENT
 from vqcodec.weights import kinds, registry
 from vqcodec.weights.denoiser import Denoiser
 
 _CONTINUED: Final = 0.5
-"""Of the peak learning rate, where training goes on from a denoiser."""
+"""Factor on the peak learning rate when a denoiser continues."""
 _SCORED: Final = 24
-"""Held-out pictures, of which the middle is denoised."""
+"""Held-out pictures whose middle is denoised for the score."""
 _SCORED_A_MINUTE: Final = 2
 _SCORED_SIDE: Final = 256
 
 
-def train_denoiser(course: Course, *, init: str | Path | None = None) -> dict[str, Any]:
-    """Train a denoiser and write its folder; returns model.json. `init` is a denoiser that is gone on from.
+def train_denoiser(run: TrainingRun, *, init: str | Path | None = None) -> dict[str, Any]:
+    """Train a denoiser, or continue the denoiser `init`, and write its folder. Returns model.json.
 
     Raises InputError, ModelError, OutputError, MissingExtraError.
     """
     start = None if init is None else registry.find_denoiser(init)
     if start is not None and (start.color != OPPONENT).any():
-        raise ModelError(f"{init}: its colours are not those that denoisers are trained in")
-    corpus = course.begin()
-    settings = DenoiserSettings(**course.schedule, origin=course.origin(corpus, start))
-    if start is not None:  # its size goes on, too
+        raise ModelError(f"{init}: its colour matrix differs from the one that denoisers are trained with")
+    corpus = run.begin()
+    settings = run.scheduled(DenoiserSettings, corpus, start)
+    if start is not None:  # keeps its size
         width, blocks = len(start.network.head), len(start.network.expand)
         settings = replace(settings, width=width, blocks=blocks, rate=settings.rate * _CONTINUED)
     train, held_out = ([image.pixels for image in images] for images in (corpus.train, corpus.held_out or corpus.train))
-    settings = course.timed(settings, course.watch)
-    options = course.options("denoiser", "training the denoiser") | {"start": None if start is None else start.tensors}
-    found = fit_denoiser(train, held_out, settings, **options)
-    made = Denoiser(course.output.name, found | {"color": OPPONENT})
+    settings = run.timed(settings, run.watch)
+    options = run.loop_options("denoiser", "training the denoiser")
+    found = fit_denoiser(train, held_out, settings, options, start=None if start is None else start.tensors)
+    made = Denoiser(run.output.name, found | {"color": OPPONENT})
     made.check()
-    course.tell("checking on held-out pictures", 0, 1)
-    scored = held_out[: course.limited(_SCORED, _SCORED_A_MINUTE)]
+    run.tell(CHECKING, 0, 1)
+    scored = held_out[: run.limited(_SCORED, _SCORED_A_MINUTE)]
     facts = {
         **({} if start is None else {"init_id": start.id}),
-        **{f"held_out_gain_db_at_{sigma:g}": round(score(made, scored, sigma), 3) for sigma in SCORED_SIGMAS},
+        **{f"held_out_gain_db_at_{sigma:g}": round(mean_gain_db(made, scored, sigma), 3) for sigma in SCORED_SIGMAS},
         "parameters": sum(array.size for array in found.values()),
         "macs_per_pixel": round(made.network.macs_per_pixel),
         "settings": asdict(settings),
     }
-    summary = course.summary(made, kinds.DENOISER.name, {"init": init}, facts, corpus)
-    course.write(made, summary)
+    summary = run.summary(made, kinds.DENOISER.name, {"init": init}, facts, corpus)
+    run.write(made, summary)
     return summary
 
 
-def score(denoiser: Denoiser, pictures: Sequence[UInt8], sigma: float) -> float:
-    """Mean gain in PSNR over noisy pictures in dB, on their middles: what `vqcodec denoise` does."""
+def mean_gain_db(denoiser: Denoiser, pictures: Sequence[UInt8], sigma: float) -> float:
+    """Mean gain of `vqcodec denoise` in PSNR over the noisy pictures, dB, on the middle of each picture."""
     gains = []
     rng = np.random.default_rng(0)
     for picture in pictures:

@@ -1,4 +1,4 @@
-"""Pictures in an idx file, the format of MNIST (LeCun, Cortes, Burges 1998): one gzipped array of bytes, its labels in another.
+"""Reader of gzipped idx files, the format of MNIST (LeCun, Cortes, Burges 1998). Images and their labels are separate files.
 
 idx: 00 00, 08 for bytes, the number of dimensions; the dimensions, u32 each, big-endian; the bytes, last dimension fastest
 """
@@ -9,7 +9,7 @@ import gzip
 import math
 import zlib
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -20,11 +20,11 @@ from vqcodec.io.files import open_input
 
 SUFFIX: Final = ".gz"
 _IMAGES, _LABELS = "images-idx3", "labels-idx1"
-"""In the names of files that belong together."""
+"""Parts of the names of files that belong together."""
 
 
 def read_idx(path: Path, dimensions: int) -> UInt8:
-    """The array uint8 in a gzipped idx file, of so many dimensions; raises InputError."""
+    """The uint8 array in a gzipped idx file. Raises InputError unless it has so many `dimensions`."""
     name = printable(path)
     with open_input(path) as stream:
         try:
@@ -39,19 +39,28 @@ def read_idx(path: Path, dimensions: int) -> UInt8:
         except (gzip.BadGzipFile, EOFError, zlib.error) as error:
             raise InputError(f"{name}: not a gzip file, or damaged") from error
     if len(data) != math.prod(shape):
-        raise InputError(f"{name}: it has not as many bytes as it says")
+        raise InputError(f"{name}: its size differs from its header")
     return np.frombuffer(data, np.uint8).reshape(shape)
 
 
-def read_pictures(path: Path) -> list[tuple[str, UInt8]]:
-    """(name, pixels uint8 [H, W, 1]) of every picture in an idx file; where labels lie beside it, `label/number` is the name, as if
-    each class had a folder. Raises InputError."""
+class IdxPicture(NamedTuple):
+    """A picture's name and pixels uint8 [H, W, 1]."""
+
+    name: str
+    pixels: UInt8
+
+
+def read_pictures(path: Path) -> list[IdxPicture]:
+    """The pictures in an idx file. With a file of labels beside it, names are `label/number`, as if each class had a folder.
+
+    Raises InputError.
+    """
     pictures = read_idx(path, 3)
     labels_path = path.with_name(path.name.replace(_IMAGES, _LABELS))
     if labels_path == path or not labels_path.exists():
-        return [(f"{number:06d}", pixels[:, :, None]) for number, pixels in enumerate(pictures)]
+        return [IdxPicture(f"{number:06d}", pixels[:, :, None]) for number, pixels in enumerate(pictures)]
     labels = read_idx(labels_path, 1)
     if len(labels) != len(pictures):
         raise InputError(f"{printable(labels_path)}: {len(labels)} labels for {len(pictures)} pictures")
     names = [f"{label}/{number:06d}" for number, label in enumerate(labels)]
-    return [(name, pixels[:, :, None]) for name, pixels in zip(names, pictures, strict=True)]
+    return [IdxPicture(name, pixels[:, :, None]) for name, pixels in zip(names, pictures, strict=True)]

@@ -1,4 +1,4 @@
-"""The log of a training: JSON lines for programs, TensorBoard and PNGs for eyes."""
+"""Logs of a training: JSON lines, TensorBoard curves, and PNG sheets."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ from vqcodec.io.image_writer import write_image
 
 
 class TrainingLog:
-    """Writes to `lines`, a file that is appended to, `board`, a folder for TensorBoard, and `sheets`, one for pictures; None: not
-    there."""
+    """Writes to the file `lines` (appended to), the TensorBoard folder `board` and the PNG folder `sheets`, each unless None."""
 
     def __init__(self, lines: Path | None, board: Path | None, sheets: Path | None = None) -> None:
-        """Raises MissingExtraError where TensorBoard is asked for and not installed, OutputError where nothing can be written."""
+        """Raises MissingExtraError if TensorBoard is needed and not installed, OutputError if a path cannot be written."""
         self._lines, self._sheets = lines, sheets
         self._writer: Any = None
         if lines is not None:
@@ -36,7 +35,7 @@ class TrainingLog:
             self._writer = SummaryWriter(str(board))
 
     def facts(self, part: str, facts: Mapping[str, float]) -> None:
-        """Figures of a part at facts["step"]."""
+        """Log the figures of a part after facts["step"] steps."""
         self._write({"part": part, **facts})
         if self._writer is not None:
             for name, value in facts.items():
@@ -44,7 +43,7 @@ class TrainingLog:
                     self._writer.add_scalar(f"{part}/{name}", value, int(facts["step"]))
 
     def codebooks(self, report: Sequence[Mapping[str, Any]]) -> None:
-        """Of every class: codewords used, and perplexity (2 to the entropy: as many equally likely words say as much)."""
+        """Log the codewords in use and the perplexity (2 to the entropy) of every codebook."""
         for number, book in enumerate(report):
             found = {"used": book["used"], "perplexity": round(2 ** book["entropy_bits"], 3)}
             self._write({"part": "codebooks", "set": book["set"], "dim": book["dim"], "class": book["class"], **found})
@@ -52,17 +51,17 @@ class TrainingLog:
                 for name, value in found.items():
                     self._writer.add_scalar(f"codebooks/{name}", value, number)
 
-    def picture(self, name: str, step: int, pixels: UInt8) -> None:
-        """Pixels uint8 [H, W, 3]; for eyes only."""
+    def picture(self, name: str, number: int, pixels: UInt8) -> None:
+        """Log a picture uint8 [H, W, 3] after `number` steps of the optimiser."""
         if self._writer is not None:
-            self._writer.add_image(name, pixels, step, dataformats="HWC")
+            self._writer.add_image(name, pixels, number, dataformats="HWC")
         if self._sheets is not None:
-            path = self._sheets / f"{step:06d}.png"
+            path = self._sheets / f"{number:06d}.png"
             with output_errors(path), path.open("wb") as file:
                 write_image(pixels, file, format="PNG")
 
     def close(self) -> None:
-        """What was written is on the disk."""
+        """Flush everything to disk."""
         if self._writer is not None:
             self._writer.close()
 

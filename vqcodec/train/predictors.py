@@ -1,9 +1,9 @@
 """Fits of the integer predictors of linear.py from samples of features and targets.
 
-Means: least squares, reweighted by 1 / (0.3 + |residual|) so that the fit minimises bits rather than energy (the log of a
-residual counts, not its square). Scales: gamma regression with log link, log E|x| = w f, which is the maximum-likelihood
-scale of a Laplacian; it is convex and solved by Newton steps. Both shrink towards a given prior solution (ridge), which is how a
-model for a small folder starts from its base model.
+Means: least squares, reweighted by 1 / (0.3 + |residual|)^2, so that the fit minimises bits rather than energy (the logarithm of a
+residual, not its square). Scales: gamma regression with a log link, log E|x| = w f, the maximum-likelihood scale of a Laplacian; it
+is convex and solved by Newton steps. Both shrink towards given weights (ridge): a model for a small folder starts from its base
+model's.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from vqcodec.entropy.features import MEAN_MAX, SCALE_FEATURE_MAX, STEP_FEATURE_M
 from vqcodec.entropy.linear import CLASS_OF_ONE, CLASSES_PER_OCTAVE, FLOAT32_EXACT, MEAN_SHIFT, SCALE_SHIFT
 from vqcodec.transform.layouts import LATENT_UNIT
 
-_FLOOR: Final = 0.01  # steps added to |x|: a class below this codes nothing anyway
+_FLOOR: Final = 0.01  # steps added to |x|: a smaller scale codes nothing anyway
 _MEAN_ROUNDS: Final = 3
 _NEWTON_ROUNDS: Final = 10
-_RIDGE_SAMPLES: Final = 60.0  # keeps weights of nearly equal features from running apart
+_RIDGE_SAMPLES: Final = 60.0  # keeps the weights of nearly equal features small
 _SCORE_PER_NAT: Final = CLASSES_PER_OCTAVE / np.log(2) * (1 << SCALE_SHIFT)
 
 
@@ -34,14 +34,14 @@ class Samples:
 
 
 def fit_mean(samples: Samples, start: Int32 | None, strength: float) -> Int32:
-    """Integer mean weights [rows] for targets in 1/16 step; `strength` samples' worth of pull towards `start`."""
+    """Integer mean weights int32 [rows] for targets in 1/16 step; the pull towards `start` has the weight of `strength` samples."""
     rows = samples.features.shape[1]
     base = np.zeros(rows) if start is None else start.astype(np.float64) / (1 << MEAN_SHIFT)
     features = samples.features.astype(np.float64) / LATENT_UNIT
     targets = samples.targets.astype(np.float64) / LATENT_UNIT - features @ base
     if not len(targets):
         return np.zeros(rows, np.int32) if start is None else start
-    # the plain sum over samples; the pull is measured in the same units through the features' own energy
+    # the pull is scaled by the energy of the features, so that it is in units of samples
     weight = 1 / (0.5 + np.abs(features).mean(axis=1)) ** 2
     energy = (features * features * weight[:, None]).mean(axis=0) + 1e-3
     change = np.zeros(rows)
@@ -54,14 +54,14 @@ def fit_mean(samples: Samples, start: Int32 | None, strength: float) -> Int32:
 
 
 def fit_scale(samples: Samples, step_inputs: Float32, start: Int32 | None, strength: float) -> Int32:
-    """Integer scale weights [rows + 3] (features, then the step's inputs), for magnitudes in steps."""
+    """Integer scale weights int32 [rows + 3], of the features and then of the step's inputs, for magnitudes in steps."""
     inputs = np.concatenate([samples.features, step_inputs], axis=1).astype(np.float64)
     rows = inputs.shape[1]
     offset = np.log(2) * CLASS_OF_ONE / CLASSES_PER_OCTAVE  # class 0 starts where log2 E|x| = -6
     base = np.zeros(rows) if start is None else start / _SCORE_PER_NAT
     if not len(inputs):
         return np.zeros(rows, np.int32) if start is None else start
-    unit = np.sqrt((inputs * inputs).mean(axis=0)) + 1e-3  # Newton in features of size one
+    unit = np.sqrt((inputs * inputs).mean(axis=0)) + 1e-3  # Newton steps with features of unit size
     scaled = inputs / unit
     magnitude = samples.targets.astype(np.float64) + _FLOOR
     weights = base * unit
@@ -81,7 +81,7 @@ def fit_scale(samples: Samples, step_inputs: Float32, start: Int32 | None, stren
 
 
 def _bounded(weights: Float64, limit: float) -> Int32:
-    """Round to integers, scaled down if the sum of magnitudes would break exactness: each may grow by a half."""
+    """Round to integers whose magnitudes sum to less than `limit`, scaling down first if needed; rounding adds up to 0.5 each."""
     total = float(np.abs(weights).sum())
     scale = min(1.0, limit / max(total + len(weights), 1.0), max(0.0, limit - len(weights) / 2) / max(total, 1.0))
     return np.rint(weights * scale).astype(np.int32)

@@ -1,52 +1,37 @@
-"""Images being coded for training: each a session at its own step, and a coder that keeps samples of residuals."""
+"""Training sessions: an image with its quantiser step and targets, and the coder that collects residuals for the codebooks."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from vqcodec.arrays import Float32, Float64, Int16, Int32
+from vqcodec.arrays import Float32, Int32
 from vqcodec.codec import symbols, walk
 from vqcodec.codec.rate_control import RATE, aimed_targets, fine_dcs, rate_of, rounds_of
 from vqcodec.entropy.features import Grid
 from vqcodec.train import streams
-from vqcodec.train.codebooks import Trained
+from vqcodec.train.codebooks import CodebookLayout
 from vqcodec.train.data import TrainingImage
+from vqcodec.train.selection import draw_step_levels, pick
 from vqcodec.train.watch import Watch, some_in_processes
 from vqcodec.transform import dct
 from vqcodec.transform.layouts import COLOR_4X4, COLOR_8X8, GREY, LATENT_UNIT
 from vqcodec.weights.exact import ExactModel
 
-STEPS: Final = (2.0, 180.0)
-"""Steps of training, in grey levels, log-uniform."""
-_VECTORS_PER_BOOK: Final = 120_000
-SMALL_SIDES: Final = (48.0, 256.0)
-"""Pixels a side of the small files that the streams are trained for besides whole images, log-uniform."""
+_VECTORS_PER_CODEBOOK: Final = 120_000
 _DEAD_ZONE: Final = 0.36
-_FULL_CHROMA_BELOW: Final = 10.0
-"""Step in grey levels below which colour is learnt with 8x8 chroma, so that models know both layouts."""
+_FULL_CHROMA_BELOW_LEVELS: Final = 10.0
+"""Quantiser step, in grey levels, below which colour is learnt with 8x8 chroma, so that models know both layouts."""
 _AIMED_EFFORT: Final = 7
-"""Networks learn from aimed latents, which most of those that low efforts make are like."""
-
-
-@dataclass(frozen=True)
-class LiteSettings:
-    """Everything that decides the outcome, with the corpus."""
-
-    seed: int = 0
-    sweeps: int = 2
-    rate: float = RATE
-    strength: float = 0.0
-    """Samples' worth of pull towards the base model, per fit and per book; 0 without one."""
+"""Effort whose aiming produces the latents that networks learn from; most latents of lower efforts resemble them."""
 
 
 @dataclass
 class Session:
-    """One image in a sweep."""
+    """One image being coded at its own quantiser step: `targets` float32 [C, h * w] in steps."""
 
     grid: Grid
     targets: Float32
@@ -55,83 +40,34 @@ class Session:
 
     @property
     def fine_dcs(self) -> bool:
-        """As the encoder has it at this step."""
+        """Whether the encoder halves the DC codewords at this step."""
         return fine_dcs(self.grid.layout.components, self.step_64 / 64)
 
 
-@dataclass
-class Fit:
-    """What training has found so far."""
-
-    color: Int32
-    weights: dict[str, dict[str, Int32]]
-    books: list[Trained] | None
-    keys: list[tuple[int, int, int]]
-    table: Int16
-    networks: dict[str, NDArray[Any]] = field(default_factory=dict)
-    """Tensors of networks, which are not fitted here."""
+def open_sessions(images: list[TrainingImage], pixels: int, color: Int32, rng: np.random.Generator, watch: Watch) -> list[Session]:
+    """Sessions of a random selection of about `pixels` pixels, each at its own quantiser step."""
+    chosen = pick(images, pixels, rng)
+    sessions: list[Session] = []
+    for image, step_levels in zip(chosen, draw_step_levels(len(chosen), rng), strict=True):
+        watch(f"transforming {len(chosen)} pictures", len(sessions), len(chosen))
+        sessions.append(open_session(image, step_levels, color))
+    return sessions
 
 
-class Collector(symbols.ByClass):
-    """Codes with the current books (or a dead-zone rounding) and keeps samples of the residuals of every book."""
-
-    def __init__(self, model: ExactModel | None, table: Int16, keys: list[tuple[int, int, int]], rate: float) -> None:
-        super().__init__(table, [dim for _, dim, _ in keys], np.zeros((0, 0), np.float32))
-        self.keys, self.rate = keys, rate
-        self.full_model = model
-        self.pools: list[list[Float32]] = [[] for _ in range(len(keys) + 1)]
-        self.seen = np.zeros(len(keys) + 1, np.int64)
-        self.writer: symbols.SymbolWriter | None = None
-        self.rng = np.random.default_rng(0)
-
-    def start_layer(self, layer: int) -> None:
-        """Samples are kept whatever the layer."""
-
-    def open(self, targets: Float32) -> None:
-        """Go on with another image."""
-        self.targets = targets
-        if self.full_model is not None:
-            self.writer = symbols.SymbolWriter(self.full_model, targets, [self.rate] * len(self.full_model.codebooks))
-            self.writer.start_layer(0)
-
-    def quantize(self, stretches: list[symbols.Stretch], x: Float32) -> Int32:
-        """As of any coder by class."""
-        start = 0
-        for number, count in stretches:
-            self.keep(number, x[start : start + count])
-            start += count
-        if self.writer is not None:
-            return self.writer.quantize(stretches, x)
-        return (np.sign(x) * np.floor(np.abs(x) + _DEAD_ZONE)).astype(np.int32) * LATENT_UNIT
-
-    def keep(self, number: int, x: Float32) -> None:
-        """Some of a book's residuals float32 [n, d], in steps: all, until there are enough."""
-        self.seen[number] += len(x)
-        share = min(1.0, _VECTORS_PER_BOOK / max(1, self.seen[number]))
-        self.pools[number].append(x[self.rng.random(len(x)) < share])
-
-    def vectors(self, number: int) -> Float32:
-        """Samples float32 [n, d] of a book's residuals, in steps."""
-        pool = self.pools[number]
-        x = np.concatenate(pool) if pool else np.zeros((0, self.keys[number][1]), np.float32)
-        if len(x) > _VECTORS_PER_BOOK:
-            x = x[self.rng.choice(len(x), _VECTORS_PER_BOOK, replace=False)]
-        return np.ascontiguousarray(x)
-
-
-def open_session(image: TrainingImage, step: float, color: Int32) -> Session:
-    """Transform an image and set it up for coding at a step (grey levels)."""
-    whole = int(np.clip(round(step * 64), 1, 65535))
-    layout = GREY if image.pixels.shape[2] == 1 else COLOR_8X8 if step < _FULL_CHROMA_BELOW else COLOR_4X4
+def open_session(image: TrainingImage, step_levels: float, color: Int32) -> Session:
+    """Transform an image; its targets are the DCT coefficients over the step."""
+    step_64 = int(np.clip(round(step_levels * 64), 1, 65535))
+    color_layout = COLOR_8X8 if step_levels < _FULL_CHROMA_BELOW_LEVELS else COLOR_4X4
+    layout = GREY if image.pixels.shape[2] == 1 else color_layout
     height, width = image.pixels.shape[:2]
     grid = Grid(-(-height // 8), -(-width // 8), layout)
-    targets = dct.forward(image.pixels, layout, color) * np.float32(64 / whole)
-    return Session(grid, targets, whole)
+    targets = dct.forward(image.pixels, layout, color) * np.float32(64 / step_64)
+    return Session(grid, targets, step_64)
 
 
-def open_aimed(image: TrainingImage, step: float, model: ExactModel) -> Session:
-    """As `open_session`, with the targets that the encoder would have: aimed for the model's synthesis, where it has one."""
-    session = open_session(image, step, model.color)
+def open_aimed(image: TrainingImage, step_levels: float, model: ExactModel) -> Session:
+    """A session whose targets are the encoder's: aimed for the model's synthesis network, if it has one."""
+    session = open_session(image, step_levels, model.color)
     grid, rounds = session.grid, rounds_of(model, _AIMED_EFFORT)
     if rounds:
         full = grid.layout.whole
@@ -141,57 +77,99 @@ def open_aimed(image: TrainingImage, step: float, model: ExactModel) -> Session:
     return session
 
 
-def draw_steps(count: int, rng: np.random.Generator) -> Float64:
-    """Steps for `count` images: log-uniform, evenly spread, in random order."""
-    low, high = np.log(STEPS[0]), np.log(STEPS[1])
-    return np.exp(low + (high - low) * (rng.permutation(count) + rng.random(count)) / max(count, 1))
+class Collector(symbols.ByClass):
+    """Codes residuals with the current codebooks, or with dead-zone rounding if there are none, and keeps samples of them."""
 
+    def __init__(self, model: ExactModel | None, layout: CodebookLayout, *, lambda_: float) -> None:
+        super().__init__(layout.table, [key.dim for key in layout.keys], np.zeros((0, 0), np.float32))
+        self.keys, self.lambda_ = layout.keys, lambda_
+        self.full_model = model
+        self.pools: list[list[Float32]] = [[] for _ in range(len(self.keys) + 1)]
+        self.seen = np.zeros(len(self.keys) + 1, np.int64)
+        self.writer: symbols.SymbolWriter | None = None
+        self.rng = np.random.default_rng(0)
 
-def pick(images: list[TrainingImage], pixels: int, rng: np.random.Generator) -> list[TrainingImage]:
-    """A random selection of about so many pixels."""
-    chosen, total = [], 0
-    for index in rng.permutation(len(images)):
-        if total < pixels:
-            chosen.append(images[index])
-            total += images[index].pixels.shape[0] * images[index].pixels.shape[1]
-    return chosen
+    def start_layer(self, layer: int) -> None:
+        """Do nothing: samples of all layers are kept."""
 
+    def open(self, targets: Float32) -> None:
+        """Start another image with targets float32 [C, h * w]."""
+        self.targets = targets
+        if self.full_model is not None:
+            self.writer = symbols.SymbolWriter(self.full_model, targets, [self.lambda_] * len(self.full_model.codebooks))
+            self.writer.start_layer(0)
 
-def in_grey(image: TrainingImage) -> TrainingImage:
-    """The mean of an image's components."""
-    return TrainingImage(image.name, np.rint(image.pixels.mean(axis=2, keepdims=True)).astype(np.uint8))
+    def quantize(self, stretches: list[symbols.Stretch], x: Float32) -> Int32:
+        """Keep samples of the residuals x, then quantise them."""
+        start = 0
+        for number, count in stretches:
+            self.keep(number, x[start : start + count])
+            start += count
+        if self.writer is not None:
+            return self.writer.quantize(stretches, x)
+        return (np.sign(x) * np.floor(np.abs(x) + _DEAD_ZONE)).astype(np.int32) * LATENT_UNIT
 
+    def keep(self, number: int, x: Float32) -> None:
+        """Keep residuals float32 [n, d] of a codebook, in steps: all of them at first, then a falling share."""
+        self.seen[number] += len(x)
+        share = min(1.0, _VECTORS_PER_CODEBOOK / max(1, self.seen[number]))
+        self.pools[number].append(x[self.rng.random(len(x)) < share])
 
-def cut_small(images: list[TrainingImage], each: int, rng: np.random.Generator) -> list[TrainingImage]:
-    """`each` rectangles of 48 to 256 pixels a side out of every image, or the whole of a side that is shorter.
+    def residuals(self) -> list[Float32]:
+        """Samples float32 [n, d] of every codebook's residuals, in steps."""
+        return [self._vectors(number) for number in range(len(self.keys))]
 
-    Every fourth is made grey: small pictures often are, and a model should know them.
-    """
-    low, high = np.log(SMALL_SIDES[0]), np.log(SMALL_SIDES[1])
-    small: list[TrainingImage] = []
-    for image in images:
-        for _ in range(each):
-            sides = [min(int(np.exp(rng.uniform(low, high))), side) for side in image.pixels.shape[:2]]
-            top, left = (int(rng.integers(side - s + 1)) for s, side in zip(sides, image.pixels.shape[:2], strict=True))
-            part = image.pixels[top : top + sides[0], left : left + sides[1]]
-            cut = TrainingImage(image.name, np.ascontiguousarray(part))
-            small.append(in_grey(cut) if len(small) % 4 == 3 else cut)
-    return small
+    def _vectors(self, number: int) -> Float32:
+        pool = self.pools[number]
+        x = np.concatenate(pool) if pool else np.zeros((0, self.keys[number].dim), np.float32)
+        if len(x) > _VECTORS_PER_CODEBOOK:
+            x = x[self.rng.choice(len(x), _VECTORS_PER_CODEBOOK, replace=False)]
+        return np.ascontiguousarray(x)
 
 
 def code_files(
-    model: ExactModel, images: list[TrainingImage], steps: Float64, what: str, watch: Watch, share: float
+    model: ExactModel, images: list[TrainingImage], what: str, rng: np.random.Generator, watch: Watch, share: float
 ) -> list[streams.File]:
-    """Calls of every image coded as one file, or of as many as there is time for in a share of what is left, chosen at random."""
+    """Symbols of every image, coded as one file at its own step.
+
+    If a share of the time left is too short, those of a random subset.
+    """
+    step_levels = draw_step_levels(len(images), rng)
     order = np.random.default_rng(0).permutation(len(images))
-    shuffled, own_steps = [images[number] for number in order], steps[order].tolist()
+    shuffled, own_steps = [images[number] for number in order], step_levels[order].tolist()
     stage = f"coding {len(images)} {what}"
-    found = some_in_processes(partial(_calls, model), shuffled, own_steps, stage=stage, watch=watch, share=share)
+    found = some_in_processes(partial(_code_file, model), shuffled, own_steps, stage=stage, watch=watch, share=share)
     return [file for _, file in sorted(zip(order.tolist(), found, strict=False), key=lambda pair: pair[0])]
 
 
-def _calls(model: ExactModel, image: TrainingImage, step: float) -> streams.File:
-    session = open_aimed(image, step, model)
+def _code_file(model: ExactModel, image: TrainingImage, step_levels: float) -> streams.File:
+    session = open_aimed(image, step_levels, model)
     writer = symbols.SymbolWriter(model, session.targets, [RATE] * len(model.codebooks))
     walk.walk(session.grid, model, session.step_64, session.fine_dcs, 1, writer)
     return writer.calls[0]
+
+
+def code_residuals(
+    model: ExactModel, images: list[TrainingImage], layout: CodebookLayout, rng: np.random.Generator, watch: Watch, share: float
+) -> list[Float32]:
+    """Residuals float32 [n, d] of every codebook, in steps, as the encoder meets them in the images, within a share of the time
+    left.
+
+    Raises OutOfTimeError if there is no time for any image.
+    """
+    step_levels = draw_step_levels(len(images), rng)
+    stage = f"coding {len(images)} pictures for codebooks"
+    call = partial(_code_residuals, model, layout)
+    collector = Collector(model, layout, lambda_=RATE)
+    for residuals in some_in_processes(call, images, step_levels.tolist(), stage=stage, watch=watch, share=share, least=1):
+        for number, vectors in enumerate(residuals):
+            collector.keep(number, vectors)
+    return collector.residuals()
+
+
+def _code_residuals(model: ExactModel, layout: CodebookLayout, image: TrainingImage, step_levels: float) -> list[Float32]:
+    collector = Collector(model, layout, lambda_=RATE)
+    session = open_aimed(image, step_levels, model)
+    collector.open(session.targets)
+    walk.walk(session.grid, model, session.step_64, session.fine_dcs, 1, collector)
+    return collector.residuals()

@@ -1,15 +1,15 @@
 """Merge maps, stream forms, pair tables and dictionaries, from the symbols of files of many sizes.
 
-Merging: streams with similar statistics share a Huffman code. Starting from one stream a book, the two whose union costs
-least are merged again and again; some stages on the way become the model's merge maps, and the encoder takes the map
-that makes a file smallest. A stream's form, pair table and codes are those that store the same files in fewest bytes.
+Streams with similar statistics share a Huffman code. Starting from one stream per codebook, the two streams whose union costs least
+are merged repeatedly. Some stages become the model's merge maps, and the encoder uses the map that makes a file smallest. A
+stream's form, pair table and codes are those that store the training files in the fewest bytes.
 """
 
 from __future__ import annotations
 
 import heapq
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -21,24 +21,24 @@ from vqcodec.train.watch import Watch, in_processes
 
 MAP_SIZES: Final = (40, 28, 20, 14, 10, 7, 5, 4, 3, 2, 1)
 _FIXED: Final[tuple[Form, ...]] = (Direct(), Split())
-"""Forms that are the same in every model, by number."""
+"""Forms that every model has, by number."""
 _FREE_PAIRS: Final = (247, 120, 56, 24)
-"""Sizes of pair tables that are tried; the first fills all 256 bytes, with the literal and the runs."""
+"""Sizes of pair tables that are tried; the first fills all 256 bytes together with the literal and the runs."""
 _RARE: Final = (0.0, 1e-5, 1e-4, 1e-3)
-"""Shares of all bytes below which a byte gets no code: 11 bits each for many that never come crowd out the others."""
+"""Thresholds, as shares of all bytes, below which a byte gets no code: many unused codes of 11 bits would lengthen the others."""
 _SYMBOLS: Final = 1000
-"""A map of n streams is for files of less than about this times n * n symbols, and trained on those only."""
+"""A map of n streams is trained on files of fewer than this times n * n symbols, which it is meant for."""
 _RECORD_BYTES: Final = 2.5
-_CODE_BYTES: Final = (7.0, 0.45)
-"""A frame with a code of its own: bytes of headers, and for each distinct byte."""
+_OWN_CODE_BYTES, _OWN_CODE_BYTES_A_VALUE = 7.0, 0.45
+"""Size of a frame's own code: bytes of headers, and bytes per distinct byte value."""
 
 File = list[tuple[int, UInt8]]
-"""The calls of one file: (book, symbols by rank), in order."""
+"""The symbols of one file: (codebook, symbols by rank) of every call, in order."""
 
 
 @dataclass(frozen=True)
 class StreamModel:
-    """The trained entropy stage: tensors as in exact.py."""
+    """Merge maps, forms, pair tables and dictionaries; tensors as in weights/exact.py."""
 
     maps: UInt8
     form: UInt8
@@ -46,9 +46,14 @@ class StreamModel:
     pairs: list[Pairs]
     dictionaries: list[Dictionary]
 
+    @classmethod
+    def untrained(cls, codebooks: int) -> StreamModel:
+        """One merge map that puts all codebooks into one stream, stored without a dictionary."""
+        return cls(np.zeros((1, codebooks), np.uint8), np.zeros((1, 1), np.uint8), np.zeros((1, 1, 2), np.uint16), [], [])
+
 
 def merge_maps(counts: Float64, sizes: tuple[int, ...] = MAP_SIZES) -> UInt8:
-    """Greedy agglomeration of books by their rank histograms, counts [B, 256]; maps uint8 [len(sizes), B]."""
+    """Merge maps uint8 [len(sizes), B] by greedy agglomeration of codebooks with rank histograms `counts` [B, 256]."""
     books = len(counts)
     groups = [[b] for b in range(books)]
     sums = [counts[b].astype(np.float64) for b in range(books)]
@@ -84,17 +89,18 @@ def merge_maps(counts: Float64, sizes: tuple[int, ...] = MAP_SIZES) -> UInt8:
 
 
 def _entropy_bits(counts: Float64) -> float:
+    """Entropy of all symbols with these counts together, in bits."""
     positive = counts[counts > 0]
     return float(-(positive * np.log2(positive / positive.sum())).sum()) if len(positive) else 0.0
 
 
 def rank_pairs(symbols: UInt8) -> list[tuple[int, int]]:
-    """(run, symbol) pairs of a stream by falling usefulness: what comes often is worth a byte."""
+    """(run, symbol) pairs of a stream, the most useful first: frequent pairs are worth a byte."""
     ends = np.flatnonzero(symbols)
     runs = np.minimum(np.diff(ends, prepend=-1) - 1, 255)
     keys, counts = np.unique(runs.astype(np.int64) * 256 + symbols[ends], return_counts=True)
     score = {divmod(key, 256): count if key > 255 else 0 for key, count in zip(keys.tolist(), counts.tolist(), strict=True)}
-    # a symbol alone must exist before its longer pairs are worth a byte: singles count all their occurrences
+    # a symbol without a run must come before its pairs, so it counts all its occurrences
     for symbol, count in enumerate(np.bincount(symbols[ends]).tolist()):
         if count:
             score[0, symbol] = count
@@ -102,21 +108,21 @@ def rank_pairs(symbols: UInt8) -> list[tuple[int, int]]:
 
 
 def pair_table(ranked: list[tuple[int, int]], size: int) -> Pairs:
-    """The table of the first `size` of some ranked pairs."""
+    """The pair table of the first `size` ranked pairs."""
     zeros = np.zeros(256, np.uint8)
     tails = np.full(256, NO_SYMBOL, np.int16)
     best = ranked[:size]
     for byte, (run, symbol) in enumerate(best):
         zeros[byte], tails[byte] = run, symbol
     for byte in range(len(best), 255 - RUN_BITS):
-        tails[byte] = LITERAL  # never written: the table's own literal comes last
+        tails[byte] = LITERAL  # never written: the literal in use comes last
     tails[255 - RUN_BITS] = LITERAL
     zeros[256 - RUN_BITS :] = 1 << np.arange(RUN_BITS)
     return Pairs(zeros, tails)
 
 
 def train_streams(files: list[File], sizes: Int64, watch: Watch) -> StreamModel:
-    """Everything between symbols and bytes, from the calls of many files; `sizes` int64 [B] are the books' codewords.
+    """Fit merge maps, forms and dictionaries to the symbols of many files; `sizes` int64 [B] are numbers of codewords.
 
     Raises OutOfTimeError.
     """
@@ -132,28 +138,29 @@ def train_streams(files: list[File], sizes: Int64, watch: Watch) -> StreamModel:
     tables: list[Pairs] = []
     dictionaries: list[Dictionary] = []
     symbols_of = [sum(len(symbols) for _, symbols in calls) for calls in files]
-    places, given, largest = [], [], []
+    places: list[_Place] = []
+    given, largest = [], []
     for m, stream_of in enumerate(maps):
         limit = _SYMBOLS * (int(stream_of.max()) + 1) ** 2
         users = files if m == 0 else [f for f, n in zip(files, symbols_of, strict=True) if n < limit]
         for stream, own in enumerate(_by_stream(users, stream_of)):
-            places.append((m, stream))
+            places.append(_Place(m, stream))
             given.append(own)
             largest.append(int(sizes[stream_of == stream].max()))
     trained = in_processes(_train_stream, given, largest, stage="fitting codes of the streams", watch=watch)
-    for (m, stream), (found, codes) in zip(places, trained, strict=True):
-        form[m, stream] = _FIXED.index(found) if found in _FIXED else len(_FIXED) + len(tables)
-        if isinstance(found, Pairs):
-            tables.append(found)
-        for part, code in enumerate(codes):
-            if code is not None:
-                dictionaries.append(code)
-                number[m, stream, part] = len(dictionaries)
+    for place, found in zip(places, trained, strict=True):
+        form[place] = _FIXED.index(found.form) if found.form in _FIXED else len(_FIXED) + len(tables)
+        if isinstance(found.form, Pairs):
+            tables.append(found.form)
+        for part, dictionary in enumerate(found.dictionaries):
+            if dictionary is not None:
+                dictionaries.append(dictionary)
+                number[(*place, part)] = len(dictionaries)
     return StreamModel(maps, form, number, tables, dictionaries)
 
 
 def _by_stream(files: list[File], stream_of: UInt8) -> list[list[UInt8]]:
-    """For each stream of a merge map, its symbols in every file that has any, up to the last that is not zero."""
+    """For each stream of a merge map, its symbols in every file that has any, without trailing zeros."""
     found: list[list[UInt8]] = [[] for _ in range(int(stream_of.max()) + 1)]
     for calls in files:
         pieces: list[list[UInt8]] = [[] for _ in found]
@@ -167,10 +174,24 @@ def _by_stream(files: list[File], stream_of: UInt8) -> list[list[UInt8]]:
     return found
 
 
-def _train_stream(streams: list[UInt8], size: int) -> tuple[Form, list[Dictionary | None]]:
-    """The form of a stream of symbols below `size`, given as it is in several files, and the dictionary of each of its parts."""
+class _Place(NamedTuple):
+    """A stream of a merge map."""
+
+    merge_map: int
+    stream: int
+
+
+class _TrainedStream(NamedTuple):
+    """A stream's form, and the dictionary of each of its parts, if it pays."""
+
+    form: Form
+    dictionaries: list[Dictionary | None]
+
+
+def _train_stream(streams: list[UInt8], size: int) -> _TrainedStream:
+    """Fit a stream of symbols below `size`, given as its symbols in several files."""
     if not streams:
-        return _FIXED[0], [None]
+        return _TrainedStream(_FIXED[0], [None])
     whole = np.concatenate(streams)
     ranked = rank_pairs(whole)
     forms: list[Form] = [*_FIXED, *(pair_table(ranked, pairs) for pairs in _FREE_PAIRS)]
@@ -180,11 +201,11 @@ def _train_stream(streams: list[UInt8], size: int) -> tuple[Form, list[Dictionar
     for part in range(form.parts):
         counts = np.stack([np.bincount(np.frombuffer(parts[part], np.uint8), minlength=256) for parts in packed])
         given.append(_best_code(counts, size if isinstance(form, Direct) or part == 1 else 256))
-    return form, given
+    return _TrainedStream(form, given)
 
 
 def _form_bytes(form: Form, symbols: UInt8, files: int) -> float:
-    """About what a form takes for streams that follow each other in `symbols`, with one code for all."""
+    """Approximate bytes of a form for the joined symbols of `files` streams, with one code for all."""
     total = 0.0
     for part in form.pack(symbols):
         counts = np.bincount(np.frombuffer(part, np.uint8), minlength=256)
@@ -193,13 +214,13 @@ def _form_bytes(form: Form, symbols: UInt8, files: int) -> float:
 
 
 def _best_code(counts: Int64, size: int) -> Dictionary | None:
-    """The dictionary with which parts of these byte counts [files, 256] take fewest bytes; None: it does not pay.
+    """The dictionary that stores parts with byte counts [files, 256] in the fewest bytes; None if none pays.
 
-    The first `size` bytes may occur, those that did not do so here too.
+    Every byte below `size` gets a code where possible, since it may occur in other files.
     """
     lengths = counts.sum(axis=1)
     own = _huffman_bits(counts) / 8
-    own += _CODE_BYTES[0] + _CODE_BYTES[1] * np.count_nonzero(counts, axis=1)
+    own += _OWN_CODE_BYTES + _OWN_CODE_BYTES_A_VALUE * np.count_nonzero(counts, axis=1)
     without = np.minimum(lengths, own)
     least, best = float(without.sum()), None
     total = counts.sum(axis=0).astype(np.float64)
@@ -212,13 +233,13 @@ def _best_code(counts: Int64, size: int) -> Dictionary | None:
         if cost < least:
             try:
                 least, best = cost, huffman.dictionary(code)
-            except ValueError:  # zstd cannot describe it
+            except ValueError:  # zstd has no form for it
                 continue
     return best
 
 
 def _huffman_bits(counts: Int64) -> Float64:
-    """About what Huffman codes of these counts [files, 256] take: the entropy, but for the one bit of a dominant byte."""
+    """Approximate bits of Huffman codes for counts [files, 256]: the entropy, but at least one bit for a dominant byte."""
     lengths, top = counts.sum(axis=1), counts.max(axis=1)
     rest = counts.copy()
     rest[np.arange(len(rest)), counts.argmax(axis=1)] = 0
@@ -227,6 +248,6 @@ def _huffman_bits(counts: Int64) -> Float64:
 
 
 def _entropies(counts: Int64) -> Float64:
-    """Entropy in bits of every row of counts."""
+    """Entropy of every row of counts [n, 256], in bits, float64 [n]."""
     total = np.maximum(counts.sum(axis=1, keepdims=True), 1)
     return -(counts * np.log2(np.where(counts > 0, counts / total, 1))).sum(axis=1)

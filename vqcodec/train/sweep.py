@@ -1,6 +1,6 @@
-"""One sweep of training: every predictor is fitted in its turn, and all sessions are coded with it before the next.
+"""One sweep of training: fits every predictor in coding order and codes all sessions with it before the next predictor is fitted.
 
-So the contexts of a fit are always those that a decoder has. The DC pyramid comes first, fitted on rounded DCs.
+Therefore the contexts of every fit are the decoder's (closed loop). The DC pyramid is fitted first, on rounded DCs.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from typing import Final
 
 import numpy as np
 
-from vqcodec.arrays import Float32, Intp
+from vqcodec.arrays import Float32, Int32, Intp
 from vqcodec.codec import walk
 from vqcodec.entropy import dc_pyramid, linear
 from vqcodec.entropy.context import LinearOnly
 from vqcodec.entropy.features import step_features
 from vqcodec.entropy.predictor_shapes import mean_rows, scale_rows, tile_name
 from vqcodec.train import predictors
-from vqcodec.train.assembly import predictor_tensors
-from vqcodec.train.sessions import Collector, Fit, LiteSettings, Session
+from vqcodec.train.assembly import Draft, predictor_tensors
+from vqcodec.train.sessions import Collector, Session
 from vqcodec.train.watch import Progress
 from vqcodec.transform.layouts import COLOR_8X8, LATENT_UNIT, Tile
 from vqcodec.weights.exact import ExactModel
@@ -27,18 +27,28 @@ from vqcodec.weights.exact import ExactModel
 _SAMPLES_PER_FIT: Final = 40_000
 
 
-def sweep(
-    fit: Fit,
-    sessions: list[Session],
-    collector: Collector,
-    base: ExactModel | None,
-    settings: LiteSettings,
-    progress: Progress,
-) -> None:
-    """Fit all predictors while coding all sessions; the collector keeps what the codebooks need."""
-    rng = np.random.default_rng(settings.seed + 1)
-    fit_dc(fit, sessions, base, settings, rng, progress)
-    model = ExactModel("in training", predictor_tensors(fit))
+@dataclass(frozen=True)
+class Pull:
+    """Regularisation towards the base model, with the weight of `strength` samples per fit; none without a base model."""
+
+    base: ExactModel | None
+    strength: float
+
+    def start(self, *names: str, row: int) -> Int32 | None:
+        """The base model's weights: row `row` of each tensor in `names`, joined. None without a base model."""
+        if self.base is None:
+            return None
+        return np.concatenate([self.base.tensors[name][row] for name in names])
+
+
+def sweep(draft: Draft, sessions: list[Session], collector: Collector, pull: Pull, seed: int, progress: Progress) -> list[Float32]:
+    """Fit all predictors of the draft while all sessions are coded.
+
+    Returns the residuals float32 [n, d] for every codebook, in steps.
+    """
+    rng = np.random.default_rng(seed + 1)
+    _fit_dc_predictors(draft, sessions, pull, rng, progress)
+    model = ExactModel("in training", predictor_tensors(draft))
     for number, session in enumerate(sessions):
         progress(f"coding means of {len(sessions)} pictures", number, len(sessions))
         collector.open(session.targets)
@@ -56,13 +66,48 @@ def sweep(
         progress(stage, done, total)
 
     for tile in COLOR_8X8.tiles:
-        users = [(s, t) for s in sessions for t in s.grid.layout.tiles if t.number == tile.number]
-        _fit_tile(fit, tile, users, collector, base, settings, rng, tell)
+        users = [_TileUser(s, t) for s in sessions for t in s.grid.layout.tiles if t.number == tile.number]
+        _fit_tile(draft, tile, users, collector, pull, rng, tell)
+    return collector.residuals()
 
 
-def fit_dc(
-    fit: Fit, sessions: list[Session], base: ExactModel | None, settings: LiteSettings, rng: np.random.Generator, progress: Progress
-) -> None:
+def _sample(cells: int, images: int, rng: np.random.Generator) -> Intp:
+    """Random cells of one image, so that all images together have about _SAMPLES_PER_FIT."""
+    share = min(1.0, _SAMPLES_PER_FIT / max(1, images) / max(1, cells))
+    return np.flatnonzero(rng.random(cells) < share)
+
+
+def _step_rows(step_64: int, count: int) -> Float32:
+    """The step's features, float32 [count, 3]."""
+    return np.tile(np.array([step_features(step_64)], np.float32), (count, 1))
+
+
+def _joined(arrays: list[Float32], columns: int) -> Float32:
+    """Arrays float32 [n, columns] joined; [0, columns] if there are none."""
+    return np.concatenate(arrays) if arrays else np.zeros((0, columns), np.float32)
+
+
+# ---------------------------------------------------------------------------------------------------- the DC pyramid
+
+
+@dataclass(frozen=True)
+class _PassSamples:
+    """Samples of one image in one DC pass: features float32 [n, rows], targets float32 [n] in 1/16 step less the base value."""
+
+    mean: Float32
+    scale: Float32
+    targets: Float32
+    image: int
+    step_64: int
+    this: dc_pyramid.Pass
+    inputs: dc_pyramid.Inputs
+
+    def magnitudes(self, mean: Int32) -> Float32:
+        """|target - prediction| with the mean weights [rows], float32 [n] in steps."""
+        return np.abs(self.targets / LATENT_UNIT - self.mean @ mean.astype(np.float32) / (LATENT_UNIT << linear.MEAN_SHIFT))
+
+
+def _fit_dc_predictors(draft: Draft, sessions: list[Session], pull: Pull, rng: np.random.Generator, progress: Progress) -> None:
     """Fit the predictors of the DC pyramid to rounded DCs."""
     passes, done = sum(len(dc_pyramid.pass_names(component)) for component in range(3)), 0
     planes = [np.rint(s.targets[: s.grid.layout.components]).astype(np.int32) * LATENT_UNIT for s in sessions]
@@ -70,159 +115,134 @@ def fit_dc(
     for component in range(3):
         users = [i for i, s in enumerate(sessions) if component < s.grid.layout.components]
         roots = [np.abs(sessions[i].targets[component, :1]) for i in users]
-        inputs = [np.array([step_features(sessions[i].step_64)], np.float32) for i in users]
-        _fit_scale(fit, f"dc.root.{component}", np.zeros((len(users), 0), np.float32), roots, inputs, base, settings)
+        steps = [_step_rows(sessions[i].step_64, 1) for i in users]
+        _fit_dc_scale(draft, f"dc.root.{component}", np.zeros((len(users), 0), np.float32), roots, steps, pull)
         by_name: dict[str, list[tuple[int, dc_pyramid.Pass]]] = {name: [] for name in dc_pyramid.pass_names(component)}
         for i in users:
             for this in dc_pyramid.passes(sessions[i].grid.h, sessions[i].grid.w, component):
                 by_name[this.name].append((i, this))
-        for name in reversed(by_name):  # coarse to fine: a pass sees the sizes of coarser residuals
+        for name in reversed(by_name):  # coarse to fine: a pass sees the magnitudes of coarser residuals
             progress("fitting predictors of means", done, passes)
             done += 1
-            collected = []
+            samples = []
             for i, this in by_name[name]:
                 grid = sessions[i].grid
-                found = dc_pyramid.inputs(planes[i], sizes[i], grid.h, grid.w, this)
-                target = sessions[i].targets[component, this.cells] * LATENT_UNIT - found.base
+                inputs = dc_pyramid.inputs(planes[i], sizes[i], grid.h, grid.w, this)
+                target = sessions[i].targets[component, this.cells] * LATENT_UNIT - inputs.base
                 chosen = _sample(len(this.cells), len(by_name[name]), rng)
-                collected.append(
-                    (
-                        found.mean[:, chosen].T,
-                        found.scale[:, chosen].T,
-                        target[chosen],
-                        sessions[i].step_64,
-                        i,
-                        this,
-                        found,
-                    )
-                )
-            rows = dc_pyramid.MEAN_ROWS[component][int(name[-1])]
-            features = np.concatenate([c[0] for c in collected]) if collected else np.zeros((0, rows), np.float32)
-            targets = np.concatenate([c[2] for c in collected]) if collected else np.zeros(0, np.float32)
-            start = None if base is None else base.tensors[f"{name}.mean"][0]
-            mean = predictors.fit_mean(predictors.Samples(features, targets), start, settings.strength)
-            fit.weights[name] = {"mean": mean[None]}
-            for _, _, _, _, i, this, found in collected:
-                predicted = found.base + linear.means_of(mean.astype(np.float32)[None] @ found.mean)[0]
-                sizes[i][component, this.cells] = np.abs(planes[i][component, this.cells] - predicted)
-            magnitudes, scales, steps = [], [], []
-            for m, scale, target, step, *_ in collected:
-                magnitudes.append(np.abs(target / LATENT_UNIT - m @ mean.astype(np.float32) / (LATENT_UNIT << linear.MEAN_SHIFT)))
-                scales.append(scale)
-                steps.append(np.tile(np.array([step_features(step)], np.float32), (len(target), 1)))
-            stacked = np.concatenate(scales) if scales else np.zeros((0, dc_pyramid.SCALE_ROWS[component]), np.float32)
-            _fit_scale(fit, name, stacked, magnitudes, steps, base, settings)
+                mean, scale = inputs.mean[:, chosen].T, inputs.scale[:, chosen].T
+                samples.append(_PassSamples(mean, scale, target[chosen], i, sessions[i].step_64, this, inputs))
+            features = _joined([s.mean for s in samples], dc_pyramid.MEAN_ROWS[component][int(name[-1])])
+            targets = np.concatenate([s.targets for s in samples]) if samples else np.zeros(0, np.float32)
+            start = pull.start(f"{name}.mean", row=0)
+            weights = predictors.fit_mean(predictors.Samples(features, targets), start, pull.strength)
+            draft.weights[name] = {"mean": weights[None]}
+            for s in samples:
+                predicted = s.inputs.base + linear.means_of(weights.astype(np.float32)[None] @ s.inputs.mean)[0]
+                sizes[s.image][component, s.this.cells] = np.abs(planes[s.image][component, s.this.cells] - predicted)
+            magnitudes = [s.magnitudes(weights) for s in samples]
+            scale_features = _joined([s.scale for s in samples], dc_pyramid.SCALE_ROWS[component])
+            step_rows = [_step_rows(s.step_64, len(s.targets)) for s in samples]
+            _fit_dc_scale(draft, name, scale_features, magnitudes, step_rows, pull)
 
 
-def _fit_scale(
-    fit: Fit,
-    name: str,
-    features: Float32,
-    magnitudes: list[Float32],
-    steps: list[Float32],
-    base: ExactModel | None,
-    settings: LiteSettings,
-) -> None:
-    """Fit a one-pass scale predictor into `fit.weights[name]`."""
-    start = None
-    if base is not None:
-        start = np.concatenate([base.tensors[f"{name}.scale"][0], base.tensors[f"{name}.bias"][0]])
+def _fit_dc_scale(draft: Draft, name: str, features: Float32, magnitudes: list[Float32], steps: list[Float32], pull: Pull) -> None:
+    """Fit the scale predictor of a DC pass into `draft.weights[name]`."""
+    start = pull.start(f"{name}.scale", f"{name}.bias", row=0)
     target = np.concatenate(magnitudes) if magnitudes else np.zeros(0, np.float32)
-    inputs = np.concatenate(steps) if steps else np.zeros((0, 3), np.float32)
-    found = predictors.fit_scale(predictors.Samples(features, target), inputs, start, settings.strength)
-    weights = fit.weights.setdefault(name, {})
+    samples = predictors.Samples(features, target)
+    found = predictors.fit_scale(samples, _joined(steps, 3), start, pull.strength)
+    weights = draft.weights.setdefault(name, {})
     weights["scale"] = found[None, :-3]
     weights["scale_own"] = np.zeros(0, np.int32)
     weights["bias"] = found[None, -3:]
 
 
-def _fit_tile(
-    fit: Fit,
-    tile: Tile,
-    users: list[tuple[Session, Tile]],
-    collector: Collector,
-    base: ExactModel | None,
-    settings: LiteSettings,
-    rng: np.random.Generator,
-    tell: Callable[[int], None],
-) -> None:
-    """Fit the predictor of a tile, and code all sessions with it; `tell` gets how many halves were coded since its last call."""
-    name, size = tile_name(tile), tile.size
-    rows, mean_count = scale_rows()[tile.number], mean_rows().get(tile.number)
-    scale = np.zeros((2, rows), np.int32)
-    scale_own = np.zeros(2, np.int32)
-    bias = np.zeros((2, 3), np.int32)
-    mean = None if mean_count is None else np.zeros((2 * size, mean_count), np.int32)
-    mean_own = None if mean_count is None else np.zeros((size, 4), np.int32)
-    for session, _ in users:
-        session.magnitude = np.zeros(session.grid.h * session.grid.w, np.int32)
-    for half in (0, 1):
-        gathered = [_gather(session, own, half, _sample(len(session.grid.halves[half]), len(users), rng)) for session, own in users]
-        targets = np.concatenate([g.targets for g in gathered], axis=1) if gathered else np.zeros((size, 0), np.float32)
-        if mean is not None and mean_own is not None:
-            for j in range(size):
-                tell(0)
-                features = (
-                    np.concatenate([np.concatenate([g.mean, *([g.own[j]] if half else [])]).T for g in gathered])
-                    if gathered
-                    else np.zeros((0, mean.shape[1] + 4 * half), np.float32)
-                )
-                start = None
-                if base is not None:
-                    start = base.tensors[f"{name}.mean"][half * size + j]
-                    start = np.concatenate([start, base.tensors[f"{name}.mean_own"][j]]) if half else start
-                found = predictors.fit_mean(predictors.Samples(features, targets[j] * LATENT_UNIT), start, settings.strength)
-                mean[half * size + j] = found[: mean.shape[1]]
-                if half:
-                    mean_own[j] = found[mean.shape[1] :]
-                targets[j] -= features @ found.astype(np.float32) / (LATENT_UNIT << linear.MEAN_SHIFT)
-        features = np.concatenate([g.scale.T for g in gathered]) if gathered else np.zeros((0, rows + 2 * half), np.float32)
-        steps = (
-            np.concatenate([np.tile(np.array([step_features(g.step)], np.float32), (g.targets.shape[1], 1)) for g in gathered])
-            if gathered
-            else np.zeros((0, 3), np.float32)
-        )
-        start = None
-        if base is not None:
-            parts = [base.tensors[f"{name}.scale"][half]] + ([base.tensors[f"{name}.scale_own"]] if half else [])
-            start = np.concatenate([*parts, base.tensors[f"{name}.bias"][half]])
-        magnitudes = np.abs(targets).mean(axis=0)
-        found = predictors.fit_scale(predictors.Samples(features, magnitudes), steps, start, settings.strength)
-        scale[half], bias[half] = found[:rows], found[-3:]
-        if half:
-            scale_own[:] = found[rows : rows + 2]
-        predictor = linear.Predictor(
-            None if mean is None else mean.astype(np.float32),
-            None if mean_own is None else mean_own.astype(np.float32),
-            scale.astype(np.float32),
-            scale_own.astype(np.float32),
-            bias.astype(np.int64),
-        )
-        for session, own in users:
-            collector.open(session.targets)
-            shared = linear.sums_ahead(session.grid, [(own, predictor)])[0]
-            means, score = linear.predict(session.grid, own, predictor, shared, session.step_64, half, session.magnitude)
-            walk.code_half(session.grid, own, half, means, score, session.magnitude, collector, LinearOnly())
-            tell(1)
-    for session, own in users:
-        session.grid.tile_done(own, session.magnitude)
-    fit.weights[name] = {"scale": scale, "scale_own": scale_own, "bias": bias}
-    if mean is not None and mean_own is not None:
-        fit.weights[name] |= {"mean": mean, "mean_own": mean_own}
+# ---------------------------------------------------------------------------------------------------- AC tiles
 
 
 @dataclass(frozen=True)
-class _Gathered:
+class _TileUser:
+    """A session, and a tile in its own layout."""
+
+    session: Session
+    tile: Tile
+
+
+@dataclass
+class _TileWeights:
+    """Weights of a tile's predictor in training, laid out as in `linear.Predictor`."""
+
+    mean: Int32 | None
+    mean_own: Int32 | None
+    scale: Int32
+    scale_own: Int32
+    bias: Int32
+
+    @classmethod
+    def zeros(cls, tile: Tile) -> _TileWeights:
+        rows, mean_count = scale_rows()[tile.number], mean_rows().get(tile.number)
+        mean = None if mean_count is None else np.zeros((2 * tile.size, mean_count), np.int32)
+        mean_own = None if mean_count is None else np.zeros((tile.size, 4), np.int32)
+        return cls(mean, mean_own, np.zeros((2, rows), np.int32), np.zeros(2, np.int32), np.zeros((2, 3), np.int32))
+
+    def predictor(self) -> linear.Predictor:
+        return linear.Predictor(
+            None if self.mean is None else self.mean.astype(np.float32),
+            None if self.mean_own is None else self.mean_own.astype(np.float32),
+            self.scale.astype(np.float32),
+            self.scale_own.astype(np.float32),
+            self.bias.astype(np.int64),
+        )
+
+    def tensors(self) -> dict[str, Int32]:
+        found = {"scale": self.scale, "scale_own": self.scale_own, "bias": self.bias}
+        if self.mean is not None and self.mean_own is not None:
+            found |= {"mean": self.mean, "mean_own": self.mean_own}
+        return found
+
+
+@dataclass(frozen=True)
+class _HalfSamples:
+    """Samples of one image in one half of a tile of T coefficients."""
+
     mean: Float32  # [rows, n]
     own: list[Float32]  # T of [4, n], odd half only
     scale: Float32  # [rows (+ 2), n]
     targets: Float32  # [T, n] in steps
-    step: int
+    step_64: int
 
 
-def _gather(session: Session, tile: Tile, half: int, chosen: Intp) -> _Gathered:
-    """Features and targets of some cells of one half."""
-    grid = session.grid
+def _fit_tile(
+    draft: Draft,
+    tile: Tile,
+    users: list[_TileUser],
+    collector: Collector,
+    pull: Pull,
+    rng: np.random.Generator,
+    tell: Callable[[int], None],
+) -> None:
+    """Fit the predictor of a tile and code all sessions with it. `tell` gets the number of halves coded since its last call."""
+    weights = _TileWeights.zeros(tile)
+    for user in users:
+        user.session.magnitude = np.zeros(user.session.grid.h * user.session.grid.w, np.int32)
+    for half in (0, 1):
+        samples = [_gather(user, half, _sample(len(user.session.grid.halves[half]), len(users), rng)) for user in users]
+        targets = np.concatenate([s.targets for s in samples], axis=1) if samples else np.zeros((tile.size, 0), np.float32)
+        _fit_tile_means(weights, tile, half, samples, targets, pull, tell)
+        _fit_tile_scale(weights, tile, half, samples, targets, pull)
+        predictor = weights.predictor()
+        for user in users:
+            _code_half(user, predictor, half, collector)
+            tell(1)
+    for user in users:
+        user.session.grid.tile_done(user.tile, user.session.magnitude)
+    draft.weights[tile_name(tile)] = weights.tensors()
+
+
+def _gather(user: _TileUser, half: int, chosen: Intp) -> _HalfSamples:
+    """Features and targets of the `chosen` cells of one half."""
+    session, tile, grid = user.session, user.tile, user.session.grid
     cells = grid.halves[half][chosen]
     scale = [bank[:, cells] for bank in grid.activity(tile.component)]
     own = []
@@ -230,9 +250,58 @@ def _gather(session: Session, tile: Tile, half: int, chosen: Intp) -> _Gathered:
         scale.append(grid.own_activity(session.magnitude)[:, chosen])
         own = [grid.own_latents(channel)[:, chosen] for channel in range(tile.first, tile.first + tile.size)]
     mean = grid.mean_features(tile.component)[:, cells]
-    return _Gathered(mean, own, np.concatenate(scale), session.targets[tile.channels, cells], session.step_64)
+    return _HalfSamples(mean, own, np.concatenate(scale), session.targets[tile.channels, cells], session.step_64)
 
 
-def _sample(cells: int, images: int, rng: np.random.Generator) -> Intp:
-    share = min(1.0, _SAMPLES_PER_FIT / max(1, images) / max(1, cells))
-    return np.flatnonzero(rng.random(cells) < share)
+def _fit_tile_means(
+    weights: _TileWeights,
+    tile: Tile,
+    half: int,
+    samples: list[_HalfSamples],
+    targets: Float32,
+    pull: Pull,
+    tell: Callable[[int], None],
+) -> None:
+    """Fit the mean weights of one half, if the tile has any, and subtract the predictions from `targets` [T, n] in place."""
+    if weights.mean is None or weights.mean_own is None:
+        return
+    name, count = tile_name(tile), weights.mean.shape[1]
+    for j in range(tile.size):
+        tell(0)
+        features = _joined([np.concatenate([s.mean, *([s.own[j]] if half else [])]).T for s in samples], count + 4 * half)
+        start = pull.start(f"{name}.mean", row=half * tile.size + j)
+        own = pull.start(f"{name}.mean_own", row=j) if half else None
+        if start is not None and own is not None:
+            start = np.concatenate([start, own])
+        found = predictors.fit_mean(predictors.Samples(features, targets[j] * LATENT_UNIT), start, pull.strength)
+        weights.mean[half * tile.size + j] = found[:count]
+        if half:
+            weights.mean_own[j] = found[count:]
+        targets[j] -= features @ found.astype(np.float32) / (LATENT_UNIT << linear.MEAN_SHIFT)
+
+
+def _fit_tile_scale(
+    weights: _TileWeights, tile: Tile, half: int, samples: list[_HalfSamples], residuals: Float32, pull: Pull
+) -> None:
+    """Fit the scale weights of one half to the magnitudes of `residuals` [T, n], in steps."""
+    name, rows = tile_name(tile), weights.scale.shape[1]
+    features = _joined([s.scale.T for s in samples], rows + 2 * half)
+    step_rows = _joined([_step_rows(s.step_64, s.targets.shape[1]) for s in samples], 3)
+    start = None
+    if pull.base is not None:
+        own = [pull.base.tensors[f"{name}.scale_own"]] if half else []
+        start = np.concatenate([pull.base.tensors[f"{name}.scale"][half], *own, pull.base.tensors[f"{name}.bias"][half]])
+    magnitudes = np.abs(residuals).mean(axis=0)
+    found = predictors.fit_scale(predictors.Samples(features, magnitudes), step_rows, start, pull.strength)
+    weights.scale[half], weights.bias[half] = found[:rows], found[-3:]
+    if half:
+        weights.scale_own[:] = found[rows : rows + 2]
+
+
+def _code_half(user: _TileUser, predictor: linear.Predictor, half: int, collector: Collector) -> None:
+    """Code one half of a tile of one session, in place in its grid."""
+    session, grid = user.session, user.session.grid
+    collector.open(session.targets)
+    shared = linear.sums_ahead(grid, [(user.tile, predictor)])[0]
+    means, score = linear.predict(grid, user.tile, predictor, shared, session.step_64, half, session.magnitude)
+    walk.code_half(grid, user.tile, half, means, score, session.magnitude, collector, LinearOnly())

@@ -1,120 +1,159 @@
-"""Training of a token model: an autoencoder of cells around one codebook (neural/token.py), on pictures as they are.
+"""`--kind token`: an autoencoder of cells around one codebook (neural/token.py), trained on pictures.
 
-From nothing, or from a trained token model: trained against a discriminator its decoder alone makes a VQGAN of it, whose indices
-are the same.
+Order: load and hold out -> mean and deviation of coefficients -> fit encoder, codebook and decoder -> check on real files -> write.
+A trained decoder that continues alone against a discriminator makes a VQGAN of the model, whose indices stay the same.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from vqcodec.arrays import Float32, UInt8
+from vqcodec.arrays import UInt8
 from vqcodec.codec import tokens
 from vqcodec.errors import InputError, ModelError
 from vqcodec.format import zstd_blocks
 from vqcodec.neural.perceptual import Lpips
-from vqcodec.neural.token import TokenSettings, fit_tokens
-from vqcodec.train.course import Course
+from vqcodec.neural.token import Scaling, TokenSettings, fit_tokens
 from vqcodec.train.data import TrainingImage
-from vqcodec.train.sessions import pick
+from vqcodec.train.held_out import CHECKING
+from vqcodec.train.selection import pick
+from vqcodec.train.training_run import TrainingRun, command_options, or_default
 from vqcodec.transform.color import OPPONENT
 from vqcodec.weights import kinds, registry
+from vqcodec.weights.folder import Tensors
 from vqcodec.weights.token import TokenModel
 
 _MEASURED_PIXELS: Final = 4_000_000
-"""Of pictures that tell the coefficients' means and deviations."""
+"""Pixels of the pictures that give the coefficients' means and deviations."""
 _HELD_OUT_PIXELS: Final = 500_000
 _CONTINUED: Final = 0.5
-"""Of the peak learning rate, where training goes on from a model."""
+"""Factor on the peak learning rate when a model continues."""
 _LPIPS_SIDE: Final = 32
-"""Pixels that LPIPS wants, at least."""
+"""Least side of a picture for LPIPS, pixels."""
 _SHOWN, _SHOWN_SIDE = 6, 192
-"""Held-out pictures of a sheet, and pixels a side of their middles."""
-_UNIT: Final = 0.01
-"""What a codeword of unit length, in float16, may be off."""
+"""Held-out pictures of a sheet, and side of their middles in pixels."""
+_UNIT_TOLERANCE: Final = 0.01
+"""Largest deviation of the length of a unit codeword that is stored as float16."""
 _LEAST_SCALE: Final = 0.5
-"""Grey levels: a coefficient that hardly ever changes is not blown up."""
+"""Lower bound of a coefficient's deviation, grey levels, so that nearly constant coefficients are not blown up."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenOptions:
+    """Options of the command; None for the default of TokenSettings. `cell`, `codewords` and `cosine` are for new models only."""
+
+    lambda_r: float | None = None
+    lambda_p: float | None = None
+    lambda_a: float | None = None
+    lambda_c: float | None = None
+    adaptive: bool = False
+    cell: int | None = None
+    codewords: int | None = None
+    cosine: bool = False
+    batch: int | None = None
+    beta: float | None = None
+
+    def applied(self, settings: TokenSettings) -> TokenSettings:
+        """The settings with the options that are given."""
+        return replace(
+            settings,
+            lambda_r=or_default(self.lambda_r, settings.lambda_r),
+            lambda_p=or_default(self.lambda_p, settings.lambda_p),
+            lambda_a=or_default(self.lambda_a, settings.lambda_a),
+            lambda_c=or_default(self.lambda_c, settings.lambda_c),
+            adaptive=self.adaptive,
+            cell=or_default(self.cell, settings.cell),
+            codewords=or_default(self.codewords, settings.codewords),
+            cosine=self.cosine,
+            batch=or_default(self.batch, settings.batch),
+            beta=or_default(self.beta, settings.beta),
+        )
 
 
 def train_token(
-    course: Course,
+    run: TrainingRun,
     *,
     init: str | Path | None = None,
     parts: Sequence[str] = ("encoder", "decoder"),
     perceptual: Path | None = None,
-    given: dict[str, float | bool] | None = None,
+    options: TokenOptions = TokenOptions(),
 ) -> dict[str, Any]:
-    """Train a token model and write its folder; returns model.json.
+    """Train a token model, or continue the token model `init`, and write its folder. Returns model.json.
 
-    It is of grey pictures if all are, else of colour. `init` is a token model that is gone on from, with its sizes; `parts` without
-    the encoder keep that and the codebook as they are. `given` are settings of TokenSettings: cell, codewords, cosine (without
-    `init`), batch, beta, lambda_r, lambda_c, lambda_p, lambda_a, adaptive. `perceptual` is the folder of LPIPS's weights; without
-    them statistics of gradients stand in where lambda_p is above 0. Raises InputError, ModelError, OutputError, MissingExtraError.
+    The model is for grey pictures if all pictures are grey, else for colour. Without "encoder" among `parts`, encoder and codebook
+    of `init` stay as they are. `perceptual` is the folder of the LPIPS weights; without them, gradient statistics are the
+    perceptual distance. Raises InputError, ModelError, OutputError, MissingExtraError.
     """
     start = None if init is None else registry.find_token(init)
     lpips = None if perceptual is None else Lpips(perceptual)
-    corpus = course.begin()
-    own: dict[str, Any] = {"frozen": "encoder" not in parts, "origin": course.origin(corpus, start), **(given or {})}
-    settings = TokenSettings(**course.schedule, **own)
-    components = max(image.pixels.shape[2] for image in corpus.train + corpus.held_out)
+    corpus = run.begin()
+    settings = replace(options.applied(run.scheduled(TokenSettings, corpus, start)), frozen="encoder" not in parts)
+    images = corpus.train + corpus.held_out
+    components = max(image.pixels.shape[2] for image in images)
     if start is not None:
-        if (start.color != OPPONENT).any():
-            raise ModelError(f"{start.name}: its colours are not those that token models are trained in")
-        if components > start.components:
-            raise InputError(f"token model {start.name} is of grey pictures, and {course.folder} has some in colour")
+        _check_start(start, components, run.folder)
         settings, components = continued(settings, start), start.components
     if lpips is not None:
-        check_sides(corpus.train + corpus.held_out, settings.cell)
-    course.tell("measuring coefficients", 0, 1)
+        check_sides(images, settings.cell)
+    run.tell("measuring coefficients", 0, 1)
     pictures = [whole_cells(image.pixels, settings.cell, components) for image in corpus.train]
     if start is None:
         measured = pick(corpus.train, _MEASURED_PIXELS, np.random.default_rng(settings.seed))
-        mean, scale = statistics([whole_cells(image.pixels, settings.cell, components) for image in measured], settings.cell)
+        scaling = statistics([whole_cells(image.pixels, settings.cell, components) for image in measured], settings.cell)
     else:
-        mean, scale = start.mean, start.scale
+        scaling = Scaling(start.mean, start.scale)
     held_out = pick(corpus.held_out or corpus.train, _HELD_OUT_PIXELS, np.random.default_rng(settings.seed))
-    fixed = {"color": OPPONENT, "token.mean": mean, "token.scale": scale}
+    fixed = {"color": OPPONENT, "token.mean": scaling.mean, "token.scale": scaling.scale}
 
-    def score(found: dict[str, NDArray[Any]]) -> dict[str, float]:
+    def score(found: Tensors) -> dict[str, float]:
         return score_files(TokenModel("in training", found | fixed), held_out, lpips)
 
-    def show(step: int, found: dict[str, NDArray[Any]]) -> None:
+    def show(number: int, found: Tensors) -> None:
         shown = sheet(TokenModel("in training", found | fixed), held_out[:_SHOWN])
-        course.diary.picture("original, decoded", step, shown)
+        run.training_log.picture("original, decoded", number, shown)
 
-    settings = course.timed(settings, course.watch)
-    options = course.options("token", "training the token model", kept=("perplexity", "used")) | {
-        "score": score,
-        "show": show,
-        "perceptual": lpips,
-    }
-    found = fit_tokens(pictures, mean, scale, settings, start=None if start is None else start.tensors, **options)
-    made = TokenModel(course.output.name, found | fixed)
+    settings = run.timed(settings, run.watch)
+    found = fit_tokens(
+        pictures,
+        scaling,
+        settings,
+        run.loop_options("token", "training the token model", kept=("perplexity", "used")),
+        score=score,
+        start=None if start is None else start.tensors,
+        perceptual=lpips,
+        show=show,
+    )
+    made = TokenModel(run.output.name, found | fixed)
     made.check()
-    course.tell("checking on held-out pictures", 0, 1)
+    run.tell(CHECKING, 0, 1)
     facts = {
         **({} if start is None else {"init_id": start.id}),
         **({} if lpips is None else {"distance": "LPIPS 0.1, SqueezeNet 1.1"}),
-        **{name: round(value, 4) for name, value in score_files(made, held_out, lpips).items()},
+        **{name: round(value, 4) for name, value in score(found).items()},
         "parameters": sum(array.size for array in found.values()),
         "settings": asdict(settings),
     }
-    command: dict[str, object] = {"init": init, "parts": "decoder" if settings.frozen else None}
-    command |= {"perceptual": perceptual}
-    command |= {name.replace("_", "-"): value for name, value in (given or {}).items() if value is not False}
-    summary = course.summary(made, kinds.TOKEN.name, command, facts, corpus)
-    course.write(made, summary)
+    own = {"init": init, "parts": "decoder" if settings.frozen else None, "perceptual": perceptual}
+    summary = run.summary(made, kinds.TOKEN.name, own | command_options(options), facts, corpus)
+    run.write(made, summary)
     return summary
 
 
+def _check_start(start: TokenModel, components: int, folder: Path) -> None:
+    """Raise ModelError or InputError unless `start` can continue on pictures of up to `components` components."""
+    if (start.color != OPPONENT).any():
+        raise ModelError(f"{start.name}: its colour matrix differs from the one that token models are trained with")
+    if components > start.components:
+        raise InputError(f"token model {start.name} is for grey pictures, and {folder} has some in colour")
+
+
 def continued(settings: TokenSettings, start: TokenModel) -> TokenSettings:
-    """The settings for going on from a model: its sizes, and a lower learning rate."""
+    """The settings with the sizes of the model that continues, and a lower learning rate."""
     lengths = np.linalg.norm(start.codebook.astype(np.float32), axis=1)
     return replace(
         settings,
@@ -122,14 +161,14 @@ def continued(settings: TokenSettings, start: TokenModel) -> TokenSettings:
         cell=start.side,
         codewords=len(start.codebook),
         dim=start.codebook.shape[1],
-        cosine=bool((np.abs(lengths - 1) < _UNIT).all()),
+        cosine=bool((np.abs(lengths - 1) < _UNIT_TOLERANCE).all()),
         width=len(start.tensors["encoder.head"]),
         blocks=len(start.tensors["encoder.expand"]),
     )
 
 
 def check_sides(images: Sequence[TrainingImage], cell: int) -> None:
-    """Raise InputError unless LPIPS can look at all of them, padded to whole cells."""
+    """Raise InputError unless all images, padded to whole cells, are large enough for LPIPS."""
     for image in images:
         height, width = image.pixels.shape[:2]
         if min(-(-height // cell), -(-width // cell)) * cell < _LPIPS_SIDE:
@@ -137,25 +176,28 @@ def check_sides(images: Sequence[TrainingImage], cell: int) -> None:
 
 
 def whole_cells(pixels: UInt8, side: int, components: int) -> UInt8:
-    """Pixels uint8 [H, W, 1 or 3] with edges repeated up to whole cells, and grey ones in as many components as there are."""
+    """Pixels uint8 [H, W, 1 or 3] padded to whole cells by repeating the edges, and grey pictures repeated to `components`."""
     down, right = (-length % side for length in pixels.shape[:2])
     padded = np.pad(pixels, ((0, down), (0, right), (0, 0)), mode="edge")
     return np.broadcast_to(padded, (*padded.shape[:2], components))
 
 
-def statistics(pictures: Sequence[UInt8], side: int) -> tuple[Float32, Float32]:
-    """Mean and standard deviation of every coefficient of pictures uint8 [H, W, c], float32 [C] each, in grey levels."""
+def statistics(pictures: Sequence[UInt8], side: int) -> Scaling:
+    """Mean and standard deviation of every coefficient of pictures uint8 [H, W, c]."""
     cells = [tokens.forward(picture, side, OPPONENT).reshape(side * side * picture.shape[2], -1) for picture in pictures]
     count = sum(x.shape[1] for x in cells)
     mean = sum(x.sum(axis=1, dtype=np.float64) for x in cells) / count
     square = sum(np.square(x, dtype=np.float64).sum(axis=1) for x in cells) / count
     scale = np.sqrt(np.maximum(square - mean**2, _LEAST_SCALE**2))
-    return mean.astype(np.float32), scale.astype(np.float32)
+    return Scaling(mean.astype(np.float32), scale.astype(np.float32))
 
 
 def score_files(model: TokenModel, images: Sequence[TrainingImage], lpips: Lpips | None) -> dict[str, float]:
-    """PSNR in dB over all pixels of decoded pictures together, and mean bytes of their files: what `encode` and `decode` do; mean
-    LPIPS, where there is one, of pictures padded to whole cells."""
+    """PSNR in dB over all pixels of all decoded pictures, and mean size of their files in bytes, as `encode` and `decode` make
+    them.
+
+    With `lpips`, also the mean LPIPS of the pictures padded to whole cells.
+    """
     squares = samples = size = 0
     distances = []
     for image in images:
@@ -172,7 +214,7 @@ def score_files(model: TokenModel, images: Sequence[TrainingImage], lpips: Lpips
 
 
 def sheet(model: TokenModel, images: Sequence[TrainingImage]) -> UInt8:
-    """Middles of pictures, of one size, below each other, each as the original and decoded: uint8 [H, 2 W, 3]."""
+    """A sheet uint8 [H, 2 W, 3]: the middle of each picture, original and decoded, one picture below the other."""
     side = min(_SHOWN_SIDE, *(length for image in images for length in image.pixels.shape[:2]))
     rows = []
     for image in images:

@@ -1,4 +1,7 @@
-"""Training of a token prior: what codewords of a token model go together, and with which class (neural/token_prior.py)."""
+"""`--kind token-prior`: a transformer that predicts the indices of a token model, given a class (neural/token_prior.py).
+
+Order: load and hold out -> indices of all pictures -> fit on masked indices -> write.
+"""
 
 from __future__ import annotations
 
@@ -11,58 +14,58 @@ import numpy as np
 
 from vqcodec.errors import InputError
 from vqcodec.neural.token_prior import Grid, PriorSettings, encode_all, fit_prior
-from vqcodec.train.course import Course
 from vqcodec.train.data import TrainingImage
 from vqcodec.train.token import whole_cells
+from vqcodec.train.training_run import TrainingRun
 from vqcodec.train.watch import Progress
 from vqcodec.weights import kinds, registry
 from vqcodec.weights.token import TokenModel
 from vqcodec.weights.token_prior import TokenPrior
 
 
-def train_prior(course: Course, *, init: str | Path) -> dict[str, Any]:
-    """Train a prior for the token model `init` and write its folder; returns model.json.
+def train_prior(run: TrainingRun, *, init: str | Path) -> dict[str, Any]:
+    """Train a prior for the token model `init` and write its folder. Returns model.json.
 
-    Where pictures lie in two or more folders (those of idx files do, by label), these are classes. Raises InputError, ModelError,
-    OutputError, MissingExtraError.
+    If the pictures lie in two or more folders, these are the classes; pictures of an idx file have their labels for folders. Raises
+    InputError, ModelError, OutputError, MissingExtraError.
     """
     model = registry.find_token(init)
-    corpus = course.begin()
+    corpus = run.begin()
     if any(image.pixels.shape[2] > model.components for image in corpus.train + corpus.held_out):
-        raise InputError(f"{course.folder}: it has pictures in colour, and token model {model.name} is of grey ones")
+        raise InputError(f"{run.folder}: has pictures in colour, and token model {model.name} is for grey ones")
     labels = classes_of(corpus.train + corpus.held_out)
-    train = grids_of(corpus.train, labels, model, f"encoding {len(corpus.train)} pictures", course.watch)
-    held_out = grids_of(corpus.held_out, labels, model, f"encoding {len(corpus.held_out)} held-out pictures", course.watch)
-    settings = course.timed(PriorSettings(**course.schedule, origin=course.origin(corpus, model)), course.watch)
-    found, bits = fit_prior(
-        train, held_out, len(model.codebook), len(labels), settings, **course.options("prior", "training the prior")
-    )
+    train = grids_of(corpus.train, labels, model, f"encoding {len(corpus.train)} pictures", run.watch)
+    held_out = grids_of(corpus.held_out, labels, model, f"encoding {len(corpus.held_out)} held-out pictures", run.watch)
+    settings = run.timed(run.scheduled(PriorSettings, corpus, model), run.watch)
+    options = run.loop_options("prior", "training the prior")
+    fitted = fit_prior(train, held_out, len(model.codebook), len(labels), settings, options)
+    found = fitted.tensors
     grid = len(found["prior.rows"]), len(found["prior.columns"])
     found["prior.picture"] = np.array(picture_of(corpus.train, grid, model.side), np.uint16)
     found["prior.token_id"] = np.frombuffer(model.file_id, np.uint8)
-    made = TokenPrior(course.output.name, found, {"labels": labels})
+    made = TokenPrior(run.output.name, found, {"labels": labels})
     made.check()
     made.check_model(model)
     facts = {
         "token_model": f"{model.name} {model.id[:12]}",
         "labels": labels,
-        "held_out_bits_per_token": round(bits, 4),
+        "held_out_bits_per_token": round(fitted.held_out_bits, 4),
         "parameters": sum(array.size for array in found.values()),
         "settings": asdict(settings),
     }
-    summary = course.summary(made, kinds.TOKEN_PRIOR.name, {"init": init}, facts, corpus)
-    course.write(made, summary)
+    summary = run.summary(made, kinds.TOKEN_PRIOR.name, {"init": init}, facts, corpus)
+    run.write(made, summary)
     return summary
 
 
 def class_of(image: TrainingImage) -> str:
-    """The first folder of its name; empty where it lies in none."""
+    """Class of an image: the first folder of its name, or an empty string."""
     parts = PurePath(image.name).parts
     return parts[0] if len(parts) > 1 else ""
 
 
 def classes_of(images: Sequence[TrainingImage]) -> list[str]:
-    """The folders that pictures lie in, in order of name, if there are two or more; else nothing."""
+    """Classes of the images in order of name; empty if there are fewer than two."""
     found = sorted({class_of(image) for image in images} - {""})
     return found if len(found) > 1 else []
 
@@ -70,7 +73,7 @@ def classes_of(images: Sequence[TrainingImage]) -> list[str]:
 def grids_of(
     images: Sequence[TrainingImage], labels: Sequence[str], model: TokenModel, stage: str, progress: Progress
 ) -> list[Grid]:
-    """The tokens of pictures; one without a class has the label behind the last."""
+    """Indices and labels of the images; an image without a class has the label len(labels)."""
     numbers = {label: number for number, label in enumerate(labels)}
     pictures = [whole_cells(image.pixels, model.side, model.components) for image in images]
     found = encode_all(pictures, model, lambda done: progress(stage, done, len(images)))
@@ -78,8 +81,7 @@ def grids_of(
 
 
 def picture_of(images: Sequence[TrainingImage], grid: tuple[int, int], side: int) -> tuple[int, int, int]:
-    """Height, width and components that pictures have: those of all images, or whole cells of a grid where they differ or are
-    larger."""
+    """Height, width and components of generated pictures: those of the images if all agree and fill the grid, else whole cells."""
     components = max(image.pixels.shape[2] for image in images)
     height, width = images[0].pixels.shape[:2]
     alike = all(image.pixels.shape[:2] == (height, width) for image in images)

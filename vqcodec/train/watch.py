@@ -1,4 +1,4 @@
-"""How far a training is, and how long it may still take."""
+"""Progress and time limits of a training, and work in parallel processes within them."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from vqcodec.errors import LimitError
 from vqcodec.runtime.processes import processes
 
 Progress = Callable[[str, int, int], None]
-"""Called with a stage in words, how much of it is done, and how much there is to do."""
+"""Called with the name of a stage, the work done and the work in total."""
 DEFAULT_MINUTES: Final = 20.0
-"""For networks, where neither minutes nor steps are given."""
+"""Length of a training of networks if neither minutes nor steps are given."""
 T = TypeVar("T")
 
 
 class OutOfTimeError(LimitError):
-    """A stage was not finished in the time that it has."""
+    """A stage did not finish within its time."""
 
 
 @dataclass(frozen=True)
 class Watch:
-    """A progress callback that raises OutOfTimeError when the time is over, unless the stage is complete."""
+    """A progress callback that raises OutOfTimeError when called after its deadline with an incomplete stage."""
 
     progress: Progress = lambda stage, done, total: None
     deadline: float = math.inf
-    """In seconds of time.monotonic()."""
+    """Time of `time.monotonic()`, seconds."""
 
     @classmethod
     def start(cls, progress: Progress | None, minutes: float | None) -> Watch:
-        """A watch of so many minutes from now on; None for as long as it takes."""
+        """A watch that ends `minutes` from now, or never if None."""
         watch = cls() if progress is None else cls(progress)
         return watch if minutes is None else replace(watch, deadline=time.monotonic() + 60 * minutes)
 
@@ -45,39 +45,39 @@ class Watch:
 
     @property
     def left(self) -> float | None:
-        """Seconds that are left, as timeouts have them: None where nothing limits them."""
+        """Seconds left, at least 0, or None without a deadline."""
         return None if math.isinf(self.deadline) else max(0.0, self.deadline - time.monotonic())
 
     def part(self, share: float) -> Watch:
-        """A watch of a share of the time that is left."""
+        """A watch that ends after a share of the time left."""
         return self if self.left is None else replace(self, deadline=time.monotonic() + share * self.left)
 
     def but(self, seconds: float) -> Watch:
-        """A watch that ends some seconds earlier."""
+        """A watch that ends `seconds` earlier."""
         return replace(self, deadline=self.deadline - seconds)
 
     def named(self, name: str) -> Watch:
-        """A watch whose stages begin with a name."""
+        """A watch that prefixes its stages with `name`."""
         return replace(self, progress=lambda stage, done, total: self.progress(f"{name}: {stage}", done, total))
 
 
 def in_processes(call: Callable[..., T], *given: Sequence[Any], stage: str, watch: Watch) -> list[T]:
-    """Results of a call on the given arguments, in order, by all cores. Raises OutOfTimeError."""
-    made = some_in_processes(call, *given, stage=stage, watch=watch)
-    if len(made) < len(given[0]):
-        raise out_of_time(stage, len(made), len(given[0]))
-    return made
+    """Results of `call` for each tuple of arguments, in order, computed on all cores. Raises OutOfTimeError unless all are done."""
+    return some_in_processes(call, *given, stage=stage, watch=watch, least=len(given[0]))
 
 
-def some_in_processes(call: Callable[..., T], *given: Sequence[Any], stage: str, watch: Watch, share: float = 1.0) -> list[T]:
-    """As `in_processes`, but where the time ends earlier, the results until then: those of the first arguments.
+def some_in_processes(
+    call: Callable[..., T], *given: Sequence[Any], stage: str, watch: Watch, share: float = 1.0, least: int = 0
+) -> list[T]:
+    """Results of `call` for the first arguments, as many as the time allows.
 
-    When a share of the time that is left is over, no further call is begun: one at least is, and has all of it.
+    No call starts after a share of the time left, except the first one; running calls may use all of it. Raises OutOfTimeError if
+    fewer than `least` calls are done.
     """
     made: list[T] = []
     until = watch.part(share).deadline
 
-    def begun() -> Iterator[tuple[Any, ...]]:
+    def arguments_in_time() -> Iterator[tuple[Any, ...]]:
         for number, arguments in enumerate(zip(*given, strict=True)):
             if number > 0 and time.monotonic() > until:
                 return
@@ -86,11 +86,13 @@ def some_in_processes(call: Callable[..., T], *given: Sequence[Any], stage: str,
     try:
         watch(stage, 0, len(given[0]))
         with processes() as pool:
-            for one in pool.map(partial(_apply, call), begun(), timeout_s=watch.left):
+            for one in pool.map(partial(_apply, call), arguments_in_time(), timeout_s=watch.left):
                 made.append(one)
                 watch(stage, len(made), len(given[0]))
     except (TimeoutError, OutOfTimeError):
         pass
+    if len(made) < least:
+        raise out_of_time(stage, len(made), len(given[0]))
     return made
 
 
@@ -99,4 +101,5 @@ def _apply(call: Callable[..., T], arguments: tuple[Any, ...]) -> T:
 
 
 def out_of_time(stage: str, done: int, total: int) -> OutOfTimeError:
+    """The error for a stage that was interrupted."""
     return OutOfTimeError(f"the time was over while {stage} ({100 * done // total} %): give more --minutes")

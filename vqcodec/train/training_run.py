@@ -1,14 +1,14 @@
-"""What all trainings of networks share: pictures, time, device, checkpoints, what is told, and the folder that comes of it."""
+"""State that all trainings of networks share: pictures, time, device, checkpoints, progress, log and the model folder."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from vqcodec.errors import MissingExtraError, OutputError
 from vqcodec.io.files import check_new_folder, make_parent, new_folder, output_errors
@@ -17,27 +17,31 @@ from vqcodec.train.log import TrainingLog
 from vqcodec.train.watch import DEFAULT_MINUTES, OutOfTimeError, Progress, Watch
 from vqcodec.weights.folder import SUMMARY, TENSORS, Weights, save_model
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 try:
-    from vqcodec.neural.loop import EVERY, Schedule, check_device
+    from vqcodec.neural.loop import EVERY, LoopOptions, Schedule, check_device
 except ImportError as error:  # torch is an extra
     raise MissingExtraError("training networks needs torch: pip install 'vqcodec[neural]'") from error
 
 _FITTED: Final = 0.9
-"""Share of the time that is left when the fit of a network begins; the rest is for a last look at held-out pictures."""
+"""Share of the time left when the fit of a network starts; the rest is for the last check on held-out pictures."""
 S = TypeVar("S", bound=Schedule)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Course:
-    """One training, from the pictures of a `folder`, a .tar or a gzipped idx file, to the model folder `output`.
+class TrainingRun:
+    """One training, from the pictures of `folder` (a folder, a .tar or a gzipped idx file) to the model folder `output`.
 
-    It takes `steps` of the optimiser or, where these are None, `minutes` with all that comes before and after. `log` gets a JSON
-    line every 50 steps, the folder `board` curves and pictures for TensorBoard, `sheets` pictures as PNG. With `resume` checkpoints
-    beside `output` are gone on from.
+    It lasts `steps` steps of the optimiser or, if these are None, `minutes` in total. `log` is a file that gets a JSON line every
+    50 steps, `board` a folder for TensorBoard, `sheets` a folder for PNGs. `resume` continues from checkpoints beside `output`.
     """
 
     folder: Path
     output: Path
+    _: KW_ONLY
     seed: int = 0
     minutes: float | None = None
     steps: int | None = None
@@ -50,22 +54,22 @@ class Course:
     sheets: Path | None = None
     started: float = field(default_factory=time.monotonic)
     results: dict[str, Any] = field(default_factory=dict)
-    """What model.json will tell of the way."""
+    """Results for model.json, collected during the training."""
     notes: list[str] = field(default_factory=list)
     """Sentences for the user."""
 
     def begin(self, parts: Sequence[str] = ("",)) -> Corpus:
-        """Settle what earlier trainings left of the checkpoints of these parts, and read the pictures.
+        """Check the output, deal with earlier checkpoints of `parts`, and read the pictures.
 
         Raises InputError, OutputError, MissingExtraError, OutOfTimeError.
         """
         check_new_folder(self.output, overwrite=self.overwrite, marker=TENSORS, known=[SUMMARY])
         make_parent(self.output)  # checkpoints lie beside the output
         check_device(self.device)
-        _ = self.diary
-        old = [checkpoint for checkpoint in map(self.checkpoint, parts) if _is_there(checkpoint) and not self.resume]
+        _ = self.training_log  # raises OutputError before any work if it cannot be written
+        old = [checkpoint for checkpoint in map(self.checkpoint, parts) if _exists(checkpoint) and not self.resume]
         if old and not self.overwrite:
-            raise OutputError(f"{old[0]}: exists (--resume goes on from it, -f starts anew)")
+            raise OutputError(f"{old[0]}: exists (--resume continues from it, -f starts anew)")
         corpus = load_corpus(self.folder, self.watch)
         for checkpoint in old:
             try:
@@ -74,22 +78,26 @@ class Course:
                 raise OutputError(f"cannot remove {checkpoint}: {error.strerror}") from error
         return corpus
 
+    # ------------------------------------------------------------------------------------------------ time
+
     @property
-    def schedule(self) -> dict[str, Any]:
-        """`seed`, `minutes` and `steps` as settings have them before they are `timed`."""
-        minutes = DEFAULT_MINUTES if self.minutes is None and self.steps is None else self.minutes
-        return {"seed": self.seed, "minutes": minutes, "steps": self.steps}
+    def limit_minutes(self) -> float | None:
+        """Minutes of the whole training; None if `steps` limit it."""
+        return DEFAULT_MINUTES if self.minutes is None and self.steps is None else self.minutes
+
+    def scheduled(self, settings: Callable[..., S], corpus: Corpus, *models: Weights | None) -> S:
+        """Settings with the seed and length of this run, for a training that starts from `models` and the pictures."""
+        return settings(seed=self.seed, minutes=self.limit_minutes, steps=self.steps, origin=self.origin(corpus, *models))
 
     @cached_property
     def watch(self) -> Watch:
         """A watch of the whole training."""
-        minutes = self.schedule["minutes"]
         watch = Watch() if self.progress is None else Watch(self.progress)
-        return watch if minutes is None else replace(watch, deadline=self.started + 60 * minutes)
+        return watch if self.limit_minutes is None else replace(watch, deadline=self.started + 60 * self.limit_minutes)
 
     @staticmethod
     def timed(settings: S, watch: Watch, share: float = _FITTED) -> S:
-        """The settings of a network whose fit begins now and takes a share of the time that is left. Raises OutOfTimeError."""
+        """Settings of a network whose fit starts now and takes a share of the time left. Raises OutOfTimeError."""
         if watch.left is None:
             return settings
         if watch.left <= 0:
@@ -97,52 +105,61 @@ class Course:
         return replace(settings, minutes=share * watch.left / 60)
 
     def limited(self, most: int, a_minute: int) -> int:
-        """How many held-out pictures or pixels to look at: so many a minute, so that this takes less time than the training."""
-        minutes = self.schedule["minutes"]
+        """Number of held-out pictures or pixels to check: at most `most`, and `a_minute` per minute, so that training dominates."""
+        minutes = self.limit_minutes
         return most if minutes is None else min(most, max(1, round(minutes * a_minute)))
+
+    # ------------------------------------------------------------------------------------------------ checkpoints and reports
 
     @staticmethod
     def origin(corpus: Corpus, *models: Weights | None) -> str:
-        """What settings have of models and pictures that training starts from."""
+        """Identifies the models and pictures that a training starts from; a checkpoint of others is refused."""
         names = [model.id[:12] for model in models if model is not None]
         return " ".join([*names, f"{len(corpus.train)} pictures of {corpus.pixels} pixels"])
 
     @cached_property
-    def diary(self) -> TrainingLog:
+    def training_log(self) -> TrainingLog:
         return TrainingLog(self.log, self.board, self.sheets)
 
     def tell(self, what: str, done: int, total: int) -> None:
-        """Report how far a stage is, whether or not the time is over."""
+        """Report the progress of a stage, whether or not the time is over."""
         if self.progress is not None:
             self.progress(what, done, total)
 
     def checkpoint(self, part: str = "") -> Path:
-        """Of the whole training, or of a part of it."""
+        """Path of the checkpoint of the whole training, or of a part."""
         return self.output.with_name(f"{self.output.name}{part and '.'}{part}.checkpoint")
 
-    def options(
+    def loop_options(
         self, name: str, stage: str, *, part: str = "", counted: str = "optimiser_steps", kept: Sequence[str] = ()
-    ) -> dict[str, Any]:
-        """Arguments for the loop of a network: where it is trained, goes on from, and reports to.
+    ) -> LoopOptions:
+        """Device, checkpoint and report of a network's training loop.
 
-        The log has it as `name`, the display as `stage`; model.json has its steps as `counted`, and the facts named in `kept`.
+        `name` is used in the log and `stage` in the progress display. model.json gets the number of steps as `counted`, and the
+        facts named in `kept`.
         """
         self.tell(stage, 0, 1000)
 
         def report(facts: dict[str, float]) -> None:
             self.results.update({counted: facts["step"], **{key: round(facts[key], 1) for key in kept}})
             self.tell(stage, round(1000 * facts["share"]), 1000)
-            self.diary.facts(name, facts)
+            self.training_log.facts(name, facts)
 
-        return {"device": self.device, "checkpoint": self.checkpoint(part), "report": report}
+        return LoopOptions(self.device, self.checkpoint(part), report)
+
+    # ------------------------------------------------------------------------------------------------ the model
 
     def summary(
         self, made: Weights, kind: str, given: Mapping[str, object], facts: Mapping[str, Any], corpus: Corpus
     ) -> dict[str, Any]:
-        """model.json: the model, the options of `train` that were `given` besides its schedule, results, and other facts."""
+        """Content of model.json: the model, the command that makes it, results and other facts.
+
+        `given` are the options of the command besides its schedule.
+        """
         if self.steps is None and not self.notes and not any(name.endswith("_steps") for name in self.results):
             self.notes.append(f"fewer than {EVERY} steps of training were made: give more --minutes")
-        command = {"kind": kind, "init": given.get("init"), **self.schedule, **given}
+        schedule = {"seed": self.seed, "minutes": self.limit_minutes, "steps": self.steps}
+        command = {"kind": kind, "init": given.get("init"), **schedule, **given}
         return {
             **identity(made.id, kind, (self.folder, self.output), command),
             "seconds": round(time.monotonic() - self.started),
@@ -153,16 +170,27 @@ class Course:
         }
 
     def write(self, made: Weights, summary: dict[str, Any], parts: Sequence[str] = ("",)) -> None:
-        """The model folder, all of it or nothing; the checkpoints of its parts have served."""
-        self.diary.close()
+        """Write the model folder completely or not at all, then remove the checkpoints of its parts."""
+        self.training_log.close()
         with new_folder(self.output, overwrite=self.overwrite, marker=TENSORS, known=[SUMMARY]) as folder_of_model:
             save_model(folder_of_model, replace(made, summary=summary))
         for checkpoint in map(self.checkpoint, parts):
             checkpoint.unlink(missing_ok=True)
 
 
-def _is_there(path: Path) -> bool:
-    """Whether there is something at `path`; raises OutputError where there could not be."""
+def or_default(value: T | None, default: T) -> T:
+    """`value`, or `default` if it is None."""
+    return default if value is None else value
+
+
+def command_options(options: DataclassInstance) -> dict[str, object]:
+    """The options of a kind that were given, by their names on the command line: neither None nor False."""
+    values = {field.name.replace("_", "-"): getattr(options, field.name) for field in fields(options)}
+    return {name: value for name, value in values.items() if value is not None and value is not False}
+
+
+def _exists(path: Path) -> bool:
+    """Whether there is anything at `path`. Raises OutputError if the system refuses the name."""
     with output_errors(path), suppress(FileNotFoundError):
         path.lstat()
         return True

@@ -1,0 +1,215 @@
+"""Stages of `--kind neural`: samples, fits and comparisons of the context and synthesis networks. pipeline.py has their order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Final, TypeVar
+
+import numpy as np
+
+from vqcodec.neural import context, context_fit, synthesis
+from vqcodec.neural.context_samples import ContextSamples
+from vqcodec.neural.loop import LoopOptions, Schedule
+from vqcodec.train.assembly import Fitted
+from vqcodec.train.data import Corpus, TrainingImage, count_pixels
+from vqcodec.train.held_out import CHECKING, NO_BETTER, Figures, is_better, is_beyond_chance, measure
+from vqcodec.train.samples import make_context_samples, make_samples
+from vqcodec.train.selection import cut_in_pieces, pick, shuffled
+from vqcodec.train.training_run import TrainingRun
+from vqcodec.train.watch import Watch
+from vqcodec.weights.exact import ExactModel
+from vqcodec.weights.folder import Tensors
+
+S = TypeVar("S", bound=Schedule)
+CHECKPOINTS: Final = {
+    "tiles": "training the context network of tiles",
+    "dcs": "training the context network of means",
+    "synthesis": "training the synthesis network",
+}
+"""Networks that have a checkpoint of their own, and their names in the progress display."""
+BASE, CONTEXT, CONTEXT_AND_CODEBOOKS = "base", "context", "context and codebooks"
+"""Candidates after the fit of the context network."""
+_CONTEXT_PIXELS: Final = 300_000_000
+"""Most pixels of all context samples, 13 bytes each."""
+_SYNTHESIS_PIXELS: Final = 320_000_000
+"""Most pixels of all synthesis samples, 9 bytes each."""
+_MOST_SAMPLES: Final = 8
+"""Most samples of one image, each at its own quantiser step."""
+_HELD_OUT_PIXELS: Final = 6_000_000
+_HELD_OUT_PIXELS_A_MINUTE: Final = 500_000
+_SCORED_PIXELS: Final = 2_000_000
+"""Pixels of held-out pictures that are coded to files, before and after."""
+_SHOWN: Final = 4
+"""Held-out pictures in the log."""
+_SAMPLED, _HELD_OUT_SAMPLED = 0.2, 0.1
+"""Shares of a part's time left for its samples, and for those of held-out pictures."""
+_FITTED: Final = {"tiles": 0.45, "dcs": 0.3, "synthesis": 0.85}
+"""Share of a part's time left when the fit of each network starts."""
+_CONTINUED: Final = 0.25
+"""Factor on the peak learning rate when a trained network continues: at the full rate it first loses what it knew."""
+REFIT_PIXELS: Final = 40_000_000
+REFIT_STRENGTH: Final = 300.0
+"""Pull of new codebooks towards the base model's, in samples."""
+
+
+@dataclass(frozen=True)
+class NeuralTraining:
+    """What all stages share: the run, the base model and the pictures."""
+
+    run: TrainingRun
+    base: ExactModel
+    corpus: Corpus
+
+    @property
+    def seed(self) -> int:
+        return self.run.seed
+
+    def scheduled(self, settings: Callable[..., S]) -> S:
+        """Settings with the seed and length of the run."""
+        return self.run.scheduled(settings, self.corpus, self.base)
+
+    def loop_options(self, name: str) -> LoopOptions:
+        """Device, checkpoint and report of one of CHECKPOINTS."""
+        return self.run.loop_options(name, CHECKPOINTS[name], part=name, counted=f"{name}_steps")
+
+    def held_out(self) -> list[TrainingImage]:
+        """A random selection of held-out pictures."""
+        pixels = self.run.limited(_HELD_OUT_PIXELS, _HELD_OUT_PIXELS_A_MINUTE)
+        return pick(self.corpus.held_out, pixels, np.random.default_rng(self.seed))
+
+    def measure(self, what: str, model: ExactModel, pieces: list[TrainingImage], watch: Watch, share: float = 1.0) -> Figures:
+        """Figures of a model on held-out pieces, logged as `what`."""
+        figures = measure(model, pieces, watch, share)
+        for point in figures.points():
+            self.run.training_log.facts(what, point)
+        return figures
+
+
+def repeated(images: list[TrainingImage]) -> list[TrainingImage]:
+    """The images of a small folder up to eight times, each time to be coded at another step, so that codebooks fit all steps."""
+    return images * max(1, min(_MOST_SAMPLES, REFIT_PIXELS // count_pixels(images)))
+
+
+def _selection(images: list[TrainingImage], pixels: int, seed: int) -> list[TrainingImage]:
+    return pick(images * _MOST_SAMPLES, pixels, np.random.default_rng(seed))
+
+
+# ---------------------------------------------------------------------------------------------------- context
+
+
+@dataclass(frozen=True)
+class ContextSplit:
+    """Samples for training and held-out ones, and the held-out pictures that the latter were made from."""
+
+    train: ContextSamples
+    held_out: ContextSamples
+    pictures: list[TrainingImage]
+
+
+def context_samples(training: NeuralTraining, watch: Watch) -> ContextSplit:
+    """Code pictures with the base model and record the inputs and targets of a context network. Raises OutOfTimeError."""
+    images, pictures = _selection(training.corpus.train, _CONTEXT_PIXELS, training.seed), training.held_out()
+    stage, held_out_stage = f"coding {len(images)} pictures", f"coding {len(pictures)} held-out pictures"
+    train = make_context_samples(images, training.base, training.seed, stage, watch, _SAMPLED)
+    held_out = make_context_samples(pictures, training.base, training.seed + 1, held_out_stage, watch, _HELD_OUT_SAMPLED)
+    return ContextSplit(train, held_out, pictures)
+
+
+def fit_context_network(training: NeuralTraining, samples: ContextSplit, tensors: Tensors, watch: Watch) -> ExactModel:
+    """The base model with a context network, new or continued: first the part for tiles, then the part for DC passes."""
+    settings = training.scheduled(context_fit.ContextSettings)
+    start_tiles, start_dcs = None, None
+    if training.base.context:
+        start_tiles, start_dcs = context.load_tensors(tensors)
+        settings = replace(settings, rate=settings.rate * _CONTINUED)
+    train, held_out, timed = samples.train, samples.held_out, training.run.timed
+    tile_settings = timed(settings, watch, _FITTED["tiles"])
+    tiles = context_fit.fit_tiles(train.tiles, held_out.tiles, tile_settings, training.loop_options("tiles"), start=start_tiles)
+    dc_settings = timed(settings, watch, _FITTED["dcs"])
+    dcs = context_fit.fit_dcs(train.passes, held_out.passes, dc_settings, training.loop_options("dcs"), start=start_dcs)
+    training.run.results.update(context_fit.saved(tiles, dcs, held_out.tiles, held_out.passes, settings))
+    others = {name: array for name, array in tensors.items() if not name.startswith("context.")}
+    return ExactModel("in training", others | context.to_tensors(tiles, dcs))
+
+
+def best_context(
+    training: NeuralTraining, pictures: list[TrainingImage], tensors: Tensors, candidates: Mapping[str, Fitted], watch: Watch
+) -> Tensors:
+    """Tensors of the candidate that codes held-out pictures at the lowest cost, or `tensors` if none is better than the base."""
+    pieces = shuffled(cut_in_pieces(pick(pictures, _SCORED_PIXELS, np.random.default_rng(0))))
+    before = training.measure(BASE, training.base, pieces, watch, 1 / (2 + len(candidates)))
+    pieces = pieces[: len(before)]
+    figures = {what: training.measure(what, one.model, pieces, watch) for what, one in candidates.items()}
+    better = [what for what in candidates if len(figures[what]) == len(pieces) and is_better(figures[what], before)]
+    kept = min(better, key=lambda what: figures[what].mean_cost, default=BASE)  # a small folder may teach nothing
+    costs = {what: round(found.mean_cost, 4) for what, found in {BASE: before, **figures}.items() if len(found)}
+    training.run.results.update({"held_out_costs": costs, "kept": kept})
+    if kept == BASE:
+        training.run.notes.append(f"the context of {training.base.name} is kept: on {len(pieces)} held-out pictures {NO_BETTER}")
+        return tensors
+    if kept == CONTEXT_AND_CODEBOOKS:
+        training.run.results["codebooks"] = candidates[kept].codebooks
+    return candidates[kept].model.tensors
+
+
+# ---------------------------------------------------------------------------------------------------- synthesis
+
+
+@dataclass(frozen=True)
+class SynthesisSplit:
+    """Samples for training and held-out ones."""
+
+    train: list[synthesis.Sample]
+    held_out: list[synthesis.Sample]
+
+
+def synthesis_samples(training: NeuralTraining, tensors: Tensors, watch: Watch) -> SynthesisSplit:
+    """Code pictures and record what the plain decode loses. Raises OutOfTimeError."""
+    model = ExactModel("in training", tensors)
+    images, pieces = _selection(training.corpus.train, _SYNTHESIS_PIXELS, training.seed), cut_in_pieces(training.held_out())
+    stage, held_out_stage = f"coding {len(images)} pictures", f"coding {len(pieces)} held-out pictures"
+    train = make_samples(images, model, training.seed, stage, watch, _SAMPLED)
+    held_out = make_samples(pieces, model, training.seed + 1, held_out_stage, watch, _HELD_OUT_SAMPLED)
+    return SynthesisSplit(train, held_out)
+
+
+def fit_synthesis_network(training: NeuralTraining, samples: SynthesisSplit, tensors: Tensors, watch: Watch) -> Tensors:
+    """Tensors `synthesis.*` of a network, new or continued."""
+    run, start = training.run, _synthesis_of(tensors)
+    settings = training.scheduled(synthesis.SynthesisSettings)
+    if start is not None:  # grows to the settings' size, and never shrinks
+        width, blocks = max(settings.width, len(start["synthesis.head"])), max(settings.blocks, len(start["synthesis.expand"]))
+        settings = replace(settings, rate=settings.rate * _CONTINUED, width=width, blocks=blocks)
+
+    def show(network: synthesis.SynthesisNetwork) -> None:
+        number = int(run.results.get("synthesis_steps", 0))
+        for place, sample in enumerate(samples.held_out[:_SHOWN]):
+            sheet = synthesis.compare(network, sample, training.base.color)
+            run.training_log.picture(f"original, plain, refined/{place}", number, sheet)
+
+    settings = run.timed(settings, watch, _FITTED["synthesis"])
+    run.results["synthesis_settings"] = asdict(settings)
+    options = training.loop_options("synthesis")
+    return synthesis.fit_synthesis(samples.train, samples.held_out, settings, options, start=start, show=show)
+
+
+def best_synthesis(training: NeuralTraining, samples: SynthesisSplit, tensors: Tensors, network: Tensors) -> Tensors:
+    """`tensors` with the new synthesis network if held-out pictures gain by more than chance, else unchanged."""
+    run, start, held_out = training.run, _synthesis_of(tensors), samples.held_out
+    run.tell(CHECKING, 0, 1)
+    after = -synthesis.held_out_errors(synthesis.load_tensors(network), held_out, "cpu")
+    before = (
+        np.zeros(len(held_out)) if start is None else -synthesis.held_out_errors(synthesis.load_tensors(start), held_out, "cpu")
+    )
+    run.results["held_out_gain_db_before"] = round(float(before.mean()), 4)
+    run.results["held_out_gain_db"] = round(float(after.mean()), 4)
+    if not is_beyond_chance(after - before):
+        run.notes.append(f"the synthesis of {training.base.name} is kept: on {len(held_out)} held-out pictures {NO_BETTER}")
+        return tensors
+    return {**tensors, **network}
+
+
+def _synthesis_of(tensors: Tensors) -> Tensors | None:
+    """The tensors if they have a synthesis network."""
+    return tensors if "synthesis.head" in tensors else None
