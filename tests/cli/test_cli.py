@@ -319,7 +319,7 @@ def test_an_empty_argument_is_a_variable_that_is_not_set(photo: Path, capsys: py
     for words in (["encode", "", "x"], ["encode", photo, "x", "--manifest="], ["verify", ""]):
         code, out, err = run(capsys, *words)
         assert (code, out) == (2, "")
-        assert "is it a variable that is not set?" in err
+        assert "is a shell variable not set?" in err
 
 
 def test_a_file_named_as_streams_are(
@@ -807,7 +807,7 @@ def test_an_internal_error_is_one_line(vqz: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("vqcodec.api.info", broken)
     code, out, err = run(capsys, "info", vqz)
     assert (code, out) == (1, "")
-    assert err == "vqcodec: internal error (ZeroDivisionError: a\\nb); --debug shows where\n"
+    assert err == "vqcodec: internal error (ZeroDivisionError: a\\nb); --debug shows the traceback\n"
 
 
 # ------------------------------------------------------------------------------------------------ files

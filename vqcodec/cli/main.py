@@ -1,12 +1,20 @@
-"""The command line: `main` runs a command of commands/ and turns whatever happens into an exit code. `vqcodec --help` lists them.
-The program, `main` of __main__.py, makes a death by a signal of the last two.
+"""The command line: `main` runs a command and turns every outcome into an exit code. `vqcodec --help` lists the commands.
 
-Results go to standard output, logs and progress to standard error. An error is one line, `vqcodec: <message>`, and an
-exit code: 0 ok, 1 internal (or a process that died on a file), 2 usage (or an optional package that is missing), 3 corrupt,
-unsupported or unreadable input, 4 model missing, damaged or mismatched, 5 output refused or unwritable, 6 limit or memory
-exceeded, 130 interrupted, 141 nobody reads standard output any more. Of several files the first that fails decides.
+Results go to standard output, logs and progress to standard error. An error is one line, `vqcodec: <message>`, and an exit code:
 
-Start-up is most of the time that a small picture takes: what one command needs is imported inside that command.
+    0    success
+    1    internal error, or a process died on a file
+    2    wrong usage, or a missing optional package
+    3    corrupt, unsupported or unreadable input
+    4    model missing, damaged or mismatched
+    5    output refused or unwritable
+    6    limit or memory exceeded
+    130  interrupted
+    141  standard output closed by its reader
+
+__main__.py turns the last two into deaths by a signal. For several files, the first failure decides.
+
+Start-up is most of the time for a small picture, so a command imports what only it needs inside its function.
 """
 
 import errno
@@ -36,8 +44,8 @@ from vqcodec.errors import VqcodecError
 from vqcodec.io.files import BrokenPipeOutputError, open_closed_streams, stdout_error
 
 INTERNAL, OUT_OF_MEMORY, INTERRUPTED, BROKEN_PIPE = 1, 6, 130, 141
-_OF_PRINTING = {errno.ENOSPC, errno.EPIPE, errno.EBADF, errno.EIO, errno.EFBIG, errno.EDQUOT}
-"""What writing to standard output may fail of: rooms that use files have errors of their own."""
+_STDOUT_ERRORS = {errno.ENOSPC, errno.EPIPE, errno.EBADF, errno.EIO, errno.EFBIG, errno.EDQUOT}
+"""Errors of writing to standard output. Code that uses other files raises errors of ours."""
 
 app = typer.Typer(
     add_completion=True,
@@ -45,12 +53,11 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     help="An image codec that learns its codebooks from images.",
-    epilog="'-' stands for standard input or standard output. --debug, anywhere, shows the traceback of an error.",
+    epilog="'-' is standard input or standard output. --debug, anywhere, shows the traceback of an error.",
 )
 for _command in (encode, decode, denoise, generate, repair, info, verify, models, compare, bench, train):
-    app.command(cls=GroupedCommand, short_help=(_command.__doc__ or "").partition("\n")[0])(
-        _command
-    )  # whole, where Typer would cut it
+    _summary = (_command.__doc__ or "").partition("\n")[0]  # the whole line; Typer would cut it
+    app.command(cls=GroupedCommand, short_help=_summary)(_command)
 
 
 def _print_version(wanted: bool) -> None:
@@ -71,12 +78,12 @@ def _common(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code; no exception gets out."""
+    """Run one command and return its exit code. Raises no exception."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     names_from = words.index("--") if "--" in words else len(words)
     debug = "--debug" in words[:names_from]
     words = [word for word in words[:names_from] if word != "--debug"] + words[names_from:]
-    warnings.filterwarnings("ignore", module="PIL")  # remarks on files; what matters of them is in ImageData.notes
+    warnings.filterwarnings("ignore", module="PIL")  # remarks on files; the relevant ones are in ImageData.notes
     open_closed_streams()
     try:
         try:
@@ -85,18 +92,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if debug:
                 traceback.print_exc()
             return _report(error)
-    except KeyboardInterrupt:  # outside of it all: it may also come while an error is told
+    except KeyboardInterrupt:  # outermost: it may also come while an error is reported
         return INTERRUPTED
 
 
 def _run(words: list[str]) -> int:
     if any(word == "" or (word.startswith("--") and word.endswith("=")) for word in words):
-        raise UsageError("an argument is empty: is it a variable that is not set?")  # pathlib takes it for the current folder
-    words = [os.path.abspath(word) if word == "./-" else word for word in words]  # pathlib drops what makes it a file
+        raise UsageError("an argument is empty: is a shell variable not set?")  # pathlib takes "" for the current folder
+    words = [os.path.abspath(word) if word == "./-" else word for word in words]  # pathlib drops "./", which makes it a file
     try:
         code = int(app(words, prog_name="vqcodec", standalone_mode=False) or 0)
     except SystemExit as error:
-        if isinstance(error.__context__, BrokenPipeError):  # Typer would end silently, and lose what is still to be told
+        if isinstance(error.__context__, BrokenPipeError):  # Typer would end silently
             raise stdout_error(error.__context__) from error
         raise
     sys.stdout.flush()
@@ -105,10 +112,10 @@ def _run(words: list[str]) -> int:
 
 def _report(error: Exception) -> int:
     """Print one line on standard error and return the exit code."""
-    if isinstance(error, OSError) and error.filename is None and error.errno in _OF_PRINTING:
+    if isinstance(error, OSError) and error.filename is None and error.errno in _STDOUT_ERRORS:
         error = stdout_error(error)
     if isinstance(error, BrokenPipeOutputError):
-        return BROKEN_PIPE  # without a word, as other programs end
+        return BROKEN_PIPE  # silently, like other programs
     if isinstance(error, VqcodecError):
         code, message = error.exit_code, str(error)
     elif isinstance(error, typer.TyperException):
@@ -116,6 +123,6 @@ def _report(error: Exception) -> int:
     elif isinstance(error, MemoryError):
         code, message = OUT_OF_MEMORY, "not enough memory"
     else:
-        code, message = INTERNAL, f"internal error ({type(error).__name__}: {error}); --debug shows where"
+        code, message = INTERNAL, f"internal error ({type(error).__name__}: {error}); --debug shows the traceback"
     tell(message)
     return code

@@ -1,4 +1,4 @@
-"""Output on the terminal: lines, JSON, the line of progress, and the console of tables and bars."""
+"""Terminal output: lines, JSON, the progress line, and the console for tables and bars."""
 
 import io
 import os
@@ -19,37 +19,36 @@ if TYPE_CHECKING:
 
 _NARROWEST: Final = 40
 _UNLIMITED: Final = 10_000
-_USUAL_COLUMNS: Final = 80
-"""Columns; the usual ones are those of terminals that do not say how many they have."""
+_DEFAULT_COLUMNS: Final = 80
+"""Columns of a terminal: lower limit, value for output to files, and value for terminals that do not state their width."""
 SHOWN_AFTER_S: Final = 2.0
-_REDRAWN_EACH_S: Final = 0.25
-_BAR: Final = 20
-"""Characters."""
-_TOLD_FROM: Final = 0.02
-"""Share of a stage that must be done before it tells how long the rest takes."""
+_REDRAW_INTERVAL_S: Final = 0.25
+_BAR_COLUMNS: Final = 20
+_ESTIMATE_FROM: Final = 0.02
+"""Share of a stage that must be done before the remaining time is shown."""
 
 
 def print_json(**facts: Any) -> None:
-    """One object on standard output."""
+    """Print one JSON object on standard output."""
     import json
 
     print(json.dumps(facts))
 
 
 def tell(message: str) -> None:
-    """A line on standard error, if anybody is there to read it."""
+    """Print a line on standard error, ignoring errors if it is closed."""
     with suppress(OSError):
         print(f"vqcodec: {printable(message)}", file=sys.stderr)
 
 
 class _IfRead(io.TextIOBase):
-    """Standard error, if anybody is there to read it."""
+    """A text stream that ignores write errors, for standard error that nobody reads."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     @property
-    def encoding(self) -> str:  # type: ignore[override]  # a plain attribute there
+    def encoding(self) -> str:  # type: ignore[override]  # a plain attribute in TextIOBase
         return self._stream.encoding
 
     def isatty(self) -> bool:
@@ -61,23 +60,23 @@ class _IfRead(io.TextIOBase):
         return len(text)
 
     def flush(self) -> None:
-        with suppress(OSError, ValueError):  # closed before this is: its destructor flushes, and Python 3.13 tells of errors there
+        with suppress(OSError, ValueError):  # already closed: the destructor flushes, and Python 3.13 reports errors there
             self._stream.flush()
 
 
 def console(*, stderr: bool = False, quiet: bool = False) -> "Console":
-    """Rich's console; imported here, as it takes time and most commands print nothing by it."""
-    from rich.console import Console
+    """A console of rich, without cursor changes, for standard output or standard error."""
+    from rich.console import Console  # slow to import, and most commands do not use it
 
     class OurConsole(Console):
         def show_cursor(self, show: bool = True) -> bool:
-            """Leave it as it is: a signal may end the program at any moment, and would leave the terminal without a cursor."""
+            """Leave the cursor visible: a signal may end the program at any moment, and the terminal would stay without one."""
             return False
 
     console = OurConsole(file=cast(TextIO, _IfRead(sys.stderr)) if stderr else None, stderr=stderr, highlight=False, quiet=quiet)
     if not console.is_terminal:
-        console.width = _UNLIMITED  # a line of a file is one line
-    elif console.width < _NARROWEST:  # what some terminals say that do not know
+        console.width = _UNLIMITED  # do not wrap lines in files
+    elif console.width < _NARROWEST:  # some terminals report a width of 0 or 1
         console.width = _NARROWEST
     return console
 
@@ -87,10 +86,10 @@ def console(*, stderr: bool = False, quiet: bool = False) -> "Console":
 
 @contextmanager
 def progress_line(*, quiet: bool = False, after_s: float = SHOWN_AFTER_S) -> Iterator[Callable[[], None]]:
-    """In the block, show its stages (progress.py) in one line on a terminal at standard error, from `after_s` seconds on.
+    """Show the stages of the block (progress.py) on the last line of a terminal at standard error, after `after_s` seconds.
 
-    Yields what clears the line before something else is printed. A timer's signal draws it: with a second thread in this process,
-    copies of it would no longer share the work (workers.py).
+    Yields a function that clears the line before something else is printed. A timer signal redraws it, not a thread: copies of this
+    process share the work only while it has a single thread (workers.py).
     """
     in_main = threading.current_thread() is threading.main_thread()
     if quiet or not in_main or not hasattr(signal, "setitimer") or not sys.stderr.isatty():
@@ -99,7 +98,7 @@ def progress_line(*, quiet: bool = False, after_s: float = SHOWN_AFTER_S) -> Ite
     with watched() as stages:
         line = _Line(sys.stderr.fileno(), stages)
         before = signal.signal(signal.SIGALRM, line.draw)
-        signal.setitimer(signal.ITIMER_REAL, max(after_s, 1e-3), _REDRAWN_EACH_S)
+        signal.setitimer(signal.ITIMER_REAL, max(after_s, 1e-3), _REDRAW_INTERVAL_S)
         try:
             yield line.clear
         finally:
@@ -109,7 +108,7 @@ def progress_line(*, quiet: bool = False, after_s: float = SHOWN_AFTER_S) -> Ite
 
 
 class _Line:
-    """The last line of a terminal, drawn over again and again."""
+    """The last line of a terminal, which is overwritten again and again."""
 
     def __init__(self, terminal: int, stages: Stages) -> None:
         self._terminal, self._stages = terminal, stages
@@ -117,7 +116,7 @@ class _Line:
         self._shown = 0
 
     def draw(self, number: int, frame: FrameType | None) -> None:
-        """A handler of signals."""
+        """Draw the line; a signal handler."""
         text = progress_text(self._stages, self._begun, time.monotonic(), self._columns() - 1)
         cells = _cells(text)
         self._write("\r" + text + " " * (self._shown - cells))
@@ -130,30 +129,30 @@ class _Line:
 
     def _columns(self) -> int:
         try:
-            return os.get_terminal_size(self._terminal).columns or _USUAL_COLUMNS
+            return os.get_terminal_size(self._terminal).columns or _DEFAULT_COLUMNS
         except OSError:
-            return _USUAL_COLUMNS
+            return _DEFAULT_COLUMNS
 
     def _write(self, text: str) -> None:
-        """Past Python's buffers, which a signal may come in the midst of."""
+        """Write without Python's buffers, which the signal may have interrupted."""
         with suppress(OSError):
             os.write(self._terminal, text.encode(errors="replace"))
 
 
 def progress_text(stages: Sequence[Stage], begun: float, now: float, columns: int) -> str:
-    """What is being done, how far it is, for how long, and how long the rest takes, in at most so many columns."""
+    """The progress line in at most `columns` columns: names of stages, bar, share done, time since `begun` and time left. `begun`
+    and `now` are in seconds of time.monotonic()."""
     name = ", ".join(one.name for one in stages if one.name) or "working"
-    bar, parts = "", [_clock(now - begun)]
-    if (found := share_done(stages)) is not None:
-        share, stage_begun = found
-        full = round(_BAR * share)
-        bar = f"[{'#' * full}{'.' * (_BAR - full)}]"
-        parts.insert(0, f"{share:4.0%}")
-        if share >= _TOLD_FROM:
-            parts.append(f"{_clock((now - stage_begun) * (1 - share) / share)} left")
-    for behind in ("  ".join([bar, *parts] if bar else parts), "  ".join(parts), parts[0]):  # what there is room for
-        if _cells(name) + 2 + len(behind) <= columns:
-            return f"{name}  {behind}"
+    bar, parts = "", [clock(now - begun)]
+    if (share := share_done(stages)) is not None:
+        full = round(_BAR_COLUMNS * share.done)
+        bar = f"[{'#' * full}{'.' * (_BAR_COLUMNS - full)}]"
+        parts.insert(0, f"{share.done:4.0%}")
+        if share.done >= _ESTIMATE_FROM:
+            parts.append(f"{clock((now - share.begun) * (1 - share.done) / share.done)} left")
+    for rest in ("  ".join([bar, *parts] if bar else parts), "  ".join(parts), parts[0]):  # the first that fits
+        if _cells(name) + 2 + len(rest) <= columns:
+            return f"{name}  {rest}"
     room, name = columns - 3 - len(parts[0]), name[-columns:]
     while _cells(name) > max(room, 0):
         name = name[1:]
@@ -161,7 +160,7 @@ def progress_text(stages: Sequence[Stage], begun: float, now: float, columns: in
 
 
 def _cells(text: str) -> int:
-    """Columns that a text takes on a terminal."""
+    """Number of terminal columns of a text."""
     if text.isascii():
         return len(text)
     from unicodedata import combining, east_asian_width
@@ -169,6 +168,7 @@ def _cells(text: str) -> int:
     return sum(0 if combining(c) else 2 if east_asian_width(c) in "WF" else 1 for c in text)
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """A duration as m:ss or h:mm:ss."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes}:{rest:02}" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02}:{rest:02}"

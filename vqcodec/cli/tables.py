@@ -1,4 +1,4 @@
-"""Rich tables and bars of `info --streams`, `models`, `train` and folders."""
+"""Tables and progress bars for `info --streams`, `models`, `train` and folders, by rich."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from rich.progress import (
 from rich.table import Column, Table
 from rich.text import Text
 
+from vqcodec.cli.printing import clock
 from vqcodec.errors import printable
 from vqcodec.weights.registry import ModelEntry
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 
 def print_streams(facts: Mapping[str, Any], console: Console) -> None:
-    """The tables of the facts of `api.info`: sections, streams, and the share of the bytes of each band."""
+    """Print tables of the facts of `api.info`: sections, streams, and each band's share of the bytes."""
     for name in ("sections", "streams"):
         _print_rows(name, facts[name], console)
     shares = [{"band": band, "share": f"{share:.1%}"} for band, share in facts["shares"].items()]
@@ -49,7 +50,7 @@ def _print_rows(title: str, rows: Sequence[Mapping[str, Any]], console: Console)
 
 
 def print_models(entries: Sequence[ModelEntry], console: Console) -> None:
-    """One line per model."""
+    """Print a line for each model."""
     if not entries:
         console.print("no models found")
         return
@@ -68,22 +69,22 @@ def print_models(entries: Sequence[ModelEntry], console: Console) -> None:
 
 
 def print_training(facts: Mapping[str, Any], output: Path, console: Console) -> None:
-    """Where the model is, and the plain values of its model.json."""
+    """Print the path of a new model, and the text and number values of its model.json."""
     console.print(f"wrote {printable(output)}", markup=False)
     for name, value in plain_facts(facts).items():
         console.print(f"{name:<12} {_text(value)}", markup=False)
 
 
 def plain_facts(facts: Mapping[str, Any]) -> dict[str, str | int | float]:
-    """The facts that are texts and numbers."""
+    """The facts whose values are text or numbers."""
     return {name: value for name, value in facts.items() if isinstance(value, (str, int, float))}
 
 
 @contextmanager
 def stage_progress(console: Console, minutes: float | None = None) -> Iterator[Callable[[str, int, int], None]]:
-    """A bar for the current stage, with the time that it still takes, and one for all of them, of at most so many minutes.
+    """Show a bar for the current stage, with the time left, and one for all stages, which take at most `minutes`.
 
-    Yields the callback `(stage, done, total)`. Nothing is shown where nobody watches.
+    Yields the callback `(stage, done, total)`. Nothing is shown unless the console is a terminal.
     """
     bars = Progress(
         TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
@@ -94,9 +95,9 @@ def stage_progress(console: Console, minutes: float | None = None) -> Iterator[C
         disable=not console.is_terminal,
         transient=True,
     )
-    most = None if minutes is None else 60 * minutes
+    limit_s = None if minutes is None else 60 * minutes
     with bars:
-        whole = bars.add_task("training", total=most, share="", limit=most)
+        whole = bars.add_task("training", total=limit_s, share="", limit=limit_s)
         current, shown = bars.add_task("", total=None, share="", limit=None, visible=False), ""
 
         def update(stage: str, done: int, total: int) -> None:
@@ -111,23 +112,18 @@ def stage_progress(console: Console, minutes: float | None = None) -> Iterator[C
 
 
 class _TimeColumn(ProgressColumn):
-    """Seconds that a stage still takes; of a bar without an estimate the seconds that are over, and how many there are at most."""
+    """The time left; for a bar without an estimate the time elapsed, and its limit."""
 
     def render(self, task: Task) -> Text:
         if task.time_remaining is not None and task.fields["share"]:
-            return Text(f"{_clock(task.time_remaining)} left")
+            return Text(f"{clock(task.time_remaining)} left")
         limit = task.fields["limit"]
-        return Text(_clock(task.elapsed or 0) + ("" if limit is None else f" of at most {_clock(limit)}"))
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes}:{rest:02}" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
+        return Text(clock(task.elapsed or 0) + ("" if limit is None else f" of at most {clock(limit)}"))
 
 
 @contextmanager
 def batch_progress(console: Console) -> Iterator[tuple[Callable[[int], None], Callable[[Outcome], None]]]:
-    """One bar for a folder, with throughput and the time left; yields (started, progress) of `batch.run_batch`."""
+    """Show a bar for a folder, with throughput and the time left. Yields the callbacks (started, progress) of `run_batch`."""
     bar = Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -154,7 +150,7 @@ def batch_progress(console: Console) -> Iterator[tuple[Callable[[int], None], Ca
 
 
 def print_batch(summary: Summary, seconds: float, console: Console) -> None:
-    """The result for a folder: one line."""
+    """Print the result for a folder on one line."""
     text = f"{summary.done} file{'s' if summary.done != 1 else ''}, {summary.bytes_in} bytes to {summary.bytes_out}"
     if summary.bytes_in:
         text += f" ({summary.bytes_out / summary.bytes_in - 1:+.1%})"
