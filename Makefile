@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
-PYTEST := python -m pytest --quiet --numprocesses 2 --dist loadfile --no-loadscope-reorder
+PYTEST := python -m pytest --quiet --numprocesses 2 --dist worksteal
 LOWEST := $(VENV)-lowest
 BENCH_IMAGES ?= ../shared/data/kodak
 BENCH_CODECS ?= vqz,vqz:::ssim,vqz:photo-lite,jpeg,webp,avif,jxl
@@ -23,7 +23,7 @@ demo: $(VENV)/.base ## encode and decode the samples: a table, and a picture bes
 test: $(VENV)/.dev ## the tests, in about six minutes on two cores
 	$(BIN)/$(PYTEST)
 
-test-fast: $(VENV)/.dev ## the tests but those marked slow, in two to four minutes on two cores
+test-fast: $(VENV)/.dev ## the tests that are not marked slow, in under a minute on two cores
 	$(BIN)/$(PYTEST) -m "not slow"
 
 # Renew constraints-lowest.txt by the command in its first lines (pip install uv). No torch: the lowest has no CPU build on PyPI.

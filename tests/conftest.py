@@ -1,5 +1,6 @@
 """Settings and fixtures of all tests."""
 
+import io
 import os
 import subprocess
 from pathlib import Path
@@ -21,13 +22,6 @@ from helpers.processes import Program, program_command, program_environment
 settings.register_profile("untimed", deadline=None)  # no test measures time: others may use the machine
 settings.load_profile("untimed")
 
-_LONG = ("test_train", "test_context", "test_neural", "test_codec")
-"""Files that take longest: begun last, one would keep one process busy while the other has nothing left to do."""
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: item.path.stem not in _LONG)
-
 
 @pytest.fixture(scope="session")
 def samples() -> Path:
@@ -44,19 +38,33 @@ def shared_data() -> Path:
     return folder
 
 
-@pytest.fixture
-def photo(tmp_path: Path) -> Path:
+@pytest.fixture(scope="session")
+def photo_png() -> bytes:
     """A 48 x 40 colour PNG."""
+    stream = io.BytesIO()
+    Image.fromarray(smooth_picture(40, 48)).save(stream, "PNG")
+    return stream.getvalue()
+
+
+@pytest.fixture(scope="session")
+def photo_vqz(photo_png: bytes) -> bytes:
+    """The picture of `photo_png`, encoded with the default options."""
+    return vqcodec.encode(np.asarray(Image.open(io.BytesIO(photo_png))))
+
+
+@pytest.fixture
+def photo(tmp_path: Path, photo_png: bytes) -> Path:
+    """photo.png, 48 x 40 pixels in colour, in tmp_path."""
     path = tmp_path / "photo.png"
-    Image.fromarray(smooth_picture(40, 48)).save(path)
+    path.write_bytes(photo_png)
     return path
 
 
 @pytest.fixture
-def vqz(photo: Path) -> Path:
-    """The photo, encoded."""
+def vqz(photo: Path, photo_vqz: bytes) -> Path:
+    """photo.vqz beside photo.png: the picture, encoded with the default options."""
     path = photo.with_suffix(".vqz")
-    path.write_bytes(vqcodec.encode(np.asarray(Image.open(photo))))
+    path.write_bytes(photo_vqz)
     return path
 
 

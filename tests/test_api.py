@@ -30,7 +30,7 @@ from vqcodec.io import icc
 PIXELS = smooth_picture(20, 24)
 GREY = PIXELS[:, :, 0]
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-LITE = {"model": "photo-lite", "threads": 1}
+LITE = {"model": "photo-lite", "effort": 1, "threads": 1}
 
 
 def encoded(pixels: Any, **options: Any) -> bytes:
@@ -150,7 +150,7 @@ def test_paths_of_no_file(function: Callable[[Any], Any], source: Any, message: 
     ids=["decode", "read", "metadata", "info", "verify", "indices"],
 )
 def test_errors_name_the_file_that_is_damaged(function: Callable[[Any], Any], folder: Path) -> None:
-    data = bytearray(encoded(smooth_picture(130, 130), tile=64, metadata=Metadata(xmp=b"<x/>")))
+    data = bytearray(encoded(smooth_picture(66, 66), tile=64, metadata=Metadata(xmp=b"<x/>")))
     for at in (data.index(b"<x/>"), len(data) // 2):
         data[at] ^= 255
     Path("damaged.vqz").write_bytes(data)

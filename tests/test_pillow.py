@@ -16,10 +16,13 @@ from helpers.pictures import png, smooth_picture
 from vqcodec import api
 from vqcodec.io.image_reader import read_image
 
+LITE: dict[str, Any] = {"model": "photo-lite", "effort": 1, "threads": 1}
 
-@pytest.fixture
+
+@pytest.fixture(scope="module")
 def stored() -> bytes:
-    return api.encode(smooth_picture(60, 90), model="photo-lite")
+    """A colour file of 90 x 60 pixels."""
+    return api.encode(smooth_picture(60, 90), **LITE)
 
 
 def opened(data: bytes) -> Image.Image:
@@ -47,7 +50,7 @@ KEPT = {"L": "L", "LA": "LA", "RGB": "RGB", "RGBA": "RGBA", "P": "RGB", "1": "L"
 def test_save_and_open_every_mode(mode: str, kept: str, tmp_path: Path) -> None:
     image = Image.fromarray(smooth_picture(40, 50)).convert({"La": "LA", "RGBa": "RGBA"}.get(mode, mode)).convert(mode)
     path = tmp_path / "a.vqz"
-    image.save(path, quality=90, model="photo-lite")
+    image.save(path, quality=90, **LITE)
     with Image.open(path) as back:
         assert back.mode == kept
         assert back.size == image.size
@@ -59,8 +62,8 @@ def test_save_and_open_every_mode(mode: str, kept: str, tmp_path: Path) -> None:
 def test_deep_grey_of_every_mode(mode: str) -> None:
     grey = smooth_picture(40, 50, 1)
     stream = io.BytesIO()
-    Image.fromarray(grey).convert(mode).save(stream, "VQZ", model="photo-lite")
-    assert stream.getvalue() == api.encode(grey.astype(np.uint16), model="photo-lite")
+    Image.fromarray(grey).convert(mode).save(stream, "VQZ", **LITE)
+    assert stream.getvalue() == api.encode(grey.astype(np.uint16), **LITE)
     with opened(stream.getvalue()) as back:
         assert back.mode == "I;16"
 
@@ -78,7 +81,7 @@ def test_a_palette_with_transparent_entries() -> None:
     image.putpalette([10, 20, 30, 200, 100, 50])
     image.info["transparency"] = bytes((255, 7))
     stream = io.BytesIO()
-    image.save(stream, "VQZ", model="photo-lite")
+    image.save(stream, "VQZ", **LITE)
     with opened(stream.getvalue()) as back:
         assert back.mode == "RGBA"
         assert (np.asarray(back)[:, :, 3] == 7).all()
@@ -89,7 +92,7 @@ def test_a_transparent_colour_stays_so(mode: str, clear: Any, kept: str) -> None
     image = Image.new(mode, (20, 20), clear)
     image.info["transparency"] = clear
     stream = io.BytesIO()
-    image.save(stream, "VQZ", model="photo-lite")
+    image.save(stream, "VQZ", **LITE)
     with opened(stream.getvalue()) as back:
         assert back.mode == kept
         assert np.asarray(back)[:, :, -1].max() == 0
@@ -103,7 +106,7 @@ def test_a_transparent_grey_of_few_bits(bits: int, by_name: bool, tmp_path: Path
     data = png(8 * len(rows) // bits, 1, bits, 0, b"\0" + rows, struct.pack(">H", 1)).getvalue()
     (tmp_path / "a.png").write_bytes(data)
     with Image.open(tmp_path / "a.png" if by_name else io.BytesIO(data)) as image:
-        image.save(stream := io.BytesIO(), "VQZ", model="photo-lite")
+        image.save(stream := io.BytesIO(), "VQZ", **LITE)
     wanted = np.asarray(read_image(io.BytesIO(data)).pixels)[:, :, 1]
     assert 0 in wanted
     assert 255 in wanted
@@ -113,7 +116,7 @@ def test_a_transparent_grey_of_few_bits(bits: int, by_name: bool, tmp_path: Path
 
 def saved(image: Image.Image, **options: Any) -> dict[Any, Any]:
     """The `info` of an image that has been a .vqz file."""
-    image.save(stream := io.BytesIO(), "VQZ", model="photo-lite", **options)
+    image.save(stream := io.BytesIO(), "VQZ", **LITE, **options)
     return opened(stream.getvalue()).info
 
 
@@ -160,7 +163,7 @@ def test_a_profile_of_cmyk_does_not_go_with_rgb() -> None:
     image = Image.new("CMYK", (8, 8))
     image.info["icc_profile"] = b"of CMYK"
     stream = io.BytesIO()
-    image.save(stream, "VQZ", model="photo-lite")
+    image.save(stream, "VQZ", **LITE)
     with opened(stream.getvalue()) as back:
         assert "icc_profile" not in back.info
 
@@ -174,7 +177,7 @@ def test_more_pixels_than_pillow_allows(stored: bytes, monkeypatch: pytest.Monke
 def test_deep_grey() -> None:
     pixels = smooth_picture(32, 32, 1).astype(np.uint16) * 200
     stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, "VQZ", quality=95, model="photo-lite")
+    Image.fromarray(pixels).save(stream, "VQZ", quality=95, **LITE)
     with opened(stream.getvalue()) as image:
         assert image.mode == "I;16"
         assert np.abs(np.asarray(image).astype(int) - pixels).mean() < 500
@@ -187,14 +190,14 @@ def test_options(tmp_path: Path) -> None:
     sizes = []
     for quality in (20, 80):
         stream = io.BytesIO()
-        image.save(stream, "VQZ", quality=quality, model="photo-lite", exif=exif, icc_profile=b"profile", xmp=b"<x/>", effort=1)
+        image.save(stream, "VQZ", quality=quality, **LITE, exif=exif, icc_profile=b"profile", xmp=b"<x/>")
         sizes.append(len(stream.getvalue()))
         with opened(stream.getvalue()) as back:
             assert back.info["icc_profile"] == b"profile"
             assert back.info["xmp"] == b"<x/>"
             assert back.getexif()[0x010F] == "Maker"
             again = io.BytesIO()
-            back.save(again, "VQZ", model="photo-lite")  # what it says of itself goes with it
+            back.save(again, "VQZ", **LITE)  # what it says of itself goes with it
         with opened(again.getvalue()) as back:
             assert back.getexif()[0x010F] == "Maker"
     assert sizes[0] < sizes[1]
@@ -231,15 +234,15 @@ def test_a_file_that_is_refused_is_not_made(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"lossless": False}, {"quality": None}, {"optimize": True, "progressive": True, "subsampling": 0}, {"threads": 1}]
+    [{"lossless": False}, {"quality": None}, {"optimize": True, "progressive": True, "subsampling": 0}, {"restart_marker_rows": 1}]
     + [{"save_all": True}, {"save_all": True, "append_images": []}, {"append_images": None}, {"quality": np.int64(60)}],
     ids=str,
 )
 def test_options_that_change_nothing(options: dict[str, Any]) -> None:
     """Those of other formats are ignored, as Pillow's own formats do."""
     image, stream, plain = Image.fromarray(smooth_picture(30, 40)), io.BytesIO(), io.BytesIO()
-    image.save(plain, "VQZ", model="photo-lite")
-    image.save(stream, "VQZ", model="photo-lite", **options)
+    image.save(plain, "VQZ", **LITE)
+    image.save(stream, "VQZ", **LITE, **options)
     assert stream.getvalue() == plain.getvalue()
 
 
@@ -255,7 +258,7 @@ def test_several_frames_are_refused_and_the_current_one_is_saved_alone() -> None
             animation.save(io.BytesIO(), "VQZ", save_all=True)
         animation.seek(1)
         saved = io.BytesIO()
-        animation.save(saved, "VQZ", model="photo-lite")
+        animation.save(saved, "VQZ", **LITE)
     with opened(saved.getvalue()) as back:
         red, _, blue = np.asarray(back.convert("RGB"))[10, 10]
         assert blue > 200 > 50 > red
@@ -315,7 +318,7 @@ def test_thumbnail_of_pixels_that_are_there_is_of_the_whole_picture(stored: byte
 @pytest.mark.parametrize("loaded", [False, True])
 def test_copies_of_all_sorts_have_the_pixels(mode: str, loaded: bool) -> None:
     pixels = smooth_picture(40, 50, len(mode) if mode != "I;16" else 1)
-    data = api.encode(pixels.astype(np.uint16) * 257 if mode == "I;16" else pixels, model="photo-lite")
+    data = api.encode(pixels.astype(np.uint16) * 257 if mode == "I;16" else pixels, **LITE)
     image = opened(data)
     if loaded:
         image.load()
@@ -329,7 +332,7 @@ def test_copies_of_all_sorts_have_the_pixels(mode: str, loaded: bool) -> None:
 @pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA", "I;16"])
 def test_single_pixels_can_be_changed(mode: str) -> None:
     pixels = smooth_picture(40, 50, len(mode) if mode != "I;16" else 1)
-    image = opened(api.encode(pixels.astype(np.uint16) * 257 if mode == "I;16" else pixels, model="photo-lite"))
+    image = opened(api.encode(pixels.astype(np.uint16) * 257 if mode == "I;16" else pixels, **LITE))
     value = (1, 2, 3, 4)[: len(mode)] if len(mode) in (2, 3) or mode == "RGBA" else 7
     access = image.load()
     access[3, 5] = value
@@ -340,11 +343,11 @@ def test_a_transparent_value_of_deep_grey_is_refused() -> None:
     image = Image.fromarray(np.full((9, 9), 300, np.uint16))
     image.info["transparency"] = 300
     with pytest.raises(OSError, match="transparent value"):
-        image.save(io.BytesIO(), "VQZ", model="photo-lite")
+        image.save(io.BytesIO(), "VQZ", **LITE)
 
 
 def test_verify_finds_what_opening_does_not() -> None:
-    data = bytearray(api.encode(smooth_picture(100, 130), model="photo-lite", tile=64))
+    data = bytearray(api.encode(smooth_picture(66, 70), **LITE, tile=64))
     data[-20] ^= 1
     with opened(bytes(data)) as image, pytest.raises(OSError, match="checksum"):
         image.verify()
@@ -359,7 +362,7 @@ def test_verify(stored: bytes) -> None:
 
 
 def test_damage_is_an_oserror(tmp_path: Path) -> None:
-    data = api.encode(smooth_picture(20, 20, 4), model="photo-lite")
+    data = api.encode(smooth_picture(20, 20, 4), **LITE)
     damaged = data[:-2] + bytes((data[-2] ^ 1, data[-1]))
     with pytest.raises(OSError, match="checksum"):
         opened(damaged).load()
