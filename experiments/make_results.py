@@ -1,68 +1,140 @@
-"""Put docs/results.md together: python experiments/make_results.py
+"""Writes docs/results.md from out/figures.txt (the output of measure.py) and out/bench (the report of `make bench`).
 
-Takes out/figures.txt (what `python experiments/measure.py FIGURE ../shared/data` printed, figure after figure) and the report in
-out/bench
-(`make bench`); only the remarks below are written by hand.
+Command: `python experiments/make_results.py`
+
+The page has one table of codecs, then one section per figure, then the bench's tables. Every number comes from the two inputs; only
+the remarks are written here.
 """
 
-import platform
+import argparse
 import shutil
-from datetime import date
+from dataclasses import dataclass
 from pathlib import Path
 
-from vqcodec.weights import registry
+from measure import FIGURES, HEADING, title
+from pages import DOCS, OUT, code_block, write_page
 
-REMARKS = """\
-Bars and goals stand behind each figure. Those of BD-rate against JPEG on Kodak between 0.1 and 2 bpp (the table below) are -37
-and -43 % for photo-lite, -48 and -60 % for photo. Figures of photo begin with its name, others are of photo-lite. Each by its name
-(`measure.py speed ../shared/data`), listed in the order of `all`.
-2026-11-29: the bench (cb0f140), effort and monotone (code of 93da549) ran beside other work; effort's times are CPU times, the
-bench's
-speeds are lower than on an idle machine. From that day on the default effort is the old 4. Older figures of photo, but for parts,
-process and memory, are of files of the old default, which is effort 7 now; those of photo-lite differ by the layout of chroma
-alone
-(docs/experiments).
-Older figures. photo d4a69553fc8e: parts, process, network, rest, gan and tune (both with the package ssimulacra2) are of
-2026-11-27, commit 14957ba, memory of 034af4b. Of the same day, 190376e: overhead, crops, quality100, domains and targets; speed
-a022002. own and training 2026-11-26, 23932af; `adapted` 2026-11-27, 27666d0, beside other work, so with few steps; denoise has
-been
-made faster since.
-Two cores of an AMD EPYC, which other machines share: rates and qualities repeat, speeds do not. This one is nearly twice as fast
-as
-that of 2026-11-26 (libwebp decoded 38.1 MP/s there, in the same figure), where the plain decode had 9.38 and 15.66 MP/s and missed
-its bars of 12 and 20: it is the machine that meets them. The code of then has 21.6 and 35.6 MP/s here, today's, in turn, 23.6 and
-37.3 (decisions.md). speed, parts, process and network ran by themselves, the others of before
-2026-11-29 one after the other. Memory is of all processes together, since copies of the process share the work. photo-denoise's
-speed
-is of 2026-11-26, beside other work.
-Scale 8 misses its bar of 10 times with photo-lite, whose DCs are a sixth of its decoding.
-photo-lite has nothing to aim at: from effort 4 on all are the same. Effort 9 saves less than its bar of 4 %. `adapted` misses its
-bar
-on both domains (training.md says what was tried); its means of held-out gains are moved by a few flat pictures (decisions.md,
-fifth
-round).
-`make train-lite` made the same model id again in 9 minutes 22 seconds on the machine of 2026-11-24, before there
-were fine DCs.
-How many times as fast a region is as the whole swings by a half from run to run (decisions.md has alternate ones).
-gan at 0.10 bpp loses 0.0105 of MS-SSIM, 0.0005 more than its bar, and 1.9 points of SSIMULACRA2, either of which is asked for.
-Strength 1 is beyond the bars. What its figures do not show stands in blind.md. By MS-SSIM and SSIMULACRA2 AVIF's files are ahead
-of
-photo's default decode at these rates, though behind by PSNR; those of `--tune ssim` are not.
-`make mnist` at a stretch took 27 minutes 56 seconds on the machine of 2026-11-26.
+from vqcodec.bench.bdrate import Curve, RatePoint, bd_rate
+from vqcodec.bench.report import BD_RANGE_BPP, SPEED_BPP, markdown_table, point_nearest, run_facts, to_markdown
+from vqcodec.bench.results import BenchResults
+
+LABELS = {
+    "vqz": "**photo** (default)",
+    "vqz:::ssim": "**photo --tune ssim**",
+    "vqz:photo-lite": "**photo-lite**",
+    "jpeg": "JPEG",
+    "webp": "WebP",
+    "avif": "AVIF",
+    "jxl": "JPEG XL",
+}
+TIME_REFERENCE = "avif"
+"""Codec whose times are 1 in the first table."""
+REMARKS = {
+    "models": "Computed from the bench's results below.",
+    "effort": "photo-lite has nothing to aim at, so its efforts from 4 on are equal. photo's effort 9 misses its bar of -4 %.",
+    "speed": "Rates and qualities repeat exactly; speeds depend on the machine. An earlier machine, about half as fast by "
+    "libwebp's speed, missed the bars for decode.",
+    "parts": "photo-lite misses the bar at scale 8, because its DCs take a large part of the decoding time. The figure for a "
+    "region varies by half from run to run.",
+    "memory": "Bar and goal have a fixed part and a part per pixel.",
+    "adapted": "Misses its bar on both domains. Other work ran on the machine, so the number of steps is small. A few flat "
+    "pictures move the mean held-out gain. See [training.md](training.md).",
+    "gan": "LPIPS and high band of gan are absolute; its other figures are differences to the best decode of the same file. The "
+    "default strength misses the bar for MS-SSIM at the lowest rate; strength 1 misses several bars. With `--tune psnr` AVIF has "
+    "the higher MS-SSIM and SSIMULACRA2 at these rates, with `--tune ssim` photo's best decode has. [blind.md](blind.md) has a "
+    "visual comparison.",
+    "denoise": "The speed was measured beside other work; the denoiser has become faster since.",
+}
+NOTES = f"""
+- Size: BD-rate against JPEG over {BD_RANGE_BPP[0]:g} to {BD_RANGE_BPP[1]:g} bits per pixel, the mean difference in file size at
+  equal PSNR (RGB) or equal SSIMULACRA2. Negative means smaller files.
+- Time: with one thread, as a multiple of AVIF's, at the setting nearest to {SPEED_BPP:g} bits per pixel.
+- [Rate and distortion](#rate-and-distortion) has versions, settings, absolute speeds and the curves behind this table.
+"""
+FIGURES_INTRO = """
+Each section has its command, the date, and the models or the commit that was measured. A bar is a requirement, a goal an
+aspiration. Figures of photo from before 2026-11-29, except `parts`, `process` and `memory`, are those of the old default
+effort, which is effort 7 today. Figures of photo-lite from before that date differ from today's by the layout of chroma only;
+see [experiments](experiments/README.md).
+"""
+BENCH_INTRO = """
+`vqz` is the default model, photo; `vqz:::ssim` is photo with `--tune ssim`; `vqz:photo-lite` is photo-lite. The bench ran beside
+other work, so absolute speeds are lower than on an idle machine.
 """
 
-if __name__ == "__main__":
-    docs = Path(__file__).resolve().parents[1] / "docs"
-    out = docs.parent / "out"
+
+@dataclass(frozen=True)
+class Measured:
+    """Output of measure.py for one figure."""
+
+    origin: str  # date, and models or commit
+    text: str
+
+
+def read_figures(path: Path) -> dict[str, Measured]:
+    """Figures by name; of a figure measured twice the later output."""
+    found = {}
+    for section in f"\n{path.read_text()}".split(f"\n{HEADING}")[1:]:
+        heading, _, text = section.partition("\n")
+        name, _, origin = heading.partition(": ")
+        found[name] = Measured(origin, text.strip())
+    return found
+
+
+def ssimulacra2_curve(results: BenchResults, codec: str) -> Curve:
+    """A codec's points as (bpp, SSIMULACRA2)."""
+    return [RatePoint(point.bpp, point.ssimulacra2) for point in results.points(codec)]
+
+
+def first_table(results: BenchResults) -> str:
+    """Size and time of every codec."""
+    speeds = {codec.name: point_nearest(results.points(codec.name), SPEED_BPP) for codec in results.codecs if not codec.missing}
+    reference = speeds[TIME_REFERENCE]
+    rows = []
+    for name, speed in speeds.items():
+        gains = [
+            bd_rate(results.curve(results.anchor), results.curve(name), bpp_range=BD_RANGE_BPP),
+            bd_rate(ssimulacra2_curve(results, results.anchor), ssimulacra2_curve(results, name), bpp_range=BD_RANGE_BPP),
+        ]
+        sizes = ["0 %" if name == results.anchor else f"{gain:+.0f} %" for gain in gains]
+        times = [reference.encode_mps / speed.encode_mps, reference.decode_mps / speed.decode_mps]
+        rows.append((LABELS.get(name, name), *sizes, *(f"{time:.2g}" for time in times)))
+    header = ("codec", "size at equal PSNR", "size at equal SSIMULACRA2", "encode time", "decode time")
+    return markdown_table(header, rows)
+
+
+def figure_section(name: str, measured: Measured) -> list[str]:
+    """Heading, command, remark and output of one figure."""
+    parts = [
+        f"### {title(FIGURES[name])}",
+        f"`python experiments/measure.py {name} ../shared/data` ({measured.origin})",
+        code_block(measured.text),
+    ]
+    return [*parts, REMARKS[name]] if name in REMARKS else parts
+
+
+def main() -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    results = BenchResults.from_json((OUT / "bench" / "results.json").read_text())
+    figures = read_figures(OUT / "figures.txt")
     parts = [
         "# Results",
-        f"Models photo {registry.find('photo').id[:12]}, photo-lite {registry.find('photo-lite').id[:12]}, "
-        f"{platform.system()} {platform.machine()}, {date.today()}.",
-        "## Against the bars",
-        REMARKS.strip(),
-        "```\n" + (out / "figures.txt").read_text().strip() + "\n```",
+        f"Kodak, {len(results.compared_images())} pictures. Command: `make bench`. {run_facts(results)}",
+        first_table(results),
+        NOTES.strip(),
+        "![Rate and PSNR of every codec](rate_psnr.png)",
+        "This page is made by `python experiments/make_results.py`.",
+        "## Figures",
+        FIGURES_INTRO.strip(),
     ]
-    report = out / "bench" / "results.md"
-    parts += ["## Rate and distortion", report.read_text().partition("\n")[2].strip()]
-    shutil.copy(report.with_name("rate_psnr.png"), docs)
-    (docs / "results.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    for name in FIGURES:
+        if name in figures:
+            parts += figure_section(name, figures[name])
+    heading, *rest = to_markdown(results, title="Rate and distortion").strip().split("\n\n")
+    parts += [heading, BENCH_INTRO.strip(), *rest]
+    write_page("results.md", parts)
+    shutil.copy(OUT / "bench" / "rate_psnr.png", DOCS)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,171 +1,199 @@
-"""Previews of 256 pixels on the long side in under 500 bytes: the pictures that a model of them learns from, and what it makes.
+"""Compares previews of 256 pixels on the long side in under 500 bytes by a token model, WebP and AVIF, for docs/previews.md.
 
-    python experiments/previews.py corpus ../shared/data/photos out/previews
-    python experiments/previews.py table ../shared/data/kodak ../shared/data/perceptual -m photo-preview
+Command: `python experiments/previews.py table ../shared/data/kodak ../shared/data/perceptual`
 
-`corpus` scales photos down into a folder to train on. `table` writes docs/previews.md, bytes and LPIPS of previews by a token
-model, by WebP (method 6) and by AVIF (speed 6), and docs/previews.png, every fourth of them side by side. The other codecs get the
-model's bytes; where even their lowest quality needs more, that is what they get. A sensible user would rather have them code a
-smaller picture and scale it up: of the sizes 1/1 to 1/8 the one of least LPIPS within the model's bytes is given, too.
+`corpus PHOTOS OUTPUT` scales photos down into a folder to train the token model on. `table` writes docs/previews.md (bytes and
+LPIPS by the token model, by WebP at method 6 and by AVIF at speed 6) and docs/previews.png (every fourth picture). WebP and AVIF
+get the model's bytes, or their lowest quality if that needs more. They may also code a smaller picture that is scaled up: of the
+sizes 1/1 to 1/8 the table has the one with the lowest LPIPS within the model's bytes.
 """
 
 import argparse
 import platform
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from pages import DOCS, code_block, write_page
 from PIL import Image, ImageDraw
 
 from vqcodec import api
-from vqcodec.bench.codecs import AvifCodec, Codec, WebpCodec
+from vqcodec.arrays import UInt8
+from vqcodec.bench.codecs import AvifCodec, Codec, WebpCodec, bracket
 from vqcodec.bench.metrics import LpipsFunction, open_lpips, psnr_rgb_db
+from vqcodec.bench.report import markdown_table
 from vqcodec.train.data import load_corpus
 from vqcodec.weights import registry
 
-SIDE, MOST_BYTES = 256, 500
+SIDE, LIMIT_BYTES = 256, 500
 SIZES = (1, 2, 4, 8)
+"""Divisors of the picture's sides."""
 SHOWN_EVERY, LABEL, GAP = 4, 14, 6
-DOCS = Path(__file__).resolve().parents[1] / "docs"
+"""Pictures shown in docs/previews.png; height of a label and width of a gap in pixels."""
 
 
-def scaled(pixels: np.ndarray, side: int) -> np.ndarray:
-    """A picture whose longer side has so many pixels: Lanczos."""
+def scale_down(pixels: UInt8, side: int) -> UInt8:
+    """Resize to `side` pixels on the long side (Lanczos)."""
     longest = max(pixels.shape[:2])
     width, height = (max(1, round(length * side / longest)) for length in (pixels.shape[1], pixels.shape[0]))
     return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.LANCZOS))
 
 
 def make_corpus(photos: Path, output: Path) -> None:
-    """Write every photo in colour that is large enough, scaled, as PNG."""
+    """Write every colour photo of at least SIDE pixels, scaled down, as PNG."""
     output.mkdir(parents=True)
     corpus = load_corpus(photos, lambda what, done, total: None)
     for image in corpus.train + corpus.held_out:
         if max(image.pixels.shape) >= SIDE and image.pixels.shape[2] == 3:
             name = image.name.replace("/", "-").rsplit(".", 1)[0]
-            Image.fromarray(scaled(image.pixels, SIDE)).save(output / f"{name}.png")
+            Image.fromarray(scale_down(image.pixels, SIDE)).save(output / f"{name}.png")
 
 
 @dataclass(frozen=True)
 class Preview:
-    """What a codec made of a picture at 1/size of its sides."""
+    """A picture coded at 1/size of its sides, decoded and scaled up again."""
 
     codec: str
     size: int
     bytes: int
-    pixels: np.ndarray
+    pixels: UInt8
     lpips: float
-    psnr: float
-
-    @classmethod
-    def of(cls, codec: str, size: int, data: bytes, pixels: np.ndarray, original: np.ndarray, lpips: LpipsFunction) -> "Preview":
-        """Its decoded pixels are scaled up where they are smaller than the original."""
-        whole = np.asarray(Image.fromarray(pixels).resize(original.shape[1::-1], Image.Resampling.BICUBIC))
-        psnr = psnr_rgb_db(original, whole)
-        return cls(codec, size, len(data), whole, lpips(original, whole), psnr)
+    psnr_db: float
 
 
-def coded(original: np.ndarray, codec: Codec, size: int, limit: int, lpips: LpipsFunction) -> Preview:
-    """By another codec, of the best quality that needs no more than `limit` bytes, or of its lowest."""
-    small = scaled(original, max(original.shape) // size)
-    low, high = 0, 101  # the lowest is taken whatever it needs
-    while high - low > 1:
-        centre = (low + high) // 2
-        low, high = (centre, high) if len(codec.encode(small, centre)) <= limit else (low, centre)
-    data = codec.encode(small, low)
-    return Preview.of(codec.name, size, data, codec.decode(data), original, lpips)
+@dataclass(frozen=True)
+class PreviewRow:
+    """Previews of one picture: by the model, by each other codec at full size, and by each at its best size."""
+
+    name: str
+    original: UInt8
+    model: Preview
+    full_size: list[Preview]
+    best_size: list[Preview]
+
+    @property
+    def previews(self) -> list[Preview]:
+        return [self.model, *self.full_size, *self.best_size]
 
 
-def previews_of(original: np.ndarray, model: str, lpips: LpipsFunction) -> list[Preview]:
-    """By the model; by WebP and AVIF at the same size; and at the size that serves each of them best within the model's bytes."""
+def make_preview(codec: str, size: int, data: bytes, decoded: UInt8, original: UInt8, lpips: LpipsFunction) -> Preview:
+    """Scale the decoded pixels up (bicubic) and measure them."""
+    pixels = np.asarray(Image.fromarray(decoded).resize(original.shape[1::-1], Image.Resampling.BICUBIC))
+    return Preview(codec, size, len(data), pixels, lpips(original, pixels), psnr_rgb_db(original, pixels))
+
+
+def code_at_size(original: UInt8, codec: Codec, size: int, limit_bytes: int, lpips: LpipsFunction) -> Preview:
+    """Preview at the highest quality within `limit_bytes`, or at the lowest quality."""
+    data = bracket(codec, scale_down(original, max(original.shape) // size), limit_bytes).below
+    return make_preview(codec.name, size, data, codec.decode(data), original, lpips)
+
+
+def make_row(name: str, original: UInt8, model: str, lpips: LpipsFunction) -> PreviewRow:
+    """Make all previews of one picture. Raises SystemExit if the model's file is too large."""
     data = api.encode(original, model=model)
-    if len(data) >= MOST_BYTES:
-        raise SystemExit(f"a preview takes {len(data)} bytes")
-    whole, best = [], []
+    if len(data) >= LIMIT_BYTES:
+        raise SystemExit(f"{name}: the preview takes {len(data)} bytes, limit {LIMIT_BYTES}")
+    full_size, best_size = [], []
     for codec in (WebpCodec(), AvifCodec()):
-        found = [coded(original, codec, size, len(data), lpips) for size in SIZES]
-        whole.append(found[0])
-        best.append(min(found, key=lambda preview: (max(preview.bytes, len(data)), preview.lpips)))
-    return [Preview.of("vqz", 1, data, api.decode(data, model=model), original, lpips), *whole, *best]
+        found = [code_at_size(original, codec, size, len(data), lpips) for size in SIZES]
+        full_size.append(found[0])
+        best_size.append(min(found, key=lambda preview: (max(preview.bytes, len(data)), preview.lpips)))
+    ours = make_preview("vqz", 1, data, api.decode(data, model=model), original, lpips)
+    return PreviewRow(name, original, ours, full_size, best_size)
 
 
-def labelled(pixels: np.ndarray, text: str) -> np.ndarray:
-    """A picture below its label, on white."""
+def add_label(pixels: UInt8, text: str) -> UInt8:
+    """A picture on white, below a label."""
     sheet = Image.new("RGB", (SIDE + GAP, len(pixels) + LABEL + GAP), "white")
     ImageDraw.Draw(sheet).text((1, 0), text, fill="black")
     sheet.paste(Image.fromarray(pixels), (0, LABEL))
     return np.asarray(sheet)
 
 
-def row(name: str, original: np.ndarray, found: list[Preview]) -> np.ndarray:
-    """The original, the model's preview, and the best of WebP and AVIF within its bytes."""
-    shown = [found[0], *found[3:]]
-    texts = [f"{p.codec} {p.bytes} bytes, LPIPS {p.lpips:.3f}" + (f", at 1/{p.size}" if p.size > 1 else "") for p in shown]
-    parts = [labelled(original, name), *(labelled(p.pixels, text) for p, text in zip(shown, texts, strict=True))]
-    return np.concatenate(parts, axis=1)
+def draw_row(row: PreviewRow) -> UInt8:
+    """The original, the model's preview, and the best previews by WebP and AVIF, side by side."""
+    cells = [add_label(row.original, row.name)]
+    for preview in (row.model, *row.best_size):
+        size = f", at 1/{preview.size}" if preview.size > 1 else ""
+        cells.append(add_label(preview.pixels, f"{preview.codec} {preview.bytes} bytes, LPIPS {preview.lpips:.3f}{size}"))
+    return np.concatenate(cells, axis=1)
 
 
-def table(names: list[str], found: list[list[Preview]], model: str) -> str:
-    """docs/previews.md."""
-    summary = registry.find_token(model)
-    most = max(previews[0].bytes for previews in found)
-    lines = [
-        "# Previews",
-        "",
-        f"Kodak scaled to {SIDE} pixels on the long side, by the token model {summary.name} ({summary.id[:12]}), by WebP (method",
-        f"6) and AVIF (speed 6). The model's files have at most {most} bytes; others get as many as the model's or, where their",
-        'lowest quality needs more, that (in italics). "Best size" codes the picture at 1/1, 1/2, 1/4 or 1/8 of its sides,',
-        "whichever has the least LPIPS within the model's bytes or, where none is, the fewest bytes, and scales it up (bicubic).",
-        "LPIPS 0.1 over SqueezeNet 1.1: the model's decoder was trained for it, the others were not. Every fourth picture is in",
-        "`previews.png`.",
-        "",
-        f"`python experiments/previews.py table ../shared/data/kodak ../shared/data/perceptual -m {summary.name}`, "
-        f"{platform.machine()}.",
-        "",
-        "| | model | | WebP | | AVIF | | WebP, best size | | | AVIF, best size | | |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
-        "| | bytes | LPIPS | bytes | LPIPS | bytes | LPIPS | size | bytes | LPIPS | size | bytes | LPIPS |",
-    ]
-    for name, previews in zip(names, found, strict=True):
-        limit, cells = previews[0].bytes, []
-        for number, preview in enumerate(previews):
-            size = f"{preview.bytes}" if preview.bytes <= limit else f"*{preview.bytes}*"
-            cells += [*([f"1/{preview.size}"] if number >= 3 else []), size, f"{preview.lpips:.3f}"]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    means = [[np.mean([getattr(previews[n], name) for previews in found]) for name in ("bytes", "lpips", "psnr")] for n in range(5)]
-    cells = [" | ".join([*([""] if n >= 3 else []), f"{means[n][0]:.0f}", f"{means[n][1]:.3f}"]) for n in range(5)]
-    lines.append(f"| mean | {' | '.join(cells)} |")
-    psnr = ", ".join(f"{mean[2]:.2f}" for mean in means)
-    return "\n".join([*lines, "", f"Mean PSNR, RGB, in the same order: {psnr} dB.", ""])
+NOTES = """
+- WebP and AVIF get the model's bytes for each picture. If their lowest quality needs more, they get that; it is in italics.
+- Best size: the picture is coded at 1/1, 1/2, 1/4 or 1/8 of its sides and scaled up (bicubic). Of the sizes within the
+  model's bytes the one with the lowest LPIPS is chosen; if there is none, the smallest file.
+- LPIPS 0.1 with SqueezeNet 1.1; lower is better. The model's decoder was trained for LPIPS, the other codecs were not.
+"""
+HEADER = (
+    *("picture", "model, bytes", "LPIPS", "WebP, bytes", "LPIPS", "AVIF, bytes", "LPIPS"),
+    *("WebP, best size", "bytes", "LPIPS", "AVIF, best size", "bytes", "LPIPS"),
+)
+
+
+def cells_of(row: PreviewRow) -> list[str]:
+    """A row of the table; file sizes above the model's are in italics."""
+    cells = [row.name]
+    for preview in (row.model, *row.full_size):
+        cells += [_size_cell(preview, row), f"{preview.lpips:.3f}"]
+    for preview in row.best_size:
+        cells += [f"1/{preview.size}", _size_cell(preview, row), f"{preview.lpips:.3f}"]
+    return cells
+
+
+def _size_cell(preview: Preview, row: PreviewRow) -> str:
+    return f"{preview.bytes}" if preview.bytes <= row.model.bytes else f"*{preview.bytes}*"
+
+
+def mean_cells(rows: Sequence[PreviewRow]) -> list[str]:
+    """The last row of the table."""
+    cells = ["mean"]
+    for number in range(len(rows[0].previews)):
+        previews = [row.previews[number] for row in rows]
+        size, lpips = np.mean([preview.bytes for preview in previews]), np.mean([preview.lpips for preview in previews])
+        has_size_column = number > len(rows[0].full_size)
+        cells += [*([""] if has_size_column else []), f"{size:.0f}", f"{lpips:.3f}"]
+    return cells
 
 
 def make_table(folder: Path, perceptual: Path, model: str) -> None:
     """Write docs/previews.md and docs/previews.png."""
     lpips = open_lpips(perceptual)
-    paths = sorted(folder.glob("*.png"))
-    originals = [scaled(np.asarray(Image.open(path).convert("RGB")), SIDE) for path in paths]
-    found = [previews_of(original, model, lpips) for original in originals]
-    names = [path.stem for path in paths]
-    (DOCS / "previews.md").write_text(table(names, found, model), encoding="utf-8")
-    shown = list(zip(names, originals, found, strict=True))[::SHOWN_EVERY]
-    Image.fromarray(np.concatenate([row(*entry) for entry in shown])).save(DOCS / "previews.png", optimize=True)
+    originals = {path.stem: scale_down(np.asarray(Image.open(path).convert("RGB")), SIDE) for path in sorted(folder.glob("*.png"))}
+    rows = [make_row(name, original, model, lpips) for name, original in originals.items()]
+    summary = registry.find_token(model)
+    psnrs = [f"{np.mean([row.previews[number].psnr_db for row in rows]):.2f}" for number in range(len(rows[0].previews))]
+    lines = [
+        "# Previews",
+        f"Kodak scaled to {SIDE} pixels on the long side, coded by the token model {summary.name} ({summary.id[:12]}), by WebP "
+        f"(method 6) and by AVIF (speed 6). The model's largest file has {max(row.model.bytes for row in rows)} bytes.",
+        NOTES.strip(),
+        f"[previews.png](previews.png) shows every fourth picture. Machine: {platform.machine()}. Command:",
+        code_block(f"python experiments/previews.py table ../shared/data/kodak ../shared/data/perceptual -m {summary.name}"),
+        markdown_table(HEADER, [*map(cells_of, rows), mean_cells(rows)]),
+        f"Mean RGB PSNR, in the order of the table: {', '.join(psnrs)} dB.",
+    ]
+    write_page("previews.md", lines)
+    sheet = np.concatenate([draw_row(row) for row in rows[::SHOWN_EVERY]])
+    Image.fromarray(sheet).save(DOCS / "previews.png", optimize=True)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     corpus = commands.add_parser("corpus", help="scale photos down into a folder to train on")
-    corpus.add_argument("photos", type=Path)
-    corpus.add_argument("output", type=Path)
-    compare = commands.add_parser("table", help="compare with WebP and AVIF")
-    compare.add_argument("folder", type=Path)
-    compare.add_argument("perceptual", type=Path)
-    compare.add_argument("-m", "--model", default="photo-preview")
-    given = parser.parse_args()
-    if given.command == "corpus":
-        make_corpus(given.photos, given.output)
+    corpus.add_argument("photos", type=Path, help="folder or .tar of photos")
+    corpus.add_argument("output", type=Path, help="new folder")
+    table = commands.add_parser("table", help="write docs/previews.md and docs/previews.png")
+    table.add_argument("folder", type=Path, help="folder of PNG pictures")
+    table.add_argument("perceptual", type=Path, help="folder of LPIPS's weights")
+    table.add_argument("-m", "--model", default="photo-preview", help="token model (default photo-preview)")
+    arguments = parser.parse_args()
+    if arguments.command == "corpus":
+        make_corpus(arguments.photos, arguments.output)
     else:
-        make_table(given.folder, given.perceptual, given.model)
+        make_table(arguments.folder, arguments.perceptual, arguments.model)
 
 
 if __name__ == "__main__":

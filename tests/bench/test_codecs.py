@@ -11,8 +11,8 @@ from PIL import Image, features
 
 from vqcodec.bench.codecs import BenchUsageError, VqzCodec, bracket, open_codec, parse_vqz, to_grey, with_decoders
 from vqcodec.bench.metrics import psnr_rgb_db
-from vqcodec.codec.rate_control import DEFAULT_EFFORT
 from vqcodec.errors import CorruptError, MissingExtraError
+from vqcodec.options import DEFAULT_EFFORT
 
 KODAK = Path(__file__).resolve().parents[3] / "shared" / "data" / "kodak"
 

@@ -30,8 +30,8 @@ from PIL import Image
 TESTS = Path(__file__).resolve().parent.parent
 sys.path[:0] = map(str, (TESTS, TESTS.parent / "experiments"))
 
+from figures.programs import peak_of_program  # noqa: E402 (the path comes first)
 from interrupts import interrupts  # noqa: E402 (the path comes first)
-from measure import peak_of_program  # noqa: E402 (the path comes first)
 
 from helpers.pictures import smooth_picture  # noqa: E402 (the path comes first)
 from helpers.processes import program_command, program_environment  # noqa: E402 (the path comes first)

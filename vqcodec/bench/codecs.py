@@ -21,8 +21,8 @@ from PIL import AvifImagePlugin, Image, features
 
 from vqcodec import __version__, api
 from vqcodec.arrays import UInt8
-from vqcodec.codec.rate_control import DEFAULT_EFFORT, TUNES
 from vqcodec.errors import CorruptError, MissingExtraError, VqcodecError
+from vqcodec.options import DEFAULT_EFFORT, TUNES
 
 
 class BenchUsageError(VqcodecError):

@@ -1,6 +1,7 @@
 """Results as tables: on the terminal (Rich) and as Markdown."""
 
 import math
+import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -243,7 +244,7 @@ def to_markdown(results: BenchResults, *, title: str = "Rate and distortion", pl
         parts += [f"{metric.name} at equal rate:", markdown_table(("codec", *RATE_HEADER), metric.rows)]
     if plot is not None:
         parts.append(f"![Rate and PSNR of every codec]({plot})")
-    parts.append(NOTES)
+    parts.append(textwrap.fill(NOTES, 120))
     parts += [_markdown_codec(results, codec) for codec in results.codecs if results.points(codec.name)]
     problems = [f"- {codec.name} did not run: {codec.missing}" for codec in results.codecs if codec.missing]
     problems += [f"- {line}" for line in _failure_lines(results)]
@@ -269,7 +270,7 @@ def _markdown_codec(results: BenchResults, codec: CodecInfo) -> str:
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table; all columns but "codec" are aligned to the right."""
-    ruler = ["---" if name == "codec" else "---:" for name in header]
+    """A Markdown table with the first column aligned to the left and the others to the right."""
+    ruler = ["---", *["---:"] * (len(header) - 1)]
     lines = [header, ruler, *([cell.replace("|", "\\|") for cell in cells] for cells in rows)]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)

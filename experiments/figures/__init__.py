@@ -1,0 +1,16 @@
+"""Figures of docs/results.md that `vqcodec bench` does not print, one function a figure, run by ../measure.py.
+
+- `size`: bytes and quality of files
+- `control`: rate targets, efforts, `--tune`
+- `speed`: time and memory
+- `training`: training and adaptation of models
+- `decoders`: synthesis, refiner, denoiser
+- `common`, `programs`: pictures, curves, timing; vqcodec in its own process
+
+A new figure is a function in the module of its subject, and a name in FIGURES of ../measure.py. It takes the data folder and
+prints lines; the first line of its docstring is its title in docs/results.md.
+"""
+
+import os
+
+os.environ["OPENBLAS_NUM_THREADS"] = "1"  # read when numpy is imported: speeds in this process are those of one thread
