@@ -1,4 +1,4 @@
-"""The parser on files that nobody wrote: whatever it is given, it soon ends in an image or in a documented error."""
+"""The parser on damaged and invalid files: any bytes soon give an image or a documented error."""
 
 import re
 import time
@@ -19,7 +19,7 @@ from vqcodec import api
 from vqcodec.codec import rate_control, walk
 from vqcodec.errors import CorruptError, FormatError, LimitError, ModelError, TruncatedError, UnsupportedError, VqcodecError
 from vqcodec.format import container, stream_records, zstd_blocks
-from vqcodec.format.bits import BitWriter, write_golomb, write_number
+from vqcodec.format.bits import BitWriter, write_golomb, write_number, write_varint
 from vqcodec.format.header import Header, Section
 from vqcodec.format.stream_forms import Split
 from vqcodec.format.zstd_blocks import Mode, StoredPart
@@ -33,7 +33,7 @@ seeds = st.integers(0, 2**32 - 1)
 
 
 def tabled_file() -> bytes:
-    """Two tile groups, three layers, an ICC profile and an optional section of a type that nobody knows yet."""
+    """A file with two tile groups, three layers, an ICC profile and an optional section of an unknown type."""
     encoder = rate_control.Encoder(smooth_picture(20, 70), MODEL, threads=1, tile=64, layers=3)
     header, sections = container.read_file(encoder.file(1000))
     return container.write_file(header, [*sections, Section(container.ICC, b"profile"), Section(0x90, b"later")])
@@ -45,14 +45,14 @@ LAYOUT = PLAIN["layout"][0]
 
 
 def outcome(data: bytes) -> VqcodecError | None:
-    """The error that decoding ends in, if any; parser and info must agree, and all be done soon."""
+    """The error of decoding, if any. Parser and info must agree with it, and none may take long."""
     start = time.perf_counter()
     parsed = raised(container.read_file, data, MAX_PIXELS)
     found = raised(api.decode, data, max_pixels=MAX_PIXELS, threads=1)
     assert (parsed is None) or (found is not None)
-    if not isinstance(found, LimitError | ModelError):  # info has no limit of its own, and goes on without a model
+    if not isinstance(found, LimitError | ModelError):  # info has another limit, and needs no model
         told = raised(api.info, data, streams=True)
-        assert (told is None) == (found is None)  # of two defects either may be named
+        assert (told is None) == (found is None)  # with two defects, either may be reported
     assert time.perf_counter() - start < SECONDS
     return found
 
@@ -63,13 +63,13 @@ BROKEN: dict[str, tuple[type[VqcodecError], str]] = {
     "bomb": (CorruptError, "corrupt file: a zstd frame does not decompress"),
     "critical-section": (UnsupportedError, "unsupported file: it needs sections of type 0x02"),
     "flipped-bit": (CorruptError, "corrupt file: its checksum is wrong"),
-    "future-version": (UnsupportedError, "unsupported file: format 9."),
+    "future-version": (UnsupportedError, "unsupported file: its format version is 9."),
     "index-not-in-codebook": (CorruptError, "corrupt file: an index is not in its codebook"),
     "needs-step-map": (UnsupportedError, "unsupported file: it needs a step map"),
-    "no-alpha-plane": (CorruptError, "corrupt file: its sections are not those that the header says"),
-    "no-width": (CorruptError, "corrupt file: a picture of 0x1"),
+    "no-alpha-plane": (CorruptError, "corrupt file: its sections do not match its header"),
+    "no-width": (CorruptError, "corrupt file: an invalid size of 0x1 pixels"),
     "not-a-vqz": (FormatError, "not a .vqz file"),
-    "overlong-number": (CorruptError, "corrupt file: a number is badly written"),
+    "overlong-number": (CorruptError, "corrupt file: a varint is malformed"),
     "section-cut-short": (TruncatedError, "truncated file"),
     "too-many-pixels": (LimitError, "65535x65535 is more than 65536 pixels (--max-pixels)"),
     "unknown-model": (ModelError, "the file needs model 000000000000, which is not installed"),
@@ -133,43 +133,34 @@ def test_any_header_with_a_right_checksum(data: st.DataObject, good: Fields) -> 
     outcome(put_together(changed))
 
 
-def huge(value: int) -> bytes:
-    """A varint that `container` would not write where it stands."""
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes((*out, value))
-
-
 @pytest.mark.parametrize(
     ("changes", "kind", "message"),
     [
-        ({"version": bytes((container.VERSION[1] ^ 1,))}, UnsupportedError, "this is a reader of"),
-        ({"height": b"\x00"}, CorruptError, "a picture of 1x0"),
-        ({"height": huge(65536)}, CorruptError, "a picture of 1x65536"),
-        ({"width": huge(65536)}, CorruptError, "a picture of 65536x1"),
-        ({"width": huge(2**35 - 1)}, CorruptError, f"a picture of {2**35 - 1}x1"),
-        ({"width": huge(2**35)}, CorruptError, "a number is badly written"),
-        ({"width": b"\x80\x80\x80\x80\x00"}, CorruptError, "a number is badly written"),
-        ({"layout": bytes((LAYOUT | 0x10,))}, UnsupportedError, "its layout is of a newer version"),
+        ({"version": bytes((container.VERSION[1] ^ 1,))}, UnsupportedError, "vqcodec reads 0.3"),
+        ({"height": b"\x00"}, CorruptError, "an invalid size of 1x0"),
+        ({"height": write_varint(65536)}, CorruptError, "an invalid size of 1x65536"),
+        ({"width": write_varint(65536)}, CorruptError, "an invalid size of 65536x1"),
+        ({"width": write_varint(2**35 - 1)}, CorruptError, f"an invalid size of {2**35 - 1}x1"),
+        ({"width": write_varint(2**35)}, CorruptError, "a varint is malformed"),
+        ({"width": b"\x80\x80\x80\x80\x00"}, CorruptError, "a varint is malformed"),
+        ({"layout": bytes((LAYOUT | 0x10,))}, UnsupportedError, "it has layers but no table of sections"),
         ({"step": bytes(2)}, CorruptError, "a reserved value in the header"),
         ({"map": bytes((len(MODEL.maps),))}, CorruptError, "its merge map is not in the model"),
         ({"map": b"\xff"}, CorruptError, "its merge map is not in the model"),
         ({"body": b""}, CorruptError, "a section ends too early"),
     ],
 )
-def test_what_a_header_may_not_say(changes: Fields, kind: type[VqcodecError], message: str) -> None:
+def test_an_invalid_header_is_refused(changes: Fields, kind: type[VqcodecError], message: str) -> None:
     with pytest.raises(kind, match=re.escape(message)):
         api.decode(put_together(PLAIN | changes))
 
 
 ONE_ENTRY = {"layout": bytes((LAYOUT | 0x40,)), "flags": bytes(1), "group": bytes(1), "others": bytes(1)}
 ONE_ENTRY |= {"table": bytes(5), "body": b""}
-"""Of a table, in place of more: one layer, one group, an empty index section."""
+"""Fields of a table with a single entry: one layer, one tile group, an empty index section."""
 NOTHING = bytes(4) + b"\x90" + bytes(5)
-"""The checksum of an entry, and an optional section that is empty."""
-OTHERS = -12  # where the ICC profile and the unknown section stand in a table: 1 byte of type, 1 of length, 4 of checksum
+"""The checksum of an entry, and the entry of an empty optional section."""
+OTHERS = -12  # start of the entries of the ICC profile and the unknown section: 1 byte of type, 1 of length, 4 of checksum each
 
 
 @pytest.mark.parametrize(
@@ -183,16 +174,16 @@ OTHERS = -12  # where the ICC profile and the unknown section stand in a table: 
         ({"flags": b"\x01"}, UnsupportedError, "it needs a step map"),
         ({"flags": b"\xf2"}, UnsupportedError, "it needs a pattern codebook"),
         ({"flags": b"\x08"}, UnsupportedError, "it needs an unknown feature"),
-        (ONE_ENTRY | {"others": huge(2**35 - 1)}, TruncatedError, "truncated file"),
+        (ONE_ENTRY | {"others": write_varint(2**35 - 1)}, TruncatedError, "truncated file"),
         ({"others": b"\x01"}, CorruptError, "its checksum is wrong"),
-        ({"table": TABLED["table"][:OTHERS] + b"\x81" + huge((1 << 24) + 1) + NOTHING}, LimitError, "16 MiB"),
-        ({"table": TABLED["table"][:OTHERS] + b"\x82" + huge(1 << 24) + NOTHING}, TruncatedError, "truncated file"),
+        ({"table": TABLED["table"][:OTHERS] + b"\x81" + write_varint((1 << 24) + 1) + NOTHING}, LimitError, "16 MiB"),
+        ({"table": TABLED["table"][:OTHERS] + b"\x82" + write_varint(1 << 24) + NOTHING}, TruncatedError, "truncated file"),
         ({"table": TABLED["table"][:OTHERS] + b"\x00" + TABLED["table"][OTHERS + 1 :]}, UnsupportedError, "type 0x00"),
         ({"body": bytes(1) + TABLED["body"][1:]}, CorruptError, "a section's checksum is wrong"),
         ({"body": TABLED["body"] + b"\x00"}, CorruptError, "bytes after the last section"),
     ],
 )
-def test_what_a_table_may_not_say(changes: Fields, kind: type[VqcodecError], message: str) -> None:
+def test_an_invalid_table_is_refused(changes: Fields, kind: type[VqcodecError], message: str) -> None:
     with pytest.raises(kind, match=re.escape(message)):
         api.decode(put_together(TABLED | changes))
 
@@ -204,18 +195,18 @@ def test_there_is_one_section_of_a_kind(kind: int) -> None:
         sections.append(Section(kind, b"first"))
         assert outcome(container.write_file(header, sections)) is None
     found = outcome(container.write_file(header, [*sections, Section(kind, b"second")]))
-    assert str(found) == "corrupt file: its sections are not those that the header says"
+    assert str(found) == "corrupt file: its sections do not match its header"
 
 
 def test_tokens_have_no_tile_groups() -> None:
     header, sections = container.read_file((GOLDEN / "token" / "grey.vqz").read_bytes())
     tabled = take_apart(container.write_file(header, [*sections, Section(container.ICC, b"profile")]))
     assert outcome(put_together(tabled)) is None
-    found = outcome(put_together(tabled | {"group": b"\x03"}))  # the picture is smaller than one
+    found = outcome(put_together(tabled | {"group": b"\x03"}))  # the picture is smaller than a group
     assert str(found) == "corrupt file: a reserved value in the header"
 
 
-def test_what_is_unused_or_optional_changes_nothing() -> None:
+def test_unused_bits_and_optional_sections_change_nothing() -> None:
     header, sections = container.read_file(put_together(TABLED))
     assert [section.type for section in sections[-2:]] == [container.INDICES, container.ICC]
     without = container.write_file(header, [section for section in sections if section.type == container.INDICES])
@@ -226,7 +217,7 @@ def test_what_is_unused_or_optional_changes_nothing() -> None:
 
 @pytest.mark.parametrize("good", [PLAIN, TABLED], ids=["plain", "tabled"])
 def test_a_huge_picture_is_refused_before_anything_is_allocated(good: Fields) -> None:
-    sides = {"width": huge(65535), "height": huge(65535)}
+    sides = {"width": write_varint(65535), "height": write_varint(65535)}
     data = put_together(good | (ONE_ENTRY if "group" in good else {}) | sides)
     for function in (api.decode, api.info, container.read_header):
         tracemalloc.start()
@@ -256,7 +247,7 @@ def test_any_bytes_as_an_index_section(section: bytes, merge_map: int) -> None:
 @settings(max_examples=150, deadline=None)
 @given(seeds, st.integers(0, len(MODEL.maps) - 1), st.integers(1, 40))
 def test_any_symbols_in_streams_that_are_well_stored(seed: int, merge_map: int, side: int) -> None:
-    """Damage behind all of zstd and the checksums: parts, pairs, escapes and raw bits that do not fit each other."""
+    """Damage that neither zstd nor checksums detect: parts, pairs, escapes and raw bits that do not match each other."""
     rng = np.random.default_rng(seed)
     parts: list[bytes | StoredPart] = []
     for stream in MODEL.streams[merge_map]:
@@ -267,7 +258,7 @@ def test_any_symbols_in_streams_that_are_well_stored(seed: int, merge_map: int, 
             part = np.minimum(values, rng.integers(0, 256)).astype(np.uint8).tobytes()
             parts.append(zstd_blocks.compress(part, dictionary, zstd_blocks.FAST_LEVELS))
     body = index_section(parts, MODEL, merge_map, raw=rng.bytes(int(rng.integers(0, 9))))
-    size = huge(side)
+    size = write_varint(side)
     outcome(put_together(PLAIN | {"width": size, "height": size, "map": bytes((merge_map,)), "body": body}))
 
 
@@ -296,7 +287,7 @@ def test_any_records_are_read_or_corrupt(data: bytes, limit: int, zeros: int) ->
         ([], b"\0", "corrupt file: raw bits left over"),
     ],
 )
-def test_what_no_tile_asks_for_is_corrupt(layer: int, symbols: list[int], raw: bytes, message: str | None) -> None:
+def test_unread_symbols_and_raw_bits_are_corrupt(layer: int, symbols: list[int], raw: bytes, message: str | None) -> None:
     encoder = rate_control.Encoder(smooth_picture(20, 20), MODEL, threads=1, layers=3)
     coded = encoder.code(200)[0].symbols
     coded.calls[layer].append((0, np.array(symbols, np.uint8)))
@@ -307,8 +298,8 @@ def test_what_no_tile_asks_for_is_corrupt(layer: int, symbols: list[int], raw: b
 
 @pytest.mark.parametrize("excess", [0, 1])
 def test_streams_are_not_too_long_together(excess: int) -> None:
-    """Nothing asks for what these hold, so both are corrupt, but only one is for its length."""
-    merge_map, half = 1, container.LAYOUTS[LAYOUT & 3].channels  # of two symbols for each channel of the only cell
+    """No tile reads the symbols, so both files are corrupt, but only one because of its length."""
+    merge_map, half = 1, container.LAYOUTS[LAYOUT & 3].channels  # half of the limit: two symbols for each channel of the only cell
     parts = []
     for stream, count in zip(MODEL.streams[merge_map], (half, half + excess), strict=False):
         assert isinstance(stream.form, Split)
@@ -319,7 +310,7 @@ def test_streams_are_not_too_long_together(excess: int) -> None:
 
 
 def bits(*texts: str) -> bytes:
-    """Records written by hand, filled up with zeros."""
+    """Records given as bits, filled up with zeros."""
     text = "".join(texts)
     return bytes(int(text[at : at + 8].ljust(8, "0"), 2) for at in range(0, len(text), 8))
 
@@ -332,8 +323,8 @@ DICTIONARY, VERBATIM, FRAME, BLOCK = "1", "01", "000", "001"
 @pytest.mark.parametrize(
     ("section", "message"),
     [
-        (bits(SIZE_5, DICTIONARY, "1" + "0"), "not stored as its record says"),  # there is none
-        (bits("1111" + "00011" + "0" * 16 + "1", BLOCK, LENGTH_9) + bytes(9), "not stored as its record says"),  # 131073 bytes
+        (bits(SIZE_5, DICTIONARY, "1" + "0"), "an invalid record"),  # there is none
+        (bits("1111" + "00011" + "0" * 16 + "1", BLOCK, LENGTH_9) + bytes(9), "an invalid record"),  # 131073 bytes
         (bits("1111" + "00110" + "0" * 20, FRAME, LENGTH_9) + bytes(9), "larger than the picture allows"),
         (bits("1111" + "11111"), "ends too early"),
         (bits("0000", "1"), "the bits that fill a byte are not 0"),
@@ -345,20 +336,20 @@ DICTIONARY, VERBATIM, FRAME, BLOCK = "1", "01", "000", "001"
         (b"", "ends too early"),
     ],
 )
-def test_what_a_record_may_not_say(section: bytes, message: str) -> None:
+def test_an_invalid_record_is_refused(section: bytes, message: str) -> None:
     with pytest.raises(CorruptError, match=message):
         stream_records.read_streams(section, [[0]], 1 << 19)
 
 
 def test_a_second_part_is_no_larger_than_the_first_and_blocks_have_a_length() -> None:
-    with pytest.raises(CorruptError, match="not stored as its record says"):
+    with pytest.raises(CorruptError, match="an invalid record"):
         stream_records.read_streams(bits(SIZE_5, VERBATIM, "001" + "11") + bytes(20), [[0, 0]], 100)  # 6 less than 5
-    with pytest.raises(CorruptError, match="not stored as its record says"):
+    with pytest.raises(CorruptError, match="an invalid record"):
         stream_records.read_streams(bits(SIZE_5, DICTIONARY, "0001" + "000") + bytes(20), [[2]], 100)  # 4 less than 0
 
 
-def test_lengths_of_four_streams_are_of_two_bytes() -> None:
-    for length, message in ((65535, "a section ends too early"), (65536, "not stored as its record says")):
+def test_lengths_of_four_streams_have_two_bytes() -> None:
+    for length, message in ((65535, "a section ends too early"), (65536, "an invalid record")):
         writer = BitWriter()
         write_number(writer, 1 << 17)
         writer.put(1, 1)
@@ -372,7 +363,7 @@ def test_lengths_of_four_streams_are_of_two_bytes() -> None:
 
 
 def peak_of_decoding(data: bytes) -> int:
-    """Most bytes at once."""
+    """The largest number of bytes allocated at a time while decoding."""
     tracemalloc.start()
     raised(api.decode, data, threads=1)
     peak = tracemalloc.get_traced_memory()[1]
@@ -405,12 +396,12 @@ def test_a_bomb_is_refused_without_being_unpacked(record: StoredPart) -> None:
 
 
 def test_streams_within_their_limits_take_no_more_memory_than_the_picture() -> None:
-    side, merge_map = huge(256), 0
+    side, merge_map = write_varint(256), 0
     picture = PLAIN | {"width": side, "height": side, "map": bytes((merge_map,)), "step": b"\xff\xff"}
     parts = sum(len(stream.dictionaries) for stream in MODEL.streams[merge_map])
     symbols = 2 * 32 * 32 * container.LAYOUTS[LAYOUT & 3].channels
     empty = put_together(picture | {"body": index_section([], MODEL, merge_map)})
     full = put_together(picture | {"body": index_section([bomb(symbols, symbols)] * parts, MODEL, merge_map)})
     assert len(full) < 2000
-    assert outcome(empty) is None  # zeros to its end: a picture
+    assert outcome(empty) is None  # all symbols are 0: a valid picture
     assert peak_of_decoding(full) < 2 * peak_of_decoding(empty)

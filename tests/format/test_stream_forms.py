@@ -18,7 +18,7 @@ seeds = st.integers(0, 2**32 - 1)
 
 
 def skewed(seed: int, count: int, size: int) -> np.ndarray:
-    """Symbols uint8 [count], mostly zeros, none above `size`."""
+    """Symbols uint8 [count], mostly zeros, all below `size`."""
     rng = np.random.default_rng(seed)
     return np.minimum(rng.geometric(rng.uniform(0.2, 0.98), count) - 1, size - 1).astype(np.uint8)
 
@@ -62,8 +62,8 @@ def test_any_bytes_are_a_stream_or_corrupt(parts: list[bytes]) -> None:
         np.testing.assert_array_equal(form.unpack(form.pack(symbols), 4000), np.trim_zeros(symbols, "b"))
 
 
-def test_runs_that_nothing_ends_are_no_stream() -> None:
+def test_unfinished_runs_are_refused() -> None:
     np.testing.assert_array_equal(Split().unpack([b"\xff\3", b"\1"], 259), np.append(np.zeros(258), 1))
     for runs in (b"\3\xff", b"\3\xff\xff", b"\3\4", b""):
-        with pytest.raises(CorruptError, match="runs do not add up"):
+        with pytest.raises(CorruptError, match="runs do not match"):
             Split().unpack([runs, b"\1"], 999)

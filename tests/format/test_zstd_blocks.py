@@ -1,4 +1,4 @@
-"""Huffman codes, dictionaries, and parts as they are stored."""
+"""Huffman codes, dictionaries, and stored parts."""
 
 import heapq
 from contextlib import suppress
@@ -27,7 +27,7 @@ def random_counts(seed: int, symbols: int) -> np.ndarray:
 
 
 def huffman_total(counts: np.ndarray) -> tuple[float, int]:
-    """Cost of an unlimited Huffman code and its longest code."""
+    """The cost of a Huffman code without a length limit, and its longest code length."""
     heap = [(float(c), 0) for c in counts if c > 0]
     heapq.heapify(heap)
     total = 0.0
@@ -76,7 +76,7 @@ def test_zstd_reads_every_dictionary(seed: int, symbols: int) -> None:
     assert zstandard.ZstdDecompressor(dict_data=dictionary.zstd).decompress(frame) == data
 
 
-def test_a_code_that_is_not_the_dictionarys_is_found() -> None:
+def test_code_lengths_that_do_not_match_their_dictionary_are_refused() -> None:
     dictionary = dictionary_of(2.0 ** -np.arange(256))
     assert dictionary is not None
     lengths = dictionary.lengths.copy()
@@ -121,7 +121,7 @@ def test_each_mode_is_used_where_it_is_smallest() -> None:
     assert zstd_blocks.compress(rng.bytes(300), dictionary, (1,)).mode == Mode.VERBATIM
 
 
-def test_what_no_block_can_hold_comes_back_verbatim() -> None:
+def test_data_that_is_too_long_for_a_block_is_stored_verbatim() -> None:
     data = np.random.default_rng(0).bytes(200_000)
     part = zstd_blocks.compress(data, None, (1,))
     assert part == StoredPart(len(data), Mode.VERBATIM, data)
@@ -129,7 +129,7 @@ def test_what_no_block_can_hold_comes_back_verbatim() -> None:
 
 
 @pytest.mark.parametrize("size", [zstd_blocks.MAX_BLOCK, zstd_blocks.MAX_BLOCK + 1])
-def test_the_largest_block_is_one_that_readers_take(size: int) -> None:
+def test_the_largest_block_can_be_read(size: int) -> None:
     counts = np.where(np.arange(256) < 100, 0.95 ** np.arange(256), 0)
     dictionary = dictionary_of(counts)
     assert dictionary is not None
@@ -141,7 +141,7 @@ def test_the_largest_block_is_one_that_readers_take(size: int) -> None:
     assert zstd_blocks.decompress(part, dictionary) == data
 
 
-def test_a_dictionary_that_is_none_is_an_error_of_ours() -> None:
+def test_an_invalid_dictionary_is_a_corrupt_file() -> None:
     dictionary = registry.find("photo-lite").dictionaries[0]
     likely = np.flatnonzero(dictionary.lengths == dictionary.lengths[dictionary.lengths > 0].min())
     data = likely.repeat(200).astype(np.uint8).tobytes()

@@ -42,7 +42,7 @@ def encode_alpha(plane: UInt8, levels: tuple[int, ...]) -> bytes:
 def decode_alpha(data: bytes, height: int, width: int) -> UInt8:
     """The inverse of `encode_alpha`, uint8 [height, width]; raises CorruptError."""
     if not data or data[0] >> 4 or data[0] >> 2 >= len(_MODES):
-        raise CorruptError("corrupt file: its alpha plane is badly written")
+        raise CorruptError("corrupt file: the first byte of its alpha plane is invalid")
     flat = zstd_blocks.decompress(StoredPart(height * width, _MODES[data[0] >> 2], data[1:]), None)
     plane = np.frombuffer(flat, np.uint8).reshape(height, width)
     for axis in _AXES[data[0] & 3]:

@@ -166,4 +166,4 @@ class ByteReader:
                 if byte == 0 and shift > 0:
                     break
                 return value
-        raise CorruptError("corrupt file: a number is badly written")
+        raise CorruptError("corrupt file: a varint is malformed")

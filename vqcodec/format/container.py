@@ -401,9 +401,9 @@ def read_header(data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[Header, list
     if not tabled:
         table = [TableEntry(INDICES, len(rest), zlib.crc32(rest))]
     if not (1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE):
-        raise CorruptError(f"corrupt file: a picture of {width}x{height}")
+        raise CorruptError(f"corrupt file: an invalid size of {width}x{height} pixels")
     if header.layers > 1 and not tabled:
-        raise UnsupportedError("unsupported file: its layout is of a newer version")
+        raise UnsupportedError("unsupported file: it has layers but no table of sections")
     if reserved:
         raise CorruptError("corrupt file: a reserved value in the header")
     if width * height > max_pixels:
@@ -421,7 +421,9 @@ def _after_version(data: bytes) -> ByteReader:
     reader.take(len(MAGIC))
     version = divmod(reader.byte(), 16)
     if version != VERSION:
-        raise UnsupportedError(f"unsupported file: format {version[0]}.{version[1]}, this is a reader of {VERSION[0]}.{VERSION[1]}")
+        raise UnsupportedError(
+            f"unsupported file: its format version is {version[0]}.{version[1]}; this vqcodec reads {VERSION[0]}.{VERSION[1]}"
+        )
     return reader
 
 
@@ -478,9 +480,9 @@ class File:
         if unknown:
             raise UnsupportedError(f"unsupported file: it needs sections of type {unknown[0]:#04x}")
         if kinds.count(ALPHA) != self.header.alpha or any(kinds.count(kind) > 1 for kind in _METADATA):
-            raise CorruptError("corrupt file: its sections are not those that the header says")
+            raise CorruptError("corrupt file: its sections do not match its header")
         if any(entry.type in _METADATA and entry.length > MAX_METADATA for entry in self.table):
-            raise LimitError("metadata of more than 16 MiB")
+            raise LimitError("a metadata section is larger than 16 MiB")
 
     def _read_header(self, max_pixels: int) -> tuple[Header, list[TableEntry], int]:
         """`read_header` on as few bytes as it needs: a file without a table is read whole, for its checksum."""

@@ -83,7 +83,7 @@ class Split:
         runs, tails = (np.frombuffer(part, np.uint8) for part in parts)
         last = np.flatnonzero(runs != _LONGEST)
         if len(last) != len(tails) or (len(runs) and runs[-1] == _LONGEST):
-            raise CorruptError("corrupt file: a stream's runs do not add up")
+            raise CorruptError("corrupt file: a stream's runs do not match its symbols")
         ends = np.cumsum(runs, dtype=np.int64)[last] + np.arange(len(last))
         total = int(ends[-1]) + 1 if len(last) else 0
         if total > limit:
@@ -163,7 +163,7 @@ class Pairs:
         ends = np.cumsum(zeros + (tails != NO_SYMBOL))
         total = int(ends[-1]) if pairs else 0
         if total > limit or np.count_nonzero(tails == LITERAL) != len(literals):
-            raise CorruptError("corrupt file: a stream's runs do not add up")
+            raise CorruptError("corrupt file: a stream's runs do not match its symbols")
         tails = tails.copy()
         tails[tails == LITERAL] = literals
         symbols = np.zeros(total, np.uint8)

@@ -93,7 +93,7 @@ def _read_size(bits: BitReader, before: int | None) -> int:
         return read_number(bits)
     size = before - read_golomb(bits, 0) if before else 0
     if size < 0:
-        raise CorruptError("corrupt file: a stream is not stored as its record says")
+        raise CorruptError("corrupt file: an invalid record in an index section")
     return size
 
 
@@ -129,7 +129,7 @@ def _read_record(bits: BitReader, size: int, mean: int) -> _Record:
     wrong = mode == Mode.BLOCK_WITH_DICTIONARY and not mean
     wrong |= mode in (Mode.BLOCK, Mode.BLOCK_WITH_DICTIONARY) and size > MAX_BLOCK
     if wrong or min(lengths) < 0 or (len(lengths) > 1 and max(lengths) > _MAX_STREAM):
-        raise CorruptError("corrupt file: a stream is not stored as its record says")
+        raise CorruptError("corrupt file: an invalid record in an index section")
     return _Record(size, mode, lengths)
 
 

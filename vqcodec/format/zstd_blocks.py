@@ -141,7 +141,7 @@ def _frame_of(literals: bytes, size: int, block_type: int) -> bytes:
     single = 256 if block_type == _COMPRESSED else FOUR_STREAMS_FROM
     size_format, width = (0, 10) if size < single else (1, 10) if size < 1024 else (2, 14) if size < 1 << 14 else (3, 18)
     if len(literals) >= 1 << width or len(literals) > MAX_BLOCK:
-        raise CorruptError("corrupt file: a block is longer than its content")
+        raise CorruptError("corrupt file: a block is longer than its header allows")
     header = block_type | size_format << 2 | size << 4 | len(literals) << (4 + width)
     section = header.to_bytes((4 + 2 * width) // 8, "little") + literals + b"\0"
     return (1 | 2 << 1 | len(section) << 3).to_bytes(3, "little") + section
@@ -196,5 +196,5 @@ def decompress(part: StoredPart, dictionary: Dictionary | None) -> bytes:
         except zstandard.ZstdError as error:
             raise CorruptError("corrupt file: a zstd frame does not decompress") from error
     if len(data) != part.size:
-        raise CorruptError("corrupt file: a zstd frame has another size than its stream")
+        raise CorruptError("corrupt file: decompressed data has the wrong size")
     return data
