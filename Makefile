@@ -47,7 +47,7 @@ bench: $(VENV)/.dev ## rate and distortion against the other codecs on BENCH_IMA
 train-lite: $(VENV)/.dev ## train models/photo-lite anew from TRAIN_IMAGES, into out/
 	$(BIN)/vqcodec train $(TRAIN_IMAGES) -o out/photo-lite --init none -f
 
-mnist: $(VENV)/.dev ## the MNIST case study, docs/mnist.md: trains in under half an hour on two cores, from the idx files in MNIST
+mnist: $(VENV)/.dev ## train and evaluate the models of docs/mnist.md on the idx files in MNIST; half an hour on two cores
 	$(BIN)/python experiments/mnist.py train $(MNIST) out/mnist
 	$(BIN)/python experiments/mnist.py report $(MNIST) out/mnist
 

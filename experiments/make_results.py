@@ -40,14 +40,16 @@ REMARKS = {
     "adapted": "Misses its bar on both domains. Other work ran on the machine, so the number of steps is small. A few flat "
     "pictures move the mean held-out gain. See [training.md](training.md).",
     "gan": "LPIPS and high band of gan are absolute; its other figures are differences to the best decode of the same file. The "
-    "default strength misses the bar for MS-SSIM at the lowest rate; strength 1 misses several bars. With `--tune psnr` AVIF has "
+    "default strength misses the bar for MS-SSIM at the lowest rate, and with `--tune ssim` that for the high band at the highest "
+    "rate; strength 1 misses several bars. With `--tune psnr` AVIF has "
     "the higher MS-SSIM and SSIMULACRA2 at these rates, with `--tune ssim` photo's best decode has. [blind.md](blind.md) has a "
     "visual comparison.",
     "denoise": "The speed was measured beside other work; the denoiser has become faster since.",
 }
 NOTES = f"""
 - Size: BD-rate against JPEG over {BD_RANGE_BPP[0]:g} to {BD_RANGE_BPP[1]:g} bits per pixel, the mean difference in file size at
-  equal PSNR (RGB) or equal SSIMULACRA2. Negative means smaller files.
+  equal PSNR (RGB) or equal SSIMULACRA2. Negative means smaller files. Bars at equal PSNR: photo -48 % (goal -60), photo-lite
+  -37 % (goal -43).
 - Time: with one thread, as a multiple of AVIF's, at the setting nearest to {SPEED_BPP:g} bits per pixel.
 - [Rate and distortion](#rate-and-distortion) has versions, settings, absolute speeds and the curves behind this table.
 """
@@ -78,6 +80,8 @@ def read_figures(path: Path) -> dict[str, Measured]:
         heading, _, text = section.partition("\n")
         name, _, origin = heading.partition(": ")
         found[name] = Measured(origin, text.strip())
+    if not found:
+        raise SystemExit(f"{path}: no figures: write it with `python experiments/measure.py all ../shared/data`")
     return found
 
 
