@@ -12,17 +12,11 @@ from vqcodec import api
 from vqcodec.bench.metrics import measure, measure_errors
 from vqcodec.cli.main import main
 from vqcodec.codec import rate_control
-from vqcodec.entropy import masking
-from vqcodec.entropy.codebooks import NATURAL_SIZE, scaled_codewords
 from vqcodec.errors import InputError, LimitError
 from vqcodec.format import container
 from vqcodec.io.convert import EncodeOptions
 from vqcodec.io.image_reader import read_image
-from vqcodec.transform.layouts import COLOR_8X8, GREY, LATENT_UNIT, Tile
 from vqcodec.weights import registry
-
-STEP = 64 * 16
-MIDDLE = next(tile for tile in GREY.tiles if max(max(pair) for pair in tile.coefs) == 2)  # its size is the cell's
 
 
 def half_busy(side: int, components: int) -> np.ndarray:
@@ -30,87 +24,6 @@ def half_busy(side: int, components: int) -> np.ndarray:
     noise = np.random.default_rng(0).normal(0, 1, (side // 4, side // 4)).repeat(4, 0).repeat(4, 1)
     strength = np.where(np.arange(side) < side // 2, 3, 40)
     return np.broadcast_to(np.clip(128 + strength * noise, 0, 255)[:, :, None], (side, side, components)).astype(np.uint8)
-
-
-def dcs_of(means: np.ndarray, step: int = STEP) -> np.ndarray:
-    """DC latents at a step of cells with these means, in grey levels."""
-    return np.rint(np.asarray(means, float) * 8 * LATENT_UNIT * 64 / step).astype(np.int16)
-
-
-def words_of(means: np.ndarray, step: int, strength: int, tile: Tile) -> tuple[np.ndarray, np.ndarray]:
-    """Sizes and scores of all cells."""
-    codeword_sizes = masking.codeword_sizes(dcs_of(means, step), step, strength)
-    assert codeword_sizes is not None
-    return codeword_sizes.for_cells(tile, np.arange(means.size))
-
-
-def test_activity_is_the_mean_square_of_differences_to_the_cells_beside() -> None:
-    means = np.zeros((9, 9))
-    means[4, 4] = 100
-    found = masking.activity(dcs_of(means), STEP).reshape(9, 9) / 2304
-    far = np.maximum.outer(np.abs(np.arange(9) - 4), np.abs(np.arange(9) - 4))
-    assert not found[far > 2].any()
-    # nine cells of four differences each: all four of the middle, and one of each beside it
-    np.testing.assert_allclose(found[far <= 1][[0, 2, 6, 8]], 100**2 * (4 + 2) / 36, rtol=0.01)
-    assert found[4, 4] == pytest.approx(100**2 * (4 + 4) / 36, rel=0.01)
-    assert found[2, 4] == pytest.approx(100**2 * 1 / 36, rel=0.01)
-    assert masking.activity(dcs_of(np.full((3, 4), 200)), STEP).tolist() == [0] * 12
-
-
-@pytest.mark.parametrize("turn", [np.fliplr, np.flipud, np.transpose])
-def test_activity_turns_with_the_picture(turn) -> None:
-    dcs = dcs_of(np.random.default_rng(1).integers(0, 256, (7, 7)))
-    found = masking.activity(dcs, STEP).reshape(7, 7)
-    np.testing.assert_array_equal(masking.activity(turn(dcs), STEP).reshape(7, 7), turn(found))
-
-
-def test_words_are_small_where_it_is_quiet() -> None:
-    rng = np.random.default_rng(2)
-    means = 128 + np.where(np.arange(24) < 12, 1, 60) * rng.choice((-1, 1), (8, 24))
-    assert masking.codeword_sizes(dcs_of(means), STEP, 0) is None
-    last = 1.0
-    for strength in range(1, masking.STRENGTHS):
-        sizes, scores = (found.reshape(8, 24) for found in words_of(means, STEP, strength, MIDDLE))
-        assert (sizes[:, :10] < NATURAL_SIZE).all()
-        assert (sizes[:, 14:] > NATURAL_SIZE).all()
-        assert (np.sign(scores) == np.sign(NATURAL_SIZE - sizes)).all()  # classes of smaller words are larger
-        contrast = sizes[:, 14:].min() / sizes[:, :10].max()
-        assert contrast > last
-        last = contrast
-    assert sizes.min() >= NATURAL_SIZE // 2
-    assert sizes.max() <= 2 * NATURAL_SIZE
-
-
-def test_words_of_fine_waves_and_of_chroma_are_large() -> None:
-    means = np.random.default_rng(2).integers(90, 150, (6, 6))
-    sizes = {tile.number: words_of(means, STEP, 4, tile)[0].mean() for tile in COLOR_8X8.tiles}
-    by_frequency: list[set[float]] = [set() for _ in range(8)]
-    for tile in COLOR_8X8.tiles:
-        if tile.component == 0:
-            by_frequency[max(max(pair) for pair in tile.coefs)].add(sizes[tile.number])
-    assert all(len(found) == 1 for found in by_frequency[1:])
-    rising = [min(found) for found in by_frequency[1:]]
-    assert rising == sorted(rising)
-    octave = {tile.number: np.log2(sizes[tile.number] / min(by_frequency[1])) for tile in COLOR_8X8.tiles}
-    assert octave[2] == octave[3] == pytest.approx(0.25, abs=0.01)  # chroma of the frequencies of luma's first tiles
-    assert octave[25] == pytest.approx(11 / 16, abs=0.01)
-    assert max(octave.values()) == pytest.approx(15 / 16, abs=0.01)
-
-
-def test_the_step_changes_nothing_but_rounding() -> None:
-    means = np.random.default_rng(3).integers(0, 100, (12, 12))
-    sizes = []
-    for step in (STEP // 4, STEP):
-        sizes.append(words_of(means, step, 5, MIDDLE)[0])
-    np.testing.assert_allclose(*sizes, rtol=0.05)  # a level is 4.4 %
-
-
-def test_resized_words_are_rounded_half_up() -> None:
-    words = np.array([[-3, -2, -1, 0, 1, 2, 3], [16, 32, 48, -16, -32, -48, 5]], np.int32)
-    assert scaled_codewords(words, NATURAL_SIZE) is words
-    np.testing.assert_array_equal(scaled_codewords(words, NATURAL_SIZE // 2), (words + 1) >> 1)
-    sizes = np.array([128, 181, 215, 256, 304, 362, 512], np.int32)
-    np.testing.assert_array_equal(scaled_codewords(words, sizes), np.floor(words * (sizes / 256) + 0.5))
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from helpers.networks import random_network
+from helpers.networks import random_network, with_scarce_memory
 from helpers.pictures import smooth_picture
 from vqcodec import api
 from vqcodec.cli.main import main
@@ -223,37 +223,10 @@ def test_damaged_refiners_are_refused(name: str, value: np.ndarray | None, error
 # ------------------------------------------------------------------------------------------------ memory and devices
 
 
-def scarce(limit: int, run: convolution.RunNetwork) -> convolution.RunNetwork:
-    """`run` with memory for at most `limit` rows."""
-
-    def scarce_run(x: np.ndarray, kept: convolution.Rows | None = None) -> np.ndarray:
-        if x.shape[1] > limit:
-            raise MemoryError
-        return run(x, kept)
-
-    return scarce_run
-
-
-@pytest.mark.parametrize(("limit", "notes"), [(40, ""), (12, "in smaller strips"), (3, "on the CPU")])
-def test_with_too_little_memory_strips_get_smaller_then_the_cpu_runs(limit: int, notes: str) -> None:
-    here, told = partial(convolution.run_network, REFINER.network), []
-    x = np.random.default_rng(0).standard_normal((INPUTS["refiner"], 33, 4)).astype(np.float32)
-    found = convolution.with_memory_fallback(scarce(limit, here), here, REFINER.network.halo, told.append)(x)
-    np.testing.assert_allclose(found, here(x), rtol=1e-4, atol=1e-4)
-    assert (notes in told[-1]) if notes else not told
-
-
-def test_a_single_row_without_halo_falls_back_to_the_cpu() -> None:
-    x = np.zeros((INPUTS["refiner"], 1, 4), np.float32)
-    here, told = partial(convolution.run_network, REFINER.network), []
-    convolution.with_memory_fallback(scarce(0, here), here, 0, told.append)(x)
-    assert told == ["too little memory on the GPU: a network ran on the CPU"]
-
-
 def test_a_gpu_without_memory_gives_a_note(coded: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     def runner(device: str, model: Any, kind: str) -> convolution.RunNetwork:
         network = model.network if kind == "refiner" else model.synthesis
-        return scarce(9, partial(convolution.run_network, network))
+        return with_scarce_memory(9, partial(convolution.run_network, network))
 
     monkeypatch.setattr(api, "_network_runner", runner)
     monkeypatch.setattr(api, "_inference", lambda device: None)  # the context network runs in numpy

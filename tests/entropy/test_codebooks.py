@@ -33,3 +33,11 @@ def test_a_symbol_table_has_the_entries_of_its_codebooks(dim: int) -> None:
         np.testing.assert_array_equal(table.raw_bits[entries[: codebook.size]], raw)
         np.testing.assert_array_equal(table.bits[entries[: codebook.size]], codebook.bits + raw)
         assert (table.raw_bits[entries[codebook.size :]] == codebooks.NO_CODEWORD).all()
+
+
+def test_scaled_codewords_are_rounded_half_up() -> None:
+    codewords = np.array([[-3, -2, -1, 0, 1, 2, 3], [16, 32, 48, -16, -32, -48, 5]], np.int32)
+    assert codebooks.scaled_codewords(codewords, codebooks.NATURAL_SIZE) is codewords
+    np.testing.assert_array_equal(codebooks.scaled_codewords(codewords, codebooks.NATURAL_SIZE // 2), (codewords + 1) >> 1)
+    sizes = np.array([128, 181, 215, 256, 304, 362, 512], np.int32)
+    np.testing.assert_array_equal(codebooks.scaled_codewords(codewords, sizes), np.floor(codewords * (sizes / 256) + 0.5))

@@ -1,11 +1,14 @@
 """The linear predictor against plain integer arithmetic."""
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vqcodec.entropy import linear
 from vqcodec.entropy.features import MAGNITUDE_MAX, Grid, step_features
+from vqcodec.entropy.linear import Predictor
+from vqcodec.errors import ModelError
 from vqcodec.transform import layouts
 from vqcodec.weights import registry
 
@@ -46,3 +49,12 @@ def test_predictions_are_integer_arithmetic(seed: int, step: int) -> None:
         np.testing.assert_array_equal(score, whole)
         np.testing.assert_array_equal(linear.classes_of(score), np.clip(whole >> linear.SCALE_SHIFT, 0, linear.CLASSES - 1))
         grid.tile_done(tile, magnitude)
+
+
+def test_means_of_the_two_passes_are_bounded_one_by_one() -> None:
+    """The even pass has no neighbours of its own: its weights may be large where those of the odd pass are."""
+    even, odd, own = ([[4000.0, 0.0]], [[0.0, 90.0]], [[4000.0, 0.0, 0.0, 0.0]])
+    scale = {"scale": np.zeros((2, 1), np.float32), "scale_own": np.zeros(2, np.float32), "bias": np.zeros((2, 3), np.int64)}
+    Predictor(np.array(even + odd, np.float32), np.array(own, np.float32), **scale).check_bounds("tile.00")
+    with pytest.raises(ModelError, match=r"mean weights of tile\.00 are too large to be exact"):
+        Predictor(np.array(odd + even, np.float32), np.array(own, np.float32), **scale).check_bounds("tile.00")

@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vqcodec.entropy import context
+from vqcodec.nets import convolution
 from vqcodec.nets.synthesis import INPUTS, OUTPUTS
 from vqcodec.transform.layouts import COLOR_4X4
 
@@ -65,3 +66,14 @@ def random_network(
     }
     shapes = {**shapes, **{f"{name}_bias": shape[:-1] for name, shape in shapes.items()}}
     return {f"{kind}.{name}": (scale * rng.standard_normal(shape)).astype(np.float16) for name, shape in shapes.items()}
+
+
+def with_scarce_memory(limit: int, run: convolution.RunNetwork) -> convolution.RunNetwork:
+    """`run` with memory for at most `limit` rows."""
+
+    def scarce_run(x: np.ndarray, kept: convolution.Rows | None = None) -> np.ndarray:
+        if x.shape[1] > limit:
+            raise MemoryError
+        return run(x, kept)
+
+    return scarce_run

@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,7 @@ from vqcodec.codec import decoder, rate_control
 from vqcodec.errors import InputError, MissingExtraError, ModelError, OutputError
 from vqcodec.format import container
 from vqcodec.nets import convolution
-from vqcodec.nets.synthesis import FEATURES, OUTPUTS, SEEN, synthesis_features, synthesise
+from vqcodec.nets.synthesis import FEATURES, OUTPUTS, SEEN
 from vqcodec.train.watch import OutOfTimeError, Watch
 from vqcodec.transform import dct
 from vqcodec.transform.layouts import COLOR_4X4, COLOR_8X8, GREY, shared_channels
@@ -54,50 +53,6 @@ def picture(samples: Path) -> np.ndarray:
 
 
 # ------------------------------------------------------------------------------------------------ inference
-
-
-def test_the_network_is_the_one_of_its_formula() -> None:
-    network = convolution.ConvNetwork.from_tensors(random_network(5, 2, 0.3), "synthesis", inputs=FEATURES, outputs=OUTPUTS)
-    x = np.random.default_rng(1).standard_normal((FEATURES, 4, 6)).astype(np.float32)
-
-    def layer(weights: np.ndarray, bias: np.ndarray, x: np.ndarray) -> np.ndarray:
-        return np.einsum("wc,cij->wij", weights, x) + bias[:, None, None]
-
-    hidden = layer(network.head, network.head_bias, x)
-    for block in range(2):
-        padded = np.pad(hidden, ((0, 0), (1, 1), (1, 1)))
-        mixed = np.zeros_like(hidden)
-        for row, column in np.ndindex(4, 6):
-            window = padded[:, row : row + 3, column : column + 3].reshape(5, 9)
-            mixed[:, row, column] = (window * network.depthwise[block]).sum(axis=1) + network.depthwise_bias[block]
-        wide = np.maximum(layer(network.expand[block], network.expand_bias[block], mixed), 0)
-        hidden = hidden + layer(network.project[block], network.project_bias[block], wide)
-    wanted = layer(network.tail, network.tail_bias, hidden)
-    np.testing.assert_allclose(convolution.run_network(network, x), wanted, rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.parametrize("layout", [GREY, COLOR_4X4, COLOR_8X8], ids=["grey", "4x4", "8x8"])
-def test_strips_have_no_seams(layout: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    network = convolution.ConvNetwork.from_tensors(random_network(6, 2, 0.2), "synthesis", inputs=FEATURES, outputs=OUTPUTS)
-    run = partial(convolution.run_network, network)
-    h, w = 37, 5
-    latents = np.random.default_rng(2).integers(-200, 200, (layout.channels, h * w)).astype(np.int16)
-    whole = synthesise(run, network.halo, latents, 20.0, (h, w), layout, (0, h))
-    monkeypatch.setattr(convolution, "_STRIP_CELLS", 1)
-    monkeypatch.setattr(convolution, "_CHUNK", 3)
-    strips = convolution.strips(network.halo, (h, w))
-    assert len(strips) > 3
-    parts = [synthesise(run, network.halo, latents, 20.0, (h, w), layout, rows) for rows in strips]
-    np.testing.assert_allclose(np.concatenate(parts, axis=1), whole, rtol=1e-5, atol=1e-4)
-
-
-def test_features_are_what_their_formula_says() -> None:
-    latents = np.random.default_rng(4).integers(-32768, 32768, (GREY.channels, 50)).astype(np.int16)
-    found = synthesis_features(latents, GREY, 10.0)
-    coded = [COLOR_4X4.positions.index(position) for position in GREY.positions]
-    np.testing.assert_allclose(found[coded], np.sign(latents) * np.log1p(np.abs(latents / 16)), rtol=1e-5)
-    assert not np.delete(found[:-1], coded, axis=0).any()
-    np.testing.assert_allclose(found[-1], np.log(10 / 32), rtol=1e-6)
 
 
 def test_a_network_of_zeros_decodes_as_the_plain_decoder_does(picture: np.ndarray) -> None:
@@ -185,18 +140,6 @@ def test_a_gpu_that_is_not_there(
     assert main([*arguments, "auto"]) == 0  # in numpy
     with Image.open(target) as image:
         np.testing.assert_array_equal(np.asarray(image), api.decode(source.read_bytes(), model=model))
-
-
-@pytest.mark.parametrize("name", ["head", "expand_bias", "tail"])
-def test_bad_weights_are_refused(name: str) -> None:
-    tensors = random_network(4, 1, 0.1)
-    for bad in (tensors[f"synthesis.{name}"][:-1], np.full_like(tensors[f"synthesis.{name}"], np.inf)):
-        with pytest.raises(ModelError, match=r"synthesis\.\w+ is wrong"):
-            with_synthesis({**tensors, f"synthesis.{name}": bad})
-    del tensors[f"synthesis.{name}"]
-    if name != "head":  # without a head there is no network
-        with pytest.raises(ModelError, match="is missing"):
-            with_synthesis(tensors)
 
 
 # ------------------------------------------------------------------------------------------------ training
