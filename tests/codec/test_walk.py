@@ -279,7 +279,7 @@ def test_indices_are_listed_with_where_they_belong(samples: Path) -> None:
     table = api.indices(data)
     with pytest.raises(CorruptError, match="after the last section"):
         api.indices(data + b"\0")
-    model, header = registry.find(None), container.read_header(data)[0]
+    model, header = registry.find(None), container.read_header(data).header
     layout = LAYOUTS[header.layout]
     assert {len(column) for column in table.values()} == {len(table["index"])}
     assert int(table["row"].max()) == header.cells[0] - 1

@@ -330,6 +330,15 @@ class TableEntry(NamedTuple):
     checksum: int
 
 
+class FileHead(NamedTuple):
+    """Everything before the sections of a file."""
+
+    header: Header
+    table: list[TableEntry]
+    start: int
+    """The offset of the first section."""
+
+
 def write_file(header: Header, sections: Sequence[Section]) -> bytes:
     """A whole .vqz file, index sections first; the inverse of `read_file`."""
     tabled = bool(header.group_log2) or header.layers > 1 or len(sections) != 1
@@ -370,8 +379,8 @@ def read_file(data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[Header, list[S
     return file.header, [Section(entry.type, file.section(n)) for n, entry in enumerate(file.table) if entry.type in known]
 
 
-def read_header(data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[Header, list[TableEntry], int]:
-    """The header, the table and the offset of the first section.
+def read_header(data: bytes, max_pixels: int = MAX_PIXELS) -> FileHead:
+    """The header and the table of a file that begins with `data`; a file without a table must be whole, for its checksum.
 
     Raises FormatError and its subclasses, LimitError.
     """
@@ -408,7 +417,7 @@ def read_header(data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[Header, list
         raise CorruptError("corrupt file: a reserved value in the header")
     if width * height > max_pixels:
         raise LimitError(f"{width}x{height} is more than {max_pixels} pixels (--max-pixels)")
-    return header, table, reader.cursor
+    return FileHead(header, table, reader.cursor)
 
 
 def _after_version(data: bytes) -> ByteReader:
@@ -472,7 +481,7 @@ class File:
         self._source, self._lock = source, Lock()
         self.size = source.seek(0, SEEK_END)
         self.read_bytes = 0
-        self.header, self.table, start = self._read_header(max_pixels)
+        self.header, self.table, start = self._read_head(max_pixels)
         self.offsets = [start + length for length in accumulate((entry.length for entry in self.table), initial=0)]
         self._others = self.header.layers * len(self.header.groups)
         kinds = [entry.type for entry in self.table[self._others :]]
@@ -484,7 +493,7 @@ class File:
         if any(entry.type in _METADATA and entry.length > MAX_METADATA for entry in self.table):
             raise LimitError("a metadata section is larger than 16 MiB")
 
-    def _read_header(self, max_pixels: int) -> tuple[Header, list[TableEntry], int]:
+    def _read_head(self, max_pixels: int) -> FileHead:
         """`read_header` on as few bytes as it needs: a file without a table is read whole, for its checksum."""
         head, wanted = b"", _FIRST_READ
         while True:

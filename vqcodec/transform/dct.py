@@ -15,8 +15,9 @@ is < 8 * 2**30; times color.COLOR_LIMIT this gives sum |matrix| < 2**(3 + 2 + SH
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -130,23 +131,12 @@ def inverse(
     height, width, components = out.shape
     levels = 1 << (depth - 8)  # sample values per grey level
     line, n = BLOCK * components, w * max(1, _CELLS_PER_STRIP // w)
-    halves = _mirror_parts(matrix * (levels / (1 << (COEFFICIENT_SHIFT + SHIFT))))  # division by a power of two is exact
-    offsets = 128 * levels + 0.5, 0.0
+    parts = _mirror_parts(matrix * (levels / (1 << (COEFFICIENT_SHIFT + SHIFT))), 128 * levels + 0.5)  # an exact division
     sums, total = np.empty((2, n, _HALF * line)), np.empty((n, _HALF * line))  # allocated once, which is faster than once per strip
     for first in range(0, h * w, n):
         strip = latents[:, first : first + n]
-        most, least = strip.max(axis=1), strip.min(axis=1)
-        used = (most > 0) | (least < 0)  # high-frequency channels are often all zero; skip these
-        clipped = max(int(most.max()), -int(least.min())) * step_64 > COEFFICIENT_MAX
-        even, odd = sums[:, : strip.shape[1]]
-        for (rows, weights), offset, found in zip(halves, offsets, (even, odd), strict=True):
-            here = used[rows]
-            coefficients = np.ones((np.count_nonzero(here) + 1, strip.shape[1]))  # integers; the last row, ones, adds the offset
-            np.multiply(strip[rows[here]], np.float64(step_64), out=coefficients[:-1])
-            if clipped:
-                np.clip(coefficients, -COEFFICIENT_MAX, COEFFICIENT_MAX, out=coefficients)
-            offset_row = np.full((1, _HALF * line), offset)
-            np.matmul(coefficients.T, np.concatenate([weights[here], offset_row]), out=found)
+        even, odd = sums[:, : strip.shape[1]]  # float64 [n, 4 * 8 * components] each
+        _sum_parts(strip, step_64, parts, (even, odd))
         upper, lower = np.add(even, odd, out=total[: len(even)]), np.subtract(even, odd, out=odd)
         lines = np.empty((len(even) // w, BLOCK, w, line), out.dtype)
         for pixels, place in ((upper, lines[:, :_HALF]), (lower, lines[:, : _HALF - 1 : -1])):
@@ -157,9 +147,19 @@ def inverse(
         out[top:bottom] = lines.reshape(-1, w * BLOCK, components)[: bottom - top, :width]
 
 
-def _mirror_parts(matrix: Float64) -> list[tuple[Intp, Float64]]:
-    """The parts of basis functions [C, 8 * 8 * components] that are even and odd under a vertical flip of the block. Each part is
-    the channels [C'] that have it and the upper halves of their basis functions, float64 [C', 4 * 8 * components].
+class _MirrorPart(NamedTuple):
+    """The even or the odd part of basis functions under a vertical flip of the block."""
+
+    channels: Intp
+    """The channels [C'] that have this part."""
+    weights: Float64
+    """The upper halves of their basis functions, float64 [C', 4 * 8 * components]."""
+    offset: float
+    """The constant to add to the sums of this part."""
+
+
+def _mirror_parts(matrix: Float64, offset: float) -> tuple[_MirrorPart, _MirrorPart]:
+    """The even and the odd part of basis functions [C, 8 * 8 * components]; a constant `offset` of all pixels is even.
 
     The upper half of a block is the sum of both parts; the lower half, read from the last line upwards, is their difference. Every
     basis function has exactly one of the parts, which halves the work. Rounding (half up) could only break this if a product of
@@ -167,11 +167,24 @@ def _mirror_parts(matrix: Float64) -> list[tuple[Intp, Float64]]:
     """
     lines = matrix.reshape(len(matrix), BLOCK, -1)
     upper, lower = lines[:, :_HALF].reshape(len(matrix), -1), lines[:, : _HALF - 1 : -1].reshape(len(matrix), -1)
-    found = []
-    for part in ((upper + lower) / 2, (upper - lower) / 2):
-        rows = np.flatnonzero(part.any(axis=1))
-        found.append((rows, part[rows]))
-    return found
+    even, odd = (upper + lower) / 2, (upper - lower) / 2
+    in_even, in_odd = np.flatnonzero(even.any(axis=1)), np.flatnonzero(odd.any(axis=1))
+    return _MirrorPart(in_even, even[in_even], offset), _MirrorPart(in_odd, odd[in_odd], 0.0)
+
+
+def _sum_parts(strip: Int16, step_64: int, parts: Sequence[_MirrorPart], sums: Sequence[Float64]) -> None:
+    """Write the sums of each part's weighted basis functions for latents int16 [C, n] into `sums`, [n, 4 * 8 * components] each."""
+    most, least = strip.max(axis=1), strip.min(axis=1)
+    used = (most > 0) | (least < 0)  # high-frequency channels are often all zero; skip these
+    clipped = max(int(most.max()), -int(least.min())) * step_64 > COEFFICIENT_MAX
+    for part, found in zip(parts, sums, strict=True):
+        here = used[part.channels]
+        coefficients = np.ones((np.count_nonzero(here) + 1, strip.shape[1]))  # integers; the last row, ones, adds the offset
+        np.multiply(strip[part.channels[here]], np.float64(step_64), out=coefficients[:-1])
+        if clipped:
+            np.clip(coefficients, -COEFFICIENT_MAX, COEFFICIENT_MAX, out=coefficients)
+        offset_row = np.full((1, part.weights.shape[1]), part.offset)
+        np.matmul(coefficients.T, np.concatenate([part.weights[here], offset_row]), out=found)
 
 
 def inverse_float(coefficients: Float32, columns: int, matrix: Float32, out: Pixels, depth: int = 8) -> None:
