@@ -32,7 +32,7 @@ from vqcodec.nets import convolution
 from vqcodec.nets.synthesis import FEATURES, OUTPUTS, SEEN
 from vqcodec.train.watch import OutOfTimeError, Watch
 from vqcodec.transform import dct
-from vqcodec.transform.layouts import COLOR_4X4, COLOR_8X8, GREY, shared_channels
+from vqcodec.transform.layouts import COLOR_8X8
 from vqcodec.weights import registry
 from vqcodec.weights.exact import ExactModel
 from vqcodec.weights.folder import save_model
@@ -169,42 +169,6 @@ def test_numpy_and_torch_agree() -> None:
     network = convolution.ConvNetwork.from_tensors(tensors, "synthesis", inputs=FEATURES, outputs=OUTPUTS)
     found = convolution.run_network(network, x)
     np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-4)
-
-
-@pytest.mark.parametrize("layout", [GREY, COLOR_4X4, COLOR_8X8], ids=["grey", "4x4", "8x8"])
-def test_aims_are_a_gradient_step(layout: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By torch's derivative, whatever the strips."""
-    torch = pytest.importorskip("torch", reason="torch is not installed")
-    from vqcodec.codec import aiming
-    from vqcodec.neural import synthesis
-
-    tensors = random_network(8, 2, 0.2)
-    h, w = 31, 5
-    full = COLOR_8X8 if layout.components == 3 else layout
-    rng = np.random.default_rng(5)
-    latents = rng.integers(-60, 60, (layout.channels, h * w)).astype(np.int16)
-    wanted = rng.standard_normal((full.channels, h * w)).astype(np.float32)
-    monkeypatch.setattr(convolution, "_STRIP_CELLS", 1)
-    network = convolution.ConvNetwork.from_tensors(tensors, "synthesis", inputs=FEATURES, outputs=OUTPUTS)
-    found = aiming.gradient_targets(
-        network,
-        latents,
-        wanted,
-        20.0,
-        (h, w),
-        layout,
-    )
-
-    values = torch.from_numpy(latents.astype(np.float32) / 16).requires_grad_()
-    seen = torch.zeros(FEATURES, h * w)
-    own, inputs = shared_channels(layout, COLOR_4X4)
-    seen[inputs] = torch.where(values[own] == 0, values[own], torch.sign(values[own]) * torch.log1p(values[own].abs()))
-    seen[-1] = float(np.log(20 / 32))
-    out = synthesis.load_tensors(tensors)(seen.reshape(1, -1, h, w))[0].reshape(OUTPUTS, -1)
-    made = out[shared_channels(full, COLOR_8X8)[1]]
-    made = torch.cat([made[: len(values)] + values, made[len(values) :]])
-    (0.5 * (made - torch.from_numpy(wanted)).square().sum()).backward()
-    np.testing.assert_allclose(found, (values - values.grad).detach().numpy(), rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.slow
