@@ -166,7 +166,7 @@ def test_bad_weights_are_refused(name: str, spoil: Any) -> None:
     ],
 )
 def test_sums_may_come_up_to_their_limit(name: str, limit: int) -> None:
-    """That of outputs is half of what is exact: a score, which is below the other half, is added to them."""
+    """The limit of outputs is half of FLOAT32_EXACT: a score, which is below the other half, is added to them."""
     assert context.SCORE_MAX < linear.FLOAT32_EXACT // 2
     for most in (limit - 1, limit):
         tensors = random_context()

@@ -1,1 +1,1 @@
-"""What predicts and codes latents: integer arithmetic, the same on every machine."""
+"""Prediction and vector quantisation of latents, in integer arithmetic that is the same on every machine."""

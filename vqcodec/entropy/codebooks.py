@@ -23,7 +23,7 @@ NATURAL_SIZE: Final = 256
 SCALAR_MAX: Final = 2047
 """Largest magnitude in steps that a scalar codebook can code."""
 NO_CODEWORD: Final = 255
-"""Value of `SymbolTable.raw_bits` where a codebook has no such symbol."""
+"""Value of `SymbolTable.raw_bits` for a symbol that a codebook does not have."""
 _EXACT: Final = 15
 """Largest magnitude with a symbol of its own."""
 _PLACES: Final = 256
@@ -58,7 +58,7 @@ def alphabet_symbols(values: Int64) -> Int64:
 
 
 class ScalarValues(NamedTuple):
-    """How a scalar codebook codes each integer from -SCALAR_MAX to SCALAR_MAX, in this order.
+    """The coding of each integer from -SCALAR_MAX to SCALAR_MAX, in this order, by a scalar codebook.
 
     `symbols` uint8; `codewords` int32, the reconstructions in 1/16 step; `bits` float32, code lengths with raw bits.
     """
@@ -117,7 +117,7 @@ class SymbolTable:
 
     `first` intp [B] is the entry of each codebook's symbol 0 (meaningless for codebooks of other dimensions). The entries:
     `codewords` int32 [entries, d] in 1/16 step; `raw_bits` uint8, the number of raw bits after the symbol, NO_CODEWORD if the
-    codebook has no such symbol; `bits` float32, code lengths with raw bits.
+    codebook does not have it; `bits` float32, code lengths with raw bits.
     """
 
     first: Intp

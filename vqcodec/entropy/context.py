@@ -5,9 +5,9 @@ to each score and, where a tile has a predicted mean, to each mean. The features
 network of zeros changes nothing and training starts from the linear predictions. All values are integers held in float32;
 `ContextNetwork.check` proves that no sum leaves the 24 bits in which they are exact in any order of summation, on any device.
 
-The formulas are section 5.4 of the specification (container.py). Two *states*, of luma and of chroma, gather what is decoded, cell
-by cell; luma never depends on chroma. For each half of a tile, two layers turn the states into corrections. Each DC pass of the two
-finest levels has its own network with two hidden layers.
+The formulas are section 5.4 of the specification (container.py). Two *states*, of luma and of chroma, gather decoded values for
+each cell; luma never depends on chroma. For each half of a tile, two layers turn the states into corrections. Each DC pass of the
+two finest levels has its own network with two hidden layers.
 """
 
 from __future__ import annotations
@@ -136,14 +136,15 @@ class DcLayers:
 
 @dataclass(frozen=True, eq=False)
 class ContextNetwork:
-    """A model's tensors `context.*`: weights of the DCs `dc` [W, ...] and of the quantiser step `step` [W, 3], for luma and chroma
-    each; those of the tiles; and those of the DC passes, by name.
+    """The weights in a model's tensors `context.*`.
 
-    The weights of units are divided by the 2**shift of their sums beforehand, which changes nothing but exponents.
+    `dc_weights` float32 [W, 48 or 96] and `step_weights` float32 [W, 3] start the states of luma and of chroma. `tiles` holds the
+    weights of each tile, and `passes` the layers of each DC pass by name. All weights of states and hidden layers are divided by
+    2**shift, so that units need no shift. The division changes only exponents: sums stay exact.
     """
 
-    dc: tuple[Float32, Float32]
-    step: tuple[Float32, Float32]
+    dc_weights: tuple[Float32, Float32]
+    step_weights: tuple[Float32, Float32]
     tiles: tuple[TileWeights, ...]
     passes: Mapping[str, DcLayers]
 
@@ -164,9 +165,9 @@ class ContextNetwork:
             name: DcLayers(read.layer(f"{name}.first"), read.layer(f"{name}.second"), read.layer(f"{name}.out"))
             for name in dc_pass_names()
         }
-        dc = read.weights("luma.dc"), read.weights("chroma.dc")
-        step = read.weights("luma.step"), read.weights("chroma.step")
-        found = cls(dc, step, tuple(tiles), passes)
+        dc_weights = read.weights("luma.dc"), read.weights("chroma.dc")
+        step_weights = read.weights("luma.step"), read.weights("chroma.step")
+        found = cls(dc_weights, step_weights, tuple(tiles), passes)
         found.check()
         return found._divided(int(tensors["context.shift"].reshape(1)[0]))
 
@@ -183,8 +184,8 @@ class ContextNetwork:
             for tile in self.tiles
         ]
         passes = {name: DcLayers(layers.first / one, layers.second / one, layers.out) for name, layers in self.passes.items()}
-        dc, step = ((luma / state, chroma / state) for luma, chroma in (self.dc, self.step))
-        return ContextNetwork(dc, step, tuple(tiles), passes)
+        dc_weights, step_weights = ((luma / state, chroma / state) for luma, chroma in (self.dc_weights, self.step_weights))
+        return ContextNetwork(dc_weights, step_weights, tuple(tiles), passes)
 
     def check(self) -> None:
         """Raise ModelError unless all shapes are right and every sum of integers is exact in float32, whatever the features are."""
@@ -196,10 +197,12 @@ class ContextNetwork:
 
     def _check_tiles(self) -> None:
         """Raise ModelError unless the states and the layers of the tiles are right; states grow from tile to tile."""
-        widths = [len(weights) for weights in self.dc]
-        reach = [_reach(weights, 0) + _reach(step, 0) for weights, step in zip(self.dc, self.step, strict=True)]
-        for weights, step, width, count in zip(self.dc, self.step, widths, (1, 2), strict=True):
-            _require(weights.shape == (width, 2 * len(DC_AROUND) * count) and step.shape == (width, 3), "dc", "has a wrong shape")
+        widths, reach = [], []
+        for dcs, steps, planes in zip(self.dc_weights, self.step_weights, (1, 2), strict=True):
+            width = len(dcs)
+            _require(dcs.shape == (width, 2 * len(DC_AROUND) * planes) and steps.shape == (width, 3), "dc", "has a wrong shape")
+            widths.append(width)
+            reach.append(_reach(dcs, 0) + _reach(steps, 0))
         for tile, given in zip(COLOR_4X4.tiles, self.tiles, strict=True):
             name, bank = f"tile.{tile.number:02d}", min(tile.component, 1)
             shapes = (widths[bank], 2 * tile.size * len(taps_of(tile))), (widths[bank], 8 * tile.size)
@@ -215,7 +218,7 @@ class ContextNetwork:
     @property
     def macs_per_pixel(self) -> float:
         """Multiply-accumulate operations per pixel of a colour picture with 4x4 chroma."""
-        each_cell = sum(weights.size for weights in (*self.dc, *(tile.state for tile in self.tiles)))
+        each_cell = sum(weights.size for weights in (*self.dc_weights, *(tile.state for tile in self.tiles)))
         halves = [tile.own.size + sum(layer.weights.size for layer in (*tile.hidden, *tile.out)) for tile in self.tiles]
         passes = []
         for name, layers in self.passes.items():
@@ -281,7 +284,7 @@ def clamp_score(score: Float32) -> Float32:
 
 
 class Corrected(NamedTuple):
-    """What is added to linear means, int32 [T, n] in 1/16 step or 0 for nothing; and corrected scores, float32 [n]."""
+    """Corrections `added` to linear means, int32 [T, n] in 1/16 step or 0 for none, and corrected scores, float32 [n]."""
 
     added: Int32 | int
     score: Float32
@@ -332,14 +335,14 @@ class DcContextCorrector:
 
     def __init__(self, network: ContextNetwork, step_64: int) -> None:
         self.network = network
-        self.step = step_inputs(step_64)
+        self.step_inputs = step_inputs(step_64)
 
     def dc_pass(self, this: dc_pyramid.Pass, inputs: dc_pyramid.Inputs, means: Int32, score: Float32) -> Corrected:
         layers = self.network.passes.get(this.name)
         if layers is None:
             return Corrected(0, score)
         clamp_score(score)
-        hidden = hidden_units(layers.first, dc_features(inputs, means, score, self.step))
+        hidden = hidden_units(layers.first, dc_features(inputs, means, score, self.step_inputs))
         return _corrected(layers.out(hidden_units(layers.second, hidden)), score)
 
 
@@ -355,15 +358,15 @@ class ContextCorrector(DcContextCorrector):
         """Features of the current tile's latents, then of its residuals' sizes: float32 [2 T, h + 2 MARGIN, w + 2 MARGIN]."""
 
     def dc_done(self) -> None:
-        step, (h, w) = self.step[:, None], (self.grid.h, self.grid.w)
+        h, w = self.grid.h, self.grid.w
         for bank in range(min(self.grid.layout.components, 2)):
             rows = dc_differences(self.grid.latents[bank : 2 * bank + 1].reshape(-1, h, w))
             states = []
             for half, cells in enumerate(self.grid.halves):
                 own = np.empty((len(rows), len(cells)), np.float32)
                 self.grid.take(rows, half, own)
-                state = self.network.dc[bank] @ own
-                state += self.network.step[bank] @ step
+                state = self.network.dc_weights[bank] @ own
+                state += self.network.step_weights[bank] @ self.step_inputs[:, None]
                 states.append(state)
             self.states.append((states[0], states[1]))
 
@@ -408,8 +411,8 @@ class ContextCorrector(DcContextCorrector):
         return found.reshape(len(taps) * len(self.values), found.shape[2])
 
 
-def dc_features(inputs: dc_pyramid.Inputs, means: Int32, score: Float32, step: Float32) -> Float32:
-    """Inputs of a DC pass's network, float32 [rows, n]; `step` are the `step_inputs`."""
+def dc_features(inputs: dc_pyramid.Inputs, means: Int32, score: Float32, step_rows: Float32) -> Float32:
+    """Inputs of a DC pass's network, float32 [rows, n]; `step_rows` are `step_inputs`."""
     rows = feature(inputs.mean.astype(np.int32))
     n = rows.shape[1]
     return np.concatenate(
@@ -419,7 +422,7 @@ def dc_features(inputs: dc_pyramid.Inputs, means: Int32, score: Float32, step: F
             np.floor(inputs.scale * np.float32(0.5)),
             np.floor(score * _SCORE_INPUT)[None],
             feature(means),
-            np.broadcast_to(step[:, None], (3, n)),
+            np.broadcast_to(step_rows[:, None], (3, n)),
         ]
     )
 

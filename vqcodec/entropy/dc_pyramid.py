@@ -89,7 +89,7 @@ _SCALE_BOUNDS: Final = np.int32(0), np.int32(MAGNITUDE_MAX)
 
 
 class PassKey(NamedTuple):
-    """What selects the weights of a pass. `level` is 0 for the finest, at most LEVELS - 1."""
+    """Key of the weights of a pass. `level` is 0 for the finest level and at most LEVELS - 1."""
 
     component: int
     level: int

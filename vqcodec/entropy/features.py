@@ -82,7 +82,7 @@ def pad_edge(plane: Int32) -> Int32:
 _AROUND: Final = ((0, 0), (0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1), (2, 2))
 """Rows and columns of a cell's 8 neighbours in a plane of `pad_edge`."""
 _CROSS: Final = ((1, 0), (1, 2), (0, 1), (2, 1))
-"""Those of the left, right, upper and lower neighbour."""
+"""Rows and columns of the left, right, upper and lower neighbour."""
 
 
 class Grid:

@@ -42,7 +42,7 @@ _UNSEEN added."""
 
 
 class ScaledCells(NamedTuple):
-    """Codeword sizes int32 [n] in 1/256, and what is added to the scores of the scale classes, float32 [n]."""
+    """Codeword sizes int32 [n] in 1/256, and changes of the scores, float32 [n]."""
 
     sizes: Int32
     score_change: Float32

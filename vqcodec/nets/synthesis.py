@@ -35,9 +35,9 @@ REFINER_OUTPUTS: Final = OUTPUTS + GRAIN
 INPUTS: Final = {"synthesis": FEATURES, "refiner": OUTPUTS + FEATURES + NOISE, "denoiser": 2 * OUTPUTS + 1}
 """Input channels of the networks that see coefficients, by name."""
 MIN_STEP_LEVELS: Final = 4.0
-"""Quantiser step in grey levels below which there is nothing to restore: the plain decode is used."""
+"""Quantiser step in grey levels below which nothing is left to restore, and the plain decode is used."""
 MAX_STEP_LEVELS: Final = 180.0
-"""Largest step in training. Only byte and quality targets lead to larger ones, and the network is told this value for them."""
+"""Largest step in training, in grey levels. Larger ones occur only with targets, and are passed to the network as this value."""
 STEP_CENTRE_LEVELS: Final = 32.0
 
 DecodeRows = Callable[[Rows], Float32]

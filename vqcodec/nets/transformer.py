@@ -113,7 +113,7 @@ class Transformer:
 
     @property
     def mask(self) -> int:
-        """The mask token: that of a cell whose codeword is unknown."""
+        """The mask token, which stands for an unknown codeword."""
         return self.codewords
 
     @property

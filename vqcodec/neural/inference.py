@@ -82,8 +82,8 @@ def _moved(network: ContextNetwork, device: str) -> ContextNetwork:
         for tile in network.tiles
     ]
     passes = {name: DcLayers(*moved(layers.first, layers.second, layers.out)) for name, layers in network.passes.items()}
-    dc, step = ((there(first), there(second)) for first, second in (network.dc, network.step))
-    return replace(network, dc=dc, step=step, tiles=tuple(tiles), passes=passes)
+    dc_weights, step_weights = ((there(luma), there(chroma)) for luma, chroma in (network.dc_weights, network.step_weights))
+    return replace(network, dc_weights=dc_weights, step_weights=step_weights, tiles=tuple(tiles), passes=passes)
 
 
 def has_gpu() -> bool:

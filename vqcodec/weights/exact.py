@@ -57,7 +57,7 @@ AC_SET: Final = 1
 
 @dataclass(frozen=True)
 class Stream:
-    """How one stream of a merge map is written: its form, and a dictionary or None for each part of it."""
+    """One stream of a merge map: its form, and a dictionary or None for each part."""
 
     form: Form
     dictionaries: tuple[Dictionary | None, ...]

@@ -68,7 +68,7 @@ class Weights:
     summary: dict[str, Any] = field(default_factory=dict)
     """The contents of model.json."""
     noun: ClassVar[str] = "a model"
-    """What messages call such a model."""
+    """Name of the kind in messages, with its article."""
 
     @classmethod
     def load(cls, folder: Path) -> Self:

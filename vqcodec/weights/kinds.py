@@ -25,9 +25,9 @@ FileModel = ExactModel | TokenModel
 class ModelKind(Generic[Loaded]):
     """A kind of model.
 
-    `name` is the kind in model.json; exact models are those of all other names, `lite` and `neural`. `noun` and `option` are what
-    messages call it and the command-line option that takes it. `load` reads and checks a folder. `default` is the name of the model
-    that is used if none is given.
+    `name` is the kind in model.json; models with any other name, such as `lite` and `neural`, are exact models. `noun` is the name
+    in messages, `option` the command-line option that takes the model. `load` reads and checks a folder. `default` is the name of
+    the model that is used if none is given.
     """
 
     name: str
