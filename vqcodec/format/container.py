@@ -83,10 +83,17 @@ else (n * M >> 14) - (x + 1) / 2. M is the sum of l * 2**(11 - l) over the code 
 The raw bits have at most 4 * channels * cells + 16 bytes, and so have all `size` together. A frame is a zstd frame (RFC 8878)
 without its magic number and without its next two bytes, which are always 00 38 (no content size, checksum or dictionary id; window
 128 KiB). It decompresses to exactly `size` bytes, and nothing follows it. A block is the content of the literals section of a frame
-that has one block and no sequences; `size` and L (with the three u16, if any) are at most 131072. The whole frame is 00 38, a
-3-byte integer 5 + 8 (H + L + 1), the literals section header of H bytes, the L bytes, 00. The header is T + 4 F + 16 size + (L <<
-(4 + n)), T = 2 for a block with its own Huffman tree and T = 3 with the dictionary's; F, n, H = 0, 10, 3 if size < 256 (T = 2) or
-size < 1024 (T = 3), else 1, 10, 3 if size < 1024, else 2, 14, 4 if size < 16384, else 3, 18, 5. L < 1 << n.
+that has one block and no sequences; `size` and L (with the three u16, if any) are at most 131072. The whole frame of a block is
+    00 38     the two bytes above
+    3 bytes   block header: 5 + 8 (H + L + 1)
+    H bytes   literals section header: T + 4 F + 16 size + (L << (4 + n)), L < 1 << n, with T = 2 for a block with its own Huffman
+              tree, T = 3 for one with the dictionary's, and
+                  F, n, H = 0, 10, 3    if size < 256 (T = 2) or size < 1024 (T = 3)
+                            1, 10, 3    else if size < 1024
+                            2, 14, 4    else if size < 16384
+                            3, 18, 5    else
+    L bytes   the block
+    00        no sequences
 
 The parts of a stream become symbols (0..255), by the form that the model gives the stream.
   Direct form: each byte is a symbol.
