@@ -13,6 +13,7 @@ from PIL import Image
 from typer.main import get_command
 
 import vqcodec
+from helpers.marks import fast_first
 from helpers.paths import REPOSITORY
 from helpers.pictures import smooth_picture
 from helpers.processes import program_environment
@@ -59,7 +60,7 @@ def test_the_man_page_says_what_is_done_by_default_and_has_the_options_of_all(ma
         assert f"\\fB{word}\\fR" in man_page
 
 
-@pytest.mark.parametrize("shape", [(300, 500, 3), (60, 40), (200, 100, 4)])
+@pytest.mark.parametrize("shape", fast_first([((60, 40),), ((300, 500, 3),), ((200, 100, 4),)]))
 def test_thumbnails_are_as_large_as_asked_and_png_by_any_name(shape: tuple[int, ...], tmp_path: Path) -> None:
     picture = smooth_picture(*shape[:2], shape[2] if len(shape) == 3 else 1)
     (tmp_path / "a.vqz").write_bytes(vqcodec.encode(picture, model="photo-lite"))

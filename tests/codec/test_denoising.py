@@ -476,10 +476,10 @@ def test_exit_codes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "no.png").write_bytes(b"no picture")
     source, output = str(tmp_path / "a.png"), str(tmp_path / "b.png")
     cases: list[tuple[list[str], int, str]] = [
-        ([source, output, "-m", "calm", "--sigma", "much"], 2, "'much' is neither auto nor 0 to 100"),
-        ([source, output, "-m", "calm", "--sigma", "-3"], 2, "neither auto nor 0 to 100"),
-        ([source, output, "-m", "calm", "--sigma", "nan"], 2, "neither auto nor 0 to 100"),
-        ([source, output, "-m", "calm", "--sigma", "300"], 2, "neither auto nor 0 to 100"),
+        ([source, output, "-m", "calm", "--sigma", "much"], 2, "'much' is not auto or a number from 0 to 100"),
+        ([source, output, "-m", "calm", "--sigma", "-3"], 2, "is not auto or a number from 0 to 100"),
+        ([source, output, "-m", "calm", "--sigma", "nan"], 2, "is not auto or a number from 0 to 100"),
+        ([source, output, "-m", "calm", "--sigma", "300"], 2, "is not auto or a number from 0 to 100"),
         ([str(tmp_path / "no.png"), output, "-m", "calm"], 3, "is not a picture"),
         ([str(tmp_path / "deep.png"), output, "-m", "calm"], 3, "8 bits a sample"),
         ([source, output, "-m", "nobody"], 4, "no denoiser named nobody (installed: both, calm"),

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from helpers.marks import fast_first
 from helpers.networks import random_network, with_scarce_memory
 from helpers.pictures import smooth_picture
 from vqcodec import api
@@ -136,7 +137,7 @@ def test_refiners_without_grain_decode_as_with_grain_of_strength_0(coded: bytes)
     assert np.abs(pictures[2].astype(int) - pictures[1]).mean() > 1
 
 
-@pytest.mark.parametrize("tile", [None, 64])
+@pytest.mark.parametrize("tile", fast_first([None, 64]))
 def test_a_region_is_a_part_of_the_whole(picture: Pixels, tile: int | None) -> None:
     data = api.encode(picture, quality=20, effort=1, tile=tile)
     options: dict[str, Any] = {"refine": "gan", "strength": 1, "refiner": REFINER}

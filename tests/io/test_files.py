@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.marks import fast_first
 from helpers.processes import program_environment
 from vqcodec.errors import InputError, LimitError, MissingExtraError, OutputError, printable
 from vqcodec.io.files import (
@@ -292,7 +293,7 @@ while True:
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("number", fast_first([signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP]))
 def test_killed_while_writing(tmp_path: Path, number: signal.Signals) -> None:
     """At any moment the file is absent or complete; only SIGKILL may leave a temporary file behind."""
     target = tmp_path / "a"

@@ -794,6 +794,7 @@ def test_a_stream_that_cannot_seek() -> None:
         read_image(Pipe(bytes(2**26 + 401)), max_pixels=100)
 
 
+@pytest.mark.slow
 def test_odd_files_as_pillow_does(shared_data: Path) -> None:
     """What Pillow refuses is refused; what it accepts is accepted, or refused for one of our own reasons."""
     ours = ("bits per sample", "not a picture in a format")

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from helpers.marks import fast_first
 from helpers.paths import REPOSITORY
 from vqcodec import api
 from vqcodec.bench.metrics import psnr_db, psnr_rgb_db
@@ -203,7 +204,7 @@ def test_an_output_that_is_there_is_refused_before_the_work(pictures: Path, tmp_
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
-@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+@pytest.mark.parametrize("error", fast_first([OSError(28, "No space left on device"), KeyboardInterrupt()]))
 def test_a_failure_leaves_the_old_model(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
