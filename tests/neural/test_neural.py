@@ -1,4 +1,4 @@
-"""Neural models: the network in numpy and in torch, its training, and decoding with it."""
+"""Neural models: the synthesis network in numpy and in torch, its training, and decoding with it."""
 
 import hashlib
 import io
@@ -67,7 +67,7 @@ def test_a_network_of_zeros_decodes_as_the_plain_decoder_does(picture: np.ndarra
 def test_a_neural_model_writes_its_base_models_indices_and_decodes_them_exactly(
     picture: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With a network of zeros, and where the encoder does not aim for the network; at the same lambda."""
+    """Holds for a network of zeros, and for efforts without aiming, at the same lambda."""
     monkeypatch.setattr(rate_control, "_RATE_BEFORE_SYNTHESIS", rate_control.RATE)
     model, silent = (with_synthesis(random_network(8, 1, spread)) for spread in (0.05, 0.0))
     given = ((LITE, 5), (silent, 5), (model, 4))
@@ -78,7 +78,7 @@ def test_a_neural_model_writes_its_base_models_indices_and_decodes_them_exactly(
     np.testing.assert_array_equal(api.decode(lite), api.decode(neural, model=model, refine="none"))
     refined = [api.decode(neural, model=model, threads=threads).astype(int) for threads in (1, 3)]
     assert np.abs(refined[0] - refined[1]).max() <= 1
-    assert np.abs(refined[0] - api.decode(lite)).max() > 3  # the default of such a model is its network
+    assert np.abs(refined[0] - api.decode(lite)).max() > 3  # decoding uses the network by default
 
 
 def test_golden_files_decode_to_the_same_indices_and_within_one_of_the_same_pixels() -> None:
@@ -137,7 +137,7 @@ def test_a_gpu_that_is_not_there(
     assert "there is no CUDA device" in capsys.readouterr().err
     assert main([*arguments, "tpu"]) == 2
     assert not target.exists()
-    assert main([*arguments, "auto"]) == 0  # in numpy
+    assert main([*arguments, "auto"]) == 0  # falls back to numpy
     with Image.open(target) as image:
         np.testing.assert_array_equal(np.asarray(image), api.decode(source.read_bytes(), model=model))
 
@@ -173,7 +173,7 @@ def test_numpy_and_torch_agree() -> None:
 
 @pytest.mark.slow
 def test_high_effort_pays(samples: Path) -> None:
-    """In bytes times squared error: 1 % of either counts the same, as near 0.3 bits per pixel."""
+    """Measured as bytes times squared error, which weighs 1 % of either equally; true near 0.3 bits per pixel."""
     with Image.open(samples / "still_life.png") as image:
         pixels = np.asarray(image.convert("RGB"))[60:316, 100:484]
     costs = []
@@ -205,7 +205,7 @@ def test_mirrored_and_transposed_samples_are_those_of_the_picture(picture: np.nd
 
 @pytest.mark.slow
 def test_weights_are_kept_from_before_a_folder_is_learnt_by_heart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A weight that the loss drives up without end, where held-out samples want 0.05; stopped once behind that, and gone on."""
+    """The loss drives a weight up without end, held-out samples want 0.05; training stops after that point and continues."""
     torch = pytest.importorskip("torch", reason="torch is not installed")
     from vqcodec.neural import loop
 
@@ -237,11 +237,11 @@ def test_weights_are_kept_from_before_a_folder_is_learnt_by_heart(tmp_path: Path
     assert train() == pytest.approx(0.05, abs=min(seen) + 1e-6)
     best, newest = loop.Best(torch.nn.Linear(1, 1)), torch.nn.Linear(1, 1)
     best.look(torch.nn.Linear(1, 1), float("nan"))
-    best.look(newest, float("nan"))  # without held-out samples there is no best
+    best.look(newest, float("nan"))  # without held-out samples the newest is kept
     assert torch.equal(best.network.weight, newest.weight)
     good = torch.nn.Linear(1, 1)
     best.look(good, 0.5)
-    best.look(torch.nn.Linear(1, 1), float("nan"))  # a network that came to nothing is no better than one that did not
+    best.look(torch.nn.Linear(1, 1), float("nan"))  # a diverged network does not replace a good one
     assert best.figure == 0.5
     assert torch.equal(best.network.weight, good.weight)
 
@@ -335,7 +335,7 @@ def test_a_checkpoint_of_another_training_is_not_gone_on_from_and_stays(tmp_path
     loop.save_checkpoint(checkpoint, settings, 50, 7.0, parts)
     assert loop.load_checkpoint(checkpoint, settings, parts) == (50, 7.0)
     longer = replace(settings, steps=None, minutes=3.0)
-    assert loop.load_checkpoint(checkpoint, longer, parts) == (50, 7.0)  # another length is no other training
+    assert loop.load_checkpoint(checkpoint, longer, parts) == (50, 7.0)  # the length may change
     assert loop.load_checkpoint(checkpoint, replace(settings, batch=5), parts, ("batch",)) == (50, 7.0)
     kept = checkpoint.read_bytes()
     for other, what in (({"origin": "photo 13 pictures"}, "another origin"), ({"batch": 5, "seed": 1}, "another seed, batch")):
@@ -395,7 +395,7 @@ def test_what_goes_on_from_a_checkpoint_draws_other_batches_and_has_only_the_tim
     assert len(set(drawn)) == 6
     saved = torch.load(checkpoint, weights_only=True)
     torch.save(saved | {"spent": 90.0}, checkpoint)
-    train(loop.Schedule(minutes=1.0))  # over
+    train(loop.Schedule(minutes=1.0))  # the time is over
     assert len(drawn) == 6
 
 
@@ -411,7 +411,7 @@ def test_a_few_steps_lower_the_loss_and_a_checkpoint_goes_on(folder: Path, tmp_p
     samples = make_samples(images.train + images.held_out, LITE, 0, "samples", Watch())
     settings = synthesis.SynthesisSettings(width=16, blocks=1, batch=4, crop=12, steps=120)
     untrained = synthesis.SynthesisNetwork(16, 1)
-    assert synthesis.held_out_error(untrained, samples, "cpu") == 0  # starts as the plain decode
+    assert synthesis.held_out_error(untrained, samples, "cpu") == 0  # corrections start at zero
     found = synthesis.fit_synthesis(samples, samples, settings)
     again = synthesis.fit_synthesis(samples, samples, settings)
     for name, array in found.items():
@@ -463,7 +463,7 @@ def test_train_command_makes_a_model_that_decodes_better(
     from helpers.small_training import make_small
 
     make_small(monkeypatch.setattr)
-    target, log = tmp_path / "made" / "mine", tmp_path / "log.jsonl"  # in a folder that is not there
+    target, log = tmp_path / "made" / "mine", tmp_path / "log.jsonl"  # in a folder that does not exist
     arguments = ["train", str(folder), "-o", str(target), "--kind", "neural", "--init", "photo-lite"]
     arguments += ["--parts", "synthesis", "--steps", "150", "--log", str(log), "--tensorboard", str(tmp_path / "board")]
     assert main(arguments) == 0
@@ -481,7 +481,7 @@ def test_train_command_makes_a_model_that_decodes_better(
 
 
 def test_what_a_network_learns_from_is_drawn_over_octaves_of_steps_and_partly_grey(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every kind of network's samples; refiners' are of both models and tunings besides."""
+    """Holds for samples of every kind of network; refiners also get both models and tunings."""
     pytest.importorskip("torch", reason="torch is not installed")
     from vqcodec.train import samples
     from vqcodec.train.data import TrainingImage
@@ -502,7 +502,7 @@ def test_what_a_network_learns_from_is_drawn_over_octaves_of_steps_and_partly_gr
 
 
 def test_a_synthesis_that_is_no_better_is_not_kept(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that is gone on from learns slowly, and keeps its size."""
+    """A network that continues learns at a quarter of the rate and keeps its size."""
     pytest.importorskip("torch", reason="torch is not installed")
     from helpers.small_training import let_few_pictures_be_enough
     from vqcodec.neural import synthesis
@@ -597,7 +597,7 @@ def test_pictures_of_the_log_are_those_of_the_codec(picture: np.ndarray) -> None
     found = synthesis.compare(network, sample, LITE.color)
     assert found.shape == (64, 3 * 96, 3)
     original, plain, refined = (found[:, 96 * i : 96 * (i + 1)].astype(int) for i in range(3))
-    assert np.abs(original - pixels).max() <= 3  # of coefficients kept as float16
+    assert np.abs(original - pixels).max() <= 3  # coefficients are stored as float16
     encoder = rate_control.Encoder(pixels, LITE, threads=1)
     decoded = decoder.reconstruct(encoder.header(20 * 64), [group.latents for group in encoder.code(20 * 64)], LITE)
     assert np.abs(plain - decoded).max() <= 3
@@ -606,7 +606,7 @@ def test_pictures_of_the_log_are_those_of_the_codec(picture: np.ndarray) -> None
 
 @pytest.mark.slow
 def test_two_processes_train_one_network(folder: Path, tmp_path: Path) -> None:
-    """With torchrun and gloo: batches of their own, one gradient, one model, written by the first."""
+    """With torchrun and gloo: separate batches, averaged gradients, one model, written by the first process."""
     pytest.importorskip("torch", reason="torch is not installed")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     command += ["-m", "helpers.small_training", "train", str(folder), "-o", "mine", "--kind", "neural", "--init", "photo-lite"]

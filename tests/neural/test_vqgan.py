@@ -1,4 +1,4 @@
-"""Token models gone on from: perceptual and adversarial losses, the decoder alone, and what the program says of them."""
+"""Token models that continue: perceptual and adversarial losses, training of the decoder alone, and the command."""
 
 import gzip
 import json
@@ -49,7 +49,7 @@ def digits(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def installed(tmp_path: Path, trained: Tensors, monkeypatch: pytest.MonkeyPatch) -> TokenModel:
-    """The trained model, where models are looked for, as `words`."""
+    """The trained model, installed as `words`."""
     tensors = {**trained, "color": OPPONENT, "token.mean": SCALING.mean, "token.scale": SCALING.scale}
     save_model(tmp_path / "models" / "words", TokenModel("words", tensors, {"name": "words", "kind": "token"}))
     monkeypatch.setenv("VQCODEC_MODELS", str(tmp_path / "models"))
@@ -61,7 +61,7 @@ def installed(tmp_path: Path, trained: Tensors, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize("model", [COLOR, GREY], ids=["colour", "grey"])
 def test_training_sees_the_pictures_that_decoding_makes(model: TokenModel) -> None:
-    """From the decoder's coefficients to pixels in torch as in numpy, but for rounding."""
+    """Torch and numpy make the same pixels from the decoder's coefficients, up to rounding."""
     indices = np.random.default_rng(0).integers(0, len(model.codebook), (3, 4)).astype(np.uint16)
     wanted = tokens.decode(indices, model, (3 * model.side, 4 * model.side, model.components))
     network = token.TokenNetwork(small(steps=1, codewords=len(model.codebook)), model.channels)
@@ -75,7 +75,7 @@ def test_training_sees_the_pictures_that_decoding_makes(model: TokenModel) -> No
 
 @pytest.mark.parametrize("side", [8, 16, 32, 64])
 def test_gradient_statistics_of_small_crops(side: int) -> None:
-    """As many scales as have a window; those of large crops are as they were."""
+    """Scales without a whole window are left out."""
     rng = np.random.default_rng(0)
     one, other = (torch.from_numpy(rng.random((2, 3, side, side)).astype(np.float32)) for _ in range(2))
     found = GradientStatistics()(one, other)
@@ -98,7 +98,7 @@ def test_a_discriminator_of_any_planes_learns_to_tell(inputs: int) -> None:
 
 
 def test_errors_count_as_they_do_in_pixels() -> None:
-    """Over their variance: a coefficient that varies twice as much counts four times."""
+    """Errors are relative to the variance: twice the deviation counts four times."""
     scale = np.linspace(1, 3, 64).astype(np.float32)
     cells, errors = token.Cells(token.Scaling(np.zeros(64, np.float32), scale)), torch.zeros(2, 64, 3, 4)
     for channel in (5, 60):
@@ -186,7 +186,7 @@ def test_all_of_it_learns_where_nothing_is_frozen(trained: Tensors) -> None:
 
 @pytest.mark.slow
 def test_going_on_begins_where_it_ended(trained: Tensors) -> None:
-    """One step, whose learning rate is next to nothing: the networks are the same, and the codewords have not moved far."""
+    """After one step at almost zero learning rate the networks are the same and codewords have hardly moved."""
     found = fit(small(steps=1), start=trained)
     for name, array in trained.items():
         np.testing.assert_allclose(found[name], array, atol=0.05 if name == "token.words" else 2e-3, err_msg=name)

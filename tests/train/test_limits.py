@@ -1,4 +1,4 @@
-"""Limits of a training: its minutes, too few pictures, and chance; and what it prints."""
+"""Limits of a training: its minutes, its number of pictures, and chance; and its output."""
 
 import json
 import os
@@ -18,9 +18,8 @@ from helpers.processes import program_environment
 from vqcodec.cli.main import main
 from vqcodec.cli.tables import stage_progress
 from vqcodec.errors import InputError
-from vqcodec.train import held_out, lite, selection
-from vqcodec.train.data import LEAST_HELD_OUT, LEAST_TRAINED_ON, Corpus, TrainingImage, count_pixels, held_out_of, load_corpus
-from vqcodec.train.held_out import Figures, Point
+from vqcodec.train import lite
+from vqcodec.train.data import TrainingImage
 from vqcodec.train.watch import OutOfTimeError, Watch, in_processes, some_in_processes
 from vqcodec.weights.exact import ExactModel
 
@@ -72,7 +71,7 @@ def test_a_stage_that_is_not_complete_in_time_is_an_error() -> None:
 def test_work_that_is_not_done_in_time_is_left_out_or_an_error() -> None:
     watch = Watch(deadline=time.monotonic() + 600)
     assert in_processes(pow, [2, 3, 4], [3, 2, 1], stage="work", watch=watch) == [8, 9, 4]
-    assert some_in_processes(pow, [2, 3, 4], [3, 2, 1], stage="work", watch=watch, share=0) == [8]  # a first one always
+    assert some_in_processes(pow, [2, 3, 4], [3, 2, 1], stage="work", watch=watch, share=0) == [8]  # always one
     with pytest.raises(OutOfTimeError, match="while work"):
         in_processes(time.sleep, [600.0], stage="work", watch=Watch(deadline=time.monotonic() + 1))
     assert some_in_processes(time.sleep, [600.0], stage="work", watch=Watch(deadline=time.monotonic() + 1)) == []
@@ -129,29 +128,6 @@ def test_too_few_pictures_leave_the_networks_of_the_base_model(
     assert ExactModel.load(tmp_path / "own").id == LITE_ID
 
 
-@pytest.mark.parametrize(("count", "side"), [(1, 256), (2, 100), (3, 256), (14, 200), (30, 128)])
-def test_the_pictures_that_are_missing_are_counted(count: int, side: int) -> None:
-    """With so many more of the same size there are enough, with one less there are not."""
-
-    def corpus(size: int) -> Corpus:
-        images = grey(*[(side, side)] * size)
-        held_out = held_out_of(size)
-        return Corpus(images[held_out:], images[:held_out], [], {})
-
-    found = re.search(r"add (\d+) more of this size", corpus(count).shortage)
-    assert found is not None
-    assert corpus(count + int(found[1])).shortage == ""
-    assert corpus(count + int(found[1]) - 1).shortage != ""
-
-
-def test_pixels_are_asked_for_on_both_sides() -> None:
-    side = int(max(LEAST_HELD_OUT, LEAST_TRAINED_ON) ** 0.5)
-    large, small = grey((side, side)), grey((8, 8))
-    assert Corpus(large, large, [], {}).shortage == ""
-    assert "add 1 more" in Corpus(large * 4, small, [], {}).shortage
-    assert "add 1 more" in Corpus(small, large * 4, [], {}).shortage
-
-
 @pytest.mark.parametrize(
     ("names", "message"),
     [
@@ -172,18 +148,6 @@ def test_a_folder_without_pictures_is_refused_by_name(names: list[str], message:
         lite.train_lite(folder, tmp_path / "made" / "model", init=None)
 
 
-def test_content_decides_what_is_a_picture_and_the_rest_is_named(tmp_path: Path) -> None:
-    for name in ("a.jfif", "b", "c.tga"):
-        Image.new("RGB", (16, 16), (9, 90, 200)).save(tmp_path / name, format="TGA" if name == "c.tga" else "JPEG")
-    (tmp_path / "drawing.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
-    (tmp_path / "empty.png").touch()
-    (tmp_path / "LICENSE").write_text("Public domain")
-    corpus = load_corpus(tmp_path, Watch())
-    assert {image.name for image in corpus.train + corpus.held_out} == {"a.jfif", "b", "c.tga"}
-    assert [name for name, _ in corpus.skipped] == ["drawing.svg", "empty.png"]
-    assert "empty" in dict(corpus.skipped)["empty.png"]
-
-
 def test_a_model_may_lie_among_its_pictures(few: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for number in range(2):
         Image.new("L", (8, 8)).save(tmp_path / f"{number}.png")
@@ -192,44 +156,6 @@ def test_a_model_may_lie_among_its_pictures(few: Path, tmp_path: Path, capsys: p
     assert json.loads((tmp_path / "model" / "model.json").read_text())["corpus"]["images"] == 2
     assert main(["train", str(tmp_path), "-o", str(tmp_path), "-f"]) == 5
     assert len(list(tmp_path.glob("*.png"))) == 2
-
-
-# ------------------------------------------------------------------------------------------------ chance
-
-
-def figures(costs: list[float]) -> Figures:
-    """Held-out pieces with these costs at every step."""
-    return Figures.of([[Point(0, 0, cost)] * 3 for cost in costs])
-
-
-def test_a_gain_must_be_more_than_chance() -> None:
-    rng = np.random.default_rng(0)
-    before = rng.normal(0, 1, 16)
-    assert held_out.is_better(figures(list(before - 0.01)), figures(list(before)))
-    assert not held_out.is_better(figures(list(before)), figures(list(before)))
-    assert not held_out.is_better(figures(list(before + 0.01)), figures(list(before)))
-    assert not held_out.is_better(figures([0.0]), figures([1.0]))  # one picture says nothing
-    one_of_many = before.copy()
-    one_of_many[3] -= 1
-    assert not held_out.is_better(figures(list(one_of_many)), figures(list(before)))
-    accepted = [held_out.is_beyond_chance(rng.normal(0, 1, 20)) for _ in range(500)]
-    assert np.mean(accepted) < 0.06
-    accepted = [held_out.is_beyond_chance(rng.normal(0.3, 1, size)) for size in (8, 200) for _ in range(100)]
-    assert np.mean(accepted[:100]) < np.mean(accepted[100:])  # the same gain needs more pieces
-
-
-def test_few_held_out_pictures_are_compared_in_pieces() -> None:
-    y, x = np.mgrid[:256, :200].astype(np.uint8)
-    images = [TrainingImage("a", np.stack([y, x], axis=2)), *grey((70, 50), (8, 300))]
-    pieces = selection.cut_in_pieces(images)
-    assert len(pieces) == 10
-    assert max(max(piece.pixels.shape[:2]) for piece in pieces if piece.name == "a") < 128
-    assert count_pixels(pieces) == count_pixels(images)
-    places = np.concatenate([piece.pixels.reshape(-1, 2) for piece in pieces if piece.name == "a"])
-    assert len(np.unique(places, axis=0)) == len(places) == 256 * 200
-    many = grey(*[(300, 300)] * selection.LEAST_PIECES)
-    assert selection.cut_in_pieces(many) == many
-    assert len(selection.cut_in_pieces(grey((8, 8), (100, 100)))) == 2
 
 
 # ------------------------------------------------------------------------------------------------ what is printed
@@ -270,7 +196,7 @@ def test_help_has_the_options_of_a_kind_together(capsys: pytest.CaptureFixture[s
 
 
 def watched(words: list[str], columns: int = 100) -> str:
-    """The text that a program writes to a terminal."""
+    """The output of a program that runs on a terminal."""
     ours, theirs = pty.openpty()
     environment = program_environment() | {"COLUMNS": str(columns), "TERM": "xterm"}
     process = subprocess.Popen([sys.executable, *words], stdout=theirs, stderr=theirs, stdin=theirs, env=environment)

@@ -6,7 +6,7 @@ predicts for each channel, for texture of which nothing more is known. Its total
 
     L = lambda_r L_r + lambda_p L_p + lambda_t L_t + lambda_a L_a + lambda_c L_c
 
-    L_r  squared error over that of the plain decode, so that every quality has the same weight
+    L_r  squared error over that of the decode that it starts from, so that every quality has the same weight
     L_p  perceptual distance to the original (perceptual.py)
     L_t  gradient statistics against the original's (perceptual.py): the amount of texture, not its position. With errors and LPIPS
          alone there is too little texture

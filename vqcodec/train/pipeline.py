@@ -1,16 +1,17 @@
-"""Training on one page: what is fitted for each kind of model, in which order.
+"""Training on one page: the fits of each kind of model, in order.
 
-    load_corpus (data.py)      a folder -> pictures uint8 [H, W, 1 or 3]; a tenth of them is held out
+    load_corpus (data.py)   a folder -> pictures uint8 [H, W, 1 or 3]; a tenth of them is held out
 
-    kind         fitted, in this order                                                   page lite         predictors -> codebooks,
-    twice; counts; streams and dictionaries        fit_linear_model (here), lite.py neural       context network -> codebooks ->
-    counts; streams; synthesis network      fit_context, fit_synthesis (here), neural.py refiner      generator against
-    discriminator, on pictures coded by two models        refiner.py token        encoder, codebook and decoder together, on
-    pictures                     token.py token-prior  transformer, on the indices that a token model gives pictures
-    token_prior.py denoiser     network, on pictures with noise added                                   denoiser.py
+    kind         fitted, in this order                                             page
+    lite         predictors -> codebooks, twice; code lengths; streams             fit_linear_model (below), lite.py
+    neural       context network -> codebooks, code lengths, streams; synthesis    fit_context, fit_synthesis (below), neural.py
+    refiner      generator against discriminator, on pictures of two models        refiner.py
+    token        encoder, codebook and decoder together, on pictures               token.py
+    token-prior  transformer, on a token model's indices of pictures               token_prior.py
+    denoiser     network, on pictures with noise added                             denoiser.py
 
-`photo-lite` is a lite model; `photo` is that, then context, synthesis and codebooks again. Every fit is closed-loop: its samples
-come from pictures coded with the parts that are fitted already. Only the kind lite trains without torch.
+`photo-lite` is a lite model. `photo` is photo-lite, then context, codebooks, streams and synthesis. Every fit is closed-loop: its
+samples come from pictures that are coded with the parts fitted before. Only the kind lite trains without torch.
 """
 
 from __future__ import annotations
@@ -48,14 +49,13 @@ def fit_linear_model(images: list[TrainingImage], settings: ExactSettings, base:
     model, start = base, None if base is None else codebooks_of(base)
     trained = start or []
     for number in range(settings.sweeps):
-        begun, own = time.monotonic(), watch.named(f"round {number + 1} of {settings.sweeps}") if settings.sweeps > 1 else watch
+        begun = time.monotonic()
+        own = watch.named(f"round {number + 1} of {settings.sweeps}") if settings.sweeps > 1 else watch
         sessions = open_sessions(images, settings.sweep_pixels, draft.color, rng, own)  # targets float32 [C, h * w] each
         collector = Collector(model, draft.layout, lambda_=settings.lambda_)
         residuals = sweep(draft, sessions, collector, pull, settings.seed, own)  # predictors int32 -> draft; float32 [n, d] each
         del sessions, collector
-        trained = fit_codebooks(
-            residuals, draft.layout.keys, start, settings, own
-        )  # codewords float32 [d, K], counts float64 [K] each
+        trained = fit_codebooks(residuals, draft.layout.keys, start, settings, own)  # codewords float32 [d, K] each, with counts
         model = assemble(draft, trained).model  # its contexts are those of the next sweep
         if watch.left is not None and watch.left < 2 * (time.monotonic() - begun):  # as long again, and what follows
             break
