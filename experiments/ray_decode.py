@@ -13,21 +13,22 @@ from pathlib import Path
 from typing import Any
 
 from vqcodec.io.batch import convert
-from vqcodec.io.convert import DecodeOptions
+from vqcodec.io.convert import Decoding
 from vqcodec.io.jobs import Job, find_jobs, why_not_decoded
+from vqcodec.options import DecodeOptions
 
 
 class Decoder:
     """A Ray actor that decodes batches of files."""
 
-    def __init__(self, options: DecodeOptions) -> None:
-        self.options = options
+    def __init__(self, conversion: Decoding) -> None:
+        self.conversion = conversion
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
         """Decode the files of a batch with columns source, output and depth. Returns each source and its error, "" if none."""
         rows = zip(batch["source"], batch["output"], batch["depth"], strict=True)
         jobs = [Job(Path(source), Path(output), depth=int(depth)) for source, output, depth in rows]
-        outcomes = [convert(job, self.options, overwrite=False) for job in jobs]
+        outcomes = [convert(job, self.conversion, overwrite=False) for job in jobs]
         return {"source": [outcome.source for outcome in outcomes], "error": [outcome.error for outcome in outcomes]}
 
 
@@ -44,7 +45,7 @@ def main() -> None:
     items = [{"source": os.fspath(job.source), "output": os.fspath(job.output), "depth": job.depth} for job in tree.jobs]
     outcomes = ray.data.from_items(items).map_batches(
         Decoder,
-        fn_constructor_args=(DecodeOptions(device="cuda" if arguments.gpu else "cpu", threads=1),),
+        fn_constructor_args=(Decoding(options=DecodeOptions(device="cuda" if arguments.gpu else "cpu", threads=1)),),
         batch_size=8,
         concurrency=arguments.decoders,
         num_gpus=1 if arguments.gpu else 0,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import IO, Any, BinaryIO, Final, cast
 
 from PIL import Image, ImageFile
@@ -13,9 +14,10 @@ from vqcodec.format import container
 from vqcodec.io import exif
 from vqcodec.io.metadata import metadata_of_image
 from vqcodec.io.samples import samples_of_image
+from vqcodec.options import SCALES, EncodeOptions, Scale
 
 _FORMAT: Final = "VQZ"
-_OPTIONS: Final = ("quality", "bpp", "size", "psnr", "model", "effort", "tune", "tile", "exact", "threads")
+_OPTIONS: Final = ("model", *(field.name for field in fields(EncodeOptions)))
 _MODES: Final = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 
 
@@ -26,7 +28,7 @@ class VqzImageFile(ImageFile.ImageFile):
     format_description = "vqcodec"
     _vqz: api.VqzFile | None = None
     """None when the pixels are there, as they are in copies and behind pickles."""
-    _scale = 1
+    _scale: Scale = 1
 
     def _open(self) -> None:
         assert self.fp is not None
@@ -49,7 +51,7 @@ class VqzImageFile(ImageFile.ImageFile):
         if size is None or self._scale > 1 or self._vqz is None:  # pixels that are there stay as large as they are
             return None
         width, height = self.size
-        scale = max((s for s in (1, 2, 4, 8) if width // s >= size[0] and height // s >= size[1]), default=1)
+        scale: Scale = max((s for s in SCALES if width // s >= size[0] and height // s >= size[1]), default=1)
         if scale > 1:
             self._scale = scale
             self._size = -(-width // scale), -(-height // scale)

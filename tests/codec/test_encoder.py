@@ -13,7 +13,9 @@ from helpers.marks import fast_first
 from vqcodec import api
 from vqcodec.cli.main import main
 from vqcodec.codec import rate_control
+from vqcodec.codec.pipeline import Encoder
 from vqcodec.io.image_reader import read_image
+from vqcodec.options import EncodeOptions
 from vqcodec.transform.layouts import COLOR_4X4, COLOR_8X8
 from vqcodec.weights import registry
 
@@ -91,7 +93,7 @@ def test_targets_between_the_layouts_are_met() -> None:
     for row, colour in enumerate(((255, 0, 0), (0, 0, 255), (0, 150, 0), (200, 0, 200))):
         draw.text((6, 2 + 23 * row), "Coloured 0123", fill=colour, font_size=18)
     pixels = np.asarray(image)
-    encoder = rate_control.Encoder(pixels, registry.find("photo-lite"), threads=1)
+    encoder = Encoder(pixels, registry.find("photo-lite"), EncodeOptions(threads=1))
     last = next(step for step in range(64, 1 << 14, 64) if encoder.layout(step) is COLOR_4X4)
     small, large = (len(encoder.file(step)) for step in (last, last - 64))
     assert large > 1.1 * small
@@ -110,18 +112,18 @@ def test_lettering_keeps_its_colour(samples: Path) -> None:
 
 def test_photographs_keep_the_small_layout(samples: Path) -> None:
     """Where chroma has no detail its high frequencies are not coded at usual qualities."""
-    encoder = rate_control.Encoder(photo(samples), registry.find("photo"), threads=1)
+    encoder = Encoder(photo(samples), registry.find("photo"), EncodeOptions(threads=1))
     assert encoder.layout(rate_control.step_of_quality(60)) is COLOR_4X4
     assert encoder.layout(rate_control.FINEST_STEP) is COLOR_8X8
 
 
 def test_the_layout_of_a_step_does_not_depend_on_what_was_asked_before(samples: Path) -> None:
     steps = [rate_control.step_of_quality(quality) for quality in (30, 50, 60, 70, 80, 90)]
-    encoder = rate_control.Encoder(lettering(samples), registry.find("photo"), threads=1)
+    encoder = Encoder(lettering(samples), registry.find("photo"), EncodeOptions(threads=1))
     found = [encoder.layout(step) for step in reversed(steps)][::-1]
-    assert found == [rate_control.Encoder(lettering(samples), registry.find("photo"), threads=1).layout(step) for step in steps]
+    assert found == [Encoder(lettering(samples), registry.find("photo"), EncodeOptions(threads=1)).layout(step) for step in steps]
     assert found == [
-        rate_control.Encoder(lettering(samples), registry.find("photo"), threads=2, tile=64).layout(step) for step in steps
+        Encoder(lettering(samples), registry.find("photo"), EncodeOptions(threads=2, tile=64)).layout(step) for step in steps
     ]
 
 

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from vqcodec.codec import decoder, rate_control, symbols
+from vqcodec.codec import choices, reconstruction, symbols
+from vqcodec.codec.pipeline import Encoder
 from vqcodec.entropy import codebooks
-from vqcodec.transform import dct, layouts
-from vqcodec.transform.color import OPPONENT
+from vqcodec.options import EncodeOptions
 from vqcodec.weights import registry
 from vqcodec.weights.exact import DC_SET
 
@@ -40,14 +40,13 @@ def test_fine_dcs_are_nearer_in_smooth_pictures(components: int) -> None:
     pixels = np.clip(gradient[..., None] + np.array((0, 12, -9))[:components], 0, 255).astype(np.uint8)
 
     def error(fine: bool) -> float:
-        encoder = rate_control.Encoder(pixels, MODEL, threads=1)
+        encoder = Encoder(pixels, MODEL, EncodeOptions(threads=1))
         header = replace(encoder.header(64 * 100), fine_dcs=fine)
-        coded = encoder.code_group(
-            dct.forward(pixels, layouts.LAYOUTS[header.layout], OPPONENT), (32, 32), encoder.settings(header)
-        )
-        decoded = decoder.reconstruct(header, [coded.latents], MODEL, 1)
+        image = reconstruction.Plain(header, MODEL)
+        image.add(header.groups[0], encoder.group(0, header).latents)
+        decoded = image.pixels()
         return float(np.abs((decoded - pixels.astype(float)).reshape(8, 32, 8, 32, components).mean(axis=(1, 3))).mean())
 
     assert error(fine=True) < 0.9 * error(fine=False)
-    assert rate_control.fine_dcs(components, 100) == (components == 3)
-    assert not rate_control.fine_dcs(components, 20)
+    assert choices.fine_dcs(components, 100) == (components == 3)
+    assert not choices.fine_dcs(components, 20)

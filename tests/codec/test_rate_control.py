@@ -11,11 +11,11 @@ from helpers.marks import fast_first
 from vqcodec import api
 from vqcodec.bench.metrics import measure, measure_errors
 from vqcodec.cli.main import main
-from vqcodec.codec import rate_control
+from vqcodec.codec.pipeline import Encoder
 from vqcodec.errors import InputError, LimitError
 from vqcodec.format import container
-from vqcodec.io.convert import EncodeOptions
 from vqcodec.io.image_reader import read_image
+from vqcodec.options import TUNES, EncodeOptions
 from vqcodec.weights import registry
 
 
@@ -30,8 +30,8 @@ def half_busy(side: int, components: int) -> np.ndarray:
 @pytest.mark.parametrize("components", [1, 3])
 def test_errors_go_where_it_is_busy(components: int) -> None:
     pixels = half_busy(256, components).squeeze()
-    files = {tune: api.encode(pixels, bpp=0.5 * components, model="photo-lite", tune=tune) for tune in rate_control.TUNES}
-    assert [container.read_file(files[tune])[0].masking for tune in rate_control.TUNES] == [0, 4]
+    files = {tune: api.encode(pixels, bpp=0.5 * components, model="photo-lite", tune=tune) for tune in TUNES}
+    assert [container.read_file(files[tune])[0].masking for tune in TUNES] == [0, 4]
     errors = {tune: (api.decode(data).astype(float) - pixels) ** 2 for tune, data in files.items()}
     quiet, busy = (np.s_[:, :112], np.s_[:, 144:])
     assert errors["ssim"][quiet].mean() < 0.8 * errors["psnr"][quiet].mean()
@@ -42,7 +42,7 @@ def test_errors_go_where_it_is_busy(components: int) -> None:
 @pytest.mark.parametrize("model", ["photo-lite", "photo"])
 def test_likeness_is_gained(model: str, samples: Path) -> None:
     pixels = read_image(samples / "still_life.png").pixels[40:296, 40:296]
-    files = {tune: api.encode(pixels, bpp=0.5, model=model, tune=tune) for tune in rate_control.TUNES}
+    files = {tune: api.encode(pixels, bpp=0.5, model=model, tune=tune) for tune in TUNES}
     assert 0.97 < len(files["ssim"]) / len(files["psnr"]) < 1.03
     likeness = {tune: measure(pixels, api.decode(data)).ms_ssim for tune, data in files.items()}
     assert likeness["ssim"] > likeness["psnr"] + 0.001
@@ -106,7 +106,7 @@ def deep_picture(depth: int) -> np.ndarray:
 )
 def test_the_psnr_of_a_step_is_that_of_its_file(model: str, depth: int, tile: int | None, step: int, samples: Path) -> None:
     pixels = read_image(samples / "still_life.png").pixels[100:204, 80:184] if depth == 8 else deep_picture(depth)[:, :, None]
-    encoder = rate_control.Encoder(pixels, registry.find(model), threads=1, effort=1, depth=depth, tile=tile)
+    encoder = Encoder(pixels, registry.find(model), EncodeOptions(threads=1, effort=1, tile=tile))
     data = encoder.file(64 * step)
     decoded = api.decode(data).reshape(pixels.shape)
     mse = np.square(decoded.astype(float) - pixels).mean()
@@ -128,7 +128,7 @@ def test_no_target_of_size_is_missed_by_a_byte() -> None:
     for size in (50, 56, 60):
         assert size - 4 <= len(api.encode(pixels, size=size, **options)) <= size
         assert size - 4 <= len(api.encode(pixels, bpp=8 * (size + 0.99) / 24**2, **options)) <= size
-    encoder = rate_control.Encoder(pixels, registry.find("photo-lite"), threads=1, effort=1)
+    encoder = Encoder(pixels, registry.find("photo-lite"), EncodeOptions(threads=1, effort=1))
     least = len(encoder.file(container.MAX_STEP))
     assert len(api.encode(pixels, size=least, **options)) == least
     with pytest.raises(LimitError, match=f"no file of at most {least - 1} bytes: .* has {least}$"):

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,10 +18,12 @@ from helpers.networks import random_network, with_scarce_memory
 from helpers.pictures import smooth_picture
 from vqcodec import api
 from vqcodec.cli.main import main
-from vqcodec.codec import sharpening
+from vqcodec.codec import devices, sharpening
+from vqcodec.codec.pipeline import Encoder
 from vqcodec.errors import InputError, ModelError
 from vqcodec.nets import convolution
 from vqcodec.nets.synthesis import GRAIN, INPUTS, NOISE, OUTPUTS, REFINER_OUTPUTS, plain_coefficients
+from vqcodec.options import EncodeOptions
 from vqcodec.train.watch import Watch
 from vqcodec.transform import lapped
 from vqcodec.transform.color import OPPONENT
@@ -225,12 +228,12 @@ def test_damaged_refiners_are_refused(name: str, value: np.ndarray | None, error
 
 
 def test_a_gpu_without_memory_gives_a_note(coded: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    def runner(device: str, model: Any, kind: str) -> convolution.RunNetwork:
+    def run_network_on(device: str, model: Any, kind: str) -> convolution.RunNetwork:
         network = model.network if kind == "refiner" else model.synthesis
         return with_scarce_memory(9, partial(convolution.run_network, network))
 
-    monkeypatch.setattr(api, "_network_runner", runner)
-    monkeypatch.setattr(api, "_inference", lambda device: None)  # the context network runs in numpy
+    gpu = SimpleNamespace(run_network_on=run_network_on, model_on=lambda device, model: model)
+    monkeypatch.setattr(devices, "_inference", lambda device: gpu)
     options: dict[str, Any] = {"refine": "gan", "strength": 1, "refiner": REFINER}
     with api.open_vqz(io.BytesIO(coded)) as opened:
         found = opened.read(device="cuda", **options)
@@ -349,7 +352,6 @@ def test_added_pixels_agree_with_the_decoder(refiner_samples: list[Any]) -> None
 def test_training_agrees_with_decoding(picture: Pixels) -> None:
     """A sample's scene, refined with the same weights, equals the decoded picture."""
     torch = pytest.importorskip("torch", reason="torch is not installed")
-    from vqcodec.codec import rate_control
     from vqcodec.neural import refiner
     from vqcodec.neural.synthesis import load_tensors
     from vqcodec.train.data import TrainingImage
@@ -365,7 +367,7 @@ def test_training_agrees_with_decoding(picture: Pixels) -> None:
     scene.x[0, -NOISE:] = torch.from_numpy(sharpening.noise((0, 0), 12, 12))  # crops get noise from random positions
     scene.grain[0] = torch.from_numpy(sharpening.grain((0, 0), 12, 12))
     found = scene.refined(load_tensors(REFINER.tensors, "refiner")).detach()[0].permute(1, 2, 0).mul(255).numpy()
-    data = rate_control.Encoder(pixels, model, threads=1).file(40 * 64)
+    data = Encoder(pixels, model, EncodeOptions(threads=1)).file(40 * 64)
     decoded = api.decode(data, refine="gan", strength=1, refiner=REFINER)
     assert np.abs(np.clip(found, 0, 255) - decoded).max() < 3  # samples hold coefficients as float16
 

@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 
 from vqcodec.codec import symbols
 from vqcodec.entropy import codebooks, linear
-from vqcodec.format.bits import pack_bits
 from vqcodec.weights import registry
 from vqcodec.weights.exact import AC_SET
 
@@ -23,15 +22,15 @@ def test_residuals_of_a_half_tile_come_back(seed: int, size: int, count: int, we
     targets = np.clip(rng.laplace(0, rng.choice([0.1, 3, 300]), (11, 60)), -1000, 1000).astype(np.float32)
     sizes = word_size or rng.integers(128, 862, count).astype(np.int32)
     arguments = (AC_SET, slice(2, 2 + size), cells, means, classes, sizes)
-    writer = symbols.SymbolWriter(MODEL, targets, symbols.search_rates(MODEL, weight))
+    writer = symbols.SymbolWriter(MODEL, targets, symbols.search_lambdas(MODEL, weight))
     writer.start_layer(0)
     residuals = writer.code(*arguments)
-    raw = pack_bits(*(np.concatenate(parts) for parts in zip(*writer.raw[0], strict=True))) if writer.raw[0] else b""
+    raw = writer.symbols().raw[0]
     streams: list[list[np.ndarray]] = [[np.zeros(0, np.uint8)] for _ in MODEL.streams[0]]
     for book, found in writer.calls[0]:
         streams[MODEL.maps[0][book]].append(found)
     found = [np.concatenate(parts) for parts in streams]
-    reader = symbols.SymbolReader(MODEL, 0, [symbols.GroupStreams(lambda layer: (found, raw))])
+    reader = symbols.SymbolReader(MODEL, 0, [symbols.GroupStreams(lambda layer: symbols.Layer(found, raw))])
     reader.start_layer(0)
     np.testing.assert_array_equal(reader.code(*arguments), residuals)
     reader.finish()

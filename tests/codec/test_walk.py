@@ -1,6 +1,8 @@
 """Round trips of the real codec with the shipped model, exactness, and damage."""
 
 import zlib
+from collections.abc import Callable
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +14,13 @@ from helpers.golden import CROPS, LITE_CROPS, pixels_digest
 from helpers.marks import fast_first
 from helpers.paths import REPOSITORY
 from vqcodec import api
-from vqcodec.codec import rate_control, walk
+from vqcodec.codec import choices, rate_control, streams
+from vqcodec.codec.pipeline import Encoder
 from vqcodec.errors import CorruptError, FormatError, InputError, LimitError, ModelError, TruncatedError, VqcodecError
 from vqcodec.format import container
 from vqcodec.format.header import Metadata
-from vqcodec.transform.layouts import LAYOUTS
+from vqcodec.options import DEFAULT_EFFORT, EncodeOptions
+from vqcodec.transform.layouts import COLOR_8X8, LAYOUTS, Layout
 from vqcodec.weights import registry
 
 SAMPLES = REPOSITORY / "samples"
@@ -97,7 +101,7 @@ def test_targets_out_of_reach_are_refused() -> None:
 def test_the_largest_steps_are_no_worse_with_the_synthesis() -> None:
     """It has learnt from steps to 180, and is told of no larger ones: else it would make the picture worse by dBs."""
     pixels = sample("still_life")[100:400, 100:500]
-    encoder = rate_control.Encoder(pixels, registry.find("photo"), 1, 1)
+    encoder = Encoder(pixels, registry.find("photo"), EncodeOptions(threads=1, effort=1))
     data = encoder.file(500 * 64)
     assert psnr_db(pixels, api.decode(data)) > psnr_db(pixels, api.decode(data, refine="none"))
 
@@ -108,71 +112,87 @@ def test_psnr_target_is_met_closely() -> None:
     assert 36.0 <= found < 36.05
 
 
+class FakeEncoder:
+    """An encoder whose files have sizes, and decodes PSNRs, that are functions of the step; what is tried is noted."""
+
+    pixels, depth, beside = np.zeros((8, 8, 3), np.uint8), 8, ()
+
+    def __init__(
+        self, size: Callable[[int, bool], float], psnr: Callable[[int], float] = lambda step: 0.0, rounds: int = 1
+    ) -> None:
+        self.size, self.psnr, self.rounds = size, psnr, 1
+        self.tried: list[tuple[bool, int, float]] = []
+        """Whether it was aimed, the step, and the size or the PSNR."""
+
+    def file(self, step_64: int) -> bytes:
+        size = round(self.size(step_64, self.rounds > 0))
+        self.tried.append((self.rounds > 0, step_64, size))
+        return bytes((self.rounds > 0,)) + step_64.to_bytes(2, "big") + bytes(max(0, size - 3))
+
+    def psnr_db(self, step_64: int) -> float:
+        self.tried.append((self.rounds > 0, step_64, self.psnr(step_64)))
+        return self.tried[-1][2]
+
+    def layout(self, step_64: int) -> Layout:
+        return COLOR_8X8
+
+    def without_aiming(self) -> "FakeEncoder":
+        other = copy(self)
+        other.rounds = 0
+        return other
+
+    def with_large_layout(self) -> "FakeEncoder":
+        return self
+
+
 @pytest.mark.parametrize("excess", [0.0, 0.02])  # what aiming adds to the bytes
-def test_a_search_aims_only_when_it_is_near(excess: float, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_search_aims_only_when_it_is_near(excess: float) -> None:
     """Sizes as those of files, with ripples; the search has to find one within 0.2 % of what is asked for."""
-    tried: list[tuple[int, bool]] = []
-
-    def file(encoder: rate_control.Encoder, step: int) -> bytes:
-        tried.append((step, encoder.rounds > 0))
-        size = 2e6 * step**-1.07 * (1 + 0.001 * np.sin(step) + (excess if encoder.rounds else 0))
-        return bytes(round(size))
-
-    monkeypatch.setattr(rate_control.Encoder, "file", file)
-    encoder = rate_control.Encoder(np.zeros((8, 8, 3), np.uint8), registry.find("photo"), threads=1, effort=7)
+    encoder = FakeEncoder(lambda step, aimed: 2e6 * step**-1.07 * (1 + 0.001 * np.sin(step) + (excess if aimed else 0)))
     for size in (100, 700, 5000, 20_000):
-        tried.clear()
+        encoder.tried.clear()
         assert size * 0.99 <= len(rate_control.file_of_size(encoder, size)) <= size
-        assert sum(aimed for _, aimed in tried) <= 6
+        assert sum(aimed for aimed, *_ in encoder.tried) <= 6
     with pytest.raises(LimitError):
         rate_control.file_of_size(encoder, 1)
 
 
-def test_of_all_that_a_search_tries_it_takes_the_best_that_was_aimed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sizes and PSNRs with ripples: what is tried last is not always the best, and what is not aimed is no file of this effort."""
-    tried: list[tuple[bool, int, float]] = []
-
-    def psnr(encoder: rate_control.Encoder, step: int) -> float:
-        tried.append((encoder.rounds > 0, step, 60 - 6 * np.log2(step / 64) + 0.3 * np.sin(9 * step)))
-        return tried[-1][2]
-
-    def file(encoder: rate_control.Encoder, step: int) -> bytes:
-        size = round(2e6 * step**-1.07 * (1 + 0.05 * np.sin(9 * step)))
-        tried.append((encoder.rounds > 0, step, size))
-        return bytes((encoder.rounds > 0,)) + step.to_bytes(2, "big") + bytes(size - 3)
-
-    monkeypatch.setattr(rate_control.Encoder, "file", file)
-    monkeypatch.setattr(rate_control.Encoder, "psnr_db", psnr)
-    encoder = rate_control.Encoder(np.zeros((8, 8, 3), np.uint8), registry.find("photo"), threads=1, effort=7)
+def test_of_all_that_a_search_tries_it_takes_the_best_that_was_aimed() -> None:
+    """Sizes and PSNRs with ripples: the last trial is not always the best, and a trial without aiming is no file of this effort."""
+    encoder = FakeEncoder(
+        lambda step, aimed: 2e6 * step**-1.07 * (1 + 0.05 * np.sin(9 * step)),
+        lambda step: 60 - 6 * np.log2(step / 64) + 0.3 * np.sin(9 * step),
+    )
     for size in range(100, 20_000, 997):
-        tried.clear()
+        encoder.tried.clear()
         found = rate_control.file_of_size(encoder, size)
         assert found[0]
-        assert len(found) == max(figure for aimed, _, figure in tried if aimed and figure <= size)
+        assert len(found) == max(figure for aimed, _, figure in encoder.tried if aimed and figure <= size)
     for target in np.arange(25, 47, 0.7):
-        tried.clear()
+        encoder.tried.clear()
         found = rate_control.file_of_psnr(encoder, target)
-        assert int.from_bytes(found[1:3], "big") == max(step for aimed, step, figure in tried[:-1] if aimed and figure >= target)
+        met = [step for aimed, step, figure in encoder.tried[:-1] if aimed and figure >= target]
+        assert int.from_bytes(found[1:3], "big") == max(met)
 
 
 def test_efforts_aim_in_more_and_more_rounds() -> None:
-    rounds = [rate_control.rounds_of(registry.find("photo"), effort) for effort in range(1, 10)]
+    rounds = [choices.rounds_of(registry.find("photo"), effort) for effort in range(1, 10)]
     assert rounds == [0, 0, 0, 0, 0, 0, 1, 2, 4]
-    assert rate_control.DEFAULT_EFFORT == 5
-    assert rate_control.rounds_of(registry.find("photo-lite"), 9) == 0
+    assert DEFAULT_EFFORT == 5
+    assert choices.rounds_of(registry.find("photo-lite"), 9) == 0
 
 
 def test_bits_are_dearer_where_nothing_comes_behind_the_quantiser() -> None:
     """A synthesis has more to go on from where more texture is kept."""
-    assert rate_control.rate_of(registry.find("photo")) < rate_control.rate_of(registry.find("photo-lite"))
+    assert choices.lambda_of(registry.find("photo")) < choices.lambda_of(registry.find("photo-lite"))
 
 
 def test_large_pictures_are_in_tile_groups() -> None:
     """As a region of one is read without the rest, and memory stays small."""
     large, lite = np.zeros((2049, 2048, 1), np.uint8), registry.find("photo-lite")
-    assert len(rate_control.Encoder(large, lite, 1).header(64).groups) == 6
-    assert len(rate_control.Encoder(large[:2048], lite, 1).header(64).groups) == 1
-    assert len(rate_control.Encoder(large, lite, 1, tile=1 << 16).header(64).groups) == 1
+    assert len(Encoder(large, lite, EncodeOptions(threads=1)).header(64).groups) == 6
+    assert len(Encoder(large[:2048], lite, EncodeOptions(threads=1)).header(64).groups) == 1
+    assert len(Encoder(large, lite, EncodeOptions(threads=1, tile=1 << 16)).header(64).groups) == 1
 
 
 def test_quality_100_is_finer_the_deeper_the_samples() -> None:
@@ -274,7 +294,7 @@ def test_golden_pixels() -> None:
 def test_indices_are_listed_with_where_they_belong(samples: Path) -> None:
     with Image.open(samples / "still_life.png") as image:
         pixels = np.asarray(image.convert("RGB"))[100:173, 120:209]
-    encoder = rate_control.Encoder(pixels, registry.find(None), threads=1, tile=64, layers=2)
+    encoder = Encoder(pixels, registry.find(None), EncodeOptions(threads=1, tile=64), layers=2)
     data = encoder.file(900)
     table = api.indices(data)
     with pytest.raises(CorruptError, match="after the last section"):
@@ -300,13 +320,13 @@ def test_indices_are_listed_with_where_they_belong(samples: Path) -> None:
 @pytest.mark.parametrize(("effort", "more"), [(1, False), (5, True)])
 def test_low_efforts_try_one_merge_map(effort: int, more: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     found = set()
-    pack_layer = walk.pack_layer
+    pack_layer = streams.pack_layer
 
     def noted(calls: Any, raw: bytes, model: Any, merge_map: int, levels: tuple[int, ...]) -> bytes:
         found.add(merge_map)
         return pack_layer(calls, raw, model, merge_map, levels)
 
-    monkeypatch.setattr(walk, "pack_layer", noted)
+    monkeypatch.setattr(streams, "pack_layer", noted)
     pixels = np.random.default_rng(0).integers(0, 256, (256, 256), np.uint8)  # far above 8 KB at any merge map
     api.encode(pixels, quality=60, model="photo-lite", effort=effort, threads=1)
     assert 0 in found

@@ -17,6 +17,7 @@ from helpers.processes import program_environment
 from vqcodec import api
 from vqcodec.entropy import context, linear
 from vqcodec.errors import ModelError
+from vqcodec.options import EncodeOptions
 from vqcodec.weights import registry
 from vqcodec.weights.exact import ExactModel
 from vqcodec.weights.folder import save_model
@@ -122,10 +123,10 @@ def test_torch_finds_the_same(model: ExactModel, picture: np.ndarray, device: st
 
 def test_groups_are_independent(model: ExactModel, picture: np.ndarray) -> None:
     """A group of a file of many is what a file of that group alone is."""
-    from vqcodec.codec.rate_control import Encoder
+    from vqcodec.codec.pipeline import Encoder
 
-    whole = Encoder(picture[:128, :128], model, threads=2, tile=64, layers=1)
-    part = Encoder(picture[64:128, 64:128], model, threads=1)
+    whole = Encoder(picture[:128, :128], model, EncodeOptions(threads=2, tile=64), layers=1)
+    part = Encoder(picture[64:128, 64:128], model, EncodeOptions(threads=1))
     np.testing.assert_array_equal(whole.code(1200)[3].latents, part.code(1200)[0].latents)
 
 

@@ -16,13 +16,14 @@ from helpers.paths import REPOSITORY
 from helpers.pictures import smooth_picture
 from helpers.vqz_fields import Fields, bomb, index_section, put_together, take_apart
 from vqcodec import api
-from vqcodec.codec import rate_control, walk
+from vqcodec.codec.pipeline import Encoder
 from vqcodec.errors import CorruptError, FormatError, LimitError, ModelError, TruncatedError, UnsupportedError, VqcodecError
 from vqcodec.format import container, stream_records, zstd_blocks
 from vqcodec.format.bits import BitWriter, write_golomb, write_number, write_varint
 from vqcodec.format.header import Header, Section
 from vqcodec.format.stream_forms import Split
 from vqcodec.format.zstd_blocks import Mode, StoredPart
+from vqcodec.options import EncodeOptions
 from vqcodec.weights import registry
 
 GOLDEN = REPOSITORY / "tests" / "golden"
@@ -34,7 +35,7 @@ seeds = st.integers(0, 2**32 - 1)
 
 def tabled_file() -> bytes:
     """A file with two tile groups, three layers, an ICC profile and an optional section of an unknown type."""
-    encoder = rate_control.Encoder(smooth_picture(20, 70), MODEL, threads=1, tile=64, layers=3)
+    encoder = Encoder(smooth_picture(20, 70), MODEL, EncodeOptions(threads=1, tile=64), layers=3)
     header, sections = container.read_file(encoder.file(1000))
     return container.write_file(header, [*sections, Section(container.ICC, b"profile"), Section(0x90, b"later")])
 
@@ -288,11 +289,11 @@ def test_any_records_are_read_or_corrupt(data: bytes, limit: int, zeros: int) ->
     ],
 )
 def test_unread_symbols_and_raw_bits_are_corrupt(layer: int, symbols: list[int], raw: bytes, message: str | None) -> None:
-    encoder = rate_control.Encoder(smooth_picture(20, 20), MODEL, threads=1, layers=3)
+    encoder = Encoder(smooth_picture(20, 20), MODEL, EncodeOptions(threads=1, effort=1), layers=3)
     coded = encoder.code(200)[0].symbols
     coded.calls[layer].append((0, np.array(symbols, np.uint8)))
     coded.raw[layer] += raw
-    found = outcome(walk.pack(encoder.header(200), [coded], MODEL, zstd_blocks.FAST_LEVELS))
+    found = outcome(encoder.write(encoder.header(200), [coded]))
     assert (found and str(found)) == message
 
 

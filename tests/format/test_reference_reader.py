@@ -1,6 +1,7 @@
 """The decoder agrees with a second reader that was written from the specification alone."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,12 @@ from PIL import Image
 from helpers.networks import random_context
 from helpers.reference_reader import TILES, read_latents, read_pixels, tile_coefficients
 from vqcodec import api
-from vqcodec.codec import rate_control, walk
+from vqcodec.codec import groups, inspection
+from vqcodec.codec.pipeline import Encoder
 from vqcodec.entropy import masking
 from vqcodec.format import container
+from vqcodec.options import EncodeOptions
+from vqcodec.transform.rect import Rect
 from vqcodec.weights.exact import ExactModel
 from vqcodec.weights.folder import save_model
 
@@ -25,26 +29,26 @@ def assert_readers_agree(data: bytes, model_folder: Path = MODEL) -> int:
     model = ExactModel.load(model_folder)
     file = container.File(io.BytesIO(data))
     header = file.header
-    walk.check_model(header, model)
-    together: dict[walk.Rectangle, np.ndarray] = {}  # on the road of pixels: DCs of several groups at once
+    inspection.check_model(header, model)
+    together: dict[Rect, np.ndarray] = {}  # on the road of pixels: DCs of several groups at once
 
-    def finish(opened: walk.OpenGroup) -> None:
-        together[opened.place] = walk.finish_group(header, opened, model)
+    def finish(opened: groups.OpenGroup) -> None:
+        together[opened.place] = groups.finish_group(header, opened, model)
 
-    walk.each_group(header, file.indices, model, range(len(header.groups)), 1, finish)
+    groups.each_group(header, file.indices, model, range(len(header.groups)), finish, threads=1)
     found = read_latents(data, model_folder)
     for number, (group, latents) in enumerate(zip(header.groups, found, strict=True)):
         np.testing.assert_array_equal(together[group], latents)
-        alone = walk.decode_group(header, file.indices(number, header.layers), group[2:], model)
+        alone = groups.decode_group(header, file.indices(number, header.layers), group[2:], model)
         np.testing.assert_array_equal(alone, latents)
     pixels = api.decode(data, model=model, refine="none", threads=1)
     np.testing.assert_array_equal(np.atleast_3d(pixels), read_pixels(data, found, model_folder))
     return len(found)
 
 
-def file_of(encoder: rate_control.Encoder, step: int) -> bytes:
+def file_of(encoder: Encoder, step: int) -> bytes:
     """Its file at a step, however fine: readers need not care that it is not the picture."""
-    return walk.pack(encoder.header(step), [group.symbols for group in encoder.code(step)], encoder.model, encoder.effort.levels)
+    return encoder.write(encoder.header(step), [group.symbols for group in encoder.code(step)])
 
 
 @pytest.mark.slow
@@ -64,7 +68,7 @@ def test_golden_file_of_a_neural_model(name: str) -> None:
 def test_layers_and_groups(layers: int, step: int, samples: Path) -> None:
     with Image.open(samples / "still_life.png") as image:
         pixels = np.asarray(image.convert("RGB"))[100:173, 120:209]
-    encoder = rate_control.Encoder(pixels, ExactModel.load(MODEL), threads=1, tile=64, layers=layers)
+    encoder = Encoder(pixels, ExactModel.load(MODEL), EncodeOptions(threads=1, tile=64), layers=layers)
     assert assert_readers_agree(file_of(encoder, step)) == 4
 
 
@@ -74,19 +78,19 @@ def test_long_strip(colour: str, samples: Path) -> None:
     """More than 32 cells wide: the coarsest strides share weights; the finest step clamps latents."""
     with Image.open(samples / "still_life.png") as image:
         pixels = np.atleast_3d(np.asarray(image.convert(colour)))[100:117, :270]
-    encoder = rate_control.Encoder(pixels, ExactModel.load(MODEL), threads=1, layers=3)
+    encoder = Encoder(pixels, ExactModel.load(MODEL), EncodeOptions(threads=1), layers=3)
     assert assert_readers_agree(file_of(encoder, 1)) == 1
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("colour", ["L", "RGB"])
 @pytest.mark.parametrize(("model", "strength", "step"), [("photo-lite", 5, 1800), ("photo", 7, 900), ("photo-lite", 7, 20)])
-def test_masking(model: str, strength: int, step: int, colour: str, samples: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_masking(model: str, strength: int, step: int, colour: str, samples: Path) -> None:
     """Quiet and busy cells; the finest step makes escapes, raw bits, and differences that are clamped."""
-    monkeypatch.setattr(rate_control, "_MASKING", strength)
     with Image.open(samples / "still_life.png") as image:
         pixels = np.atleast_3d(np.asarray(image.convert(colour)))[100:173, 120:209]
-    encoder = rate_control.Encoder(pixels, ExactModel.load(MODEL.parent / model), threads=1, effort=1, tune="ssim")
+    encoder = Encoder(pixels, ExactModel.load(MODEL.parent / model), EncodeOptions(threads=1, effort=1, tune="ssim"))
+    encoder.frame = replace(encoder.frame, masking=strength)
     dcs = encoder.code(step)[0].latents[0].reshape(10, 12)
     assert len(np.unique(masking.codeword_sizes(dcs, step, strength).levels)) > 7
     assert assert_readers_agree(file_of(encoder, step), MODEL.parent / model) == 1
@@ -100,9 +104,9 @@ def test_context_network(colour: str, step: int, samples: Path, tmp_path: Path) 
     save_model(tmp_path / "model", ExactModel("random", plain.tensors | random_context(), plain.summary))
     with Image.open(samples / "still_life.png") as image:
         pixels = np.atleast_3d(np.asarray(image.convert(colour)))[100:141, 120:171]
-    encoder = rate_control.Encoder(pixels, ExactModel.load(tmp_path / "model"), threads=1)
+    encoder = Encoder(pixels, ExactModel.load(tmp_path / "model"), EncodeOptions(threads=1))
     assert assert_readers_agree(file_of(encoder, step), tmp_path / "model") == 1
-    with_network, without = (e.code(step)[0].latents for e in (encoder, rate_control.Encoder(pixels, plain, threads=1)))
+    with_network, without = (e.code(step)[0].latents for e in (encoder, Encoder(pixels, plain, EncodeOptions(threads=1))))
     assert np.mean(with_network != without) > 0.1  # the network is in play
 
 

@@ -9,7 +9,7 @@ import pytest
 from helpers import reference_reader
 from helpers.paths import REPOSITORY
 from vqcodec import api
-from vqcodec.codec import walk
+from vqcodec.codec import groups
 from vqcodec.format import container, stream_records, zstd_blocks
 from vqcodec.format.header import Header
 from vqcodec.format.stream_forms import Pairs, Split
@@ -127,7 +127,7 @@ def test_the_example_is_decoded_by_the_stated_steps(monkeypatch: pytest.MonkeyPa
     for name, cell, *_, residual, mean, latent in STEPS:
         assert int(mean) + int(residual) == int(latent) == latents[0 if name == "DC" else 1, int(cell)]
     file = container.File(BytesIO(FILE))
-    np.testing.assert_array_equal(walk.decode_group(file.header, file.indices(0, 1), (1, 2), MODEL), latents)
+    np.testing.assert_array_equal(groups.decode_group(file.header, file.indices(0, 1), (1, 2), MODEL), latents)
 
 
 def test_the_example_decodes_to_the_stated_pixels() -> None:

@@ -9,7 +9,7 @@ from PIL import Image
 
 from helpers.paths import REPOSITORY
 from vqcodec import api
-from vqcodec.codec import walk
+from vqcodec.codec import groups
 from vqcodec.format import container
 from vqcodec.weights.exact import ExactModel
 
@@ -62,7 +62,7 @@ def latents_digest(data: bytes, model: ExactModel) -> str:
     file = container.File(io.BytesIO(data))
     found = hashlib.sha256()
     for number, group in enumerate(file.header.groups):
-        found.update(walk.decode_group(file.header, file.indices(number, file.header.layers), group[2:], model).tobytes())
+        found.update(groups.decode_group(file.header, file.indices(number, file.header.layers), group[2:], model).tobytes())
     return found.hexdigest()
 
 

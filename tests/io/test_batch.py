@@ -25,12 +25,13 @@ from helpers.pictures import smooth_picture
 from helpers.processes import Program, program_command, program_environment, restore_default_signals
 from vqcodec.cli.main import main
 from vqcodec.errors import InputError, OutputError
-from vqcodec.io import batch
 from vqcodec.io.batch import BatchSettings, ConvertAll, Outcome, Summary, convert, in_processes, run_batch
-from vqcodec.io.convert import DecodeOptions, EncodeOptions, Options
+from vqcodec.io.convert import Conversion, Converted, Decoding, Encoding
 from vqcodec.io.jobs import Job, Shard, Skipped, find_jobs, why_not_encoded
+from vqcodec.options import DecodeOptions, EncodeOptions
 
-LITE = EncodeOptions(model="photo-lite", effort=1, threads=1)
+LITE = Encoding(options=EncodeOptions(effort=1, threads=1), model="photo-lite")
+PLAIN = Decoding(options=DecodeOptions())
 
 
 @pytest.fixture
@@ -53,7 +54,7 @@ def names(folder: Path) -> list[str]:
 def in_this_process(jobs: Iterator[Job], settings: BatchSettings) -> Generator[Outcome, None, None]:
     """Convert without processes, which take a second to start; tests of the program use several."""
     for job in jobs:
-        yield convert(job, settings.options, settings.overwrite)
+        yield convert(job, settings.conversion, settings.overwrite)
 
 
 def run(settings: BatchSettings, convert_all: ConvertAll = in_this_process) -> tuple[Summary, list[Outcome]]:
@@ -65,17 +66,17 @@ def run(settings: BatchSettings, convert_all: ConvertAll = in_this_process) -> t
 
 
 def encoding(source: Path, output: Path, **settings: Any) -> BatchSettings:
-    return BatchSettings(source=source, output=output, options=LITE, suffix=".vqz", **settings)
+    return BatchSettings(source=source, output=output, conversion=LITE, suffix=".vqz", **settings)
 
 
 def jobs_of(folder: Path, output: Path) -> list[Job]:
     return find_jobs(folder, output, ".vqz", why_not_encoded).jobs
 
 
-def kill_itself_at_b(job: Job, options: Options, overwrite: bool) -> Outcome:
+def kill_itself_at_b(job: Job, conversion: Conversion, overwrite: bool) -> Outcome:
     if job.source.name == "b.jpg":
         os.kill(os.getpid(), signal.SIGKILL)
-    return convert(job, options, overwrite)
+    return convert(job, conversion, overwrite)
 
 
 @pytest.mark.slow
@@ -89,9 +90,9 @@ def test_a_process_that_dies_costs_its_file_alone(tree: Path, tmp_path: Path) ->
     }
 
 
-def kill_itself_once_b_is_written(job: Job, options: Options, overwrite: bool) -> Outcome:
+def kill_itself_once_b_is_written(job: Job, conversion: Conversion, overwrite: bool) -> Outcome:
     before = job.output.exists()
-    outcome = convert(job, options, overwrite)
+    outcome = convert(job, conversion, overwrite)
     if job.source.name == "b.jpg" and not before:
         os.kill(os.getpid(), signal.SIGKILL)
     return outcome
@@ -122,7 +123,7 @@ def test_a_tree_is_mirrored(tree: Path, tmp_path: Path) -> None:
     assert "bad.png" in summary.failed[0].error
     assert summary.failed[0].exit_code == 3
     back = tmp_path / "back"
-    summary, _ = run(BatchSettings(source=output, output=back, options=DecodeOptions(), suffix=".png"))
+    summary, _ = run(BatchSettings(source=output, output=back, conversion=PLAIN, suffix=".png"))
     assert names(back) == ["a.png", "b.png", "sub/c.jpg.png", "sub/c.png.png", "sub/deep/d.png"]
     assert np.abs(np.asarray(Image.open(back / "a.png"), int) - smooth_picture(16, 24)).mean() < 8
     (output / "e").write_bytes((output / "a.vqz").read_bytes())  # content decides
@@ -130,7 +131,7 @@ def test_a_tree_is_mirrored(tree: Path, tmp_path: Path) -> None:
     (output / "g.vqz").touch()
     (output / "h.png").write_bytes((tree / "a.png").read_bytes())
     (output / "i").write_bytes(b"\0\1\2")
-    summary, _ = run(BatchSettings(source=output, output=tmp_path / "third", options=DecodeOptions(), suffix=".png"))
+    summary, _ = run(BatchSettings(source=output, output=tmp_path / "third", conversion=PLAIN, suffix=".png"))
     assert summary.done == 6
     assert [(Path(failed.source).name, failed.exit_code) for failed in summary.failed] == [("f.vqz", 3), ("g.vqz", 3)]
     assert [(Path(skipped.source).name, skipped.reason) for skipped in summary.skipped] == [
@@ -251,7 +252,11 @@ def test_files_that_grew_are_counted(tmp_path: Path) -> None:
     for name in ("b.png", "c.png"):  # of equal tiles
         Image.fromarray(np.tile(smooth_picture(8, 8), (16, 16, 1))).save(tmp_path / "in" / name, optimize=True)
     settings = BatchSettings(
-        source=tmp_path / "in", output=tmp_path / "out", options=replace(LITE, quality=98), suffix=".vqz", manifest=tmp_path / "m"
+        source=tmp_path / "in",
+        output=tmp_path / "out",
+        conversion=replace(LITE, options=EncodeOptions(quality=98, effort=1, threads=1)),
+        suffix=".vqz",
+        manifest=tmp_path / "m",
     )
     summary, seen = run(settings)
     grew = [outcome for outcome in seen if outcome.bytes_out > outcome.bytes_in]
@@ -276,8 +281,8 @@ def test_outputs_and_folders_are_no_more_open_than_their_sources(tmp_path: Path)
     folder.chmod(0o750)
     before = os.umask(0o022)
     try:
-        run(BatchSettings(source=folder, output=output, options=replace(LITE, keep_times=True), suffix=".vqz"))
-        run(BatchSettings(source=output, output=tmp_path / "back", options=DecodeOptions(threads=1), suffix=".png"))
+        run(BatchSettings(source=folder, output=output, conversion=replace(LITE, keep_times=True), suffix=".vqz"))
+        run(BatchSettings(source=output, output=tmp_path / "back", conversion=PLAIN, suffix=".png"))
     finally:
         os.umask(before)
     expected = {".": 0o750, "private": 0o700, "private/open": 0o755, "a": 0o600, "private/b": 0o640, "private/open/c": 0o644}
@@ -290,16 +295,16 @@ def test_outputs_and_folders_are_no_more_open_than_their_sources(tmp_path: Path)
     folder.joinpath("private").chmod(0o700)
 
 
-def tell_threads(job: Job, options: Options, overwrite: bool) -> Outcome:
-    return Outcome(str(job.source), str(job.output), notes=(str(options.threads),))
+def tell_threads(job: Job, conversion: Conversion, overwrite: bool) -> Outcome:
+    return Outcome(str(job.source), str(job.output), notes=(str(conversion.options.threads),))
 
 
 @pytest.mark.parametrize(("asked", "given"), [(None, 1), (3, 3)])
 def test_a_process_has_one_thread_unless_it_is_told_otherwise(asked: int | None, given: int, tmp_path: Path) -> None:
     """With all cores for each of several they would wait for each other."""
     Image.fromarray(smooth_picture(8, 8)).save(tmp_path / "a.png")
-    options = replace(LITE, threads=asked)
-    settings = BatchSettings(source=tmp_path, output=tmp_path / "out", options=options, suffix=".vqz")
+    conversion = replace(LITE, options=EncodeOptions(effort=1, threads=asked))
+    settings = BatchSettings(source=tmp_path, output=tmp_path / "out", conversion=conversion, suffix=".vqz")
     summary, _ = run(settings, partial(in_processes, convert=tell_threads))
     assert summary.notes == [(str(tmp_path / "a.png"), str(given))]
 
@@ -512,18 +517,20 @@ def forget_what_became_of_them(manifest: Path) -> None:
     manifest.write_text("".join(line for line in lines if "begun" in json.loads(line)))
 
 
-def test_no_file_ends_the_run(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    encode_file = batch.encode_file
+class BrokenAtB(Encoding):
+    """An encoding with a defect that one picture meets."""
 
-    def broken_at_b(source: Path, *arguments: Any, **options: Any) -> Any:
+    def convert(self, source: Path, output: Path, *, overwrite: bool) -> Converted:
         if source.name == "b.jpg":
             raise ZeroDivisionError("a\nb")
-        return encode_file(source, *arguments, **options)
+        return super().convert(source, output, overwrite=overwrite)
 
-    monkeypatch.setattr(batch, "encode_file", broken_at_b)
+
+def test_no_file_ends_the_run(tree: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "sub").write_bytes(b"mine")  # where a folder is to be
-    _, seen = run(encoding(tree, tmp_path / "out"))
+    broken = BrokenAtB(options=LITE.options, model=LITE.model)
+    _, seen = run(replace(encoding(tree, tmp_path / "out"), conversion=broken))
     assert [outcome.exit_code for outcome in seen] == [0, 1, 5, 5, 5, 5]
     assert seen[1].error == "internal error (ZeroDivisionError: a\\nb)"
 

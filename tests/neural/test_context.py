@@ -36,6 +36,9 @@ class Replay:
     def start_layer(self, layer: int) -> None:
         pass
 
+    def finish(self) -> None:
+        pass
+
     def code(
         self, book_set: int, channels: slice, cells: np.ndarray, means: np.ndarray, classes: np.ndarray, sizes: object = None
     ) -> np.ndarray:
@@ -102,13 +105,13 @@ def test_torch_and_numpy_agree(samples: Path) -> None:
     batch = context_samples.draw_crops([record(crop, 30.0, LITE).tiles], 1, 16, np.random.default_rng(0))
     session = open_session(crop, 30.0, LITE.color)
     latents = session.grid.latents
-    from vqcodec.codec.rate_control import RATE
+    from vqcodec.codec.choices import LAMBDA
     from vqcodec.codec.symbols import EncoderWriter
 
-    walk.walk(session.grid, LITE, session.step_64, session.fine_dcs, 1, EncoderWriter(LITE, session.targets, RATE))
+    walk.walk(session.grid, LITE, session, EncoderWriter(LITE, session.targets, LAMBDA))
     again = open_session(crop, 30.0, LITE.color)
     listener = Listener(network, again.grid, again.step_64)
-    walk.walk(again.grid, LITE, again.step_64, again.fine_dcs, 1, Replay(latents), listener)
+    walk.walk(again.grid, LITE, again, Replay(latents), listener)
     np.testing.assert_array_equal(again.grid.latents, latents)
     with torch.no_grad():
         wanted = [out[0].T.numpy() for _, _, out in tiles.corrections(batch)]

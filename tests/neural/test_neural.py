@@ -25,11 +25,15 @@ from helpers.pictures import smooth_picture
 from helpers.processes import program_environment
 from vqcodec import api
 from vqcodec.cli.main import main
-from vqcodec.codec import decoder, rate_control
+from vqcodec.codec import choices, groups, reconstruction
+from vqcodec.codec.pipeline import Encoder
+from vqcodec.codec.reconstruction import Reconstruction
 from vqcodec.errors import InputError, MissingExtraError, ModelError, OutputError
 from vqcodec.format import container
+from vqcodec.format.header import Header
 from vqcodec.nets import convolution
 from vqcodec.nets.synthesis import FEATURES, OUTPUTS, SEEN
+from vqcodec.options import TUNES, EncodeOptions
 from vqcodec.train.watch import OutOfTimeError, Watch
 from vqcodec.transform import dct
 from vqcodec.transform.layouts import COLOR_8X8
@@ -68,7 +72,7 @@ def test_a_neural_model_writes_its_base_models_indices_and_decodes_them_exactly(
     picture: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Holds for a network of zeros, and for efforts without aiming, at the same lambda."""
-    monkeypatch.setattr(rate_control, "_RATE_BEFORE_SYNTHESIS", rate_control.RATE)
+    monkeypatch.setattr(choices, "_LAMBDA_BEFORE_SYNTHESIS", choices.LAMBDA)
     model, silent = (with_synthesis(random_network(8, 1, spread)) for spread in (0.05, 0.0))
     given = ((LITE, 5), (silent, 5), (model, 4))
     lite, zeros, neural = (api.encode(picture, quality=40, model=m, effort=effort) for m, effort in given)
@@ -118,7 +122,13 @@ def test_torch_decodes_the_same_pixels_within_one(picture: np.ndarray) -> None:
         wanted = api.decode(data, model=model).astype(int)
         for device in ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",):
             file = container.File(io.BytesIO(data))
-            found = decoder.decode_refined(file.header, file.indices, model, 2, run=inference.run_network_on(device, model))
+            image = reconstruction.best(file.header, model, run=inference.run_network_on(device, model))
+
+            def finish(group: groups.OpenGroup, header: Header = file.header, image: Reconstruction = image) -> None:
+                image.add(group.place, groups.finish_group(header, group, model))
+
+            groups.each_group(file.header, file.indices, model, image.groups, finish, threads=2)
+            found = image.pixels(2)
             assert np.abs(found.reshape(wanted.shape) - wanted).max() <= 1
         assert np.abs(wanted - api.decode(data, model=model, refine="none")).max() > 3
 
@@ -498,7 +508,7 @@ def test_what_a_network_learns_from_is_drawn_over_octaves_of_steps_and_partly_gr
         assert [image.pixels.shape[2] for image, *_ in jobs] == [3, 3, 3, 3, 3, 3, 3, 1] * 4
         assert len({step for _, step, *_ in jobs}) == 32
     assert {(image.pixels.shape[2], model) for image, _, model, _ in refined} == {(c, m) for c in (1, 3) for m in ("one", "other")}
-    assert {tune for *_, tune in refined} == set(rate_control.TUNES)
+    assert {tune for *_, tune in refined} == set(TUNES)
 
 
 def test_a_synthesis_that_is_no_better_is_not_kept(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -598,8 +608,11 @@ def test_pictures_of_the_log_are_those_of_the_codec(picture: np.ndarray) -> None
     assert found.shape == (64, 3 * 96, 3)
     original, plain, refined = (found[:, 96 * i : 96 * (i + 1)].astype(int) for i in range(3))
     assert np.abs(original - pixels).max() <= 3  # coefficients are stored as float16
-    encoder = rate_control.Encoder(pixels, LITE, threads=1)
-    decoded = decoder.reconstruct(encoder.header(20 * 64), [group.latents for group in encoder.code(20 * 64)], LITE)
+    encoder = Encoder(pixels, LITE, EncodeOptions(threads=1))
+    header = encoder.header(20 * 64)
+    image = reconstruction.Plain(header, LITE)
+    image.add(header.groups[0], encoder.group(0, header).latents)
+    decoded = image.pixels()
     assert np.abs(plain - decoded).max() <= 3
     assert np.abs(refined - plain).max() > 3
 

@@ -7,7 +7,8 @@ from PIL import Image
 from helpers.paths import REPOSITORY
 from vqcodec import api
 from vqcodec.bench.metrics import psnr_db
-from vqcodec.codec.rate_control import Encoder
+from vqcodec.codec.pipeline import Encoder
+from vqcodec.options import EncodeOptions
 from vqcodec.train import data, held_out
 from vqcodec.train.data import TrainingImage
 from vqcodec.train.held_out import Figures, Point
@@ -38,7 +39,7 @@ def test_held_out_costs_are_of_bits_a_pixel_and_squared_errors() -> None:
     points = held_out._measure_one(model, data.TrainingImage("crop", pixels))
     costs = []
     for step, (bpp, psnr, _) in zip(held_out.HELD_OUT_STEP_LEVELS, points, strict=True):
-        coded = Encoder(pixels, model, 1).file(round(64 * step))
+        coded = Encoder(pixels, model, EncodeOptions(threads=1)).file(round(64 * step))
         mse = np.square(api.decode(coded, model=model).astype(float) - pixels).mean()
         assert bpp == pytest.approx(8 * len(coded) / (64 * 48))
         assert psnr == pytest.approx(psnr_db(mse), abs=1e-3)

@@ -20,7 +20,7 @@ from vqcodec import api
 from vqcodec.bench.metrics import psnr_rgb_db
 from vqcodec.cli.main import main
 from vqcodec.codec import walk
-from vqcodec.codec.rate_control import RATE
+from vqcodec.codec.choices import LAMBDA
 from vqcodec.codec.symbols import EncoderWriter
 from vqcodec.entropy.context import LinearOnly
 from vqcodec.entropy.dc_pyramid import SCALE_ROWS
@@ -426,8 +426,8 @@ def test_sizes_of_residuals_are_as_they_are_expected(pictures: Path, from_scratc
     model, listener = ExactModel.load(from_scratch), Listener()
     pixels = np.asarray(Image.open(pictures / "1.png").convert("RGB"))
     session = sessions.open_session(data.TrainingImage("1", pixels), 3.0, model.color)
-    writer = EncoderWriter(model, session.targets, RATE)
-    walk.walk(session.grid, model, session.step_64, session.fine_dcs, 1, writer, listener)
+    writer = EncoderWriter(model, session.targets, LAMBDA)
+    walk.walk(session.grid, model, session, writer, listener)
     assert 0.7 < listener.found[1] / listener.expected[1] < 1.4  # the tile with the best predictions
 
 

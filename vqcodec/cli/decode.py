@@ -20,7 +20,7 @@ from vqcodec.cli.options import (
     Strict,
     Threads,
     UsageError,
-    finite,
+    as_usage_errors,
     path_argument,
     picture_suffix,
     region_of,
@@ -28,7 +28,7 @@ from vqcodec.cli.options import (
 from vqcodec.cli.printing import progress_line
 from vqcodec.cli.single import check_json, check_picture_name, report_file
 from vqcodec.format.header import MAX_PIXELS
-from vqcodec.options import DEVICES, REFINES, SCALES, Device, Refine, Scale
+from vqcodec.options import DEVICES, REFINES, SCALES, DecodeOptions, Device, Refine, Scale
 from vqcodec.runtime.blas import begin_with_one_thread
 
 
@@ -57,9 +57,6 @@ def decode(
         float | None,
         typer.Option(
             "--strength",
-            callback=finite,
-            min=0,
-            max=1,
             metavar="0..1",
             help="Sharpen this much with --refine gan. [default: 0.7 below 0.2 bpp, falling to 0 at 1]",
             show_default=False,
@@ -130,30 +127,25 @@ def decode(
     The picture's name selects its format: .png .ppm .pgm .jpg .webp .tif .bmp; a stream is PNG. Several inputs go to one folder:
     -o DIR.
     """
-    if scale > 1 and (region is not None or refine in ("best", "gan")):
-        raise UsageError("--scale excludes --region and --refine best or gan")
-    if refine != "gan" and (strength is not None or refiner is not None):
-        raise UsageError("--strength and --refiner are for --refine gan")
     part = None if region is None else region_of(region)
+    with as_usage_errors():
+        options = DecodeOptions(refine=refine, strength=strength, region=part, scale=scale, device=device, threads=threads)
+        if refiner is not None:
+            options.require_gan()
     suffix = to or ".png"
     paths = paths_of("decode", source, others or [], into, suffix)
     check_json(as_json, paths.output)
 
     begin_with_one_thread()
-    from vqcodec.io.convert import DecodeOptions, decode_file
+    from vqcodec.io.convert import Decoding
 
-    options = DecodeOptions(
+    decoding = Decoding(
+        options=options,
         model=model,
-        refine=refine,
-        strength=strength,
         refiner=refiner,
-        device=device,
-        region=part,
-        scale=scale,
         allow_partial=allow_partial,
         quality=quality,
         keep_times=keep_times,
-        threads=threads,
         max_pixels=max_pixels,
     )
     if quality is not None and (suffix if paths.many else paths.output.suffix.lower()) not in (".jpg", ".jpeg", ".webp"):
@@ -164,7 +156,7 @@ def decode(
         settings = BatchSettings(
             source=paths.folder_or_files,
             output=paths.output,
-            options=options,
+            conversion=decoding,
             suffix=suffix,
             jobs=jobs or 1,
             shard=shard_of(shard),
@@ -178,5 +170,5 @@ def decode(
         raise UsageError("--to is for folders and for inputs without OUT: the name of OUT selects the format")
     check_picture_name("decode", paths.output)
     with progress_line(quiet=quiet):
-        done = decode_file(source, paths.output, options, overwrite=force)
+        done = decoding.convert(source, paths.output, overwrite=force)
     report_file(source, paths.output, done, {"decode_s": done.seconds}, as_json=as_json, quiet=quiet)

@@ -19,17 +19,15 @@ from vqcodec.cli.options import (
     Strict,
     Threads,
     UsageError,
+    as_usage_errors,
     path_argument,
-    percentage,
-    positive,
     size_of,
-    tile_side,
 )
 from vqcodec.cli.printing import progress_line, tell
 from vqcodec.cli.single import check_json, report_file
 from vqcodec.errors import printable
 from vqcodec.format.header import MAX_PIXELS
-from vqcodec.options import DEFAULT_EFFORT, TUNES, Tune
+from vqcodec.options import DEFAULT_EFFORT, TUNES, EncodeOptions, Tune
 from vqcodec.runtime.blas import begin_with_one_thread
 
 
@@ -48,7 +46,6 @@ def encode(
         typer.Option(
             "-q",
             "--quality",
-            callback=percentage,
             metavar="0..100",
             help="Encode at this quality. [default: 60]",
             show_default=False,
@@ -56,7 +53,7 @@ def encode(
     ] = None,
     bpp: Annotated[
         float | None,
-        typer.Option("--bpp", callback=positive, metavar="X", help="Use at most X bits per pixel.", show_default=False),
+        typer.Option("--bpp", metavar="X", help="Use at most X bits per pixel.", show_default=False),
     ] = None,
     size: Annotated[
         int | None,
@@ -66,7 +63,7 @@ def encode(
     ] = None,
     psnr: Annotated[
         float | None,
-        typer.Option("--psnr", callback=positive, metavar="DB", help="Reach a PSNR of at least DB.", show_default=False),
+        typer.Option("--psnr", metavar="DB", help="Reach a PSNR of at least DB.", show_default=False),
     ] = None,
     model: Annotated[
         str | None,
@@ -76,8 +73,6 @@ def encode(
         int,
         typer.Option(
             "--effort",
-            min=1,
-            max=9,
             metavar="1..9",
             help="Spend more time to save bytes. 7 takes four to five times as long as 5, and saves 1.5 %.",
         ),
@@ -90,7 +85,6 @@ def encode(
         int | None,
         typer.Option(
             "--tile",
-            callback=tile_side,
             metavar="N",
             help="Make tile groups of N pixels a side, which can be decoded alone. [default: none; 1024 above 4 megapixels]",
             show_default=False,
@@ -116,39 +110,25 @@ def encode(
     Reads PNG, JPEG, WebP, AVIF, TIFF and other formats. Every picture of a folder is encoded, whatever its name; other files are
     listed with the reason. Several inputs go to one folder: -o DIR.
     """
-    targets = {"--quality": quality, "--bpp": bpp, "--size": size, "--psnr": psnr}
-    given = [name for name, value in targets.items() if value is not None]
-    if len(given) > 1:
-        raise UsageError(f"{' and '.join(given)} exclude each other: give one")
+    with as_usage_errors():
+        options = EncodeOptions(
+            quality=quality, bpp=bpp, size=size, psnr=psnr, effort=effort, tune=tune, tile=tile, exact=exact, threads=threads
+        )
     paths = paths_of("encode", source, others or [], into, ".vqz")
     check_json(as_json, paths.output)
 
     begin_with_one_thread()
-    from vqcodec.io.convert import EncodeOptions, encode_file
+    from vqcodec.io.convert import Encoding
     from vqcodec.io.kinds import is_picture_name
 
-    options = EncodeOptions(
-        quality=quality,
-        bpp=bpp,
-        size=size,
-        psnr=psnr,
-        model=model,
-        effort=effort,
-        tune=tune,
-        tile=tile,
-        exact=exact,
-        strip=strip,
-        keep_times=keep_times,
-        threads=threads,
-        max_pixels=max_pixels,
-    )
+    encoding = Encoding(options=options, model=model, strip=strip, keep_times=keep_times, max_pixels=max_pixels)
     if paths.many:
         from vqcodec.io.batch import BatchSettings
 
         settings = BatchSettings(
             source=paths.folder_or_files,
             output=paths.output,
-            options=options,
+            conversion=encoding,
             suffix=".vqz",
             jobs=jobs or 1,
             shard=shard_of(shard),
@@ -162,7 +142,7 @@ def encode(
         hint = "OUT.vqz, or -o DIR for several inputs"
         raise UsageError(f"{printable(paths.output)} is a picture's name, and encode writes .vqz files: {hint}")
     with progress_line(quiet=quiet):
-        done = encode_file(source, paths.output, options, overwrite=force)
+        done = encoding.convert(source, paths.output, overwrite=force)
     bpp_made = 8 * done.bytes_out / (done.width * done.height)
     facts = {"bpp": bpp_made, "encode_s": done.seconds, "grew": done.grew}
     report_file(source, paths.output, done, facts, as_json=as_json, quiet=quiet)

@@ -2,6 +2,8 @@
 
 import math
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -9,9 +11,8 @@ from typing import Annotated, Any, Final
 import typer
 from typer.core import TyperCommand
 
-from vqcodec.errors import VqcodecError, printable
+from vqcodec.errors import InputError, VqcodecError, printable
 from vqcodec.io.files import STREAM
-from vqcodec.options import TILES
 
 USAGE: Final = 2
 """Exit code for wrong usage."""
@@ -21,6 +22,15 @@ class UsageError(VqcodecError):
     """Options that contradict each other or name something that does not exist."""
 
     exit_code = USAGE
+
+
+@contextmanager
+def as_usage_errors() -> Iterator[None]:
+    """In the block, an InputError becomes a UsageError: options that are impossible are a mistake on the command line."""
+    try:
+        yield
+    except InputError as error:
+        raise UsageError(str(error)) from error
 
 
 class GroupedCommand(TyperCommand):
@@ -91,12 +101,6 @@ def picture_suffix(value: str | None) -> str | None:
 # ------------------------------------------------------------------------------------------------ checks
 
 
-def percentage(value: float | None) -> float | None:
-    if value is not None and not 0 <= value <= 100:
-        raise typer.BadParameter(f"{value:g} is not between 0 and 100")
-    return value
-
-
 def positive(value: float | None) -> float | None:
     if value is not None and not (value > 0 and math.isfinite(value)):
         raise typer.BadParameter(f"{value:g} is not a positive number")
@@ -106,13 +110,6 @@ def positive(value: float | None) -> float | None:
 def finite(value: float | None) -> float | None:
     if value is not None and not math.isfinite(value):
         raise typer.BadParameter(f"{value:g} is not a finite number")
-    return value
-
-
-def tile_side(value: int | None) -> int | None:
-    """One of the sides that tile groups can have."""
-    if value is not None and value not in TILES:
-        raise typer.BadParameter(f"{value} is not a power of two from {TILES[0]} to {TILES[-1]}")
     return value
 
 

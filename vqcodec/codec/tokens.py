@@ -18,31 +18,32 @@ weights/token.py has the tensors of a token model.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
-from vqcodec.arrays import Float32, Int32, UInt8, UInt16
+from vqcodec.arrays import Bool, Float32, Int32, Pixels, UInt8, UInt16, UInt32
+from vqcodec.codec import devices
+from vqcodec.codec.choices import effort_of
+from vqcodec.codec.reader import Reader
 from vqcodec.entropy.codebook_search import nearest, search_weights
 from vqcodec.errors import CorruptError, InputError, ModelError
-from vqcodec.format import container, zstd_blocks
-from vqcodec.format.bits import BitReader, ByteReader, pack_bits, write_varint
+from vqcodec.format import alpha, container
 from vqcodec.format.header import Header, Section, Tokens
-from vqcodec.format.zstd_blocks import Mode, StoredPart
+from vqcodec.format.token_planes import pack, unpack
 from vqcodec.nets import convolution
 from vqcodec.nets.convolution import RunNetwork
+from vqcodec.options import DecodeOptions, EncodeOptions
 from vqcodec.runtime import progress
-from vqcodec.runtime.workers import shared_empty, side_by_side
+from vqcodec.runtime.workers import shared_empty, side_by_side, usable_cores
 from vqcodec.transform import dct
 from vqcodec.transform.color import COLOR_SHIFT, inverse_color_matrix
 from vqcodec.transform.layouts import COLOR_8X8, GREY, LAYOUTS
+from vqcodec.transform.rect import Rect
+from vqcodec.weights.refiner import Refiner
 from vqcodec.weights.token import TokenModel
-
-_PACKED: Final = 0
-_MODES: Final = {Mode.VERBATIM: _PACKED, Mode.FRAME: 1, Mode.BLOCK: 2}
-"""Of a plane; container.py has their meaning."""
-
 
 # ------------------------------------------------------------------------------------------------ pixels and coefficients
 
@@ -132,60 +133,6 @@ def decode(
     return pixels
 
 
-# ------------------------------------------------------------------------------------------------ indices and bytes
-
-
-def pack(indices: UInt16, bits: int, levels: Sequence[int]) -> bytes:
-    """Indices uint16 [h, w] of 1..16 bits to an index section; the inverse of `unpack`. `levels` of zstd are tried."""
-    flat = indices.reshape(-1)
-    mode, low = _pack_plane(flat & np.uint16(0xFF), min(bits, 8), levels)
-    if bits <= 8:
-        return bytes((mode,)) + low
-    high_mode, high = _pack_plane(flat >> np.uint16(8), bits - 8, levels)
-    length = b"" if mode == _PACKED else write_varint(len(low))
-    return bytes((mode | high_mode << 2,)) + length + low + high
-
-
-def unpack(section: bytes, cells: tuple[int, int], bits: int) -> UInt16:
-    """An index section to indices uint16 [h, w] below 1 << bits; raises TruncatedError, CorruptError."""
-    count = cells[0] * cells[1]
-    reader = ByteReader(section)
-    modes = reader.byte()
-    low_bits, high_bits = min(bits, 8), max(bits - 8, 0)
-    low_mode, high_mode = modes & 3, modes >> 2
-    if low_mode == 3 or high_mode >= 3 or (high_mode and not high_bits):
-        raise CorruptError("corrupt file: its tokens are not stored as they say")
-    if not high_bits:
-        return _unpack_plane(low_mode, section[1:], count, low_bits).astype(np.uint16).reshape(cells)
-    length = -(-count * low_bits // 8) if low_mode == _PACKED else reader.varint()
-    low = _unpack_plane(low_mode, reader.take(length), count, low_bits)
-    high = _unpack_plane(high_mode, section[reader.cursor :], count, high_bits)
-    return (low | high.astype(np.uint16) << np.uint16(8)).astype(np.uint16).reshape(cells)
-
-
-def _pack_plane(values: UInt16, bits: int, levels: Sequence[int]) -> tuple[int, bytes]:
-    """The mode and the stored bytes of values uint16 [n] of 1..8 bits: the smallest of what there is."""
-    packed = pack_bits(values.astype(np.int32), np.full(len(values), bits, np.uint8))
-    part = zstd_blocks.compress(values.astype(np.uint8).tobytes(), None, tuple(levels))
-    return (_PACKED, packed) if len(packed) <= len(part.data) else (_MODES[part.mode], part.data)
-
-
-def _unpack_plane(mode: int, stored: bytes, count: int, bits: int) -> UInt8:
-    """The inverse of `_pack_plane`, uint8 [n]; raises CorruptError."""
-    if mode == _PACKED:
-        if len(stored) != -(-count * bits // 8):
-            raise CorruptError("corrupt file: there are not as many tokens as the picture has cells")
-        reader = BitReader(stored)
-        found = reader.take_array(np.full(count, bits, np.uint8)).astype(np.uint8)
-        reader.finish()
-        return found
-    data = zstd_blocks.decompress(StoredPart(count, Mode.FRAME if mode == _MODES[Mode.FRAME] else Mode.BLOCK, stored), None)
-    found = np.frombuffer(data, np.uint8)
-    if int(found.max(initial=0)) >> bits:
-        raise CorruptError("corrupt file: a token has more bits than tokens have")
-    return found
-
-
 # ------------------------------------------------------------------------------------------------ files
 
 
@@ -195,7 +142,6 @@ def write(
     """The token file of a picture of `shape` [H, W, 1 or 3] and its indices uint16 [h, w], with other sections besides."""
     height, width, components = shape
     layout = (GREY if components == 1 else COLOR_8X8).code
-    alpha = any(section.type == container.ALPHA for section in others)
     tokens = Tokens(model.side, model.bits)
     header = Header(
         width=width,
@@ -205,7 +151,7 @@ def write(
         group_log2=0,
         model_id=model.file_id,
         step_64=0,
-        alpha=alpha,
+        alpha=any(section.type == container.ALPHA for section in others),
         tokens=tokens,
     )
     section = Section(container.INDICES, pack(indices, tokens.bits, levels))
@@ -223,22 +169,69 @@ def read(header: Header, section: bytes, model: TokenModel) -> UInt16:
     return indices
 
 
-def describe(header: Header) -> dict[str, Any]:
-    """The facts in the header of a token file: pixels a side of a cell, rows and columns of cells, bits of an index."""
+@dataclass(frozen=True)
+class TokenCodec:
+    """Files of a token model."""
+
+    model: TokenModel
+
+    def encode(self, colours: Pixels, visible: Bool | None, beside: Sequence[Section], options: EncodeOptions) -> bytes:
+        """Samples uint8 [H, W, 1 or 3] to a file. Raises InputError for options of rate: it is fixed."""
+        name, rates = self.model.name, (options.quality, options.bpp, options.size, options.psnr, options.tile)
+        if any(value is not None for value in rates) or options.tune != "psnr":
+            fixed = "its rate is fixed, and it takes no quality, bpp, size, psnr, tune or tile"
+            raise InputError(f"{name} is a token model: {fixed}")
+        if colours.dtype != np.uint8:
+            raise InputError(f"{name} is a token model, of 8 bits a sample: scale deeper ones to uint8 first")
+        indices = encode(colours.astype(np.uint8, copy=False), self.model, options.threads or usable_cores())  # uint16 [h, w]
+        return write(colours.shape, indices, self.model, effort_of(options.effort).levels[:2], beside)
+
+    def decode(
+        self, reader: Reader, options: DecodeOptions, region: Rect | None, opacity: UInt8 | None, refiner: Refiner | None
+    ) -> Pixels:
+        """A file to samples uint8 [h, w, 1 or 3]. A damaged one is lost as a whole: it has one index section."""
+        if options.refine in ("best", "gan"):
+            raise ModelError(f"{self.model.name} is a token model: its files have one decode, and neither best nor gan")
+        header, scale, threads = reader.header, options.scale, options.threads or usable_cores()
+        indices = read(header, reader.file.indices(0, 1)[0], self.model)  # uint16 [h, w]
+        shape = header.height, header.width, LAYOUTS[header.layout].components
+        run = devices.runner(options.device, self.model, "decoder", self.model.decoder, reader.tell)
+        pixels = decode(indices, self.model, shape, scale=scale, threads=threads, run=run)
+        if scale > 1 and opacity is not None:
+            whole = decode(indices, self.model, shape, threads=threads, run=run)
+            alpha.weigh_colours(pixels, alpha.mixed_boxes(opacity, scale), whole, opacity, scale)
+        return pixels if region is None else pixels[region.rows, region.columns]
+
+    def check(self, header: Header) -> None:
+        """Raise ModelError or CorruptError unless the file was made with this model."""
+        model = self.model
+        if header.model_id != model.file_id:
+            raise ModelError(f"the file was made with model {header.model_id.hex()}, not with {model.name} ({model.file_id.hex()})")
+        if header.tokens != Tokens(model.side, model.bits) or LAYOUTS[header.layout].components > model.components:
+            raise CorruptError("corrupt file: its tokens are not those of its model")
+
+    def indices(self, reader: Reader) -> dict[str, UInt32]:
+        """Columns uint32 [n]: index, row and column of its cell."""
+        grid = read(reader.header, reader.file.indices(0, 1)[0], self.model)
+        rows, columns = np.indices(grid.shape, np.uint32)
+        return {"index": grid.reshape(-1).astype(np.uint32), "row": rows.reshape(-1), "column": columns.reshape(-1)}
+
+    def describe(self, reader: Reader) -> dict[str, Any]:
+        """The number of codewords that the model has."""
+        read(reader.header, reader.file.indices(0, 1)[0], self.model)
+        return {"codewords": len(self.model.codebook)}
+
+
+def header_facts(header: Header) -> dict[str, Any]:
+    """Facts in the header of a token file: side of a cell in pixels, rows and columns of cells, bits of an index."""
     assert header.tokens is not None
     rows, columns = header.cells
     return {"cell": header.tokens.side, "rows": rows, "columns": columns, "index_bits": header.tokens.bits}
 
 
-def count_used(header: Header, section: bytes) -> int:
-    """The number of different codewords in an index section; no model is needed. Raises CorruptError, TruncatedError."""
-    assert header.tokens is not None
-    return len(np.unique(unpack(section, header.cells, header.tokens.bits)))
-
-
-def check_model(header: Header, model: TokenModel) -> None:
-    """Raise ModelError or CorruptError unless the token file was made with `model`."""
-    if header.model_id != model.file_id:
-        raise ModelError(f"the file was made with model {header.model_id.hex()}, not with {model.name} ({model.file_id.hex()})")
-    if header.tokens != Tokens(model.side, model.bits) or LAYOUTS[header.layout].components > model.components:
-        raise CorruptError("corrupt file: its tokens are not those of its model")
+def used_codewords(reader: Reader) -> dict[str, Any]:
+    """The number of codewords that a token file uses; nothing for other files. Takes no model. Raises CorruptError."""
+    header = reader.header
+    if header.tokens is None:
+        return {}
+    return {"used_codewords": len(np.unique(unpack(reader.file.indices(0, 1)[0], header.cells, header.tokens.bits)))}

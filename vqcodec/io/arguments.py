@@ -18,7 +18,7 @@ from vqcodec.arrays import Bool, Pixels
 from vqcodec.checks import told, whole
 from vqcodec.errors import InputError, printable
 from vqcodec.format.header import MAX_PIXELS, Metadata
-from vqcodec.io.files import naming, open_input, read_stream, stream_limit
+from vqcodec.io.files import naming, open_input, read_stream, seekable, stream_limit
 
 T = TypeVar("T", int, str)
 
@@ -73,9 +73,9 @@ def open_source(source: object, max_pixels: int) -> Iterator[BinaryIO]:
     if isinstance(source, str | os.PathLike):
         path = _path(source)
         with naming(path), open_input(path) as stream:
-            yield _seekable(stream, max_pixels)
+            yield seekable(stream, max_pixels)
     elif _is_stream(source):
-        yield _seekable(_readable(source), max_pixels)
+        yield seekable(_readable(source), max_pixels)
     else:
         yield io.BytesIO(_bytes_of(source))
 
@@ -121,13 +121,6 @@ def _readable(value: object) -> BinaryIO:
     return stream
 
 
-def _seekable(stream: BinaryIO, max_pixels: int) -> BinaryIO:
-    """The stream itself or, where it cannot be sought in, a stream of what is left of it."""
-    if hasattr(stream, "seekable") and stream.seekable():
-        return stream
-    return io.BytesIO(read_stream(stream, stream_limit(max_pixels)))
-
-
 def _bytes_of(value: object) -> bytes:
     """The bytes that an object in memory holds, where they are a plain row of bytes. Raises InputError."""
     what = told(value)
@@ -159,7 +152,7 @@ def picture(name: str, value: object) -> tuple[Pixels, Metadata]:
     elif _is_stream(value):
         from vqcodec.io.image_reader import read_image
 
-        data = read_image(_seekable(_readable(value), MAX_PIXELS), name=_stream_name(value))
+        data = read_image(seekable(_readable(value), MAX_PIXELS), name=_stream_name(value))
     elif _is_of(value, "PIL.Image", "Image"):
         from vqcodec.io.metadata import metadata_of_image
         from vqcodec.io.samples import samples_of_image

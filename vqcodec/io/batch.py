@@ -16,9 +16,9 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from vqcodec.errors import InputError, VqcodecError, printable
-from vqcodec.io.convert import Converted, DecodeOptions, EncodeOptions, Options, decode_file, encode_file
+from vqcodec.io.convert import Conversion
 from vqcodec.io.files import make_mirror
-from vqcodec.io.jobs import WHOLE, Job, Shard, Skipped, Tree, find_jobs, list_jobs, why_not_decoded, why_not_encoded
+from vqcodec.io.jobs import WHOLE, Job, Shard, Skipped, Tree, find_jobs, list_jobs
 from vqcodec.io.manifest import is_done, noting_begun, open_manifest, read_manifest, with_retry
 from vqcodec.runtime.processes import DIED, processes
 
@@ -47,7 +47,7 @@ class BatchSettings:
 
     source: Path | tuple[Path, ...]
     output: Path
-    options: Options
+    conversion: Conversion
     suffix: str
     jobs: int = 1
     shard: Shard = WHOLE
@@ -84,13 +84,13 @@ class Summary:
         self.notes += [(outcome.source, note) for note in outcome.notes]
 
 
-Convert = Callable[[Job, Options, bool], Outcome]
+Convert = Callable[[Job, Conversion, bool], Outcome]
 """Converts one file: `convert`, or a test's replacement. The flag says whether to overwrite. It must be importable by name."""
 ConvertAll = Callable[[Iterator[Job], BatchSettings], Generator[Outcome, None, None]]
 """Converts all files of a run, in any order."""
 
 
-def convert(job: Job, options: Options, overwrite: bool) -> Outcome:
+def convert(job: Job, conversion: Conversion, overwrite: bool) -> Outcome:
     """Convert one file. Every error, of any kind, becomes part of the outcome."""
     outcome = Outcome(os.fspath(job.source), os.fspath(job.output))
     try:
@@ -103,11 +103,7 @@ def convert(job: Job, options: Options, overwrite: bool) -> Outcome:
     outcome = replace(outcome, bytes_in=known.st_size, modified=known.st_mtime_ns)
     try:
         make_mirror(job.source.parent, job.output.parent, job.depth)
-        made: Converted
-        if isinstance(options, EncodeOptions):
-            made = encode_file(job.source, job.output, options, overwrite=overwrite or job.retry)
-        else:
-            made = decode_file(job.source, job.output, options, overwrite=overwrite or job.retry)
+        made = conversion.convert(job.source, job.output, overwrite=overwrite or job.retry)
     except VqcodecError as error:
         return replace(outcome, error=printable(str(error)), exit_code=error.exit_code)
     except Exception as error:  # one file must not end the run
@@ -121,7 +117,7 @@ def in_processes(jobs: Iterator[Job], settings: BatchSettings, convert: Convert 
 
     If the process of a job dies, the job is tried again by itself after all others; if its process dies again, it has failed.
     """
-    settings = replace(settings, options=replace(settings.options, threads=settings.options.threads or 1))
+    settings = replace(settings, conversion=settings.conversion.on_one_core())
     died: list[Job] = []
     yield from _by_pool(jobs, settings, convert, died)
     for job in died:
@@ -137,10 +133,10 @@ def _by_pool(jobs: Iterator[Job], settings: BatchSettings, convert: Convert, die
     there before."""
     retries: dict[Job, Job] = {}
 
-    def calls() -> Iterator[tuple[Job, Options, bool]]:
+    def calls() -> Iterator[tuple[Job, Conversion, bool]]:
         for job in jobs:
             retries[job] = replace(job, retry=job.retry or not os.path.lexists(job.output))
-            yield job, settings.options, settings.overwrite
+            yield job, settings.conversion, settings.overwrite
 
     with processes(settings.jobs) as pool:
         for (job, *_), outcome in pool.as_they_come(convert, calls()):
@@ -198,15 +194,14 @@ def _tree(settings: BatchSettings) -> Tree:
         return list_jobs(source, output, suffix)
     if not os.path.isdir(source):
         raise InputError(f"{printable(source)}: no such folder")
-    why_not = why_not_decoded if isinstance(settings.options, DecodeOptions) else why_not_encoded
-    tree = find_jobs(source, output, suffix, why_not, settings.manifest)
+    tree = find_jobs(source, output, suffix, settings.conversion.why_not, settings.manifest)
     if not any((tree.jobs, tree.skipped, tree.unread)):
         raise InputError(f"{printable(source)}: {_nothing(settings)}")
     return tree
 
 
 def _nothing(settings: BatchSettings) -> str:
-    return f"no {'.vqz files' if isinstance(settings.options, DecodeOptions) else 'pictures'} in it"
+    return f"no {settings.conversion.inputs} in it"
 
 
 def _outcome_of_unread(error: OSError) -> Outcome:

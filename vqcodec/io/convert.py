@@ -7,15 +7,15 @@ import io
 import json
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol, Self
 
 from vqcodec import api
 from vqcodec.arrays import Pixels
-from vqcodec.codec import generation
+from vqcodec.codec import generation, pipeline, refinement
 from vqcodec.codec.denoising import MIN_SIGMA
-from vqcodec.codec.rate_control import DEFAULT_EFFORT, TUNES
+from vqcodec.codec.reader import Reader
 from vqcodec.errors import FormatError, InputError
 from vqcodec.format.header import MAX_PIXELS, Metadata
 from vqcodec.io.files import (
@@ -27,57 +27,19 @@ from vqcodec.io.files import (
     naming,
     new_folder,
     open_input,
+    seekable,
     write_atomic,
 )
 from vqcodec.io.image_reader import ImageData, read_image, read_opaque, why_not_read
 from vqcodec.io.image_writer import format_of, write_image
+from vqcodec.io.jobs import why_not_decoded, why_not_encoded
 from vqcodec.io.kinds import HEAD_BYTES, VQZ, kind_of
+from vqcodec.options import DecodeOptions, EncodeOptions
 from vqcodec.runtime import progress
+from vqcodec.weights import registry
 
 GENERATED: Final = "generated.json"
 """In a folder of generated pictures: what made them, and the class of each."""
-
-
-@dataclass(frozen=True)
-class EncodeOptions:
-    """How pictures are encoded: arguments of `api.encode`. `strip` leaves their metadata out, `keep_times` gives outputs the times
-    of their sources."""
-
-    quality: float | None = None
-    bpp: float | None = None
-    size: int | None = None
-    psnr: float | None = None
-    model: str | None = None
-    effort: int = DEFAULT_EFFORT
-    tune: str = TUNES[0]
-    tile: int | None = None
-    exact: bool = False
-    strip: bool = False
-    keep_times: bool = False
-    threads: int | None = None
-    max_pixels: int = MAX_PIXELS
-
-
-@dataclass(frozen=True)
-class DecodeOptions:
-    """How files are decoded: arguments of `api.open_vqz` and `VqzFile.read`. `quality` is that of JPEG and WebP outputs;
-    `keep_times` gives outputs the times of their sources."""
-
-    model: str | None = None
-    refine: str | None = None
-    strength: float | None = None
-    refiner: str | None = None
-    device: str = "cpu"
-    region: tuple[int, int, int, int] | None = None
-    scale: int = 1
-    allow_partial: bool = False
-    quality: int | None = None
-    keep_times: bool = False
-    threads: int | None = None
-    max_pixels: int = MAX_PIXELS
-
-
-Options = EncodeOptions | DecodeOptions
 
 
 @dataclass(frozen=True)
@@ -95,68 +57,110 @@ class Converted:
     grew: bool = False
 
 
-def encode_file(source: Path, output: Path, options: EncodeOptions, *, overwrite: bool) -> Converted:
-    """A picture to a .vqz file, complete or not at all. Raises InputError, ModelError, LimitError, OutputError."""
-    check_output(output, overwrite=overwrite, source=source)
-    attributes, bytes_in = attributes_of(source, keep_times=options.keep_times), _size_of(source)
-    with naming(source):
-        image = _read(source, options.max_pixels)
+class Conversion(Protocol):
+    """How files of one kind become files of the other."""
+
+    @property
+    def inputs(self) -> str:
+        """Noun for the files that it reads."""
+        ...
+
+    def why_not(self, path: Path) -> str:
+        """The reason for which a file of a folder is not converted; empty if it is."""
+        ...
+
+    def on_one_core(self) -> Self:
+        """The same, with one core if no number of cores is set."""
+        ...
+
+    def convert(self, source: Path, output: Path, *, overwrite: bool) -> Converted:
+        """Convert one file, complete or not at all. Raises VqcodecErrors."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoding:
+    """Picture files to .vqz files."""
+
+    options: EncodeOptions
+    model: str | None = None
+    strip: bool = False
+    """Leave out the metadata."""
+    keep_times: bool = False
+    """Give outputs the times of their sources."""
+    max_pixels: int = MAX_PIXELS
+
+    inputs = "pictures"
+
+    def why_not(self, path: Path) -> str:
+        return why_not_encoded(path)
+
+    def on_one_core(self) -> Encoding:
+        return replace(self, options=replace(self.options, threads=self.options.threads or 1))
+
+    def convert(self, source: Path, output: Path, *, overwrite: bool) -> Converted:
+        """Encode a picture. Raises InputError, ModelError, LimitError, OutputError."""
+        check_output(output, overwrite=overwrite, source=source)
+        attributes, bytes_in = attributes_of(source, keep_times=self.keep_times), _size_of(source)
+        with naming(source):
+            image = _read(source, self.max_pixels)
+            start = time.perf_counter()
+            model, metadata = registry.find_any(self.model), None if self.strip else image.metadata
+            data = pipeline.encode(image.pixels, model, self.options, metadata)
+            seconds = time.perf_counter() - start
+        write_atomic(output, data, overwrite=overwrite, attributes=attributes)
+        notes, grew = image.notes, 0 < bytes_in < len(data)
+        if grew:
+            notes += (f"larger than its source ({bytes_in:,} bytes): try a lower -q, or keep the original",)
+        return _converted(image.pixels, bytes_in, len(data), seconds, notes, grew=grew)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decoding:
+    """.vqz files to picture files, of the format that the name of the output asks for."""
+
+    options: DecodeOptions
+    model: str | None = None
+    refiner: str | None = None
+    allow_partial: bool = False
+    quality: int | None = None
+    """Quality 0..100 of JPEG and WebP outputs."""
+    keep_times: bool = False
+    """Give outputs the times of their sources."""
+    max_pixels: int = MAX_PIXELS
+
+    inputs = ".vqz files"
+
+    def why_not(self, path: Path) -> str:
+        return why_not_decoded(path)
+
+    def on_one_core(self) -> Decoding:
+        return replace(self, options=replace(self.options, threads=self.options.threads or 1))
+
+    def convert(self, source: Path, output: Path, *, overwrite: bool) -> Converted:
+        """Decode a file. Raises FormatError, ModelError, LimitError, OutputError, InputError, MissingExtraError."""
+        picture_format = _format_of(output)
+        check_output(output, overwrite=overwrite, source=source)
+        attributes, bytes_in = attributes_of(source, keep_times=self.keep_times), _size_of(source)
         start = time.perf_counter()
-        data = api.encode(
-            image.pixels,
-            quality=options.quality,
-            bpp=options.bpp,
-            size=options.size,
-            psnr=options.psnr,
-            model=options.model,
-            effort=options.effort,
-            tune=options.tune,
-            tile=options.tile,
-            exact=options.exact,
-            metadata=None if options.strip else image.metadata,
-            threads=options.threads,
-        )
+        with naming(source), open_input(source) as stream:
+            kind = kind_of("", stream.peek(HEAD_BYTES))  # type: ignore[attr-defined]  # open_input buffers
+            if kind.name and kind != VQZ:
+                raise FormatError(f"not a .vqz file ({kind.name})")
+            reader = Reader(seekable(stream, self.max_pixels), max_pixels=self.max_pixels, allow_partial=self.allow_partial)
+            if self.options.region is None and self.options.scale == 1 and not self.allow_partial:
+                reader.file.check()
+            model = registry.find_by_id(reader.header.model_id) if self.model is None else registry.find_any(self.model)
+            refiner = registry.find_refiner(self.refiner) if refinement.uses_refiner(self.options, reader.header) else None
+            pixels = pipeline.decode(reader, model, self.options, refiner)
+            metadata = reader.read_metadata()
         seconds = time.perf_counter() - start
-    write_atomic(output, data, overwrite=overwrite, attributes=attributes)
-    notes, grew = image.notes, 0 < bytes_in < len(data)
-    if grew:
-        notes += (f"larger than its source ({bytes_in:,} bytes): try a lower -q, or keep the original",)
-    return _converted(image.pixels, bytes_in, len(data), seconds, notes, grew=grew)
-
-
-def decode_file(source: Path, output: Path, options: DecodeOptions, *, overwrite: bool) -> Converted:
-    """A .vqz file to a picture of the format that the name of `output` asks for, complete or not at all.
-
-    Raises FormatError, ModelError, LimitError, OutputError, InputError, MissingExtraError.
-    """
-    picture_format = _format_of(output)
-    check_output(output, overwrite=overwrite, source=source)
-    attributes, bytes_in = attributes_of(source, keep_times=options.keep_times), _size_of(source)
-    start = time.perf_counter()
-    with naming(source), open_input(source) as stream:
-        kind = kind_of("", stream.peek(HEAD_BYTES))  # type: ignore[attr-defined]  # open_input buffers
-        if kind.name and kind != VQZ:
-            raise FormatError(f"not a .vqz file ({kind.name})")
-        partial = options.allow_partial
-        with api.open_vqz(stream, model=options.model, max_pixels=options.max_pixels, allow_partial=partial) as opened:
-            if options.region is None and options.scale == 1 and not partial:
-                opened.file.check()
-            pixels = opened.read(
-                options.region,
-                scale=options.scale,
-                refine=options.refine,
-                strength=options.strength,
-                refiner=options.refiner,
-                device=options.device,
-                threads=options.threads,
-            )
-            metadata, lost, groups = opened.metadata, len(opened.lost), len(opened.header.groups)
-    seconds = time.perf_counter() - start
-    with naming(output, "standard output"):
-        picture, left_out = _written(pixels, picture_format, metadata, options.quality)
-    write_atomic(output, picture, overwrite=overwrite, attributes=attributes)
-    notes = (*opened.notes, *((f"{lost} of {groups} tile groups were damaged",) if lost else ()), *left_out)
-    return _converted(pixels, bytes_in, len(picture), seconds, notes)
+        with naming(output, "standard output"):
+            picture, left_out = _written(pixels, picture_format, metadata, self.quality)
+        write_atomic(output, picture, overwrite=overwrite, attributes=attributes)
+        lost = len(reader.lost)
+        damage = (f"{lost} of {len(reader.header.groups)} tile groups were damaged",) if lost else ()
+        return _converted(pixels, bytes_in, len(picture), seconds, (*reader.notes, *damage, *left_out))
 
 
 def generate_files(

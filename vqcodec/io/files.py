@@ -112,6 +112,13 @@ def read_stream(stream: BinaryIO, limit_bytes: int) -> bytes:
     return data.getvalue()
 
 
+def seekable(stream: BinaryIO, max_pixels: int) -> BinaryIO:
+    """The stream, or if it cannot seek, its remaining bytes in memory: at most those of a picture of `max_pixels`."""
+    if hasattr(stream, "seekable") and stream.seekable():
+        return stream
+    return io.BytesIO(read_stream(stream, stream_limit(max_pixels)))
+
+
 def read_input(path: Path, *, limit_bytes: int) -> bytes:
     """All bytes of a file, or of standard input for `-`. Raises InputError, LimitError."""
     with open_input(path) as stream:

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vqcodec.codec.rate_control import RATE
-from vqcodec.codec.symbols import DC_SHARE
+from vqcodec.codec.choices import LAMBDA
+from vqcodec.codec.symbols import DC_LAMBDA
 from vqcodec.entropy.context import (
     CROSS,
     DC_AROUND,
@@ -89,7 +89,7 @@ class TileContext(nn.Module):
             self.own.append(_weights(widths[bank], 8 * tile.size, 0.3))
             inputs = sum(widths[: bank + 1]) + 1 + tile.size
             self.halves.extend([Half(inputs, hidden, outputs_of(tile)) for _ in range(2)])
-        self.density, self.linear_density = Density(RATE), Density(RATE)
+        self.density, self.linear_density = Density(LAMBDA), Density(LAMBDA)
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Bits of every crop of a `draw_crops` batch, with the network and with the linear predictions alone, [B] each."""
@@ -173,7 +173,7 @@ class DcContext(nn.Module):
     def __init__(self, hidden: tuple[int, int]) -> None:
         super().__init__()
         self.passes = nn.ModuleDict({_key(name): _DcPass(dc_inputs_of(name), hidden) for name in dc_pass_names()})
-        self.density, self.linear_density = Density(RATE * DC_SHARE), Density(RATE * DC_SHARE)
+        self.density, self.linear_density = Density(LAMBDA * DC_LAMBDA), Density(LAMBDA * DC_LAMBDA)
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Bits of each pass of a `draw_rows` batch, with the network and with the linear predictions alone, [passes] each."""

@@ -10,7 +10,8 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from vqcodec.arrays import Float64
-from vqcodec.codec.rate_control import Encoder
+from vqcodec.codec.pipeline import Encoder
+from vqcodec.options import EncodeOptions
 from vqcodec.train.data import TrainingImage
 from vqcodec.train.watch import Watch, some_in_processes
 from vqcodec.weights.exact import ExactModel
@@ -75,7 +76,7 @@ def measure(model: ExactModel, pieces: list[TrainingImage], watch: Watch, share:
 
 def _measure_one(model: ExactModel, image: TrainingImage) -> list[Point]:
     points = []
-    encoder = Encoder(image.pixels, model, 1)
+    encoder = Encoder(image.pixels, model, EncodeOptions(threads=1))
     for step_levels in HELD_OUT_STEP_LEVELS:
         step_64 = round(step_levels * 64)
         bpp = 8 * len(encoder.file(step_64)) / image.pixels[:, :, 0].size

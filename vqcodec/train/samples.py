@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vqcodec.arrays import Float32, Int16, Int32
-from vqcodec.codec import decoder, walk
-from vqcodec.codec.rate_control import TUNES, Encoder, rate_of
+from vqcodec.codec import walk
+from vqcodec.codec.choices import lambda_of
+from vqcodec.codec.pipeline import Encoder
+from vqcodec.codec.reconstruction import best_coefficients
 from vqcodec.codec.symbols import EncoderWriter
 from vqcodec.entropy import context, dc_pyramid
 from vqcodec.entropy.context import MARGIN
@@ -20,6 +22,7 @@ from vqcodec.nets.synthesis import MAX_STEP_LEVELS, MIN_STEP_LEVELS, OUTPUTS, sy
 from vqcodec.neural.context_samples import ContextSample, ContextSamples, PassSample
 from vqcodec.neural.refiner import RefinerSample
 from vqcodec.neural.synthesis import Sample
+from vqcodec.options import TUNES, EncodeOptions, Tune
 from vqcodec.train.data import TrainingImage
 from vqcodec.train.selection import Interval, draw_network_step_levels, randomly_turned, with_some_grey
 from vqcodec.train.sessions import Session, open_aimed
@@ -46,13 +49,13 @@ class Coded(NamedTuple):
     w: int
 
 
-def coded(image: TrainingImage, step_levels: float, model: ExactModel, tune: str) -> Coded:
+def coded(image: TrainingImage, step_levels: float, model: ExactModel, tune: Tune) -> Coded:
     """Code an image as the encoder does."""
-    encoder = Encoder(image.pixels, model, 1, tile=_ONE_GROUP, tune=tune)
+    encoder = Encoder(image.pixels, model, EncodeOptions(threads=1, tile=_ONE_GROUP, tune=tune))
     step_64 = round(64 * step_levels)
     header = encoder.header(step_64)
     h, w = header.cells
-    return Coded(encoder.code(step_64)[0].latents, LAYOUTS[header.layout], h, w)
+    return Coded(encoder.group(0, header).latents, LAYOUTS[header.layout], h, w)
 
 
 def _spread(coefficients: Float32, layout: Layout) -> Float32:
@@ -95,10 +98,10 @@ def make_samples(
 # ------------------------------------------------------------------------------------------------------- refiner
 
 
-def make_refiner_sample(image: TrainingImage, step_levels: float, model: ExactModel, tune: str) -> RefinerSample:
+def make_refiner_sample(image: TrainingImage, step_levels: float, model: ExactModel, tune: Tune) -> RefinerSample:
     """Inputs of a refiner for an image, the model's best decode, and the original."""
     found = coded(image, step_levels, model, tune)
-    restored, _ = decoder.restorer(model, found.latents, step_levels, (found.h, found.w), found.layout)
+    restored, _ = best_coefficients(model, found.latents, step_levels, (found.h, found.w), found.layout)
     base = _spread(restored((0, found.h)) * np.float32(1 / step_levels), found.layout.whole)
     height, width = image.pixels.shape[:2]
     padded = np.pad(image.pixels, ((0, 8 * found.h - height), (0, 8 * found.w - width), (0, 0)), mode="edge")
@@ -198,8 +201,8 @@ def record(image: TrainingImage, step_levels: float, model: ExactModel) -> Recor
     """Code an image and record the samples of a context network."""
     session = open_aimed(image, step_levels, model)
     recorder = Recorder(session, model)
-    writer = EncoderWriter(model, session.targets, rate_of(model))
-    walk.walk(session.grid, model, session.step_64, session.fine_dcs, 1, writer, recorder)
+    writer = EncoderWriter(model, session.targets, lambda_of(model))
+    walk.walk(session.grid, model, session, writer, recorder)
     return Recorded(recorder.sample(), recorder.passes)
 
 

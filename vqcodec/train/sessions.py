@@ -10,7 +10,9 @@ import numpy as np
 
 from vqcodec.arrays import Float32, Int32
 from vqcodec.codec import symbols, walk
-from vqcodec.codec.rate_control import RATE, aimed_targets, fine_dcs, rate_of, rounds_of
+from vqcodec.codec.choices import LAMBDA, fine_dcs, lambda_of, rounds_of
+from vqcodec.codec.groups import Settings
+from vqcodec.codec.targets import targets_of
 from vqcodec.entropy.features import Grid
 from vqcodec.train import streams
 from vqcodec.train.codebooks import CodebookLayout
@@ -31,8 +33,10 @@ _AIMED_EFFORT: Final = 7
 
 @dataclass
 class Session:
-    """One image being coded at its own quantiser step: `targets` float32 [C, h * w] in steps."""
+    """One image being coded at its own quantiser step, in one layer without masking: `targets` float32 [C, h * w] in steps."""
 
+    layers = 1
+    masking = 0
     grid: Grid
     targets: Float32
     step_64: int
@@ -42,6 +46,17 @@ class Session:
     def fine_dcs(self) -> bool:
         """Whether the encoder halves the DC codewords at this step."""
         return fine_dcs(self.grid.layout.components, self.step_64 / 64)
+
+    def settings(self, lambda_: float) -> Settings:
+        """Settings for coding the image as one tile group."""
+        return Settings(
+            step_64=self.step_64,
+            layout=self.grid.layout.code,
+            layers=self.layers,
+            fine_dcs=self.fine_dcs,
+            masking=self.masking,
+            lambda_=lambda_,
+        )
 
 
 def open_sessions(images: list[TrainingImage], pixels: int, color: Int32, rng: np.random.Generator, watch: Watch) -> list[Session]:
@@ -71,9 +86,9 @@ def open_aimed(image: TrainingImage, step_levels: float, model: ExactModel) -> S
     grid, rounds = session.grid, rounds_of(model, _AIMED_EFFORT)
     if rounds:
         full = grid.layout.whole
-        settings = walk.Settings(session.step_64, grid.layout.code, 1, session.fine_dcs, rate_of(model))
+        settings = session.settings(lambda_of(model))
         coefficients = dct.forward(image.pixels, full, model.color)
-        session.targets = aimed_targets(coefficients, (grid.h, grid.w), model, settings, rounds)
+        session.targets = targets_of(coefficients, (grid.h, grid.w), model, settings, rounds)
     return session
 
 
@@ -144,8 +159,8 @@ def code_files(
 
 def _code_file(model: ExactModel, image: TrainingImage, step_levels: float) -> streams.File:
     session = open_aimed(image, step_levels, model)
-    writer = symbols.SymbolWriter(model, session.targets, [RATE] * len(model.codebooks))
-    walk.walk(session.grid, model, session.step_64, session.fine_dcs, 1, writer)
+    writer = symbols.SymbolWriter(model, session.targets, [LAMBDA] * len(model.codebooks))
+    walk.walk(session.grid, model, session, writer)
     return writer.calls[0]
 
 
@@ -160,7 +175,7 @@ def code_residuals(
     step_levels = draw_step_levels(len(images), rng)
     stage = f"coding {len(images)} pictures for codebooks"
     call = partial(_code_residuals, model, layout)
-    collector = Collector(model, layout, lambda_=RATE)
+    collector = Collector(model, layout, lambda_=LAMBDA)
     for residuals in some_in_processes(call, images, step_levels.tolist(), stage=stage, watch=watch, share=share, least=1):
         for number, vectors in enumerate(residuals):
             collector.keep(number, vectors)
@@ -168,8 +183,8 @@ def code_residuals(
 
 
 def _code_residuals(model: ExactModel, layout: CodebookLayout, image: TrainingImage, step_levels: float) -> list[Float32]:
-    collector = Collector(model, layout, lambda_=RATE)
+    collector = Collector(model, layout, lambda_=LAMBDA)
     session = open_aimed(image, step_levels, model)
     collector.open(session.targets)
-    walk.walk(session.grid, model, session.step_64, session.fine_dcs, 1, collector)
+    walk.walk(session.grid, model, session, collector)
     return collector.residuals()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from vqcodec.codec.rate_control import RATE
+from vqcodec.codec.choices import LAMBDA
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,7 +14,7 @@ class ExactSettings:
 
     seed: int = 0
     sweeps: int = 2
-    lambda_: float = RATE
+    lambda_: float = LAMBDA
     """Squared steps per bit."""
     strength: float = 0.0
     """Pull of every fit towards the base model, in samples; 0 without one."""

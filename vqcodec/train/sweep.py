@@ -53,8 +53,7 @@ def sweep(draft: Draft, sessions: list[Session], collector: Collector, pull: Pul
         progress(f"coding means of {len(sessions)} pictures", number, len(sessions))
         collector.open(session.targets)
         grid = session.grid
-        cells, fine = (grid.h, grid.w), session.fine_dcs
-        dcs = walk.walk_dc(cells, grid.layout, model, session.step_64, fine, collector, LinearOnly())
+        dcs = walk.walk_dc((grid.h, grid.w), grid.layout, model, session, collector, LinearOnly())
         grid.latents[: grid.layout.components] = dcs
         grid.dc_done()
     stage, done = f"fitting predictors and coding {len(sessions)} pictures", 0

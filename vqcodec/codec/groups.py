@@ -1,0 +1,151 @@
+"""Tile groups: wanted latents -> latents and symbols, and streams -> latents. Each group is coded without looking at others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, Self
+
+import numpy as np
+
+from vqcodec.arrays import Float32, Float64, Int16
+from vqcodec.codec import streams
+from vqcodec.codec.streams import Stored
+from vqcodec.codec.symbols import EncoderWriter, GroupStreams, GroupSymbols, SymbolReader
+from vqcodec.codec.walk import corrector_of, dc_corrector_of, walk, walk_dc, walk_tiles
+from vqcodec.entropy.features import Grid
+from vqcodec.format.header import Header
+from vqcodec.runtime import progress
+from vqcodec.runtime.workers import side_by_side
+from vqcodec.transform.layouts import LAYOUTS
+from vqcodec.transform.rect import Rect
+from vqcodec.weights.exact import ExactModel
+
+_SIDE_BY_SIDE: Final = 8
+"""Most tile groups whose DCs are decoded together."""
+Indices = Callable[[int, int], Stored]
+"""Reads the index sections of a tile group, by its number: those of its first layers, by their count."""
+
+
+# ------------------------------------------------------------------------------------------------ encoding
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How tile groups are coded: fields of the header, and what only the encoder knows."""
+
+    step_64: int
+    layout: int
+    layers: int
+    fine_dcs: bool
+    masking: int = 0
+    lambda_: float
+    """Squared steps per bit."""
+
+    @classmethod
+    def of(cls, header: Header, lambda_: float) -> Self:
+        return cls(
+            step_64=header.step_64,
+            layout=header.layout,
+            layers=header.layers,
+            fine_dcs=header.fine_dcs,
+            masking=header.masking,
+            lambda_=lambda_,
+        )
+
+
+@dataclass(frozen=True)
+class CodedGroup:
+    """One tile group: its latents int16 [C, h * w] in 1/16 step, and the symbols that stand for them."""
+
+    latents: Int16
+    symbols: GroupSymbols
+
+
+def encode_group(targets: Float32, cells: tuple[int, int], model: ExactModel, settings: Settings) -> CodedGroup:
+    """Wanted latents float32 [C, h * w] in steps, of a grid of `cells` (rows, columns), to latents and symbols."""
+    grid = Grid(*cells, LAYOUTS[settings.layout])
+    writer = EncoderWriter(model, targets, settings.lambda_)
+    walk(grid, model, settings, writer)
+    return CodedGroup(grid.latents, writer.symbols())
+
+
+# ------------------------------------------------------------------------------------------------ decoding
+
+
+def decode_group(
+    header: Header, sections: Stored, cells: tuple[int, int], model: ExactModel, ideal: Float64 | None = None
+) -> Int16:
+    """The index sections of one tile group to latents int16 [C, h * w]; the inverse of `encode_group`. Raises CorruptError.
+
+    `ideal` float64 [C], if given, gains the ideal code length in bits of what was read, by channel.
+    """
+    grid = Grid(*cells, LAYOUTS[header.layout])
+    walk(grid, model, header, SymbolReader(model, header.merge_map, [streams.unpack(header, sections, cells, model)], ideal))
+    return grid.latents
+
+
+@dataclass(frozen=True)
+class OpenGroup:
+    """A tile group whose DCs are decoded, int16 [components, h * w]; its streams go on behind them."""
+
+    place: Rect
+    """In cells."""
+    dcs: Int16
+    streams: GroupStreams
+
+
+def open_groups(header: Header, sections: Sequence[Stored], model: ExactModel, numbers: Sequence[int]) -> list[OpenGroup]:
+    """Decode the DCs of tile groups of one shape, side by side, from the index sections of each. Raises CorruptError."""
+    places, layout = [header.groups[number] for number in numbers], LAYOUTS[header.layout]
+    cells = places[0].shape
+    each = [streams.unpack(header, stored, cells, model) for stored in sections]
+    reader = SymbolReader(model, header.merge_map, each)
+    dcs = walk_dc(cells, layout, model, header, reader, dc_corrector_of(model, header.step_64), len(numbers))
+    apart = dcs.astype(np.int16).reshape(layout.components, len(numbers), -1)
+    return [OpenGroup(place, apart[:, i], own) for i, (place, own) in enumerate(zip(places, each, strict=True))]
+
+
+def finish_group(header: Header, group: OpenGroup, model: ExactModel, tiles: int | None = None) -> Int16:
+    """Latents int16 [C, h * w] of an opened tile group; raises CorruptError.
+
+    With `tiles`, only its first tiles are decoded, and the others are 0; with `tiles` 0 the DCs alone, int16 [components, h * w].
+    """
+    if tiles == 0:
+        return group.dcs
+    grid = Grid(*group.place.shape, LAYOUTS[header.layout])
+    grid.latents[: grid.layout.components] = group.dcs
+    reader = SymbolReader(model, header.merge_map, [group.streams])
+    walk_tiles(grid, model, header, reader, corrector_of(model, grid, header.step_64), tiles)
+    return grid.latents
+
+
+def each_group(
+    header: Header,
+    indices: Indices,
+    model: ExactModel,
+    numbers: Sequence[int],
+    then: Callable[[OpenGroup], None],
+    *,
+    threads: int,
+    layers: int | None = None,
+) -> None:
+    """Open these tile groups, several at a time, and call `then` with each. Raises CorruptError.
+
+    `then` may run in a copy of this process: it must store into `workers.shared_empty` only.
+    """
+    sections = {number: indices(number, layers or header.layers) for number in numbers}  # read here: copies share one file
+    by_shape: dict[tuple[int, int], list[int]] = {}
+    for number in numbers:
+        by_shape.setdefault(header.groups[number].shape, []).append(number)
+    batches = []
+    for alike in by_shape.values():
+        count = max(threads, -(-len(alike) // _SIDE_BY_SIDE))
+        batches += [alike[i::count] for i in range(min(count, len(alike)))]
+
+    def one(batch: Sequence[int]) -> None:
+        for opened in progress.steps(open_groups(header, [sections[number] for number in batch], model, batch)):
+            then(opened)
+
+    with progress.stage("decoding"):
+        side_by_side(one, batches, threads)

@@ -1,0 +1,158 @@
+"""The inside of a file for those who study it: its codebook indices, and the bytes of each stream."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from vqcodec.arrays import Int32, Int64, Intp, UInt8, UInt32
+from vqcodec.codec import streams, tokens
+from vqcodec.codec.groups import Indices, decode_group
+from vqcodec.codec.reader import Reader
+from vqcodec.codec.symbols import GroupStreams, Run, Sizes, SymbolReader
+from vqcodec.codec.walk import walk
+from vqcodec.entropy.codebooks import NATURAL_SIZE
+from vqcodec.entropy.features import Grid
+from vqcodec.errors import CorruptError, ModelError
+from vqcodec.format import container
+from vqcodec.format.header import Header
+from vqcodec.format.stream_records import read_streams, stored_bytes
+from vqcodec.format.zstd_blocks import Mode, StoredPart
+from vqcodec.runtime import progress
+from vqcodec.transform.layouts import LAYOUTS
+from vqcodec.weights.exact import ExactModel
+
+_ANY_SIZE = 1 << 35
+
+
+def header_facts(reader: Reader) -> dict[str, Any]:
+    """Facts of a file that take no model, as a JSON-able dict: size, coding, sections; `model` is None."""
+    file, header = reader.file, reader.header
+    layout = LAYOUTS[header.layout]
+    coding: dict[str, Any] = {
+        "step": header.step_levels,
+        "layers": header.layers,
+        "groups": len(header.groups),
+        "merge_map": header.merge_map,
+        "masking": header.masking,
+    }
+    return {
+        "width": header.width,
+        "height": header.height,
+        "channels": layout.components + header.alpha,
+        "depth": header.depth,
+        "layout": layout.name if header.tokens is None else "tokens",
+        "version": ".".join(map(str, container.VERSION)),
+        "model": None,
+        "model_id": header.model_id.hex(),
+        **(coding if header.tokens is None else tokens.header_facts(header)),
+        "bytes": file.size,
+        "bpp": 8 * file.size / (header.width * header.height),
+        "sections": [
+            {"type": container.NAMES.get(kind, f"{kind:#04x}"), "bytes": length, "checksum": f"{checksum:08x}"}
+            for kind, length, checksum in file.table
+        ],
+    }
+
+
+def check_model(header: Header, model: ExactModel) -> None:
+    """Raise ModelError or CorruptError unless the file was made with this model."""
+    if header.model_id != model.file_id:
+        raise ModelError(f"the file was made with model {header.model_id.hex()}, not with {model.name} ({model.file_id.hex()})")
+    if header.tokens:
+        raise CorruptError("corrupt file: it has tokens, and its model has none")
+    if header.merge_map >= len(model.maps):
+        raise CorruptError("corrupt file: its merge map is not in the model")
+
+
+@dataclass(frozen=True)
+class _Found:
+    """The symbols uint8 [n] of some cells: each cell's vectors of one codebook and scale class."""
+
+    codebook: int
+    scale_class: int
+    channel: int
+    cells: Intp
+    symbols: UInt8
+
+
+class _Recorder(SymbolReader):
+    """A reader of one tile group that keeps the index of every vector."""
+
+    def __init__(self, model: ExactModel, merge_map: int, group: GroupStreams) -> None:
+        super().__init__(model, merge_map, [group])
+        self._found: list[_Found] = []
+
+    def code(self, book_set: int, channels: slice, cells: Intp, means: Int32, classes: UInt8, sizes: Sizes = NATURAL_SIZE) -> Int32:
+        order = np.argsort(classes, kind="stable")
+        self._channel, self._cells, self._classes = channels.start, cells[order], classes[order]
+        return super().code(book_set, channels, cells, means, classes, sizes)
+
+    def take(self, run: Run, count: int) -> UInt8:
+        symbols = super().take(run, count)
+        cells = self._cells[run.start : run.start + run.length]
+        self._found.append(_Found(run.codebook, int(self._classes[run.start]), self._channel, cells, symbols))
+        return symbols
+
+    def columns(self) -> dict[str, UInt32]:
+        """Columns uint32 [n]: index (rank in its codebook), codebook, class, channel (of the vector's first coefficient), cell."""
+        columns: dict[str, list[Int64]] = {name: [] for name in ("index", "codebook", "class", "channel", "cell")}
+        for found in self._found:
+            count = len(found.symbols)
+            vectors = count // len(found.cells)  # in each cell
+            columns["index"].append(found.symbols.astype(np.int64))
+            columns["codebook"].append(np.full(count, found.codebook))
+            columns["class"].append(np.full(count, found.scale_class))
+            firsts = found.channel + self.codebooks[found.codebook].dim * np.arange(vectors)
+            columns["channel"].append(np.tile(firsts, len(found.cells)))
+            columns["cell"].append(np.repeat(found.cells, vectors))
+        return {name: np.concatenate(parts).astype(np.uint32) for name, parts in columns.items()}
+
+
+def index_table(header: Header, indices: Indices, model: ExactModel) -> dict[str, UInt32]:
+    """Every index of a file in decoding order: columns uint32 [n] index, codebook, class, channel, row, column.
+
+    Raises CorruptError.
+    """
+    tables = []
+    for number, place in enumerate(header.groups):
+        recorder = _Recorder(model, header.merge_map, streams.unpack(header, indices(number, header.layers), place.shape, model))
+        walk(Grid(*place.shape, LAYOUTS[header.layout]), model, header, recorder)
+        table = recorder.columns()
+        row, column = np.divmod(table.pop("cell"), np.uint32(place.width))
+        tables.append(table | {"row": np.uint32(place.top) + row, "column": np.uint32(place.left) + column})
+    return {name: np.concatenate([table[name] for table in tables]) for name in tables[0]}
+
+
+def describe(header: Header, indices: Indices, model: ExactModel) -> dict[str, Any]:
+    """Bytes of each stream, and the share of each band in the ideal code length. Decodes everything. Raises CorruptError."""
+    layout, merged = LAYOUTS[header.layout], model.streams[header.merge_map]
+    names = [
+        f"{stream}.{part}" if len(entry.dictionaries) > 1 else str(stream)
+        for stream, entry in enumerate(merged)
+        for part in range(len(entry.dictionaries))
+    ] + ["raw bits"]
+    counts, stored = [0] * len(names), [0] * len(names)
+    bits = np.zeros(layout.channels)
+    for number, place in enumerate(progress.steps(header.groups, "decoding")):
+        sections = indices(number, header.layers)
+        for section in sections:
+            assert section is not None
+            parts, raw = read_streams(section, streams.mean_lengths(merged), _ANY_SIZE)
+            for number_of_part, part in enumerate([*parts, StoredPart(len(raw), Mode.VERBATIM, raw)]):
+                counts[number_of_part] += part.size
+                stored[number_of_part] += stored_bytes(part)
+        decode_group(header, sections, place.shape, model, bits)
+    total = max(float(bits.sum()), 1e-9)
+    shares: dict[str, float] = {}
+    for channel, (component, v, u) in enumerate(layout.positions):
+        plane = ("luma", "chroma 1", "chroma 2")[component]
+        band = "dc" if u == v == 0 else "low" if u + v <= 3 else "high"
+        shares[f"{plane} {band}"] = shares.get(f"{plane} {band}", 0.0) + float(bits[channel]) / total
+    return {
+        "ideal_bytes": round(float(bits.sum()) / 8),
+        "streams": [{"name": name, "count": count, "bytes": size} for name, count, size in zip(names, counts, stored, strict=True)],
+        "shares": shares,
+    }

@@ -1,0 +1,87 @@
+"""A .vqz file as the decoder reads it: sections on demand, and what to do about damaged ones."""
+
+from __future__ import annotations
+
+from typing import BinaryIO, Final
+
+import numpy as np
+
+from vqcodec.arrays import UInt8
+from vqcodec.codec.streams import Stored
+from vqcodec.errors import CorruptError, FormatError, InputError, TruncatedError
+from vqcodec.format import alpha, container
+from vqcodec.format.header import MAX_PIXELS, Metadata
+from vqcodec.options import Region
+from vqcodec.transform.rect import Rect
+
+METADATA: Final = {"icc": container.ICC, "exif": container.EXIF, "xmp": container.XMP}
+"""Section type of each field of Metadata."""
+
+
+class Reader:
+    """Sections of a file, each read and checked when it is asked for. With `allow_partial`, damaged ones are replaced."""
+
+    def __init__(self, source: BinaryIO, *, max_pixels: int = MAX_PIXELS, allow_partial: bool = False) -> None:
+        """Reads the header. Raises FormatError and its kinds, LimitError."""
+        try:
+            self.file = container.File(source, max_pixels)
+        except (CorruptError, TruncatedError) as error:
+            if not allow_partial:
+                raise
+            raise type(error)(f"{error}; nothing is left of it: only files with tile groups are read in part") from error
+        self.header = self.file.header
+        self.allow_partial = allow_partial
+        self.lost: set[int] = set()
+        """Tile groups that were read and found damaged, with `allow_partial`."""
+        self.notes: list[str] = []
+        """Remarks for the user about what was read."""
+
+    def tell(self, note: str) -> None:
+        """Add a note, once."""
+        if note not in self.notes:
+            self.notes.append(note)
+
+    def indices(self, group: int, layers: int) -> Stored:
+        """The index sections of the first `layers` of a tile group. Raises TruncatedError, CorruptError."""
+        if not self.allow_partial:
+            return self.file.indices(group, layers)
+        found = self.file.intact_indices(group, layers)
+        if None in found:
+            self.lost.add(group)
+        return found
+
+    def region(self, region: Region | None) -> Rect | None:
+        """A region as a rectangle in pixels. Raises InputError if it is not in the picture."""
+        if region is None:
+            return None
+        left, top, width, height = region
+        found, header = Rect(top, left, height, width), self.header
+        if min(left, top) < 0 or min(width, height) < 1 or found.right > header.width or found.bottom > header.height:
+            raise InputError(f"the region {left},{top},{width},{height} is not in the picture of {header.width}x{header.height}")
+        return found
+
+    def opacity(self) -> UInt8 | None:
+        """The alpha plane uint8 [H, W], if the file has one; opaque if it was damaged. Raises FormatError."""
+        if not self.header.alpha:
+            return None
+        height, width = self.header.height, self.header.width
+        try:
+            return alpha.decode_alpha(self.file.other(container.ALPHA), height, width)
+        except FormatError:
+            if not self.allow_partial:
+                raise
+            self.tell("the alpha plane was damaged: all is opaque")
+            return np.full((height, width), 255, np.uint8)
+
+    def read_metadata(self) -> Metadata:
+        """The metadata; damaged parts are left out. Raises FormatError."""
+        return Metadata(**{name: self._other(kind) for name, kind in METADATA.items()})
+
+    def _other(self, kind: int) -> bytes:
+        try:
+            return self.file.other(kind)
+        except FormatError:
+            if not self.allow_partial:
+                raise
+            self.tell(f"{container.NAMES[kind]} was damaged and is left out")
+            return b""

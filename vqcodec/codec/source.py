@@ -1,0 +1,145 @@
+"""A picture made ready to be coded at any step: its tile groups, their coefficients, the layout and the header."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from copy import copy
+from dataclasses import replace
+from typing import Final, Self, TypeVar
+
+import numpy as np
+
+from vqcodec.arrays import Bool, Float32, Pixels
+from vqcodec.codec import channels, choices, chroma
+from vqcodec.codec.groups import Settings
+from vqcodec.format import container
+from vqcodec.format.header import Header, Section
+from vqcodec.nets.synthesis import MIN_STEP_LEVELS
+from vqcodec.options import EncodeOptions
+from vqcodec.runtime import progress
+from vqcodec.runtime.workers import side_by_side, usable_cores
+from vqcodec.transform import dct
+from vqcodec.transform.layouts import COLOR_4X4, COLOR_8X8, GREY, LAYOUTS, Layout
+from vqcodec.weights.exact import ExactModel
+
+DEFAULT_TILE: Final = 1024
+_GROUPED_ABOVE: Final = 1 << 22
+"""Pixels above which a picture has tile groups by default."""
+_CHROMA_STEPS: Final = 1024 * 2.0 ** (-np.arange(45) / 4)
+"""Steps in grey levels, from coarse to fine, at which the layout is decided (chroma.py)."""
+Kept = TypeVar("Kept")
+
+
+class Source:
+    """One picture and a model. Coefficients of small pictures are computed once; large pictures keep their pixels alone."""
+
+    def __init__(
+        self,
+        pixels: Pixels,
+        model: ExactModel,
+        options: EncodeOptions | None = None,
+        *,
+        visible: Bool | None = None,
+        beside: Sequence[Section] = (),
+        layers: int | None = None,
+    ) -> None:
+        """`pixels` [H, W, 1 or 3]; `visible` bool [H, W]: the pixels that PSNR counts, None: all; `beside`:
+        sections that the file has besides the index sections; `layers` 1..3, by default 3 with tile groups, else 1.
+        """
+        options = options or EncodeOptions()
+        self.pixels, self.model, self.visible, self.beside = pixels, model, visible, beside
+        self.depth = depth = channels.depth_of(pixels)
+        self.effort = choices.effort_of(options.effort)
+        self.rounds = choices.rounds_of(model, options.effort)
+        self.threads = options.threads or usable_cores()
+        height, width, self.components = pixels.shape
+        tile = options.tile or (DEFAULT_TILE if height * width > _GROUPED_ABOVE else None)
+        self.frame = Header(
+            width=width,
+            height=height,
+            layout=(COLOR_4X4 if self.components == 3 else GREY).code,
+            layers=layers or (1 if tile is None else 3),
+            group_log2=0 if tile is None else tile.bit_length() - 4,
+            model_id=model.file_id,
+            step_64=container.MAX_STEP,
+            depth=depth,
+            alpha=any(section.type == container.ALPHA for section in beside),
+            masking=choices.masking_of(options.tune),
+        )
+        self._coefficients: dict[int, Float32] = {}
+        self._chroma_gain = np.zeros((0, 2))
+        self._large_layout = False
+
+    def header(self, step_64: int) -> Header:
+        """The header of the file at a step; its merge map is chosen later."""
+        fine = choices.fine_dcs(self.components, step_64 / 64)
+        return replace(self.frame, layout=self.layout(step_64).code, step_64=step_64, fine_dcs=fine)
+
+    def settings(self, header: Header) -> Settings:
+        """Settings of the tile groups."""
+        return Settings.of(header, choices.lambda_of(self.model))
+
+    def layout(self, step_64: int) -> Layout:
+        """The layout at a step: 8x8 chroma from the coarsest step on at which coding chroma's high frequencies pays."""
+        if self.components == 1:
+            return GREY
+        if self._large_layout:
+            return COLOR_8X8
+        steps = _CHROMA_STEPS[: np.count_nonzero(step_64 / 64 <= _CHROMA_STEPS)]
+        if len(steps) > len(self._chroma_gain):
+            more = steps[len(self._chroma_gain) :]
+            with progress.stage("choosing the layout"):
+                found = self.each_group(lambda number: chroma.estimate_gain(self._high_chroma(number), more))
+            self._chroma_gain = np.concatenate([self._chroma_gain, sum(found)])
+        restored = (self.model.synthesis is not None) & (steps >= MIN_STEP_LEVELS)
+        return COLOR_8X8 if chroma.worth_coding(self._chroma_gain[: len(steps)], restored).any() else COLOR_4X4
+
+    def transformed(self, header: Header) -> Layout:
+        """The layout of the coefficients that coding looks at: aiming also needs those that the synthesis restores."""
+        return COLOR_8X8 if self.rounds and self.components == 3 else LAYOUTS[header.layout]
+
+    def part(self, number: int) -> Pixels:
+        """The pixels [8 h, 8 w, components] of a tile group, fewer at the picture's right and bottom edge."""
+        place = self.frame.groups[number].scale(8)
+        return self.pixels[place.rows, place.columns]
+
+    def coefficients(self, number: int, layout: Layout) -> Float32:
+        """Coefficients float32 [C, h * w] of a tile group in grey levels (dct.forward)."""
+        if number in self._coefficients:
+            return self._coefficients[number][: layout.channels]
+        if self.frame.group_log2:
+            return dct.forward(self.part(number), layout, self.model.color, self.depth)
+        self._coefficients[number] = dct.forward(self.part(number), layout.whole, self.model.color, self.depth)
+        return self._coefficients[number][: layout.channels]
+
+    def _high_chroma(self, number: int) -> Float32:
+        """Chroma coefficients float32 [K, h * w] of a tile group, beyond the low 4x4, in grey levels."""
+        channels = slice(COLOR_4X4.channels, None)
+        if self.frame.group_log2:
+            return dct.forward(self.part(number), COLOR_8X8, self.model.color, self.depth, channels)
+        return self.coefficients(number, COLOR_8X8)[channels]
+
+    def each_group(self, one: Callable[[int], Kept]) -> list[Kept]:
+        """The results of `one` for the number of each tile group, shared by all cores."""
+        return side_by_side(one, range(len(self.frame.groups)), self.threads)
+
+    def psnr_of(self, decoded: Pixels) -> float:
+        """PSNR in dB of decoded samples [H, W, components] over the visible ones; infinity if they are equal."""
+        error = np.subtract(decoded, self.pixels, dtype=np.int32)
+        if self.visible is not None:
+            error = error[self.visible]
+        mse = float(np.mean(np.square(error, dtype=np.int64 if self.depth > 8 else np.int32))) if error.size else 0.0
+        peak = float((1 << self.depth) - 1)
+        return float("inf") if mse == 0 else 10 * float(np.log10(peak**2 / mse))
+
+    def without_aiming(self) -> Self:
+        """The same picture, coded without aiming: two to three times as fast, at nearly the same rate and PSNR."""
+        other = copy(self)
+        other.rounds = 0
+        return other
+
+    def with_large_layout(self) -> Self:
+        """The same colour picture, coded with 8x8 chroma at every step: it fills the gap in size between the two layouts."""
+        other = copy(self)
+        other._large_layout = True
+        return other

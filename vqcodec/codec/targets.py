@@ -1,0 +1,55 @@
+"""Coefficients -> targets: the latents that the codebook search should come close to."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from vqcodec.arrays import Float32, Pixels
+from vqcodec.codec import aiming, clipping
+from vqcodec.codec.groups import Settings, encode_group
+from vqcodec.nets.synthesis import MIN_STEP_LEVELS
+from vqcodec.runtime import progress
+from vqcodec.transform.layouts import LAYOUTS
+from vqcodec.weights.exact import ExactModel
+
+_AIM_SHARE: Final = np.float32(0.35)
+"""Step size of each aiming iteration; 1.0 oscillates."""
+_AIM_REACH: Final = np.float32(0.5)
+"""Most steps that a target may move. Where the synthesis errs by several, as on flat saturated colours, aims would go far."""
+
+
+def beyond_the_ends(coefficients: Float32, pixels: Pixels, model: ExactModel, *, step_64: int, depth: int) -> Float32:
+    """Coefficients float32 [C, h * w] in grey levels with the DCs of plain white, black and saturated cells beyond the range.
+
+    The decoder clips samples, so that these cells come out exactly plain (clipping.py).
+    """
+    offsets = clipping.overshoot(pixels, model.color, depth)  # float32 [components, h * w] in steps
+    if not offsets.any():
+        return coefficients
+    moved = coefficients.copy()
+    moved[: len(offsets)] += offsets * np.float32(step_64 / 64)
+    return moved
+
+
+def targets_of(coefficients: Float32, cells: tuple[int, int], model: ExactModel, settings: Settings, rounds: int) -> Float32:
+    """Targets float32 [C, h * w] in steps for coefficients float32 [C', h * w] in grey levels of a tile group.
+
+    Without aiming (`rounds` 0, or no synthesis) they are the coefficients over the step. Each round of aiming codes the group and
+    moves the targets towards latents that the synthesis turns into the coefficients; it needs the channels of COLOR_8X8 in colour.
+    A round is two steps of the caller's stage of progress.
+    """
+    network, step_levels, layout = model.synthesis, settings.step_64 / 64, LAYOUTS[settings.layout]
+    wanted = coefficients * np.float32(1 / step_levels)  # float32 [C', h * w] in steps
+    plain = wanted[: layout.channels]
+    if network is None or not rounds or step_levels < MIN_STEP_LEVELS:
+        return plain
+    targets = plain.copy()
+    for _ in range(rounds):
+        latents = encode_group(targets, cells, model, settings).latents  # int16 [C, h * w]
+        progress.advance()
+        targets += _AIM_SHARE * (aiming.gradient_targets(network, latents, wanted, step_levels, cells, layout) - targets)
+        np.clip(targets, plain - _AIM_REACH, plain + _AIM_REACH, out=targets)
+        progress.advance()
+    return targets
