@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vqcodec.entropy.features import Grid, log16
+from vqcodec.entropy import features
+from vqcodec.entropy.features import MAGNITUDE_MAX, Grid, log16
 from vqcodec.transform.layouts import GREY
 
 
@@ -31,3 +32,10 @@ def test_a_half_is_put_where_it_is_taken_from(shape: tuple[int, int]) -> None:
         grid.put(rows, half, taken)
         np.testing.assert_array_equal(rows[:, cells], taken)
         assert (np.delete(rows, cells, axis=1) == -1).all()
+
+
+@pytest.mark.parametrize(("tables", "factor"), [(features.LOGS, 1), (features._SUM_OF_4, 4)])
+def test_tables_are_logarithms_relative_to_their_offset(tables: features.LogTables, factor: int) -> None:
+    values = np.arange(factor * MAGNITUDE_MAX + 1)
+    for table, offset in zip(tables, (8 * factor, 64 * factor), strict=True):
+        np.testing.assert_array_equal(table, log16(values + offset) - log16(offset))

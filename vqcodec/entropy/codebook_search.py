@@ -25,7 +25,7 @@ _CHUNK: Final = 256
 """Vectors per matrix product: 256 KB of scores stay in the cache."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class VectorSearch:
     """A vector codebook prepared for search at one lambda.
 
@@ -60,7 +60,7 @@ class VectorSearch:
         return cls(search_weights(codewords, biases), zero, _ROUNDING_MARGIN * reach)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ScalarSearch:
     """Scalar codebooks, each at its lambda, in one table: for each codebook the integers from -SCALAR_MAX to SCALAR_MAX.
 
@@ -92,7 +92,7 @@ class ScalarSearch:
         return cls(*(np.concatenate([getattr(one, field.name) for one in searches]) for field in fields(cls)))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Search:
     """All codebooks of a model prepared for search, each at its own lambda.
 

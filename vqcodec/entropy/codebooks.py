@@ -68,7 +68,7 @@ class ScalarValues(NamedTuple):
     bits: Float32
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Codebook:
     """One codebook, codewords by falling probability.
 
@@ -111,7 +111,7 @@ class Codebook:
         return ScalarValues(symbols, reconstructions.astype(np.int32), self.bits[symbols] + raw)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SymbolTable:
     """All codebooks of one dimension in one table, so that symbols of several codebooks are looked up at once.
 

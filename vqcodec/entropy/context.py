@@ -227,11 +227,11 @@ class ContextNetwork:
         return (each_cell + sum(halves) / 2 + sum(passes)) / 64
 
 
-@dataclass(frozen=True)
 class _Reader:
     """Reads the tensors `context.*` and checks their types. Raises KeyError, ValueError."""
 
-    tensors: Mapping[str, NDArray[Any]]
+    def __init__(self, tensors: Mapping[str, NDArray[Any]]) -> None:
+        self.tensors = tensors
 
     def weights(self, name: str) -> Float32:
         array = self.tensors[f"context.{name}"]

@@ -107,7 +107,7 @@ class PassKey(NamedTuple):
         return cls(int(component), int(level), int(number))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Pass:
     """One pass of the pyramid: the cells intp [n] of one lattice."""
 
@@ -162,7 +162,7 @@ def pass_names(component: int) -> list[str]:
     return [key.name for key in pass_keys(component)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Inputs:
     """Features of the n cells of a pass: `base` int32 [n]; `mean` and `scale` float32 [rows, n], integers."""
 

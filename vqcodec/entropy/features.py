@@ -48,8 +48,13 @@ class LogTables(NamedTuple):
     coarse: Float32
 
 
+_LOG16: Final = log16(np.arange(1, 4 * (MAGNITUDE_MAX + _COARSE) + 1))
+"""Logarithms of 1, 2, ...: computed once for all tables, as this is part of the start-up time."""
+
+
 def _log_table(size: int, offset: int) -> Float32:
-    return (log16(np.arange(size) + offset) - log16(offset)).astype(np.float32)
+    """log16(x + offset) - log16(offset) for x = 0..size - 1, float32."""
+    return (_LOG16[offset - 1 : offset - 1 + size] - _LOG16[offset - 1]).astype(np.float32)
 
 
 LOGS: Final = LogTables(_log_table(MAGNITUDE_MAX + 1, _FINE), _log_table(MAGNITUDE_MAX + 1, _COARSE))

@@ -42,7 +42,7 @@ _LATENT_BOUNDS: Final = np.int32(-LATENT_MAX), np.int32(LATENT_MAX)
 _CLASS_BOUNDS: Final = np.float32(0), np.float32(CLASSES - 1)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Predictor:
     """Integer weights of one tile, or of one kind of DC pass.
 
@@ -95,7 +95,7 @@ def means_of(products: Float32) -> Int32:
     return np.floor(products, out=products).astype(np.int32)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TileSums:
     """Weighted sums of a tile's features, for both halves: `scores` float32 [2, h * w], and `means` float32 [2 T, h * w] or None.
 

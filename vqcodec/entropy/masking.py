@@ -48,7 +48,7 @@ class ScaledCells(NamedTuple):
     score_change: Float32
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CodewordSizes:
     """Codeword sizes in a tile group: `levels` int64 [h * w] is each cell's level by its activity, in 1/16 octave."""
 

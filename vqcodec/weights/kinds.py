@@ -21,7 +21,7 @@ FileModel = ExactModel | TokenModel
 """A model that files are made with; they name it by its id."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ModelKind(Generic[Loaded]):
     """A kind of model.
 
