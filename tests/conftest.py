@@ -5,8 +5,8 @@ import os
 import subprocess
 from pathlib import Path
 
-# Read when numpy and torch are imported. Matrices of tests are small, and threads that wait for each other take minutes where
-# something else runs; tests of threads set these for programs that they start.
+# numpy and torch read these when they are imported. The matrices of tests are small, and BLAS threads that wait for each other are
+# slow on a busy machine. Tests of threads set them anew for the programs that they start.
 os.environ["OPENBLAS_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np
@@ -19,7 +19,7 @@ from helpers.paths import REPOSITORY
 from helpers.pictures import smooth_picture
 from helpers.processes import Program, program_command, program_environment
 
-settings.register_profile("untimed", deadline=None)  # no test measures time: others may use the machine
+settings.register_profile("untimed", deadline=None)  # the machine may be busy
 settings.load_profile("untimed")
 
 
@@ -31,7 +31,7 @@ def samples() -> Path:
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The data folder beside the checkout; tests that want it are skipped without it."""
+    """The data folder beside the checkout. Without it the test is skipped."""
     folder = REPOSITORY.parent / "shared" / "data"
     if not folder.is_dir():
         pytest.skip("needs ../shared/data beside the checkout")
@@ -70,7 +70,7 @@ def vqz(photo: Path, photo_vqz: bytes) -> Path:
 
 @pytest.fixture
 def program(tmp_path: Path) -> Program:
-    """Run vqcodec in a process of its own, in tmp_path: `program("info", path, stdin=b"")`."""
+    """Runs vqcodec in a process of its own in tmp_path: `program("info", path, stdin=b"")`."""
 
     def run(*arguments: object, stdin: bytes = b"", **options: object) -> "subprocess.CompletedProcess[bytes]":
         return subprocess.run(

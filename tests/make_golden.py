@@ -1,12 +1,12 @@
-"""Write the golden files.
+"""Write the golden files: crops of the samples, coded with the shipped models, and what they decode to.
 
-They are crops of the samples, coded with the shipped models. Beside a file stands the SHA-256 of its exact pixels; for files of
-the model photo also the SHA-256 of the latents and the picture restored by the synthesis network, which other machines must match
-within 1 of 255; for token files the SHA-256 of the indices, and the picture. Broken files are derived from the smallest
-file and named after their defect.
+- every file: the SHA-256 of its exact pixels;
+- files of `photo`: the SHA-256 of their latents, and the picture after synthesis, which other machines match within 1 of 255;
+- token files: the SHA-256 of their indices, and the picture;
+- broken files, made of the smallest one and named after their defect.
 
-Run this only for a new format version or a new shipped model: released golden files stay decodable forever. Existing files are
-kept; delete those that are to be made anew.
+Run it only for a new format version or a new shipped model: a released golden file decodes forever. Existing files are kept; delete
+those that are to be made again.
 """
 
 from pathlib import Path

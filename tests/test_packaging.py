@@ -1,4 +1,4 @@
-"""What packaging/ holds agrees with the program."""
+"""The files in packaging/ agree with the program."""
 
 import subprocess
 import sys
@@ -31,12 +31,12 @@ def man_page() -> str:
 
 
 def sections(page: str) -> dict[str, str]:
-    """The text of the sections of a man page by their titles."""
+    """The sections of a man page: text by title."""
     return dict(section.split("\n", 1) for section in page.split("\n.SH ")[1:])
 
 
 def test_the_man_page_has_every_command_argument_and_option(man_page: str) -> None:
-    """All that are there, so that none that comes can be forgotten; those of all commands stand in the description."""
+    """Every option of every command is listed, so that a new one cannot be forgotten; the description has the common ones."""
     program, found = get_command(app), sections(man_page)
     assert {"encode", "decode", "info", "train"} < set(program.commands)
     commands = {"DESCRIPTION": program} | {name.upper(): command for name, command in program.commands.items()}

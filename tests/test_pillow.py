@@ -1,4 +1,4 @@
-"""The Pillow plugin, used as built-in formats are."""
+"""The Pillow plugin, used in the same way as the built-in formats."""
 
 import copy
 import io
@@ -101,7 +101,7 @@ def test_a_transparent_colour_stays_so(mode: str, clear: Any, kept: str) -> None
 @pytest.mark.parametrize("bits", [1, 2, 4, 8])
 @pytest.mark.parametrize("by_name", [True, False])
 def test_a_transparent_grey_of_few_bits(bits: int, by_name: bool, tmp_path: Path) -> None:
-    """Pillow scales the samples of such PNG files, and not the one that is transparent."""
+    """Pillow scales the samples of PNG files of 1 to 4 bits, but not their transparent value."""
     rows = bytes(8 * (bits - 1)) + bytes((0b10110001,)) if bits < 8 else bytes(range(8))
     data = png(8 * len(rows) // bits, 1, bits, 0, b"\0" + rows, struct.pack(">H", 1)).getvalue()
     (tmp_path / "a.png").write_bytes(data)
@@ -115,7 +115,7 @@ def test_a_transparent_grey_of_few_bits(bits: int, by_name: bool, tmp_path: Path
 
 
 def saved(image: Image.Image, **options: Any) -> dict[Any, Any]:
-    """The `info` of an image that has been a .vqz file."""
+    """The `info` of an image that was saved as a .vqz file and opened again."""
     image.save(stream := io.BytesIO(), "VQZ", **LITE, **options)
     return opened(stream.getvalue()).info
 
@@ -130,7 +130,7 @@ def test_resolution_is_kept(format: str) -> None:
     exif = Image.Exif()
     exif[0x010F] = "Maker"
     image.save(stream := io.BytesIO(), "JPEG", exif=exif)
-    assert "dpi" not in saved(Image.open(stream))  # though Pillow says 72
+    assert "dpi" not in saved(Image.open(stream))  # although Pillow reports 72
 
 
 def test_what_tiff_says_is_kept() -> None:
@@ -197,7 +197,7 @@ def test_options(tmp_path: Path) -> None:
             assert back.info["xmp"] == b"<x/>"
             assert back.getexif()[0x010F] == "Maker"
             again = io.BytesIO()
-            back.save(again, "VQZ", **LITE)  # what it says of itself goes with it
+            back.save(again, "VQZ", **LITE)  # with the metadata that it was read with
         with opened(again.getvalue()) as back:
             assert back.getexif()[0x010F] == "Maker"
     assert sizes[0] < sizes[1]
@@ -239,7 +239,7 @@ def test_a_file_that_is_refused_is_not_made(tmp_path: Path) -> None:
     ids=str,
 )
 def test_options_that_change_nothing(options: dict[str, Any]) -> None:
-    """Those of other formats are ignored, as Pillow's own formats do."""
+    """Options of other formats are ignored, as in Pillow's own plugins."""
     image, stream, plain = Image.fromarray(smooth_picture(30, 40)), io.BytesIO(), io.BytesIO()
     image.save(plain, "VQZ", **LITE)
     image.save(stream, "VQZ", **LITE, **options)
@@ -370,4 +370,4 @@ def test_damage_is_an_oserror(tmp_path: Path) -> None:
         with pytest.raises(UnidentifiedImageError):
             opened(broken)
     (tmp_path / "a.vqz").write_bytes(data)
-    Image.open(tmp_path / "a.vqz").load()  # and closes the file: a warning would be an error here
+    Image.open(tmp_path / "a.vqz").load()  # a file left open would give a ResourceWarning, which fails the test

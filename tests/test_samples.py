@@ -1,4 +1,4 @@
-"""The sample pictures: small, readable, drawn by the scripts beside them; and the demo runs on them."""
+"""The sample pictures are small, readable and drawn by the scripts beside them; the demo runs on them."""
 
 import subprocess
 import sys
@@ -12,7 +12,7 @@ from helpers.processes import program_environment
 from vqcodec.io.image_reader import read_image
 
 FLAT = {"pixel_art", "page"}
-"""Flat colours and sharp text are PNG's own ground: a DCT codec at default quality may be larger there."""
+"""Pictures of flat colours and sharp text: PNG may be smaller than a DCT codec at the default quality."""
 
 
 def test_they_are_few_small_and_plain(samples: Path) -> None:

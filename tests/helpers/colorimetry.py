@@ -11,7 +11,7 @@ SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
 
 
 def linear(transfer: int, samples: np.ndarray) -> np.ndarray:
-    """Light of samples 0 to 1: the inverse of H.273's functions (1, 4, 5, 7, 8, 13), as they stand there."""
+    """Linear light of samples 0 to 1: the inverse of a transfer function of H.273 (1, 4, 5, 7, 8, 13, 17)."""
     light = np.linspace(0, 1, 200_001)
     functions = {
         1: lambda x: np.where(x < 0.018053968510807, 4.5 * x, 1.09929682680944 * x**0.45 - 0.09929682680944),
@@ -31,7 +31,7 @@ def srgb(light: np.ndarray) -> np.ndarray:
 
 
 def xyz_of_rgb(primaries: icc.Primaries) -> np.ndarray:
-    """After Bradford's adaptation to D50 (Lindbloom, "RGB/XYZ Matrices" and "Chromatic Adaptation")."""
+    """Matrix from linear RGB to XYZ, adapted to D50 by Bradford (Lindbloom, "RGB/XYZ Matrices", "Chromatic Adaptation")."""
     white, *corners = ([x / y, 1, (1 - x - y) / y] if y else [x, 0, 1 - x] for x, y in np.array(primaries).reshape(4, 2))
     matrix = np.array(corners).T
     matrix = matrix * np.linalg.solve(matrix, white)
@@ -41,7 +41,7 @@ def xyz_of_rgb(primaries: icc.Primaries) -> np.ndarray:
 
 
 def converted(image: Image.Image, profile: bytes) -> np.ndarray:
-    """To sRGB, without the tables of 33 points that littlecms makes of curves of grey."""
+    """The pixels in sRGB by littlecms, float [H, W, 3]. NOOPTIMIZE avoids its 33-point tables for curves of grey."""
     own = ImageCms.ImageCmsProfile(io.BytesIO(profile))
     transform = ImageCms.buildTransform(
         own, SRGB, image.mode, "RGB", ImageCms.Intent.RELATIVE_COLORIMETRIC, ImageCms.Flags.NOOPTIMIZE

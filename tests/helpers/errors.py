@@ -1,4 +1,4 @@
-"""Errors of a call."""
+"""The error that a call raises."""
 
 from collections.abc import Callable
 
@@ -6,7 +6,7 @@ from vqcodec.errors import VqcodecError
 
 
 def raised(function: Callable[..., object], *arguments: object, **options: object) -> VqcodecError | None:
-    """The documented error of a call; any other, a warning too, fails the test."""
+    """The documented error that a call raises, or None. Any other exception, or a warning, fails the test."""
     try:
         function(*arguments, **options)
     except VqcodecError as error:

@@ -1,4 +1,4 @@
-"""EXIF as a camera writes it."""
+"""EXIF data in the form that cameras write."""
 
 import struct
 
@@ -7,7 +7,7 @@ THUMBNAIL = b"\xff\xd8" + b"thumbnail" * 20 + b"\xff\xd9"
 
 
 def directory(order: str, at: int, entries: dict[int, tuple[int, int, bytes]], following: int) -> bytes:
-    """A directory for the place `at`; entries are (type, count, value), and what is longer than 4 bytes follows it."""
+    """A TIFF directory for offset `at`. Entries are (type, count, value); values over 4 bytes follow the directory."""
     head, values = struct.pack(order + "H", len(entries)), b""
     values_at = at + 2 + 12 * len(entries) + 4
     for tag, (kind, count, value) in sorted(entries.items()):
@@ -21,7 +21,7 @@ def directory(order: str, at: int, entries: dict[int, tuple[int, int, bytes]], f
 
 
 def camera(order: str = "<", orientation: int = 6, width: int = 400, height: int = 300, *, thumbnail_last: bool = True) -> bytes:
-    """As a camera writes it: sizes in three places, a maker note, and a thumbnail in a second directory."""
+    """EXIF data with the picture's size in three places, a maker note, and a thumbnail in a second directory."""
     short = lambda value: (3, 1, struct.pack(order + "H", value))  # noqa: E731  # one line says it
     long = lambda value: (4, 1, struct.pack(order + "I", value))  # noqa: E731
     rational = (5, 1, struct.pack(order + "II", 72, 1))

@@ -38,7 +38,7 @@ TOKEN_CROPS = {
 
 
 def pixels_of(picture: str, crop: tuple[int, int, int, int], kind: str) -> np.ndarray:
-    """A crop of a sample as it is, with alpha, or as overexposed deep grey: white meets some seams."""
+    """A crop of a sample: colour, with an alpha plane, or deep grey that is overexposed, so that white touches seams."""
     with Image.open(REPOSITORY / "samples" / f"{picture}.png") as image:
         pixels = np.asarray(image.crop(crop))
     if kind.endswith("bits"):

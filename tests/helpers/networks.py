@@ -19,7 +19,7 @@ def random_context(seed: int = 0, scale: float = 1.0) -> dict[str, np.ndarray]:
     widths, hidden, dc_hidden = (5, 4), 3, (6, 4)
 
     def add(name: str, shape: tuple[int, ...], spread: NDArray[np.float64] | float) -> None:
-        """Inputs of 32 make sums of about `spread` * 32768; one for each output, or for all."""
+        """Weights that make sums of about `spread` * 32768 from inputs of 32. `spread` is one for each output, or for all."""
         deviation = np.broadcast_to(spread, shape[-2])[:, None] * 1024 / np.sqrt(shape[-1])
         tensors[f"context.{name}"] = np.rint(random.normal(0, 1, shape) * deviation).astype(np.int16)
 
@@ -29,7 +29,7 @@ def random_context(seed: int = 0, scale: float = 1.0) -> dict[str, np.ndarray]:
         tensors[f"context.{name}_bias"] = np.rint(bias).astype(np.int32)
 
     def spread_of_outputs(count: int) -> NDArray[np.float64]:
-        """Of the score and the means: a class is 16384, and so is a step."""
+        """Spreads of the score and the means. A class and a step are 16384."""
         return scale * np.array([1 / 2, *[1 / 6] * (count - 1)])
 
     tensors["context.shift"] = np.array([10], np.int16)
@@ -53,7 +53,7 @@ def random_context(seed: int = 0, scale: float = 1.0) -> dict[str, np.ndarray]:
 def random_network(
     width: int, blocks: int, scale: float, seed: int = 0, kind: str = "synthesis", ends: tuple[int, int] | None = None
 ) -> dict[str, np.ndarray]:
-    """Tensors `synthesis.*`, `refiner.*` or, with inputs and outputs as `ends`, others, of a random network."""
+    """Tensors `kind.*` of a random network. `ends`: its inputs and outputs, if `kind` is neither synthesis nor refiner."""
 
     rng = np.random.default_rng(seed)
     inputs, outputs = ends or (INPUTS[kind], OUTPUTS)

@@ -17,12 +17,12 @@ def program_command(*arguments: object) -> list[str]:
 
 
 def restore_default_signals() -> None:
-    """Set signals as a program has them that a terminal's shell begins: the tests may run in the background, or under nohup."""
+    """Handle signals as in a program started from a terminal. The tests themselves may run in the background or under nohup."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
 
 
 def program_environment() -> dict[str, str]:
-    """This process's environment, with the checkout importable from any folder."""
+    """The environment, with this checkout importable from any folder."""
     path = os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH", "")]))
     return {**os.environ, "PYTHONPATH": path}

@@ -13,7 +13,7 @@ from vqcodec.train import data, held_out, lite, networks
 
 
 def let_few_pictures_be_enough(patch: Callable[[object, str, object], None] = setattr) -> None:
-    """Let `train` learn from as few pixels as there are, and keep whatever gains; `patch` is setattr, or what undoes it later."""
+    """Let `train` accept few pixels and keep any gain. `patch` is setattr, or monkeypatch.setattr to undo it later."""
     for module, name in ((data, "LEAST_HELD_OUT"), (data, "LEAST_TRAINED_ON"), (held_out, "_STANDARD_ERRORS")):
         patch(module, name, 0)
     for module in (held_out, lite):
@@ -21,7 +21,7 @@ def let_few_pictures_be_enough(patch: Callable[[object, str, object], None] = se
 
 
 def make_small(patch: Callable[[object, str, object], None] = setattr) -> None:
-    """Let `train` fit small networks; `patch` is setattr, or what undoes it later."""
+    """Let `train` fit small networks. `patch` is setattr, or monkeypatch.setattr to undo it later."""
     patch(synthesis, "SynthesisSettings", partial(synthesis.SynthesisSettings, width=16, blocks=1, batch=4, crop=12))
     patch(networks, "_MOST_SAMPLES", 2)
     let_few_pictures_be_enough(patch)

@@ -1,4 +1,4 @@
-"""Files taken apart by the fields of the header, put together again, and broken on purpose."""
+"""Splits .vqz files into the fields of the header, joins them again, and makes broken files."""
 
 import zlib
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ Fields = dict[str, bytes]
 
 
 def take_apart(data: bytes) -> Fields:
-    """A good file by fields in order, `table` and `body` (its sections) last; the header's checksum is left out."""
+    """The fields of a valid file in order; `table` and `body` (the sections) are last. The header's checksum is left out."""
     _, _, cursor = container.read_header(data)
     fields: Fields = {}
     at = 0
@@ -38,14 +38,14 @@ def take_apart(data: bytes) -> Fields:
 
 
 def put_together(fields: Fields) -> bytes:
-    """The inverse of `take_apart`, whatever the fields hold, with a right checksum."""
+    """A file of any fields, with a valid checksum: the inverse of `take_apart`."""
     head = b"".join(value for name, value in fields.items() if name != "body")
     covered = head if "group" in fields else head + fields["body"]
     return head + zlib.crc32(covered).to_bytes(4, "little") + fields["body"]
 
 
 def index_section(parts: Sequence[bytes | StoredPart], model: ExactModel, merge_map: int, raw: bytes = b"") -> bytes:
-    """An index section of all parts of a merge map's streams, bytes verbatim, the missing last ones empty."""
+    """An index section of the parts of a merge map's streams. Bytes are stored verbatim; missing last parts are empty."""
     means = [stream.means for stream in model.streams[merge_map]]
     found = [p if isinstance(p, StoredPart) else StoredPart(len(p), Mode.VERBATIM, p) for p in parts]
     empty = [StoredPart(0, Mode.VERBATIM, b"")] * (sum(map(len, means)) - len(parts))
@@ -62,7 +62,7 @@ def bomb(size: int, claimed: int) -> StoredPart:
 
 
 def broken_files(data: bytes, model: ExactModel) -> dict[str, bytes]:
-    """Files made of a good one without a table, by what is wrong with them."""
+    """Broken files made of a valid one without a table. The key names the defect."""
     header, sections = container.read_file(data)
     good = take_apart(data)
     tabled = take_apart(container.write_file(header, [*sections, Section(container.ICC, b"profile")]))
