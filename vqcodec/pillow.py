@@ -1,4 +1,4 @@
-"""The Pillow plugin: after `import vqcodec.pillow`, Image.open and save know .vqz files as they know built-in formats."""
+"""The Pillow plugin: after `import vqcodec.pillow`, Image.open and Image.save treat .vqz like a built-in format."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ _MODES: Final = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 
 
 class VqzImageFile(ImageFile.ImageFile):
-    """`_open` reads the header alone; pixels are decoded when they are asked for, smaller where `draft` allows it."""
+    """A .vqz image. `_open` reads only the header; `load` decodes the pixels, at a smaller size if `draft` chose one."""
 
     format = _FORMAT
     format_description = "vqcodec"
     _vqz: api.VqzFile | None = None
-    """None when the pixels are there, as they are in copies and behind pickles."""
+    """The open file; None once the pixels are loaded, as in copies and unpickled images."""
     _scale: Scale = 1
 
     def _open(self) -> None:
         assert self.fp is not None
-        any_size = container.MAX_SIDE**2  # Image.open refuses what is too large, as with all formats
+        any_size = container.MAX_SIDE**2  # Image.open applies its own limit, as for all formats
         try:
             self._vqz = api.VqzFile(cast(BinaryIO, self.fp), model=None, max_pixels=any_size, allow_partial=False)
             metadata = self._vqz.metadata
         except VqcodecError as error:
-            raise SyntaxError(str(error)) from error  # what makes Pillow say that it is no picture it knows
+            raise SyntaxError(str(error)) from error  # Pillow then reports that it cannot identify the file
         self._size = self._vqz.size
         self._mode = "I;16" if self._vqz.header.depth > 8 else _MODES[self._vqz.channels]
         for name, value in (("icc_profile", metadata.icc), ("exif", metadata.exif), ("xmp", metadata.xmp)):
@@ -47,8 +47,8 @@ class VqzImageFile(ImageFile.ImageFile):
             self.info["dpi"] = resolution
 
     def draft(self, mode: str | None, size: tuple[int, int] | None) -> tuple[str, tuple[int, int, float, float]] | None:
-        """As JPEG files do: decode at 1/2, 1/4 or 1/8 of the size where that is no smaller than `size` (thumbnails)."""
-        if size is None or self._scale > 1 or self._vqz is None:  # pixels that are there stay as large as they are
+        """Choose to decode at 1/2, 1/4 or 1/8 of the size, if that is no smaller than `size`. Thumbnails use it, as with JPEG."""
+        if size is None or self._scale > 1 or self._vqz is None:  # loaded pixels keep their size
             return None
         width, height = self.size
         scale: Scale = max((s for s in SCALES if width // s >= size[0] and height // s >= size[1]), default=1)
@@ -58,7 +58,7 @@ class VqzImageFile(ImageFile.ImageFile):
         return self.mode, (0, 0, width / scale, height / scale)
 
     def load(self) -> Any:
-        """Decode; raises OSError for a damaged file, ValueError after `close` or `verify`."""
+        """Decode the pixels. Raises OSError for a damaged file, ValueError after `close` or `verify`."""
         if self._vqz is not None:
             if self.fp is None:
                 raise ValueError("Operation on closed image")
@@ -66,7 +66,7 @@ class VqzImageFile(ImageFile.ImageFile):
                 pixels = self._vqz.read(scale=self._scale)
             except VqcodecError as error:
                 raise OSError(str(error)) from error
-            self.im = Image.fromarray(pixels).copy().im  # of its own, which may be written to
+            self.im = Image.fromarray(pixels).copy().im  # a copy that can be written to
             self.readonly = 0
             self._vqz = None
             if self.fp is not None and self._exclusive_fp:
@@ -75,7 +75,7 @@ class VqzImageFile(ImageFile.ImageFile):
         return Image.Image.load(self)
 
     def verify(self) -> None:
-        """Raise OSError unless every checksum holds; the image cannot be used afterwards."""
+        """Raise OSError if a checksum does not match. The image cannot be used afterwards, as with all formats."""
         try:
             if self._vqz is not None:
                 self._vqz.file.check()
@@ -88,16 +88,16 @@ class VqzImageFile(ImageFile.ImageFile):
 
 
 def _save(image: Image.Image, fp: IO[bytes], filename: str | bytes) -> None:
-    """Options: quality, bpp, size, psnr, model, effort, tune, tile and threads of `api.encode`; exif, icc_profile, xmp and
-    dpi of Pillow.
+    """Write an image. Options are those of `api.encode`, and Pillow's exif, icc_profile, xmp and dpi.
 
-    Others are ignored, as Pillow's own formats do, but for those that ask for what a .vqz file cannot be: ValueError.
+    Other options are ignored, as by Pillow's own formats. Raises ValueError for options that a .vqz file cannot satisfy and for
+    values out of range, OSError for modes that it cannot hold.
     """
     options = dict(image.encoderinfo)
     if options.get("lossless"):
-        raise ValueError("VQZ is lossy: it cannot be saved with lossless=True, as PNG or WEBP can")
+        raise ValueError("VQZ is lossy and cannot be saved with lossless=True: save as PNG or WEBP")
     if options.get("append"):
-        raise ValueError("VQZ holds one image: nothing can be added to a file with append=True, as to TIFF")
+        raise ValueError("VQZ holds one image: append=True cannot add another; use TIFF, or one file for each image")
     given = {name: options[name] for name in _OPTIONS if name in options}
     said = {name: options[name] for name in ("icc_profile", "exif", "xmp", "dpi") if name in options}
     metadata = metadata_of_image(image, said)
@@ -108,11 +108,11 @@ def _save(image: Image.Image, fp: IO[bytes], filename: str | bytes) -> None:
 
 
 def _save_all(image: Image.Image, fp: IO[bytes], filename: str | bytes) -> None:
-    """Pillow calls this for `save_all=True`: a single frame is saved as ever. Raises ValueError for several."""
+    """Write an image saved with `save_all=True`. Raises ValueError if there are several frames."""
     frames = [image, *(image.encoderinfo.get("append_images") or ())]
     count = sum(getattr(frame, "n_frames", 1) for frame in frames)
     if count > 1:
-        raise ValueError(f"VQZ holds one image, not {count} frames: save each in a file of its own, without append_images")
+        raise ValueError(f"VQZ holds one image, not {count} frames: save each in its own file, without append_images")
     _save(image, fp, filename)
 
 
