@@ -1,18 +1,16 @@
-"""Token files: pixels -> cells -> DCT -> encoder -> one codeword a cell -> planes of indices, and back.
+"""Token files: pixels -> DCT of each cell -> encoder -> one codeword for each cell -> planes of indices, and back.
 
-The VQ-VAE of van den Oord, Vinyals and Kavukcuoglu (2017) with the DCT as its first and last layer:
+A VQ-VAE (van den Oord, Vinyals and Kavukcuoglu 2017) with the DCT as its first and last layer:
 
     planes = inverse colour matrix (color.py) times pixels - 128; a grey picture is one plane
     coefficient x[c, v, u] of a cell: orthonormal DCT-II of its side x side pixels, component by component, row by row
     z = encoder((x - mean) / scale)                                                               float32 [D, h, w]
-    index = the k of least |z - words[k]|^2                                                       one a cell
-    x = mean + scale * decoder(words[index])
+    index = the k that minimises |z - codebook[k]|^2                                              one for each cell
+    x = mean + scale * decoder(codebook[index])
 
-Both networks are those of convolution.py. A model in colour codes a grey picture as one whose chroma is nothing, and of what comes
-out only the first component is taken. Indices are integers in a file, so they are read exactly everywhere; what the networks make
-of them is floating point, and pixels agree within 1 of 255 between machines.
-
-weights/token.py has the tensors of a token model.
+Both networks are those of convolution.py. A colour model codes a grey picture with zeros for chroma, and decodes only the first
+component. Files hold integer indices, which every machine reads exactly. The networks compute in floating point: pixels agree
+within 1 of 255 between machines. weights/token.py lists the tensors of a token model.
 """
 
 from __future__ import annotations
@@ -49,7 +47,7 @@ from vqcodec.weights.token import TokenModel
 
 
 def forward_matrix(side: int, components: int, color_matrix: Int32) -> Float32:
-    """float32 [side * side * components, C]: pixels of a cell, less 128, to coefficients."""
+    """Matrix float32 [side * side * components, C] from a cell's pixels minus 128 to its coefficients."""
     basis = dct.basis(side).astype(np.float32)
     colors = inverse_color_matrix(color_matrix) if components == 3 else np.ones((1, 1))
     found = np.einsum("vy,ux,cr->yxrcvu", basis, basis, colors)
@@ -57,7 +55,7 @@ def forward_matrix(side: int, components: int, color_matrix: Int32) -> Float32:
 
 
 def inverse_matrix(side: int, components: int, color_matrix: Int32) -> Float32:
-    """float32 [C, side * side * components]: coefficients to pixels of a cell, less 128."""
+    """Matrix float32 [C, side * side * components] from a cell's coefficients to its pixels minus 128."""
     basis = dct.basis(side).astype(np.float32)
     colors = color_matrix / (1 << COLOR_SHIFT) if components == 3 else np.ones((1, 1))
     found = np.einsum("vy,ux,rc->cvuyxr", basis, basis, colors)
@@ -65,7 +63,7 @@ def inverse_matrix(side: int, components: int, color_matrix: Int32) -> Float32:
 
 
 def forward(pixels: UInt8, side: int, color_matrix: Int32) -> Float32:
-    """Pixels uint8 [H, W, 1 or 3] to coefficients float32 [C, h, w] in grey levels; edges are repeated. Undone in `decode`."""
+    """Coefficients float32 [C, h, w] in grey levels of pixels uint8 [H, W, 1 or 3], edges repeated. `decode` inverts it."""
     height, width, components = pixels.shape
     h, w = -(-height // side), -(-width // side)
     padded = np.pad(pixels, ((0, h * side - height), (0, w * side - width), (0, 0)), mode="edge")
@@ -78,7 +76,7 @@ def forward(pixels: UInt8, side: int, color_matrix: Int32) -> Float32:
 
 
 def encode(pixels: UInt8, model: TokenModel, threads: int = 1) -> UInt16:
-    """Pixels uint8 [H, W, 1 or 3] to indices uint16 [h, w]. Raises InputError for colour that the model does not have."""
+    """Indices uint16 [h, w] of pixels uint8 [H, W, 1 or 3]. Raises InputError for a colour picture and a grey model."""
     height, width, components = pixels.shape
     if components > model.components:
         raise InputError(f"token model {model.name} is of grey pictures: make this one grey first")
@@ -109,22 +107,23 @@ def decode(
     threads: int = 1,
     run: RunNetwork | None = None,
 ) -> UInt8:
-    """Indices uint16 [h, w] to pixels uint8 of `shape` [H, W, 1 or 3] or, from low frequencies, of one 2, 4 or 8 times smaller.
+    """Pixels uint8 of `shape` [H, W, 1 or 3], or at 1/`scale` of its size (`scale` 2, 4 or 8) from low frequencies, of indices
+    uint16 [h, w].
 
-    `run` runs the decoder elsewhere than here, one strip at a time.
+    `run` runs the decoder network on a GPU, one strip at a time. None: numpy.
     """
     height, width, components = shape
     (h, w), side, halo = indices.shape, model.side, model.decoder.halo
-    kept = side // scale  # frequencies that a smaller picture has
+    kept = side // scale  # frequencies of a smaller picture
     low = np.s_[:components, :kept, :kept]
     matrix = inverse_matrix(kept, components, model.color) / np.float32(scale)
     run_decoder = run or partial(convolution.run_network, model.decoder)
-    words = np.ascontiguousarray(model.codebook.T, np.float32)
+    codewords = np.ascontiguousarray(model.codebook.T, np.float32)  # float32 [D, K]
     pixels = shared_empty((-(-height // scale), -(-width // scale), components), np.uint8)
 
     def strip(rows: tuple[int, int]) -> None:
         top, bottom = max(0, rows[0] - halo), min(h, rows[1] + halo)
-        out = run_decoder(words[:, indices[top:bottom]], (rows[0] - top, rows[1] - top)).reshape(model.channels, -1)
+        out = run_decoder(codewords[:, indices[top:bottom]], (rows[0] - top, rows[1] - top)).reshape(model.channels, -1)
         x = (model.mean[:, None] + model.scale[:, None] * out).reshape(model.components, side, side, -1)[low]
         dct.inverse_float(x.reshape(len(matrix), -1), w, matrix, pixels[kept * rows[0] : kept * rows[1]])
 
@@ -139,7 +138,7 @@ def decode(
 def write(
     shape: tuple[int, ...], indices: UInt16, model: TokenModel, levels: Sequence[int], others: Sequence[Section] = ()
 ) -> bytes:
-    """The token file of a picture of `shape` [H, W, 1 or 3] and its indices uint16 [h, w], with other sections besides."""
+    """A token file: the indices uint16 [h, w] of a picture of `shape` [H, W, 1 or 3], and `others`, the sections after them."""
     height, width, components = shape
     layout = (GREY if components == 1 else COLOR_8X8).code
     tokens = Tokens(model.side, model.bits)
@@ -159,9 +158,9 @@ def write(
 
 
 def read(header: Header, section: bytes, model: TokenModel) -> UInt16:
-    """The indices uint16 [h, w] of a token file from its index section, all of them in the codebook; the inverse of `write`.
+    """Indices uint16 [h, w] from the index section of a token file; the inverse of `write`.
 
-    Raises CorruptError, TruncatedError.
+    Raises CorruptError (also for an index outside the codebook), TruncatedError.
     """
     indices = unpack(section, header.cells, model.bits)
     if int(indices.max()) >= len(model.codebook):
@@ -171,12 +170,12 @@ def read(header: Header, section: bytes, model: TokenModel) -> UInt16:
 
 @dataclass(frozen=True)
 class TokenCodec:
-    """Files of a token model."""
+    """Codec for files of a token model."""
 
     model: TokenModel
 
     def encode(self, colours: Pixels, visible: Bool | None, beside: Sequence[Section], options: EncodeOptions) -> bytes:
-        """Samples uint8 [H, W, 1 or 3] to a file. Raises InputError for options of rate: it is fixed."""
+        """A file of samples uint8 [H, W, 1 or 3]. Raises InputError for options that set the rate, which is fixed."""
         name, rates = self.model.name, (options.quality, options.bpp, options.size, options.psnr, options.tile)
         if any(value is not None for value in rates) or options.tune != "psnr":
             fixed = "its rate is fixed, and it takes no quality, bpp, size, psnr, tune or tile"
@@ -189,7 +188,7 @@ class TokenCodec:
     def decode(
         self, reader: Reader, options: DecodeOptions, region: Rect | None, opacity: UInt8 | None, refiner: Refiner | None
     ) -> Pixels:
-        """A file to samples uint8 [h, w, 1 or 3]. A damaged one is lost as a whole: it has one index section."""
+        """Samples uint8 [h, w, 1 or 3] of a file. A damaged file cannot be decoded in part, as it has a single index section."""
         if options.refine in ("best", "gan"):
             raise ModelError(f"{self.model.name} is a token model: its files have one decode, and neither best nor gan")
         header, scale, threads = reader.header, options.scale, options.threads or usable_cores()
@@ -211,26 +210,26 @@ class TokenCodec:
             raise CorruptError("corrupt file: its tokens are not those of its model")
 
     def indices(self, reader: Reader) -> dict[str, UInt32]:
-        """Columns uint32 [n]: index, row and column of its cell."""
+        """Columns uint32 [n]: the indices, and the row and the column of their cells."""
         grid = read(reader.header, reader.file.indices(0, 1)[0], self.model)
         rows, columns = np.indices(grid.shape, np.uint32)
         return {"index": grid.reshape(-1).astype(np.uint32), "row": rows.reshape(-1), "column": columns.reshape(-1)}
 
     def describe(self, reader: Reader) -> dict[str, Any]:
-        """The number of codewords that the model has."""
+        """The size of the model's codebook."""
         read(reader.header, reader.file.indices(0, 1)[0], self.model)
         return {"codewords": len(self.model.codebook)}
 
 
 def header_facts(header: Header) -> dict[str, Any]:
-    """Facts in the header of a token file: side of a cell in pixels, rows and columns of cells, bits of an index."""
+    """Facts from the header of a token file: side of a cell in pixels, rows and columns of cells, bits per index."""
     assert header.tokens is not None
     rows, columns = header.cells
     return {"cell": header.tokens.side, "rows": rows, "columns": columns, "index_bits": header.tokens.bits}
 
 
 def used_codewords(reader: Reader) -> dict[str, Any]:
-    """The number of codewords that a token file uses; nothing for other files. Takes no model. Raises CorruptError."""
+    """The number of different codewords in a token file, without its model; empty for other files. Raises CorruptError."""
     header = reader.header
     if header.tokens is None:
         return {}

@@ -15,11 +15,11 @@ from vqcodec.format.zstd_blocks import Mode, StoredPart
 
 _PACKED: Final = 0
 _MODES: Final = {Mode.VERBATIM: _PACKED, Mode.FRAME: 1, Mode.BLOCK: 2}
-"""Mode of a plane in the file."""
+"""Modes of a plane as they are written in the file."""
 
 
 def pack(indices: UInt16, bits: int, levels: Sequence[int]) -> bytes:
-    """Indices uint16 [h, w] of 1..16 bits to an index section; the inverse of `unpack`. `levels` of zstd are tried."""
+    """Index section of indices uint16 [h, w] of 1..16 bits; the inverse of `unpack`. `levels` are the zstd levels to try."""
     flat = indices.reshape(-1)
     mode, low = _pack_plane(flat & np.uint16(0xFF), min(bits, 8), levels)
     if bits <= 8:
@@ -30,7 +30,7 @@ def pack(indices: UInt16, bits: int, levels: Sequence[int]) -> bytes:
 
 
 def unpack(section: bytes, cells: tuple[int, int], bits: int) -> UInt16:
-    """An index section to indices uint16 [h, w] below 1 << bits; raises TruncatedError, CorruptError."""
+    """Indices uint16 [h, w] below 1 << bits of an index section; the inverse of `pack`. Raises TruncatedError, CorruptError."""
     count = cells[0] * cells[1]
     reader = ByteReader(section)
     modes = reader.byte()
@@ -47,14 +47,14 @@ def unpack(section: bytes, cells: tuple[int, int], bits: int) -> UInt16:
 
 
 def _pack_plane(values: UInt16, bits: int, levels: Sequence[int]) -> tuple[int, bytes]:
-    """The mode and the stored bytes of values uint16 [n] of 1..8 bits: the smallest of what there is."""
+    """Mode and stored bytes of values uint16 [n] of 1..8 bits, in the mode that takes the fewest bytes."""
     packed = pack_bits(values.astype(np.int32), np.full(len(values), bits, np.uint8))
     part = zstd_blocks.compress(values.astype(np.uint8).tobytes(), None, tuple(levels))
     return (_PACKED, packed) if len(packed) <= len(part.data) else (_MODES[part.mode], part.data)
 
 
 def _unpack_plane(mode: int, stored: bytes, count: int, bits: int) -> UInt8:
-    """The inverse of `_pack_plane`, uint8 [n]; raises CorruptError."""
+    """Values uint8 [n] of a plane; the inverse of `_pack_plane`. Raises CorruptError."""
     if mode == _PACKED:
         if len(stored) != -(-count * bits // 8):
             raise CorruptError("corrupt file: there are not as many tokens as the picture has cells")
