@@ -1,82 +1,87 @@
-"""Folders: mirrors, bad files, skipped files, shards, manifests that are gone on from, several processes."""
+"""Runs over folders: mirrors, failures, shards, several processes."""
 
 import json
 import os
-import resource
 import shutil
 import signal
-import stat
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import vqcodec
+from helpers.batches import LITE, PLAIN, encoding, jobs_of, names, run
 from helpers.paths import REPOSITORY
 from helpers.pictures import smooth_picture
 from helpers.processes import Program, program_command, program_environment, restore_default_signals
 from vqcodec.cli.main import main
-from vqcodec.errors import InputError, OutputError
-from vqcodec.io.batch import BatchSettings, ConvertAll, Outcome, Summary, convert, in_processes, run_batch
-from vqcodec.io.convert import Conversion, Converted, Decoding, Encoding
-from vqcodec.io.jobs import Job, Shard, Skipped, find_jobs, why_not_encoded
-from vqcodec.options import DecodeOptions, EncodeOptions
-
-LITE = Encoding(options=EncodeOptions(effort=1, threads=1), model="photo-lite")
-PLAIN = Decoding(options=DecodeOptions())
-
-
-@pytest.fixture
-def tree(tmp_path: Path) -> Path:
-    """Six pictures in three folders, of which two share a stem; one is broken; and a text."""
-    folder = tmp_path / "tree"
-    for number, name in enumerate(("a.png", "b.jpg", "sub/c.png", "sub/c.jpg", "sub/deep/d.webp")):
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(smooth_picture(16, 24, seed=number)).save(path)
-    (folder / "sub" / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\nrubbish")
-    (folder / "notes.txt").write_text("no picture")
-    return folder
-
-
-def names(folder: Path) -> list[str]:
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
-
-
-def in_this_process(jobs: Iterator[Job], settings: BatchSettings) -> Generator[Outcome, None, None]:
-    """Convert without processes, which take a second to start; tests of the program use several."""
-    for job in jobs:
-        yield convert(job, settings.conversion, settings.overwrite)
-
-
-def run(settings: BatchSettings, convert_all: ConvertAll = in_this_process) -> tuple[Summary, list[Outcome]]:
-    seen: list[Outcome] = []
-    totals: list[int] = []
-    summary = run_batch(settings, totals.append, seen.append, convert_all=convert_all)
-    assert totals == [len(seen)]
-    return summary, seen
-
-
-def encoding(source: Path, output: Path, **settings: Any) -> BatchSettings:
-    return BatchSettings(source=source, output=output, conversion=LITE, suffix=".vqz", **settings)
-
-
-def jobs_of(folder: Path, output: Path) -> list[Job]:
-    return find_jobs(folder, output, ".vqz", why_not_encoded).jobs
+from vqcodec.io.batch import BatchSettings, Outcome, convert, in_processes
+from vqcodec.io.convert import Conversion, Converted, Encoding
+from vqcodec.io.jobs import Job, Shard, Skipped
+from vqcodec.options import EncodeOptions
 
 
 def kill_itself_at_b(job: Job, conversion: Conversion, overwrite: bool) -> Outcome:
     if job.source.name == "b.jpg":
         os.kill(os.getpid(), signal.SIGKILL)
     return convert(job, conversion, overwrite)
+
+
+def kill_itself_once_b_is_written(job: Job, conversion: Conversion, overwrite: bool) -> Outcome:
+    before = job.output.exists()
+    outcome = convert(job, conversion, overwrite)
+    if job.source.name == "b.jpg" and not before:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return outcome
+
+
+def tell_threads(job: Job, conversion: Conversion, overwrite: bool) -> Outcome:
+    return Outcome(str(job.source), str(job.output), notes=(str(conversion.options.threads),))
+
+
+def without_rights() -> list[str]:
+    """The beginning of a command that is refused what users are refused; tests may run as root."""
+    if os.geteuid() != 0:
+        return []
+    command = ["setpriv", "--bounding-set", "-all", "--inh-caps", "-all", "--"]
+    if shutil.which("setpriv") is None or subprocess.run([*command, "true"], check=False).returncode:
+        pytest.skip("root cannot give up its rights here")
+    return command
+
+
+def begun(folder: Path, output: Path) -> "subprocess.Popen[bytes]":
+    """The program in a session of its own, on more pictures than it can do in the time."""
+    for number in range(40):
+        Image.fromarray(smooth_picture(300, 400, seed=number)).save(folder / f"{number}.png")
+    return subprocess.Popen(
+        program_command("encode", folder, output, "-j", "2"),
+        env=program_environment(),
+        start_new_session=True,
+        stderr=subprocess.PIPE,
+        preexec_fn=restore_default_signals,
+    )
+
+
+def children(process: "subprocess.Popen[bytes]") -> list[str]:
+    """Numbers of its processes."""
+    try:
+        return Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    except OSError:
+        return []
+
+
+def wait_until(told: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 60
+    while not told():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 @pytest.mark.slow
@@ -88,14 +93,6 @@ def test_a_process_that_dies_costs_its_file_alone(tree: Path, tmp_path: Path) ->
     assert {outcome.error for outcome in seen if outcome.source.endswith("b.jpg")} == {
         "the process that worked on it died, perhaps of too little memory"
     }
-
-
-def kill_itself_once_b_is_written(job: Job, conversion: Conversion, overwrite: bool) -> Outcome:
-    before = job.output.exists()
-    outcome = convert(job, conversion, overwrite)
-    if job.source.name == "b.jpg" and not before:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return outcome
 
 
 @pytest.mark.slow
@@ -138,102 +135,6 @@ def test_a_tree_is_mirrored(tree: Path, tmp_path: Path) -> None:
         ("h.png", "not a .vqz file (PNG)"),
         ("i", "not a .vqz file"),
     ]
-
-
-def test_suffixes_may_be_in_capitals(tmp_path: Path) -> None:
-    for name in ("a.PNG", "b.Jpg", "c.txt"):
-        (tmp_path / name).write_bytes(b"anything")
-    found = jobs_of(tmp_path, tmp_path / "out")
-    assert [(job.source.name, job.output.name) for job in found] == [("a.PNG", "a.vqz"), ("b.Jpg", "b.vqz")]
-
-
-def test_every_file_is_coded_or_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "pillow_heif", None)  # as if it were not installed
-    folder, output = tmp_path / "in", tmp_path / "out"
-    (folder / "sub").mkdir(parents=True)
-    picture = Image.fromarray(smooth_picture(16, 24))
-    readable = {
-        "a.jfif": "JPEG", "b.jpe": "JPEG", "c.tga": "TGA", "d.ico": "ICO", "e.j2k": "JPEG2000", "f.apng": "PNG", "g.dib": "BMP",
-        "none": "PNG", "h.jpg": "WEBP", "i.txt": "GIF", "sub/tga": "TGA", "sub/.hidden": "QOI",
-    }  # fmt: skip
-    for name, format in readable.items():
-        picture.save(folder / name, format)
-    contents = {
-        "k.HEIC": b"\0\0\0\x18ftypheic\0\0\0\0heicmif1",
-        "l.CR2": b"II*\0\x10\0\0\0CR\2\0",
-        "m.jxl": b"\xff\x0a\0",
-        "n.svg": b"<svg></svg>",
-        "o.xmp": b"<x:xmpmeta/>",
-        "p.mp4": b"\0\0\0\x18ftypisom",
-        "q.png": b"",
-        "r": b"\0\1\2\3",
-        "s.vqz": vqcodec.encode(smooth_picture(8, 8), model="photo-lite"),
-        ".0123456789abcdef.tmp": b"\x89PN",
-    }
-    for name, content in contents.items():
-        (folder / name).write_bytes(content)
-    os.mkfifo(folder / "pipe.png")
-    (folder / "link").symlink_to("sub")
-    (folder / "broken.png").symlink_to("nowhere")
-    (folder / "loop.png").symlink_to("loop.png")
-    (folder / "zero.jpg").symlink_to("/dev/zero")
-    (folder / "to.png").symlink_to("none")
-    manifest = folder / "m.jsonl"
-    settings = encoding(folder, output, manifest=manifest)
-    summary, seen = run(settings)
-    assert not summary.failed
-    assert {os.path.relpath(outcome.source, folder) for outcome in seen} == readable.keys() | {"to.png"}
-    assert summary.done == len(names(output)) == len(readable) + 1
-    reasons = {os.path.relpath(skipped.source, folder): skipped.reason for skipped in summary.skipped}
-    assert reasons == {
-        "k.HEIC": "HEIC needs the package pillow-heif: pip install pillow-heif, or convert it to PNG first",
-        "l.CR2": "raw camera file (CR2): develop it to TIFF or PNG first",
-        "m.jxl": "JPEG XL is not read: convert it to PNG or TIFF first",
-        "n.svg": "SVG is a vector format: draw it as a PNG first",
-        "o.xmp": "not a picture (text)",
-        "p.mp4": "not a picture (video)",
-        "q.png": "the file is empty",
-        "r": "not a picture",
-        "s.vqz": "a .vqz file already",
-        ".0123456789abcdef.tmp": "a temporary file",
-        "pipe.png": "a pipe",
-        "link": "a link to a folder is not followed",
-        "broken.png": "a broken link",
-        "loop.png": "a link that cannot be followed: Too many levels of symbolic links",
-        "zero.jpg": "a device",
-    }
-    lines = [json.loads(line) for line in manifest.read_text().splitlines()]
-    assert {os.path.relpath(line["source"], folder): line["skipped"] for line in lines if "skipped" in line} == reasons
-    summary, _ = run(settings)
-    assert (summary.done, summary.left_out, len(summary.skipped)) == (0, len(readable) + 1, len(reasons))
-    assert len(manifest.read_text().splitlines()) == len(lines)  # what it says already is not said again
-    (folder / "q.png").write_bytes((folder / "none").read_bytes())
-    summary, seen = run(settings)
-    assert [Path(outcome.source).name for outcome in seen] == ["q.png"]
-
-
-def test_a_file_that_cannot_be_read_is_a_failure(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody knows what it is. Root, whom tests may run as, may read all: refused by hand."""
-    opened = open
-
-    def refusing(path: Any, *arguments: Any, **options: Any) -> Any:
-        if os.fspath(path) == str(tree / "notes.txt"):
-            raise PermissionError(13, "Permission denied", path)
-        return opened(path, *arguments, **options)
-
-    monkeypatch.setattr("builtins.open", refusing)
-    summary, _ = run(encoding(tree, tmp_path / "out"))
-    assert not summary.skipped
-    assert {outcome.error for outcome in summary.failed if "bad" not in outcome.source} == {
-        f"cannot read {tree}/notes.txt: Permission denied"
-    }
-
-
-def test_a_sidecar_does_not_change_the_name_of_an_output(tmp_path: Path) -> None:
-    Image.fromarray(smooth_picture(8, 8)).save(tmp_path / "a.png")
-    for name in ("a.xmp", "a.txt", "a"):
-        (tmp_path / name).write_text("about a")
-    assert [job.output.name for job in jobs_of(tmp_path, tmp_path / "out")] == ["a.vqz"]
 
 
 def test_a_folder_that_is_its_own_mirror(tmp_path: Path) -> None:
@@ -295,10 +196,6 @@ def test_outputs_and_folders_are_no_more_open_than_their_sources(tmp_path: Path)
     folder.joinpath("private").chmod(0o700)
 
 
-def tell_threads(job: Job, conversion: Conversion, overwrite: bool) -> Outcome:
-    return Outcome(str(job.source), str(job.output), notes=(str(conversion.options.threads),))
-
-
 @pytest.mark.parametrize(("asked", "given"), [(None, 1), (3, 3)])
 def test_a_process_has_one_thread_unless_it_is_told_otherwise(asked: int | None, given: int, tmp_path: Path) -> None:
     """With all cores for each of several they would wait for each other."""
@@ -320,35 +217,6 @@ def test_outputs_are_not_overwritten(tree: Path, tmp_path: Path) -> None:
     assert (output / "a.vqz").read_bytes() != b"mine"
 
 
-def test_a_manifest_is_gone_on_from(tree: Path, tmp_path: Path) -> None:
-    manifest = tmp_path / "done.jsonl"
-    settings = encoding(tree, tmp_path / "out", manifest=manifest)
-    _, seen = run(settings)
-    lines = [json.loads(line) for line in manifest.read_text().splitlines()]
-    assert lines.pop(0) == {"source": str(tree / "notes.txt"), "skipped": "not a picture (text)"}
-    assert [line["source"] for line in lines] == [outcome.source for outcome in seen for _ in range(2)]
-    assert [line.get("begun") for line in lines] == [True, None] * len(seen)
-    assert [bool(line["error"]) for line in lines if "begun" not in line].count(True) == 1
-    with manifest.open("a") as file:
-        file.write('{"source": "half a li')  # as a run that was killed leaves it
-    (tmp_path / "out" / "b.vqz").unlink()
-    Image.fromarray(smooth_picture(20, 20)).save(tree / "a.png")  # changed since
-    Image.fromarray(smooth_picture(20, 20)).save(tree / "new.png")
-    summary, seen = run(settings)
-    assert '{"source": "half a li' in manifest.read_text().splitlines()  # what comes after it is on a line of its own
-    assert summary.left_out == 3
-    assert [Path(outcome.source).name for outcome in seen] == ["a.png", "b.jpg", "new.png", "bad.png"]
-    assert [bool(outcome.error) for outcome in seen] == [True, False, False, True]  # a.vqz stands in the way of its new picture
-
-
-def test_a_manifest_may_lie_in_the_new_output(tree: Path, tmp_path: Path) -> None:
-    tree.chmod(0o700)
-    settings = encoding(tree, tmp_path / "new" / "out", manifest=tmp_path / "new" / "out" / "m.jsonl")
-    assert run(settings)[0].done == 5
-    assert stat.S_IMODE((tmp_path / "new" / "out").stat().st_mode) == 0o700
-    assert run(settings)[0].left_out == 5
-
-
 def test_shards_share_a_tree(tree: Path, tmp_path: Path) -> None:
     for name in ("1", "2", "sub/3"):
         (tree / name).write_text("text")
@@ -363,66 +231,6 @@ def test_shards_share_a_tree(tree: Path, tmp_path: Path) -> None:
         assert shards == [every[first::count] for first in range(count)]
         assert sorted(skipped) == ["1", "2", "3", "notes.txt"]
         assert len(names(tmp_path / f"out{count}")) == 5
-
-
-def test_an_output_inside_the_input_is_not_read(tree: Path) -> None:
-    (tree / "out").mkdir()
-    shutil.copy(tree / "a.png", tree / "out" / "made.png")
-    found = jobs_of(tree, tree / "out")
-    assert found
-    assert all("made" not in str(job.source) for job in found)
-
-
-def test_no_two_files_become_one(tmp_path: Path) -> None:
-    for name in ("a.ppm", "a.bmp", "a.ppm.png", "b.png", "B.jpg", "c.png", "c.png.png"):
-        (tmp_path / name).write_bytes(b"anything")
-    found = {job.source.name: job.output.name for job in jobs_of(tmp_path, tmp_path / "out")}
-    assert found == {
-        "a.ppm": "a.ppm.vqz",
-        "a.bmp": "a.bmp.vqz",
-        "a.ppm.png": "a.ppm.png.vqz",
-        "b.png": "b.png.vqz",  # where capitals do not count it would be B.vqz
-        "B.jpg": "B.jpg.vqz",
-        "c.png": "c.vqz",
-        "c.png.png": "c.png.vqz",
-    }
-
-
-def test_folders_that_are_not_read_are_told_of(
-    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tree / "link").symlink_to(tree / "sub")
-    scandir = os.scandir
-
-    def refusing(place: str) -> Any:
-        if Path(place).name == "deep":
-            raise PermissionError(13, "Permission denied", place)
-        return scandir(place)
-
-    monkeypatch.setattr(os, "scandir", refusing)  # as the system does, but for root, whom tests may run as
-    manifest = tmp_path / "m.jsonl"
-    summary, _ = run(encoding(tree, tmp_path / "out", manifest=manifest))
-    assert summary.done == 4
-    told = [json.loads(line) for line in manifest.read_text().splitlines()]
-    assert [entry["error"] for entry in told if entry["source"] == str(tree / "sub/deep")] == [
-        "cannot read the folder: Permission denied"
-    ]
-    assert {(outcome.source, outcome.error) for outcome in summary.failed if "bad" not in outcome.source} == {
-        (str(tree / "sub/deep"), "cannot read the folder: Permission denied")
-    }
-    assert Skipped(str(tree / "link"), "a link to a folder is not followed") in summary.skipped
-    (alone,) = run(encoding(tree / "sub/deep", tmp_path / "out"))[0].failed
-    assert alone.error == "cannot read the folder: Permission denied"
-
-
-def without_rights() -> list[str]:
-    """The beginning of a command that is refused what users are refused; tests may run as root."""
-    if os.geteuid() != 0:
-        return []
-    command = ["setpriv", "--bounding-set", "-all", "--inh-caps", "-all", "--"]
-    if shutil.which("setpriv") is None or subprocess.run([*command, "true"], check=False).returncode:
-        pytest.skip("root cannot give up its rights here")
-    return command
 
 
 @pytest.mark.slow
@@ -444,79 +252,6 @@ def test_a_failure_names_its_file_once(tmp_path: Path, capsys: pytest.CaptureFix
     assert capsys.readouterr().err.count("two\\nlines.png") == 1
 
 
-@pytest.mark.parametrize("content", [b"not\na manifest", b"one line", b"\x89PNG\r\n\x1a\n\xff\xfe\n", b"[1]\n2\n"])
-def test_a_file_that_is_no_manifest_is_not_added_to(tree: Path, tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "m").write_bytes(content)
-    with pytest.raises(InputError, match="is not a manifest"):
-        run_batch(encoding(tree, tmp_path / "out", manifest=tmp_path / "m"), print, print)
-    assert (tmp_path / "m").read_bytes() == content
-    assert not (tmp_path / "out").exists()
-
-
-def test_what_was_begun_and_not_told_of_is_done_again(tree: Path, tmp_path: Path) -> None:
-    """A run that is killed while workers finish leaves outputs of which its manifest says only that they were begun."""
-    manifest = tmp_path / "m.jsonl"
-    settings = encoding(tree, tmp_path / "out", manifest=manifest)
-    run(settings)
-    lines = [json.loads(line) for line in manifest.read_text().splitlines()]
-    kept = [line for line in lines if "begun" in line or not line["source"].endswith(("a.png", "c.jpg"))]
-    manifest.write_text("".join(json.dumps(line) + "\n" for line in kept))
-    (tmp_path / "out" / "new.vqz").write_bytes(b"mine")
-    Image.fromarray(smooth_picture(20, 20)).save(tree / "new.png")
-    _, seen = run(settings)
-    assert {Path(outcome.source).name: bool(outcome.error) for outcome in seen} == {
-        "a.png": False,
-        "c.jpg": False,
-        "bad.png": True,
-        "new.png": True,  # its output was there before
-    }
-    assert (tmp_path / "out" / "new.vqz").read_bytes() == b"mine"
-    assert run(settings)[0].left_out == 5
-
-
-def test_a_changed_source_is_done_again(tree: Path, tmp_path: Path) -> None:
-    settings = encoding(tree, tmp_path / "out", manifest=tmp_path / "m.jsonl", overwrite=True)
-    run(settings)
-    os.utime(tree / "a.png", ns=(0, 0))  # another time, as many bytes
-    known = (tree / "b.jpg").stat()
-    with (tree / "b.jpg").open("ab") as file:
-        file.write(b"more")
-    os.utime(tree / "b.jpg", ns=(known.st_atime_ns, known.st_mtime_ns))  # more bytes, the same time
-    _, seen = run(settings)
-    assert {Path(outcome.source).name for outcome in seen} == {"a.png", "b.jpg", "bad.png"}
-
-
-@pytest.mark.parametrize("ended", [True, False])
-def test_a_manifest_says_nothing_of_other_outputs(tree: Path, tmp_path: Path, ended: bool) -> None:
-    settings = encoding(tree, tmp_path / "out", manifest=tmp_path / "m.jsonl")
-    run(settings)
-    if not ended:
-        forget_what_became_of_them(tmp_path / "m.jsonl")
-    (tmp_path / "other").mkdir()
-    (tmp_path / "other" / "a.vqz").write_bytes(b"mine")
-    summary, seen = run(replace(settings, output=tmp_path / "other"))
-    assert (summary.done, summary.left_out) == (4, 0)
-    assert {Path(outcome.source).name: outcome.exit_code for outcome in seen if outcome.error} == {"a.png": 5, "bad.png": 3}
-    assert (tmp_path / "other" / "a.vqz").read_bytes() == b"mine"
-
-
-def test_what_was_there_before_a_run_that_was_killed_stays(tree: Path, tmp_path: Path) -> None:
-    settings = encoding(tree, tmp_path / "out", manifest=tmp_path / "m.jsonl")
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "a.vqz").write_bytes(b"mine")
-    for _ in range(2):
-        _, seen = run(settings)
-        assert [Path(outcome.source).name for outcome in seen if outcome.exit_code == 5] == ["a.png"]
-        assert (tmp_path / "out" / "a.vqz").read_bytes() == b"mine"
-        forget_what_became_of_them(tmp_path / "m.jsonl")
-
-
-def forget_what_became_of_them(manifest: Path) -> None:
-    """As a run leaves it that is killed before it has told of any file."""
-    lines = manifest.read_text().splitlines(keepends=True)
-    manifest.write_text("".join(line for line in lines if "begun" in json.loads(line)))
-
-
 class BrokenAtB(Encoding):
     """An encoding with a defect that one picture meets."""
 
@@ -533,34 +268,6 @@ def test_no_file_ends_the_run(tree: Path, tmp_path: Path) -> None:
     _, seen = run(replace(encoding(tree, tmp_path / "out"), conversion=broken))
     assert [outcome.exit_code for outcome in seen] == [0, 1, 5, 5, 5, 5]
     assert seen[1].error == "internal error (ZeroDivisionError: a\\nb)"
-
-
-def test_a_manifest_that_cannot_be_written_is_an_error_of_the_output(tree: Path, tmp_path: Path) -> None:
-    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    (tmp_path / "nearly").write_bytes(b"{")
-    resource.setrlimit(resource.RLIMIT_FSIZE, (20, limit[1]))  # room for a part of a line
-    try:
-        for name, reason in (("m", "File too large"), ("nearly", "File too large"), ("no/such", "No such file")):
-            with pytest.raises(OutputError, match=f"cannot write {tmp_path}/{name}: {reason}"):
-                run(encoding(tree, tmp_path / "out", manifest=tmp_path / name))
-        with pytest.raises(OutputError, match="cannot write /dev/full: No space left"):
-            run(encoding(tree, tmp_path / "out", manifest=Path("/dev/full")))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
-        signal.signal(signal.SIGXFSZ, handler)
-    assert not (tmp_path / "out").exists()  # without a word of it nothing is begun
-
-
-def test_what_is_no_folder_of_pictures(tmp_path: Path) -> None:
-    (tmp_path / "empty").mkdir()
-    for folder in ("none", "empty"):
-        with pytest.raises(InputError, match=folder):
-            run_batch(encoding(tmp_path / folder, tmp_path / "out"), print, print)
-    (tmp_path / "empty" / "text").write_text("no picture")
-    summary, _ = run(encoding(tmp_path / "empty", tmp_path / "out"))
-    assert summary.skipped == [Skipped(str(tmp_path / "empty" / "text"), "not a picture (text)")]
-    assert [(failed.error, failed.exit_code) for failed in summary.failed] == [("no pictures in it", 3)]
 
 
 def test_the_program_on_a_folder(tree: Path, tmp_path: Path, program: Program) -> None:
@@ -623,34 +330,6 @@ def test_options_that_do_not_fit_the_inputs(
     ):
         assert main(list(map(str, arguments))) == 2, arguments
         assert capsys.readouterr().err.count("\n") == 1
-
-
-def begun(folder: Path, output: Path) -> "subprocess.Popen[bytes]":
-    """The program in a session of its own, on more pictures than it can do in the time."""
-    for number in range(40):
-        Image.fromarray(smooth_picture(300, 400, seed=number)).save(folder / f"{number}.png")
-    return subprocess.Popen(
-        program_command("encode", folder, output, "-j", "2"),
-        env=program_environment(),
-        start_new_session=True,
-        stderr=subprocess.PIPE,
-        preexec_fn=restore_default_signals,
-    )
-
-
-def children(process: "subprocess.Popen[bytes]") -> list[str]:
-    """Numbers of its processes."""
-    try:
-        return Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    except OSError:
-        return []
-
-
-def wait_until(told: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 60
-    while not told():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 @pytest.mark.slow

@@ -1,0 +1,34 @@
+"""The command bench, in short; tests/bench has more."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from helpers.commands import run
+from helpers.processes import Program
+
+
+@pytest.mark.slow
+def test_bench(photo: Path, tmp_path: Path, program: Program) -> None:
+    done = program("bench", photo, "--codecs", "none,vqz", "--qualities", "vqz=50", "--psnr-only", "--json", tmp_path / "b.json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "b.json").read_text())
+    assert b"vqz" in done.stdout
+    assert program("bench", photo, "--codecs", "none", "--json", tmp_path / "b.json").returncode == 5
+    assert program("bench", photo, "--codecs", "frobnicate", "--qualities", "x").returncode == 2
+    (tmp_path / "bad.png").write_bytes(b"rubbish")
+    assert program("bench", tmp_path / "bad.png", "--codecs", "jpeg", "--psnr-only").returncode == 3  # nothing was measured
+
+
+def test_a_report_of_the_bench_is_not_written_over_its_pictures(
+    photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = photo.read_bytes()
+    plain = photo.rename(tmp_path / "photo")
+    code, _, err = run(capsys, "bench", plain, "--codecs", "jpeg", "--qualities", "30", "--psnr-only", "--json", plain, "-f")
+    assert (code, plain.read_bytes()) == (5, before)
+    assert "is input and output at once" in err
+    code, _, err = run(capsys, "bench", plain, "--codecs", "jpeg", "--qualities", "jpg=10")
+    assert code == 2
+    assert "'jpg', which is not among the codecs" in err
