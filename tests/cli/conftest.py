@@ -8,7 +8,7 @@ import pytest
 
 @pytest.fixture
 def mixed(vqz: Path, tmp_path: Path) -> Path:
-    """A folder with two good files, one of them without a suffix, a damaged one, and others."""
+    """A folder with two good files, one without a suffix, a damaged file, and files of other kinds."""
     folder = tmp_path / "mixed"
     (folder / "sub").mkdir(parents=True)
     (folder / "a.vqz").write_bytes(vqz.read_bytes())

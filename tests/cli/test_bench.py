@@ -1,4 +1,4 @@
-"""The command bench, in short; tests/bench has more."""
+"""The command bench, briefly; tests/bench has more."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,7 @@ def test_bench(photo: Path, tmp_path: Path, program: Program) -> None:
     assert program("bench", photo, "--codecs", "none", "--json", tmp_path / "b.json").returncode == 5
     assert program("bench", photo, "--codecs", "frobnicate", "--qualities", "x").returncode == 2
     (tmp_path / "bad.png").write_bytes(b"rubbish")
-    assert program("bench", tmp_path / "bad.png", "--codecs", "jpeg", "--psnr-only").returncode == 3  # nothing was measured
+    assert program("bench", tmp_path / "bad.png", "--codecs", "jpeg", "--psnr-only").returncode == 3  # nothing could be measured
 
 
 def test_a_report_of_the_bench_is_not_written_over_its_pictures(

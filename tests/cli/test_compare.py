@@ -74,11 +74,11 @@ def test_small_pictures_have_no_ms_ssim(tmp_path: Path, capsys: pytest.CaptureFi
 
 
 def test_compare_with_transparency(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A white picture whose right half is hidden, against others."""
+    """A white picture with a transparent right half, compared with others."""
     rgba = np.full((8, 8, 4), 255, np.uint8)
     rgba[:, 4:] = (10, 20, 30, 0)
     hidden = rgba.copy()
-    hidden[:, 4:, :3] = 200  # which nobody sees
+    hidden[:, 4:, :3] = 200  # invisible
     clear = np.full((8, 8, 4), 255, np.uint8)
     clear[:, :, 3] = 128
     pictures = {"a": rgba, "b": hidden, "opaque": rgba[:, :, :3] // 255 * 255, "clear": clear, "grey": rgba[:, :, ::3]}

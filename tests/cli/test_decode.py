@@ -33,7 +33,7 @@ def test_the_quality_of_jpeg_and_webp_outputs(vqz: Path, tmp_path: Path, capsys:
         assert suffix == "jpg" or errors[2] == 0
 
 
-def test_parts_smaller_ones_and_what_is_left(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_regions_scales_and_damaged_files(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rgba = np.dstack([pixels_of(photo), np.full((40, 48), 200, np.uint8)])
     Image.fromarray(rgba).save(tmp_path / "a.png")
     assert run(capsys, "encode", tmp_path / "a.png", tmp_path / "a.vqz")[0] == 0

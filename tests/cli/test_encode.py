@@ -72,7 +72,7 @@ def test_notes(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert err.startswith("vqcodec: note: converted from a palette\n")
 
 
-def test_a_file_larger_than_its_source_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_larger_than_its_source_has_a_note(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = tmp_path / "pattern.png"  # of 1,024 equal tiles
     Image.fromarray(np.tile(np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8), (32, 32, 1))).save(source)
     code, out, err = run(capsys, "encode", source, tmp_path / "a.vqz", "-q", 95, "--json")
@@ -134,7 +134,7 @@ def test_killed_at_any_moment(tmp_path: Path, number: signal.Signals) -> None:
         if number != signal.SIGKILL:
             assert temporary_files(tmp_path) == []
         assert process.returncode in (0, -number)
-        if number == signal.SIGTERM:  # Python itself may answer SIGINT, before the program's first line
+        if number == signal.SIGTERM:  # before the program's first line, Python itself answers SIGINT
             assert b"Traceback" not in errors
 
 
@@ -153,7 +153,7 @@ def test_an_output_is_no_more_open_than_its_source(photo: Path, tmp_path: Path, 
         (tmp_path / "a.vqz").chmod(0o600)
         assert run(capsys, "decode", tmp_path / "a.vqz", tmp_path / "a.png")[0] == 0
         assert (mode("a.png"), (tmp_path / "a.png").stat().st_mtime_ns > 12 * 10**17) == (0o600, True)
-        (tmp_path / "a.png").chmod(0o644)  # open, and to be written over by what is private
+        (tmp_path / "a.png").chmod(0o644)  # public, and overwritten by a private file
         assert run(capsys, "decode", tmp_path / "a.vqz", tmp_path / "a.png", "-f", "--keep-times")[0] == 0
         assert (mode("a.png"), (tmp_path / "a.png").stat().st_mtime_ns) == (0o600, 11 * 10**17)
         assert run(capsys, "denoise", photo, tmp_path / "calm.png")[0] == 0

@@ -9,7 +9,7 @@ import pytest
 from helpers.commands import run
 
 
-def test_limits_of_what_files_tell_can_be_raised_and_lowered(vqz: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_pixel_limit_can_be_raised_and_lowered(vqz: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for command in ("info", "verify"):
         assert run(capsys, command, vqz, "--max-pixels", 48 * 40)[0] == 0
         code, out, err = run(capsys, command, vqz, "--max-pixels", 48 * 40 - 1)

@@ -72,7 +72,7 @@ def test_what_is_imported_from_the_package() -> None:
         vqcodec.decode(b"no file")
 
 
-def test_an_empty_argument_is_a_variable_that_is_not_set(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_empty_argument_is_refused(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for words in (["encode", "", "x"], ["encode", photo, "x", "--manifest="], ["verify", ""]):
         code, out, err = run(capsys, *words)
         assert (code, out) == (2, "")
@@ -155,7 +155,7 @@ def test_the_plain_path_imports_little(vqz: Path, tmp_path: Path, command: str) 
     assert heavy.isdisjoint(done.stdout.splitlines()[-1].split())
 
 
-def test_what_is_derived_from_a_private_file_is_private(photo: Path, vqz: Path, tmp_path: Path) -> None:
+def test_outputs_of_private_files_are_private(photo: Path, vqz: Path, tmp_path: Path) -> None:
     private = tmp_path / "private.png"
     private.write_bytes(photo.read_bytes())
     vqz.chmod(0o600)

@@ -54,5 +54,5 @@ def test_several_inputs_go_to_one_folder(
     files = sorted(Path("out").iterdir())
     assert run(capsys, "decode", *files, "--output", "back", "--to", "jpg", "--quality", "20", "--quiet") == (0, "", "")
     assert sorted(path.name for path in Path("back").iterdir()) == ["b.jpg", "photo.jpg.jpg", "photo.png.jpg"]
-    assert run(capsys, "encode", "sub/b.png", "-o", "one", "--quiet")[0] == 0  # as one of many that a pattern found
+    assert run(capsys, "encode", "sub/b.png", "-o", "one", "--quiet")[0] == 0  # a single match of a pattern
     assert Path("one/b.vqz").is_file()

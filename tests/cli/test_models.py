@@ -11,7 +11,7 @@ from helpers.commands import run
 from helpers.paths import REPOSITORY
 
 
-def test_models_of_which_one_is_damaged(
+def test_a_damaged_model_is_listed_as_such(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "broken").mkdir()
@@ -36,14 +36,14 @@ def test_models(capsys: pytest.CaptureFixture[str]) -> None:
     assert "photo-lite" in [model["name"] for model in json.loads(out)["models"]]
 
 
-def test_a_default_is_never_what_lies_in_the_current_folder(
+def test_the_default_model_is_never_a_file_in_the_current_folder(
     photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     shutil.copytree(REPOSITORY / "models" / "photo-lite", "photo")
     assert run(capsys, "encode", photo, "a.vqz")[0] == 0
     assert json.loads(run(capsys, "info", "a.vqz", "--json")[1])["model"] == "photo"
-    assert run(capsys, "encode", photo, "b.vqz", "-m", "photo")[0] == 0  # by name it is
+    assert run(capsys, "encode", photo, "b.vqz", "-m", "photo")[0] == 0  # by name it is found
     assert json.loads(run(capsys, "info", "b.vqz", "--json")[1])["model"] == "photo-lite"
 
 
@@ -74,12 +74,12 @@ def test_damaged_models_do_no_harm_to_others(
         (["encode", "photo.png", "new.vqz", "-m", "MODELS/photo-gan"], "it is a refiner, for decode --refine gan --refiner"),
         (["decode", "photo.vqz", "new.png", "-m", "mnist-prior"], "mnist-prior is a token prior, for generate -m and repair -m"),
         (["info", "photo.vqz", "-m", "photo-gan"], "photo.vqz: no model named photo-gan (installed: "),
-        (["decode", "photo.vqz", "new.png", "--refine", "gan", "--refiner", "photo"], "photo is a model that files are made with"),
+        (["decode", "photo.vqz", "new.png", "--refine", "gan", "--refiner", "photo"], "photo is a lite or neural model, for encode -m"),
         (["denoise", "photo.png", "new.png", "-m", "photo"], "photo is a lite or neural model, for encode -m"),
         (["denoise", "photo.png", "new.png", "-m", "MODELS/photo"], "it is a lite or neural model, for encode -m"),
         (["generate", "-m", "photo", "-o", "new.png"], "photo is a lite or neural model, for encode -m"),
         (["generate", "-m", "photo-gan", "-o", "new.png"], "photo-gan is a refiner, for decode --refine gan --refiner"),
-        (["repair", "photo.png", "new.png", "-m", "mnist-token", "--mask", "photo.png"], "mnist-token is a model that files"),
+        (["repair", "photo.png", "new.png", "-m", "mnist-token", "--mask", "photo.png"], "mnist-token is a token model, for encode -m"),
     ],
     ids=" ".join,
 )

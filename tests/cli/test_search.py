@@ -11,7 +11,7 @@ from helpers.commands import run
 
 
 def test_only_files_are_read_in_a_folder(mixed: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A pipe would be waited for, and a device read for ever."""
+    """Opening a pipe would block, and reading a device would never end."""
     os.mkfifo(mixed / "pipe.vqz")
     (mixed / "zero.vqz").symlink_to("/dev/zero")
     (mixed / "sub" / "cut.VQZ").unlink()
@@ -30,7 +30,7 @@ def test_a_folder_without_files(tmp_path: Path, capsys: pytest.CaptureFixture[st
 def test_files_that_the_system_refuses(
     photo: Path, vqz: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Root, whom tests may run as, may read all: refused by hand."""
+    """`open` is replaced because tests may run as root, who can read everything."""
     opened = open
 
     def refusing(path: Any, *arguments: Any, **options: Any) -> Any:

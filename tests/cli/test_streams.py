@@ -26,7 +26,7 @@ def test_streams(photo: Path, program: Program) -> None:
     assert json.loads(program("info", "-", "--json", stdin=encoded.stdout).stdout)["width"] == 48
 
 
-def test_a_stream_is_read_from_where_it_stands(vqz: Path, photo: Path, tmp_path: Path) -> None:
+def test_a_stream_is_read_from_its_position(vqz: Path, photo: Path, tmp_path: Path) -> None:
     for name, source in (("a.png", vqz), ("a.vqz", photo)):
         (tmp_path / "in").write_bytes(b"head\n" + source.read_bytes())
         command = program_command("decode" if name == "a.png" else "encode", "-", tmp_path / name)
@@ -35,7 +35,7 @@ def test_a_stream_is_read_from_where_it_stands(vqz: Path, photo: Path, tmp_path:
             subprocess.run(command, stdin=stream, env=program_environment(), timeout=60, check=True)
 
 
-def test_what_a_shell_appends_to_is_not_cut(vqz: Path, tmp_path: Path) -> None:
+def test_a_file_that_a_shell_appends_to_is_not_truncated(vqz: Path, tmp_path: Path) -> None:
     (tmp_path / "all").write_bytes(b"before")
     with (tmp_path / "all").open("ab") as stream:
         command = program_command("decode", vqz, "/dev/stdout")
@@ -43,7 +43,7 @@ def test_what_a_shell_appends_to_is_not_cut(vqz: Path, tmp_path: Path) -> None:
     assert (tmp_path / "all").read_bytes().startswith(b"before\x89PNG")
 
 
-def test_a_file_named_as_streams_are(
+def test_a_file_named_like_a_stream(
     photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,4 @@
-"""The command train, in short; tests/train has more."""
+"""The command train, briefly; tests/train has more."""
 
 from pathlib import Path
 

@@ -18,7 +18,7 @@ def names(folder: Path) -> list[str]:
 
 
 def in_this_process(jobs: Iterator[Job], settings: BatchSettings) -> Generator[Outcome, None, None]:
-    """Convert without processes, which take a second to start; tests of the program use several."""
+    """Convert without processes, which take a second to start. Tests of the program use several."""
     for job in jobs:
         yield convert(job, settings.conversion, settings.overwrite)
 

@@ -10,7 +10,7 @@ from helpers.pictures import smooth_picture
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """Six pictures in three folders, of which two share a stem; one is broken; and a text."""
+    """Six pictures in three folders, one of them damaged and two with the same stem, and a text file."""
     folder = tmp_path / "tree"
     for number, name in enumerate(("a.png", "b.jpg", "sub/c.png", "sub/c.jpg", "sub/deep/d.webp")):
         path = folder / name

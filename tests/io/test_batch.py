@@ -47,7 +47,7 @@ def tell_threads(job: Job, conversion: Conversion, overwrite: bool) -> Outcome:
 
 
 def without_rights() -> list[str]:
-    """The beginning of a command that is refused what users are refused; tests may run as root."""
+    """Prefix of a command that gives it the rights of an ordinary user: tests may run as root."""
     if os.geteuid() != 0:
         return []
     command = ["setpriv", "--bounding-set", "-all", "--inh-caps", "-all", "--"]
@@ -57,7 +57,7 @@ def without_rights() -> list[str]:
 
 
 def begun(folder: Path, output: Path) -> "subprocess.Popen[bytes]":
-    """The program in a session of its own, on more pictures than it can do in the time."""
+    """Start the program in a session of its own, with more pictures than it can convert during the test."""
     for number in range(40):
         Image.fromarray(smooth_picture(300, 400, seed=number)).save(folder / f"{number}.png")
     return subprocess.Popen(
@@ -70,7 +70,7 @@ def begun(folder: Path, output: Path) -> "subprocess.Popen[bytes]":
 
 
 def children(process: "subprocess.Popen[bytes]") -> list[str]:
-    """Numbers of its processes."""
+    """Process numbers of its children."""
     try:
         return Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     except OSError:
@@ -150,7 +150,7 @@ def test_a_folder_that_is_its_own_mirror(tmp_path: Path) -> None:
 def test_files_that_grew_are_counted(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     Image.fromarray(smooth_picture(64, 64)).save(tmp_path / "in" / "a.png")
-    for name in ("b.png", "c.png"):  # of equal tiles
+    for name in ("b.png", "c.png"):  # equal tiles
         Image.fromarray(np.tile(smooth_picture(8, 8), (16, 16, 1))).save(tmp_path / "in" / name, optimize=True)
     settings = BatchSettings(
         source=tmp_path / "in",
@@ -197,8 +197,8 @@ def test_outputs_and_folders_are_no_more_open_than_their_sources(tmp_path: Path)
 
 
 @pytest.mark.parametrize(("asked", "given"), [(None, 1), (3, 3)])
-def test_a_process_has_one_thread_unless_it_is_told_otherwise(asked: int | None, given: int, tmp_path: Path) -> None:
-    """With all cores for each of several they would wait for each other."""
+def test_a_process_has_one_thread_unless_set_otherwise(asked: int | None, given: int, tmp_path: Path) -> None:
+    """Several processes with threads for all cores would wait for each other."""
     Image.fromarray(smooth_picture(8, 8)).save(tmp_path / "a.png")
     conversion = replace(LITE, options=EncodeOptions(effort=1, threads=asked))
     settings = BatchSettings(source=tmp_path, output=tmp_path / "out", conversion=conversion, suffix=".vqz")
@@ -235,7 +235,7 @@ def test_shards_share_a_tree(tree: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_folder_that_can_be_listed_and_not_entered(tree: Path, tmp_path: Path) -> None:
-    """Even whether a name is a link is not told there."""
+    """Not even the types of its entries are known."""
     command = [*without_rights(), *program_command("encode", tree, tmp_path / "out", "--effort", "1")]
     (tree / "sub").chmod(0o644)
     done = subprocess.run(command, env=program_environment(), capture_output=True, text=True, check=False)
@@ -253,7 +253,7 @@ def test_a_failure_names_its_file_once(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 class BrokenAtB(Encoding):
-    """An encoding with a defect that one picture meets."""
+    """An encoding that fails with an internal error for one picture."""
 
     def convert(self, source: Path, output: Path, *, overwrite: bool) -> Converted:
         if source.name == "b.jpg":
@@ -263,7 +263,7 @@ class BrokenAtB(Encoding):
 
 def test_no_file_ends_the_run(tree: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "sub").write_bytes(b"mine")  # where a folder is to be
+    (tmp_path / "out" / "sub").write_bytes(b"mine")  # where a folder is needed
     broken = BrokenAtB(options=LITE.options, model=LITE.model)
     _, seen = run(replace(encoding(tree, tmp_path / "out"), conversion=broken))
     assert [outcome.exit_code for outcome in seen] == [0, 1, 5, 5, 5, 5]
@@ -287,9 +287,9 @@ def test_the_program_on_a_folder(tree: Path, tmp_path: Path, program: Program) -
 
 
 @pytest.mark.slow
-def test_what_the_program_says_of_a_folder(tree: Path, tmp_path: Path, program: Program) -> None:
+def test_the_report_for_a_folder(tree: Path, tmp_path: Path, program: Program) -> None:
     quiet = program("encode", tree, "quiet", "-m", "photo-lite", "--quiet")
-    assert quiet.stderr.decode().startswith(f"vqcodec: {tree}/sub/bad.png is not a picture")  # failures are printed all the same
+    assert quiet.stderr.decode().startswith(f"vqcodec: {tree}/sub/bad.png is not a picture")  # failures are still printed
     assert quiet.stderr.count(b"\n") == 1
     (tree / "sub" / "bad.png").unlink()
     strict = program("encode", tree, "strict", "-m", "photo-lite", "--quiet", "--strict")
@@ -338,8 +338,8 @@ def test_options_that_do_not_fit_the_inputs(
     ("number", "after"),
     [(signal.SIGINT, 0.0), (signal.SIGINT, 0.1), (signal.SIGINT, 1.5), (signal.SIGTERM, 0.05), (signal.SIGHUP, 0.5)],
 )
-def test_a_signal_from_a_terminal_is_told_of_by_no_worker(tmp_path: Path, number: signal.Signals, after: float) -> None:
-    """It reaches workers, too, which may be importing then."""
+def test_no_worker_reports_a_signal_from_a_terminal(tmp_path: Path, number: signal.Signals, after: float) -> None:
+    """It also reaches workers, which may be importing modules."""
     (tmp_path / "in").mkdir()
     process = begun(tmp_path / "in", tmp_path / "out")
     wait_until(lambda: len(children(process)) == 2)
@@ -360,7 +360,7 @@ def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     workers = children(process)
     assert len(workers) >= 2
     process.kill()
-    process.communicate(timeout=60)  # ends when nobody holds standard error any more
+    process.communicate(timeout=60)  # ends when no process has standard error open
     wait_until(lambda: not any(Path("/proc", worker).exists() for worker in workers))
 
 
@@ -368,7 +368,7 @@ def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="children are looked up in /proc")
 @pytest.mark.parametrize("send", [os.kill, os.killpg])
 def test_a_run_that_is_terminated_leaves_nothing_half_done(tmp_path: Path, send: Callable[[int, int], None]) -> None:
-    """Alone, or with its workers, as a system ends that shuts down."""
+    """The program alone, or with its workers, as at a system shutdown."""
     (tmp_path / "in").mkdir()
     process = begun(tmp_path / "in", tmp_path / "out")
     wait_until(lambda: list((tmp_path / "out").glob("*.vqz")))

@@ -1,4 +1,4 @@
-"""EXIF as bytes: sizes, thumbnails and resolution are changed, all else stays where it was."""
+"""EXIF as bytes: sizes, thumbnails and resolution change, and everything else stays in place."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from vqcodec.io import exif
 
 
 def read(data: bytes) -> dict[Any, Any]:
-    """By Pillow: sizes, orientation, and what else there is."""
+    """Sizes, orientation and other entries, read by Pillow."""
     found = Image.Exif()
     found.load(data)
     inner, interop = found.get_ifd(0x8769), found.get_ifd(0xA005)
@@ -66,7 +66,7 @@ def test_what_was_not_turned_stays_as_it_is() -> None:
     data = camera(orientation=1)
     assert exif.upright(data) == data
     assert exif.resized(data, 400, 300) == data
-    assert read(exif.upright(data, turned=True))["thumbnail"] is False  # by what XMP says
+    assert read(exif.upright(data, turned=True))["thumbnail"] is False  # orientation from XMP
     assert read(exif.resized(data, 200, 150))["sizes"] == [200, 150] * 3
     assert read(exif.resized(data, 200, 150))["thumbnail"] is False
     assert read(exif.resized(data, 70_000, 2))["sizes"] == [70_000, 2] * 3

@@ -17,7 +17,7 @@ def segment(marker: int, data: bytes) -> bytes:
     return struct.pack(">BBH", 0xFF, marker, len(data) + 2) + data
 
 
-def test_what_png_says_and_vqz_cannot_is_noted_once() -> None:
+def test_png_content_that_is_dropped_is_noted_once() -> None:
     text = PngInfo()
     text.add_text("Title", "a")
     text.add_text("Author", "b", zip=True)
@@ -50,7 +50,7 @@ def test_what_png_says_and_vqz_cannot_is_noted_once() -> None:
         (segment(0xEB, b"JP\0\1" + bytes(20)), "content credentials"),
     ],
 )
-def test_what_jpeg_says_and_vqz_cannot_is_noted(added: bytes, word: str) -> None:
+def test_jpeg_content_that_is_dropped_is_noted(added: bytes, word: str) -> None:
     data = stored(Image.fromarray(smooth_picture(9, 8)), "JPEG").getvalue()
     found = read_image(io.BytesIO(data[:20] + added + data[20:]))
     assert found.notes == (f"not kept: {word}",)
@@ -68,7 +68,7 @@ def test_an_aspect_ratio_of_pixels_is_noted() -> None:
             assert read_image(stream).notes == note
 
 
-def test_what_other_formats_say_and_vqz_cannot_is_noted() -> None:
+def test_content_of_other_formats_that_is_dropped_is_noted() -> None:
     image = Image.fromarray(smooth_picture(32, 32))
     tags = {33723: b"\x1c\2", 34377: b"8BIM", 42112: "<GDALMetadata/>", 270: "description"}
     for stream, note in (

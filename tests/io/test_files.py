@@ -1,4 +1,4 @@
-"""Files appear complete or not at all, whatever happens in between."""
+"""Files appear complete or not at all, whatever happens while they are written."""
 
 import errno
 import io
@@ -110,7 +110,7 @@ def test_the_head_of_a_file_is_read_without_waiting(tmp_path: Path) -> None:
     assert read_head(tmp_path / "a", 4) == b"0123"
     assert read_head(tmp_path / "a", 99) == b"0123456789"
     os.mkfifo(tmp_path / "pipe")
-    assert read_head(tmp_path / "pipe", 4) == b""  # no writer: another reader would wait for one
+    assert read_head(tmp_path / "pipe", 4) == b""  # another way of opening would wait for a writer
 
 
 def test_a_name_taken_while_writing_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""ICC profiles: what is written converts as the formula says, by littlecms, and what does not fit is converted or left out."""
+"""ICC profiles: those written here convert by their formula in littlecms; those that do not fit are converted or left out."""
 
 import io
 import struct
@@ -15,7 +15,7 @@ RAMP = np.arange(256, dtype=np.uint8).reshape(16, 16)
 
 @pytest.mark.parametrize("primaries", icc.PRIMARIES)
 @pytest.mark.parametrize("transfer", [1, 4, 5, 7, 8, 13, 17])
-def test_profiles_say_what_the_formula_says(primaries: int, transfer: int) -> None:
+def test_profiles_follow_the_formula(primaries: int, transfer: int) -> None:
     pixels = np.random.default_rng(primaries).integers(0, 256, (40, 40, 3), dtype=np.uint8)
     pixels[:16, :16] = RAMP[:, :, None]
     colours = icc.Colours("test", icc.PRIMARIES[primaries], (icc.CURVES[transfer],) * 3)
@@ -65,11 +65,11 @@ def test_a_profile_that_fits_stays_as_it_is() -> None:
     for grey in (False, True):
         data = icc.profile(LINEAR, grey=grey)
         assert icc.fitted(data, grey=grey) == (data, "")
-        assert icc.fitted(data + b"\0\0", grey=grey) == (data + b"\0\0", "")  # as JPEG files have it
+        assert icc.fitted(data + b"\0\0", grey=grey) == (data + b"\0\0", "")  # padding, as in JPEG files
         assert icc.fitted(b"", grey=grey) == (b"", "")
 
 
-def test_grey_and_rgb_become_each_other_where_they_say_the_same() -> None:
+def test_grey_and_rgb_profiles_convert_into_each_other() -> None:
     as_rgb, note = icc.fitted(icc.profile(LINEAR, grey=True), grey=False)
     assert note == "the grey ICC profile is converted to RGB, as the pixels are"
     as_grey, note = icc.fitted(icc.profile(LINEAR, grey=False), grey=True)
@@ -100,8 +100,8 @@ def test_damaged_profiles_are_left_out() -> None:
     whole = icc.profile(LINEAR, grey=False)
     damaged = [whole[:length] for length in range(1, len(whole), 7)]
     damaged.append(whole[:36] + b"xxxx" + whole[40:])
-    damaged.append(whole[:128] + struct.pack(">I", 0xFFFFFFFF) + whole[132:])  # so many tags
-    damaged.append(whole[:136] + struct.pack(">I", 0x7FFFFFFF) + whole[140:])  # a tag outside
+    damaged.append(whole[:128] + struct.pack(">I", 0xFFFFFFFF) + whole[132:])  # too many tags
+    damaged.append(whole[:136] + struct.pack(">I", 0x7FFFFFFF) + whole[140:])  # a tag outside the profile
     damaged += [b"profile", bytes(200)]
     for data in damaged:
         for grey in (False, True):

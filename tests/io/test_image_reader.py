@@ -24,7 +24,7 @@ HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(40)
 
 
 def assert_picture_or_error(data: bytes) -> None:
-    """Any VqcodecError of one line is fine, and so is a well-formed picture."""
+    """Accepts a well-formed picture, or a VqcodecError of one line."""
     try:
         picture = read_image(io.BytesIO(data), max_pixels=2**20)
     except VqcodecError as error:
@@ -40,7 +40,7 @@ def assert_well_formed(picture: ImageData) -> None:
     assert all(note.isprintable() for note in picture.notes)
 
 
-def test_opaque_pictures_for_those_who_want_no_more() -> None:
+def test_read_opaque() -> None:
     rgba = Image.fromarray(smooth_picture(8, 8)).convert("RGBA")
     np.testing.assert_array_equal(read_opaque(stored(rgba)), smooth_picture(8, 8))
     assert read_opaque(stored(rgba.convert("LA"))).shape == (8, 8)
@@ -162,13 +162,13 @@ def test_pictures_that_are_not_read_say_what_to_do() -> None:
 
 @pytest.mark.parametrize("tags", [{50706: b"\1\4\0\0"}, {254: 1, 330: 8}])
 def test_raw_files_that_begin_with_a_small_picture(tags: dict[int, object]) -> None:
-    """As DNG and NEF do: Pillow reads that one."""
+    """DNG and NEF begin with a preview, which Pillow reads."""
     with pytest.raises(InputError, match="is a raw camera file: develop it to TIFF or PNG first"):
         read_image(stored(Image.fromarray(smooth_picture(8, 8)), "TIFF", tiffinfo=tags))
 
 
 def test_tga_by_its_name_alone(tmp_path: Path) -> None:
-    """It has no magic number: what is called otherwise is none."""
+    """TGA has no magic number: files with other suffixes are not tried as TGA."""
     data = stored(Image.fromarray(smooth_picture(8, 8)), "TGA").getvalue()
     for name, is_read in (("a.tga", True), ("a.VDA", True), ("a", True), ("a.dat", False), ("a.png", False)):
         (tmp_path / name).write_bytes(data)
@@ -189,14 +189,14 @@ def test_size_is_checked_before_decoding() -> None:
         read_image(small, max_pixels=199)
 
 
-def test_our_limit_replaces_pillows_and_leaves_it_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_our_limit_replaces_pillows_only_while_reading(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50)
     assert read_image(stored(Image.new("L", (20, 10)))).pixels.shape == (10, 20)
     assert Image.MAX_IMAGE_PIXELS == 50
 
 
-def test_threads_read_by_their_own_limits_and_leave_pillows_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One thread waits in the middle of its reading for another to begin, which must not, and else would end after it."""
+def test_threads_read_by_their_own_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One thread pauses while reading until another has begun; with a shared limit the second would read by the first one's."""
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50)
     begun, other_begun, done = (threading.Event() for _ in range(3))
 
@@ -245,7 +245,7 @@ def test_damage(data: st.DataObject) -> None:
         assert_picture_or_error(bytes(whole))
 
 
-def test_what_is_no_picture(tmp_path: Path) -> None:
+def test_files_that_are_not_pictures(tmp_path: Path) -> None:
     postscript = tmp_path / "a.eps"
     postscript.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n")
     (tmp_path / "empty.png").touch()
@@ -271,7 +271,7 @@ def test_a_stream_that_cannot_seek() -> None:
 
 @pytest.mark.slow
 def test_odd_files_as_pillow_does(shared_data: Path) -> None:
-    """What Pillow refuses is refused; what it accepts is accepted, or refused for one of our own reasons."""
+    """Files that Pillow refuses are refused; files that it accepts are accepted, or refused for one of our reasons."""
     ours = ("bits per sample", "not a picture in a format")
     accepted = 0
     with warnings.catch_warnings(action="ignore"):

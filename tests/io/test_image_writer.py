@@ -62,7 +62,7 @@ def test_formats_without_metadata_say_so(format: str) -> None:
 def test_lossless_formats_keep_every_pixel(height: int, width: int, channels: int, format: str) -> None:
     pixels = smooth_picture(height, width, channels, seed=height).copy()
     if channels in (2, 4):
-        pixels[0, 0, -1] = 0  # what is transparent has a colour, too
+        pixels[0, 0, -1] = 0  # transparent pixels have colours, too
     stream = io.BytesIO()
     if channels in (2, 4) and format in ("PPM", "BMP"):
         with pytest.raises(OutputError, match=r"no transparency.*\.png"):
@@ -75,7 +75,7 @@ def test_lossless_formats_keep_every_pixel(height: int, width: int, channels: in
     write_image(pixels, stream, format=format)
     stream.seek(0)
     back = read_image(stream).pixels
-    if format == "WEBP" and channels < 3:  # WebP knows no grey
+    if format == "WEBP" and channels < 3:  # WebP has no grey
         back = back[:, :, 0] if channels == 1 else back[:, :, [0, 3]]
     np.testing.assert_array_equal(back, pixels)
 
@@ -92,7 +92,7 @@ def test_deep_grey_is_written_as_it_is(format: str) -> None:
 
 
 @pytest.mark.parametrize("format", ["JPEG", "BMP", "PPM", "PGM"])
-def test_opaque_alpha_is_no_transparency(format: str) -> None:
+def test_opaque_alpha_is_dropped(format: str) -> None:
     pixels = smooth_picture(16, 16, 2 if format == "PGM" else 4)
     pixels[:, :, -1] = 255
     write_image(pixels, stream := io.BytesIO(), format=format)

@@ -48,14 +48,14 @@ def test_no_two_files_become_one(tmp_path: Path) -> None:
         "a.ppm": "a.ppm.vqz",
         "a.bmp": "a.bmp.vqz",
         "a.ppm.png": "a.ppm.png.vqz",
-        "b.png": "b.png.vqz",  # where capitals do not count it would be B.vqz
+        "b.png": "b.png.vqz",  # on file systems that ignore case, b.vqz is B.vqz
         "B.jpg": "B.jpg.vqz",
         "c.png": "c.vqz",
         "c.png.png": "c.png.vqz",
     }
 
 
-def test_every_file_is_coded_or_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_file_is_encoded_or_skipped_with_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pillow_heif", None)  # as if it were not installed
     folder, output = tmp_path / "in", tmp_path / "out"
     (folder / "sub").mkdir(parents=True)
@@ -114,14 +114,14 @@ def test_every_file_is_coded_or_named(tmp_path: Path, monkeypatch: pytest.Monkey
     assert {os.path.relpath(line["source"], folder): line["skipped"] for line in lines if "skipped" in line} == reasons
     summary, _ = run(settings)
     assert (summary.done, summary.left_out, len(summary.skipped)) == (0, len(readable) + 1, len(reasons))
-    assert len(manifest.read_text().splitlines()) == len(lines)  # what it says already is not said again
+    assert len(manifest.read_text().splitlines()) == len(lines)  # known skips are not written again
     (folder / "q.png").write_bytes((folder / "none").read_bytes())
     summary, seen = run(settings)
     assert [Path(outcome.source).name for outcome in seen] == ["q.png"]
 
 
 def test_a_file_that_cannot_be_read_is_a_failure(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody knows what it is. Root, whom tests may run as, may read all: refused by hand."""
+    """Its kind is unknown. `open` is replaced because tests may run as root, who can read everything."""
     opened = open
 
     def refusing(path: Any, *arguments: Any, **options: Any) -> Any:
@@ -137,7 +137,7 @@ def test_a_file_that_cannot_be_read_is_a_failure(tree: Path, tmp_path: Path, mon
     }
 
 
-def test_folders_that_are_not_read_are_told_of(
+def test_unreadable_folders_are_reported(
     tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tree / "link").symlink_to(tree / "sub")
@@ -148,7 +148,7 @@ def test_folders_that_are_not_read_are_told_of(
             raise PermissionError(13, "Permission denied", place)
         return scandir(place)
 
-    monkeypatch.setattr(os, "scandir", refusing)  # as the system does, but for root, whom tests may run as
+    monkeypatch.setattr(os, "scandir", refusing)  # tests may run as root, whom the system does not refuse
     manifest = tmp_path / "m.jsonl"
     summary, _ = run(encoding(tree, tmp_path / "out", manifest=manifest))
     assert summary.done == 4
@@ -164,7 +164,7 @@ def test_folders_that_are_not_read_are_told_of(
     assert alone.error == "cannot read the folder: Permission denied"
 
 
-def test_what_is_no_folder_of_pictures(tmp_path: Path) -> None:
+def test_folders_without_pictures(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for folder in ("none", "empty"):
         with pytest.raises(InputError, match=folder):

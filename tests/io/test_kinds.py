@@ -1,4 +1,4 @@
-"""Kinds of files: what is a picture, whatever its name, and the reasons for which others are not coded."""
+"""Kinds of files: pictures are recognised by content, and others have a reason."""
 
 import io
 import sys
@@ -50,14 +50,14 @@ def saved(format: str, mode: str = "RGB", **options: object) -> bytes:
 @pytest.mark.parametrize("file_name", ["x", "x.txt", "x.vqz", "x.tga"])
 def test_pictures_are_known_by_content(format: str, mode: str, name: str, file_name: str) -> None:
     kind = kind_of(file_name, saved(format, mode)[:HEAD_BYTES])
-    if format == "TGA" and file_name in ("x.txt", "x.vqz"):  # it has no magic number, and the name says otherwise
+    if format == "TGA" and file_name in ("x.txt", "x.vqz"):  # no magic number, and another suffix
         assert kind.format == ""
     else:
         assert (kind.name, kind.format) == (name, format)
 
 
 def test_all_that_is_read_is_known(shared_data: Path) -> None:
-    """Without a name, too."""
+    """With and without a name."""
     files = [path for path in sorted((shared_data / "odd").rglob("*")) if path.is_file()]
     read = 0
     for path in files:
@@ -91,7 +91,7 @@ DNG = b"II*\0\x08\0\0\0\2\0\xfe\0\4\0\1\0\0\0\1\0\0\0\x12\xc6\1\0\4\0\0\0\1\4\0\
     [
         ("a.png", b"", "the file is empty"),
         ("a.heic", isobmff(b"heic", b"mif1"), WITH_PACKAGE),
-        ("a.jpg", isobmff(b"mif1", b"heic"), WITH_PACKAGE),  # as telephones name them
+        ("a.jpg", isobmff(b"mif1", b"heic"), WITH_PACKAGE),  # phones use this name
         ("a.heif", b"\0\1\2", WITH_PACKAGE),
         ("a.avif", isobmff(b"avif", b"mif1"), ""),
         ("a.jxl", b"\xff\x0a\x80", UNREAD.format("JPEG XL")),
@@ -113,7 +113,7 @@ DNG = b"II*\0\x08\0\0\0\2\0\xfe\0\4\0\1\0\0\0\1\0\0\0\x12\xc6\1\0\4\0\0\0\1\4\0\
             SVG,
         ),
         ("a.html", b"<!DOCTYPE html><html><svg></svg>", "not a picture (text)"),
-        ("a.jpg", b"<!DOCTYPE html><html><svg></svg>", ""),  # a page in place of a picture
+        ("a.jpg", b"<!DOCTYPE html><html><svg></svg>", ""),  # a web page instead of a picture
         ("a.txt", b"<!---->" * 500, "not a picture (text)"),
         ("a", MAGIC[:3], "not a picture"),
         ("a.svgz", b"\x1f\x8b\x08", SVG),
@@ -131,7 +131,7 @@ DNG = b"II*\0\x08\0\0\0\2\0\xfe\0\4\0\1\0\0\0\1\0\0\0\x12\xc6\1\0\4\0\0\0\1\4\0\
         ("a.mp3", b"ID3\4\0\0", "not a picture (sound)"),
         ("Thumbs.db", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(99), "not a picture"),
         (".0123456789abcdef.tmp", b"\x89PN", "a temporary file"),
-        ("a.jpg", b"text", ""),  # called a picture: reading it fails, and that is an error
+        ("a.jpg", b"text", ""),  # named like a picture: reading it is an error
         ("a.tga", bytes(99), ""),
     ],
 )

@@ -18,12 +18,12 @@ from vqcodec.io.batch import run_batch
 
 
 def forget_what_became_of_them(manifest: Path) -> None:
-    """As a run leaves it that is killed before it has told of any file."""
+    """Keep only the lines that a run leaves if it is killed before any outcome is written."""
     lines = manifest.read_text().splitlines(keepends=True)
     manifest.write_text("".join(line for line in lines if "begun" in json.loads(line)))
 
 
-def test_a_manifest_is_gone_on_from(tree: Path, tmp_path: Path) -> None:
+def test_a_run_with_a_manifest_resumes(tree: Path, tmp_path: Path) -> None:
     manifest = tmp_path / "done.jsonl"
     settings = encoding(tree, tmp_path / "out", manifest=manifest)
     _, seen = run(settings)
@@ -33,15 +33,15 @@ def test_a_manifest_is_gone_on_from(tree: Path, tmp_path: Path) -> None:
     assert [line.get("begun") for line in lines] == [True, None] * len(seen)
     assert [bool(line["error"]) for line in lines if "begun" not in line].count(True) == 1
     with manifest.open("a") as file:
-        file.write('{"source": "half a li')  # as a run that was killed leaves it
+        file.write('{"source": "half a li')  # a line cut when a run was killed
     (tmp_path / "out" / "b.vqz").unlink()
-    Image.fromarray(smooth_picture(20, 20)).save(tree / "a.png")  # changed since
+    Image.fromarray(smooth_picture(20, 20)).save(tree / "a.png")  # changed since the run
     Image.fromarray(smooth_picture(20, 20)).save(tree / "new.png")
     summary, seen = run(settings)
-    assert '{"source": "half a li' in manifest.read_text().splitlines()  # what comes after it is on a line of its own
+    assert '{"source": "half a li' in manifest.read_text().splitlines()  # later lines start on a new line
     assert summary.left_out == 3
     assert [Path(outcome.source).name for outcome in seen] == ["a.png", "b.jpg", "new.png", "bad.png"]
-    assert [bool(outcome.error) for outcome in seen] == [True, False, False, True]  # a.vqz stands in the way of its new picture
+    assert [bool(outcome.error) for outcome in seen] == [True, False, False, True]  # a.vqz exists already
 
 
 def test_a_manifest_may_lie_in_the_new_output(tree: Path, tmp_path: Path) -> None:
@@ -61,8 +61,8 @@ def test_a_file_that_is_no_manifest_is_not_added_to(tree: Path, tmp_path: Path, 
     assert not (tmp_path / "out").exists()
 
 
-def test_what_was_begun_and_not_told_of_is_done_again(tree: Path, tmp_path: Path) -> None:
-    """A run that is killed while workers finish leaves outputs of which its manifest says only that they were begun."""
+def test_files_begun_and_not_finished_are_done_again(tree: Path, tmp_path: Path) -> None:
+    """A run that is killed while workers finish leaves outputs that its manifest lists only as begun."""
     manifest = tmp_path / "m.jsonl"
     settings = encoding(tree, tmp_path / "out", manifest=manifest)
     run(settings)
@@ -76,7 +76,7 @@ def test_what_was_begun_and_not_told_of_is_done_again(tree: Path, tmp_path: Path
         "a.png": False,
         "c.jpg": False,
         "bad.png": True,
-        "new.png": True,  # its output was there before
+        "new.png": True,  # its output existed before
     }
     assert (tmp_path / "out" / "new.vqz").read_bytes() == b"mine"
     assert run(settings)[0].left_out == 5
@@ -85,17 +85,17 @@ def test_what_was_begun_and_not_told_of_is_done_again(tree: Path, tmp_path: Path
 def test_a_changed_source_is_done_again(tree: Path, tmp_path: Path) -> None:
     settings = encoding(tree, tmp_path / "out", manifest=tmp_path / "m.jsonl", overwrite=True)
     run(settings)
-    os.utime(tree / "a.png", ns=(0, 0))  # another time, as many bytes
+    os.utime(tree / "a.png", ns=(0, 0))  # another time, equal size
     known = (tree / "b.jpg").stat()
     with (tree / "b.jpg").open("ab") as file:
         file.write(b"more")
-    os.utime(tree / "b.jpg", ns=(known.st_atime_ns, known.st_mtime_ns))  # more bytes, the same time
+    os.utime(tree / "b.jpg", ns=(known.st_atime_ns, known.st_mtime_ns))  # another size, equal time
     _, seen = run(settings)
     assert {Path(outcome.source).name for outcome in seen} == {"a.png", "b.jpg", "bad.png"}
 
 
 @pytest.mark.parametrize("ended", [True, False])
-def test_a_manifest_says_nothing_of_other_outputs(tree: Path, tmp_path: Path, ended: bool) -> None:
+def test_a_manifest_does_not_count_for_other_outputs(tree: Path, tmp_path: Path, ended: bool) -> None:
     settings = encoding(tree, tmp_path / "out", manifest=tmp_path / "m.jsonl")
     run(settings)
     if not ended:
@@ -108,7 +108,7 @@ def test_a_manifest_says_nothing_of_other_outputs(tree: Path, tmp_path: Path, en
     assert (tmp_path / "other" / "a.vqz").read_bytes() == b"mine"
 
 
-def test_what_was_there_before_a_run_that_was_killed_stays(tree: Path, tmp_path: Path) -> None:
+def test_outputs_older_than_a_killed_run_are_kept(tree: Path, tmp_path: Path) -> None:
     settings = encoding(tree, tmp_path / "out", manifest=tmp_path / "m.jsonl")
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "a.vqz").write_bytes(b"mine")
@@ -123,7 +123,7 @@ def test_a_manifest_that_cannot_be_written_is_an_error_of_the_output(tree: Path,
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     (tmp_path / "nearly").write_bytes(b"{")
-    resource.setrlimit(resource.RLIMIT_FSIZE, (20, limit[1]))  # room for a part of a line
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20, limit[1]))  # less than a line
     try:
         for name, reason in (("m", "File too large"), ("nearly", "File too large"), ("no/such", "No such file")):
             with pytest.raises(OutputError, match=f"cannot write {tmp_path}/{name}: {reason}"):
@@ -133,4 +133,4 @@ def test_a_manifest_that_cannot_be_written_is_an_error_of_the_output(tree: Path,
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)
         signal.signal(signal.SIGXFSZ, handler)
-    assert not (tmp_path / "out").exists()  # without a word of it nothing is begun
+    assert not (tmp_path / "out").exists()  # nothing starts without its line in the manifest

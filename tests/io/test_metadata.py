@@ -35,7 +35,7 @@ def test_metadata_comes_through_a_file_and_back(format: str) -> None:
     again = Image.Exif()
     again.load(data.metadata.exif)
     assert again[0x010F] == "Maker"
-    assert again.get(0x0112, 1) == 1  # and said to be
+    assert again.get(0x0112, 1) == 1  # and stated to be
     assert again.get_ifd(0x8769)[0x9003] == "2026:11:24 12:00:00"
 
 
@@ -55,7 +55,7 @@ def test_exif_of_a_turned_picture(format: str, orientation: int) -> None:
 
 
 def test_exif_of_a_part_or_a_smaller_picture() -> None:
-    """The sizes that `decode --region` and `--scale` write."""
+    """Sizes written by `decode --region` and `--scale`."""
     metadata = turned(camera(orientation=1, width=40, height=30)).metadata
     for format in ("PNG", "JPEG", "WEBP", "TIFF"):
         write_image(smooth_picture(15, 20), stream := io.BytesIO(), format=format, metadata=metadata)
@@ -82,7 +82,7 @@ def test_xmp_of_a_turned_picture() -> None:
 @pytest.mark.parametrize("dpi", [(300, 300), (72, 72), (300, 150), (96.5, 96.5)])
 @pytest.mark.parametrize("format", ["PNG", "TIFF", "BMP", "JPEG"])
 def test_resolution_comes_through_a_file_and_back(format: str, dpi: tuple[float, float]) -> None:
-    given = tuple(map(round, dpi)) if format == "JPEG" else dpi  # which holds whole numbers
+    given = tuple(map(round, dpi)) if format == "JPEG" else dpi  # JPEG holds whole numbers
     found = read_image(stored(Image.fromarray(smooth_picture(9, 8)), format, dpi=dpi))
     assert resolution(found) == pytest.approx(given, abs=0.02)
     assert all(value == round(value) for value in resolution(found) or () if dpi[0] == 300)
@@ -116,7 +116,7 @@ def test_no_resolution_is_made_up() -> None:
     for stream in (
         *(stored(image, format) for format in ("PNG", "JPEG", "TIFF", "WEBP", "GIF", "JPEG2000")),
         stored(image, "BMP", dpi=(0, 0)),
-        stored(image, "JPEG", exif=empty),  # of which Pillow says 72
+        stored(image, "JPEG", exif=empty),  # for which Pillow says 72
         io.BytesIO(aspect),
     ):
         assert resolution(read_image(stream)) is None

@@ -16,7 +16,7 @@ from vqcodec.io.image_writer import write_image
 from vqcodec.io.samples import bits_per_sample, flat_image
 
 
-def test_rgb_and_grey_are_taken_as_they_are() -> None:
+def test_rgb_and_grey_are_unchanged() -> None:
     for channels in (1, 3):
         pixels = smooth_picture(9, 14, channels)
         data = read_image(stored(Image.fromarray(pixels)))
@@ -40,7 +40,7 @@ def test_palette() -> None:
 
 
 def test_a_grey_palette_with_a_profile_of_colours_stays_colour() -> None:
-    """The profile is kept, and PNG for one refuses it beside grey."""
+    """The profile is kept, and PNG refuses it for grey."""
     image = Image.fromarray(np.arange(16, dtype=np.uint8).reshape(4, 4)).convert("P")
     assert read_image(stored(image)).pixels.ndim == 2
     found = read_image(stored(image, icc_profile=ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()))
@@ -60,8 +60,8 @@ def test_cmyk() -> None:
     assert data.notes == ("converted from CMYK",)
 
 
-def test_cmyk_goes_through_its_profile_where_it_has_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pillow makes no CMYK profile, so what converts by one is watched at its seam, and a broken one does no harm."""
+def test_cmyk_is_converted_by_its_profile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow cannot make a CMYK profile, so littlecms is replaced here. A damaged profile is ignored."""
     from PIL import ImageCms
 
     image = Image.fromarray(smooth_picture(16, 16)).convert("CMYK")
@@ -99,7 +99,7 @@ def test_transparent_colours_become_alpha() -> None:
 
 @pytest.mark.parametrize(("depth", "rows"), [(1, b"\x50"), (2, b"\x1b"), (4, b"\x12"), (8, b"\x01\x02")])
 def test_a_transparent_grey_of_few_bits(depth: int, rows: bytes) -> None:
-    """The second sample is the clear one."""
+    """The second sample is transparent."""
     sample = int.from_bytes(rows, "big") >> (8 * len(rows) - 2 * depth) & ((1 << depth) - 1)
     pixels = read_image(png(2, 1, depth, 0, b"\0" + rows, struct.pack(">H", sample))).pixels
     assert pixels[0, :, 1].tolist() == [255, 0]
@@ -132,7 +132,7 @@ def test_deep_grey_is_kept() -> None:
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_grey_whose_white_is_zero(dtype: type) -> None:
-    """Of X-rays. Pillow turns samples of 8 bits, and leaves others."""
+    """X-ray pictures. Pillow inverts samples of 8 bits only."""
     most = np.iinfo(dtype).max
     told = np.array([[0, most // 3, most]], dtype)
     data = stored(Image.fromarray(told), "TIFF").getvalue()
@@ -142,8 +142,8 @@ def test_grey_whose_white_is_zero(dtype: type) -> None:
     assert found.pixels.tolist() == [[most, most - most // 3, 0]]
 
 
-def test_samples_with_a_sign_are_refused_and_channels_left_out_are_told_of() -> None:
-    """Pillow reads the former as if they had none."""
+def test_signed_samples_are_refused_and_dropped_channels_noted() -> None:
+    """Pillow reads signed samples as unsigned."""
     entry = lambda tag, value: struct.pack("<HHIHH", tag, 3, 1, value, 0)  # noqa: E731  # one line says it
     signed = stored(Image.new("L", (3, 2), 200), "TIFF", tiffinfo={339: 1}).getvalue()
     assert signed.count(entry(339, 1)) == 1
@@ -177,7 +177,7 @@ def test_pnm_with_any_8_bit_maximum() -> None:
 
 
 def test_depth_of_avif() -> None:
-    """Pillow neither writes AVIF of more than 8 bits nor tells the depth, so the field that says it is set by hand."""
+    """Pillow neither writes AVIF of more than 8 bits nor states the depth, so the field is set by hand."""
     data = stored(Image.fromarray(smooth_picture(16, 16)), "AVIF").getvalue()
     flags = data.index(b"av1C") + 6
     with Image.open(io.BytesIO(data)) as image:
@@ -197,7 +197,7 @@ def test_orientation_is_applied(orientation: int, format: str) -> None:
     upright = np.zeros((16, 32), np.uint8)
     upright[:8, :8] = 250
     upright[:8, 8:16] = 120
-    # How each orientation stores an upright picture: the inverse of what puts it upright.
+    # Transposition of an upright picture for each orientation: the inverse of turning it upright.
     turned = [
         upright,
         upright[:, ::-1],

@@ -1,4 +1,4 @@
-"""Colours that files signal otherwise than by ICC: read with a profile that says the same, or with a note."""
+"""Colours signalled without ICC: read with an equivalent profile, or with a note."""
 
 import io
 import struct
@@ -43,7 +43,7 @@ def read(data: bytes) -> ImageData:
 
 
 def shown(data: ImageData) -> np.ndarray:
-    """In sRGB, as viewers show it by its profile."""
+    """Pixels in sRGB, as a viewer shows them by the profile."""
     image = Image.fromarray(data.pixels)
     return converted(image, data.metadata.icc) if data.metadata.icc else np.asarray(image.convert("RGB")).astype(float)
 
@@ -67,8 +67,8 @@ def test_png_of_linear_light(pixels: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("format", ["PNG", "WEBP", "TIFF", "JPEG"])
-def test_what_is_decoded_is_shown_alike(format: str) -> None:
-    """The picture of shared/CASES.md, 7: grey 60 of linear light is 133 of sRGB."""
+def test_decoded_pictures_look_alike(format: str) -> None:
+    """A picture of linear light: grey 60 is 133 in sRGB."""
     found = read(with_chunks(stored(np.full((64, 64), 60, np.uint8)), GAMMA_1))
     notes = write_image(found.pixels, stream := io.BytesIO(), format=format, metadata=found.metadata)
     assert notes == (() if format != "WEBP" else ("the grey ICC profile is converted to RGB, as the pixels are",))
@@ -110,7 +110,7 @@ def test_png_of_code_points(primaries: int, transfer: int, same: tuple[int, int]
     assert np.abs(shown(found) - meant(COLOURS, *same)).max() < 1.01
 
 
-def test_which_sign_of_png_counts() -> None:
+def test_precedence_of_png_signals() -> None:
     """cICP, then iCCP, then sRGB, then gAMA and cHRM."""
     p3 = (b"cICP", bytes((12, 13, 0, 1)))
     unspecified, of_srgb = (b"cICP", bytes((2, 2, 0, 1))), (b"cICP", bytes((1, 13, 0, 1)))
@@ -148,14 +148,14 @@ def test_what_makes_no_sense_is_noted() -> None:
         assert found.notes == (word,)
     (note,) = read(with_chunks(stored(COLOURS), (b"cICP", bytes((12, 13, 0, 0))))).notes
     assert note.startswith("cICP states narrow-range samples")
-    assert read(with_chunks(stored(COLOURS), (b"gAMA", bytes(4)))).notes == ()  # as PNG says
+    assert read(with_chunks(stored(COLOURS), (b"gAMA", bytes(4)))).notes == ()  # 0 is invalid and ignored (PNG)
 
 
 # ------------------------------------------------------------------------------------------------ AVIF
 
 
 def patched_avif(primaries: int, transfer: int, **options: object) -> bytes:
-    """Pillow writes 1 and 13."""
+    """An AVIF file with other code points than Pillow's 1 and 13."""
     data = stored(np.dstack([np.tile(np.arange(32, dtype=np.uint8) * 8, (32, 1))] * 3), "AVIF", quality=95, **options)
     assert data.count(b"colrnclx") == 1
     at = data.index(b"colrnclx") + 8
@@ -180,8 +180,8 @@ def test_a_profile_of_avif_counts_before_its_code_points() -> None:
     assert read(data).metadata.icc == SRGB
 
 
-def test_avif_whose_first_code_points_are_of_another_item() -> None:
-    """The primary item has the second of two colour boxes, as where the first is a gain map's."""
+def test_avif_with_code_points_of_another_item_first() -> None:
+    """The primary item has the second of two colour boxes, as if the first were a gain map's."""
 
     def box(kind: bytes, *parts: bytes) -> bytes:
         return struct.pack(">I4s", 8 + sum(map(len, parts)), kind) + b"".join(parts)
@@ -202,7 +202,7 @@ def test_avif_whose_first_code_points_are_of_another_item() -> None:
         primary = box(b"pitm", bytes((wide_items, 0, 0, 0)), struct.pack(item, 7))
         data = box(b"ftyp", b"avif\0\0\0\0") + box(b"meta", bytes(4), primary, properties)
         assert _nclx_code_points(io.BytesIO(data)) == (12, 13, 1)
-        for length in range(len(data)):  # cut off anywhere
+        for length in range(len(data)):  # truncated anywhere
             try:
                 _nclx_code_points(io.BytesIO(data[:length]))
             except (struct.error, IndexError):
@@ -274,7 +274,7 @@ def test_jpeg_2000() -> None:
 
 
 def bmp(kind: bytes, points: Sequence[float] = (), gamma: float = 0, profile: bytes = b"") -> bytes:
-    """Version 5, of COLOURS."""
+    """A BMP file of version 5 with COLOURS."""
     rows = stored(COLOURS, "BMP")[54:]
     header = struct.pack("<IiiHHIIiiII", 124, 24, 24, 1, 24, 0, len(rows), 0, 0, 0, 0) + bytes(16) + kind
     header += b"".join(struct.pack("<i", round(value * (1 << 30))) for value in points).ljust(36, b"\0")

@@ -1,4 +1,4 @@
-"""Signals and readers that go away, as a shell sees them: the program dies by the signal, without a word or anything left."""
+"""Signals and closed readers, as a shell sees them: the program dies by the signal, silently and without leftovers."""
 
 import os
 import shlex
@@ -25,7 +25,7 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="processes are looked
 
 
 def run_changed(change: str, *arguments: object) -> "subprocess.CompletedProcess[str]":
-    """The program, after some lines of Python that make a signal come at a certain moment."""
+    """Run the program after some lines of Python that send it a signal at a certain moment."""
     script = f"import os, signal, sys\nimport vqcodec.__main__\n{textwrap.dedent(change)}\nsys.exit(vqcodec.__main__.main())"
     command = [sys.executable, "-c", script, *map(str, arguments)]
     environment = program_environment()
@@ -35,7 +35,7 @@ def run_changed(change: str, *arguments: object) -> "subprocess.CompletedProcess
 
 
 def wait_for(process: "subprocess.Popen[Any]", library: str) -> None:
-    """Until a process, or one that it has begun, has loaded a library: our own first line is long past then."""
+    """Wait until a process or its child has loaded a library, which is well after the program's first line."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and process.poll() is None:
         for number in (process.pid, *children(process.pid)):
@@ -77,7 +77,7 @@ def test_a_signal_while_the_program_is_imported(number: signal.Signals) -> None:
 @pytest.mark.parametrize("number", fast_first(ENDING))
 @pytest.mark.parametrize("moment", fast_first(["os.fsync", "os.link", "os.unlink"], 2))
 def test_a_signal_while_a_file_is_written(photo: Path, tmp_path: Path, number: signal.Signals, moment: str) -> None:
-    """The file is complete or not there, and the program ends by the signal when nothing else is left."""
+    """The file is complete or absent, and the program ends by the signal after its cleanup."""
     target = tmp_path / "out" / "a.vqz"
     target.parent.mkdir()
     change = f"""
@@ -99,7 +99,7 @@ def test_a_signal_while_a_file_is_written(photo: Path, tmp_path: Path, number: s
 
 @pytest.mark.parametrize("number", fast_first(ENDING))
 def test_a_signal_when_all_is_done(vqz: Path, number: signal.Signals) -> None:
-    """While the interpreter ends, where Python would print a traceback."""
+    """While the interpreter exits, when Python would print a traceback."""
     done = run_changed(f"import atexit; atexit.register(os.kill, os.getpid(), {int(number)})", "verify", vqz)
     assert (done.returncode, done.stdout, done.stderr) == (-number, f"{vqz}: ok\n", "")
 
@@ -118,7 +118,7 @@ def test_a_signal_while_copies_share_the_work(tmp_path: Path, number: signal.Sig
         assert time.monotonic() < deadline
         time.sleep(0.001)
     send(process.pid, number)
-    _, errors = process.communicate(timeout=60)  # ends when nobody holds standard error any more
+    _, errors = process.communicate(timeout=60)  # ends when no process has standard error open
     assert (process.returncode, errors) == (-number, b"")
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
     while any(os.path.exists(f"/proc/{copy}") for copy in copies):
@@ -129,9 +129,9 @@ def test_a_signal_while_copies_share_the_work(tmp_path: Path, number: signal.Sig
 @linux
 @pytest.mark.parametrize("number", fast_first(ENDING))
 def test_a_signal_to_training(tmp_path: Path, number: signal.Signals) -> None:
-    """Alone, while its processes work and models and pictures are sent to them."""
+    """To the program alone, while models and pictures are sent to its processes."""
     (tmp_path / "in").mkdir()
-    for seed in range(24):  # fewer would not be trained on
+    for seed in range(24):  # the least number for training
         Image.fromarray(smooth_picture(256, 256, seed=seed)).save(tmp_path / "in" / f"{seed}.png")
     command = program_command("train", tmp_path / "in", "-o", tmp_path / "out" / "model")
     process = subprocess.Popen(command, env=program_environment(), stderr=subprocess.PIPE, preexec_fn=restore_default_signals)
@@ -150,7 +150,7 @@ def test_a_signal_to_training(tmp_path: Path, number: signal.Signals) -> None:
 @linux
 @pytest.mark.parametrize("number", fast_first(ENDING))
 def test_a_signal_leaves_a_terminal_its_cursor(tmp_path: Path, number: signal.Signals) -> None:
-    """Bars of progress hide it as a rule, and what ends at once cannot show it again."""
+    """Progress bars usually hide the cursor, and a program that is killed cannot show it again."""
     (tmp_path / "in").mkdir()
     Image.fromarray(smooth_picture(300, 300)).save(tmp_path / "in" / "0.png")
     for copy in range(1, 20):
@@ -165,7 +165,7 @@ def test_a_signal_leaves_a_terminal_its_cursor(tmp_path: Path, number: signal.Si
     try:
         while more := os.read(terminal, 1 << 16):
             shown += more
-    except OSError:  # nobody has the other end any more
+    except OSError:  # the other end is closed
         pass
     os.close(terminal)
     assert process.wait(60) == -number
@@ -176,7 +176,7 @@ def test_a_signal_leaves_a_terminal_its_cursor(tmp_path: Path, number: signal.Si
 @linux
 @pytest.mark.parametrize("shell", ["sh", "bash"])
 def test_an_interrupt_ends_a_loop_of_a_shell(vqz: Path, tmp_path: Path, shell: str) -> None:
-    """Shells go on after a program that catches the signal and ends by itself."""
+    """A shell continues its loop if the program catches the signal and exits normally."""
     if shutil.which(shell) is None:
         pytest.skip(f"{shell} is not installed")
     loop = 'for i in 1 2 3; do "$@"; echo "$i: $?"; done'
@@ -197,7 +197,7 @@ def test_an_interrupt_ends_a_loop_of_a_shell(vqz: Path, tmp_path: Path, shell: s
 
 
 def test_an_ignored_interrupt_stays_ignored(vqz: Path, tmp_path: Path) -> None:
-    """As in a shell's background."""
+    """Background processes of a shell ignore it."""
     change = "import atexit; atexit.register(os.kill, os.getpid(), signal.SIGINT)"
     script = f"import os, signal, sys, vqcodec.__main__\n{change}\nsys.exit(vqcodec.__main__.main())"
     command = f"trap '' INT; exec {shlex.join([sys.executable, '-c', script, 'verify', str(vqz)])}"
@@ -209,7 +209,7 @@ def test_an_ignored_interrupt_stays_ignored(vqz: Path, tmp_path: Path) -> None:
 
 
 def run_unread(stream: str, *arguments: object) -> "subprocess.CompletedProcess[bytes]":
-    """The program, with nobody to read its `stdout` or `stderr`."""
+    """Run the program with a closed reader of its `stdout` or `stderr`."""
     reader, writer = os.pipe()
     os.close(reader)
     streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | {stream: writer}
@@ -265,7 +265,7 @@ def test_a_folder_is_done_though_nobody_reads_of_it(tmp_path: Path, stream: str,
     assert sorted(path.name for path in output.iterdir()) == ["0.vqz", "1.vqz", "2.vqz"]
     for path in output.iterdir():
         vqcodec.verify(path.read_bytes())
-    assert manifest.read_text().count("\n") == 8  # begun and ended, of each
+    assert manifest.read_text().count("\n") == 8  # two lines for each file
     if stream == "stderr":
         assert b'"done": 3' in done.stdout
 
@@ -285,7 +285,7 @@ def test_standard_error_that_cannot_be_written_is_no_error(vqz: Path, tmp_path: 
 
 
 def test_a_named_pipe_without_reader_is_an_error_of_the_output(photo: Path, tmp_path: Path) -> None:
-    """Unlike standard output it was asked for by its name."""
+    """Unlike standard output, it was named as the output."""
     done = run_changed(
         f"""
         os.mkfifo({str(tmp_path / "pipe")!r})

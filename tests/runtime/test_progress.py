@@ -1,4 +1,4 @@
-"""Progress: stages that work enters, what is told of them, and the line on a terminal."""
+"""Progress: stages, shares done, and the line on a terminal."""
 
 import os
 import pty
@@ -56,7 +56,7 @@ def test_shares_grow_and_end_at_one() -> None:
     half, over = Stage("", 2), Stage("", 2)
     half.done, over.done = 1, 5
     assert share_done([shared, half]) == ((2 + 2 / 2) / 4, shared.begun)
-    assert share_done([shared]) == (3 / 4, shared.begun)  # nothing is taken back
+    assert share_done([shared]) == (3 / 4, shared.begun)  # a share never decreases
     assert share_done([over])[0] == 1  # type: ignore[index]
     assert share_done([Stage("reading")]) is None
 
@@ -67,7 +67,7 @@ def test_items_side_by_side_are_steps() -> None:
 
 
 def test_threads_tell_what_they_have_done() -> None:
-    """With a thread beside, work is shared by threads (workers.py)."""
+    """With another thread running, threads share the work (workers.py)."""
     release = threading.Event()
     beside = threading.Thread(target=release.wait)
     beside.start()
@@ -76,7 +76,7 @@ def test_threads_tell_what_they_have_done() -> None:
     release.set()
     beside.join()
     assert [item for item, _ in told] == list(range(20))
-    reached = [done for _, done in told]  # a thread may wait long between taking an item and beginning it
+    reached = [done for _, done in told]  # a thread may be delayed between taking and starting an item
     assert 10 <= max(reached) <= 20
     assert min(reached) >= 0
 
@@ -105,7 +105,7 @@ def test_text() -> None:
     assert progress_text(stages, 0.0, 70.0, 79) == "b.vqz, coding  [#####...............]   25%  1:10  3:00 left"
     assert progress_text(stages, 0.0, 70.0, 50) == "b.vqz, coding   25%  1:10  3:00 left"
     assert progress_text(stages, 0.0, 70.0, 25) == "b.vqz, coding   25%"
-    assert progress_text(stages, 0.0, 70.0, 12) == "…oding   25%"  # how far it is, whatever the length of the name
+    assert progress_text(stages, 0.0, 70.0, 12) == "…oding   25%"  # the share is shown however long the name is
     assert progress_text(stages, 0.0, 70.0, 6) == " 25%"
     assert progress_text([Stage("写真.vqz, coding")], 0.0, 7.0, 22) == "写真.vqz, coding  0:07"  # 16 columns
     assert progress_text([Stage("写真.vqz, coding")], 0.0, 7.0, 21) == "…真.vqz, coding  0:07"
@@ -142,14 +142,14 @@ def test_no_line_in_a_file(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_long_encode_shows_how_far_it_is(tmp_path: Path) -> None:
     Image.fromarray(smooth_picture(1200, 1200)).save(tmp_path / "a.png")
     master, slave = pty.openpty()
-    command = program_command("encode", tmp_path / "a.png", tmp_path / "a.vqz", "--effort", 9)  # many times the two seconds
+    command = program_command("encode", tmp_path / "a.png", tmp_path / "a.vqz", "--effort", 9)  # takes many times two seconds
     process = subprocess.Popen(command, stderr=slave, env=program_environment())
     os.close(slave)
     told = b""
     try:
         while piece := os.read(master, 1000):
             told += piece
-    except OSError:  # Linux's end of a terminal
+    except OSError:  # end of file of a Linux terminal
         pass
     os.close(master)
     assert process.wait(60) == 0

@@ -1,6 +1,6 @@
-"""Work shared by copies of a process, or by threads: what comes back, what errors are raised, and that no copy stays behind.
+"""Work shared by copies of a process or by threads: results, errors, and no copy left behind.
 
-Copies are made only of a process without threads, so each test runs a program of its own.
+Only a process without threads is copied, so each test runs a program of its own.
 """
 
 import os
@@ -38,7 +38,7 @@ def _start(script: str, threads: str) -> "subprocess.Popen[str]":
 
 
 def _run(script: str, threads: str = "1") -> str:
-    """`threads` are those of BLAS."""
+    """Run a program. `threads` is the number of BLAS threads."""
     process = _start(script, threads)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
@@ -97,7 +97,7 @@ def test_a_process_with_another_thread_is_not_copied() -> None:
 
 @several_cores
 def test_threads_that_blas_keeps_are_ended_for_copies() -> None:
-    """Of a program that has imported numpy before us, on a machine of several cores."""
+    """In a program that has imported numpy before vqcodec, on several cores."""
     _run(
         """
         import threadpoolctl
@@ -158,7 +158,7 @@ def test_a_fork_does_not_wait_for_a_thread_that_it_has_not() -> None:
     _run("""
         from vqcodec.runtime import blas
 
-        with blas._LIMIT._lock:  # as a thread has it for a moment
+        with blas._LIMIT._lock:  # held by another thread for a moment
             copy = os.fork()
             if copy == 0:
                 signal.alarm(10)
@@ -216,7 +216,7 @@ def test_an_interrupted_process_leaves_no_copy(number: int) -> None:
         """
         from vqcodec.runtime.interrupts import termination_raises
 
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # where a shell runs the tests in the background it is ignored
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored if a shell runs the tests in the background
 
         def work(number):
             os.write(1, b"%d\\n" % os.getpid())  # in one piece: both write here
@@ -276,7 +276,7 @@ def test_interrupts_wait_for_the_end_of_a_block_and_end_the_program(number: sign
         from vqcodec.runtime.interrupts import interrupts_wait, termination_raises
 
         signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup, or in the background
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # as the program has it
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # the program's handler
         with termination_raises():
             try:
                 with interrupts_wait():
@@ -299,7 +299,7 @@ def test_termination_interrupts_what_cleans_up_and_that_no_more() -> None:
         """
         from vqcodec.runtime.interrupts import termination_raises
 
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup has it
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # nohup ignores it
         with termination_raises():
             with termination_raises():
                 signal.raise_signal(signal.SIGHUP)
@@ -333,7 +333,7 @@ def test_signals_have_their_old_handlers_after_a_block() -> None:
 
 
 def test_an_interrupt_that_was_swallowed_comes_again() -> None:
-    """As Python does with exceptions that destructors and callbacks raise."""
+    """Python swallows exceptions raised in destructors and callbacks."""
     process = _start(
         """
         from vqcodec.runtime.interrupts import termination_raises
@@ -375,7 +375,7 @@ def test_an_interrupt_while_a_process_of_a_pool_is_begun_leaves_no_process() -> 
 
 @pytest.mark.parametrize("number", fast_first([signal.SIGINT, signal.SIGTERM, signal.SIGHUP]))
 def test_a_pool_that_is_interrupted_waits_for_no_work_however_large(number: signal.Signals) -> None:
-    """Arguments that are more than a pipe holds stuck in the queue of an executor, for which the program waited at its end."""
+    """Arguments larger than a pipe would stay in an executor's queue, and the program would wait for it at exit."""
     process = _start(
         f"""
         from vqcodec.runtime.processes import processes
@@ -429,10 +429,10 @@ def test_a_pool_gives_results_in_order_or_as_they_come() -> None:
             assert list(pool.map(divmod, [7] * 100, range(1, 101))) == [divmod(7, number) for number in range(1, 101)]
             assert sorted(pool.as_they_come(abs, ((-number,) for number in range(9)))) == [((-n,), n) for n in range(8, -1, -1)]
             found = dict(pool.as_they_come(os._exit, [(0,)])) | dict(pool.as_they_come(abs, [(-1,)]))
-            assert found == {(0,): None, (-1,): 1}  # one has died, and another has taken its place
+            assert found == {(0,): None, (-1,): 1}  # one died and was replaced
             assert list(pool.map(abs, [])) == []
             assert len(list(pool.map(bytes, [1 << 22] * 9))) == 9
-            for wrong in (lambda: 0, "text"):  # what cannot be sent, what cannot be called
+            for wrong in (lambda: 0, "text"):  # not picklable, not callable
                 try:
                     list(pool.map(wrong, [1]))
                     raise AssertionError("no error")
@@ -448,7 +448,7 @@ def test_a_pool_gives_results_in_order_or_as_they_come() -> None:
 
 
 def test_a_pool_takes_calls_as_it_can_do_them() -> None:
-    """A folder may have millions of files, and what training sends may be more than the memory holds."""
+    """A folder may have millions of files, and the arguments of all calls may exceed the memory."""
     _run("""
         from vqcodec.runtime.processes import processes
 
@@ -466,7 +466,7 @@ def test_a_pool_takes_calls_as_it_can_do_them() -> None:
 
 
 def test_modules_of_the_current_folder_are_not_those_of_processes(tmp_path: Path) -> None:
-    """A folder of pictures is nobody's program."""
+    """A folder of pictures must not be searched for modules."""
     for name in ("pickle", "numpy", "vqcodec"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('not ours')")
     program = "import sys; sys.path.remove(''); from vqcodec.runtime.processes import processes\n"
@@ -479,7 +479,7 @@ def test_modules_of_the_current_folder_are_not_those_of_processes(tmp_path: Path
 
 @pytest.mark.parametrize("again_s", fast_first([0.002, 0.0]))
 def test_interrupts_of_a_program_of_others_leave_neither_copies_nor_pipes(again_s: float) -> None:
-    """Interrupts that follow each other come while copies are ended, too."""
+    """Further interrupts come while copies are ended."""
     _run(f"""
         import random
 
@@ -560,7 +560,7 @@ def test_processes_have_one_thread_of_blas_and_ours_keeps_what_it_was_told() -> 
 
 @pytest.mark.parametrize("number", fast_first([signal.SIGKILL, signal.SIGTERM]))
 def test_copies_end_with_a_parent_that_is_killed(number: signal.Signals) -> None:
-    """What they have found is more than a pipe holds, and nobody is there to read it."""
+    """Their results are larger than a pipe, and nobody reads them."""
     process = _start(
         """
         parent = os.getpid()
@@ -578,4 +578,4 @@ def test_copies_end_with_a_parent_that_is_killed(number: signal.Signals) -> None
     assert process.stdout is not None
     assert process.pid in {int(process.stdout.readline()) for _ in range(2)}
     process.send_signal(number)
-    process.communicate(timeout=60)  # ends when nobody holds its standard streams any more
+    process.communicate(timeout=60)  # ends when no process has its standard streams open
