@@ -74,12 +74,18 @@ def test_damaged_models_do_no_harm_to_others(
         (["encode", "photo.png", "new.vqz", "-m", "MODELS/photo-gan"], "it is a refiner, for decode --refine gan --refiner"),
         (["decode", "photo.vqz", "new.png", "-m", "mnist-prior"], "mnist-prior is a token prior, for generate -m and repair -m"),
         (["info", "photo.vqz", "-m", "photo-gan"], "photo.vqz: no model named photo-gan (installed: "),
-        (["decode", "photo.vqz", "new.png", "--refine", "gan", "--refiner", "photo"], "photo is a lite or neural model, for encode -m"),
-        (["denoise", "photo.png", "new.png", "-m", "photo"], "photo is a lite or neural model, for encode -m"),
+        (
+            ["decode", "photo.vqz", "new.png", "--refine", "gan", "--refiner", "photo"],
+            "photo is a lite or neural model, for encode -m",
+        ),
+        (["denoise", "photo.png", "new.png", "-m", "photo"], "photo is a lite or neural model"),
         (["denoise", "photo.png", "new.png", "-m", "MODELS/photo"], "it is a lite or neural model, for encode -m"),
         (["generate", "-m", "photo", "-o", "new.png"], "photo is a lite or neural model, for encode -m"),
         (["generate", "-m", "photo-gan", "-o", "new.png"], "photo-gan is a refiner, for decode --refine gan --refiner"),
-        (["repair", "photo.png", "new.png", "-m", "mnist-token", "--mask", "photo.png"], "mnist-token is a token model, for encode -m"),
+        (
+            ["repair", "photo.png", "new.png", "-m", "mnist-token", "--mask", "photo.png"],
+            "mnist-token is a token model, for encode -m",
+        ),
     ],
     ids=" ".join,
 )

@@ -454,7 +454,7 @@ def test_a_picture_without_noise_stays_as_it_is(tmp_path: Path, capsys: pytest.C
     clean = np.full((40, 48, 3), 90, np.uint8)
     Image.fromarray(clean).save(tmp_path / "clean.png")
     assert main(["denoise", str(tmp_path / "clean.png"), str(tmp_path / "same.ppm"), "-m", "calm"]) == 0
-    assert "sigma 0.0 grey levels, estimated: too little to take out" in capsys.readouterr().err
+    assert "sigma 0.0 grey levels, estimated: too little to remove" in capsys.readouterr().err
     with Image.open(tmp_path / "same.ppm") as image:
         np.testing.assert_array_equal(np.asarray(image), clean)
 

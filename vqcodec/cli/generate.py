@@ -46,6 +46,8 @@ def generate(
     from vqcodec.io.convert import generate_files
 
     with progress_line(quiet=quiet):
-        done = generate_files(prior, output, count, label, temperature, guidance, seed, overwrite=force)
+        done = generate_files(
+            prior, output, count, label=label, temperature=temperature, guidance=guidance, seed=seed, overwrite=force
+        )
     facts = {"count": count, "generate_s": done.seconds}
     report_file(None, output, done, facts, as_json=as_json, quiet=quiet)

@@ -1,4 +1,5 @@
-"""Arguments of the API: each comes back as the codec works with it, or an InputError names the argument, its value and its type."""
+"""Arguments of the API: each is returned in the form that the codec uses, or an InputError names the argument, its value and its
+type."""
 
 from __future__ import annotations
 
@@ -33,9 +34,9 @@ class _HasArrayInterface(Protocol):
 
 
 Picture = NDArray[Any] | _HasArray | _HasArrayInterface | str | os.PathLike[str] | IO[bytes]
-"""An array, a tensor on the CPU, a PIL image, or a picture file: its path, or opened in binary mode."""
+"""An array, a CPU tensor, a PIL image, or a picture file as a path or an open binary file."""
 Source = bytes | bytearray | memoryview | str | os.PathLike[str] | IO[bytes]
-"""A .vqz file: its bytes, its path, or opened in binary mode."""
+"""A .vqz file as bytes, a path or an open binary file."""
 _LONGEST_PATH: Final = 4096
 
 
@@ -66,7 +67,7 @@ def metadata(value: object) -> Metadata:
 
 @contextmanager
 def open_source(source: object, max_pixels: int) -> Iterator[BinaryIO]:
-    """A stream of a .vqz file that can be sought in; a path is closed after the block, a stream that was given is not.
+    """A seekable stream of a .vqz file. A file opened for a path is closed after the block, a given stream is not.
 
     Raises InputError, LimitError.
     """
@@ -81,7 +82,7 @@ def open_source(source: object, max_pixels: int) -> Iterator[BinaryIO]:
 
 
 def naming_source(source: object) -> AbstractContextManager[None]:
-    """In the block, errors of ours name the file, where the source is a path."""
+    """Make errors of ours in the block name the file, if the source is a path."""
     return naming(_path(source)) if isinstance(source, str | os.PathLike) else nullcontext()
 
 
@@ -94,14 +95,14 @@ def file_bytes(source: object, max_pixels: int) -> bytes:
 
 
 def _path(value: str | os.PathLike[Any]) -> Path:
-    """A path that the system can be asked for. Raises InputError."""
+    """A path that the system can open. Raises InputError."""
     path = os.fsdecode(value)
     try:
         encoded = os.fsencode(path)
     except UnicodeEncodeError:
         encoded = b""
     if not 0 < len(encoded) <= _LONGEST_PATH or b"\0" in encoded:
-        raise InputError(f"text of {len(path)} characters is no path: {told(path)}")
+        raise InputError(f"text of {len(path)} characters is not a path: {told(path)}")
     return Path(path)
 
 
@@ -110,19 +111,19 @@ def _is_stream(value: object) -> bool:
 
 
 def _readable(value: object) -> BinaryIO:
-    """A stream from which bytes can be read. Raises InputError."""
+    """The value as a readable binary stream. Raises InputError."""
     stream, kind = cast(BinaryIO, value), type(value).__name__
     try:
         nothing = stream.read(0)
     except (OSError, ValueError) as error:
-        raise InputError(f"a stream ({kind}) cannot be read: it is closed, or open for writing alone") from error
+        raise InputError(f"a stream ({kind}) cannot be read: it is closed, or open only for writing") from error
     if not isinstance(nothing, bytes):
         raise InputError(f"a stream ({kind}) is of text: open its file in binary mode, open(path, 'rb')")
     return stream
 
 
 def _bytes_of(value: object) -> bytes:
-    """The bytes that an object in memory holds, where they are a plain row of bytes. Raises InputError."""
+    """The bytes of an object that is a flat buffer of bytes. Raises InputError."""
     what = told(value)
     if hasattr(value, "__array__"):
         array = _array_of("the bytes", value)
@@ -141,9 +142,9 @@ def _bytes_of(value: object) -> bytes:
 
 
 def picture(name: str, value: object) -> tuple[Pixels, Metadata]:
-    """Samples uint8 or uint16 [H, W] or [H, W, 1 to 4], of at least one pixel, and what a file or an image says besides.
+    """Samples, uint8 or uint16 [H, W] or [H, W, 1 to 4], of at least one pixel, and the metadata of a file or an image.
 
-    Raises InputError, LimitError. Warns of what a file holds that is not kept.
+    Raises InputError, LimitError. Warns of file content that is not kept.
     """
     if isinstance(value, str | os.PathLike):
         from vqcodec.io.image_reader import read_image  # imports Pillow, which arrays do not need
@@ -167,7 +168,7 @@ def picture(name: str, value: object) -> tuple[Pixels, Metadata]:
 
 
 def _is_of(value: object, module: str, kind: str) -> bool:
-    """Whether a value is of a class of a module, which takes time to import: where there is such a value, it has been imported."""
+    """Whether a value is an instance of a class of a module, without importing it: if it is one, the module has been imported."""
     found = getattr(sys.modules.get(module), kind, None)
     return found is not None and isinstance(value, found)
 
@@ -180,14 +181,14 @@ def _stream_name(value: object) -> str:
 def samples(name: str, value: object) -> Pixels:
     """An array or a tensor as uint8 or uint16 [H, W] or [H, W, 1 to 4].
 
-    False and True become 0 and 255; integers of any type are taken where they lie in 0 to 255. Raises InputError.
+    False and True become 0 and 255. Integers of any type are accepted within 0 to 255. Raises InputError.
     """
     kind = type(value).__name__
     if isinstance(value, bytes | bytearray | memoryview):
-        ways = f"a file's go as io.BytesIO({name}), samples as np.frombuffer({name}, np.uint8).reshape(height, width, channels)"
-        raise InputError(f"{name} are {kind}, which may be those of a picture file or samples: {ways}")
+        ways = f"pass a file as io.BytesIO({name}), samples as np.frombuffer({name}, np.uint8).reshape(height, width, channels)"
+        raise InputError(f"{name} are {kind}, which may be a picture file or samples: {ways}")
     if isinstance(value, list | tuple):
-        raise InputError(f"{name} are a {kind}: np.array({name}) makes an array of the samples of one picture")
+        raise InputError(f"{name} are a {kind}: np.array({name}) makes an array of one picture's samples")
     if _is_of(value, "numpy.ma", "MaskedArray"):
         raise InputError(f"{name} are a {kind}: {name}.filled(0) is an array without a mask")
     if not hasattr(value, "__array__") and not hasattr(value, "__array_interface__"):
@@ -200,13 +201,13 @@ def samples(name: str, value: object) -> Pixels:
         if array.ndim == 3 and shape[0] in (1, 2, 3, 4):
             hint = f": {name}.{'permute' if tensor else 'transpose'}(1, 2, 0) moves the channels to the end"
         elif array.ndim == 4:
-            hint = f": {name}[0] is the first of several pictures, each of which is one call"
+            hint = f": {name}[0] is the first of several pictures; pass them one by one"
         raise InputError(f"{name} are [H, W] or [H, W, 1 to 4], not {what}{hint}")
-    return _of_few_bits(name, array, what, ".byte()" if tensor else '.astype("uint8")')
+    return _narrowed(name, array, what, ".byte()" if tensor else '.astype("uint8")')
 
 
-def _of_few_bits(name: str, array: NDArray[Any], what: str, to_8_bits: str) -> Pixels:
-    """Samples of any dtype, at least one, as uint8 or uint16. Raises InputError, which says `what` they are."""
+def _narrowed(name: str, array: NDArray[Any], what: str, to_8_bits: str) -> Pixels:
+    """At least one sample of any dtype, as uint8 or uint16. Raises InputError with the description `what`."""
     kind = array.dtype.kind
     if kind == "u" and array.itemsize <= 2:
         return array.astype(array.dtype.newbyteorder("="), copy=False)
@@ -230,8 +231,8 @@ def _of_few_bits(name: str, array: NDArray[Any], what: str, to_8_bits: str) -> P
 
 
 def mask(value: object) -> Bool:
-    """An array of bool. Raises InputError."""
-    wanted = "a mask is an array of bool [H, W], true where to repair"
+    """A mask as an array, bool [H, W]. Raises InputError."""
+    wanted = "a mask is a bool array [H, W], true for pixels to repair"
     if not hasattr(value, "__array__") and not hasattr(value, "__array_interface__"):
         raise InputError(f"{wanted}, not {told(value)}")
     found = _array_of("mask", value)
@@ -243,5 +244,5 @@ def mask(value: object) -> Bool:
 def _array_of(name: str, value: object) -> NDArray[Any]:
     try:
         return np.asarray(value)
-    except Exception as error:  # libraries raise what they like: torch a TypeError that says .cpu(), cupy one that says .get()
+    except Exception as error:  # any: torch raises a TypeError that suggests .cpu(), cupy one that suggests .get()
         raise InputError(f"{name} of type {type(value).__name__} cannot be read: {printable(str(error))}") from error
