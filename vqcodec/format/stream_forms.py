@@ -27,7 +27,7 @@ LITERAL: Final = 256
 RUN_BITS: Final = 8
 """The last eight pairs of every pair table are pure runs of 1, 2, 4 ... 128 zeros; the literal is the pair before them."""
 _LONGEST: Final = 255
-"""Longest run in one byte, or in one pair's table."""
+"""Byte of the split form that continues a run; also the longest run that the search for pairs distinguishes."""
 _NO_CODE: Final = 16
 """Assumed bits of a byte without a code: more than any code, so that the dictionary remains usable."""
 
