@@ -62,7 +62,7 @@ def latents_digest(data: bytes, model: ExactModel) -> str:
     file = container.File(io.BytesIO(data))
     found = hashlib.sha256()
     for number, group in enumerate(file.header.groups):
-        found.update(groups.decode_group(file.header, file.indices(number, file.header.layers), group[2:], model).tobytes())
+        found.update(groups.decode_group(file.header, file.indices(number, file.header.layers), group.shape, model).tobytes())
     return found.hexdigest()
 
 

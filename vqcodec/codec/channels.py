@@ -11,6 +11,7 @@ from vqcodec.codec.reader import METADATA
 from vqcodec.errors import InputError
 from vqcodec.format import alpha, container
 from vqcodec.format.header import MAX_METADATA, Metadata, Section
+from vqcodec.transform import downscaling
 from vqcodec.transform.rect import Rect
 
 
@@ -38,7 +39,7 @@ def join(pixels: Pixels, opacity: UInt8 | None, region: Rect | None = None, scal
     if opacity is None:
         own = np.array(pixels)  # a copy that the user may write to: decoding happens in shared memory
         return own[:, :, 0] if own.shape[2] == 1 else own
-    plane = alpha.smaller(opacity, scale) if scale > 1 else opacity
+    plane = downscaling.downscale(opacity, scale) if scale > 1 else opacity
     if region is not None:
         plane = plane[region.rows, region.columns]
     return np.concatenate([pixels, plane[:, :, None]], axis=2)

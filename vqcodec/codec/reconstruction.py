@@ -19,14 +19,13 @@ import numpy as np
 from vqcodec.arrays import Int16, Pixels, UInt8
 from vqcodec.codec.sharpening import Sharpener
 from vqcodec.codec.walk import layer_of_tile
-from vqcodec.format import alpha
 from vqcodec.format.header import Header
 from vqcodec.nets import convolution
 from vqcodec.nets.convolution import RunNetwork
 from vqcodec.nets.synthesis import MIN_STEP_LEVELS, DecodeRows, plain_coefficients, synthesise
 from vqcodec.runtime import progress
 from vqcodec.runtime.workers import shared_empty, side_by_side
-from vqcodec.transform import dct, seams
+from vqcodec.transform import dct, downscaling, seams
 from vqcodec.transform.layouts import LAYOUTS, Layout
 from vqcodec.transform.rect import Rect
 from vqcodec.weights.exact import ExactModel
@@ -165,7 +164,7 @@ class Scaled(Reconstruction):
         self._tiles = sum(tile.first <= self._channels[-1] for tile in layout.tiles)
         self._whole_matrix = dct.inverse_matrix(layout, model.color)
         self._opacity = opacity
-        self._mixed = None if opacity is None else alpha.mixed_boxes(opacity, scale)
+        self._mixed = None if opacity is None else downscaling.mixed_squares(opacity, scale)
         if self._mixed is None or not self._mixed.any():
             self.layers = 1 if self._tiles == 0 else 1 + layer_of_tile(layout, header.layers, self._tiles - 1)
         shape = -(-header.height // scale), -(-header.width // scale), layout.components
@@ -184,7 +183,7 @@ class Scaled(Reconstruction):
             opacity = self._opacity[_slices(place.scale(8))]
             group = np.empty((*opacity.shape, self.layout.components), part.dtype)
             dct.inverse(latents, header.step_64, place.shape, self._whole_matrix, group, header.depth)
-            alpha.weigh_colours(part, self._mixed[here], group, opacity, self._scale)
+            downscaling.weigh_colours(part, self._mixed[here], group, opacity, self._scale)
 
     def pixels(self, threads: int = 1) -> Pixels:
         return self._pixels

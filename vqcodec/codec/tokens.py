@@ -28,7 +28,7 @@ from vqcodec.codec.choices import effort_of
 from vqcodec.codec.reader import Reader
 from vqcodec.entropy.codebook_search import nearest, search_weights
 from vqcodec.errors import CorruptError, InputError, ModelError
-from vqcodec.format import alpha, container
+from vqcodec.format import container
 from vqcodec.format.header import Header, Section, Tokens
 from vqcodec.format.token_planes import pack, unpack
 from vqcodec.nets import convolution
@@ -36,7 +36,7 @@ from vqcodec.nets.convolution import RunNetwork
 from vqcodec.options import DecodeOptions, EncodeOptions
 from vqcodec.runtime import progress
 from vqcodec.runtime.workers import shared_empty, side_by_side, usable_cores
-from vqcodec.transform import dct
+from vqcodec.transform import dct, downscaling
 from vqcodec.transform.color import COLOR_SHIFT, inverse_color_matrix
 from vqcodec.transform.layouts import COLOR_8X8, GREY, LAYOUTS
 from vqcodec.transform.rect import Rect
@@ -198,7 +198,7 @@ class TokenCodec:
         pixels = decode(indices, self.model, shape, scale=scale, threads=threads, run=run)
         if scale > 1 and opacity is not None:
             whole = decode(indices, self.model, shape, threads=threads, run=run)
-            alpha.weigh_colours(pixels, alpha.mixed_boxes(opacity, scale), whole, opacity, scale)
+            downscaling.weigh_colours(pixels, downscaling.mixed_squares(opacity, scale), whole, opacity, scale)
         return pixels if region is None else pixels[region.rows, region.columns]
 
     def check(self, header: Header) -> None:

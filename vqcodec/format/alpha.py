@@ -1,4 +1,4 @@
-"""Lossless coding of alpha planes: differences to the samples to the left and above, compressed by zstd; downscaling with alpha.
+"""Lossless coding of alpha planes: differences to the samples to the left and above, compressed by zstd.
 
 A plane has soft edges (second differences are small), flat runs (zstd compresses these without prediction), or is constant. One
 predictor for the whole plane serves all of these; the encoder takes the one of four that gives the fewest bytes.
@@ -12,12 +12,9 @@ predictor for the whole plane serves all of these; the encoder takes the one of 
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
-from vqcodec.arrays import Bool, Pixels, UInt8
+from vqcodec.arrays import UInt8
 from vqcodec.errors import CorruptError
 from vqcodec.format import zstd_blocks
 from vqcodec.format.zstd_blocks import Mode, StoredPart
@@ -48,37 +45,3 @@ def decode_alpha(data: bytes, height: int, width: int) -> UInt8:
     for axis in _AXES[data[0] & 3]:
         plane = np.cumsum(plane, axis=axis, dtype=np.uint8)
     return plane
-
-
-def boxes(plane: NDArray[Any], scale: int) -> NDArray[Any]:
-    """The `scale` x `scale` squares of a plane [H, W] or a picture [H, W, c]; edges are repeated.
-
-    Returns [ceil(H / scale), ceil(W / scale), scale * scale, ...].
-    """
-    height, width = plane.shape[:2]
-    sides = ((0, -height % scale), (0, -width % scale), *((0, 0) for _ in plane.shape[2:]))
-    padded = np.pad(plane, sides, mode="edge")
-    h, w = padded.shape[0] // scale, padded.shape[1] // scale
-    apart = padded.reshape(h, scale, w, scale, *plane.shape[2:]).swapaxes(1, 2)
-    return apart.reshape(h, w, scale * scale, *plane.shape[2:])
-
-
-def smaller(plane: UInt8, scale: int) -> UInt8:
-    """An alpha plane uint8 [H, W] downscaled by `scale`: the means of its squares, rounded to nearest."""
-    return np.floor(boxes(plane, scale).mean(axis=2, dtype=np.float32) + 0.5).astype(np.uint8)
-
-
-def mixed_boxes(plane: UInt8, scale: int) -> Bool:
-    """Whether the pixels of each square of an alpha plane uint8 [H, W] differ, bool [ceil(H / scale), ceil(W / scale)]."""
-    squares = boxes(plane, scale)
-    return squares.min(axis=2) < squares.max(axis=2)
-
-
-def weigh_colours(small: Pixels, mixed: Bool, picture: Pixels, plane: UInt8, scale: int) -> None:
-    """Replace the pixels of `small` [H', W', c] in `mixed` squares by means of the picture [H, W, c] weighted with its alpha plane.
-
-    Without the weights the invisible colours of transparent pixels would bleed into visible ones.
-    """
-    weights = boxes(plane, scale)[mixed].astype(np.float32)[..., None]  # [n, scale * scale, 1]
-    means = (boxes(picture, scale)[mixed] * weights).sum(axis=1) / weights.sum(axis=1)
-    small[mixed] = np.floor(means + 0.5).astype(small.dtype)

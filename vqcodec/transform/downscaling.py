@@ -1,0 +1,44 @@
+"""Downscaling of alpha planes, and of pictures by alpha. A *square* is the `scale` x `scale` pixels that become one pixel."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vqcodec.arrays import Bool, Pixels, UInt8
+
+
+def squares(plane: NDArray[Any], scale: int) -> NDArray[Any]:
+    """The squares of a plane [H, W] or a picture [H, W, c]; edges are repeated.
+
+    Returns [ceil(H / scale), ceil(W / scale), scale * scale, ...].
+    """
+    height, width = plane.shape[:2]
+    sides = ((0, -height % scale), (0, -width % scale), *((0, 0) for _ in plane.shape[2:]))
+    padded = np.pad(plane, sides, mode="edge")
+    h, w = padded.shape[0] // scale, padded.shape[1] // scale
+    apart = padded.reshape(h, scale, w, scale, *plane.shape[2:]).swapaxes(1, 2)
+    return apart.reshape(h, w, scale * scale, *plane.shape[2:])
+
+
+def downscale(plane: UInt8, scale: int) -> UInt8:
+    """The means of the squares of an alpha plane uint8 [H, W], rounded to nearest."""
+    return np.floor(squares(plane, scale).mean(axis=2, dtype=np.float32) + 0.5).astype(np.uint8)
+
+
+def mixed_squares(plane: UInt8, scale: int) -> Bool:
+    """Whether the pixels of each square of an alpha plane uint8 [H, W] differ, bool [ceil(H / scale), ceil(W / scale)]."""
+    found = squares(plane, scale)
+    return found.min(axis=2) < found.max(axis=2)
+
+
+def weigh_colours(small: Pixels, mixed: Bool, picture: Pixels, plane: UInt8, scale: int) -> None:
+    """Replace the pixels of `small` [H', W', c] in `mixed` squares by means of the picture [H, W, c] weighted with its alpha plane.
+
+    Without the weights the invisible colours of transparent pixels would bleed into visible ones.
+    """
+    weights = squares(plane, scale)[mixed].astype(np.float32)[..., None]  # [n, scale * scale, 1]
+    means = (squares(picture, scale)[mixed] * weights).sum(axis=1) / weights.sum(axis=1)
+    small[mixed] = np.floor(means + 0.5).astype(small.dtype)
