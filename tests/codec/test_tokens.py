@@ -35,7 +35,6 @@ from vqcodec.train.data import load_corpus
 from vqcodec.transform import dct
 from vqcodec.transform.color import OPPONENT
 from vqcodec.weights import registry
-from vqcodec.weights.exact import ExactModel
 from vqcodec.weights.folder import save_model
 from vqcodec.weights.kinds import load_file_model
 from vqcodec.weights.token import TokenModel
@@ -645,7 +644,7 @@ def test_the_command_trains_one(digits: Path, monkeypatch: pytest.MonkeyPatch, c
     assert len(data) <= 26
     assert np.abs(api.decode(data, model=output).astype(int) - DIGITS[0, :, :, 0]).mean() < 100
     with pytest.raises(ModelError, match="is a token model"):
-        ExactModel.load(output)
+        registry.find(output)
 
 
 def test_training_goes_on_from_token_models_alone(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
