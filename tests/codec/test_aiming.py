@@ -27,7 +27,7 @@ def test_the_vector_jacobian_product_is_that_of_finite_differences() -> None:
 def test_targets_are_a_gradient_step(layout: Layout) -> None:
     """The gradient is that of torch."""
     torch = pytest.importorskip("torch", reason="torch is not installed")
-    from vqcodec.neural import synthesis
+    from vqcodec.neural import networks
 
     tensors = random_network(8, 2, 0.2)
     h, w = 31, 5
@@ -43,7 +43,7 @@ def test_targets_are_a_gradient_step(layout: Layout) -> None:
     own, inputs = shared_channels(layout, COLOR_4X4)
     seen[inputs] = torch.where(values[own] == 0, values[own], torch.sign(values[own]) * torch.log1p(values[own].abs()))
     seen[-1] = float(np.log(20 / 32))
-    out = synthesis.load_tensors(tensors)(seen.reshape(1, -1, h, w))[0].reshape(OUTPUTS, -1)
+    out = networks.load_tensors(tensors)(seen.reshape(1, -1, h, w))[0].reshape(OUTPUTS, -1)
     made = out[shared_channels(full, COLOR_8X8)[1]]
     made = torch.cat([made[: len(values)] + values, made[len(values) :]])
     (0.5 * (made - torch.from_numpy(wanted)).square().sum()).backward()

@@ -217,7 +217,7 @@ def test_torch_and_numpy_find_the_same_noise(small: Callable[..., Any]) -> None:
     import torch
 
     from vqcodec.neural.denoiser import batch_of, error_left, lapped_basis
-    from vqcodec.neural.synthesis import load_tensors
+    from vqcodec.neural.networks import load_tensors
 
     clean = smooth_picture(104, 88).astype(np.float32).transpose(2, 0, 1)[None]
     batch = batch_of(clean, np.array([20], np.float32), np.random.default_rng(0))
@@ -236,7 +236,7 @@ def test_torch_and_numpy_denoise_alike(small: Callable[..., Any], components: in
     """The torch network replaces the one in numpy."""
     import torch
 
-    from vqcodec.neural.synthesis import load_tensors
+    from vqcodec.neural.networks import load_tensors
 
     network = load_tensors(DENOISER.tensors, "denoiser")
 

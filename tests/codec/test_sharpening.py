@@ -353,7 +353,7 @@ def test_training_agrees_with_decoding(picture: Pixels) -> None:
     """A sample's scene, refined with the same weights, equals the decoded picture."""
     torch = pytest.importorskip("torch", reason="torch is not installed")
     from vqcodec.neural import refiner
-    from vqcodec.neural.synthesis import load_tensors
+    from vqcodec.neural.networks import load_tensors
     from vqcodec.train.data import TrainingImage
     from vqcodec.train.samples import make_refiner_sample
 
@@ -397,10 +397,10 @@ def test_adversarial_steps_change_both_networks_and_stay_finite(refiner_samples:
 
 def test_the_adaptive_weight_balances_the_gradients_of_the_last_layer() -> None:
     torch = pytest.importorskip("torch", reason="torch is not installed")
+    from vqcodec.neural.networks import ConvNetwork
     from vqcodec.neural.refiner import adaptive_weight
-    from vqcodec.neural.synthesis import SynthesisNetwork
 
-    network = SynthesisNetwork(4, 1, "refiner")
+    network = ConvNetwork(4, 1, "refiner")
     out = network(torch.randn(1, INPUTS["refiner"], 3, 3))
     one, other = out.square().mean() + out.mean(), 7 * out.mean()
     norms = [torch.autograd.grad(loss, network.tail.weight, retain_graph=True)[0].norm() for loss in (one, other)]
@@ -458,8 +458,8 @@ def test_training_goes_on_from_a_checkpoint(refiner_samples: list[Any], tmp_path
 @pytest.mark.slow
 def test_training_goes_on_from_a_refiner_of_its_size(refiner_samples: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     from vqcodec.neural import refiner
+    from vqcodec.neural.networks import load_tensors
     from vqcodec.neural.perceptual import GradientStatistics
-    from vqcodec.neural.synthesis import load_tensors
 
     settings = refiner.RefinerSettings(steps=2, batch=1, crop=8, width=8, blocks=1, rate=1e-7)
     start, distance = random_network(8, 1, 0.1, kind="refiner"), GradientStatistics()
@@ -579,7 +579,7 @@ def test_judges_look_from_any_pixel_of_a_cell(refiner_samples: list[Any]) -> Non
 @pytest.mark.slow
 def test_grey_pictures_get_no_colour_in_training(refiner_samples: list[Any]) -> None:
     from vqcodec.neural import refiner
-    from vqcodec.neural.synthesis import load_tensors
+    from vqcodec.neural.networks import load_tensors
 
     network, rng = load_tensors(REFINER.tensors, "refiner"), np.random.default_rng(0)
     grey = replace(refiner_samples[0], pixels=refiner_samples[0].pixels[:, :, :1])

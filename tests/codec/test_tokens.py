@@ -563,7 +563,7 @@ def test_training_sees_what_encoding_does(small: Any) -> None:
     import torch
 
     from vqcodec.neural import token
-    from vqcodec.neural.synthesis import load_tensors
+    from vqcodec.neural.networks import load_tensors
 
     network = token.TokenNetwork(small(steps=1, codewords=300), 192)
     network.encoder = load_tensors(COLOR.tensors, "encoder")

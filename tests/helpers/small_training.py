@@ -9,7 +9,7 @@ from functools import partial
 
 from vqcodec.cli.main import main
 from vqcodec.neural import synthesis
-from vqcodec.train import data, held_out, lite, networks
+from vqcodec.train import data, held_out, lite, stages
 
 
 def let_few_pictures_be_enough(patch: Callable[[object, str, object], None] = setattr) -> None:
@@ -23,7 +23,7 @@ def let_few_pictures_be_enough(patch: Callable[[object, str, object], None] = se
 def make_small(patch: Callable[[object, str, object], None] = setattr) -> None:
     """Let `train` fit small networks. `patch` is setattr, or monkeypatch.setattr to undo it later."""
     patch(synthesis, "SynthesisSettings", partial(synthesis.SynthesisSettings, width=16, blocks=1, batch=4, crop=12))
-    patch(networks, "_MOST_SAMPLES", 2)
+    patch(stages, "_MOST_SAMPLES", 2)
     let_few_pictures_be_enough(patch)
 
 

@@ -279,14 +279,14 @@ def test_the_command_keeps_a_context_that_serves_held_out_pictures(
     from helpers.small_training import let_few_pictures_be_enough
     from vqcodec.cli.main import main
     from vqcodec.neural import context_fit
-    from vqcodec.train import networks, pipeline, streams
+    from vqcodec.train import pipeline, stages, streams
     from vqcodec.train.assembly import Fitted
     from vqcodec.train.held_out import Figures, Point
     from vqcodec.train.settings import ExactSettings
 
     small = partial(context_fit.ContextSettings, luma=16, chroma=8, hidden=8, dc_hidden=(12, 8), batch=4, crop=12)
     monkeypatch.setattr(context_fit, "ContextSettings", small)
-    monkeypatch.setattr(networks, "_MOST_SAMPLES", 2)
+    monkeypatch.setattr(stages, "_MOST_SAMPLES", 2)
     monkeypatch.setattr(pipeline, "ExactSettings", partial(ExactSettings, small_files=8, few_files=6))
     monkeypatch.setattr(streams, "MAP_SIZES", (12, 4))
     let_few_pictures_be_enough(monkeypatch.setattr)
@@ -294,7 +294,7 @@ def test_the_command_keeps_a_context_that_serves_held_out_pictures(
     def measure(training: Any, what: str, model: Any, pieces: Any, *_: Any) -> Figures:
         return Figures.of([[Point(1, 1, float(what != kept))] * 3] * len(pieces))
 
-    monkeypatch.setattr(networks.NeuralTraining, "measure", measure)
+    monkeypatch.setattr(stages.NeuralTraining, "measure", measure)
     if kept != "context and codebooks":  # what is not kept need not take long
         refit = lambda training, model, _: Fitted(model, used.extend(training.corpus.train) or [])  # noqa: E731
         monkeypatch.setattr(pipeline, "refit_codebooks", refit)
@@ -321,7 +321,7 @@ def test_the_command_keeps_a_context_that_serves_held_out_pictures(
 def test_the_fewer_the_pictures_the_more_steps_each_is_coded_at_for_new_codebooks() -> None:
     pytest.importorskip("torch")
     from vqcodec.train.data import TrainingImage
-    from vqcodec.train.networks import repeated
+    from vqcodec.train.stages import repeated
 
     small = TrainingImage("small", np.zeros((100, 100, 3), np.uint8))
     large = TrainingImage("large", np.zeros((3000, 5000, 1), np.uint8))

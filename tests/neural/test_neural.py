@@ -167,11 +167,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory, picture: np.ndarray) -> Pat
 
 def test_numpy_and_torch_agree() -> None:
     torch = pytest.importorskip("torch", reason="torch is not installed")
-    from vqcodec.neural import synthesis
+    from vqcodec.neural import networks
 
     tensors = random_network(16, 2, 0.1)
-    network = synthesis.load_tensors(tensors)
-    for name, array in synthesis.to_tensors(network).items():
+    network = networks.load_tensors(tensors)
+    for name, array in networks.to_tensors(network).items():
         np.testing.assert_array_equal(array, tensors[name])
     x = np.random.default_rng(3).standard_normal((FEATURES, 9, 7)).astype(np.float32)
     with torch.no_grad():
@@ -195,7 +195,7 @@ def test_high_effort_pays(samples: Path) -> None:
 
 def test_mirrored_and_transposed_samples_are_those_of_the_picture(picture: np.ndarray) -> None:
     pytest.importorskip("torch", reason="torch is not installed")
-    from vqcodec.neural import synthesis
+    from vqcodec.neural import crops
 
     def coefficients(pixels: np.ndarray) -> np.ndarray:
         flat = dct.forward(pixels, COLOR_8X8, LITE.color)
@@ -207,10 +207,10 @@ def test_mirrored_and_transposed_samples_are_those_of_the_picture(picture: np.nd
     pixels = picture[:64, :80]
     given, mirrored = coefficients(pixels), coefficients(pixels[:, ::-1])
     turned = coefficients(pixels.transpose(1, 0, 2))
-    np.testing.assert_allclose(synthesis.mirror_columns(given, synthesis.OUTPUT_SIGNS), mirrored, atol=0.01)
-    np.testing.assert_allclose(synthesis.transpose(given, synthesis.OUTPUT_ORDER), turned, atol=0.01)
-    np.testing.assert_allclose(synthesis.mirror_columns(inputs(given), synthesis.FEATURE_SIGNS), inputs(mirrored), atol=0.02)
-    np.testing.assert_allclose(synthesis.transpose(inputs(given), synthesis.FEATURE_ORDER), inputs(turned), atol=0.02)
+    np.testing.assert_allclose(crops.mirror_columns(given, crops.OUTPUT_SIGNS), mirrored, atol=0.01)
+    np.testing.assert_allclose(crops.transpose(given, crops.OUTPUT_ORDER), turned, atol=0.01)
+    np.testing.assert_allclose(crops.mirror_columns(inputs(given), crops.FEATURE_SIGNS), inputs(mirrored), atol=0.02)
+    np.testing.assert_allclose(crops.transpose(inputs(given), crops.FEATURE_ORDER), inputs(turned), atol=0.02)
 
 
 @pytest.mark.slow
@@ -325,12 +325,12 @@ def test_batches_are_others_for_every_seed_and_process(monkeypatch: pytest.Monke
 
 def test_crops_are_as_large_as_nine_pictures_of_ten_allow_and_come_by_area() -> None:
     pytest.importorskip("torch", reason="torch is not installed")
-    from vqcodec.neural import synthesis
+    from vqcodec.neural import crops
 
-    assert synthesis.usable_crop([(12, 20)] * 19 + [(2, 30)], 16) == 12
-    assert synthesis.usable_crop([(12, 20)] * 15 + [(2, 30)] * 5, 16) == 2
-    assert synthesis.usable_crop([(12, 20)], 8) == 8
-    places = list(synthesis.draw_places([(4, 4), (12, 12)], 1000, 4, np.random.default_rng(0)))
+    assert crops.usable_crop([(12, 20)] * 19 + [(2, 30)], 16) == 12
+    assert crops.usable_crop([(12, 20)] * 15 + [(2, 30)] * 5, 16) == 2
+    assert crops.usable_crop([(12, 20)], 8) == 8
+    places = list(crops.draw_places([(4, 4), (12, 12)], 1000, 4, np.random.default_rng(0)))
     assert np.mean([place.number for place in places]) == pytest.approx(0.9, abs=0.03)
     assert {place.top for place in places if place.number == 1} == set(range(9))
 
@@ -412,7 +412,7 @@ def test_what_goes_on_from_a_checkpoint_draws_other_batches_and_has_only_the_tim
 @pytest.mark.slow
 def test_a_few_steps_lower_the_loss_and_a_checkpoint_goes_on(folder: Path, tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="torch is not installed")
-    from vqcodec.neural import synthesis
+    from vqcodec.neural import networks, synthesis
     from vqcodec.neural.loop import LoopOptions
     from vqcodec.train.data import load_corpus
     from vqcodec.train.samples import make_samples
@@ -420,13 +420,13 @@ def test_a_few_steps_lower_the_loss_and_a_checkpoint_goes_on(folder: Path, tmp_p
     images = load_corpus(folder, Watch())
     samples = make_samples(images.train + images.held_out, LITE, 0, "samples", Watch())
     settings = synthesis.SynthesisSettings(width=16, blocks=1, batch=4, crop=12, steps=120)
-    untrained = synthesis.SynthesisNetwork(16, 1)
+    untrained = networks.ConvNetwork(16, 1)
     assert synthesis.held_out_error(untrained, samples, "cpu") == 0  # corrections start at zero
     found = synthesis.fit_synthesis(samples, samples, settings)
     again = synthesis.fit_synthesis(samples, samples, settings)
     for name, array in found.items():
         np.testing.assert_array_equal(array, again[name])
-    assert synthesis.held_out_error(synthesis.load_tensors(found), samples, "cpu") < -0.05  # dB
+    assert synthesis.held_out_error(networks.load_tensors(found), samples, "cpu") < -0.05  # dB
 
     checkpoint = tmp_path / "checkpoint"
     longer = replace(settings, steps=600)
@@ -447,21 +447,21 @@ def test_a_few_steps_lower_the_loss_and_a_checkpoint_goes_on(folder: Path, tmp_p
 
 def test_a_grown_synthesis_says_what_it_said_and_learns_with_all_it_has() -> None:
     torch = pytest.importorskip("torch", reason="torch is not installed")
-    from vqcodec.neural import synthesis
+    from vqcodec.neural import networks
 
     torch.manual_seed(3)
-    start = synthesis.SynthesisNetwork(12, 2)
+    start = networks.ConvNetwork(12, 2)
     with torch.no_grad():
         for parameter in start.parameters():
             parameter.normal_(std=0.3)
     x = torch.randn(2, FEATURES, 5, 6)
-    network = synthesis.grown(start, 20, 4)
+    network = networks.grown(start, 20, 4)
     assert (len(network.head.weight), len(network.body)) == (20, 4)
     torch.testing.assert_close(network(x), start(x))
     network(x).square().sum().backward()
     assert all(bool(block.project.weight.grad.abs().max() > 0) for block in network.body)
     assert bool((network.tail.weight.grad[:, 12:].abs().amax(dim=0) > 0).all())
-    same = synthesis.grown(network, 8, 1)  # never smaller
+    same = networks.grown(network, 8, 1)  # never smaller
     assert (len(same.head.weight), len(same.body)) == (20, 4)
 
 
@@ -516,7 +516,7 @@ def test_a_synthesis_that_is_no_better_is_not_kept(folder: Path, tmp_path: Path,
     pytest.importorskip("torch", reason="torch is not installed")
     from helpers.small_training import let_few_pictures_be_enough
     from vqcodec.neural import synthesis
-    from vqcodec.train import networks, neural
+    from vqcodec.train import neural, stages
     from vqcodec.train.data import TrainingImage
     from vqcodec.train.samples import make_sample
     from vqcodec.train.training_run import TrainingRun
@@ -533,7 +533,7 @@ def test_a_synthesis_that_is_no_better_is_not_kept(folder: Path, tmp_path: Path,
         return [make_sample(TrainingImage("crop", np.ascontiguousarray(images[0].pixels[:48, :48])), 30.0, model)]
 
     monkeypatch.setattr(synthesis, "fit_synthesis", fit)
-    monkeypatch.setattr(networks, "make_samples", samples)
+    monkeypatch.setattr(stages, "make_samples", samples)
     for init, kept in (("photo-lite", LITE), (tmp_path / "old", ExactModel.load(tmp_path / "old"))):
         facts = neural.train_neural(TrainingRun(folder, tmp_path / f"new-{kept.name}", steps=1), init=init, parts=("synthesis",))
         assert facts["held_out_gain_db"] < facts["held_out_gain_db_before"]
@@ -597,13 +597,13 @@ def test_tensorboard_that_is_not_there(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_pictures_of_the_log_are_those_of_the_codec(picture: np.ndarray) -> None:
     pytest.importorskip("torch", reason="torch is not installed")
-    from vqcodec.neural import synthesis
+    from vqcodec.neural import networks, synthesis
     from vqcodec.train.data import TrainingImage
     from vqcodec.train.samples import make_sample
 
     pixels = np.ascontiguousarray(picture[:64, :96])
     sample = make_sample(TrainingImage("crop", pixels), 20.0, LITE)
-    network = synthesis.load_tensors(random_network(8, 1, 0.1))
+    network = networks.load_tensors(random_network(8, 1, 0.1))
     found = synthesis.compare(network, sample, LITE.color)
     assert found.shape == (64, 3 * 96, 3)
     original, plain, refined = (found[:, 96 * i : 96 * (i + 1)].astype(int) for i in range(3))

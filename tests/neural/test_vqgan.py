@@ -171,7 +171,7 @@ def test_gradients_are_clipped_and_so_is_the_weight_of_a_judge_that_has_none() -
     optimiser = torch.optim.SGD(network.parameters(), 1.0)
     descend(network, optimiser, 1e6 * network(torch.ones(1, 2)).sum())
     assert 0.5 < float((network.weight.detach() - before).norm()) <= 1
-    generator = adversary.SynthesisNetwork(4, 1, ends=(3, 2))
+    generator = adversary.ConvNetwork(4, 1, ends=(3, 2))
     out = generator(torch.ones(1, 3, 2, 2)).sum()
     assert float(adversary.adaptive_weight(1e9 * out, 0 * out, generator)) == 1e4
     assert float(adversary.adaptive_weight(out, out, generator)) == pytest.approx(1, rel=1e-3)

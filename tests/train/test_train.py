@@ -311,13 +311,13 @@ def test_what_is_held_out_is_not_trained_on(kind: str, tmp_path: Path, monkeypat
             monkeypatch.setattr(lite, "measure", lambda model, images, *_: note("held out", images))
             return lite.train_lite(folder, output, init=None)
         pytest.importorskip("torch", reason="torch is not installed")
-        from vqcodec.train import denoiser, networks, neural, refiner, token, token_prior
+        from vqcodec.train import denoiser, neural, refiner, stages, token, token_prior
         from vqcodec.train.training_run import TrainingRun
 
         run = TrainingRun(folder, output, steps=1)
         if kind in neural.PARTS:
-            monkeypatch.setattr(networks, "make_samples", note_samples)
-            monkeypatch.setattr(networks, "make_context_samples", note_samples)
+            monkeypatch.setattr(stages, "make_samples", note_samples)
+            monkeypatch.setattr(stages, "make_context_samples", note_samples)
             return neural.train_neural(run, init=LITE, parts=(kind,))
         if kind == "refiner":
             monkeypatch.setattr(refiner, "make_refiner_samples", note_samples)

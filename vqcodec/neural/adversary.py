@@ -14,7 +14,7 @@ from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
 
 from vqcodec.neural.loop import descend
-from vqcodec.neural.synthesis import SynthesisNetwork
+from vqcodec.neural.networks import ConvNetwork
 
 Perceptual = Callable[[Tensor, Tensor], Tensor]
 """Distances [B] of pictures [B, 3, H, W], 0 to 1, from their originals."""
@@ -74,7 +74,7 @@ def adversarial_loss(discriminator: Discriminator, made: Tensor) -> Tensor:
     return -torch.stack([f.mean() for f in discriminator(made)]).mean()
 
 
-def adaptive_weight(others: Tensor, adversarial: Tensor, generator: SynthesisNetwork) -> Tensor:
+def adaptive_weight(others: Tensor, adversarial: Tensor, generator: ConvNetwork) -> Tensor:
     """Weight of L_a that makes its gradient at the last layer as large as that of the other losses."""
     last = generator.tail.weight
     ours, theirs = (torch.autograd.grad(loss, last, retain_graph=True)[0].norm() for loss in (others, adversarial))

@@ -22,8 +22,9 @@ from vqcodec.arrays import Bool, Float32, Float64, UInt8
 from vqcodec.codec.denoising import LINEAR_DIVISOR, SIGMA_CENTRE
 from vqcodec.errors import InputError
 from vqcodec.nets.synthesis import OUTPUTS
+from vqcodec.neural.crops import area_shares, usable_crop
 from vqcodec.neural.loop import ON_CPU, Batch, LoopOptions, Schedule, fit
-from vqcodec.neural.synthesis import SynthesisNetwork, load_tensors, to_tensors, usable_crop
+from vqcodec.neural.networks import ConvNetwork, load_tensors, to_tensors
 from vqcodec.transform import lapped
 from vqcodec.transform.color import OPPONENT, inverse_color_matrix
 from vqcodec.transform.layouts import COLOR_8X8
@@ -107,7 +108,7 @@ def to_lapped(pixels: Tensor, basis: Tensor) -> Tensor:
         return functional.conv2d(pixels, basis, stride=8)
 
 
-def error_left(network: SynthesisNetwork, batch: Batch, basis: Tensor) -> Tensor:
+def error_left(network: ConvNetwork, batch: Batch, basis: Tensor) -> Tensor:
     """Shares [B] of the noise's energy before clipping that are left after denoising."""
     noisy, noise, level, counts = batch
     level = level[:, None, None, None]
@@ -143,14 +144,13 @@ def fit_denoiser(
 
     def draw_of(pictures: Sequence[UInt8], batch: int, rng: np.random.Generator) -> Float32:
         usable = [picture for picture in pictures if min(picture.shape[:2]) >= side]
-        areas = np.array([picture.shape[0] * picture.shape[1] for picture in usable], np.float64)
-        return draw_crops(usable, areas / areas.sum(), batch, side, rng)
+        return draw_crops(usable, area_shares(usable), batch, side, rng)
 
     def draw(rng: np.random.Generator) -> Batch:
         sigma = np.exp(rng.uniform(math.log(SIGMAS[0]), math.log(SIGMAS[1]), settings.batch)).astype(np.float32)
         return batch_of(draw_of(train, settings.batch, rng), sigma, rng)
 
-    def loss_of(network: SynthesisNetwork, batch: Batch) -> Tensor:
+    def loss_of(network: ConvNetwork, batch: Batch) -> Tensor:
         return torch.log(error_left(network, batch, basis) + _FLOOR).mean()
 
     rng = np.random.default_rng(0)  # independent of the seed, so that trainings can be compared
@@ -158,12 +158,12 @@ def fit_denoiser(
     scored = draw_of(large or train, _HELD_OUT_CROPS, rng)
     noisy = [batch_of(scored, np.full(len(scored), sigma, np.float32), rng) for sigma in SCORED_SIGMAS]
 
-    def error(network: SynthesisNetwork) -> float:
+    def error(network: ConvNetwork) -> float:
         with torch.no_grad():
             left = [error_left(network, tuple(part.to(device) for part in batch), basis) for batch in noisy]
         return float(10 * torch.log10(torch.cat(left)).mean())
 
-    network = SynthesisNetwork(settings.width, settings.blocks, "denoiser") if start is None else load_tensors(start, "denoiser")
+    network = ConvNetwork(settings.width, settings.blocks, "denoiser") if start is None else load_tensors(start, "denoiser")
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's types lack it
     found = fit(network, draw, loss_of, error, settings, options)
     assert found.tail.out_channels == OUTPUTS

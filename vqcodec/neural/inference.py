@@ -12,7 +12,7 @@ from vqcodec.arrays import Float32
 from vqcodec.entropy.context import ContextNetwork, DcLayers, Layer
 from vqcodec.nets.convolution import Rows, RunNetwork
 from vqcodec.neural.loop import check_device
-from vqcodec.neural.synthesis import load_tensors
+from vqcodec.neural.networks import load_tensors
 from vqcodec.weights.exact import ExactModel
 from vqcodec.weights.folder import Weights
 

@@ -39,6 +39,7 @@ from vqcodec.errors import InputError
 from vqcodec.nets.synthesis import OUTPUTS, REFINER_OUTPUTS, STEP_CENTRE_LEVELS
 from vqcodec.neural import adversary
 from vqcodec.neural.adversary import BETAS, Discriminator, Perceptual, adaptive_weight, adversarial_loss
+from vqcodec.neural.crops import FEATURE_ORDER, FEATURE_SIGNS, OUTPUT_ORDER, OUTPUT_SIGNS, draw_places, stacked, usable_crop
 from vqcodec.neural.loop import (
     EVERY,
     ON_CPU,
@@ -52,20 +53,9 @@ from vqcodec.neural.loop import (
     mean_facts,
     save_and_report,
 )
+from vqcodec.neural.networks import ConvNetwork, load_tensors, to_tensors
 from vqcodec.neural.perceptual import GradientStatistics
-from vqcodec.neural.synthesis import (
-    FEATURE_ORDER,
-    FEATURE_SIGNS,
-    OUTPUT_ORDER,
-    OUTPUT_SIGNS,
-    SynthesisNetwork,
-    draw_places,
-    load_tensors,
-    relative_error,
-    stacked,
-    to_tensors,
-    usable_crop,
-)
+from vqcodec.neural.synthesis import relative_error
 from vqcodec.transform import dct, lapped
 from vqcodec.transform.color import COLOR_SHIFT, OPPONENT
 from vqcodec.transform.layouts import COLOR_8X8
@@ -125,7 +115,7 @@ class Corner(NamedTuple):
     left: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Scene:
     """A batch of crops.
 
@@ -144,7 +134,9 @@ class Scene:
     corner: Corner
 
     @classmethod
-    def of(cls, corner: Corner, seen: Tensor, base: Tensor, original: Tensor, color: Tensor, noise: Tensor, grain: Tensor) -> Scene:
+    def of(
+        cls, *, corner: Corner, seen: Tensor, base: Tensor, original: Tensor, color: Tensor, noise: Tensor, grain: Tensor
+    ) -> Scene:
         """A scene from stacked crops of samples, originals 0 to 255; `color` [B] is 0 for grey ones, `noise` [B, NOISE, h, w]."""
         free = torch.ones(len(seen), COLOR_8X8.channels, 1, 1, device=seen.device)
         chroma = torch.tensor([position[0] > 0 for position in COLOR_8X8.positions], device=seen.device)
@@ -152,7 +144,16 @@ class Scene:
         step_levels = STEP_CENTRE_LEVELS * torch.exp(seen[:, -1:, :1, :1])
         x = torch.cat([torch.sign(base) * torch.log1p(base.abs()), seen, noise], dim=1)
         x = x.contiguous(memory_format=torch.channels_last)
-        return cls(x, grain, base, step_levels, free, original / 255, to_pictures(base * step_levels), corner)
+        return cls(
+            x=x,
+            grain=grain,
+            base=base,
+            step_levels=step_levels,
+            free=free,
+            original=original / 255,
+            decoded=to_pictures(base * step_levels),
+            corner=corner,
+        )
 
     def refined(self, generator: nn.Module) -> Tensor:
         """Refined pictures [B, 3, 8 h, 8 w], 0 to 1, not clipped."""
@@ -229,12 +230,12 @@ def _basis_weights() -> Tensor:
     return torch.from_numpy(np.stack(found, axis=1).astype(np.float32))[:, :, None, None]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Players:
     """The two networks, their optimisers, and the perceptual and texture distances."""
 
     settings: RefinerSettings
-    generator: SynthesisNetwork
+    generator: ConvNetwork
     discriminator: Discriminator
     perceptual: Perceptual
     texture: Perceptual
@@ -245,15 +246,19 @@ class Players:
     def new(cls, settings: RefinerSettings, perceptual: Perceptual, device: str, start: Tensors | None = None) -> Players:
         """Players before training; the generator starts from the tensors `start` if they are given."""
         layout = torch.channels_last
-        start = start or to_tensors(SynthesisNetwork(settings.width, settings.blocks, "refiner"))
+        start = start or to_tensors(ConvNetwork(settings.width, settings.blocks, "refiner"))
         first = load_tensors(with_grain(start), "refiner")
         generator = first.to(device, memory_format=layout)  # type: ignore[call-overload]  # torch's types lack it
         discriminator = Discriminator(_JUDGED).to(device, memory_format=layout)  # type: ignore[call-overload]
-        optimisers = (
-            torch.optim.Adam(generator.parameters(), settings.rate, BETAS),
-            torch.optim.Adam(discriminator.parameters(), settings.discriminator_rate, BETAS),
+        return cls(
+            settings=settings,
+            generator=generator,
+            discriminator=discriminator,
+            perceptual=perceptual,
+            texture=GradientStatistics(),
+            generator_optimiser=torch.optim.Adam(generator.parameters(), settings.rate, BETAS),
+            discriminator_optimiser=torch.optim.Adam(discriminator.parameters(), settings.discriminator_rate, BETAS),
         )
-        return cls(settings, generator, discriminator, perceptual, GradientStatistics(), *optimisers)
 
     @property
     def parts(self) -> dict[str, Any]:
@@ -316,7 +321,12 @@ def color_shift(pictures: Tensor, decoded: Tensor) -> Tensor:
 
 def draw_scene(samples: Sequence[RefinerSample], batch: int, crop: int, rng: np.random.Generator, device: str) -> Scene:
     """A batch of random crops of `crop` cells a side."""
-    seen, base, pixels, color, noise, grain = [], [], [], [], [], []  # one array per crop
+    seen: list[NDArray[Any]] = []  # one array per crop, as in all of these lists
+    base: list[NDArray[Any]] = []
+    pixels: list[NDArray[Any]] = []
+    color: list[NDArray[Any]] = []
+    noise: list[NDArray[Any]] = []
+    grain: list[NDArray[Any]] = []
     for place in draw_places([sample.seen.shape[1:] for sample in samples], batch, crop, rng):
         sample = samples[place.number]
         seen.append(place.cut(sample.seen, FEATURE_ORDER, FEATURE_SIGNS))
@@ -328,10 +338,22 @@ def draw_scene(samples: Sequence[RefinerSample], batch: int, crop: int, rng: np.
         noise.append(sharpening.noise(position, *seen[-1].shape[1:]))
         grain.append(sharpening.grain(position, *seen[-1].shape[1:]))
     corner = Corner(int(rng.integers(dct.BLOCK)), int(rng.integers(dct.BLOCK)))
-    return Scene.of(corner, *(stacked(arrays).to(device) for arrays in (seen, base, pixels, color, noise, grain)))
+
+    def batched(arrays: list[NDArray[Any]]) -> Tensor:
+        return stacked(arrays).to(device)
+
+    return Scene.of(
+        corner=corner,
+        seen=batched(seen),
+        base=batched(base),
+        original=batched(pixels),
+        color=batched(color),
+        noise=batched(noise),
+        grain=batched(grain),
+    )
 
 
-def score(generator: SynthesisNetwork, scenes: Sequence[Scene], perceptual: Perceptual) -> dict[str, float]:
+def score(generator: ConvNetwork, scenes: Sequence[Scene], perceptual: Perceptual) -> dict[str, float]:
     """Means over scenes of one crop each: gain of PSNR over the decode, dB, and the perceptual distance before and after."""
     found = []
     with torch.no_grad():
@@ -344,7 +366,7 @@ def score(generator: SynthesisNetwork, scenes: Sequence[Scene], perceptual: Perc
     return {"held_out_gain_db": float(gain), "held_out_distance_before": float(before), "held_out_distance": float(after)}
 
 
-def sheet(generator: SynthesisNetwork, scenes: Sequence[Scene]) -> UInt8:
+def sheet(generator: ConvNetwork, scenes: Sequence[Scene]) -> UInt8:
     """A sheet uint8 [H, 3 W, 3]: each crop as original, decoded and refined, one crop below the other."""
     rows = []
     with torch.no_grad():

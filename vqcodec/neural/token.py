@@ -36,6 +36,7 @@ from vqcodec.arrays import Float32, Float64, UInt8
 from vqcodec.codec.tokens import forward_matrix, inverse_matrix
 from vqcodec.neural import adversary
 from vqcodec.neural.adversary import BETAS, Discriminator, Perceptual, adaptive_weight, adversarial_loss
+from vqcodec.neural.crops import area_shares, usable_crop
 from vqcodec.neural.loop import (
     EVERY,
     ON_CPU,
@@ -49,8 +50,8 @@ from vqcodec.neural.loop import (
     mean_facts,
     save_and_report,
 )
+from vqcodec.neural.networks import ConvNetwork, load_tensors, to_tensors
 from vqcodec.neural.perceptual import GradientStatistics
-from vqcodec.neural.synthesis import SynthesisNetwork, load_tensors, to_tensors, usable_crop
 from vqcodec.transform.color import OPPONENT
 from vqcodec.weights.token import TOKEN_CELLS
 
@@ -179,8 +180,8 @@ class TokenNetwork(nn.Module):
 
     def __init__(self, settings: TokenSettings, channels: int) -> None:
         super().__init__()
-        self.encoder = SynthesisNetwork(settings.width, settings.blocks, "encoder", (channels, settings.dim))
-        self.decoder = SynthesisNetwork(settings.width, settings.blocks, "decoder", (settings.dim, channels))
+        self.encoder = ConvNetwork(settings.width, settings.blocks, "encoder", (channels, settings.dim))
+        self.decoder = ConvNetwork(settings.width, settings.blocks, "decoder", (settings.dim, channels))
         for network in (self.encoder, self.decoder):
             network.tail.reset_parameters()  # unlike corrections, they cannot start at zero: nothing would be quantised
         self.quantiser = Quantiser(settings)
@@ -459,8 +460,7 @@ def _crops_of(pictures: Sequence[UInt8], settings: TokenSettings, device: str) -
     sides = [(picture.shape[0] // settings.cell, picture.shape[1] // settings.cell) for picture in pictures]
     crop = usable_crop(sides, settings.crop)
     usable = [picture for picture, grid in zip(pictures, sides, strict=True) if min(grid) >= crop]
-    areas = np.array([picture.shape[0] * picture.shape[1] for picture in usable], np.float64)
-    likely = areas / areas.sum()
+    likely = area_shares(usable)
     return lambda rng: draw_crops(usable, likely, settings.batch, crop * settings.cell, rng).to(device)
 
 

@@ -23,7 +23,7 @@ from vqcodec.arrays import Int64, UInt8
 from vqcodec.codec.tokens import forward_matrix
 from vqcodec.nets.transformer import EPSILON, HEAD, shapes
 from vqcodec.neural.loop import ON_CPU, Batch, LoopOptions, Schedule, fit
-from vqcodec.neural.synthesis import load_tensors
+from vqcodec.neural.networks import load_tensors
 from vqcodec.weights.token import TokenModel
 
 _SCORED: Final = 2048

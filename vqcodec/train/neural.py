@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from vqcodec.neural.loop import check_device, join_processes, leave_processes
-from vqcodec.train.networks import CHECKPOINTS, NeuralTraining
 from vqcodec.train.pipeline import fit_context, fit_synthesis
+from vqcodec.train.stages import CHECKPOINTS, NeuralTraining
 from vqcodec.train.training_run import TrainingRun
 from vqcodec.train.watch import OutOfTimeError
 from vqcodec.weights import registry

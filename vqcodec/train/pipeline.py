@@ -34,7 +34,7 @@ from vqcodec.weights.exact import ExactModel
 from vqcodec.weights.folder import Tensors
 
 if TYPE_CHECKING:  # torch is an extra
-    from vqcodec.train.networks import NeuralTraining
+    from vqcodec.train.stages import NeuralTraining
 
 _COUNTED, _CODED = 0.3, 0.6
 """Shares of the time left for coding whole pictures, and for coding them with small crops."""
@@ -43,7 +43,7 @@ _REFIT_TIME, _RESIDUALS_TIME = 0.7, 0.3
 
 
 def fit_linear_model(images: list[TrainingImage], settings: ExactSettings, base: ExactModel | None, watch: Watch) -> Fitted:
-    """An exact model without networks. A second sweep starts only if there is time for it. Raises OutOfTimeError."""
+    """An exact model without stages. A second sweep starts only if there is time for it. Raises OutOfTimeError."""
     rng, pull = np.random.default_rng(settings.seed), Pull(base, settings.strength)
     draft = Draft.start(base)  # color int32 [3, 3]; table int16 [2, 4, classes] of codebooks
     model, start = base, None if base is None else codebooks_of(base)
@@ -88,27 +88,27 @@ def fit_streams(
 
 def fit_context(training: NeuralTraining, tensors: Tensors, watch: Watch) -> Tensors:
     """The context network, then codebooks and streams in its contexts. Returns the tensors that serve held-out pictures best."""
-    from vqcodec.train import networks
+    from vqcodec.train import stages
 
-    samples = networks.context_samples(training, watch)  # int8 features and float16 targets of each coded picture and DC pass
-    network = networks.fit_context_network(training, samples, tensors, watch)  # tensors int16 `context.*`
+    samples = stages.context_samples(training, watch)  # int8 features and float16 targets of each coded picture and DC pass
+    network = stages.fit_context_network(training, samples, tensors, watch)  # tensors int16 `context.*`
     pictures = samples.pictures
     del samples  # gigabytes
-    candidates = {networks.CONTEXT: Fitted(network, [])}
+    candidates = {stages.CONTEXT: Fitted(network, [])}
     try:
-        candidates[networks.CONTEXT_AND_CODEBOOKS] = refit_codebooks(training, network, watch.part(_REFIT_TIME))
+        candidates[stages.CONTEXT_AND_CODEBOOKS] = refit_codebooks(training, network, watch.part(_REFIT_TIME))
     except OutOfTimeError as error:
         training.run.notes.append(f"the codebooks are kept as they are: {error}")
-    return networks.best_context(training, pictures, tensors, candidates, watch)
+    return stages.best_context(training, pictures, tensors, candidates, watch)
 
 
 def refit_codebooks(training: NeuralTraining, model: ExactModel, watch: Watch) -> Fitted:
     """The model with codebooks and streams fitted in the contexts of its network, in closed loop. Raises OutOfTimeError."""
-    from vqcodec.train import networks
+    from vqcodec.train import stages
 
-    rng, settings = np.random.default_rng(training.seed), ExactSettings(seed=training.seed, strength=networks.REFIT_STRENGTH)
-    draft, images = Draft.of_model(model), networks.repeated(training.corpus.train)
-    chosen = pick(images, networks.REFIT_PIXELS, rng)
+    rng, settings = np.random.default_rng(training.seed), ExactSettings(seed=training.seed, strength=stages.REFIT_STRENGTH)
+    draft, images = Draft.of_model(model), stages.repeated(training.corpus.train)
+    chosen = pick(images, stages.REFIT_PIXELS, rng)
     residuals = code_residuals(model, chosen, draft.layout, rng, watch, _RESIDUALS_TIME)  # float32 [n, d] of each codebook
     trained = fit_codebooks(residuals, draft.layout.keys, codebooks_of(model), settings, watch)
     fitted = fit_streams(draft, trained, images, settings, model, watch, rng)
@@ -118,8 +118,8 @@ def refit_codebooks(training: NeuralTraining, model: ExactModel, watch: Watch) -
 
 def fit_synthesis(training: NeuralTraining, tensors: Tensors, watch: Watch) -> Tensors:
     """The synthesis network. Returns the tensors with it if held-out pictures gain, else unchanged."""
-    from vqcodec.train import networks
+    from vqcodec.train import stages
 
-    samples = networks.synthesis_samples(training, tensors, watch)  # features float16 [97, h, w], missing float16 [192, h, w] each
-    network = networks.fit_synthesis_network(training, samples, tensors, watch)  # tensors float16 `synthesis.*`
-    return networks.best_synthesis(training, samples, tensors, network)
+    samples = stages.synthesis_samples(training, tensors, watch)  # features float16 [97, h, w], missing float16 [192, h, w] each
+    network = stages.fit_synthesis_network(training, samples, tensors, watch)  # tensors float16 `synthesis.*`
+    return stages.best_synthesis(training, samples, tensors, network)

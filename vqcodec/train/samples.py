@@ -176,13 +176,13 @@ class Recorder:
         values = np.concatenate([context.feature(latents), np.abs(context.feature(self.residuals))])
         shape = (-1, grid.h, grid.w)
         return ContextSample(
-            np.pad(values.astype(np.int8).reshape(shape), ((0, 0), (MARGIN, MARGIN), (MARGIN, MARGIN))),
-            context.dc_differences(latents[:3].reshape(shape)).astype(np.int8),
-            self.step_inputs,
-            self.means.reshape(shape),
-            self.scores.reshape(shape),
-            targets.reshape(shape),
-            grid.layout.components == 3,
+            values=np.pad(values.astype(np.int8).reshape(shape), ((0, 0), (MARGIN, MARGIN), (MARGIN, MARGIN))),
+            differences=context.dc_differences(latents[:3].reshape(shape)).astype(np.int8),
+            step_inputs=self.step_inputs,
+            means=self.means.reshape(shape),
+            scores=self.scores.reshape(shape),
+            targets=targets.reshape(shape),
+            colour=grid.layout.components == 3,
         )
 
 

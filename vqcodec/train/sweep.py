@@ -187,11 +187,11 @@ class _TileWeights:
 
     def predictor(self) -> linear.Predictor:
         return linear.Predictor(
-            None if self.mean is None else self.mean.astype(np.float32),
-            None if self.mean_own is None else self.mean_own.astype(np.float32),
-            self.scale.astype(np.float32),
-            self.scale_own.astype(np.float32),
-            self.bias.astype(np.int64),
+            mean=None if self.mean is None else self.mean.astype(np.float32),
+            mean_own=None if self.mean_own is None else self.mean_own.astype(np.float32),
+            scale=self.scale.astype(np.float32),
+            scale_own=self.scale_own.astype(np.float32),
+            bias=self.bias.astype(np.int64),
         )
 
     def tensors(self) -> dict[str, Int32]:

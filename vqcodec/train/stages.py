@@ -11,6 +11,7 @@ import numpy as np
 from vqcodec.neural import context, context_fit, synthesis
 from vqcodec.neural.context_samples import ContextSamples
 from vqcodec.neural.loop import LoopOptions, Schedule
+from vqcodec.neural.networks import ConvNetwork, load_tensors
 from vqcodec.train.assembly import Fitted
 from vqcodec.train.data import Corpus, TrainingImage, count_pixels
 from vqcodec.train.held_out import CHECKING, NO_BETTER, Figures, is_better, is_beyond_chance, measure
@@ -182,7 +183,7 @@ def fit_synthesis_network(training: NeuralTraining, samples: SynthesisSplit, ten
         width, blocks = max(settings.width, len(start["synthesis.head"])), max(settings.blocks, len(start["synthesis.expand"]))
         settings = replace(settings, rate=settings.rate * _CONTINUED, width=width, blocks=blocks)
 
-    def show(network: synthesis.SynthesisNetwork) -> None:
+    def show(network: ConvNetwork) -> None:
         number = int(run.results.get("synthesis_steps", 0))
         for place, sample in enumerate(samples.held_out[:_SHOWN]):
             sheet = synthesis.compare(network, sample, training.base.color)
@@ -198,10 +199,8 @@ def best_synthesis(training: NeuralTraining, samples: SynthesisSplit, tensors: T
     """`tensors` with the new synthesis network if held-out pictures gain by more than chance, else unchanged."""
     run, start, held_out = training.run, _synthesis_of(tensors), samples.held_out
     run.tell(CHECKING, 0, 1)
-    after = -synthesis.held_out_errors(synthesis.load_tensors(network), held_out, "cpu")
-    before = (
-        np.zeros(len(held_out)) if start is None else -synthesis.held_out_errors(synthesis.load_tensors(start), held_out, "cpu")
-    )
+    after = -synthesis.held_out_errors(load_tensors(network), held_out, "cpu")
+    before = np.zeros(len(held_out)) if start is None else -synthesis.held_out_errors(load_tensors(start), held_out, "cpu")
     run.results["held_out_gain_db_before"] = round(float(before.mean()), 4)
     run.results["held_out_gain_db"] = round(float(after.mean()), 4)
     if not is_beyond_chance(after - before):
