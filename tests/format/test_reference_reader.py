@@ -25,12 +25,12 @@ MODEL = TESTS.parent / "models" / "photo-lite"
 
 
 def assert_readers_agree(data: bytes, model_folder: Path = MODEL) -> int:
-    """Number of tile groups of the file, all found equal."""
+    """Assert that both readers decode the same latents and pixels. Returns the number of tile groups."""
     model = ExactModel.load(model_folder)
     file = container.File(io.BytesIO(data))
     header = file.header
     inspection.check_model(header, model)
-    together: dict[Rect, np.ndarray] = {}  # on the road of pixels: DCs of several groups at once
+    together: dict[Rect, np.ndarray] = {}  # as pixels are decoded: the DCs of several groups at once
 
     def finish(opened: groups.OpenGroup) -> None:
         together[opened.place] = groups.finish_group(header, opened, model)
@@ -47,7 +47,7 @@ def assert_readers_agree(data: bytes, model_folder: Path = MODEL) -> int:
 
 
 def file_of(encoder: Encoder, step: int) -> bytes:
-    """Its file at a step, however fine: readers need not care that it is not the picture."""
+    """The encoder's file at a step. At the finest steps latents are clamped, so pixels are wrong, but both readers must agree."""
     return encoder.write(encoder.header(step), [group.symbols for group in encoder.code(step)])
 
 
