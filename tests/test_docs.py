@@ -79,6 +79,22 @@ def test_relative_links_exist() -> None:
     assert dangling == []
 
 
+PATH = re.compile(r"`([\w.-]+/[\w./-]+\.(?:py|md|toml))`")
+
+
+def test_paths_exist() -> None:
+    """Paths in backticks are of the repository, the package, the tests or docs. CHANGELOG.md names old ones; KIND stands for a name."""
+    roots = [REPOSITORY, *(REPOSITORY / name for name in ("vqcodec", "tests", "docs"))]
+    missing = [
+        f"{name_of(page)}: {path}"
+        for page in pages()
+        if page.name != "CHANGELOG.md"
+        for path in PATH.findall(page.read_text())
+        if "KIND" not in path and not any((root / path).exists() for root in [*roots, page.parent])
+    ]
+    assert missing == []
+
+
 def paragraphs(text: str) -> Iterator[list[str]]:
     """Runs of lines outside code blocks, tables and headings; a list item is a paragraph of its own."""
     found: list[str] = []
