@@ -1,6 +1,7 @@
 """Rules for the documentation: short experiment entries, narrow tables, links that lead somewhere."""
 
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -93,6 +94,14 @@ def test_paths_exist() -> None:
         if "KIND" not in path and not any((root / path).exists() for root in [*roots, page.parent])
     ]
     assert missing == []
+
+
+def test_architecture_has_the_layers_of_the_import_contract() -> None:
+    contracts = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    lines = (REPOSITORY / "docs" / "architecture.md").read_text().splitlines()
+    shown = [lines.index(line) for layer in contracts[0]["layers"] for line in lines if line.startswith(f" {layer} ")]
+    assert len(shown) == len(contracts[0]["layers"])
+    assert shown == sorted(shown)
 
 
 def paragraphs(text: str) -> Iterator[list[str]]:
