@@ -84,7 +84,7 @@ PATH = re.compile(r"`([\w.-]+/[\w./-]+\.(?:py|md|toml))`")
 
 
 def test_paths_exist() -> None:
-    """Paths in backticks are relative to the repository, vqcodec, tests or docs. CHANGELOG.md has old ones; KIND is a placeholder."""
+    """Paths in backticks are relative to the repository, vqcodec, tests or docs. CHANGELOG.md has old ones; KIND stands for any."""
     roots = [REPOSITORY, *(REPOSITORY / name for name in ("vqcodec", "tests", "docs"))]
     missing = [
         f"{name_of(page)}: {path}"
