@@ -12,6 +12,7 @@ os.environ["OPENBLAS_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"] = "1"
 import numpy as np
 import pytest
 from hypothesis import settings
+from numpy.typing import NDArray
 from PIL import Image
 
 import vqcodec
@@ -27,6 +28,13 @@ settings.load_profile("untimed")
 def samples() -> Path:
     """The folder of sample pictures."""
     return REPOSITORY / "samples"
+
+
+@pytest.fixture(scope="session")
+def still_life(samples: Path) -> NDArray[np.uint8]:
+    """The pixels of the sample still_life.png, uint8 [H, W, 3]."""
+    with Image.open(samples / "still_life.png") as image:
+        return np.asarray(image.convert("RGB"))
 
 
 @pytest.fixture(scope="session")

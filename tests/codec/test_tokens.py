@@ -1,11 +1,8 @@
-"""Token models: their files, from the specification and through the program; the quantiser; training on a handful of digits."""
+"""Token models: their files and pictures, damage, the API and the commands."""
 
-import gzip
 import io
 import json
-from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +18,7 @@ from helpers.networks import random_network
 from helpers.paths import REPOSITORY
 from helpers.pictures import smooth_picture
 from helpers.reference_reader import read_tokens
-from helpers.token_models import COLOR, DIGITS, GREY, idx_bytes, random_token_model
+from helpers.token_models import COLOR, GREY, random_token_model
 from helpers.vqz_fields import put_together, take_apart
 from vqcodec import api
 from vqcodec.cli.main import main
@@ -30,8 +27,6 @@ from vqcodec.errors import CorruptError, InputError, ModelError, TruncatedError,
 from vqcodec.format import container, zstd_blocks
 from vqcodec.format.header import Header, Metadata, Section, Tokens
 from vqcodec.nets import convolution
-from vqcodec.train import idx
-from vqcodec.train.data import load_corpus
 from vqcodec.transform import dct
 from vqcodec.transform.color import OPPONENT
 from vqcodec.weights import registry
@@ -421,236 +416,7 @@ def test_pillow_reads_and_writes_them(installed: Path) -> None:
     assert stream.getvalue() == FILES[0]
 
 
-# ------------------------------------------------------------------------------------------------ idx files
-
-
-@pytest.fixture
-def digits(tmp_path: Path) -> Path:
-    """An idx file of pictures with its labels beside it, named as those of MNIST."""
-    path = tmp_path / "few-images-idx3-ubyte.gz"
-    path.write_bytes(gzip.compress(idx_bytes(DIGITS[:, :, :, 0])))
-    (tmp_path / "few-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx_bytes(np.arange(24, dtype=np.uint8) % 4)))
-    return path
-
-
-def test_pictures_of_an_idx_file(digits: Path) -> None:
-    found = idx.read_pictures(digits)
-    assert [name for name, _ in found[:5]] == ["0/000000", "1/000001", "2/000002", "3/000003", "0/000004"]
-    np.testing.assert_array_equal([pixels for _, pixels in found], DIGITS)
-    corpus = load_corpus(digits, lambda *_: None)
-    assert (len(corpus.train), len(corpus.held_out)) == (22, 2)
-    digits.with_name("few-labels-idx1-ubyte.gz").unlink()
-    assert idx.read_pictures(digits)[4][0] == "000004"
-
-
-@pytest.mark.parametrize(
-    ("damage", "message"),
-    [
-        (lambda data: data, "not a gzip file"),
-        (lambda data: gzip.compress(data)[:-20], "not a gzip file, or damaged"),
-        (lambda data: gzip.compress(data[:-1]), "its size differs from its header"),
-        (lambda data: gzip.compress(data + b"\0"), "its size differs from its header"),
-        (lambda data: gzip.compress(data[:9]), "not an idx file of bytes in 3 dimensions"),
-        (lambda data: gzip.compress(b"\1" + data[1:]), "not an idx file of bytes in 3 dimensions"),
-        (lambda data: gzip.compress(data[:8] + bytes(4) + data[12:]), "not an idx file of bytes in 3 dimensions"),
-        (lambda data: gzip.compress(data[:4] + b"\xff" * 12 + data[16:]), "more than 268435456 bytes"),
-    ],
-)
-def test_damaged_idx_files_are_refused(digits: Path, damage: Callable[[bytes], bytes], message: str) -> None:
-    digits.write_bytes(damage(gzip.decompress(digits.read_bytes())))
-    with pytest.raises(InputError, match=message):
-        idx.read_pictures(digits)
-
-
-def test_labels_must_be_as_many_as_pictures(digits: Path) -> None:
-    digits.with_name("few-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx_bytes(np.zeros(23, np.uint8))))
-    with pytest.raises(InputError, match="23 labels for 24 pictures"):
-        idx.read_pictures(digits)
-
-
-# ------------------------------------------------------------------------------------------------ the quantiser
-
-
-@pytest.fixture
-def small() -> Any:
-    """Settings of a model that trains in a second."""
-    pytest.importorskip("torch", reason="torch is not installed")
-    from vqcodec.neural.token import TokenSettings
-
-    return partial(TokenSettings, batch=8, width=16, blocks=1, codewords=8, dim=4)
-
-
-def test_gradients_of_the_quantiser(small: Any) -> None:
-    """Through the codewords as if they were not there; beta is on the encoder's term, and the codewords' term has none."""
-    import torch
-
-    from vqcodec.neural.token import commitment, straight_through
-
-    z, words, pull = (torch.randn(5, 3, generator=torch.Generator().manual_seed(seed)) for seed in range(3))
-    z.requires_grad_(True), words.requires_grad_(True)
-    out = straight_through(z, words)
-    torch.testing.assert_close(out, words)
-    (out * pull).sum().backward()
-    torch.testing.assert_close(z.grad, pull)
-    assert words.grad is None
-    z.grad = None
-    loss = commitment(z, words, 0.25)
-    loss.backward()
-    torch.testing.assert_close(loss, 1.25 * (z - words).square().mean())
-    torch.testing.assert_close(z.grad, 0.25 * 2 * (z - words).detach() / z.numel())
-    torch.testing.assert_close(words.grad, 2 * (words - z).detach() / z.numel())
-
-
-@pytest.mark.parametrize("cosine", [False, True])
-def test_codewords_are_moving_averages(small: Any, cosine: bool) -> None:
-    """Against the plain formulas, word by word."""
-    import torch
-
-    from vqcodec.neural.token import Quantiser
-
-    quantiser = Quantiser(small(steps=1, cosine=cosine, dead=0.0))
-    rng = np.random.default_rng(0)
-    quantiser.start(quantiser.placed(torch.from_numpy(rng.standard_normal((200, 4)).astype(np.float32))), rng)
-    shares, sums = (array.numpy().astype(float).copy() for array in (quantiser.shares, quantiser.sums))
-    for _ in range(3):
-        z = quantiser.placed(torch.from_numpy(rng.standard_normal((50, 4)).astype(np.float32)))
-        with torch.autocast("cpu", torch.bfloat16):  # as where it is fast; distances stay exact
-            index = quantiser.nearest(z)
-        words = quantiser.words.numpy()
-        np.testing.assert_array_equal(index, np.square(z.numpy()[:, None] - words).sum(axis=2).argmin(axis=1))
-        quantiser.update(z, index, 0.9, rng)
-        for k in range(8):
-            own = z.numpy()[index.numpy() == k]
-            shares[k] = 0.9 * shares[k] + 0.1 * len(own) / 50
-            sums[k] = 0.9 * sums[k] + 0.1 * own.sum(axis=0) / 50
-            word = sums[k] / shares[k]
-            np.testing.assert_allclose(quantiser.words[k], word / np.linalg.norm(word) if cosine else word, rtol=1e-4, atol=1e-5)
-
-
-def test_k_means_finds_clusters_and_dead_codewords_come_back(small: Any) -> None:
-    import torch
-
-    from vqcodec.neural.token import Quantiser
-
-    rng = np.random.default_rng(0)
-    centres = 10 * rng.standard_normal((8, 4))
-    z = torch.from_numpy((centres[np.arange(400) % 8] + 0.1 * rng.standard_normal((400, 4))).astype(np.float32))
-    quantiser = Quantiser(small(steps=1))
-    quantiser.start(z, rng)
-    quantiser.words[3:] = 1e3  # nothing is near them
-    quantiser.shares[3:] = 1e-6
-    assert len(quantiser.nearest(z).unique()) <= 3
-    for _ in range(60):
-        quantiser.update(z, quantiser.nearest(z), 0.9, rng)
-    assert len(quantiser.nearest(z).unique()) == 8
-    assert quantiser.words.abs().max() < 50
-
-
-def test_perplexity_is_the_number_of_equally_likely_codewords(small: Any) -> None:
-    import torch
-
-    from vqcodec.neural.token import perplexity
-
-    assert perplexity(torch.tensor([5.0, 5, 0, 5, 5])) == pytest.approx(4)
-    assert perplexity(torch.tensor([0.0, 3])) == pytest.approx(1)
-
-
-# ------------------------------------------------------------------------------------------------ training
-
-
-def test_training_sees_what_encoding_does(small: Any) -> None:
-    """The same pixels and weights give the same indices in torch and in numpy, but for ties, and the same vectors."""
-    import torch
-
-    from vqcodec.neural import token
-    from vqcodec.neural.networks import load_tensors
-
-    network = token.TokenNetwork(small(steps=1, codewords=300), 192)
-    network.encoder = load_tensors(COLOR.tensors, "encoder")
-    network.quantiser.words.copy_(torch.from_numpy(COLOR.codebook.astype(np.float32)))
-    pixels = torch.from_numpy(PICTURE[:, :48].transpose(2, 0, 1).astype(np.float32))[None]
-    x = token.Cells(token.Scaling(COLOR.mean, COLOR.scale))(pixels)
-    np.testing.assert_allclose(x[0], tokens.forward(PICTURE[:, :48], 8, OPPONENT) / 40, atol=1e-4)
-    with torch.no_grad():
-        index = network.quantiser.nearest(network.vectors(x).flatten(0, 2)).reshape(5, 6)
-    assert (index.numpy() == tokens.encode(PICTURE[:, :48], COLOR)).mean() > 0.9
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("cosine", [False, True])
-def test_a_few_steps_lower_the_loss(small: Any, cosine: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    from vqcodec.neural import token
-    from vqcodec.neural.loop import LoopOptions
-    from vqcodec.train.token import statistics, whole_cells
-
-    monkeypatch.setattr(token, "EVERY", 10)
-    pictures = [whole_cells(pixels, 8, 1) for pixels in DIGITS]
-    scaling = statistics(pictures, 8)
-    seen: list[dict[str, float]] = []
-    options = LoopOptions(report=seen.append)
-    found = token.fit_tokens(pictures, scaling, small(steps=60, cosine=cosine), options, score=lambda found: {})
-    assert [facts["step"] for facts in seen] == [10, 20, 30, 40, 50, 60]
-    assert seen[-1]["reconstruction"] < 0.75 * seen[0]["reconstruction"]
-    assert seen[-1]["loss"] == pytest.approx(seen[-1]["reconstruction"] + seen[-1]["commitment"], rel=1e-4)
-    assert all(1 <= facts["perplexity"] <= facts["used"] + 1e-3 <= 8.01 for facts in seen)
-    assert all(np.isfinite(array).all() for array in found.values())
-    if cosine:
-        np.testing.assert_allclose(np.linalg.norm(found["token.words"].astype(float), axis=1), 1, atol=1e-2)
-
-
-def test_training_goes_on_from_a_checkpoint(small: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from vqcodec.neural import token
-    from vqcodec.neural.loop import LoopOptions
-    from vqcodec.train.token import statistics, whole_cells
-
-    monkeypatch.setattr(token, "EVERY", 2)
-    pictures = [whole_cells(pixels, 8, 1) for pixels in DIGITS]
-    scaling = statistics(pictures, 8)
-    train = partial(token.fit_tokens, pictures, scaling, small(steps=6), score=lambda found: {})
-
-    def stop(facts: dict[str, float]) -> None:
-        if facts["step"] == 4:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        train(options=LoopOptions(checkpoint=tmp_path / "checkpoint", report=stop))
-    seen: list[dict[str, float]] = []
-    found = train(options=LoopOptions(checkpoint=tmp_path / "checkpoint", report=seen.append))
-    assert [facts["step"] for facts in seen] == [6]
-    assert found.keys() == train().keys()
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("small")
-def test_the_command_trains_one(digits: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    from vqcodec.train import token
-
-    monkeypatch.setattr(token, "TokenSettings", partial(token.TokenSettings, batch=8, width=16, blocks=1))
-    output, log = digits.with_name("words"), digits.with_name("log.jsonl")
-    options = ["--kind", "token", "--steps", "50", "--codewords", "8", "--beta", "0.5", "--cell", "16", "--lambda-c", "2"]
-    assert main(["train", str(digits), "-o", str(output), *options, "--log", str(log)]) == 0, capsys.readouterr().err
-    model, summary = load_file_model(output), json.loads((output / "model.json").read_text())
-    assert isinstance(model, TokenModel)
-    assert (model.side, model.components, len(model.codebook), model.bits) == (16, 1, 8, 3)
-    assert summary["id"] == model.id
-    assert summary["kind"] == "token"
-    assert "--cell 16 --codewords 8 --beta 0.5" in summary["command"]
-    assert "--lambda-c 2.0" in summary["command"]
-    assert {"held_out_psnr_db", "held_out_bytes", "perplexity", "used"} < set(summary)
-    line = json.loads(log.read_text())
-    assert {"part", "loss", "reconstruction", "commitment", "perplexity", "used", "step", "seconds"} < set(line)
-    assert not list(digits.parent.glob("*.checkpoint"))
-    data = api.encode(DIGITS[0], model=output)
-    assert len(data) <= 26
-    assert np.abs(api.decode(data, model=output).astype(int) - DIGITS[0, :, :, 0]).mean() < 100
-    with pytest.raises(ModelError, match="is a token model"):
-        registry.find(output)
-
-
-def test_training_goes_on_from_token_models_alone(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("torch", reason="torch is not installed")
-    assert main(["train", str(photo), "-o", str(photo.with_name("out")), "--kind", "token", "--init", "photo"]) == 4
-    assert "photo is a lite or neural model, not a token model" in capsys.readouterr().err
+# ------------------------------------------------------------------------------------------------ golden files
 
 
 @pytest.mark.parametrize("name", sorted(TOKEN_CROPS))

@@ -26,3 +26,9 @@ def png(width: int, height: int, depth: int, colour: int, rows: bytes = b"", cle
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))
     header += chunk(b"tRNS", clear) if clear else b""
     return io.BytesIO(b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
+
+
+def noisy_of(pixels: NDArray[np.uint8], sigma: float, seed: int = 0) -> NDArray[np.uint8]:
+    """The picture with Gaussian noise, rounded and clipped."""
+    noise = np.random.default_rng(seed).normal(0, sigma, pixels.shape)
+    return np.clip(np.rint(pixels + noise), 0, 255).astype(np.uint8)
