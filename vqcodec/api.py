@@ -10,11 +10,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, NoReturn, Self, Unpack
 
-import numpy as np
-
 from vqcodec import checks
 from vqcodec.arrays import Bool, Pixels, UInt8, UInt32
-from vqcodec.codec import channels, denoising, generation, inpainting, inspection, pipeline, refinement, tokens
+from vqcodec.codec import denoising, generation, inspection, pictures, pipeline, refinement, tokens
 from vqcodec.codec.file_codec import FileCodec
 from vqcodec.codec.pipeline import AnyModel
 from vqcodec.codec.reader import Reader
@@ -31,7 +29,6 @@ from vqcodec.weights.denoiser import Denoiser
 from vqcodec.weights.exact import ExactModel
 from vqcodec.weights.refiner import Refiner
 from vqcodec.weights.token import TokenModel
-from vqcodec.weights.token_prior import TokenPrior
 
 ModelName = str | Path | ExactModel | TokenModel | None
 RefinerName = str | Path | Refiner | None
@@ -236,47 +233,32 @@ def decode(
 
 @with_one_thread
 def denoise(pixels: Picture, *, model: DenoiserName = None, sigma: float | None = None, threads: int | None = None) -> UInt8:
-    """Pixels of any kind that `encode` takes, of 8 bits, to uint8 [H, W] or [H, W, 1 to 4] with less white Gaussian noise.
+    """Take white Gaussian noise out of a picture as `encode` takes it, of 8 bits: uint8 [H, W] or [H, W, 1 to 4].
 
-    They keep their shape, and alpha stays as it is. `sigma` is the noise's standard deviation in grey levels, 0 to 100; None is
-    that of `estimate_sigma`. Below 1 the picture stays as it is. `model` is a denoiser or the name or folder of one instead of
-    photo-denoise. Pixels agree within 1 of 255 between machines. Raises InputError, ModelError.
+    Shape and alpha stay. `sigma` is the noise's standard deviation in grey levels, 0 to 100; by default that of `estimate_sigma`.
+    Below 1 the picture stays as it is. `model` is a denoiser, or the name or folder of one instead of photo-denoise. Pixels agree
+    within 1 of 255 between machines. Raises InputError, ModelError.
     """
     given = None if sigma is None else checks.number("sigma", sigma, 0, denoising.MAX_SIGMA)
-    count = _threads(threads)
+    cores = None if threads is None else checks.whole("threads", threads, 1)
     if isinstance(model, Denoiser):
         denoiser = model
     else:
         denoiser = registry.find_denoiser(None if model is None else arguments.name_or_folder("model", model))
     samples = arguments.picture("pixels", pixels)[0]
-    noisy = _without_alpha(samples)
-    level = denoising.estimate_sigma(noisy) if given is None else given
-    out = np.atleast_3d(samples).astype(np.uint8)
-    if level >= denoising.MIN_SIGMA:
-        colors = 3 if out.shape[2] > 2 else 1
-        out[:, :, :colors] = denoising.denoise(noisy, denoiser, level, count)
-    return out.reshape(samples.shape)
+    return pictures.denoise(samples, denoiser, pictures.estimate_sigma(samples) if given is None else given, cores)
 
 
 @with_one_thread
 def estimate_sigma(pixels: Picture) -> float:
-    """Standard deviation in grey levels, at most 100, of the white noise in pixels of any kind that `encode` takes, of 8 bits.
+    """Standard deviation in grey levels, at most 100, of the white noise in a picture as `encode` takes it, of 8 bits.
 
     Raises InputError.
     """
-    return denoising.estimate_sigma(_without_alpha(arguments.picture("pixels", pixels)[0]))
+    return pictures.estimate_sigma(arguments.picture("pixels", pixels)[0])
 
 
-def _without_alpha(pixels: Pixels) -> UInt8:
-    """Samples without alpha [H, W, 1 or 3], 1 where RGB are alike. Raises InputError, also for more than 8 bits."""
-    picture, _ = channels.split(pixels)
-    if picture.dtype != np.uint8:
-        raise InputError('noise is taken out of 8 bits a sample, not of uint16: (pixels >> 8).astype("uint8") makes 8 bits of 16')
-    found = picture.astype(np.uint8, copy=False)
-    return found[:, :, :1] if (found == found[:, :, :1]).all() else found
-
-
-# ------------------------------------------------------------------------------------------------ pictures made up
+# ------------------------------------------------------------------------------------------------ token priors
 
 
 @with_one_thread
@@ -289,32 +271,18 @@ def generate(
     guidance: float = 1.0,
     seed: int = 0,
 ) -> tuple[UInt8, list[str]]:
-    """Pictures uint8 [count, H, W] or [count, H, W, 3] that a token prior makes up, and the class of each; "" where it knows none.
+    """Draw pictures from a token prior: uint8 [count, H, W] or [count, H, W, 3], and the class of each, "" if it has no classes.
 
-    They are of the class `label` or, without one, of all classes in order, as many of each as of others. `temperature` 0.01..100
-    divides logits; `guidance` 0..100 moves them away from those without a class, if there are classes (generation.py).
-    Raises ModelError, InputError.
+    `label` is the class of all; by default all classes in order, equally often. `temperature` 0.01..100 divides logits;
+    `guidance` 0..100 moves them away from those without a class, if there are classes (generation.py). Raises ModelError,
+    InputError.
     """
     count = checks.whole("count", count, 1)
-    options: dict[str, Any] = {"guidance": checks.number("guidance", guidance, 0, generation.MAX_GUIDANCE)}
-    options |= {"temperature": _temperature(temperature), "seed": checks.whole("seed", seed, 0)}
+    guidance = checks.number("guidance", guidance, 0, generation.MAX_GUIDANCE)
+    temperature, seed = _temperature(temperature), checks.whole("seed", seed, 0)
     found, model = registry.find_prior(arguments.name_or_folder("prior", prior))
-    in_turn = np.arange(count) * max(1, len(found.labels)) // count
-    numbers = in_turn if label is None else np.full(count, _class_number(found, label))
-    pictures = generation.generate(found, model, numbers, **options)
-    return pictures[..., 0] if pictures.shape[3] == 1 else pictures, [found.labels[n] if found.labels else "" for n in numbers]
-
-
-def _temperature(temperature: float) -> float:
-    return checks.number("temperature", temperature, *generation.TEMPERATURES)
-
-
-def _class_number(prior: TokenPrior, label: str | None) -> int:
-    """The number of a class by its name, that of all classes for None. Raises InputError."""
-    if label is not None and checks.text("label", label) not in prior.labels:
-        known = ", ".join(prior.labels) or "none"
-        raise InputError(f"token prior {prior.name} has no class {label} (it has: {known})")
-    return prior.network.classes if label is None else prior.labels.index(label)
+    drawn = pictures.generate(found, model, count, label=_label(label), temperature=temperature, guidance=guidance, seed=seed)
+    return drawn.pictures, drawn.labels
 
 
 @with_one_thread
@@ -328,25 +296,23 @@ def repair(
     seed: int = 0,
     threads: int | None = None,
 ) -> UInt8:
-    """Pixels as `encode` takes them, of uint8, with the colours under the mask [H, W] drawn by a token prior (inpainting.inpaint).
-    `label` is the class of the picture, if it is known.
+    """Draw the colours under the mask bool [H, W] of a picture as `encode` takes it, of 8 bits, from a token prior.
 
-    All other pixels, and alpha, are the same. Raises ModelError, InputError.
+    `label` is the class of the picture, if it is known. All other pixels, and alpha, stay. Raises ModelError, InputError.
     """
-    options: dict[str, Any] = {"temperature": _temperature(temperature), "seed": checks.whole("seed", seed, 0)}
-    options["threads"] = _threads(threads)
+    temperature, seed = _temperature(temperature), checks.whole("seed", seed, 0)
+    cores = None if threads is None else checks.whole("threads", threads, 1)
     found, model = registry.find_prior(arguments.name_or_folder("prior", prior))
-    options["label"] = _class_number(found, label)
     samples, hidden = arguments.picture("pixels", pixels)[0], arguments.mask(mask)
-    picture, transparency = channels.split(samples)
-    if picture.dtype != np.uint8:
-        raise InputError('token models have 8 bits a sample, not uint16: (pixels >> 8).astype("uint8") makes 8 bits of 16')
-    if hidden.shape != picture.shape[:2]:
-        raise InputError(f"the mask has {list(hidden.shape)} pixels, and the picture {list(picture.shape[:2])} (height, width)")
-    mended = inpainting.inpaint(picture.astype(np.uint8, copy=False), hidden, found, model, **options)
-    if transparency is not None:
-        mended = np.dstack([mended, transparency])
-    return mended.reshape(samples.shape)
+    return pictures.repair(samples, hidden, found, model, label=_label(label), temperature=temperature, seed=seed, threads=cores)
+
+
+def _temperature(temperature: float) -> float:
+    return checks.number("temperature", temperature, *generation.TEMPERATURES)
+
+
+def _label(label: str | None) -> str | None:
+    return None if label is None else checks.text("label", label)
 
 
 # ------------------------------------------------------------------------------------------------ about files

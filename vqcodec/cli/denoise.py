@@ -42,8 +42,9 @@ def denoise(
     check_picture_name("denoise", output)
     begin_with_one_thread()
     level = sigma_of(sigma)
-    from vqcodec.io.convert import denoise_file
+    from vqcodec.io.restore import Denoising
 
     with progress_line(quiet=quiet):
-        done = denoise_file(source, output, model, level, threads=threads, max_pixels=max_pixels, overwrite=force)
+        denoising = Denoising(model=model, sigma=level, threads=threads, max_pixels=max_pixels)
+        done = denoising.convert(source, output, overwrite=force)
     report_file(source, output, done, {"denoise_s": done.seconds}, as_json=as_json, quiet=quiet)

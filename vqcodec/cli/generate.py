@@ -43,11 +43,10 @@ def generate(
     check_json(as_json, output)
     check_picture_name("generate", output)
     begin_with_one_thread()
-    from vqcodec.io.convert import generate_files
+    from vqcodec.io.restore import Generation
 
     with progress_line(quiet=quiet):
-        done = generate_files(
-            prior, output, count, label=label, temperature=temperature, guidance=guidance, seed=seed, overwrite=force
-        )
+        how = Generation(model=prior, label=label, temperature=temperature, guidance=guidance, seed=seed)
+        done = how.write(output, count, overwrite=force)
     facts = {"count": count, "generate_s": done.seconds}
     report_file(None, output, done, facts, as_json=as_json, quiet=quiet)

@@ -53,19 +53,11 @@ def repair(
     check_json(as_json, output)
     check_picture_name("repair", output)
     begin_with_one_thread()
-    from vqcodec.io.convert import repair_file
+    from vqcodec.io.restore import Repair
 
     with progress_line(quiet=quiet):
-        done = repair_file(
-            source,
-            output,
-            mask,
-            prior,
-            label=label,
-            temperature=temperature,
-            seed=seed,
-            threads=threads,
-            max_pixels=max_pixels,
-            overwrite=force,
+        how = Repair(
+            mask=mask, prior=prior, label=label, temperature=temperature, seed=seed, threads=threads, max_pixels=max_pixels
         )
+        done = how.convert(source, output, overwrite=force)
     report_file(source, output, done, {"repair_s": done.seconds}, as_json=as_json, quiet=quiet)
