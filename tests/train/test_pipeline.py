@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from helpers.processes import program_environment
+from vqcodec.train.options import RefinerOptions, TokenOptions, command_options
 
 
 def test_lite_training_needs_no_torch() -> None:
@@ -17,9 +18,6 @@ def test_given_options_replace_settings_and_stand_in_the_command() -> None:
     pytest.importorskip("torch", reason="torch is not installed")
     from vqcodec.neural.refiner import RefinerSettings
     from vqcodec.neural.token import TokenSettings
-    from vqcodec.train.refiner import RefinerOptions
-    from vqcodec.train.token import TokenOptions
-    from vqcodec.train.training_run import command_options
 
     refiner = RefinerOptions(lambda_p=0.0, lambda_t=2.0, adaptive=True)
     settings = refiner.applied(RefinerSettings(steps=1))

@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,8 @@ from vqcodec.cli.options import Force, Json, Quiet, UsageError
 from vqcodec.cli.printing import console, print_json, tell
 
 if TYPE_CHECKING:
-    pass
+    from vqcodec.train.options import RefinerOptions, TokenOptions
+    from vqcodec.train.training_run import TrainingRun
 
 
 def train(
@@ -71,7 +73,24 @@ def train(
 
     started = time.monotonic()
     from vqcodec.cli.tables import stage_progress
+    from vqcodec.train import options
     from vqcodec.train.watch import DEFAULT_MINUTES
+
+    refiner_options = options.RefinerOptions(
+        lambda_r=lambda_r, lambda_p=lambda_p, lambda_a=lambda_a, lambda_c=lambda_c, adaptive=adaptive, lambda_t=lambda_t
+    )
+    token_options = options.TokenOptions(
+        lambda_r=lambda_r,
+        lambda_p=lambda_p,
+        lambda_a=lambda_a,
+        lambda_c=lambda_c,
+        adaptive=adaptive,
+        cell=None if cell is None else int(cell),
+        codewords=codewords,
+        cosine=cosine,
+        batch=batch,
+        beta=beta,
+    )
 
     limit = minutes if kind == "lite" or minutes or steps else DEFAULT_MINUTES
     with stage_progress(console(stderr=True, quiet=quiet), limit) as progress:
@@ -80,9 +99,9 @@ def train(
 
             facts = train_lite(folder, output, init=base, seed=seed, minutes=minutes, overwrite=force, progress=progress)
         else:
-            from vqcodec.train.training_run import TrainingRun
+            from vqcodec.train.training_run import TrainingRun as Run  # needs torch
 
-            run = TrainingRun(
+            run = Run(
                 folder,
                 output,
                 seed=seed,
@@ -97,49 +116,51 @@ def train(
                 sheets=sheets,
                 started=started,
             )
-            if kind == "neural":
-                from vqcodec.train.neural import train_neural
-
-                facts = train_neural(run, init=given.required_base(kind, base), parts=trained)
-            elif kind == "refiner":
-                from vqcodec.train.refiner import RefinerOptions, train_refiner
-
-                refiner_options = RefinerOptions(
-                    lambda_r=lambda_r,
-                    lambda_p=lambda_p,
-                    lambda_a=lambda_a,
-                    lambda_c=lambda_c,
-                    adaptive=adaptive,
-                    lambda_t=lambda_t,
-                )
-                facts = train_refiner(
-                    run, init=given.required_base(kind, base), refiner=refiner, perceptual=perceptual, options=refiner_options
-                )
-            elif kind == "token":
-                from vqcodec.train.token import TokenOptions, train_token
-
-                token_options = TokenOptions(
-                    lambda_r=lambda_r,
-                    lambda_p=lambda_p,
-                    lambda_a=lambda_a,
-                    lambda_c=lambda_c,
-                    adaptive=adaptive,
-                    cell=None if cell is None else int(cell),
-                    codewords=codewords,
-                    cosine=cosine,
-                    batch=batch,
-                    beta=beta,
-                )
-                facts = train_token(run, init=base, parts=trained, perceptual=perceptual, options=token_options)
-            elif kind == "token-prior":
-                from vqcodec.train.token_prior import train_prior
-
-                facts = train_prior(run, init=given.required_base(kind, base))
-            else:
-                from vqcodec.train.denoiser import train_denoiser
-
-                facts = train_denoiser(run, init=base)
+            facts = _train_networks(
+                kind,
+                run,
+                base,
+                trained,
+                refiner=refiner,
+                perceptual=perceptual,
+                refiner_options=refiner_options,
+                token_options=token_options,
+            )
     _report(facts, output, quiet=quiet, as_json=as_json)
+
+
+def _train_networks(
+    kind: given.Kind,
+    run: "TrainingRun",
+    base: str | Path | None,
+    parts: Sequence[str],
+    *,
+    refiner: str | None,
+    perceptual: Path | None,
+    refiner_options: "RefinerOptions",
+    token_options: "TokenOptions",
+) -> dict[str, Any]:
+    """Train a kind that needs torch; returns its model.json."""
+    if kind == "neural":
+        from vqcodec.train.neural import train_neural
+
+        return train_neural(run, init=given.required_base(kind, base), parts=parts)
+    if kind == "refiner":
+        from vqcodec.train.refiner import train_refiner
+
+        init = given.required_base(kind, base)
+        return train_refiner(run, init=init, refiner=refiner, perceptual=perceptual, options=refiner_options)
+    if kind == "token":
+        from vqcodec.train.token import train_token
+
+        return train_token(run, init=base, parts=parts, perceptual=perceptual, options=token_options)
+    if kind == "token-prior":
+        from vqcodec.train.token_prior import train_prior
+
+        return train_prior(run, init=given.required_base(kind, base))
+    from vqcodec.train.denoiser import train_denoiser
+
+    return train_denoiser(run, init=base)
 
 
 def _report(facts: dict[str, Any], output: Path, *, quiet: bool, as_json: bool) -> None:

@@ -6,7 +6,7 @@ The models take turns: the base model and the lite one, so that the refiner serv
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -16,9 +16,10 @@ import numpy as np
 from vqcodec.errors import ModelError
 from vqcodec.neural.perceptual import GradientStatistics, Lpips
 from vqcodec.neural.refiner import RefinerSettings, fit_refiner
+from vqcodec.train.options import NO_REFINER_OPTIONS, RefinerOptions, command_options
 from vqcodec.train.samples import make_refiner_samples
 from vqcodec.train.selection import pick
-from vqcodec.train.training_run import TrainingRun, command_options, or_default
+from vqcodec.train.training_run import TrainingRun
 from vqcodec.transform.color import OPPONENT
 from vqcodec.weights import kinds, registry
 from vqcodec.weights.refiner import Refiner
@@ -34,37 +35,13 @@ _CONTINUED: Final = 0.5
 """Factor on the generator's peak learning rate when it continues, since the discriminator starts anew."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class RefinerOptions:
-    """Weights of the losses; None for the default of RefinerSettings."""
-
-    lambda_r: float | None = None
-    lambda_p: float | None = None
-    lambda_a: float | None = None
-    lambda_c: float | None = None
-    adaptive: bool = False
-    lambda_t: float | None = None
-
-    def applied(self, settings: RefinerSettings) -> RefinerSettings:
-        """The settings with the options that are given."""
-        return replace(
-            settings,
-            lambda_r=or_default(self.lambda_r, settings.lambda_r),
-            lambda_p=or_default(self.lambda_p, settings.lambda_p),
-            lambda_a=or_default(self.lambda_a, settings.lambda_a),
-            lambda_c=or_default(self.lambda_c, settings.lambda_c),
-            adaptive=self.adaptive,
-            lambda_t=or_default(self.lambda_t, settings.lambda_t),
-        )
-
-
 def train_refiner(
     run: TrainingRun,
     *,
     init: str | Path,
     refiner: str | None = None,
     perceptual: Path | None = None,
-    options: RefinerOptions = RefinerOptions(),
+    options: RefinerOptions = NO_REFINER_OPTIONS,
 ) -> dict[str, Any]:
     """Train a refiner on pictures coded by the model `init` and the lite model, and write its folder. Returns model.json.
 

@@ -56,7 +56,7 @@ REFIT_STRENGTH: Final = 300.0
 
 @dataclass(frozen=True)
 class NeuralTraining:
-    """What all stages share: the run, the base model and the pictures."""
+    """The run, base model and pictures that all stages share."""
 
     run: TrainingRun
     base: ExactModel

@@ -7,7 +7,7 @@ A trained decoder that continues alone against a discriminator makes a VQGAN of 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,8 +21,9 @@ from vqcodec.neural.perceptual import Lpips
 from vqcodec.neural.token import Scaling, TokenSettings, fit_tokens
 from vqcodec.train.data import TrainingImage
 from vqcodec.train.held_out import CHECKING
+from vqcodec.train.options import NO_TOKEN_OPTIONS, TokenOptions, command_options
 from vqcodec.train.selection import pick
-from vqcodec.train.training_run import TrainingRun, command_options, or_default
+from vqcodec.train.training_run import TrainingRun
 from vqcodec.transform.color import OPPONENT
 from vqcodec.weights import kinds, registry
 from vqcodec.weights.folder import Tensors
@@ -43,45 +44,13 @@ _LEAST_SCALE: Final = 0.5
 """Lower bound of a coefficient's deviation, grey levels, so that nearly constant coefficients are not blown up."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class TokenOptions:
-    """Options of the command; None for the default of TokenSettings. `cell`, `codewords` and `cosine` are for new models only."""
-
-    lambda_r: float | None = None
-    lambda_p: float | None = None
-    lambda_a: float | None = None
-    lambda_c: float | None = None
-    adaptive: bool = False
-    cell: int | None = None
-    codewords: int | None = None
-    cosine: bool = False
-    batch: int | None = None
-    beta: float | None = None
-
-    def applied(self, settings: TokenSettings) -> TokenSettings:
-        """The settings with the options that are given."""
-        return replace(
-            settings,
-            lambda_r=or_default(self.lambda_r, settings.lambda_r),
-            lambda_p=or_default(self.lambda_p, settings.lambda_p),
-            lambda_a=or_default(self.lambda_a, settings.lambda_a),
-            lambda_c=or_default(self.lambda_c, settings.lambda_c),
-            adaptive=self.adaptive,
-            cell=or_default(self.cell, settings.cell),
-            codewords=or_default(self.codewords, settings.codewords),
-            cosine=self.cosine,
-            batch=or_default(self.batch, settings.batch),
-            beta=or_default(self.beta, settings.beta),
-        )
-
-
 def train_token(
     run: TrainingRun,
     *,
     init: str | Path | None = None,
     parts: Sequence[str] = ("encoder", "decoder"),
     perceptual: Path | None = None,
-    options: TokenOptions = TokenOptions(),
+    options: TokenOptions = NO_TOKEN_OPTIONS,
 ) -> dict[str, Any]:
     """Train a token model, or continue the token model `init`, and write its folder. Returns model.json.
 
@@ -102,11 +71,7 @@ def train_token(
         check_sides(images, settings.cell)
     run.tell("measuring coefficients", 0, 1)
     pictures = [whole_cells(image.pixels, settings.cell, components) for image in corpus.train]
-    if start is None:
-        measured = pick(corpus.train, _MEASURED_PIXELS, np.random.default_rng(settings.seed))
-        scaling = statistics([whole_cells(image.pixels, settings.cell, components) for image in measured], settings.cell)
-    else:
-        scaling = Scaling(start.mean, start.scale)
+    scaling = _measure(corpus.train, settings, components) if start is None else Scaling(start.mean, start.scale)
     held_out = pick(corpus.held_out or corpus.train, _HELD_OUT_PIXELS, np.random.default_rng(settings.seed))
     fixed = {"color": OPPONENT, "token.mean": scaling.mean, "token.scale": scaling.scale}
 
@@ -150,6 +115,12 @@ def _check_start(start: TokenModel, components: int, folder: Path) -> None:
         raise ModelError(f"{start.name}: its colour matrix differs from the one that token models are trained with")
     if components > start.components:
         raise InputError(f"token model {start.name} is for grey pictures, and {folder} has some in colour")
+
+
+def _measure(images: list[TrainingImage], settings: TokenSettings, components: int) -> Scaling:
+    """Mean and deviation of the coefficients of a random selection of images."""
+    measured = pick(images, _MEASURED_PIXELS, np.random.default_rng(settings.seed))
+    return statistics([whole_cells(image.pixels, settings.cell, components) for image in measured], settings.cell)
 
 
 def continued(settings: TokenSettings, start: TokenModel) -> TokenSettings:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import KW_ONLY, dataclass, field, fields, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from vqcodec.errors import MissingExtraError, OutputError
 from vqcodec.io.files import check_new_folder, make_parent, new_folder, output_errors
@@ -16,9 +16,6 @@ from vqcodec.train.data import Corpus, identity, load_corpus
 from vqcodec.train.log import TrainingLog
 from vqcodec.train.watch import DEFAULT_MINUTES, OutOfTimeError, Progress, Watch
 from vqcodec.weights.folder import SUMMARY, TENSORS, Weights, save_model
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
 
 try:
     from vqcodec.neural.loop import EVERY, LoopOptions, Schedule, check_device
@@ -28,7 +25,6 @@ except ImportError as error:  # torch is an extra
 _FITTED: Final = 0.9
 """Share of the time left when the fit of a network starts; the rest is for the last check on held-out pictures."""
 S = TypeVar("S", bound=Schedule)
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -176,17 +172,6 @@ class TrainingRun:
             save_model(folder_of_model, replace(made, summary=summary))
         for checkpoint in map(self.checkpoint, parts):
             checkpoint.unlink(missing_ok=True)
-
-
-def or_default(value: T | None, default: T) -> T:
-    """`value`, or `default` if it is None."""
-    return default if value is None else value
-
-
-def command_options(options: DataclassInstance) -> dict[str, object]:
-    """The options of a kind that were given, by their names on the command line: neither None nor False."""
-    values = {field.name.replace("_", "-"): getattr(options, field.name) for field in fields(options)}
-    return {name: value for name, value in values.items() if value is not None and value is not False}
 
 
 def _exists(path: Path) -> bool:
