@@ -33,7 +33,7 @@ DEFAULT_EFFORT: Final = 5
 
 @dataclass(frozen=True, kw_only=True)
 class EncodeOptions:
-    """How a picture is encoded. Raises InputError for values out of range and for more than one target."""
+    """Options of encoding a picture. Raises InputError for values out of range and for more than one target."""
 
     quality: float | None = None
     """0..100; DEFAULT_QUALITY if there is no other target."""
@@ -70,7 +70,7 @@ class EncodeOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class DecodeOptions:
-    """How a file is decoded. Raises InputError for values out of range and for options that exclude each other."""
+    """Options of decoding a file. Raises InputError for values out of range and for options that exclude each other."""
 
     refine: Refine | None = None
     """None: the best decoder that the model has."""

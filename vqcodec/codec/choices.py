@@ -21,7 +21,7 @@ _MASKING: Final = {"psnr": 0, "ssim": 4}
 
 @dataclass(frozen=True)
 class Effort:
-    """How much time the encoder takes."""
+    """The encoder's trade of time for bytes."""
 
     levels: tuple[int, ...] = zstd_blocks.LEVELS
     """Levels of zstd that are tried."""

@@ -1,4 +1,4 @@
-"""Where networks run: numpy here, or torch on a GPU. torch takes seconds to import, so only a decode that asks for it does."""
+"""Devices for networks: numpy on the CPU, or torch on a GPU. torch takes seconds to import: it is imported on request only."""
 
 from __future__ import annotations
 

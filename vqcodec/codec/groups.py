@@ -32,7 +32,7 @@ Indices = Callable[[int, int], Stored]
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How tile groups are coded: fields of the header, and what only the encoder knows."""
+    """Settings for coding tile groups: fields of the header, and the encoder's lambda."""
 
     step_64: int
     layout: int

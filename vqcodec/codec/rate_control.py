@@ -84,17 +84,17 @@ def file_for(encoder: Encoder, options: EncodeOptions) -> bytes:
     return file_of_step(encoder, step_of_quality(DEFAULT_QUALITY if options.quality is None else options.quality, encoder.depth))
 
 
-def file_of_step(encoder: Encoder, step: int) -> bytes:
-    """The file at a step, or at the next coarser one that is not too fine."""
+def file_of_step(encoder: Encoder, step_64: int) -> bytes:
+    """The file at a step, or at the next coarser one that the codebooks can code."""
     while True:
         try:
-            return encoder.file(step)
+            return encoder.file(step_64)
         except TooFineError:
-            step = math.ceil(step * _COARSER)
+            step_64 = math.ceil(step_64 * _COARSER)
 
 
 def file_of_size(encoder: Encoder, size: int) -> bytes:
-    """The largest file of at most `size` bytes that the search finds. Raises LimitError if none fits."""
+    """The largest file of at most `size` bytes that the search finds. Raises LimitError if there is none."""
     best, best_step, too_large = b"", 0, FINEST_STEP
 
     def log_excess(of: Encoder, step: int) -> float:
@@ -126,7 +126,7 @@ def file_of_size(encoder: Encoder, size: int) -> bytes:
 
 
 def file_of_psnr(encoder: Encoder, psnr_db: float) -> bytes:
-    """The file of the largest step that the search finds whose PSNR is at least `psnr_db`. Raises LimitError if none is."""
+    """The file at the largest step that the search finds with a PSNR of at least `psnr_db`. Raises LimitError if there is none."""
     best, above, most, too_coarse = 0, 0.0, -float("inf"), container.MAX_STEP
 
     def excess(of: Encoder, step: int) -> float:
@@ -141,7 +141,7 @@ def file_of_psnr(encoder: Encoder, psnr_db: float) -> bytes:
                 too_coarse = min(too_coarse, step)
             elif step > best:
                 best, above = step, found
-        return min(found, _MUCH)  # of a picture without error: infinity
+        return min(found, _MUCH)  # infinite for a decode without error
 
     start = _FIRST_STEP
     if encoder.rounds:
@@ -156,10 +156,10 @@ def file_of_psnr(encoder: Encoder, psnr_db: float) -> bytes:
 
 
 def _search(excess: Callable[[int], float], start: int, slope: float, enough: tuple[float, float]) -> int:
-    """A step (1/64) whose excess lies within `enough`, or is on the way from above to below; the last one that was tried.
+    """Search for a step in 1/64 grey level whose excess over the target lies within `enough` (least, most): the last one tried.
 
-    The excess falls with the step, about by `-slope` for each unit of the step's logarithm: a line through the nearest trials on
-    either side tells where to look next, and the middle between them after every third trial.
+    The excess falls with the step, by about `-slope` for each unit of the step's logarithm. Regula falsi between the nearest trials
+    above and below, with a bisection after every third trial.
     """
     low, high = FINEST_STEP - 1, container.MAX_STEP + 1
     above, below = None, None  # the excess at low and at high

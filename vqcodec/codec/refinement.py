@@ -1,4 +1,4 @@
-"""Which decoder a file gets: plain, through the model's synthesis (best), or with a refiner behind it (gan)."""
+"""The choice of decoder: plain, through the model's synthesis (best), or with a refiner behind it (gan)."""
 
 from __future__ import annotations
 

@@ -238,7 +238,7 @@ class EncoderWriter(SymbolWriter):
 
 
 class Layer(NamedTuple):
-    """What an index section holds: the symbols of every stream, and raw bits."""
+    """Contents of an index section: the symbols of every stream, and raw bits."""
 
     symbols: list[UInt8]
     raw: bytes

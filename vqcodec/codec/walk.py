@@ -6,11 +6,11 @@ comes from: `SymbolWriter` searches the codebooks for it, `SymbolReader` looks i
 
 from __future__ import annotations
 
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 
-from vqcodec.arrays import Float32, Int32, Intp, UInt8
+from vqcodec.arrays import Float32, Int32, Int64, Intp, UInt8
 from vqcodec.codec.symbols import Sizes
 from vqcodec.entropy import dc_pyramid, linear, masking
 from vqcodec.entropy.codebooks import NATURAL_SIZE
@@ -44,7 +44,7 @@ class Coding(Protocol):
 
 
 class Coder(Protocol):
-    """Where residuals come from. The walk calls `start_layer`, then `code` for every half tile, and `finish` at the end."""
+    """A source of residuals. The walk calls `start_layer`, then `code` for every half tile, and `finish` at the end."""
 
     def start_layer(self, layer: int) -> None: ...
 
@@ -118,7 +118,10 @@ def code_half(
     corrector: Corrector,
     codeword_sizes: CodewordSizes | None = None,
 ) -> None:
-    """Code one half of a tile's cells, given linear means and scores: fills `grid.latents` and `magnitude`."""
+    """Code one half of a tile's cells, given linear `means` int32 [T, n] and `score` float32 [n].
+
+    Fills `grid.latents`, and `magnitude` int32 [h * w] with the size of the residuals.
+    """
     cells = grid.halves[half]
     added, score = corrector.half(tile, half, means, score)
     sizes: Sizes = NATURAL_SIZE
@@ -135,7 +138,7 @@ def code_half(
 
 
 def plus(values: Int32, added: Int32 | int) -> Int32:
-    """The sum; no pass over the values where nothing is added."""
+    """The sum; saves a pass over the values if `added` is the number 0."""
     return values if isinstance(added, int) else values + added
 
 
@@ -148,47 +151,72 @@ def walk_dc(
     corrector: DcCorrector,
     groups: int = 1,
 ) -> Int32:
-    """Code the DCs of tile groups of one shape, of `cells` rows and columns, side by side: int32 [components, groups * h * w].
+    """Code the DCs of tile groups of one shape, `cells` (rows, columns), side by side: int32 [components, groups * h * w].
 
-    The passes of coarse levels are over a few cells: of one group alone they cost as much as those of the finest.
+    Passes of coarse levels cover few cells, so several groups together take little longer than one.
     """
     coder.start_layer(0)
     h, w = cells
-    fine_dcs, bias = coding.fine_dcs, np.array(step_features(coding.step_64))
+    fine, bias = coding.fine_dcs, np.array(step_features(coding.step_64))
     planes = np.zeros((layout.components, groups * h * w), np.int32)
     magnitudes = np.zeros_like(planes)
     roots = np.arange(0, groups * h * w, h * w)
     for component in range(layout.components):
         channel = slice(component, component + 1)
         root = linear.classes_of((model.predictors[f"dc.root.{component}"].bias @ bias).astype(np.float32))
-        classes = np.repeat(root, groups)
-        classes = _finer_classes(classes) if fine_dcs else classes
-        first = coder.code(DC_SET, channel, roots, np.zeros((1, groups), np.int32), classes, _HALF if fine_dcs else NATURAL_SIZE)
+        first = _code_dcs(coder, channel, roots, np.zeros((1, groups), np.int32), np.repeat(root, groups), finer=fine)
         planes[component, roots] = linear.clamp_latents(first[0])
         magnitudes[component, roots] = np.abs(first[0])
         for this in dc_pyramid.passes(h, w, component, groups):
-            predictor = model.predictors[this.name]
-            assert predictor.mean is not None
-            each = max(1, _CELLS_AT_ONCE * groups // len(this.cells)) * h * w
-            expected = []
-            for start in range(0, groups * h * w, each):
-                some = slice(start, start + each)
-                inputs = dc_pyramid.inputs(planes[:, some], magnitudes[:, some], h, w, this)
-                score = (predictor.scale @ inputs.scale)[0] + np.float32(predictor.bias[0] @ bias)
-                predicted = linear.means_of(predictor.mean @ inputs.mean)  # int32 [1, n], then with the base
-                added, score = corrector.dc_pass(this, inputs, predicted, score)
-                predicted += inputs.base
-                expected.append((predicted, plus(predicted, added), linear.classes_of(score)))
-            predicted, means = (np.concatenate([part[i] for part in expected], axis=1) for i in (0, 1))
-            classes = np.concatenate([part[2] for part in expected])
-            finer = fine_dcs and dc_pyramid.is_finer(component, this.stride)
-            classes = _finer_classes(classes) if finer else classes
-            decoded = coder.code(DC_SET, channel, this.cells, means, classes, _HALF if finer else NATURAL_SIZE)
-            decoded += means
-            magnitudes[component, this.cells] = np.abs(decoded - predicted)
+            expected = _expect_dcs(planes, magnitudes, cells, this, model.predictors[this.name], bias, corrector)
+            finer = fine and dc_pyramid.is_finer(component, this.stride)
+            decoded = _code_dcs(coder, channel, this.cells, expected.means, expected.classes, finer=finer)  # int32 [1, n]
+            decoded += expected.means
+            magnitudes[component, this.cells] = np.abs(decoded - expected.predicted)
             planes[component, this.cells] = linear.clamp_latents(decoded)
     return planes
 
 
-def _finer_classes(classes: UInt8) -> UInt8:
-    return np.minimum(classes + np.uint8(dc_pyramid.FINER_CLASSES), np.uint8(linear.CLASSES - 1))
+class _ExpectedDcs(NamedTuple):
+    """Linear predictions int32 [1, n] of a pass, the means int32 [1, n] after correction, and scale classes uint8 [n]."""
+
+    predicted: Int32
+    means: Int32
+    classes: UInt8
+
+
+def _expect_dcs(
+    planes: Int32,
+    magnitudes: Int32,
+    cells: tuple[int, int],
+    this: dc_pyramid.Pass,
+    predictor: linear.Predictor,
+    bias: Int64,
+    corrector: DcCorrector,
+) -> _ExpectedDcs:
+    """Predictions of a pass over the DC `planes` [components, groups * h * w] and their `magnitudes`, some groups at a time."""
+    assert predictor.mean is not None
+    h, w = cells
+    groups = planes.shape[1] // (h * w)
+    each = max(1, _CELLS_AT_ONCE * groups // len(this.cells)) * h * w
+    parts = []
+    for start in range(0, planes.shape[1], each):
+        some = slice(start, start + each)
+        inputs = dc_pyramid.inputs(planes[:, some], magnitudes[:, some], h, w, this)
+        score = (predictor.scale @ inputs.scale)[0] + np.float32(predictor.bias[0] @ bias)  # float32 [n]
+        predicted = linear.means_of(predictor.mean @ inputs.mean)  # int32 [1, n], without the base
+        added, score = corrector.dc_pass(this, inputs, predicted, score)
+        predicted += inputs.base
+        parts.append(_ExpectedDcs(predicted, plus(predicted, added), linear.classes_of(score)))
+    return _ExpectedDcs(
+        np.concatenate([part.predicted for part in parts], axis=1),
+        np.concatenate([part.means for part in parts], axis=1),
+        np.concatenate([part.classes for part in parts]),
+    )
+
+
+def _code_dcs(coder: Coder, channel: slice, cells: Intp, means: Int32, classes: UInt8, *, finer: bool) -> Int32:
+    """Residuals int32 [1, n] of DCs; `finer`: with codewords of half the size, at correspondingly higher classes."""
+    if finer:
+        classes = np.minimum(classes + np.uint8(dc_pyramid.FINER_CLASSES), np.uint8(linear.CLASSES - 1))
+    return coder.code(DC_SET, channel, cells, means, classes, _HALF if finer else NATURAL_SIZE)

@@ -23,7 +23,7 @@ GENERATED: Final = "generated.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Denoising:
-    """How a picture is denoised; `sigma` in grey levels, None: estimated."""
+    """Settings of `denoise`; `sigma` in grey levels, None: estimated."""
 
     model: str | None = None
     sigma: float | None = None
@@ -52,7 +52,7 @@ class Denoising:
 
 @dataclass(frozen=True, kw_only=True)
 class Repair:
-    """How a picture is repaired: what is white in the picture `mask` is drawn by a token prior."""
+    """Settings of `repair`: pixels that are white in the picture `mask` are drawn from a token prior."""
 
     mask: Path
     prior: str
@@ -99,7 +99,7 @@ class Repair:
 
 @dataclass(frozen=True, kw_only=True)
 class Generation:
-    """How pictures are drawn from a token prior; `model` is its name or folder."""
+    """Settings of `generate`; `model` is the name or folder of a token prior."""
 
     model: str
     label: str | None
