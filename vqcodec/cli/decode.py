@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from vqcodec.cli.many import check_only_for_many, convert_many, paths_of, shard_of
+from vqcodec.cli.many import check_only_for_many, convert_many, paths_of
 from vqcodec.cli.options import (
     Force,
     Jobs,
@@ -151,19 +151,18 @@ def decode(
     if quality is not None and (suffix if paths.many else paths.output.suffix.lower()) not in (".jpg", ".jpeg", ".webp"):
         raise UsageError("--quality is for JPEG and WebP outputs")
     if paths.many:
-        from vqcodec.io.batch import BatchSettings
-
-        settings = BatchSettings(
-            source=paths.folder_or_files,
-            output=paths.output,
-            conversion=decoding,
-            suffix=suffix,
-            jobs=jobs or 1,
-            shard=shard_of(shard),
+        convert_many(
+            paths,
+            decoding,
+            suffix,
+            jobs=jobs,
+            shard=shard,
             manifest=manifest,
             overwrite=force,
+            strict=strict,
+            as_json=as_json,
+            quiet=quiet,
         )
-        convert_many(settings, strict=strict, as_json=as_json, quiet=quiet)
         return
     check_only_for_many({"-j": jobs, "--shard": shard, "--manifest": manifest, "--strict": strict or None})
     if to is not None and (others or into):

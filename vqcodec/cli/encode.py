@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from vqcodec.cli.many import check_only_for_many, convert_many, paths_of, shard_of
+from vqcodec.cli.many import check_only_for_many, convert_many, paths_of
 from vqcodec.cli.options import (
     Force,
     Jobs,
@@ -123,19 +123,18 @@ def encode(
 
     encoding = Encoding(options=options, model=model, strip=strip, keep_times=keep_times, max_pixels=max_pixels)
     if paths.many:
-        from vqcodec.io.batch import BatchSettings
-
-        settings = BatchSettings(
-            source=paths.folder_or_files,
-            output=paths.output,
-            conversion=encoding,
-            suffix=".vqz",
-            jobs=jobs or 1,
-            shard=shard_of(shard),
+        convert_many(
+            paths,
+            encoding,
+            ".vqz",
+            jobs=jobs,
+            shard=shard,
             manifest=manifest,
             overwrite=force,
+            strict=strict,
+            as_json=as_json,
+            quiet=quiet,
         )
-        convert_many(settings, strict=strict, as_json=as_json, quiet=quiet)
         return
     check_only_for_many({"-j": jobs, "--shard": shard, "--manifest": manifest, "--strict": strict or None})
     if is_picture_name(paths.output.name) and paths.output != source:

@@ -45,7 +45,7 @@ from vqcodec.io.files import BrokenPipeOutputError, open_closed_streams, stdout_
 
 INTERNAL, OUT_OF_MEMORY, INTERRUPTED, BROKEN_PIPE = 1, 6, 130, 141
 _STDOUT_ERRORS = {errno.ENOSPC, errno.EPIPE, errno.EBADF, errno.EIO, errno.EFBIG, errno.EDQUOT}
-"""Errors of writing to standard output. Code that uses other files raises errors of ours."""
+"""Errors of writing to standard output. Code that uses other files raises VqcodecErrors."""
 
 app = typer.Typer(
     add_completion=True,

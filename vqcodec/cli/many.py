@@ -15,7 +15,7 @@ from vqcodec.errors import InputError, printable
 from vqcodec.io.files import STREAM, name_of, why_no_file
 
 if TYPE_CHECKING:
-    from vqcodec.io.batch import BatchSettings
+    from vqcodec.io.convert import Conversion
     from vqcodec.io.jobs import Shard, Skipped
 
 _MOST_NAMED: Final = 100
@@ -86,7 +86,7 @@ def check_only_for_many(options: Mapping[str, object]) -> None:
         raise UsageError(f"{' and '.join(given)}: for folders only")
 
 
-def shard_of(text: str | None) -> "Shard":
+def _shard_of(text: str | None) -> "Shard":
     """The shard for I/N: 1/8 is the first of 8. The whole if there is none. Raises typer.BadParameter."""
     from vqcodec.io.jobs import Shard
 
@@ -97,12 +97,34 @@ def shard_of(text: str | None) -> "Shard":
     return shard
 
 
-def convert_many(settings: "BatchSettings", *, strict: bool, as_json: bool, quiet: bool) -> None:
-    """Convert a folder or several files and print the report. Exits with the code of the first failure or, if `strict`, with that
-    of InputError for skipped files."""
+def convert_many(
+    paths: Paths,
+    conversion: "Conversion",
+    suffix: str,
+    *,
+    jobs: int | None,
+    shard: str | None,
+    manifest: Path | None,
+    overwrite: bool,
+    strict: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Convert a folder or several files to outputs with this suffix, and print the report. Exits with the code of the first failure
+    or, if `strict`, with that of InputError for skipped files."""
     from vqcodec.cli.tables import batch_progress, print_batch
-    from vqcodec.io.batch import run_batch
+    from vqcodec.io.batch import BatchSettings, run_batch
 
+    settings = BatchSettings(
+        source=paths.folder_or_files,
+        output=paths.output,
+        conversion=conversion,
+        suffix=suffix,
+        jobs=jobs or 1,
+        shard=_shard_of(shard),
+        manifest=manifest,
+        overwrite=overwrite,
+    )
     start = time.perf_counter()
     with batch_progress(console(stderr=True, quiet=quiet)) as (started, progress):
         summary = run_batch(settings, started, progress)

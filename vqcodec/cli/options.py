@@ -13,6 +13,7 @@ from typer.core import TyperCommand
 
 from vqcodec.errors import InputError, VqcodecError, printable
 from vqcodec.io.files import STREAM
+from vqcodec.options import Region
 
 USAGE: Final = 2
 """Exit code for wrong usage."""
@@ -26,7 +27,7 @@ class UsageError(VqcodecError):
 
 @contextmanager
 def as_usage_errors() -> Iterator[None]:
-    """In the block, an InputError becomes a UsageError: options that are impossible are a mistake on the command line."""
+    """Turn an InputError in the block into a UsageError: impossible option values are wrong usage."""
     try:
         yield
     except InputError as error:
@@ -64,7 +65,7 @@ def size_of(text: str) -> int:
     return size
 
 
-def region_of(text: str) -> tuple[int, int, int, int]:
+def region_of(text: str) -> Region:
     """Left, top, width and height in pixels: 0,0,640,480."""
     match = re.fullmatch(r"(\d+),(\d+),(\d+),(\d+)", text)
     if match is None:

@@ -82,7 +82,7 @@ def open_source(source: object, max_pixels: int) -> Iterator[BinaryIO]:
 
 
 def naming_source(source: object) -> AbstractContextManager[None]:
-    """Make errors of ours in the block name the file, if the source is a path."""
+    """Make VqcodecErrors in the block name the file, if the source is a path."""
     return naming(_path(source)) if isinstance(source, str | os.PathLike) else nullcontext()
 
 

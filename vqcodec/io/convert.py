@@ -1,4 +1,7 @@
-"""Conversions of one file or stream to another for `encode` and `decode`, and of each file of a folder (batch.py)."""
+"""Conversions of one file or stream to another for `encode` and `decode`, and of each file of a folder (batch.py).
+
+Modules that only one of the two needs are imported in functions: start-up is most of the time for a small picture.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import io
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
 
 from vqcodec.arrays import Pixels
 from vqcodec.codec import pipeline, refinement
@@ -23,17 +26,16 @@ from vqcodec.io.files import (
     seekable,
     write_atomic,
 )
-from vqcodec.io.image_reader import ImageData, read_image, why_not_read
-from vqcodec.io.image_writer import format_of, write_image
-from vqcodec.io.jobs import why_not_decoded, why_not_encoded
 from vqcodec.io.kinds import HEAD_BYTES, VQZ, kind_of
 from vqcodec.options import DecodeOptions, EncodeOptions
 from vqcodec.runtime import progress
 from vqcodec.weights import registry
 
+if TYPE_CHECKING:
+    from vqcodec.io.image_reader import ImageData
 
-@dataclass(frozen=True)
-class Converted:
+
+class Converted(NamedTuple):
     """The result for one file. `seconds` is the time of coding only; `bytes_in` is 0 for a stream; `grew`: the .vqz file is larger
     than its source."""
 
@@ -83,6 +85,8 @@ class Encoding:
     inputs = "pictures"
 
     def why_not(self, path: Path) -> str:
+        from vqcodec.io.jobs import why_not_encoded
+
         return why_not_encoded(path)
 
     def on_one_core(self) -> Encoding:
@@ -122,6 +126,8 @@ class Decoding:
     inputs = ".vqz files"
 
     def why_not(self, path: Path) -> str:
+        from vqcodec.io.jobs import why_not_decoded
+
         return why_not_decoded(path)
 
     def on_one_core(self) -> Decoding:
@@ -161,7 +167,9 @@ class PictureFile(NamedTuple):
 
 
 def picture_file(pixels: Pixels, picture_format: str, metadata: Metadata | None = None, quality: int | None = None) -> PictureFile:
-    """A picture file in memory. Raises InputError for pixels that the format cannot hold."""
+    """A picture file in memory. Raises OutputError for pixels that the format cannot hold."""
+    from vqcodec.io.image_writer import write_image
+
     stream = io.BytesIO()
     with progress.stage("writing"):
         notes = write_image(pixels, stream, format=picture_format, metadata=metadata, quality=quality)
@@ -169,7 +177,9 @@ def picture_file(pixels: Pixels, picture_format: str, metadata: Metadata | None 
 
 
 def read_picture(source: Path, max_pixels: int) -> ImageData:
-    """The picture in a file or stream. Raises LimitError, and InputError, which names the kind of a file that is no picture."""
+    """The picture in a file or stream. Raises LimitError, and InputError, which names the kind of a file that is not a picture."""
+    from vqcodec.io.image_reader import read_image, why_not_read
+
     with open_input(source) as stream, progress.stage("reading"):
         if reason := why_not_read(source.name, stream.peek(HEAD_BYTES)):  # type: ignore[attr-defined]  # open_input buffers
             raise InputError(reason)
@@ -177,6 +187,9 @@ def read_picture(source: Path, max_pixels: int) -> ImageData:
 
 
 def output_format(output: Path) -> str:
+    """The picture format for an output. Raises OutputError for an unknown suffix."""
+    from vqcodec.io.image_writer import format_of
+
     with naming(output, "standard output"):
         return format_of(output)
 
@@ -184,10 +197,12 @@ def output_format(output: Path) -> str:
 def result_of(
     pixels: Pixels, bytes_in: int, bytes_out: int, seconds: float, notes: tuple[str, ...] = (), *, grew: bool = False
 ) -> Converted:
+    """The result for these pixels."""
     height, width = pixels.shape[:2]
     channels = 1 if pixels.ndim == 2 else pixels.shape[2]
     return Converted(width, height, channels, bytes_in, bytes_out, seconds, notes, grew)
 
 
 def bytes_of(source: Path) -> int:
+    """Size of a file; 0 for a stream."""
     return source.stat().st_size if source != STREAM and source.is_file() else 0

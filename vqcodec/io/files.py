@@ -1,4 +1,4 @@
-"""Reading and writing whole files: `-` for streams, atomic writes, system errors as errors of ours."""
+"""Reading and writing whole files: `-` for streams, atomic writes, system errors as VqcodecErrors."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ import stat
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, NamedTuple
 
 from vqcodec.errors import InputError, LimitError, MissingExtraError, OutputError, VqcodecError, printable
 from vqcodec.runtime.interrupts import termination_raises
@@ -35,7 +34,7 @@ def name_of(path: Path, stream: str = "standard input") -> str:
 
 @contextmanager
 def naming(path: Path, stream: str = "standard input") -> Iterator[None]:
-    """Make errors of ours in the block name the file `path`: at the start of the message, or after "cannot read" or "cannot write".
+    """Make VqcodecErrors in the block name the file `path`: at the start of the message, or after "cannot read" or "cannot write".
     A MemoryError becomes a LimitError."""
     name = name_of(path, stream)
     try:
@@ -157,8 +156,7 @@ def why_no_file(path: Path) -> str:
 # ------------------------------------------------------------------------------------------------ writing
 
 
-@dataclass(frozen=True)
-class Attributes:
+class Attributes(NamedTuple):
     """Attributes that an output takes from its source: `mode`, an upper bound of its permissions, and `times`, access and
     modification time in nanoseconds, if they are kept."""
 

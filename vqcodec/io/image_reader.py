@@ -16,9 +16,8 @@ import io
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
@@ -47,8 +46,7 @@ _SIGNED: Final = 2
 """Value of TIFF's tag SampleFormat."""
 
 
-@dataclass(frozen=True)
-class ImageData:
+class ImageData(NamedTuple):
     """A picture ready for the encoder.
 
     pixels:   uint8 [H, W] grey or [H, W, 3] RGB, with alpha [H, W, 2] or [H, W, 4]; or uint16 [H, W] grey; upright
@@ -59,7 +57,7 @@ class ImageData:
 
     pixels: Pixels
     notes: tuple[str, ...]
-    metadata: Metadata = field(default_factory=Metadata)
+    metadata: Metadata
 
 
 def read_image(source: Path | BinaryIO, *, name: str = "the image", max_pixels: int = MAX_PIXELS) -> ImageData:

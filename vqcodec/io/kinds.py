@@ -10,16 +10,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import PurePath
-from typing import Final
+from typing import Final, NamedTuple
 
 HEAD_BYTES: Final = 4096
 """First bytes of a file that determine its kind."""
 
 
-@dataclass(frozen=True)
-class Kind:
+class Kind(NamedTuple):
     """A kind of file: its name ("PNG", "HEIC", "text"; empty if unknown), the reason why it is not encoded unless its format is
     read, and Pillow's name of the format, empty for formats that Pillow does not read."""
 
