@@ -177,7 +177,7 @@ class VqzFile(Reader):
         with arguments.naming_source(self._given):
             model = registry.find_by_id(self.header.model_id) if self._model_name is None else _model(self._model_name)
             wanted = _refiner(refiner) if refinement.uses_refiner(options, self.header) else None
-            return pipeline.decode(self, model, options, wanted)
+            return pipeline.read(self, model, options, wanted)
 
 
 def open_vqz(

@@ -29,7 +29,7 @@ def assert_readers_agree(data: bytes, model_folder: Path = MODEL) -> int:
     model = ExactModel.load(model_folder)
     file = container.File(io.BytesIO(data))
     header = file.header
-    inspection.check_model(header, model)
+    inspection.ExactFiles(model).check(header)
     together: dict[Rect, np.ndarray] = {}  # as pixels are decoded: the DCs of several groups at once
 
     def finish(opened: groups.OpenGroup) -> None:

@@ -57,16 +57,6 @@ def header_facts(reader: Reader) -> dict[str, Any]:
     }
 
 
-def check_model(header: Header, model: ExactModel) -> None:
-    """Raise ModelError or CorruptError unless the file was made with this model."""
-    if header.model_id != model.file_id:
-        raise ModelError(f"the file was made with model {header.model_id.hex()}, not with {model.name} ({model.file_id.hex()})")
-    if header.tokens:
-        raise CorruptError("corrupt file: it has tokens, and its model has none")
-    if header.merge_map >= len(model.maps):
-        raise CorruptError("corrupt file: its merge map is not in the model")
-
-
 @dataclass(frozen=True)
 class _Found:
     """The symbols uint8 [n] of some cells: each cell's vectors of one codebook and scale class."""
@@ -156,3 +146,28 @@ def describe(header: Header, indices: Indices, model: ExactModel) -> dict[str, A
         "streams": [{"name": name, "count": count, "bytes": size} for name, count, size in zip(names, counts, stored, strict=True)],
         "shares": shares,
     }
+
+
+@dataclass(frozen=True)
+class ExactFiles:
+    """Files of an exact model: whether they are, and what is in them."""
+
+    model: ExactModel
+
+    def check(self, header: Header) -> None:
+        """Raise ModelError or CorruptError unless the file was made with this model."""
+        model = self.model
+        if header.model_id != model.file_id:
+            raise ModelError(f"the file was made with model {header.model_id.hex()}, not with {model.name} ({model.file_id.hex()})")
+        if header.tokens:
+            raise CorruptError("corrupt file: it has tokens, and its model has none")
+        if header.merge_map >= len(model.maps):
+            raise CorruptError("corrupt file: its merge map is not in the model")
+
+    def indices(self, reader: Reader) -> dict[str, UInt32]:
+        """Every codebook index (index_table). Raises CorruptError, TruncatedError."""
+        return index_table(reader.header, reader.indices, self.model)
+
+    def describe(self, reader: Reader) -> dict[str, Any]:
+        """Bytes of streams and shares of bands (describe). Raises CorruptError, TruncatedError."""
+        return describe(reader.header, reader.indices, self.model)

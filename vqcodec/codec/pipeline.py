@@ -1,12 +1,12 @@
 """The codec on one page: pixels -> bytes, and bytes -> pixels, stage by stage. Each stage is a function of the module on the left.
 
-                     encode                                decode
-    channels         split, hidden.fill_hidden                  join
-    transform        Source.coefficients: dct.forward      Reconstruction: dct.inverse, seams; synthesis and refiner (nets)
-    targets          beyond_the_ends, targets_of
-    entropy, groups  encode_group                          open_groups, finish_group
-    streams          pack                                  unpack
-    container        write_file                            File
+                          encode, downwards                     decode, upwards
+    channels              split, then hidden.fill_hidden        join
+    transform (dct)       Source.coefficients: dct.forward      Reconstruction: dct.inverse, seams
+    targets               beyond_the_ends, targets_of           Reconstruction: synthesis and refiner
+    groups (entropy)      encode_group                          open_groups, finish_group
+    streams               pack                                  unpack
+    container             write_file                            File (in Reader)
 
 Rate control wraps encoding: it codes the picture at one step or at several. Regions, smaller sizes and networks are kinds of
 reconstruction; damaged files are the reader's. Models with a learned transform have a way of their own (tokens.py).
@@ -15,14 +15,16 @@ reconstruction; damaged files are the reader's. Models with a learned transform 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from io import BytesIO
 from typing import Any, Final
 
 from vqcodec.arrays import Bool, Int16, Pixels, UInt8
-from vqcodec.codec import channels, devices, groups, hidden, inspection, rate_control, reconstruction, refinement, streams
+from vqcodec.codec import channels, devices, groups, hidden, rate_control, reconstruction, refinement, streams
 from vqcodec.codec.choices import effort_of
 from vqcodec.codec.file_codec import FileCodec
 from vqcodec.codec.groups import CodedGroup, OpenGroup
+from vqcodec.codec.inspection import ExactFiles
 from vqcodec.codec.rate_control import TooFineError
 from vqcodec.codec.reader import Reader
 from vqcodec.codec.source import Source
@@ -53,9 +55,16 @@ def encode(pixels: Pixels, model: AnyModel, options: EncodeOptions, metadata: Me
     return codec_of(model).encode(colours, visible, beside, options)
 
 
+def decode(data: bytes, model: AnyModel, options: DecodeOptions, refiner: Refiner | None = None) -> Pixels:
+    """The bytes of a whole file to samples as they were encoded; the inverse of `encode`. Raises FormatError and its kinds."""
+    reader = Reader(BytesIO(data))
+    reader.file.check()
+    return read(reader, model, options, refiner)
+
+
 @with_one_thread
-def decode(reader: Reader, model: AnyModel, options: DecodeOptions, refiner: Refiner | None = None) -> Pixels:
-    """A file to samples [h, w] or [h, w, 2 to 4], uint8 or uint16. Raises FormatError and its kinds, ModelError, InputError."""
+def read(reader: Reader, model: AnyModel, options: DecodeOptions, refiner: Refiner | None = None) -> Pixels:
+    """The part of a file that the options ask for: samples [h, w] or [h, w, 2 to 4]. Raises FormatError, ModelError, InputError."""
     codec = codec_of(model)
     codec.check(reader.header)
     region = reader.region(options.region)  # in pixels, or None
@@ -94,10 +103,7 @@ class Encoder(Source):
 
     def write(self, header: Header, symbols: Sequence[GroupSymbols]) -> bytes:
         """The file of the symbols of every tile group."""
-        effort = self.effort
-        merge_map, sections = streams.pack(
-            symbols, self.model, levels=effort.levels, maps_ahead=effort.maps_ahead, threads=self.threads
-        )
+        merge_map, sections = streams.pack(symbols, self.model, self.effort, self.threads)  # bytes, layer by layer
         header = replace(header, merge_map=merge_map)
         return container.write_file(header, [*(Section(container.INDICES, data) for data in sections), *self.beside])
 
@@ -111,11 +117,8 @@ class Encoder(Source):
         return self.psnr_of(image.pixels(self.threads))
 
 
-@dataclass(frozen=True)
-class ExactCodec:
-    """Files of an exact model."""
-
-    model: ExactModel
+class ExactCodec(ExactFiles):
+    """Encodes and decodes files of an exact model."""
 
     def encode(self, colours: Pixels, visible: Bool | None, beside: Sequence[Section], options: EncodeOptions) -> bytes:
         """Samples [H, W, 1 or 3] to a file. Raises LimitError."""
@@ -136,16 +139,6 @@ class ExactCodec:
 
         groups.each_group(header, reader.indices, model, image.groups, finish, threads=threads, layers=image.layers)
         return image.pixels(threads)  # synthesis and refiner, seams
-
-    def check(self, header: Header) -> None:
-        """Raise ModelError or CorruptError unless the file was made with this model."""
-        inspection.check_model(header, self.model)
-
-    def indices(self, reader: Reader) -> dict[str, Any]:
-        return inspection.index_table(reader.header, reader.indices, self.model)
-
-    def describe(self, reader: Reader) -> dict[str, Any]:
-        return inspection.describe(reader.header, reader.indices, self.model)
 
 
 CODECS: Final[dict[type, Callable[[Any], FileCodec]]] = {ExactModel: ExactCodec, TokenModel: TokenCodec}

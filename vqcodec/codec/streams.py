@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 
 from vqcodec.arrays import UInt8
+from vqcodec.codec.choices import Effort
 from vqcodec.codec.symbols import Calls, GroupStreams, GroupSymbols, Layer
 from vqcodec.format import zstd_blocks
 from vqcodec.format.header import Header
@@ -63,23 +64,21 @@ def mean_lengths(streams: Sequence[Stream]) -> list[list[int]]:
 # ------------------------------------------------------------------------------------------------ all tile groups
 
 
-def pack(
-    groups: Sequence[GroupSymbols], model: ExactModel, *, levels: tuple[int, ...], maps_ahead: int, threads: int
-) -> tuple[int, list[bytes]]:
+def pack(groups: Sequence[GroupSymbols], model: ExactModel, effort: Effort, threads: int) -> tuple[int, list[bytes]]:
     """The merge map that makes the file smallest, and under it the index sections of all tile groups, layer by layer.
 
-    Merge maps are tried, from many streams to few, until `maps_ahead` + 1 in turn have not made the file smaller.
+    Merge maps are tried, from many streams to few, until `effort.maps_ahead` + 1 in turn have not made the file smaller.
     """
     merge_map, least, stored = 0, sys.maxsize, list[bytes]()
     tried = groups[:: -(-len(groups) // _GROUPS_TRIED)]
     for number in range(len(model.maps)):
-        if number > merge_map + maps_ahead and least > _SMALL_FILE:
+        if number > merge_map + effort.maps_ahead and least > _SMALL_FILE:
             break
         found = _sections(tried, model, number, zstd_blocks.FAST_LEVELS, threads)
         if sum(map(len, found)) < least:
             merge_map, least, stored = number, sum(map(len, found)), found
-    if levels != zstd_blocks.FAST_LEVELS or len(tried) < len(groups):
-        stored = _sections(groups, model, merge_map, levels, threads)
+    if effort.levels != zstd_blocks.FAST_LEVELS or len(tried) < len(groups):
+        stored = _sections(groups, model, merge_map, effort.levels, threads)
     return merge_map, stored
 
 

@@ -148,7 +148,7 @@ class Decoding:
                 reader.file.check()
             model = registry.find_by_id(reader.header.model_id) if self.model is None else registry.find_any(self.model)
             refiner = registry.find_refiner(self.refiner) if refinement.uses_refiner(self.options, reader.header) else None
-            pixels = pipeline.decode(reader, model, self.options, refiner)
+            pixels = pipeline.read(reader, model, self.options, refiner)
             metadata = reader.read_metadata()
         seconds = time.perf_counter() - start
         with naming(output, "standard output"):
