@@ -145,7 +145,7 @@ def test_repair_reads_and_writes_files(folder: Path, capsys: pytest.CaptureFixtu
     with Image.open("same.png") as image:
         np.testing.assert_array_equal(image, pixels)
     assert main(["repair", "in.png", "out.jpg", "--mask", "mask.png", "-m", "./prior"]) == 0
-    assert "note: JPEG changes all pixels a little" in capsys.readouterr().err
+    assert "note: JPEG changes all pixels slightly" in capsys.readouterr().err
     for arguments, code in (
         (["in.png", "x.png", "--mask", "small.png", "-m", "./prior"], 3),
         (["in.png", "x.png", "--mask", "none.png", "-m", "./prior"], 3),
