@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from helpers.marks import fast_first
 from helpers.paths import REPOSITORY
 from helpers.processes import program_environment
 
 EXPERIMENTS = REPOSITORY / "experiments"
 
 
-@pytest.mark.parametrize("script", ["measure", "make_results", "blind", "previews", "ray_decode"])
+@pytest.mark.parametrize("script", fast_first(["measure", "make_results", "blind", "previews", "ray_decode"]))
 def test_help_names_the_command(script: str) -> None:
     command = [sys.executable, EXPERIMENTS / f"{script}.py", "--help"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=program_environment())

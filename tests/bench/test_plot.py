@@ -23,6 +23,7 @@ def test_sizes_are_relative_to_the_anchor(results):
     np.testing.assert_allclose(ours.get_ydata(), -20, atol=0.01)  # smaller by a fifth
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("codecs", fast_first([["jpeg", "vqz", "vqz:mine", "webp", "avif", "jxl"], ["vqz"], []]))
 def test_the_plot_is_a_png_for_any_number_of_codecs(codecs, results_of, rows):
     results = results_of(*((name, rows(name, 1 - 0.1 * i)) for i, name in enumerate(codecs)))

@@ -55,9 +55,10 @@ COLOURED: dict[str, Callable[[Path], Pixels]] = {
     "green and magenta": lambda samples: stripes(((0, 200, 0), (200, 0, 200)), 1, samples).swapaxes(0, 1),
     "lettering": lettering,
 }
-COLOURED_CASES = pytest.mark.parametrize(("name", "model"), fast_first(product(COLOURED, BOTH_MODELS)))
+COLOURED_CASES = pytest.mark.parametrize(("name", "model"), list(product(COLOURED, BOTH_MODELS)))
 
 
+@pytest.mark.slow
 @COLOURED_CASES
 def test_quality_is_monotone_on_coloured_detail(name: str, model: str, samples: Path) -> None:
     """Without the choice of layouts, red and cyan columns had 2860 bytes (6.9 dB) at quality 60 and 2024 bytes (44.5 dB) at 80.
@@ -75,6 +76,7 @@ def test_quality_is_monotone_on_coloured_detail(name: str, model: str, samples: 
         assert quality == sorted(quality)
 
 
+@pytest.mark.slow
 @COLOURED_CASES
 def test_targets_are_met_on_coloured_detail(name: str, model: str, samples: Path) -> None:
     pixels = COLOURED[name](samples)
@@ -101,6 +103,7 @@ def test_targets_between_the_layouts_are_met() -> None:
         assert 0.97 * size <= len(api.encode(pixels, size=size, model="photo-lite", threads=1)) <= size
 
 
+@pytest.mark.slow
 def test_lettering_keeps_its_colour(samples: Path) -> None:
     """Without high frequencies of chroma the picture had 28.3 dB."""
     pixels = lettering(samples)
@@ -164,7 +167,7 @@ def test_plain_ground_of_lettering_stays_plain(model: str) -> None:
         assert (decoded[blocks] != 255).any(axis=-1).mean() < 0.07
 
 
-@pytest.mark.parametrize(("dtype", "plain"), [(np.uint8, 255), (np.uint8, 0), (np.uint16, 65535), (np.uint16, 1023)])
+@pytest.mark.parametrize(("dtype", "plain"), fast_first([(np.uint8, 255), (np.uint16, 1023), (np.uint8, 0), (np.uint16, 65535)], 2))
 def test_plain_grey_stays_plain(dtype: type, plain: int, samples: Path) -> None:
     picture, blocks = cut_out(samples, (255, 255, 255))
     grey = np.where(blocks, plain, picture[:, :, 1].astype(int) * (plain or 255) // 256).astype(dtype)

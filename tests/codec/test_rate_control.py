@@ -122,6 +122,7 @@ def test_a_psnr_that_is_asked_for_is_that_of_the_decode(depth: int, tile: int | 
     assert 38 <= found < 38.1
 
 
+@pytest.mark.slow
 def test_no_target_of_size_is_missed_by_a_byte() -> None:
     """The search for each of these sizes comes by a file that is one byte larger."""
     pixels, options = half_busy(24, 1), {"model": "photo-lite", "effort": 1}

@@ -55,7 +55,7 @@ def test_any_size_comes_back(height: int, width: int, channels: int, quality: fl
 
 
 def test_quality_is_monotone_and_reaches_48_db() -> None:
-    pixels = sample("landscape", (200, 100, 456, 292))
+    pixels = sample("landscape", (200, 100, 360, 228))
     files = [api.encode(pixels, quality=q) for q in (0, 25, 50, 75, 90, 100)]
     sizes = [len(f) for f in files]
     quality = [psnr_db(pixels, api.decode(f)) for f in files]
@@ -71,7 +71,9 @@ def test_rate_control_lands_below_the_target_within_a_percent(bpp: float) -> Non
     assert bpp * 0.99 <= found <= bpp
 
 
-@pytest.mark.parametrize("options", [{"psnr": 59.0}, {"bpp": 40.0}, {"size": 100_000}], ids=lambda options: next(iter(options)))
+@pytest.mark.parametrize(
+    "options", fast_first([{"psnr": 59.0}, {"bpp": 40.0}, {"size": 100_000}]), ids=lambda options: next(iter(options))
+)
 def test_the_finest_step_is_not_one_at_which_white_overflows(options: dict[str, Any]) -> None:
     pixels = np.clip(np.random.default_rng(0).normal(255, 2, (40, 48, 3)), 0, 255).astype(np.uint8)
     assert psnr_db(pixels, api.decode(api.encode(pixels, **options))) > 59

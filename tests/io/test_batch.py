@@ -18,6 +18,7 @@ from PIL import Image
 
 import vqcodec
 from helpers.batches import LITE, PLAIN, encoding, jobs_of, names, run
+from helpers.marks import fast_first
 from helpers.paths import REPOSITORY
 from helpers.pictures import smooth_picture
 from helpers.processes import Program, program_command, program_environment, restore_default_signals
@@ -196,7 +197,7 @@ def test_outputs_and_folders_are_no_more_open_than_their_sources(tmp_path: Path)
     folder.joinpath("private").chmod(0o700)
 
 
-@pytest.mark.parametrize(("asked", "given"), [(None, 1), (3, 3)])
+@pytest.mark.parametrize(("asked", "given"), fast_first([(None, 1), (3, 3)]))
 def test_a_process_has_one_thread_unless_set_otherwise(asked: int | None, given: int, tmp_path: Path) -> None:
     """Several processes with threads for all cores would wait for each other."""
     Image.fromarray(smooth_picture(8, 8)).save(tmp_path / "a.png")

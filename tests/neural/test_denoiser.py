@@ -128,6 +128,7 @@ def test_the_score_is_of_held_out_pictures(small: Callable[..., Any], monkeypatc
     assert figures[2] == figures[3]  # without held-out pictures the training pictures are scored
 
 
+@pytest.mark.slow
 def test_pictures_that_are_too_small(small: Callable[..., Any], still_life: Pixels) -> None:
     from vqcodec.neural import denoiser
 

@@ -239,7 +239,7 @@ def run_unread(stream: str, *arguments: object) -> "subprocess.CompletedProcess[
             "train --help",
             "--version",
         ],
-        4,
+        2,
     ),
 )
 def test_a_reader_that_has_gone_ends_the_program_without_a_word(
@@ -253,6 +253,7 @@ def test_a_reader_that_has_gone_ends_the_program_without_a_word(
         vqcodec.verify((tmp_path / "b.vqz").read_bytes())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("stream", "code"), fast_first([("stdout", -signal.SIGPIPE), ("stderr", 3)]))
 def test_a_folder_is_done_though_nobody_reads_of_it(tmp_path: Path, stream: str, code: int) -> None:
     (tmp_path / "in").mkdir()
@@ -270,6 +271,7 @@ def test_a_folder_is_done_though_nobody_reads_of_it(tmp_path: Path, stream: str,
         assert b'"done": 3' in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unread", fast_first([">&-", ">/dev/full"]))
 def test_standard_error_that_cannot_be_written_is_no_error(vqz: Path, tmp_path: Path, unread: str) -> None:
     for words in (["decode", vqz, tmp_path / "a.png"], ["encode", vqz.with_suffix(".png"), tmp_path / "a.vqz", "-f"]):

@@ -170,6 +170,7 @@ def test_json_is_one_object_with_the_notes(few: Path, tmp_path: Path, capsys: py
     assert printed.err == f"vqcodec: note: {note}\n"
 
 
+@pytest.mark.slow
 def test_quiet_prints_nothing(few: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", str(few), "-o", str(tmp_path / "own"), "--quiet"]) == 0
     assert capsys.readouterr() == ("", "")
