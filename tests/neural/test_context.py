@@ -28,7 +28,7 @@ def with_context(tensors: dict[str, np.ndarray]) -> ExactModel:
 
 
 class Replay:
-    """A coder that gives back latents that are already known."""
+    """A coder that returns known latents."""
 
     def __init__(self, latents: np.ndarray) -> None:
         self.latents = latents.astype(np.int32)
@@ -46,7 +46,7 @@ class Replay:
 
 
 class Listener(context.ContextCorrector):
-    """Keeps what is added to scores and means."""
+    """Records the corrections of scores and means."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -127,7 +127,7 @@ def test_torch_and_numpy_agree(samples: Path) -> None:
 
 
 def some_sample(seed: int, side: int = 12, colour: bool = True) -> Any:
-    """What a context network learns from, of nothing in particular."""
+    """A random sample for a context network."""
     from vqcodec.neural.context_samples import ContextSample
 
     rng, channels = np.random.default_rng(seed), 96
@@ -144,7 +144,7 @@ def some_sample(seed: int, side: int = 12, colour: bool = True) -> Any:
 
 
 def test_crops_begin_at_even_cells() -> None:
-    """Even cells of a picture are even ones of its crops: they are coded first."""
+    """Even cells, which are coded first, stay even in a crop."""
     pytest.importorskip("torch", reason="torch is not installed")
     from vqcodec.neural import context_samples
 
@@ -225,7 +225,7 @@ def test_the_figure_is_of_held_out_samples(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_latent_costs_no_more_than_to_let_it_be_zero() -> None:
-    """The bits of a zero, and its square in bits; and what lies near zero costs less in low classes."""
+    """A residual costs at most a zero and its square, and one near zero costs less in low classes."""
     torch = pytest.importorskip("torch", reason="torch is not installed")
     from vqcodec.neural.density import Density
 
@@ -295,7 +295,7 @@ def test_the_command_keeps_a_context_that_serves_held_out_pictures(
         return Figures.of([[Point(1, 1, float(what != kept))] * 3] * len(pieces))
 
     monkeypatch.setattr(stages.NeuralTraining, "measure", measure)
-    if kept != "context and codebooks":  # what is not kept need not take long
+    if kept != "context and codebooks":  # a candidate that is not kept may be trivial
         refit = lambda training, model, _: Fitted(model, used.extend(training.corpus.train) or [])  # noqa: E731
         monkeypatch.setattr(pipeline, "refit_codebooks", refit)
     used: list[Any] = []
@@ -327,4 +327,4 @@ def test_the_fewer_the_pictures_the_more_steps_each_is_coded_at_for_new_codebook
     large = TrainingImage("large", np.zeros((3000, 5000, 1), np.uint8))
     assert len(repeated([small] * 60)) == 8 * 60
     assert len(repeated([large])) == 2
-    assert len(repeated([large] * 9)) == 9  # there is enough to learn from
+    assert len(repeated([large] * 9)) == 9  # there are enough pixels already
