@@ -1,5 +1,6 @@
-"""Rules for the documentation: short experiment entries, narrow tables, links that lead somewhere."""
+"""Rules for the documentation: short experiment entries, narrow tables, links that lead somewhere, plain docstrings."""
 
+import ast
 import re
 import tomllib
 from collections.abc import Iterator
@@ -120,6 +121,29 @@ def test_readme_paragraphs_are_short() -> None:
     text = (REPOSITORY / "README.md").read_text()
     assert [lines[0] for lines in paragraphs(text) if len(lines) > MOST_README_LINES] == []
     assert [line for lines in paragraphs(text) for line in lines if len(line) > README_WIDTH] == []
+
+
+DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+def docstrings(tree: ast.AST) -> Iterator[str]:
+    """Docstrings of modules, classes and functions, and those under constants and fields."""
+    for node in ast.walk(tree):
+        for statement in node.body if isinstance(node, DOCUMENTED) else []:
+            value = statement.value if isinstance(statement, ast.Expr) else None
+            if isinstance(value, ast.Constant) and isinstance(value.value, str):
+                yield value.value
+
+
+def test_docstrings_begin_with_a_noun_or_a_verb() -> None:
+    riddles = [
+        f"{name_of(module)}: {text.splitlines()[0]}"
+        for folder in ("vqcodec", "experiments", "samples", "tests", "packaging")
+        for module in sorted((REPOSITORY / folder).rglob("*.py"))
+        for text in docstrings(ast.parse(module.read_text()))
+        if text.startswith(("Of ", "What "))
+    ]
+    assert riddles == []
 
 
 def test_the_rules_of_this_test() -> None:

@@ -396,7 +396,7 @@ def test_errors_of_the_callers_are_theirs(tmp_path: Path) -> None:
 
 
 def test_a_long_table_is_read_from_a_file(tmp_path: Path) -> None:
-    """Of more bytes than the first read takes."""
+    """The table is longer than the first read."""
     header, _ = container.read_file(api.encode(smooth_picture(8, 8, 1), model="photo-lite"))
     many = replace(header, width=4096, height=4096, group_log2=3)
     data = container.write_file(many, [container.Section(container.INDICES, b"")] * len(many.groups))

@@ -1,5 +1,5 @@
-"""What an encoder aims at: likeness (`--tune ssim`), by words of sizes of their own in each cell and tile, and what this does to
-errors; targets of size and PSNR; and the synthesis."""
+"""Tests of encoder targets: `--tune ssim`, which scales codewords by cell and tile, and its effect on errors; size and PSNR; and
+the synthesis."""
 
 import io
 from pathlib import Path

@@ -171,8 +171,8 @@ def memory(data: Path, folder: Path) -> Verdict:
 
 
 def shares_of_region(file: Path, threads: int) -> tuple[float, float, float]:
-    """Of the plain decode of a picture of 100 megapixels, a region of 1 %: the shares of the time, the first time and the median of
-    nine more, and of the bytes. The whole's time is the median of three."""
+    """Shares that a region of 1 % takes of the plain decode of 100 megapixels: of the time at first, as the median of nine more
+    runs, and of the bytes. The time of the whole is the median of three."""
     shares: list[float] = []
 
     def read_region() -> None:
