@@ -89,7 +89,9 @@ def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(capsys, "--version") == (0, f"vqcodec {vqcodec.__version__}\n", "")
 
 
-@pytest.mark.parametrize("command", ["encode", "decode", "denoise", "generate", "repair"])
+@pytest.mark.parametrize(
+    "command", ["encode", "decode", "denoise", "generate", "repair", "info", "verify", "models", "compare", "bench", "train"]
+)
 def test_help_is_in_whole_sentences_and_not_cut(
     command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -24,7 +24,7 @@ def bench(
         typer.Option(
             "--qualities",
             metavar="LIST",
-            help="Qualities: 10,50,90 for all codecs, or jpeg=10,50;vqz=20,60 for some.  [default: each codec's own sweep]",
+            help="Qualities: 10,50,90 for all codecs, or jpeg=10,50;vqz=20,60 for some. [default: each codec's own sweep]",
             show_default=False,
         ),
     ] = None,
@@ -33,7 +33,7 @@ def bench(
         typer.Option(
             "--anchor",
             metavar="CODEC",
-            help="Compute BD-rates against this codec.  [default: jpeg, or the first codec if jpeg is not compared]",
+            help="Compute BD-rates against this codec. [default: jpeg, or the first codec if jpeg is not compared]",
             show_default=False,
         ),
     ] = None,
@@ -55,7 +55,7 @@ def bench(
         typer.Option(
             "--refine",
             metavar="A,B",
-            help="Run every vqz with each of these decoders: none, best, gan.  [default: the model's best]",
+            help="Run every vqz with each of these decoders: none, best, gan. [default: the model's best]",
             show_default=False,
         ),
     ] = None,
@@ -70,7 +70,7 @@ def bench(
     ] = 1,
     limit: Annotated[
         int | None,
-        typer.Option("--limit", min=1, metavar="N", help="Use only the first N pictures.  [default: all]", show_default=False),
+        typer.Option("--limit", min=1, metavar="N", help="Use only the first N pictures. [default: all]", show_default=False),
     ] = None,
     force: Force = False,
     quiet: Quiet = False,

@@ -46,7 +46,7 @@ def generate(
     from vqcodec.io.restore import Generation
 
     with progress_line(quiet=quiet):
-        how = Generation(model=prior, label=label, temperature=temperature, guidance=guidance, seed=seed)
-        done = how.write(output, count, overwrite=force)
+        generation = Generation(model=prior, label=label, temperature=temperature, guidance=guidance, seed=seed)
+        done = generation.write(output, count, overwrite=force)
     facts = {"count": count, "generate_s": done.seconds}
     report_file(None, output, done, facts, as_json=as_json, quiet=quiet)

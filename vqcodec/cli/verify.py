@@ -23,7 +23,7 @@ def verify(
         bool, typer.Option("--quiet", help="Print no notes, summary or progress, and only the files that fail.")
     ] = False,
 ) -> None:
-    """Check .vqz files completely: verify all checksums and decode all pixels."""
+    """Check .vqz files: verify all checksums and decode all pixels."""
     from vqcodec import api
 
     found = find_files(files)

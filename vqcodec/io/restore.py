@@ -18,7 +18,7 @@ from vqcodec.io.image_reader import read_opaque
 from vqcodec.weights import registry
 
 GENERATED: Final = "generated.json"
-"""File in a folder of generated pictures: what made them, and the class of each."""
+"""File in a folder of generated pictures with the settings of the generation and the class of each picture."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,7 @@ class Denoising:
     max_pixels: int = MAX_PIXELS
 
     def convert(self, source: Path, output: Path, *, overwrite: bool) -> Converted:
-        """Denoise a picture; the notes say sigma. Raises InputError, ModelError, LimitError, OutputError."""
+        """Denoise a picture. The notes state sigma. Raises InputError, ModelError, LimitError, OutputError."""
         picture_format = output_format(output)
         check_output(output, overwrite=overwrite, source=source)
         attributes, bytes_in = attributes_of(source, keep_times=False), bytes_of(source)
