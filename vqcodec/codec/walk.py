@@ -10,7 +10,7 @@ from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 
-from vqcodec.arrays import Float32, Int32, Int64, Intp, UInt8
+from vqcodec.arrays import Int32, Int64, Intp, UInt8
 from vqcodec.codec.symbols import Sizes
 from vqcodec.entropy import dc_pyramid, linear, masking
 from vqcodec.entropy.codebooks import NATURAL_SIZE
@@ -100,8 +100,8 @@ def walk_tiles(grid: Grid, model: ExactModel, coding: Coding, coder: Coder, corr
         shared = ahead[order % _TILES_AHEAD]
         linear.complete_sums(grid, tile, predictor, shared)
         for half in (0, 1):
-            means, score = linear.predict(grid, tile, predictor, shared, coding.step_64, half, magnitude)
-            code_half(grid, tile, half, means, score, magnitude, coder, corrector, codeword_sizes)
+            prediction = linear.predict(grid, tile, predictor, shared, coding.step_64, half, magnitude)
+            code_half(grid, tile, half, prediction, magnitude, coder=coder, corrector=corrector, codeword_sizes=codeword_sizes)
         grid.tile_done(tile, magnitude)
     if count is None:
         coder.finish()
@@ -111,18 +111,18 @@ def code_half(
     grid: Grid,
     tile: Tile,
     half: int,
-    means: Int32,
-    score: Float32,
+    prediction: linear.Prediction,
     magnitude: Int32,
+    *,
     coder: Coder,
     corrector: Corrector,
     codeword_sizes: CodewordSizes | None = None,
 ) -> None:
-    """Code one half of a tile's cells, given linear `means` int32 [T, n] and `score` float32 [n].
+    """Code one half (0 even, 1 odd) of a tile's cells, given their linear prediction.
 
     Fills `grid.latents`, and `magnitude` int32 [h * w] with the size of the residuals.
     """
-    cells = grid.halves[half]
+    cells, (means, score) = grid.halves[half], prediction
     added, score = corrector.half(tile, half, means, score)
     sizes: Sizes = NATURAL_SIZE
     if codeword_sizes is not None:

@@ -302,5 +302,5 @@ def _code_half(user: _TileUser, predictor: linear.Predictor, half: int, collecto
     session, grid = user.session, user.session.grid
     collector.open(session.targets)
     shared = linear.sums_ahead(grid, [(user.tile, predictor)])[0]
-    means, score = linear.predict(grid, user.tile, predictor, shared, session.step_64, half, session.magnitude)
-    walk.code_half(grid, user.tile, half, means, score, session.magnitude, collector, LinearOnly())
+    prediction = linear.predict(grid, user.tile, predictor, shared, session.step_64, half, session.magnitude)
+    walk.code_half(grid, user.tile, half, prediction, session.magnitude, coder=collector, corrector=LinearOnly())
