@@ -17,7 +17,7 @@ MNIST ?= ../shared/data/mnist
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
 
-demo: $(VENV)/.base ## encode and decode the samples: a table, and a picture beside JPEG in out/
+demo: $(VENV)/.base ## encode and decode the samples: a table, and a picture beside JPEG and AVIF in out/
 	$(BIN)/python samples/demo.py
 
 test: $(VENV)/.dev ## the tests, in about six minutes on two cores
