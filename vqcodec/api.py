@@ -190,7 +190,7 @@ def open_vqz(
     """Open a .vqz file for reading, with or without `with`: a path, bytes, or a binary stream, which stays open.
 
     A stream that cannot seek is read whole. With `allow_partial`, damaged tile groups are decoded as far as they go, and listed in
-    `lost`; otherwise they are an error. Raises InputError, FormatError and its kinds, LimitError.
+    `lost`; otherwise they are an error. Raises InputError, FormatError and its subclasses, LimitError.
     """
     limit = checks.whole("max_pixels", max_pixels, 1)
     in_part = checks.flag("allow_partial", allow_partial)
@@ -220,7 +220,7 @@ def decode(
     instead of photo-gan. Token files have one decode, the same within 1 of 255, and neither "best" nor "gan". `device` is where the
     networks run: "cpu" needs numpy alone, "cuda" torch and a GPU, "auto" takes what there is. `threads`: cores, all by default.
 
-    Raises FormatError and its kinds, ModelError, LimitError, InputError, MissingExtraError.
+    Raises FormatError and its subclasses, ModelError, LimitError, InputError, MissingExtraError.
     """
     with open_vqz(data, model=model, max_pixels=max_pixels) as opened:
         with arguments.naming_source(data):
@@ -341,10 +341,10 @@ def info(data: Source, *, model: ModelName = None, streams: bool = False, max_pi
     """The facts of a file, given as to `decode`, as a JSON-able dict: header, name of the model (None if it is not installed),
     sections, sizes.
 
-    A token file has cells and the bits of an index instead of a step. With `streams`, which decodes everything: the bytes of each
-    stream, the ideal bytes and the share of each band, if the model is installed; of a token file the number of codewords that
-    it uses, and of those that the model has. Raises FormatError and its kinds, LimitError, and ModelError for a `model` that is
-    not the file's.
+    A token file has cells and the bits of an index instead of a step. `streams` decodes everything and adds, if the model is
+    installed, the bytes of each stream, the ideal bytes and the share of each band; for a token file it adds the number of
+    codewords that it uses, and the number that the model has. Raises FormatError and its subclasses, LimitError, and ModelError
+    for a `model` that is not the file's.
     """
     with arguments.naming_source(data):
         reader = _whole_file(data, max_pixels)

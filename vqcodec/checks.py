@@ -13,7 +13,7 @@ from vqcodec.errors import InputError, printable
 T = TypeVar("T", int, str)
 
 
-def told(value: object) -> str:
+def described(value: object) -> str:
     """A value and its type on one short line, for error messages."""
     return f"{printable(reprlib.repr(value))} ({type(value).__name__})"
 
@@ -22,7 +22,7 @@ def number(name: str, value: object, least: float, most: float) -> float:
     """A number from `least` to `most`. Raises InputError."""
     found = _number(value)
     if found is None or not least <= found <= most:
-        raise InputError(f"{name} is a number from {least:g} to {most:g}, not {told(value)}{_hint(name, value, 'float')}")
+        raise InputError(f"{name} is a number from {least:g} to {most:g}, not {described(value)}{_hint(name, value, 'float')}")
     return found
 
 
@@ -30,7 +30,7 @@ def positive(name: str, value: object) -> float:
     """A finite number above 0. Raises InputError."""
     found = _number(value)
     if found is None or found <= 0:
-        raise InputError(f"{name} is a number above 0, not {told(value)}{_hint(name, value, 'float')}")
+        raise InputError(f"{name} is a number above 0, not {described(value)}{_hint(name, value, 'float')}")
     return found
 
 
@@ -39,7 +39,7 @@ def whole(name: str, value: object, least: int, most: int | None = None) -> int:
     found = _whole(value)
     if found is None or found < least or (most is not None and found > most):
         bounds = f"of at least {least}" if most is None else f"from {least} to {most}"
-        raise InputError(f"{name} is a whole number {bounds}, not {told(value)}{_hint(name, value, 'int')}")
+        raise InputError(f"{name} is a whole number {bounds}, not {described(value)}{_hint(name, value, 'int')}")
     return found
 
 
@@ -85,14 +85,14 @@ def one_of(name: str, value: object, known: Sequence[T]) -> T:
     for item in known:
         if isinstance(found, type(item)) and found == item:
             return item
-    raise InputError(f"{name} is one of {', '.join(map(str, known))}, not {told(value)}")
+    raise InputError(f"{name} is one of {', '.join(map(str, known))}, not {described(value)}")
 
 
 def flag(name: str, value: object) -> bool:
     """True or False. Raises InputError, also for values that are merely truthy: "no" would be one."""
     found = _scalar(value)
     if not isinstance(found, bool):
-        raise InputError(f"{name} is True or False, not {told(value)}")
+        raise InputError(f"{name} is True or False, not {described(value)}")
     return found
 
 
@@ -101,7 +101,7 @@ def region(value: object) -> tuple[int, int, int, int]:
     found = [_whole(item) for item in cast(Any, value)] if hasattr(value, "__iter__") else []
     sides = [side for side in found if side is not None]
     if len(sides) != 4 or len(found) != 4:
-        raise InputError(f"a region is four whole numbers (left, top, width, height), not {told(value)}")
+        raise InputError(f"a region is four whole numbers (left, top, width, height), not {described(value)}")
     left, top, width, height = sides
     return left, top, width, height
 
@@ -109,5 +109,5 @@ def region(value: object) -> tuple[int, int, int, int]:
 def text(name: str, value: object) -> str:
     """A string. Raises InputError."""
     if not isinstance(value, str):
-        raise InputError(f"{name} is text, not {told(value)}")
+        raise InputError(f"{name} is text, not {described(value)}")
     return value

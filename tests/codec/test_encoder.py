@@ -117,7 +117,7 @@ def test_photographs_keep_the_small_layout(samples: Path) -> None:
     """Where chroma has no detail its high frequencies are not coded at usual qualities."""
     encoder = Encoder(photo(samples), registry.find("photo"), EncodeOptions(threads=1))
     assert encoder.layout(rate_control.step_of_quality(60)) is COLOR_4X4
-    assert encoder.layout(rate_control.FINEST_STEP) is COLOR_8X8
+    assert encoder.layout(rate_control.FINEST_STEP_64) is COLOR_8X8
 
 
 def test_the_layout_of_a_step_does_not_depend_on_what_was_asked_before(samples: Path) -> None:

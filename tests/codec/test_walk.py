@@ -199,7 +199,7 @@ def test_large_pictures_are_in_tile_groups() -> None:
 
 def test_quality_100_is_finer_the_deeper_the_samples() -> None:
     steps = [rate_control.step_of_quality(100, depth) for depth in (8, 9, 10, 16)]
-    assert steps == [128, 64, rate_control.FINEST_STEP, rate_control.FINEST_STEP]
+    assert steps == [128, 64, rate_control.FINEST_STEP_64, rate_control.FINEST_STEP_64]
     assert [rate_control.step_of_quality(quality, 16) for quality in (0, 50, 95)] == [
         rate_control.step_of_quality(q) for q in (0, 50, 95)
     ]
@@ -308,9 +308,9 @@ def test_indices_are_listed_with_where_they_belong(samples: Path) -> None:
     assert int(table["column"].max()) == header.cells[1] - 1
     first = np.cumsum([layout.components] + [tile.size for tile in layout.tiles])
     for book, scale_class, channel in zip(table["codebook"], table["class"], table["channel"], strict=True):
-        book_set = int(channel >= layout.components)
-        size = layout.tiles[int(np.searchsorted(first, channel, "right")) - 1].size if book_set else 1
-        assert model.table[book_set, size.bit_length() - 1, scale_class] == book
+        codebook_set = int(channel >= layout.components)
+        size = layout.tiles[int(np.searchsorted(first, channel, "right")) - 1].size if codebook_set else 1
+        assert model.table[codebook_set, size.bit_length() - 1, scale_class] == book
     sizes = np.array([book.size for book in model.codebooks])
     assert (table["index"] < sizes[table["codebook"]]).all()
     dims = np.array([book.dim for book in model.codebooks])[table["codebook"]]

@@ -35,7 +35,7 @@ def assert_readers_agree(data: bytes, model_folder: Path = MODEL) -> int:
     def finish(opened: groups.OpenGroup) -> None:
         together[opened.place] = groups.finish_group(header, opened, model)
 
-    groups.each_group(header, file.indices, model, range(len(header.groups)), finish, threads=1)
+    groups.open_each(header, file.indices, model, range(len(header.groups)), finish, threads=1)
     found = read_latents(data, model_folder)
     for number, (group, latents) in enumerate(zip(header.groups, found, strict=True)):
         np.testing.assert_array_equal(together[group], latents)

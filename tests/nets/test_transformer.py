@@ -13,7 +13,7 @@ def test_logits_are_those_of_the_formula() -> None:
     shapes = transformer.shapes(WIDTH, 2, CODEWORDS, GRID, CLASSES)
     tensors = {f"prior.{name}": rng.normal(0, 0.2, shape).astype(np.float16) for name, shape in shapes.items()}
     network = Transformer.from_tensors(tensors)
-    assert (network.codewords, network.grid, network.classes, network.mask) == (CODEWORDS, GRID, CLASSES, CODEWORDS)
+    assert (network.codewords, network.grid, network.classes, network.mask_token) == (CODEWORDS, GRID, CLASSES, CODEWORDS)
     tokens, label = rng.integers(0, CODEWORDS + 1, (2, 3)), 1
     cells = np.array([[5, 0, 2]])
     found = transformer.logits(network, tokens[None], np.array([label]), cells)

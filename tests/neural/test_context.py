@@ -40,7 +40,7 @@ class Replay:
         pass
 
     def code(
-        self, book_set: int, channels: slice, cells: np.ndarray, means: np.ndarray, classes: np.ndarray, sizes: object = None
+        self, codebook_set: int, channels: slice, cells: np.ndarray, means: np.ndarray, classes: np.ndarray, sizes: object = None
     ) -> np.ndarray:
         return self.latents[channels][:, cells] - means
 

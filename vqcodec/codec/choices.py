@@ -1,4 +1,4 @@
-"""Choices that only the encoder makes, by model, effort and step; nothing here is known to a decoder."""
+"""Choices of the encoder by model, effort and quantiser step; a decoder does not need them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from vqcodec.weights.exact import ExactModel
 LAMBDA: Final = 0.13
 """Squared steps per bit: at high rate dD/dR of a uniform quantiser is -0.12 step^2."""
 _LAMBDA_BEFORE_SYNTHESIS: Final = 0.10
-"""Lambda for models with a synthesis: keeps more texture for it and for the refiner to go on from, at the same PSNR."""
+"""Lambda for models with a synthesis: keeps more texture as input of the synthesis and the refiner, at the same PSNR."""
 _FINE_DCS_FROM_LEVELS: Final = 24.0
-"""Quantiser step in grey levels from which on DCs are coded finely: below it half a step is not seen."""
+"""Smallest quantiser step, in grey levels, with fine DCs; at finer steps an error of half a step is invisible."""
 _MASKING: Final = {"psnr": 0, "ssim": 4}
 """Strength of masking (entropy/masking.py)."""
 
@@ -26,14 +26,14 @@ class Effort:
     levels: tuple[int, ...] = zstd_blocks.LEVELS
     """Levels of zstd that are tried."""
     maps_ahead: int = 1
-    """Merge maps that are tried after one that did not make the file smaller (streams.pack)."""
+    """Further merge maps that are tried after one that did not make the file smaller (streams.pack)."""
     rounds: int = 0
     """Rounds of aiming (aiming.py) for models with a synthesis. Each takes three to four times as long as coding itself."""
 
 
 _FASTEST, _FAST, _THOROUGH = Effort(zstd_blocks.FAST_LEVELS, 0), Effort(zstd_blocks.FAST_LEVELS), Effort()
 EFFORTS: Final = (_FASTEST, _FAST, _FAST, *[_THOROUGH] * 3, Effort(rounds=1), Effort(rounds=2), Effort(rounds=4))
-"""Efforts 1 to 9. Equal neighbours leave room for what the encoder will learn (docs/results.md has gains and times)."""
+"""Efforts 1 to 9. Some are equal, as room for future methods (gains and times: docs/results.md)."""
 
 
 def effort_of(number: int) -> Effort:
@@ -57,5 +57,5 @@ def masking_of(tune: Tune) -> int:
 
 
 def fine_dcs(components: int, step_levels: float) -> bool:
-    """Whether to code DCs finely. Small grey pictures would grow by 0.1 %, and have no colour to lose."""
+    """Whether to code DCs finely. Not for grey: small grey pictures would grow by 0.1 %."""
     return components == 3 and step_levels >= _FINE_DCS_FROM_LEVELS

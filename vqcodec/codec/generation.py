@@ -38,7 +38,7 @@ def generate(prior: TokenPrior, model: TokenModel, labels: Int64, *, temperature
     pictures = np.empty((len(labels), height, width, components), np.uint8)
     parts = np.array_split(np.arange(len(labels)), min(len(labels), -(-len(labels) * h * w // _CELLS_AT_ONCE)))
     for part in progress.steps(parts, "drawing"):
-        masked = np.full((len(part), h, w), network.mask)
+        masked = np.full((len(part), h, w), network.mask_token)
         grids = draw_tokens(network, masked, labels[part], rng, temperature=temperature, guidance=guidance)  # int64 [n, h, w]
         for number, grid in zip(part, grids, strict=True):
             pictures[number] = tokens.decode(grid.astype(np.uint16), model, (height, width, components))
@@ -56,7 +56,7 @@ def draw_tokens(
 ) -> Int64:
     """Tokens int64 [B, h, w] with the masked ones drawn. All grids have equally many masked cells; labels int64 [B]."""
     flat = grids.reshape(len(grids), -1).copy()  # int64 [B, h * w]
-    masked = flat == network.mask
+    masked = flat == network.mask_token
     count = int(masked[0].sum())
     order = np.where(masked, rng.random(flat.shape), 2).argsort(axis=1)  # masked cells first, in random order
     for start, stop in progress.steps(round_bounds(count)):

@@ -1,4 +1,4 @@
-"""Tile groups: wanted latents -> latents and symbols, and streams -> latents. Each group is coded without looking at others."""
+"""Tile groups: targets -> latents and symbols, and streams -> latents. Each group is coded independently of the others."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from vqcodec.weights.exact import ExactModel
 _SIDE_BY_SIDE: Final = 8
 """Most tile groups whose DCs are decoded together."""
 Indices = Callable[[int, int], Stored]
-"""Reads the index sections of a tile group, by its number: those of its first layers, by their count."""
+"""Function (tile group number, n) -> the index sections of the group's first n layers."""
 
 
 # ------------------------------------------------------------------------------------------------ encoding
@@ -56,14 +56,14 @@ class Settings:
 
 @dataclass(frozen=True)
 class CodedGroup:
-    """One tile group: its latents int16 [C, h * w] in 1/16 step, and the symbols that stand for them."""
+    """A coded tile group: latents int16 [C, h * w] in 1/16 step, and their symbols."""
 
     latents: Int16
     symbols: GroupSymbols
 
 
 def encode_group(targets: Float32, cells: tuple[int, int], model: ExactModel, settings: Settings) -> CodedGroup:
-    """Wanted latents float32 [C, h * w] in steps, of a grid of `cells` (rows, columns), to latents and symbols."""
+    """The latents and symbols of targets float32 [C, h * w] in steps on a grid of `cells` (rows, columns)."""
     grid = Grid(*cells, LAYOUTS[settings.layout])
     writer = EncoderWriter(model, targets, settings.lambda_)
     walk(grid, model, settings, writer)
@@ -76,9 +76,9 @@ def encode_group(targets: Float32, cells: tuple[int, int], model: ExactModel, se
 def decode_group(
     header: Header, sections: Stored, cells: tuple[int, int], model: ExactModel, ideal: Float64 | None = None
 ) -> Int16:
-    """The index sections of one tile group to latents int16 [C, h * w]; the inverse of `encode_group`. Raises CorruptError.
+    """Latents int16 [C, h * w] from the index sections of one tile group; the inverse of `encode_group`. Raises CorruptError.
 
-    `ideal` float64 [C], if given, gains the ideal code length in bits of what was read, by channel.
+    `ideal` float64 [C], if given: the ideal code length in bits of the symbols read is added to it, by channel.
     """
     grid = Grid(*cells, LAYOUTS[header.layout])
     walk(grid, model, header, SymbolReader(model, header.merge_map, [streams.unpack(header, sections, cells, model)], ideal))
@@ -87,7 +87,7 @@ def decode_group(
 
 @dataclass(frozen=True)
 class OpenGroup:
-    """A tile group whose DCs are decoded, int16 [components, h * w]; its streams go on behind them."""
+    """A tile group of which only the DCs int16 [components, h * w] are decoded; its streams continue with the tiles."""
 
     place: Rect
     """In cells."""
@@ -96,7 +96,7 @@ class OpenGroup:
 
 
 def open_groups(header: Header, sections: Sequence[Stored], model: ExactModel, numbers: Sequence[int]) -> list[OpenGroup]:
-    """Decode the DCs of tile groups of one shape, side by side, from the index sections of each. Raises CorruptError."""
+    """Decode the DCs of several tile groups of one shape together. `sections` has the index sections of each. Raises CorruptError."""
     places, layout = [header.groups[number] for number in numbers], LAYOUTS[header.layout]
     cells = places[0].shape
     each = [streams.unpack(header, stored, cells, model) for stored in sections]
@@ -107,9 +107,9 @@ def open_groups(header: Header, sections: Sequence[Stored], model: ExactModel, n
 
 
 def finish_group(header: Header, group: OpenGroup, model: ExactModel, tiles: int | None = None) -> Int16:
-    """Latents int16 [C, h * w] of an opened tile group; raises CorruptError.
+    """Latents int16 [C, h * w] of an opened tile group. Raises CorruptError.
 
-    With `tiles`, only its first tiles are decoded, and the others are 0; with `tiles` 0 the DCs alone, int16 [components, h * w].
+    With `tiles`, only that many tiles are decoded and the others are 0; `tiles` 0 returns the DCs alone, int16 [components, h * w].
     """
     if tiles == 0:
         return group.dcs
@@ -120,7 +120,7 @@ def finish_group(header: Header, group: OpenGroup, model: ExactModel, tiles: int
     return grid.latents
 
 
-def each_group(
+def open_each(
     header: Header,
     indices: Indices,
     model: ExactModel,
@@ -130,11 +130,13 @@ def each_group(
     threads: int,
     layers: int | None = None,
 ) -> None:
-    """Open these tile groups, several at a time, and call `then` with each. Raises CorruptError.
+    """Open the tile groups `numbers`, several at a time, and call `then` with each, on up to `threads` cores. Raises CorruptError.
 
-    `then` may run in a copy of this process: it must store into `workers.shared_empty` only.
+    `then` may run in a forked process, so its results must go into arrays of `workers.shared_empty`.
     """
-    sections = {number: indices(number, layers or header.layers) for number in numbers}  # read here: copies share one file
+    sections = {
+        number: indices(number, layers or header.layers) for number in numbers
+    }  # read here: forked processes share one file
     by_shape: dict[tuple[int, int], list[int]] = {}
     for number in numbers:
         by_shape.setdefault(header.groups[number].shape, []).append(number)

@@ -26,7 +26,7 @@ _SWEEPS: Final = 40
 """Jacobi sweeps of the membrane's solver at each resolution."""
 _DAMPING: Final = np.float32(0.8)
 _FADE_PIXELS: Final = 4.0
-"""Distance over which the correction at the mask's border fades."""
+"""Distance from the mask's border over which the subtracted decode error fades."""
 
 
 def inpaint(
@@ -49,10 +49,10 @@ def inpaint(
     """
     filled = _rounded(membrane(pixels - np.float32(128), mask) + 128)
     known, rng = tokens.encode(filled, model, threads).astype(np.int64), np.random.default_rng(seed)
-    grid = np.where(touched_cells(mask, model.side), prior.network.mask, known)  # int64 [h, w]
-    masked = int((grid == prior.network.mask).sum())
-    with progress.stage("drawing", masked, lambda: masked - int((grid == prior.network.mask).sum())):
-        while (left := np.argwhere(grid == prior.network.mask)).size:
+    grid = np.where(touched_cells(mask, model.side), prior.network.mask_token, known)  # int64 [h, w]
+    masked = int((grid == prior.network.mask_token).sum())
+    with progress.stage("drawing", masked, lambda: masked - int((grid == prior.network.mask_token).sum())):
+        while (left := np.argwhere(grid == prior.network.mask_token)).size:
             window = _window(left[0].tolist(), prior.network.grid, grid.shape)
             part = tuple(slice(cells.start * model.side, cells.stop * model.side) for cells in window)
             grid[window] = _best_draw(

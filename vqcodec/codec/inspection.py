@@ -11,7 +11,7 @@ from vqcodec.arrays import Int32, Int64, Intp, UInt8, UInt32
 from vqcodec.codec import streams, tokens
 from vqcodec.codec.groups import Indices, decode_group
 from vqcodec.codec.reader import Reader
-from vqcodec.codec.symbols import GroupStreams, Run, Sizes, SymbolReader
+from vqcodec.codec.symbols import ClassSpan, GroupStreams, Sizes, SymbolReader
 from vqcodec.codec.walk import walk
 from vqcodec.entropy.codebooks import NATURAL_SIZE
 from vqcodec.entropy.features import Grid
@@ -75,15 +75,17 @@ class _Recorder(SymbolReader):
         super().__init__(model, merge_map, [group])
         self._found: list[_Found] = []
 
-    def code(self, book_set: int, channels: slice, cells: Intp, means: Int32, classes: UInt8, sizes: Sizes = NATURAL_SIZE) -> Int32:
+    def code(
+        self, codebook_set: int, channels: slice, cells: Intp, means: Int32, classes: UInt8, sizes: Sizes = NATURAL_SIZE
+    ) -> Int32:
         order = np.argsort(classes, kind="stable")
         self._channel, self._cells, self._classes = channels.start, cells[order], classes[order]
-        return super().code(book_set, channels, cells, means, classes, sizes)
+        return super().code(codebook_set, channels, cells, means, classes, sizes)
 
-    def take(self, run: Run, count: int) -> UInt8:
-        symbols = super().take(run, count)
-        cells = self._cells[run.start : run.start + run.length]
-        self._found.append(_Found(run.codebook, int(self._classes[run.start]), self._channel, cells, symbols))
+    def take(self, span: ClassSpan, count: int) -> UInt8:
+        symbols = super().take(span, count)
+        cells = self._cells[span.start : span.start + span.length]
+        self._found.append(_Found(span.codebook, int(self._classes[span.start]), self._channel, cells, symbols))
         return symbols
 
     def columns(self) -> dict[str, UInt32]:

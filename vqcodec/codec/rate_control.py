@@ -18,25 +18,25 @@ from vqcodec.options import DEFAULT_QUALITY, EncodeOptions
 from vqcodec.runtime import progress
 from vqcodec.transform.layouts import COLOR_4X4, COLOR_8X8, Layout
 
-FINEST_STEP: Final = 32
+FINEST_STEP_64: Final = 32
 """Finest step in 1/64 grey level: below it the DC of a white block does not fit a latent. Up to twice this step, differences of two
 latents may still exceed the codebooks' range (TooFineError)."""
 _COARSER: Final = 1.05
 """Factor from a step that is too fine to the next one tried."""
 _QUALITIES: Final = (0.0, 50.0, 75.0, 95.0, 100.0)
-_STEPS: Final = (130.0, 28.0, 12.7, 4.0, 2.0)
+_STEP_LEVELS: Final = (130.0, 28.0, 12.7, 4.0, 2.0)
 """Anchors of quality, and their steps in grey levels."""
-_FIRST_STEP: Final = 28 * 64
+_FIRST_STEP_64: Final = 28 * 64
 _BYTES_TOLERANCE: Final = 0.002
 _PSNR_TOLERANCE: Final = 0.01
 _ROUGH: Final = 0.01
-"""Relative error in bytes at which the search without aiming ends: aiming moves them by as much."""
+"""Relative error in bytes at which the search without aiming ends: aiming changes the size by as much."""
 _BYTES_SLOPE: Final = -1.1
 _PSNR_SLOPE: Final = -6.0
 """Approximate derivatives of log(bytes) and of PSNR in dB by the logarithm of the step."""
 _MAX_TRIALS: Final = 18
 _MUCH: Final = 100.0
-"""Excess that only says that the step must be coarser."""
+"""Excess returned for a step that is too fine to be coded."""
 
 
 class TooFineError(Exception):
@@ -44,7 +44,7 @@ class TooFineError(Exception):
 
 
 class Encoder(Protocol):
-    """The picture as rate control sees it; steps are in 1/64 grey level."""
+    """The part of pipeline.Encoder that rate control uses; steps are in 1/64 grey level."""
 
     @property
     def pixels(self) -> Pixels: ...
@@ -68,9 +68,9 @@ class Encoder(Protocol):
 
 
 def step_of_quality(quality: float, depth: int = 8) -> int:
-    """Quality 0..100 to a step in 1/64 grey level: log-linear between anchors, finer at the end for deep samples."""
-    steps = (*_STEPS[:-1], max(_STEPS[-1] / (1 << (depth - 8)), FINEST_STEP / 64))
-    return max(FINEST_STEP, round(64 * float(np.exp(np.interp(quality, _QUALITIES, np.log(steps))))))
+    """The quantiser step in 1/64 grey level of a quality 0..100: log-linear between anchors, finer at the end for deep samples."""
+    step_levels = (*_STEP_LEVELS[:-1], max(_STEP_LEVELS[-1] / (1 << (depth - 8)), FINEST_STEP_64 / 64))
+    return max(FINEST_STEP_64, round(64 * float(np.exp(np.interp(quality, _QUALITIES, np.log(step_levels))))))
 
 
 def file_for(encoder: Encoder, options: EncodeOptions) -> bytes:
@@ -95,28 +95,28 @@ def file_of_step(encoder: Encoder, step_64: int) -> bytes:
 
 def file_of_size(encoder: Encoder, size: int) -> bytes:
     """The largest file of at most `size` bytes that the search finds. Raises LimitError if there is none."""
-    best, best_step, too_large = b"", 0, FINEST_STEP
+    best, best_step_64, too_large = b"", 0, FINEST_STEP_64
 
-    def log_excess(of: Encoder, step: int) -> float:
-        nonlocal best, best_step, too_large
+    def log_excess(of: Encoder, step_64: int) -> float:
+        nonlocal best, best_step_64, too_large
         try:
-            data = of.file(step)
+            data = of.file(step_64)
         except TooFineError:
             return _MUCH
         if of.rounds == encoder.rounds and len(best) < len(data) <= size:
-            best, best_step = data, step
+            best, best_step_64 = data, step_64
         if len(data) > size:
-            too_large = max(too_large, step)
+            too_large = max(too_large, step_64)
         return float(np.log(len(data) / max(size, 1)))
 
-    start = _FIRST_STEP
+    start = _FIRST_STEP_64
     if encoder.rounds:
         start = _search(partial(log_excess, encoder.without_aiming()), start, _BYTES_SLOPE, (-_ROUGH, _ROUGH))
     _search(partial(log_excess, encoder), start, _BYTES_SLOPE, (-_BYTES_TOLERANCE, 0))
-    if 0 < len(best) < (1 - _BYTES_TOLERANCE) * size and encoder.layout(best_step) is not encoder.layout(too_large):
-        _search(partial(log_excess, encoder.with_large_layout()), best_step, _BYTES_SLOPE, (-_BYTES_TOLERANCE, 0))
+    if 0 < len(best) < (1 - _BYTES_TOLERANCE) * size and encoder.layout(best_step_64) is not encoder.layout(too_large):
+        _search(partial(log_excess, encoder.with_large_layout()), best_step_64, _BYTES_SLOPE, (-_BYTES_TOLERANCE, 0))
     if not best:
-        smallest = encoder.file(container.MAX_STEP)
+        smallest = encoder.file(container.MAX_STEP_64)
         if len(smallest) > size:
             beside = sum(len(section.data) for section in encoder.beside)
             held = f", of which {beside} are alpha, colour profile, EXIF and XMP" if beside else ""
@@ -127,23 +127,23 @@ def file_of_size(encoder: Encoder, size: int) -> bytes:
 
 def file_of_psnr(encoder: Encoder, psnr_db: float) -> bytes:
     """The file at the largest step that the search finds with a PSNR of at least `psnr_db`. Raises LimitError if there is none."""
-    best, above, most, too_coarse = 0, 0.0, -float("inf"), container.MAX_STEP
+    best, above, most, too_coarse = 0, 0.0, -float("inf"), container.MAX_STEP_64
 
-    def excess(of: Encoder, step: int) -> float:
+    def excess(of: Encoder, step_64: int) -> float:
         nonlocal best, above, most, too_coarse
         try:
-            found = of.psnr_db(step) - psnr_db
+            found = of.psnr_db(step_64) - psnr_db
         except TooFineError:
             return _MUCH
         if of.rounds == encoder.rounds:
             most = max(most, found)
             if found < 0:
-                too_coarse = min(too_coarse, step)
-            elif step > best:
-                best, above = step, found
+                too_coarse = min(too_coarse, step_64)
+            elif step_64 > best:
+                best, above = step_64, found
         return min(found, _MUCH)  # infinite for a decode without error
 
-    start = _FIRST_STEP
+    start = _FIRST_STEP_64
     if encoder.rounds:
         start = _search(partial(excess, encoder.without_aiming()), start, _PSNR_SLOPE, (0, _PSNR_TOLERANCE))
     _search(partial(excess, encoder), start, _PSNR_SLOPE, (0, _PSNR_TOLERANCE))
@@ -156,30 +156,30 @@ def file_of_psnr(encoder: Encoder, psnr_db: float) -> bytes:
 
 
 def _search(excess: Callable[[int], float], start: int, slope: float, enough: tuple[float, float]) -> int:
-    """Search for a step in 1/64 grey level whose excess over the target lies within `enough` (least, most): the last one tried.
+    """The last step tried, in 1/64 grey level, in a search for one whose excess over the target lies within `enough` (least, most).
 
     The excess falls with the step, by about `-slope` for each unit of the step's logarithm. Regula falsi between the nearest trials
     above and below, with a bisection after every third trial.
     """
-    low, high = FINEST_STEP - 1, container.MAX_STEP + 1
+    low, high = FINEST_STEP_64 - 1, container.MAX_STEP_64 + 1
     above, below = None, None  # the excess at low and at high
     wanted = (enough[0] + enough[1]) / 2
-    step = start
+    step_64 = start
     for trial in range(1, _MAX_TRIALS + 1):
         with progress.stage(f"trial {trial}"):
-            found = excess(step)
+            found = excess(step_64)
         if enough[0] <= found <= enough[1]:
             break
         if found > wanted:
-            low, above = step, found
+            low, above = step_64, found
         else:
-            high, below = step, found
+            high, below = step_64, found
         if high - low <= 1:
             break
         if above is not None and below is not None:
             share = 0.5 if trial % 3 == 0 else (above - wanted) / (above - below)
             guess = low * (high / low) ** share
         else:
-            guess = step * float(np.exp((found - wanted) / -slope))
-        step = min(max(round(guess), low + 1), high - 1)
-    return step
+            guess = step_64 * float(np.exp((found - wanted) / -slope))
+        step_64 = min(max(round(guess), low + 1), high - 1)
+    return step_64

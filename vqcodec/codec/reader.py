@@ -22,7 +22,7 @@ class Reader:
     """Sections of a file, each read and checked when it is asked for. With `allow_partial`, damaged ones are replaced."""
 
     def __init__(self, source: BinaryIO, *, max_pixels: int = MAX_PIXELS, allow_partial: bool = False) -> None:
-        """Reads the header. Raises FormatError and its kinds, LimitError."""
+        """Reads the header. Raises FormatError and its subclasses, LimitError."""
         try:
             self.file = container.File(source, max_pixels)
         except (CorruptError, TruncatedError) as error:

@@ -1,4 +1,4 @@
-"""The choice of decoder: plain, through the model's synthesis (best), or with a refiner behind it (gan)."""
+"""The choice of a reconstruction by the option `refine`: plain (none), through the synthesis (best), then a refiner (gan)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from vqcodec.weights.refiner import Refiner
 
 
 def strength_of(options: DecodeOptions, header: Header) -> float:
-    """The share 0..1 of a refiner's output that is added; 0 unless `refine` is "gan". Token files have no refiner."""
+    """The share 0..1 of a refiner's output that is added; 0 for token files, and unless `refine` is "gan"."""
     if options.refine != "gan" or header.tokens:
         return 0.0
     return sharpening.default_strength(header.step_levels) if options.strength is None else options.strength
@@ -42,7 +42,7 @@ def choose(
 ) -> Reconstruction:
     """The reconstruction that the options ask for. `tell` gets notes for the user. Raises ModelError, InputError."""
     if options.refine == "best" and model.synthesis is None:
-        raise ModelError(f"model {model.name} has no synthesis: its files have the plain decode, and gan")
+        raise ModelError(f"model {model.name} has no synthesis network: refine is none or gan for its files")
     if options.scale > 1:
         return Scaled(header, model, options.scale, opacity)
     if options.refine == "none":

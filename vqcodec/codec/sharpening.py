@@ -42,13 +42,13 @@ _REPEATS_FROM_FREQUENCY: Final = 3
 REPEAT_RADIUS: Final = 2
 """Cells to each side over which repeats are measured."""
 REFINER_REACH: Final = 1 + REPEAT_RADIUS
-"""Cells around a cell that its correction depends on, besides the network's halo: 1 because basis functions overlap, and the radius
-of repeats."""
+"""Cells around a cell that its texture depends on, besides the network's halo: 1 because basis functions overlap, and the radius of
+repeats."""
 
 
 @dataclass(frozen=True)
 class Sharpener:
-    """A refiner, and the strength (above 0, at most 1) with which its correction is added."""
+    """A refiner, and the strength (above 0, at most 1) with which its texture is added."""
 
     refiner: Refiner
     strength: float
@@ -57,7 +57,7 @@ class Sharpener:
 
     @property
     def halo(self) -> int:
-        """Cells around a cell that its correction depends on."""
+        """Cells around a cell that its texture depends on."""
         return self.refiner.network.halo + REFINER_REACH
 
     def sharpen(
@@ -85,8 +85,8 @@ class Sharpener:
         first, last = max(0, rows[0] - REFINER_REACH), min(h, rows[1] + REFINER_REACH)
         run = self.run or self._run_here
         outputs = run(inputs.reshape(len(inputs), bottom - top, w), (first - top, last - top))
-        correction = from_lapped(added_coefficients(outputs, (corner[0] + first, corner[1])))  # float32 [192, last - first, w]
-        kept = correction[:, rows[0] - first : rows[1] - first].reshape(OUTPUTS, -1)
+        texture = from_lapped(added_coefficients(outputs, (corner[0] + first, corner[1])))  # float32 [192, last - first, w]
+        kept = texture[:, rows[0] - first : rows[1] - first].reshape(OUTPUTS, -1)
         out = np.ascontiguousarray(around[:, (rows[0] - top) * w : (rows[1] - top) * w])  # float32 [C', n]
         full, dcs = layout.whole, layout.components
         out[dcs:] += np.float32(self.strength * step_levels) * kept[shared_channels(full, COLOR_8X8)[1][dcs:]]
@@ -175,7 +175,7 @@ def subtract_repeats(coefficients: Float32) -> None:
 def emphasis() -> Float32:
     """Factors of a refiner's lapped coefficients, float32 [192, 1, 1].
 
-    Low frequencies are left out: corrections there move edges and shades that the decode already has, and similarity falls. The
+    Low frequencies are left out: texture there moves edges and shades that the decode already has, and similarity falls. The
     decode lacks high frequencies of luma, so these are amplified.
     """
     weights = [np.interp(max(v, u), _EMPHASIS_FREQUENCIES, _EMPHASIS[component]) for component, v, u in COLOR_8X8.positions]

@@ -1,4 +1,4 @@
-"""A picture made ready to be coded at any step: its tile groups, their coefficients, the layout and the header."""
+"""A picture prepared for coding at any quantiser step: its tile groups, their coefficients, the layout and the header."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from vqcodec.weights.exact import ExactModel
 DEFAULT_TILE: Final = 1024
 _GROUPED_ABOVE: Final = 1 << 22
 """Pixels above which a picture has tile groups by default."""
-_CHROMA_STEPS: Final = 1024 * 2.0 ** (-np.arange(45) / 4)
+_CHROMA_STEP_LEVELS: Final = 1024 * 2.0 ** (-np.arange(45) / 4)
 """Steps in grey levels, from coarse to fine, at which the layout is decided (chroma.py)."""
 Kept = TypeVar("Kept")
 
 
 class Source:
-    """One picture and a model. Coefficients of small pictures are computed once; large pictures keep their pixels alone."""
+    """A picture and a model. Coefficients are kept if there is one tile group, and computed anew for each trial otherwise."""
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class Source:
             layers=layers or (1 if tile is None else 3),
             group_log2=0 if tile is None else tile.bit_length() - 4,
             model_id=model.file_id,
-            step_64=container.MAX_STEP,
+            step_64=container.MAX_STEP_64,
             depth=depth,
             alpha=any(section.type == container.ALPHA for section in beside),
             masking=choices.masking_of(options.tune),
@@ -80,22 +80,22 @@ class Source:
         return Settings.of(header, choices.lambda_of(self.model))
 
     def layout(self, step_64: int) -> Layout:
-        """The layout at a step: 8x8 chroma from the coarsest step on at which coding chroma's high frequencies pays."""
+        """The layout at a step: 8x8 chroma at and below the coarsest step where coding chroma's high frequencies pays."""
         if self.components == 1:
             return GREY
         if self._large_layout:
             return COLOR_8X8
-        steps = _CHROMA_STEPS[: np.count_nonzero(step_64 / 64 <= _CHROMA_STEPS)]
-        if len(steps) > len(self._chroma_gain):
-            more = steps[len(self._chroma_gain) :]
+        step_levels = _CHROMA_STEP_LEVELS[: np.count_nonzero(step_64 / 64 <= _CHROMA_STEP_LEVELS)]
+        if len(step_levels) > len(self._chroma_gain):
+            more = step_levels[len(self._chroma_gain) :]
             with progress.stage("choosing the layout"):
                 found = self.each_group(lambda number: chroma.estimate_gain(self._high_chroma(number), more))
             self._chroma_gain = np.concatenate([self._chroma_gain, sum(found)])
-        restored = (self.model.synthesis is not None) & (steps >= MIN_STEP_LEVELS)
-        return COLOR_8X8 if chroma.worth_coding(self._chroma_gain[: len(steps)], restored).any() else COLOR_4X4
+        restored = (self.model.synthesis is not None) & (step_levels >= MIN_STEP_LEVELS)
+        return COLOR_8X8 if chroma.worth_coding(self._chroma_gain[: len(step_levels)], restored).any() else COLOR_4X4
 
     def transformed(self, header: Header) -> Layout:
-        """The layout of the coefficients that coding looks at: aiming also needs those that the synthesis restores."""
+        """The layout of the coefficients that coding needs: the header's, or with aiming all that the synthesis restores."""
         return COLOR_8X8 if self.rounds and self.components == 3 else LAYOUTS[header.layout]
 
     def part(self, number: int) -> Pixels:
@@ -120,7 +120,7 @@ class Source:
         return self.coefficients(number, COLOR_8X8)[channels]
 
     def each_group(self, one: Callable[[int], Kept]) -> list[Kept]:
-        """The results of `one` for the number of each tile group, shared by all cores."""
+        """`one(number)` of each tile group, on all cores."""
         return side_by_side(one, range(len(self.frame.groups)), self.threads)
 
     def psnr_of(self, decoded: Pixels) -> float:
@@ -133,13 +133,13 @@ class Source:
         return float("inf") if mse == 0 else 10 * float(np.log10(peak**2 / mse))
 
     def without_aiming(self) -> Self:
-        """The same picture, coded without aiming: two to three times as fast, at nearly the same rate and PSNR."""
+        """A copy that codes without aiming: several times as fast, at nearly the same bytes and PSNR."""
         other = copy(self)
         other.rounds = 0
         return other
 
     def with_large_layout(self) -> Self:
-        """The same colour picture, coded with 8x8 chroma at every step: it fills the gap in size between the two layouts."""
+        """A copy that codes colour with 8x8 chroma at every step; its files fill the gap in size between the two layouts."""
         other = copy(self)
         other._large_layout = True
         return other

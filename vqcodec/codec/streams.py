@@ -1,4 +1,4 @@
-"""Symbols of tile groups <-> index sections: one stream a merged codebook, through zstd with trained tables and dictionaries."""
+"""Symbols of tile groups <-> index sections: codebooks that the merge map joins share a stream, compressed by zstd."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from vqcodec.weights.exact import ExactModel, Stream
 _SMALL_FILE: Final = 8192
 """Bytes up to which all merge maps are tried."""
 _GROUPS_TRIED: Final = 3
-"""Tile groups, evenly spread, on which merge maps are tried: all groups of a large picture would take a third of its time."""
+"""Tile groups, evenly spread, on which merge maps are tried: on all of them it would take a third of a large picture's encoding time."""
 Stored = Sequence[bytes | None]
 """The index sections of one tile group, one a layer. None: lost; its residuals count as zero."""
 
@@ -31,7 +31,7 @@ Stored = Sequence[bytes | None]
 
 
 def pack_layer(calls: Calls, raw: bytes, model: ExactModel, merge_map: int, levels: tuple[int, ...]) -> bytes:
-    """Symbols and raw bits of one layer to an index section; the inverse of `unpack_layer`. All `levels` of zstd are tried."""
+    """The index section of one layer's symbols and raw bits, the smallest over `levels` of zstd; the inverse of `unpack_layer`."""
     stream_of = model.maps[merge_map].tolist()
     gathered: list[list[UInt8]] = [[] for _ in model.streams[merge_map]]
     for number, symbols in calls:
@@ -45,7 +45,7 @@ def pack_layer(calls: Calls, raw: bytes, model: ExactModel, merge_map: int, leve
 
 
 def unpack_layer(section: bytes, streams: Sequence[Stream], limit: int) -> Layer:
-    """An index section to the symbols of every stream, and raw bits. Raises CorruptError, also for more than `limit` symbols."""
+    """The symbols of every stream and the raw bits of an index section. Raises CorruptError, also for more than `limit` symbols."""
     given = [dictionary for stream in streams for dictionary in stream.dictionaries]
     stored, raw = read_streams(section, mean_lengths(streams), 2 * limit + 16)
     parts = iter([zstd_blocks.decompress(part, dictionary) for part, dictionary in zip(stored, given, strict=True)])
@@ -65,9 +65,9 @@ def mean_lengths(streams: Sequence[Stream]) -> list[list[int]]:
 
 
 def pack(groups: Sequence[GroupSymbols], model: ExactModel, effort: Effort, threads: int) -> tuple[int, list[bytes]]:
-    """The merge map that makes the file smallest, and under it the index sections of all tile groups, layer by layer.
+    """The number of the best merge map, and the index sections of all tile groups with it, layer by layer.
 
-    Merge maps are tried, from many streams to few, until `effort.maps_ahead` + 1 in turn have not made the file smaller.
+    Merge maps are tried, from many streams to few, until `effort.maps_ahead` + 1 in turn have not made the sections smaller.
     """
     merge_map, least, stored = 0, sys.maxsize, list[bytes]()
     tried = groups[:: -(-len(groups) // _GROUPS_TRIED)]

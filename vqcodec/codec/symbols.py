@@ -27,15 +27,15 @@ from vqcodec.weights.exact import DC_SET, ExactModel
 DC_LAMBDA: Final = 0.2
 _CHROMA_DC_LAMBDA: Final = 0.5
 _VECTOR_LAMBDA: Final = 1.25
-"""Lambda multipliers. DCs condition everything coded after them, so they get a smaller lambda (finer quantisation); chroma, most of
-which is in its DCs, a still smaller one. A zero vector keeps the classes around it quiet, so vectors get a larger one."""
+"""Lambda multipliers. DCs condition everything coded after them, so they get a smaller lambda (finer quantisation); chroma,
+which is mostly DCs, a still smaller one. Vectors get a larger one: a zero vector lowers the classes predicted around it."""
 
 
 Sizes = Int32 | int
 """Codeword sizes in 1/256 of their natural size: int32 [n] for n cells, or one for all."""
 
 Calls = list[tuple[int, UInt8]]
-"""(codebook, symbols) in the order in which a decoder reads them."""
+"""Pairs (codebook number, symbols) in the order in which a decoder reads them."""
 
 
 @dataclass(frozen=True)
@@ -51,29 +51,29 @@ class GroupSymbols:
 
 
 def search_lambdas(model: ExactModel, lambda_: float) -> list[float]:
-    """Lambda of the search in each codebook."""
-    dc_books = set(model.table[DC_SET].ravel().tolist())
-    vectors = [_VECTOR_LAMBDA if book.dim > 1 else 1.0 for book in model.codebooks]
-    return [lambda_ * (DC_LAMBDA if number in dc_books else share) for number, share in enumerate(vectors)]
+    """Lambda of the search in each codebook, by codebook number: `lambda_` times a multiplier for DCs or vectors."""
+    dc_codebooks = set(model.table[DC_SET].ravel().tolist())
+    vectors = [_VECTOR_LAMBDA if codebook.dim > 1 else 1.0 for codebook in model.codebooks]
+    return [lambda_ * (DC_LAMBDA if number in dc_codebooks else share) for number, share in enumerate(vectors)]
 
 
 def dc_lambda(component: int, density: float) -> float:
     """Multiplier of a DC's lambda in a pass of the DC pyramid over a share `density` (0..1) of all cells.
 
-    Coarse passes get a smaller lambda: many DCs are predicted from few, to fractions of a step.
+    Coarse passes get a smaller lambda, because their few DCs predict many others.
     """
     above = min(1.0, 4 * density)  # each of the finest passes covers a quarter of the cells
     return above**0.5 if component == 0 else _CHROMA_DC_LAMBDA * above
 
 
 def target_residuals(targets: Float32, channels: slice, cells: Intp, means: Int32, order: Intp) -> Float32:
-    """Residuals that a half tile should have: float32 [n, T] in steps, in order of coding."""
+    """Targets of a half tile minus its means: float32 [n, T] in steps, in order of coding."""
     wanted = targets[channels].take(cells[order], axis=1)
     wanted -= means.take(order, axis=1) * np.float32(1 / LATENT_UNIT)
     return np.ascontiguousarray(wanted.T)
 
 
-class Stretch(NamedTuple):
+class CodebookSpan(NamedTuple):
     """Vectors of one codebook that follow each other in order of coding."""
 
     codebook: int
@@ -84,21 +84,23 @@ class Stretch(NamedTuple):
 
 
 class ByClass(ABC):
-    """A coder that knows the targets and codes half tiles class by class; subclasses choose the codewords."""
+    """A coder of known targets that codes half tiles class by class; subclasses choose the codewords."""
 
     def __init__(self, table: Int16, dims: Sequence[int], targets: Float32) -> None:
         """`table` int16 [set, log2 tile size, class] holds codebook numbers; -1 codes nothing. `dims`: dimensions of the codebooks.
-        `targets` float32 [C, h * w]: wanted latents in steps.
+        `targets` float32 [C, h * w] in steps.
         """
         self.table, self.dims, self.targets = table, [*dims, 0], targets  # the last entry serves codebook -1
 
-    def start_layer(self, layer: int) -> None:  # noqa: B027 (most coders do not care about layers)
+    def start_layer(self, layer: int) -> None:  # noqa: B027 (most coders ignore layers)
         """Begin the next layer."""
 
     def finish(self) -> None:  # noqa: B027
         """End the tile group."""
 
-    def code(self, book_set: int, channels: slice, cells: Intp, means: Int32, classes: UInt8, sizes: Sizes = NATURAL_SIZE) -> Int32:
+    def code(
+        self, codebook_set: int, channels: slice, cells: Intp, means: Int32, classes: UInt8, sizes: Sizes = NATURAL_SIZE
+    ) -> Int32:
         """Residuals int32 [T, n] in 1/16 step for n cells, given means int32 [T, n], classes uint8 [n] and codeword sizes."""
         size, n = means.shape
         order = np.argsort(classes, kind="stable")
@@ -109,15 +111,15 @@ class ByClass(ABC):
             wanted *= np.float32(NATURAL_SIZE / sizes)
         rows = np.zeros((n, size), np.int32)
         counts = np.bincount(classes, minlength=CLASSES).tolist()
-        books = self.table[book_set, TILE_SIZES.index(size)].tolist()
-        present = [(number, count) for number, count in zip(books, counts, strict=True) if count]
+        codebooks = self.table[codebook_set, TILE_SIZES.index(size)].tolist()
+        present = [(number, count) for number, count in zip(codebooks, counts, strict=True) if count]
         start = 0
         for dim, some in groupby(present, key=lambda pair: self.dims[pair[0]]):
             alike = list(some)
             here = slice(start, start + sum(count for _, count in alike))
             if dim:
-                stretches = [Stretch(number, count * size // dim) for number, count in alike]
-                rows[here] = self.quantize(stretches, wanted[here].reshape(-1, dim)).reshape(-1, size)
+                spans = [CodebookSpan(number, count * size // dim) for number, count in alike]
+                rows[here] = self.quantize(spans, wanted[here].reshape(-1, dim)).reshape(-1, size)
             start = here.stop
         place = np.empty_like(order)
         place[order] = np.arange(n)
@@ -125,19 +127,19 @@ class ByClass(ABC):
         return scaled_codewords(np.ascontiguousarray(rows.T), sizes)
 
     @abstractmethod
-    def quantize(self, stretches: list[Stretch], x: Float32) -> Int32:
-        """Vectors float32 [n, d] in steps, stretch after stretch, to codewords int32 [n, d]; all codebooks have dimension d."""
+    def quantize(self, spans: list[CodebookSpan], x: Float32) -> Int32:
+        """Vectors float32 [n, d] in steps, span after span, to codewords int32 [n, d]; all codebooks have dimension d."""
 
 
 class SymbolWriter(ByClass):
-    """Finds residuals by searching the codebooks; keeps the symbols, layer by layer."""
+    """Searches the codebooks for residuals and keeps their symbols, layer by layer."""
 
     scalar_lambda = 1.0
     """Lambda multiplier in scalar codebooks."""
 
     def __init__(self, model: ExactModel, targets: Float32, lambdas: Sequence[float]) -> None:
-        """`targets` float32 [C, h * w] are the wanted latents in steps; `lambdas` in squared steps per bit, one a codebook."""
-        super().__init__(model.table, [book.dim for book in model.codebooks], targets)
+        """`targets` float32 [C, h * w] in steps; `lambdas` in squared steps per bit, one per codebook."""
+        super().__init__(model.table, [codebook.dim for codebook in model.codebooks], targets)
         self.codebooks, self.search = model.codebooks, model.search(tuple(lambdas))
         self.calls: list[Calls] = []
         self.clipped = False
@@ -157,64 +159,64 @@ class SymbolWriter(ByClass):
             raw.append(pack_bits(low, widths))
         return GroupSymbols(self.calls, raw, self.clipped)
 
-    def quantize(self, stretches: list[Stretch], x: Float32) -> Int32:
+    def quantize(self, spans: list[CodebookSpan], x: Float32) -> Int32:
         """Codewords int32 [n, d] of least cost; their symbols are kept."""
-        return self._scalars(stretches, x[:, 0])[:, None] if x.shape[1] == 1 else self._vectors(stretches, x)
+        return self._scalars(spans, x[:, 0])[:, None] if x.shape[1] == 1 else self._vectors(spans, x)
 
-    def _scalars(self, stretches: list[Stretch], x: Float32) -> Int32:
-        """Codewords int32 [n] of values float32 [n]: all at once, because classes of DCs are many and small."""
-        numbers, counts = zip(*stretches, strict=True)
+    def _scalars(self, spans: list[CodebookSpan], x: Float32) -> Int32:
+        """Codewords int32 [n] of values float32 [n], all spans at once: DCs have many small classes."""
+        numbers, counts = zip(*spans, strict=True)
         scalars = self.search.scalars
         self.clipped = self.clipped or max(x.max(), -x.min()) > SCALAR_MAX + 0.5
         found = nearest_scalars(scalars, self.search.origin[[*numbers]].repeat(counts), x, self.scalar_lambda)
-        self._keep(stretches, scalars.symbols.take(found))
+        self._keep(spans, scalars.symbols.take(found))
         widths = scalars.widths.take(found)
         if widths.any():
             self._raw[-1].append((scalars.low.take(found), widths))
         return scalars.codewords.take(found)
 
-    def _keep(self, stretches: list[Stretch], symbols: UInt8) -> None:
+    def _keep(self, spans: list[CodebookSpan], symbols: UInt8) -> None:
         start = 0
-        for number, count in stretches:
+        for number, count in spans:
             self.calls[-1].append((number, symbols[start : start + count]))
             start += count
 
-    def _vectors(self, stretches: list[Stretch], x: Float32) -> Int32:
-        """Codewords int32 [n, d]. Zero where that is cheapest without doubt; the others, about one in twenty, are searched."""
-        numbers, counts = zip(*stretches, strict=True)
+    def _vectors(self, spans: list[CodebookSpan], x: Float32) -> Int32:
+        """Codewords int32 [n, d]. Vectors near zero get the zero codeword at once; the others, about one in twenty, are searched."""
+        numbers, counts = zip(*spans, strict=True)
         energies = np.einsum("nd,nd->n", x, x)
         away = np.flatnonzero(energies > self.search.reach[[*numbers]].repeat(counts))
         own, costs = x.take(away, axis=0), energies.take(away)
         symbols = self.search.zero[[*numbers]].repeat(counts)
-        words = np.zeros(x.shape, np.int32)
+        codewords = np.zeros(x.shape, np.int32)
         bounds = [0, *np.searchsorted(away, np.cumsum(counts)).tolist()]
         for number, first, last in zip(numbers, bounds, bounds[1:], strict=False):
             if first < last:
                 some = away[first:last]
                 index, found = nearest(own[first:last], self.search.vectors[number].weights)
                 costs[first:last] += found
-                symbols[some], words[some] = index, self.codebooks[number].rows.take(index, axis=0)
+                symbols[some], codewords[some] = index, self.codebooks[number].rows.take(index, axis=0)
         escaped = away[self._escapes(np.array(numbers).repeat(np.diff(bounds)), own, costs)]
         start = 0
-        for (number, count), last in zip(stretches, np.cumsum(counts).tolist(), strict=True):
-            self._keep([Stretch(number, count)], symbols[start:last])  # a view, so it sees the escapes below
+        for (number, count), last in zip(spans, np.cumsum(counts).tolist(), strict=True):
+            self._keep([CodebookSpan(number, count)], symbols[start:last])  # a view, so it sees the escapes below
             here = escaped[(start <= escaped) & (escaped < last)] if len(escaped) else escaped
             if len(here):  # their values follow at once
                 symbols[here] = self.codebooks[number].escape
                 values = x[here].reshape(-1)
-                words[here] = self._scalars([Stretch(len(self.codebooks) - 1, len(values))], values).reshape(len(here), -1)
+                codewords[here] = self._scalars([CodebookSpan(len(self.codebooks) - 1, len(values))], values).reshape(len(here), -1)
             start = last
-        return words
+        return codewords
 
     def _escapes(self, numbers: Intp, x: Float32, costs: Float32) -> Intp:
-        """Places of the vectors that cost less as an escape followed by their values one by one, compared with `costs`."""
+        """Positions of the vectors for which an escape and d scalar codewords cost less than `costs`."""
         doubtful = np.flatnonzero(costs > self.search.doubt.take(numbers))
         if not len(doubtful):
             return doubtful
         values, numbers = x[doubtful], numbers[doubtful]
-        _, words, bits = self.codebooks[-1].scalar
+        _, codewords, bits = self.codebooks[-1].scalar
         places = np.clip(np.rint(values), -SCALAR_MAX, SCALAR_MAX).astype(np.intp) + SCALAR_MAX
-        cost = (values - words[places] * np.float32(1 / LATENT_UNIT)) ** 2 + self.search.lambdas[numbers, None] * bits[places]
+        cost = (values - codewords[places] * np.float32(1 / LATENT_UNIT)) ** 2 + self.search.lambdas[numbers, None] * bits[places]
         return doubtful[self.search.escape[numbers] + cost.sum(axis=1) < costs[doubtful]]
 
 
@@ -225,13 +227,15 @@ class EncoderWriter(SymbolWriter):
         """`targets` float32 [C, h * w] in steps; `lambda_` in squared codeword sizes per bit, for DCs in squared steps per bit."""
         super().__init__(model, targets, search_lambdas(model, lambda_))
 
-    def code(self, book_set: int, channels: slice, cells: Intp, means: Int32, classes: UInt8, sizes: Sizes = NATURAL_SIZE) -> Int32:
+    def code(
+        self, codebook_set: int, channels: slice, cells: Intp, means: Int32, classes: UInt8, sizes: Sizes = NATURAL_SIZE
+    ) -> Int32:
         """Residuals int32 [T, n] as ByClass.code gives them; DCs at the lambda of their pass."""
         self.scalar_lambda = 1.0
-        if book_set == DC_SET:
+        if codebook_set == DC_SET:
             assert isinstance(sizes, int)
             self.scalar_lambda = dc_lambda(channels.start, len(cells) / self.targets.shape[1]) * (NATURAL_SIZE / sizes) ** 2
-        return super().code(book_set, channels, cells, means, classes, sizes)
+        return super().code(codebook_set, channels, cells, means, classes, sizes)
 
 
 # ------------------------------------------------------------------------------------------------ decoding
@@ -245,10 +249,10 @@ class Layer(NamedTuple):
 
 
 class GroupStreams:
-    """The streams of one tile group, read from the front, layer by layer."""
+    """The streams of one tile group: cursors into the symbols of the current layer, and its raw bits."""
 
     def __init__(self, unpack: Callable[[int], Layer | None]) -> None:
-        """`unpack` returns a layer by its number when its turn comes; None: it is lost, and all its residuals are zero."""
+        """`unpack` returns a layer, given its number, when its turn comes; None: the layer is lost, and its residuals are zero."""
         self._unpack = unpack
         self.lost = True
         self._streams: list[UInt8] = []
@@ -281,7 +285,7 @@ class GroupStreams:
         return symbols
 
 
-class Run(NamedTuple):
+class ClassSpan(NamedTuple):
     """Cells of one tile group and scale class, which follow each other in order of coding."""
 
     dim: int
@@ -294,17 +298,17 @@ class Run(NamedTuple):
 
 
 class SymbolReader:
-    """Looks residuals up, for one tile group or several of one shape side by side; the cells of one follow those of another.
+    """Looks up residuals for one tile group, or for several of one shape together: cells of the first, then of the second, ...
 
-    Codebooks of one dimension are looked up together, so that a class by itself costs little more than a slice of its stream.
+    Codebooks of one dimension are looked up together, so that a class adds little more than a slice of its stream.
     """
 
     def __init__(self, model: ExactModel, merge_map: int, groups: Sequence[GroupStreams], ideal: Float64 | None = None) -> None:
-        """`ideal` float64 [C], if given, gains the ideal code length in bits of what is read, by channel."""
+        """`ideal` float64 [C], if given: the ideal code length in bits of the symbols read is added to it, by channel."""
         self.codebooks, self.symbol_tables = model.codebooks, model.symbol_tables
         self.table = model.table.tolist()
-        self.dims = [*(book.dim for book in model.codebooks), 0]  # the last entry serves codebook -1
-        self.escapes = [book.escape for book in model.codebooks]
+        self.dims = [*(codebook.dim for codebook in model.codebooks), 0]  # the last entry serves codebook -1
+        self.escapes = [codebook.escape for codebook in model.codebooks]
         self.stream_of = model.maps[merge_map].tolist()
         self.groups = groups
         self.ideal = ideal
@@ -318,7 +322,9 @@ class SymbolReader:
         for group in self.groups:
             group.finish()
 
-    def code(self, book_set: int, channels: slice, cells: Intp, means: Int32, classes: UInt8, sizes: Sizes = NATURAL_SIZE) -> Int32:
+    def code(
+        self, codebook_set: int, channels: slice, cells: Intp, means: Int32, classes: UInt8, sizes: Sizes = NATURAL_SIZE
+    ) -> Int32:
         """Residuals int32 [T, n] in 1/16 step for n cells, given means int32 [T, n], classes uint8 [n] and codeword sizes.
 
         Raises CorruptError.
@@ -332,12 +338,12 @@ class SymbolReader:
         counts = np.bincount(keys, minlength=CLASSES * len(self.groups)).tolist()
         rows = np.empty((n, size), np.int32)
         bits = 0.0
-        for dim, some in groupby(self._runs(self.table[book_set][TILE_SIZES.index(size)], counts), key=attrgetter("dim")):
-            runs = list(some)
-            here = slice(runs[0].start, runs[-1].start + runs[-1].length)
+        for dim, some in groupby(self._spans(self.table[codebook_set][TILE_SIZES.index(size)], counts), key=attrgetter("dim")):
+            spans = list(some)
+            here = slice(spans[0].start, spans[-1].start + spans[-1].length)
             if dim:
-                words, length = self._words(dim, runs, size)
-                rows[here] = words.reshape(-1, size)
+                codewords, length = self._codewords(dim, spans, size)
+                rows[here] = codewords.reshape(-1, size)
                 bits += length
             else:
                 rows[here] = 0
@@ -348,55 +354,55 @@ class SymbolReader:
         rows = rows.take(place, axis=0)
         return scaled_codewords(np.ascontiguousarray(rows.T), sizes)
 
-    def _runs(self, books: list[int], counts: list[int]) -> list[Run]:
-        """All runs of a half tile, in order of coding. `books`: codebook of each class; `counts`: cells of each group's classes."""
-        runs, start, numbers = [], 0, iter(counts)
+    def _spans(self, codebooks: list[int], counts: list[int]) -> list[ClassSpan]:
+        """The spans of a half tile in order of coding. `codebooks`: number for each class; `counts`: cells of each group's classes."""
+        spans, start, numbers = [], 0, iter(counts)
         for group in self.groups:
-            for number, count in zip(books, numbers):  # noqa: B905 (the counts of the group)
+            for number, count in zip(codebooks, numbers):  # noqa: B905 (the counts of the group)
                 if count:
-                    runs.append(Run(0 if group.lost else self.dims[number], group, number, start, count))
+                    spans.append(ClassSpan(0 if group.lost else self.dims[number], group, number, start, count))
                     start += count
-        return runs
+        return spans
 
-    def take(self, run: Run, count: int) -> UInt8:
-        """The next symbols uint8 [count] of a run."""
-        return run.group.take(self.stream_of[run.codebook], count)
+    def take(self, span: ClassSpan, count: int) -> UInt8:
+        """The next symbols uint8 [count] of a span."""
+        return span.group.take(self.stream_of[span.codebook], count)
 
-    def _words(self, dim: int, runs: list[Run], size: int) -> tuple[Int32, float]:
-        """Codewords int32 [vectors, d] of runs whose codebooks have one dimension, and their ideal code length in bits."""
+    def _codewords(self, dim: int, spans: list[ClassSpan], size: int) -> tuple[Int32, float]:
+        """Codewords int32 [vectors, d] of spans whose codebooks have dimension d, escapes resolved, and their ideal code length in bits."""
         symbols, escapes, first, bits, each = [], [], 0, 0.0, size // dim
-        for run in runs:
-            found = self.take(run, run.length * each)
+        for span in spans:
+            found = self.take(span, span.length * each)
             symbols.append(found)
-            escape = self.escapes[run.codebook]
+            escape = self.escapes[span.codebook]
             if escape >= 0 and escape in found.tobytes():  # their values follow at once
                 escaped = np.flatnonzero(found == escape)
                 last = len(self.codebooks) - 1
-                values = run.group.take(self.stream_of[last], dim * len(escaped))
-                words, length = self._look_up(1, [Run(1, run.group, last, 0, 0)], [values])
-                escapes.append((first + escaped, words.reshape(-1, dim)))
+                values = span.group.take(self.stream_of[last], dim * len(escaped))
+                codewords, length = self._look_up(1, [ClassSpan(1, span.group, last, 0, 0)], [values])
+                escapes.append((first + escaped, codewords.reshape(-1, dim)))
                 bits += length
             first += len(found)
-        words, length = self._look_up(dim, runs, symbols)
-        for places, escaped_words in escapes:
-            words[places] = escaped_words
-        return words, bits + length
+        codewords, length = self._look_up(dim, spans, symbols)
+        for places, escaped_codewords in escapes:
+            codewords[places] = escaped_codewords
+        return codewords, bits + length
 
-    def _look_up(self, dim: int, runs: list[Run], symbols: list[UInt8]) -> tuple[Int32, float]:
-        """Codewords int32 [vectors, d] of the symbols of runs, with their raw bits, and their ideal code length if wanted."""
+    def _look_up(self, dim: int, spans: list[ClassSpan], symbols: list[UInt8]) -> tuple[Int32, float]:
+        """Codewords int32 [vectors, d] of the symbols of spans, raw bits included, and their ideal code length in bits (0.0 without `ideal`)."""
         table = self.symbol_tables[dim]
         lengths = [len(found) for found in symbols]
-        places = np.repeat(table.first[[run.codebook for run in runs]], lengths)
+        places = np.repeat(table.first[[span.codebook for span in spans]], lengths)
         places += np.concatenate(symbols)
-        words = table.codewords.take(places, axis=0)
+        codewords = table.codewords.take(places, axis=0)
         widths = table.raw_bits.take(places)
         if widths.any():
             if widths.max() == NO_CODEWORD:
                 raise CorruptError("corrupt file: an index is not in its codebook")
             start = 0
-            for group, some in groupby(zip(runs, lengths, strict=True), key=lambda pair: pair[0].group):
+            for group, some in groupby(zip(spans, lengths, strict=True), key=lambda pair: pair[0].group):
                 stop = start + sum(length for _, length in some)
                 raw = start + np.flatnonzero(widths[start:stop])
-                words[raw, 0] = with_low_bits(words[raw, 0], group.bits.take_array(widths[raw]))
+                codewords[raw, 0] = with_low_bits(codewords[raw, 0], group.bits.take_array(widths[raw]))
                 start = stop
-        return words, 0.0 if self.ideal is None else float(table.bits.take(places).sum(dtype=np.float64))
+        return codewords, 0.0 if self.ideal is None else float(table.bits.take(places).sum(dtype=np.float64))

@@ -17,13 +17,14 @@ from vqcodec.weights.exact import ExactModel
 _AIM_SHARE: Final = np.float32(0.35)
 """Step size of each aiming iteration; 1.0 oscillates."""
 _AIM_REACH: Final = np.float32(0.5)
-"""Most steps that a target may move. Where the synthesis errs by several, as on flat saturated colours, aims would go far."""
+"""Largest move of a target, in steps. Without this bound targets drift far where the synthesis errs by several steps, as on flat
+saturated colours."""
 
 
-def beyond_the_ends(coefficients: Float32, pixels: Pixels, model: ExactModel, *, step_64: int, depth: int) -> Float32:
-    """Coefficients float32 [C, h * w] in grey levels with the DCs of plain white, black and saturated cells beyond the range.
+def with_overshoot(coefficients: Float32, pixels: Pixels, model: ExactModel, *, step_64: int, depth: int) -> Float32:
+    """Coefficients float32 [C, h * w] in grey levels; DCs of plain white, black and saturated cells are moved beyond the range.
 
-    The decoder clips samples, so that these cells come out exactly plain (clipping.py).
+    The decoder clips samples, so these cells decode to exactly the plain value (clipping.py).
     """
     offsets = clipping.overshoot(pixels, model.color, depth)  # float32 [components, h * w] in steps
     if not offsets.any():
@@ -38,7 +39,7 @@ def targets_of(coefficients: Float32, cells: tuple[int, int], model: ExactModel,
 
     Without aiming (`rounds` 0, or no synthesis) they are the coefficients over the step. Each round of aiming codes the group and
     moves the targets towards latents that the synthesis turns into the coefficients; it needs the channels of COLOR_8X8 in colour.
-    A round is two steps of the caller's stage of progress.
+    Each round advances the caller's progress stage by two.
     """
     network, step_levels, layout = model.synthesis, settings.step_64 / 64, LAYOUTS[settings.layout]
     wanted = coefficients * np.float32(1 / step_levels)  # float32 [C', h * w] in steps

@@ -1,7 +1,7 @@
 """The order in which a tile group is coded: DCs from coarse to fine, then tile by tile, each in two halves of a checkerboard.
 
-`walk_dc` and `walk_tiles` are the one description of it. Encoder and decoder both run them and differ only in where a residual
-comes from: `SymbolWriter` searches the codebooks for it, `SymbolReader` looks it up.
+`walk_dc` and `walk_tiles` are the one description of it. Encoder and decoder both run them and differ only in the source of
+residuals: `SymbolWriter` searches the codebooks, `SymbolReader` looks symbols up.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from vqcodec.transform.layouts import Layout, Tile
 from vqcodec.weights.exact import AC_SET, DC_SET, ExactModel
 
 _TILES_AHEAD: Final = 7
-"""Tiles whose predictions are begun together: the features of a large group do not stay in the cache from tile to tile."""
+"""Tiles whose predictions are started together, in one pass over the features, which for a large group do not fit in the cache."""
 _HALF: Final = NATURAL_SIZE // 2
 """Size of the codewords of fine DCs."""
 _CELLS_AT_ONCE: Final = 8192
-"""Cells of a DC pass whose features are made at once: allocating memory for more costs more than the arithmetic."""
+"""Cells of a DC pass whose features are computed at once: larger arrays take more time to allocate than to compute."""
 
 
 class Coding(Protocol):
@@ -48,7 +48,9 @@ class Coder(Protocol):
 
     def start_layer(self, layer: int) -> None: ...
 
-    def code(self, book_set: int, channels: slice, cells: Intp, means: Int32, classes: UInt8, sizes: Sizes = NATURAL_SIZE) -> Int32:
+    def code(
+        self, codebook_set: int, channels: slice, cells: Intp, means: Int32, classes: UInt8, sizes: Sizes = NATURAL_SIZE
+    ) -> Int32:
         """Residuals int32 [T, n] in 1/16 step for n cells.
 
         `means` int32 [T, n] and `classes` uint8 [n] are predicted; `sizes` of codewords are in 1/256 of their natural size.
@@ -59,19 +61,19 @@ class Coder(Protocol):
 
 
 def layer_of_tile(layout: Layout, layers: int, order: int) -> int:
-    """Layer of the tile that is the `order`-th of the layout."""
+    """Layer of tile number `order` of the layout."""
     if layers == 3:
         return 1 if order < layout.low_tiles else 2
     return layers - 1
 
 
 def corrector_of(model: ExactModel, grid: Grid, step_64: int) -> Corrector:
-    """The context network's correction of linear predictions in a tile group; none if the model has no such network."""
+    """The corrector of linear predictions in a tile group: the model's context network, or LinearOnly without one."""
     return LinearOnly() if model.context is None else ContextCorrector(model.context, grid, step_64)
 
 
 def dc_corrector_of(model: ExactModel, step_64: int) -> DcCorrector:
-    """The context network's correction of linear predictions of DCs; none if the model has no such network."""
+    """The corrector of linear predictions of DCs: the model's context network, or LinearOnly without one."""
     return LinearOnly() if model.context is None else DcContextCorrector(model.context, step_64)
 
 
@@ -120,7 +122,7 @@ def code_half(
 ) -> None:
     """Code one half (0 even, 1 odd) of a tile's cells, given their linear prediction.
 
-    Fills `grid.latents`, and `magnitude` int32 [h * w] with the size of the residuals.
+    Fills `grid.latents`, and `magnitude` int32 [h * w] with the summed magnitudes of the residuals.
     """
     cells, (means, score) = grid.halves[half], prediction
     added, score = corrector.half(tile, half, means, score)
@@ -138,7 +140,7 @@ def code_half(
 
 
 def plus(values: Int32, added: Int32 | int) -> Int32:
-    """The sum; saves a pass over the values if `added` is the number 0."""
+    """The sum of both; returns `values` unchanged, without a copy, if `added` is a number (0)."""
     return values if isinstance(added, int) else values + added
 
 
@@ -216,7 +218,7 @@ def _expect_dcs(
 
 
 def _code_dcs(coder: Coder, channel: slice, cells: Intp, means: Int32, classes: UInt8, *, finer: bool) -> Int32:
-    """Residuals int32 [1, n] of DCs; `finer`: with codewords of half the size, at correspondingly higher classes."""
+    """Residuals int32 [1, n] of DCs. `finer` halves the codewords and raises the classes to match."""
     if finer:
         classes = np.minimum(classes + np.uint8(dc_pyramid.FINER_CLASSES), np.uint8(linear.CLASSES - 1))
     return coder.code(DC_SET, channel, cells, means, classes, _HALF if finer else NATURAL_SIZE)

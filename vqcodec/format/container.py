@@ -296,7 +296,7 @@ VERSION: Final = (0, 3)
 ID_BYTES: Final = 6
 """Bytes of a model id, which is the start of the model's SHA-256."""
 MAX_SIDE: Final = 65535
-MAX_STEP: Final = 65535
+MAX_STEP_64: Final = 65535
 MIN_GROUP_LOG2, MAX_GROUP_LOG2 = 3, 13
 INDICES, ALPHA, ICC, EXIF, XMP = 0x00, 0x01, 0x81, 0x82, 0x83
 """Types of sections. `INDICES` is not written to files."""

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vqcodec.arrays import Bool, Pixels
-from vqcodec.checks import told, whole
+from vqcodec.checks import described, whole
 from vqcodec.errors import InputError, printable
 from vqcodec.format.header import MAX_PIXELS, Metadata
 from vqcodec.io.files import naming, open_input, read_stream, seekable, stream_limit
@@ -46,7 +46,7 @@ _LONGEST_PATH: Final = 4096
 def name_or_folder(name: str, value: object) -> str | Path:
     """A model's name or the path of its folder. Raises InputError."""
     if not isinstance(value, str | os.PathLike):
-        raise InputError(f"{name} is the name of a model or the path of its folder, not {told(value)}")
+        raise InputError(f"{name} is the name of a model or the path of its folder, not {described(value)}")
     path = _path(value)
     return value if isinstance(value, str) else path
 
@@ -54,11 +54,11 @@ def name_or_folder(name: str, value: object) -> str | Path:
 def metadata(value: object) -> Metadata:
     """Metadata whose fields are bytes. Raises InputError."""
     if not isinstance(value, Metadata):
-        raise InputError(f"metadata is a vqcodec.Metadata, not {told(value)}: Metadata(icc=..., exif=..., xmp=...) makes one")
+        raise InputError(f"metadata is a vqcodec.Metadata, not {described(value)}: Metadata(icc=..., exif=..., xmp=...) makes one")
     for name in ("icc", "exif", "xmp"):
         data = getattr(value, name)
         if not isinstance(data, bytes):
-            raise InputError(f"{name} of the metadata is bytes, not {told(data)}")
+            raise InputError(f"{name} of the metadata is bytes, not {described(data)}")
     return value
 
 
@@ -102,7 +102,7 @@ def _path(value: str | os.PathLike[Any]) -> Path:
     except UnicodeEncodeError:
         encoded = b""
     if not 0 < len(encoded) <= _LONGEST_PATH or b"\0" in encoded:
-        raise InputError(f"text of {len(path)} characters is not a path: {told(path)}")
+        raise InputError(f"text of {len(path)} characters is not a path: {described(path)}")
     return Path(path)
 
 
@@ -124,7 +124,7 @@ def _readable(value: object) -> BinaryIO:
 
 def _bytes_of(value: object) -> bytes:
     """The bytes of an object that is a flat buffer of bytes. Raises InputError."""
-    what = told(value)
+    what = described(value)
     if hasattr(value, "__array__"):
         array = _array_of("the bytes", value)
         what = f"{array.dtype.name} {list(array.shape)} ({type(value).__name__})"
@@ -192,7 +192,7 @@ def samples(name: str, value: object) -> Pixels:
     if _is_of(value, "numpy.ma", "MaskedArray"):
         raise InputError(f"{name} are a {kind}: {name}.filled(0) is an array without a mask")
     if not hasattr(value, "__array__") and not hasattr(value, "__array_interface__"):
-        raise InputError(f"{name} are an array [H, W] or [H, W, 1 to 4], a PIL image or a picture file, not {told(value)}")
+        raise InputError(f"{name} are an array [H, W] or [H, W, 1 to 4], a PIL image or a picture file, not {described(value)}")
     array, tensor = _array_of(name, value), _is_of(value, "torch", "Tensor")
     what = f"{array.dtype.name} {list(array.shape)} ({kind})"
     shape = array.shape
@@ -234,7 +234,7 @@ def mask(value: object) -> Bool:
     """A mask as an array, bool [H, W]. Raises InputError."""
     wanted = "a mask is a bool array [H, W], true for pixels to repair"
     if not hasattr(value, "__array__") and not hasattr(value, "__array_interface__"):
-        raise InputError(f"{wanted}, not {told(value)}")
+        raise InputError(f"{wanted}, not {described(value)}")
     found = _array_of("mask", value)
     if found.dtype != np.bool_:
         raise InputError(f"{wanted}, not {found.dtype.name} {list(found.shape)} ({type(value).__name__}): mask > 0 is one")

@@ -112,8 +112,8 @@ class Transformer:
         return len(self.tail)
 
     @property
-    def mask(self) -> int:
-        """The mask token, which stands for an unknown codeword."""
+    def mask_token(self) -> int:
+        """The token that stands for an unknown codeword."""
         return self.codewords
 
     @property

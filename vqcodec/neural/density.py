@@ -20,10 +20,10 @@ from vqcodec.entropy.linear import CLASS_OF_ONE, CLASSES, CLASSES_PER_OCTAVE
 class Density(nn.Module):
     """Cost of residuals given scores, in bits, by a mixture of two logistic densities for each class, convolved with one step."""
 
-    def __init__(self, rate: float) -> None:
-        """`rate` is the encoder's lambda in squared steps per bit."""
+    def __init__(self, lambda_: float) -> None:
+        """`lambda_` is the encoder's, in squared steps per bit."""
         super().__init__()
-        self.rate = rate
+        self.lambda_ = lambda_
         log_scale = (torch.arange(CLASSES + 2) - CLASS_OF_ONE + 0.5) * float(np.log(2) / CLASSES_PER_OCTAVE)
         self.table = nn.Parameter(torch.stack([log_scale - 0.3, log_scale + 0.7, torch.full_like(log_scale, 0.5)], dim=1))
 
@@ -40,7 +40,7 @@ class Density(nn.Module):
             sharpness = torch.exp(-log_scale) / _LOGISTIC_OF_LAPLACE
             p = p + weight * (torch.sigmoid((0.5 - size) * sharpness) - torch.sigmoid((-0.5 - size) * sharpness))
             p_zero = p_zero + weight * torch.tanh(0.25 * sharpness)
-        return torch.minimum(-torch.log2(p) + _ROUNDING / self.rate, -torch.log2(p_zero) + size.square() / self.rate)
+        return torch.minimum(-torch.log2(p) + _ROUNDING / self.lambda_, -torch.log2(p_zero) + size.square() / self.lambda_)
 
 
 _ROUNDING: Final = 1 / 12

@@ -40,7 +40,7 @@ class Block(nn.Module):
 
 
 class ConvNetwork(nn.Module):
-    """A network from inputs [B, C, h, w] to corrections [B, 192, h, w] in steps; zero before training.
+    """A network from inputs [B, C, h, w] to coefficients [B, 192, h, w] in steps that are added; zero before training.
 
     Networks of other kinds have the same structure; `kind` is their name in tensors, and `ends` are their numbers of inputs and
     outputs.

@@ -184,10 +184,10 @@ def added_coefficients(found: Tensor, grain: Tensor) -> Tensor:
     return weigh(found[:, :OUTPUTS]).index_add(1, grained, weights * found[:, OUTPUTS:] * grain)
 
 
-def weigh(correction: Tensor) -> Tensor:
+def weigh(texture: Tensor) -> Tensor:
     """`sharpening.emphasis` and `sharpening.subtract_repeats` for a batch [B, 192, h, w]."""
-    weighed = torch.from_numpy(sharpening.emphasis()).to(correction.device) * correction
-    high = torch.from_numpy(sharpening.repeat_channels()).to(correction.device)
+    weighed = torch.from_numpy(sharpening.emphasis()).to(texture.device) * texture
+    high = torch.from_numpy(sharpening.repeat_channels()).to(texture.device)
     side = 2 * sharpening.REPEAT_RADIUS + 1
     around = functional.pad(weighed[:, high], (sharpening.REPEAT_RADIUS,) * 4, mode="replicate")
     return weighed.index_add(1, high, functional.avg_pool2d(around, side, stride=1), alpha=-1)

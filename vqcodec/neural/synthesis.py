@@ -44,9 +44,9 @@ class Sample:
     missing: NDArray[np.float16]
 
 
-def relative_error(correction: Tensor, missing: Tensor) -> Tensor:
-    """Mean over the batch of the squared error after the correction over that before it: every picture has the same weight."""
-    after = (missing - correction).square().mean(dim=(1, 2, 3))
+def relative_error(restored: Tensor, missing: Tensor) -> Tensor:
+    """Mean over the batch of the squared error after restoration over that before it: every picture has the same weight."""
+    after = (missing - restored).square().mean(dim=(1, 2, 3))
     before = missing.square().mean(dim=(1, 2, 3))
     return (after / (before + _FLOOR)).mean()
 
@@ -90,11 +90,11 @@ def compare(network: ConvNetwork, sample: Sample, color: Int32) -> UInt8:
     with torch.no_grad():
         device = next(network.parameters()).device
         inputs = torch.from_numpy(sample.features.astype(np.float32))[None].to(device)
-        correction = network(inputs)[0].cpu().numpy()
+        restored = network(inputs)[0].cpu().numpy()
     matrix = (dct.inverse_matrix(COLOR_8X8, color) / (1 << dct.SHIFT)).astype(np.float32)
     h, w = sample.missing.shape[1:]
     pictures = [np.empty((8 * h, 8 * w, 3), np.uint8) for _ in range(3)]
-    for added, pixels in zip((sample.missing.astype(np.float32), 0, correction), pictures, strict=True):
+    for added, pixels in zip((sample.missing.astype(np.float32), 0, restored), pictures, strict=True):
         dct.inverse_float(((plain + added) * np.float32(step_levels)).reshape(len(plain), -1), w, matrix, pixels)
     return np.concatenate(pictures, axis=1)
 

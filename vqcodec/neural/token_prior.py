@@ -128,7 +128,7 @@ class PriorNetwork(nn.Module):
 def draw_batch(
     grids: Sequence[Grid],
     side: tuple[int, int],
-    mask: int,
+    mask_token: int,
     classes: int,
     settings: PriorSettings,
     rng: np.random.Generator,
@@ -143,18 +143,18 @@ def draw_batch(
         labels[place] = grid.label
     labels[rng.random(settings.batch) < settings.unlabelled] = classes
     counts = np.ceil(np.cos(np.pi / 2 * rng.random(settings.batch)) * targets[0].size)
-    return tuple(map(torch.from_numpy, (masked(targets, counts, mask, rng), targets, labels)))
+    return tuple(map(torch.from_numpy, (masked(targets, counts, mask_token, rng), targets, labels)))
 
 
-def masked(tokens: Int64, counts: NDArray[Any], mask: int, rng: np.random.Generator) -> Int64:
-    """Tokens [B, h, w] with `counts` [B] random ones of each picture replaced by `mask`."""
+def masked(tokens: Int64, counts: NDArray[Any], mask_token: int, rng: np.random.Generator) -> Int64:
+    """Tokens [B, h, w] with `counts` [B] random ones of each picture replaced by `mask_token`."""
     ranks = rng.random((len(tokens), tokens[0].size)).argsort(axis=1).argsort(axis=1).reshape(tokens.shape)
-    return np.where(ranks < counts[:, None, None], mask, tokens)
+    return np.where(ranks < counts[:, None, None], mask_token, tokens)
 
 
 def cross_entropy(logits: Tensor, seen: Tensor, targets: Tensor) -> Tensor:
     """Cross-entropy of the masked tokens, [n], in nats."""
-    hidden = seen != targets  # the mask is not a codeword
+    hidden = seen != targets  # the mask token is not a codeword
     return functional.cross_entropy(logits[hidden].float(), targets[hidden], reduction="none")
 
 
@@ -220,7 +220,7 @@ def held_out_bits(network: PriorNetwork, batch: Batch) -> Tensor:
     return losses.sum(dim=(1, 2)) / hidden.sum(dim=(1, 2)) / np.log(2)
 
 
-def _score_batches(grids: Sequence[Grid], mask: int, side: tuple[int, int], seed: int) -> list[Batch]:
+def _score_batches(grids: Sequence[Grid], mask_token: int, side: tuple[int, int], seed: int) -> list[Batch]:
     """Batches of up to _SCORED grids, with all labels and a uniform number of masked cells."""
     rng = np.random.default_rng(seed)
     chosen = [grids[number] for number in rng.permutation(len(grids))[:_SCORED]]
@@ -230,5 +230,5 @@ def _score_batches(grids: Sequence[Grid], mask: int, side: tuple[int, int], seed
         targets = np.stack([grid.tokens[: side[0], : side[1]] for grid in part])
         counts = rng.integers(1, targets[0].size + 1, len(part))
         labels = np.array([grid.label for grid in part])
-        batches.append(tuple(map(torch.from_numpy, (masked(targets, counts, mask, rng), targets, labels))))
+        batches.append(tuple(map(torch.from_numpy, (masked(targets, counts, mask_token, rng), targets, labels))))
     return batches

@@ -30,7 +30,7 @@ _ESCAPE_COST_BITS: Final = 24.0
 _QUIET_CLASSES: Final = 3
 """Classes below this one share its codebooks. Their E|x| is under 1/32 of a step, but an outlier still needs an escape."""
 _ESCAPE_SCALE: Final = 4.0
-"""Mean magnitude, in steps, of the prior for the escape's scalar codebook."""
+"""Mean magnitude, in steps, of the values in the escape's scalar codebook, as assumed before any are counted."""
 _DC, _AC = 0, 1
 
 

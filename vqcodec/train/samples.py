@@ -33,7 +33,7 @@ from vqcodec.weights.exact import ExactModel
 
 NETWORK_STEP_LEVELS: Final = Interval(MIN_STEP_LEVELS, MAX_STEP_LEVELS)
 REFINED_STEP_LEVELS: Final = Interval(14.0, 130.0)
-"""On photos about 0.95 and 0.06 bits per pixel. Above that rate nothing needs refining; quality 0 gives no lower one."""
+"""On photos about 0.95 and 0.06 bits per pixel. Above that rate no texture is missing; quality 0 gives no lower one."""
 _MODEL_CHANGES_EVERY: Final = 8
 """Equals the interval of grey pictures: after each, the models swap, so that every model codes grey pictures, too."""
 _ONE_GROUP: Final = 1 << 16

@@ -114,14 +114,14 @@ class Collector(symbols.ByClass):
             self.writer = symbols.SymbolWriter(self.full_model, targets, [self.lambda_] * len(self.full_model.codebooks))
             self.writer.start_layer(0)
 
-    def quantize(self, stretches: list[symbols.Stretch], x: Float32) -> Int32:
+    def quantize(self, spans: list[symbols.CodebookSpan], x: Float32) -> Int32:
         """Keep samples of the residuals x, then quantise them."""
         start = 0
-        for number, count in stretches:
+        for number, count in spans:
             self.keep(number, x[start : start + count])
             start += count
         if self.writer is not None:
-            return self.writer.quantize(stretches, x)
+            return self.writer.quantize(spans, x)
         return (np.sign(x) * np.floor(np.abs(x) + _DEAD_ZONE)).astype(np.int32) * LATENT_UNIT
 
     def keep(self, number: int, x: Float32) -> None:

@@ -162,7 +162,7 @@ class ExactModel(Weights):
 
     @cached_property
     def synthesis(self) -> ConvNetwork | None:
-        """The synthesis network, which refines the plain decode, if the model has one."""
+        """The synthesis network, which restores what the quantiser lost, if the model has one."""
         if "synthesis.head" not in self.tensors:
             return None
         return ConvNetwork.from_tensors(self.tensors, "synthesis", inputs=FEATURES, outputs=OUTPUTS)
