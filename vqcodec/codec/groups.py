@@ -96,7 +96,7 @@ class OpenGroup:
 
 
 def open_groups(header: Header, sections: Sequence[Stored], model: ExactModel, numbers: Sequence[int]) -> list[OpenGroup]:
-    """Decode the DCs of several tile groups of one shape together. `sections` has the index sections of each. Raises CorruptError."""
+    """Decode the DCs of several tile groups of one shape together. `sections`: index sections of each. Raises CorruptError."""
     places, layout = [header.groups[number] for number in numbers], LAYOUTS[header.layout]
     cells = places[0].shape
     each = [streams.unpack(header, stored, cells, model) for stored in sections]
@@ -136,7 +136,7 @@ def open_each(
     """
     sections = {
         number: indices(number, layers or header.layers) for number in numbers
-    }  # read here: forked processes share one file
+    }  # read here: forks would share one file offset
     by_shape: dict[tuple[int, int], list[int]] = {}
     for number in numbers:
         by_shape.setdefault(header.groups[number].shape, []).append(number)

@@ -22,7 +22,7 @@ from vqcodec.weights.exact import ExactModel, Stream
 _SMALL_FILE: Final = 8192
 """Bytes up to which all merge maps are tried."""
 _GROUPS_TRIED: Final = 3
-"""Tile groups, evenly spread, on which merge maps are tried: on all of them it would take a third of a large picture's encoding time."""
+"""Tile groups, evenly spread, on which merge maps are tried; all of them would take a third of a large picture's encoding time."""
 Stored = Sequence[bytes | None]
 """The index sections of one tile group, one a layer. None: lost; its residuals count as zero."""
 

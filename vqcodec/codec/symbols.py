@@ -182,7 +182,7 @@ class SymbolWriter(ByClass):
             start += count
 
     def _vectors(self, spans: list[CodebookSpan], x: Float32) -> Int32:
-        """Codewords int32 [n, d]. Vectors near zero get the zero codeword at once; the others, about one in twenty, are searched."""
+        """Codewords int32 [n, d]. Vectors near zero get the zero codeword at once; the others, about one in 20, are searched."""
         numbers, counts = zip(*spans, strict=True)
         energies = np.einsum("nd,nd->n", x, x)
         away = np.flatnonzero(energies > self.search.reach[[*numbers]].repeat(counts))
@@ -355,7 +355,7 @@ class SymbolReader:
         return scaled_codewords(np.ascontiguousarray(rows.T), sizes)
 
     def _spans(self, codebooks: list[int], counts: list[int]) -> list[ClassSpan]:
-        """The spans of a half tile in order of coding. `codebooks`: number for each class; `counts`: cells of each group's classes."""
+        """The spans of a half tile in order of coding. `codebooks`: number by class; `counts`: cells of each group's classes."""
         spans, start, numbers = [], 0, iter(counts)
         for group in self.groups:
             for number, count in zip(codebooks, numbers):  # noqa: B905 (the counts of the group)
@@ -369,7 +369,7 @@ class SymbolReader:
         return span.group.take(self.stream_of[span.codebook], count)
 
     def _codewords(self, dim: int, spans: list[ClassSpan], size: int) -> tuple[Int32, float]:
-        """Codewords int32 [vectors, d] of spans whose codebooks have dimension d, escapes resolved, and their ideal code length in bits."""
+        """Codewords int32 [vectors, d] of spans of d-dimensional codebooks, escapes resolved; and the ideal length in bits."""
         symbols, escapes, first, bits, each = [], [], 0, 0.0, size // dim
         for span in spans:
             found = self.take(span, span.length * each)
@@ -389,7 +389,7 @@ class SymbolReader:
         return codewords, bits + length
 
     def _look_up(self, dim: int, spans: list[ClassSpan], symbols: list[UInt8]) -> tuple[Int32, float]:
-        """Codewords int32 [vectors, d] of the symbols of spans, raw bits included, and their ideal code length in bits (0.0 without `ideal`)."""
+        """Codewords int32 [vectors, d] of symbols, raw bits included; and their ideal code length in bits, or 0 without `ideal`."""
         table = self.symbol_tables[dim]
         lengths = [len(found) for found in symbols]
         places = np.repeat(table.first[[span.codebook for span in spans]], lengths)
