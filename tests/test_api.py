@@ -20,6 +20,7 @@ from PIL import Image, ImageCms, PngImagePlugin
 
 import vqcodec
 import vqcodec.pillow
+from helpers.marks import fast_first
 from helpers.pictures import smooth_picture
 from helpers.processes import program_environment
 from vqcodec import Metadata, VqcodecError, api
@@ -72,7 +73,7 @@ KINDS_OF_BYTES: dict[str, Callable[[bytes], Any]] = {
 }
 
 
-@pytest.mark.parametrize("kind", KINDS_OF_BYTES)
+@pytest.mark.parametrize("kind", fast_first(KINDS_OF_BYTES, 3))
 def test_files_in_memory(kind: str, data: bytes) -> None:
     made = KINDS_OF_BYTES[kind]
     np.testing.assert_array_equal(vqcodec.decode(made(data)), vqcodec.decode(data))
@@ -272,7 +273,7 @@ KINDS_OF_PIXELS: dict[str, Callable[[np.ndarray], Any]] = {
 }
 
 
-@pytest.mark.parametrize("kind", KINDS_OF_PIXELS)
+@pytest.mark.parametrize("kind", fast_first(KINDS_OF_PIXELS, 4))
 def test_pixels_of_any_kind(kind: str, data: bytes) -> None:
     pixels = KINDS_OF_PIXELS[kind](PIXELS)
     assert encoded(pixels) == data

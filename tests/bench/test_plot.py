@@ -32,6 +32,7 @@ def test_the_plot_is_a_png_for_any_number_of_codecs(codecs, results_of, rows):
         assert np.array(image.convert("L")).min() < 60
 
 
+@pytest.mark.slow
 def test_the_plot_draws_our_curve_in_our_colour(results, results_of, rows):
     pink = (0xD6, 0x33, 0x6C)
 

@@ -336,6 +336,7 @@ def test_json_on_standard_output_is_one_object(folder, capfdbinary):
     assert len(strict_json(capfdbinary.readouterr().out.decode())["rows"]) == 6
 
 
+@pytest.mark.slow
 def test_a_report_folder_is_filled(folder, tmp_path):
     report = tmp_path / "new" / "report"
     run(folder, FakeCodec("one"), FakeCodec("two"), report_dir=report, anchor="one")

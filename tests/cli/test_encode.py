@@ -118,6 +118,7 @@ def test_one_of_many_writers_wins(photo: Path, tmp_path: Path) -> None:
     assert temporary_files(tmp_path) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", fast_first([signal.SIGTERM, signal.SIGKILL, signal.SIGINT]))
 def test_killed_at_any_moment(tmp_path: Path, number: signal.Signals) -> None:
     """The output is absent or complete; only SIGKILL may leave a temporary file (io/test_files.py aims at the writing)."""

@@ -107,6 +107,7 @@ def test_help_is_in_whole_sentences_and_not_cut(
         assert parameter.param_type_name == "argument" or not (parameter.default is None and parameter.show_default), parameter.name
 
 
+@pytest.mark.slow
 def test_debug_shows_where(tmp_path: Path, program: Program) -> None:
     done = program("info", tmp_path / "none.vqz", "--debug")
     assert done.returncode == 3

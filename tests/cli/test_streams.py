@@ -80,7 +80,7 @@ def test_a_full_disk_under_standard_output(vqz: Path, photo: Path, command: list
             (">&-", "info a.vqz", 5, "cannot write standard output"),
             (">&-", "decode a.vqz b.png", 0, ""),
         ],
-        3,
+        1,
     ),
 )
 def test_closed_streams(vqz: Path, tmp_path: Path, closed: str, command: str, code: int, error: str) -> None:

@@ -55,7 +55,7 @@ def test_pictures_with_alpha(channels: int) -> None:
 # ------------------------------------------------------------------------------------------------ depth
 
 
-@pytest.mark.parametrize("bits", fast_first([9, 16, 10, 12], 2))
+@pytest.mark.parametrize("bits", fast_first([9, 16, 10, 12]))
 def test_deep_grey_keeps_its_depth(bits: int) -> None:
     levels = 1 << bits
     fine = smooth_picture(64, 80, 1).astype(float) / 256 + np.random.default_rng(0).normal(0, 0.002, (64, 80))

@@ -120,6 +120,7 @@ def test_photographs_keep_the_small_layout(samples: Path) -> None:
     assert encoder.layout(rate_control.FINEST_STEP_64) is COLOR_8X8
 
 
+@pytest.mark.slow
 def test_the_layout_of_a_step_does_not_depend_on_what_was_asked_before(samples: Path) -> None:
     steps = [rate_control.step_of_quality(quality) for quality in (30, 50, 60, 70, 80, 90)]
     encoder = Encoder(lettering(samples), registry.find("photo"), EncodeOptions(threads=1))
@@ -188,6 +189,7 @@ def disc_of_photo(samples: Path, hidden: str) -> tuple[Pixels, Pixels]:
     return picture, disc
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hidden", fast_first(["noise", "photo"]))
 def test_invisible_colours_cost_nothing(hidden: str, samples: Path) -> None:
     picture, disc = disc_of_photo(samples, hidden)

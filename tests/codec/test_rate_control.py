@@ -101,7 +101,7 @@ def deep_picture(depth: int) -> np.ndarray:
             ("photo", 8, 64, 40),
             ("photo", 8, 64, 3),  # without the synthesis
         ],
-        3,
+        1,
     ),
 )
 def test_the_psnr_of_a_step_is_that_of_its_file(model: str, depth: int, tile: int | None, step: int, samples: Path) -> None:
@@ -148,7 +148,7 @@ def edges(kind: str, components: int) -> np.ndarray:
 
 @pytest.mark.parametrize("tune", fast_first(["psnr", "ssim"]))
 @pytest.mark.parametrize(
-    ("kind", "components"), fast_first([("halves", 1), ("blocks", 1), ("pixels", 1), ("blocks", 3), ("pixels", 3)], 2)
+    ("kind", "components"), fast_first([("halves", 1), ("blocks", 1), ("pixels", 1), ("blocks", 3), ("pixels", 3)])
 )
 def test_the_largest_file_is_close_to_hard_edges(kind: str, components: int, tune: str) -> None:
     """At finer steps they would be more than a residual can be."""
@@ -159,6 +159,7 @@ def test_the_largest_file_is_close_to_hard_edges(kind: str, components: int, tun
     assert api.info(data)["step"] < 1.4
 
 
+@pytest.mark.slow
 def test_deep_samples_of_high_quality_are_close_to_hard_edges() -> None:
     pixels = edges("blocks", 1)[:, :, 0].astype(np.uint16) * 257
     for target, levels in (({"quality": 100}, 2), ({"quality": 97}, 2), ({"psnr": 60}, 6)):

@@ -245,6 +245,7 @@ def resealed(data: bytearray, cursor: int) -> bytes:
     return bytes(data)
 
 
+@pytest.mark.slow
 def test_flips_with_checksums_made_right_end_in_documented_errors(small: bytes) -> None:
     _, _, cursor = container.read_header(small)
     shape = api.decode(small).shape

@@ -120,6 +120,7 @@ def test_random_bytes_are_no_file(start: bytes, rest: bytes) -> None:
     assert isinstance(outcome(start + rest), FormatError)
 
 
+@pytest.mark.slow
 @settings(max_examples=400, deadline=None)
 @given(st.data(), st.sampled_from([PLAIN, TABLED]))
 def test_any_header_with_a_right_checksum(data: st.DataObject, good: Fields) -> None:
@@ -245,6 +246,7 @@ def test_any_bytes_as_an_index_section(section: bytes, merge_map: int) -> None:
     outcome(put_together(PLAIN | {"map": bytes((merge_map,)), "body": section}))
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(seeds, st.integers(0, len(MODEL.maps) - 1), st.integers(1, 40))
 def test_any_symbols_in_streams_that_are_well_stored(seed: int, merge_map: int, side: int) -> None:

@@ -63,6 +63,7 @@ def dictionary_of(counts: np.ndarray) -> zstd_blocks.Dictionary | None:
         return None
 
 
+@pytest.mark.slow
 @given(seeds, st.integers(2, 256))
 def test_zstd_reads_every_dictionary(seed: int, symbols: int) -> None:
     counts = random_counts(seed, symbols)

@@ -271,6 +271,7 @@ def test_no_file_ends_the_run(tree: Path, tmp_path: Path) -> None:
     assert seen[1].error == "internal error (ZeroDivisionError: a\\nb)"
 
 
+@pytest.mark.slow
 def test_the_program_on_a_folder(tree: Path, tmp_path: Path, program: Program) -> None:
     done = program("encode", tree, "out", "-j", "2", "-m", "photo-lite", "--manifest", "m.jsonl", "--json")
     assert done.returncode == 3

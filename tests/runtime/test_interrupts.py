@@ -75,7 +75,7 @@ def test_a_signal_while_the_program_is_imported(number: signal.Signals) -> None:
 
 
 @pytest.mark.parametrize("number", fast_first(ENDING))
-@pytest.mark.parametrize("moment", fast_first(["os.fsync", "os.link", "os.unlink"], 2))
+@pytest.mark.parametrize("moment", fast_first(["os.fsync", "os.link", "os.unlink"]))
 def test_a_signal_while_a_file_is_written(photo: Path, tmp_path: Path, number: signal.Signals, moment: str) -> None:
     """The file is complete or absent, and the program ends by the signal after its cleanup."""
     target = tmp_path / "out" / "a.vqz"

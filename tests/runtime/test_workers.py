@@ -95,6 +95,7 @@ def test_a_process_with_another_thread_is_not_copied() -> None:
     """)
 
 
+@pytest.mark.slow
 @several_cores
 def test_threads_that_blas_keeps_are_ended_for_copies() -> None:
     """In a program that has imported numpy before vqcodec, on several cores."""
@@ -477,6 +478,7 @@ def test_modules_of_the_current_folder_are_not_those_of_processes(tmp_path: Path
     assert (done.stdout, done.stderr) == ("3\n", "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("again_s", fast_first([0.002, 0.0]))
 def test_interrupts_of_a_program_of_others_leave_neither_copies_nor_pipes(again_s: float) -> None:
     """Further interrupts come while copies are ended."""

@@ -31,6 +31,7 @@ def test_a_flat_picture_does_not_outweigh_all_others() -> None:
     assert all(np.isfinite(list(point.values())).all() for point in figures.points())
 
 
+@pytest.mark.slow
 def test_held_out_costs_are_of_bits_a_pixel_and_squared_errors() -> None:
     """One percent more of either raises the cost by the same amount."""
     with Image.open(REPOSITORY / "samples" / "landscape.png") as image:

@@ -77,6 +77,7 @@ def test_work_that_is_not_done_in_time_is_left_out_or_an_error() -> None:
     assert some_in_processes(time.sleep, [600.0], stage="work", watch=Watch(deadline=time.monotonic() + 1)) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("minutes", ["0.03"])
 def test_a_lite_model_that_is_not_better_in_time_is_the_base_model(
     minutes: str, enough: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
