@@ -23,7 +23,7 @@ demo: $(VENV)/.base ## encode and decode the samples: a table, and a picture bes
 test: $(VENV)/.dev ## the tests, in about six minutes on two cores
 	$(BIN)/$(PYTEST)
 
-test-fast: $(VENV)/.dev ## the tests that are not marked slow, in under a minute on two cores
+test-fast: $(VENV)/.dev ## the tests that are not marked slow, in about a minute on two idle cores
 	$(BIN)/$(PYTEST) -m "not slow"
 
 # Renew constraints-lowest.txt by the command in its first lines (pip install uv). No torch: the lowest has no CPU build on PyPI.
