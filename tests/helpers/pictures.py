@@ -6,6 +6,9 @@ import zlib
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
+
+from helpers.paths import REPOSITORY
 
 
 def smooth_picture(height: int, width: int, channels: int = 3, seed: int = 0) -> NDArray[np.uint8]:
@@ -32,3 +35,27 @@ def noisy_of(pixels: NDArray[np.uint8], sigma: float, seed: int = 0) -> NDArray[
     """The picture with Gaussian noise, rounded and clipped."""
     noise = np.random.default_rng(seed).normal(0, sigma, pixels.shape)
     return np.clip(np.rint(pixels + noise), 0, 255).astype(np.uint8)
+
+
+def psnr_db(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> float:
+    """PSNR in dB of two pictures of 8 bits; infinity if they are equal."""
+    mse = np.square(first.astype(float) - second).mean()
+    return float("inf") if mse == 0 else float(10 * np.log10(255**2 / mse))
+
+
+def sample(name: str, crop: tuple[int, int, int, int] | None = None) -> NDArray[np.uint8]:
+    """A sample picture by its name, or a crop (left, top, right, bottom) of it."""
+    with Image.open(REPOSITORY / "samples" / f"{name}.png") as image:
+        return np.asarray(image.crop(crop) if crop else image)
+
+
+def photo(side: int = 192) -> NDArray[np.uint8]:
+    """A square of the sample landscape, uint8 [side, side, 3]."""
+    return sample("landscape", (200, 100, 200 + side, 100 + side))
+
+
+def half_busy(side: int, components: int) -> np.ndarray:
+    """Faint texture on the left, strong on the right; in squares of four pixels, so that means of cells differ, too."""
+    noise = np.random.default_rng(0).normal(0, 1, (side // 4, side // 4)).repeat(4, 0).repeat(4, 1)
+    strength = np.where(np.arange(side) < side // 2, 3, 40)
+    return np.broadcast_to(np.clip(128 + strength * noise, 0, 255)[:, :, None], (side, side, components)).astype(np.uint8)

@@ -104,7 +104,7 @@ def fuzz(data: Path, folder: Path) -> Verdict:
 def coverage(data: Path, folder: Path) -> Verdict:
     """Branch coverage of the parser by its tests: at least 95 %."""
     command = [sys.executable, "-m", "coverage", "run", "--branch", "--include=vqcodec/format/*", f"--data-file={folder / 'data'}"]
-    command += ["-m", "pytest", "-q", "tests/format", "tests/codec/test_walk.py", "tests/codec/test_decoder.py"]
+    command += ["-m", "pytest", "-q", "tests/format", "tests/codec/test_pipeline.py", "tests/codec/test_reader.py"]
     done = subprocess.run(command, cwd=TESTS.parent, capture_output=True, text=True, check=False)
     if "No module named coverage" in done.stderr:
         return None, "coverage is not installed"

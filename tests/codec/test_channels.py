@@ -1,0 +1,160 @@
+"""Alpha, depth, metadata, and colours under clear pixels."""
+
+import io
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from helpers.marks import fast_first
+from helpers.pictures import photo, psnr_db, smooth_picture
+from vqcodec import api
+from vqcodec.cli.main import main
+from vqcodec.errors import InputError
+from vqcodec.format.header import Metadata
+from vqcodec.weights import registry
+
+Pixels = np.ndarray
+LITE = registry.find("photo-lite")
+
+
+def disc_of_photo(samples: Path, hidden: str) -> tuple[Pixels, Pixels]:
+    """An RGBA picture with a visible disc, and the disc's mask."""
+    disc = np.square(np.mgrid[:192, :192] - 96).sum(axis=0) < 70**2
+    picture = np.dstack([photo(), np.where(disc, 255, 0).astype(np.uint8)])
+    if hidden == "noise":
+        picture[~disc, :3] = np.random.default_rng(0).integers(0, 256, (int((~disc).sum()), 3))
+    return picture, disc
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("hidden", fast_first(["noise", "photo"]))
+def test_invisible_colours_cost_nothing(hidden: str, samples: Path) -> None:
+    picture, disc = disc_of_photo(samples, hidden)
+    exact, usual = (api.encode(picture, quality=60, exact=exact, threads=1) for exact in (True, False))
+    assert len(usual) < 0.8 * len(exact)
+    decoded = api.decode(usual)
+    np.testing.assert_array_equal(decoded[:, :, 3], picture[:, :, 3])
+    assert psnr_db(decoded[disc], picture[disc]) > psnr_db(api.decode(exact)[disc], picture[disc]) - 0.3
+    assert psnr_db(api.decode(exact)[~disc], picture[~disc]) > 24  # exact keeps hidden colours
+    target = api.decode(api.encode(picture, psnr=34, threads=1))
+    assert psnr_db(target[disc][:, :3], picture[disc][:, :3]) == pytest.approx(34, abs=0.1)  # over visible pixels
+
+
+@pytest.mark.parametrize(("channels", "tile", "exact"), fast_first(product([4, 2], [None, 64], [False, True]), 2))
+def test_smaller_pictures_weigh_colours_by_alpha(exact: bool, tile: int | None, channels: int) -> None:
+    """Without weights, a red disc on hidden white had a pink edge at 1/8 of the size: green was 143, not 30."""
+    disc = np.square(np.mgrid[:200, :232] - 100).sum(axis=0) < 75**2
+    picture = np.full((200, 232, channels), 255, np.uint8)
+    picture[..., -1] = np.where(disc, 255, 0)
+    colour = (30,) if channels == 2 else (200, 30, 30)
+    picture[disc, :-1] = colour
+    data = api.encode(picture, quality=95, exact=exact, tile=tile, threads=1)
+    for scale in (2, 4, 8):
+        with api.open_vqz(io.BytesIO(data)) as file:
+            small = file.read(scale=scale, threads=1)
+        assert small.shape == (-(-200 // scale), -(-232 // scale), channels)
+        visible = small[small[..., -1] > 0]
+        assert np.abs(visible[:, :-1].astype(int) - colour).max() < (40 if exact else 8)
+        assert (small[..., -1] % 255).any()  # the disc has partly transparent edges
+
+
+def test_smaller_token_pictures_weigh_colours_by_alpha() -> None:
+    digit = np.zeros((28, 28, 2), np.uint8)
+    digit[4:24, 12:16, 0] = 255
+    digit[:, :14, 1] = 255
+    data = api.encode(digit, model="mnist-token", exact=True)
+    whole = api.decode(data)
+    with api.open_vqz(io.BytesIO(data)) as file:
+        small = file.read(scale=4)
+    seen = whole[8:12, 12:14, 0].astype(float)  # the left half of the square at (2, 3), which is visible
+    assert abs(small[2, 3, 0] - seen.mean()) < 1
+    assert small[2, 3, 1] == 128
+
+
+def test_exact_is_an_option_of_the_command(samples: Path, tmp_path: Path) -> None:
+    picture, _ = disc_of_photo(samples, "noise")
+    Image.fromarray(picture).save(tmp_path / "disc.png")
+    for options, exact in (([], False), (["--exact"], True)):
+        assert main(["encode", str(tmp_path / "disc.png"), str(tmp_path / "disc.vqz"), "-f", *options]) == 0
+        assert (tmp_path / "disc.vqz").read_bytes() == api.encode(picture, exact=exact)
+
+
+@pytest.mark.parametrize("channels", [2, 4])
+def test_pictures_with_alpha(channels: int) -> None:
+    pixels = smooth_picture(33, 41, channels)
+    data = api.encode(pixels, model="photo-lite")
+    decoded = api.decode(data)
+    assert decoded.shape == pixels.shape
+    np.testing.assert_array_equal(decoded[:, :, -1], pixels[:, :, -1])
+    assert np.abs(decoded.astype(int) - pixels).mean() < 4
+    assert api.info(data)["channels"] == channels
+    plain = api.encode(np.ascontiguousarray(pixels[:, :, :-1]), model="photo-lite")
+    np.testing.assert_array_equal(api.decode(plain).reshape(33, 41, -1), decoded[:, :, :-1])
+
+
+@pytest.mark.parametrize("bits", fast_first([9, 16, 10, 12]))
+def test_deep_grey_keeps_its_depth(bits: int) -> None:
+    levels = 1 << bits
+    fine = smooth_picture(64, 80, 1).astype(float) / 256 + np.random.default_rng(0).normal(0, 0.002, (64, 80))
+    pixels = np.clip(fine * levels, 0, levels - 1).astype(np.uint16)
+    pixels[0, 0] = levels - 1
+    kept = max(bits, 10)
+    for options, most in (({"quality": 60}, 8.0), ({"psnr": 60.0}, 0.26), ({"quality": 100}, 0.26)):
+        data = api.encode(pixels, model="photo-lite", **options)
+        decoded = api.decode(data)
+        assert decoded.dtype == np.uint16
+        error = np.sqrt(np.square(decoded.astype(float) - pixels).mean()) / (1 << (kept - 8))
+        assert error < most  # in levels of 8 bits: of these alone, rounding would leave 0.29
+    assert api.info(data)["depth"] == kept
+    np.testing.assert_array_equal(api.decode(data, refine="none"), decoded)
+
+
+def test_deep_grey_of_eight_bits_decodes_to_the_pixels_of_eight() -> None:
+    """Both take the same road: a sample of 16 bits is one of 8 with a fraction."""
+    pixels = smooth_picture(40, 48, 1)
+    shallow = api.decode(api.encode(pixels, quality=60, model="photo-lite"))
+    deep = api.decode(api.encode(pixels.astype(np.uint16) << 8, quality=60, model="photo-lite"))
+    assert np.abs(deep / 256 - shallow).max() <= 0.5
+
+
+@pytest.mark.parametrize("depth", [10, 12, 16])
+def test_synthesis_of_deep_grey(depth: int) -> None:
+    pixels = smooth_picture(64, 80, 1).astype(np.uint16) << (depth - 8)
+    pixels[0, 0] = (1 << depth) - 1
+    data = api.encode(pixels, quality=40, model="photo")
+    plain, refined = (api.decode(data, refine=refine).astype(float) for refine in ("none", "best"))
+    assert refined.max() > (1 << depth) / 2
+    assert 0 < np.abs(plain - refined).mean() < 6 * (1 << (depth - 8))
+
+
+@pytest.mark.parametrize(
+    "pixels",
+    [np.zeros((4, 4, 3), np.uint16), np.zeros((4, 4, 5), np.uint8), np.zeros((4, 4), np.float32), np.zeros((0, 4), np.uint8)],
+)
+def test_arrays_that_are_no_pictures(pixels: np.ndarray) -> None:
+    with pytest.raises(InputError):
+        api.encode(pixels)
+
+
+def test_metadata_is_kept_and_costs_no_pixels() -> None:
+    pixels, given = smooth_picture(30, 30), Metadata(b"profile", b"II*\0exif", b"<xmp/>")
+    data = api.encode(pixels, metadata=given)
+    with api.open_vqz(io.BytesIO(data)) as opened:
+        assert opened.metadata == given
+    without = api.encode(pixels)
+    np.testing.assert_array_equal(api.decode(data), api.decode(without))
+    assert len(without) + 7 + 8 + 6 < len(data) < len(without) + 7 + 8 + 6 + 40
+
+
+def test_metadata_counts_for_a_target() -> None:
+    pixels = smooth_picture(64, 64)
+    data = api.encode(pixels, size=1500, metadata=Metadata(icc=bytes(700)), model="photo-lite")
+    assert len(data) <= 1500
+
+
+def test_too_much_metadata_is_refused() -> None:
+    with pytest.raises(InputError, match="16 MiB"):
+        api.encode(smooth_picture(8, 8), metadata=Metadata(xmp=bytes((1 << 24) + 1)))
