@@ -1,6 +1,13 @@
 """Options of the API: each kind of value that works, and an InputError that names the type of any other."""
 
 import decimal
+import inspect
+import pickle
+import pydoc
+import re
+from collections.abc import Callable
+from dataclasses import fields
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,6 +18,7 @@ import vqcodec
 from helpers.pictures import smooth_picture
 from vqcodec import Metadata, VqcodecError, api
 from vqcodec.errors import InputError
+from vqcodec.options import DecodeOptions, EncodeOptions
 
 PIXELS = smooth_picture(20, 24)
 GREY = PIXELS[:, :, 0]
@@ -145,6 +153,40 @@ def test_wrong_arguments(function: str, argument: str, data: bytes) -> None:
         assert type(value).__name__ in message or (isinstance(value, Image.Image) and f"{value.mode} samples" in message), message
         assert message.isprintable()  # one line
         assert len(message) < 300
+
+
+@pytest.mark.parametrize("function", ["encode", "decode", "VqzFile.read"])
+def test_unknown_keywords_are_type_errors_of_the_function(function: str, data: bytes) -> None:
+    calls: dict[str, Callable[..., object]] = {
+        "encode": partial(api.encode, None),
+        "decode": partial(api.decode, "no such file"),
+        "VqzFile.read": api.open_vqz(data).read,
+    }
+    others = {"encode": ["refine", "scale"], "decode": ["region", "scale", "allow_partial"], "VqzFile.read": ["quality", "model"]}
+    for name in ["strenght", *others[function]]:
+        with pytest.raises(TypeError, match=re.escape(f"{function}() got an unexpected keyword argument '{name}'")):
+            calls[function](**{name: None})
+
+
+def test_signatures_list_every_keyword() -> None:
+    encode, decode = inspect.signature(vqcodec.encode).parameters, inspect.signature(vqcodec.decode).parameters
+    assert {field.name for field in fields(EncodeOptions)} < encode.keys()
+    assert {field.name for field in fields(DecodeOptions)} - {"region", "scale"} < decode.keys()
+    assert {field.name for field in fields(DecodeOptions)} < inspect.signature(vqcodec.VqzFile.read).parameters.keys()
+    assert (encode["effort"].default, encode["tune"].default, decode["device"].default) == (5, "psnr", "cpu")
+    assert "tune: 'Tune' = 'psnr'" in pydoc.render_doc(vqcodec.encode, renderer=pydoc.plaintext)
+
+
+def test_open_files_show_what_is_documented_alone(data: bytes) -> None:
+    names = {name for name in dir(api.open_vqz(data)) if not name.startswith("_")}
+    assert names == {"allow_partial", "channels", "close", "closed", "file", "header", "lost", "metadata", "notes", "read", "size"}
+
+
+def test_errors_of_arguments_can_be_pickled() -> None:
+    with pytest.raises(InputError) as caught:
+        encoded(PIXELS, quality=101)
+    copied = pickle.loads(pickle.dumps(caught.value))
+    assert (str(copied), copied.for_option) == (str(caught.value), "--quality is a number from 0 to 100, not 101")
 
 
 def test_text_of_a_number_is_told_how_to_become_one() -> None:

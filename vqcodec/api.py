@@ -20,7 +20,7 @@ from vqcodec.errors import InputError, ModelError
 from vqcodec.format.header import MAX_PIXELS, Metadata
 from vqcodec.io import arguments, icc
 from vqcodec.io.arguments import Picture, Source
-from vqcodec.options import DecodeChoices, DecodeOptions, EncodeChoices, EncodeOptions, Region, Scale
+from vqcodec.options import DecodeChoices, DecodeOptions, EncodeChoices, EncodeOptions, Region, Scale, check_names, takes
 from vqcodec.runtime.blas import with_one_thread
 from vqcodec.runtime.workers import usable_cores
 from vqcodec.transform.layouts import LAYOUTS
@@ -54,6 +54,7 @@ def _threads(threads: int | None) -> int:
 # ------------------------------------------------------------------------------------------------ encoding
 
 
+@takes(EncodeOptions, EncodeChoices)
 @with_one_thread
 def encode(
     pixels: Picture,
@@ -84,6 +85,7 @@ def encode(
     with 10, 12 or 16 bits, the least that hold them all. A token model has one rate: it takes none of quality, bpp, size, psnr,
     tune and tile. Raises InputError, ModelError, and LimitError if no file meets the target.
     """
+    check_names("encode", choices, EncodeChoices)
     options = EncodeOptions(**choices)
     found = _model(model)
     given = None if metadata is None else arguments.metadata(metadata)
@@ -106,7 +108,7 @@ def _fitted(metadata: Metadata, *, grey: bool) -> Metadata:
 # ------------------------------------------------------------------------------------------------ decoding
 
 
-class VqzFile(Reader):
+class VqzFile:
     """A .vqz file of which only what is asked for is read and checked; made by `open_vqz`.
 
     `close`, the end of a `with` block, or the end of the object closes what `open_vqz` opened; the header's facts stay. `lost` are
@@ -114,7 +116,9 @@ class VqzFile(Reader):
     """
 
     def __init__(self, source: BinaryIO, *, model: ModelName, max_pixels: int, allow_partial: bool) -> None:
-        super().__init__(source, max_pixels=max_pixels, allow_partial=allow_partial)
+        self._reader = Reader(source, max_pixels=max_pixels, allow_partial=allow_partial)
+        self.file, self.header, self.allow_partial = self._reader.file, self._reader.header, allow_partial
+        self.lost, self.notes = self._reader.lost, self._reader.notes
         self.closed = False
         self._resources = ExitStack()  # closed with it
         self._model_name, self._source = model, source
@@ -154,8 +158,9 @@ class VqzFile(Reader):
         """ICC profile, EXIF and XMP. Raises FormatError, InputError."""
         self._check_open()
         with arguments.naming_source(self._given):
-            return self.read_metadata()
+            return self._reader.read_metadata()
 
+    @takes(DecodeOptions, DecodeChoices)
     def read(
         self,
         region: Region | None = None,
@@ -169,15 +174,16 @@ class VqzFile(Reader):
         `region` is left, top, width, height in pixels. `scale` 2, 4 or 8 gives the whole picture so many times smaller, rounded up,
         from its low frequencies. The other arguments and the errors are those of `decode`.
         """
+        check_names("VqzFile.read", choices, DecodeChoices)
         self._check_open()
         options = DecodeOptions(region=region, scale=scale, **choices)
         if refiner is not None:
             options.require_gan()
-        self.region(options.region)
+        self._reader.region(options.region)
         with arguments.naming_source(self._given):
             model = registry.find_by_id(self.header.model_id) if self._model_name is None else _model(self._model_name)
             wanted = _refiner(refiner) if refinement.uses_refiner(options, self.header) else None
-            return pipeline.read(self, model, options, wanted)
+            return pipeline.read(self._reader, model, options, wanted)
 
 
 def open_vqz(
@@ -201,6 +207,7 @@ def open_vqz(
     return opened
 
 
+@takes(DecodeOptions, DecodeChoices)
 def decode(
     data: Source,
     *,
@@ -222,6 +229,7 @@ def decode(
 
     Raises FormatError and its subclasses, ModelError, LimitError, InputError, MissingExtraError.
     """
+    check_names("decode", choices, DecodeChoices)
     with open_vqz(data, model=model, max_pixels=max_pixels) as opened:
         with arguments.naming_source(data):
             opened.file.check()

@@ -22,7 +22,7 @@ def number(name: str, value: object, least: float, most: float) -> float:
     """A number from `least` to `most`. Raises InputError."""
     found = _number(value)
     if found is None or not least <= found <= most:
-        raise InputError(f"{name} is a number from {least:g} to {most:g}, not {described(value)}{_hint(name, value, 'float')}")
+        raise _wrong(name, f"a number from {least:g} to {most:g}", value, _hint(name, value, "float"))
     return found
 
 
@@ -30,7 +30,7 @@ def positive(name: str, value: object) -> float:
     """A finite number above 0. Raises InputError."""
     found = _number(value)
     if found is None or found <= 0:
-        raise InputError(f"{name} is a number above 0, not {described(value)}{_hint(name, value, 'float')}")
+        raise _wrong(name, "a number above 0", value, _hint(name, value, "float"))
     return found
 
 
@@ -39,7 +39,7 @@ def whole(name: str, value: object, least: int, most: int | None = None) -> int:
     found = _whole(value)
     if found is None or found < least or (most is not None and found > most):
         bounds = f"of at least {least}" if most is None else f"from {least} to {most}"
-        raise InputError(f"{name} is a whole number {bounds}, not {described(value)}{_hint(name, value, 'int')}")
+        raise _wrong(name, f"a whole number {bounds}", value, _hint(name, value, "int"))
     return found
 
 
@@ -69,6 +69,12 @@ def _scalar(value: object) -> object:
     return cast(Any, value).item() if dimensions == 0 else None
 
 
+def _wrong(name: str, wanted: str, value: object, hint: str = "") -> InputError:
+    """The error for an argument, and for the option of the same name, whose value needs no type there."""
+    given = f"{value:g}" if isinstance(value, float) else printable(reprlib.repr(value))
+    return InputError(f"{name} is {wanted}, not {described(value)}{hint}", for_option=f"--{name} is {wanted}, not {given}")
+
+
 def _hint(name: str, value: object, converter: str) -> str:
     if not isinstance(value, str):
         return ""
@@ -85,7 +91,7 @@ def one_of(name: str, value: object, known: Sequence[T]) -> T:
     for item in known:
         if isinstance(found, type(item)) and found == item:
             return item
-    raise InputError(f"{name} is one of {', '.join(map(str, known))}, not {described(value)}")
+    raise _wrong(name, f"one of {', '.join(map(str, known))}", value)
 
 
 def flag(name: str, value: object) -> bool:

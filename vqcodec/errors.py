@@ -46,9 +46,14 @@ class ModelError(VqcodecError):
 
 
 class InputError(VqcodecError):
-    """An input image cannot be read, or its pixels cannot be stored in a .vqz file."""
+    """An input image cannot be read, its pixels cannot be stored in a .vqz file, or an argument has a wrong value."""
 
     exit_code = 3
+
+    def __init__(self, message: str = "", *, for_option: str = "") -> None:
+        super().__init__(message)
+        self.for_option = for_option or message
+        """The message for the command line, which names options instead of arguments."""
 
 
 class OutputError(VqcodecError):

@@ -6,9 +6,12 @@ the codec, and its flag in cli/encode.py or cli/decode.py.
 
 from __future__ import annotations
 
+import inspect
 import sys
-from dataclasses import dataclass
-from typing import Final, Literal, TypedDict, get_args
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields
+from inspect import Parameter
+from typing import Any, Final, Literal, TypedDict, TypeVar, get_args
 
 from vqcodec import checks
 from vqcodec.errors import InputError
@@ -54,8 +57,10 @@ class EncodeOptions:
     """Cores to use; None: all."""
 
     def __post_init__(self) -> None:
-        if sum(value is not None for value in (self.quality, self.bpp, self.size, self.psnr)) > 1:
-            raise InputError("give one of quality, bpp, size and psnr")
+        targets = [name for name in ("quality", "bpp", "size", "psnr") if getattr(self, name) is not None]
+        if len(targets) > 1:
+            exclusive = " and ".join(f"--{name}" for name in targets)
+            raise InputError("give one of quality, bpp, size and psnr", for_option=f"{exclusive} exclude each other")
         set_field = object.__setattr__  # the dataclass is frozen; checks turn numpy scalars into Python's
         set_field(self, "quality", None if self.quality is None else checks.number("quality", self.quality, 0, 100))
         set_field(self, "bpp", None if self.bpp is None else checks.positive("bpp", self.bpp))
@@ -91,7 +96,10 @@ class DecodeOptions:
         set_field(self, "scale", checks.one_of("scale", self.scale, SCALES))
         set_field(self, "strength", None if self.strength is None else checks.number("strength", self.strength, 0, 1))
         if self.scale > 1 and (self.region is not None or self.refine in ("best", "gan")):
-            raise InputError("a smaller picture is whole, and plainly decoded")
+            raise InputError(
+                "a smaller picture is whole, and plainly decoded",
+                for_option="--scale goes neither with --region nor with --refine best or gan",
+            )
         if self.strength is not None:
             self.require_gan()
         set_field(self, "region", None if self.region is None else checks.region(self.region))
@@ -100,7 +108,7 @@ class DecodeOptions:
     def require_gan(self) -> None:
         """Raise InputError unless the refiner is used: strength and the choice of a refiner have no effect otherwise."""
         if self.refine != "gan":
-            raise InputError("strength and refiner are for refine gan")
+            raise InputError("strength and refiner are for refine gan", for_option="--strength and --refiner are for --refine gan")
 
 
 class EncodeChoices(TypedDict, total=False):
@@ -124,6 +132,33 @@ class DecodeChoices(TypedDict, total=False):
     strength: float | None
     device: Device
     threads: int | None
+
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def takes(options: type[EncodeOptions | DecodeOptions], choices: type) -> Callable[[Function], Function]:
+    """Decorate a function with keyword arguments `**choices`: its signature and help list the fields that they stand for."""
+
+    def decorated(function: Function) -> Function:
+        signature = inspect.signature(function)
+        own = [parameter for parameter in signature.parameters.values() if parameter.kind is not Parameter.VAR_KEYWORD]
+        named = [
+            Parameter(field.name, Parameter.KEYWORD_ONLY, default=field.default, annotation=field.type)
+            for field in fields(options)
+            if field.name in choices.__annotations__
+        ]
+        function.__signature__ = signature.replace(parameters=[*own, *named])  # type: ignore[attr-defined]
+        return function
+
+    return decorated
+
+
+def check_names(function: str, given: Iterable[str], choices: type) -> None:
+    """Raise TypeError, worded like Python's, for a keyword argument that a function with `**choices` does not take."""
+    for name in given:
+        if name not in choices.__annotations__:
+            raise TypeError(f"{function}() got an unexpected keyword argument {name!r}")
 
 
 def _threads(value: int | None) -> int | None:

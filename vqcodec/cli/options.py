@@ -31,7 +31,7 @@ def as_usage_errors() -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        raise UsageError(str(error)) from error
+        raise UsageError(error.for_option) from error
 
 
 class GroupedCommand(TyperCommand):
