@@ -43,14 +43,14 @@ def test_the_man_page_has_every_command_argument_and_option(man_page: str) -> No
     assert set(found) == {"NAME", "SYNOPSIS", *commands, "EXIT STATUS", "ENVIRONMENT"}
     for title, command in commands.items():
         entries = [entry.split("\n") for entry in found[title].split("\n.TP\n")[1:]]
-        told = {line.split(" \\fI")[0]: text for line, text, *_ in entries}
+        reported = {line.split(" \\fI")[0]: text for line, text, *_ in entries}
         for parameter in command.params:
             if parameter.param_type_name == "option":
                 name = ", ".join(f"\\fB{option}\\fR" for option in parameter.opts)
             else:
                 name = f"\\fI{parameter.metavar or parameter.name.upper()}\\fR"
-            assert parameter.hidden or told.pop(name.replace("-", "\\-")).strip(), f"{title}: {parameter.name}"
-        assert not told
+            assert parameter.hidden or reported.pop(name.replace("-", "\\-")).strip(), f"{title}: {parameter.name}"
+        assert not reported
 
 
 def test_the_man_page_says_what_is_done_by_default_and_has_the_options_of_all(man_page: str) -> None:

@@ -5,10 +5,11 @@ import sys
 
 
 def main() -> int:
-    """Run the command of the command line; the exit code. A signal, or a reader that closes standard output, ends the process as it
-    ends other programs, so that shells see it.
+    """Run the command line; the exit code. SIGINT, and a closed reader of standard output, end the process by a signal, as shells
+    expect.
 
-    SIGINT first of all: while the command line is imported there is nothing to clean up, and Python would print a traceback.
+    SIGINT gets its default action first: while the command line is imported, there is nothing to clean up and Python would print a
+    traceback.
     """
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where a shell has it ignored, in the background
         signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -67,23 +67,25 @@ def encode(
 
     `pixels` are uint8 [H, W] or [H, W, 1] (grey), [H, W, 2] (grey and alpha), [H, W, 3] (RGB) or [H, W, 4] (RGB and alpha), or
     uint16 grey: an array, a tensor on the CPU, a PIL image, or a picture file, as its path or opened in binary mode. Integers of
-    other types are accepted if they lie in 0 to 255; bool is black and white. A picture file is read as the program reads it,
-    upright, with a warning for what is not kept; a PIL image is taken as it is. Their metadata is kept unless `metadata` is given.
+    other types are accepted if they lie in 0 to 255; bool is black and white. A picture file is read as by the command, upright,
+    with a warning for content that is not kept; a PIL image is taken as it is. Their metadata is kept unless `metadata` is given.
 
     The other keywords are the fields of options.EncodeOptions:
-    `quality` 0..100 (default 60), or one of three targets: `bpp` (bits per pixel) or `size` (bytes), for the largest file not above
-    it, or `psnr` (dB over the visible pixels of the decode), for the smallest file not below it.
-    `effort` 1..9 (default 5): lower is faster and a little larger; from 7 on, with a model that has a synthesis, much slower and a
-    little smaller. `tune`: "psnr", or "ssim", which at equal bytes has a little less PSNR and looks more alike: quiet areas and
-    low frequencies keep more. `tile`: side in pixels, a power of two from 64 to 65536, of tile groups, which can be decoded one by
-    one; 1024 in pictures above 4 megapixels, one group in others. `exact`: keep the colours under alpha 0, which nobody sees;
-    otherwise smooth ones replace them, which take fewer bytes. Alpha is lossless.
-    `threads`: cores that share the tile groups, all by default. Forked processes do the work if this process has no threads besides
-    those that OpenBLAS keeps, else threads, which gain little.
+
+    - `quality` 0..100 (default 60), or one of three targets: `bpp` (bits per pixel) or `size` (bytes) for the largest file not
+      above it, or `psnr` (dB over the visible pixels of the decode) for the smallest file not below it.
+    - `effort` 1..9 (default 5): higher is slower and makes smaller files; from 7 on four times as slow or more, with models that
+      have a synthesis.
+    - `tune`: "psnr", or "ssim" for better perceived quality at equal bytes, in quiet areas and low frequencies, and lower PSNR.
+    - `tile`: side of tile groups, which can be decoded one by one, in pixels: a power of two from 64 to 65536. By default 1024 in
+      pictures above 4 megapixels, one group in others.
+    - `exact`: keep the colours under alpha 0; by default they are replaced by smooth ones that take fewer bytes. Alpha is lossless.
+    - `threads`: cores that share the tile groups, all by default. Forked processes do the work if this process has no threads
+      besides those that OpenBLAS keeps, else threads, which gain little.
 
     An ICC profile of grey beside RGB, or of RGB beside grey, is converted or left out, with a warning. Samples of uint16 are coded
-    with 10, 12 or 16 bits, the least that hold them all. A token model has one rate: it takes none of quality, bpp, size, psnr,
-    tune and tile. Raises InputError, ModelError, and LimitError if no file meets the target.
+    with 10, 12 or 16 bits, the least that hold them all. A token model has a fixed rate: it refuses quality, bpp, size, psnr, tune
+    and tile. Raises InputError, ModelError, and LimitError if no file meets the target.
     """
     check_names("encode", choices, EncodeChoices)
     options = EncodeOptions(**choices)
@@ -109,7 +111,7 @@ def _fitted(metadata: Metadata, *, grey: bool) -> Metadata:
 
 
 class VqzFile:
-    """A .vqz file of which only what is asked for is read and checked; made by `open_vqz`.
+    """An open .vqz file, made by `open_vqz`. Only the parts that are asked for are read and checked.
 
     `close`, the end of a `with` block, or the end of the object closes what `open_vqz` opened; the header's facts stay. `lost` are
     the damaged tile groups, and `notes` the remarks, that `read` has met.
@@ -171,8 +173,8 @@ class VqzFile:
     ) -> Pixels:
         """Decode the whole picture, or a region from the tile groups that it touches, to pixels as `decode` gives them.
 
-        `region` is left, top, width, height in pixels. `scale` 2, 4 or 8 gives the whole picture so many times smaller, rounded up,
-        from its low frequencies. The other arguments and the errors are those of `decode`.
+        `region` is left, top, width, height in pixels. `scale` 2, 4 or 8 gives the whole picture at 1/2, 1/4 or 1/8 of its size,
+        rounded up, from its low frequencies. The other arguments and the errors are those of `decode`.
         """
         check_names("VqzFile.read", choices, DecodeChoices)
         self._check_open()
@@ -216,16 +218,18 @@ def decode(
     max_pixels: int = MAX_PIXELS,
     **choices: Unpack[DecodeChoices],
 ) -> Pixels:
-    """Decode a .vqz file, its bytes, its path, or a binary stream, to pixels as they were encoded.
+    """Decode a .vqz file, given as its bytes, its path or a binary stream, to pixels of the shape and type that were encoded.
 
-    They are uint8, or uint16 if samples have more than 8 bits, [H, W] or [H, W, 2 to 4].
+    They are uint8, or uint16 if samples have more than 8 bits: [H, W] or [H, W, 2 to 4].
 
-    `refine`: "none" is the plain decode, the same on every machine; "best" goes through the model's synthesis network, is
-    closer to the original, and the same within 1 of 255; "gan" adds sharpness that a refiner invents, which looks sharper and is
-    further from the original; None is the best that the model has. `strength` 0..1 is the share that "gan" adds; by default 0.7 in
-    files of less than about 0.2 bits per pixel, falling to 0 at 1 (sharpening.default_strength). `refiner` is a name or a folder
-    instead of photo-gan. Token files have one decode, the same within 1 of 255, and neither "best" nor "gan". `device` is where the
-    networks run: "cpu" needs numpy alone, "cuda" torch and a GPU, "auto" takes what there is. `threads`: cores, all by default.
+    - `refine`: "none" is the plain decode, the same on every machine; "best" goes through the model's synthesis network, is closer
+      to the original, and agrees within 1 of 255 between machines; "gan" adds texture that a refiner invents, which looks sharper
+      and is further from the original. None is the best that the model has. Token files have a single decode, which agrees within
+      1 of 255, and neither "best" nor "gan".
+    - `strength` 0..1: share of the refiner's texture that "gan" adds; by default 0.7 in files of less than about 0.2 bits per
+      pixel, falling to 0 at 1 (sharpening.default_strength). `refiner`: a name or a folder instead of photo-gan.
+    - `device` for the networks: "cpu" needs only numpy, "cuda" torch and a GPU, "auto" takes the GPU if there is one.
+    - `threads`: cores, all by default.
 
     Raises FormatError and its subclasses, ModelError, LimitError, InputError, MissingExtraError.
     """
@@ -241,11 +245,11 @@ def decode(
 
 @with_one_thread
 def denoise(pixels: Picture, *, model: DenoiserName = None, sigma: float | None = None, threads: int | None = None) -> UInt8:
-    """Take white Gaussian noise out of a picture as `encode` takes it, of 8 bits: uint8 [H, W] or [H, W, 1 to 4].
+    """Remove white Gaussian noise from a picture of 8 bits, given as to `encode`: uint8 [H, W] or [H, W, 1 to 4].
 
     Shape and alpha stay. `sigma` is the noise's standard deviation in grey levels, 0 to 100; by default that of `estimate_sigma`.
-    Below 1 the picture stays as it is. `model` is a denoiser, or the name or folder of one instead of photo-denoise. Pixels agree
-    within 1 of 255 between machines. Raises InputError, ModelError.
+    Below 1 the picture is returned unchanged. `model` is a denoiser, or the name or folder of one instead of photo-denoise. Pixels
+    agree within 1 of 255 between machines. Raises InputError, ModelError.
     """
     given = None if sigma is None else checks.number("sigma", sigma, 0, denoising.MAX_SIGMA)
     cores = None if threads is None else checks.whole("threads", threads, 1)
@@ -259,7 +263,7 @@ def denoise(pixels: Picture, *, model: DenoiserName = None, sigma: float | None 
 
 @with_one_thread
 def estimate_sigma(pixels: Picture) -> float:
-    """Standard deviation in grey levels, at most 100, of the white noise in a picture as `encode` takes it, of 8 bits.
+    """Standard deviation in grey levels, at most 100, of the white noise in a picture of 8 bits, given as to `encode`.
 
     Raises InputError.
     """
@@ -304,7 +308,7 @@ def repair(
     seed: int = 0,
     threads: int | None = None,
 ) -> UInt8:
-    """Draw the colours under the mask bool [H, W] of a picture as `encode` takes it, of 8 bits, from a token prior.
+    """Redraw the colours under the mask bool [H, W] from a token prior, in a picture of 8 bits, given as to `encode`.
 
     `label` is the class of the picture, if it is known. All other pixels, and alpha, stay. Raises ModelError, InputError.
     """
@@ -328,7 +332,7 @@ def _label(label: str | None) -> str | None:
 
 @with_one_thread
 def indices(data: Source, *, model: ModelName = None, max_pixels: int = MAX_PIXELS) -> dict[str, UInt32]:
-    """Every codebook index of a file, for those who study them: columns uint32 [n] in decoding order. Raises like `decode`.
+    """Every codebook index of a file: columns uint32 [n] in decoding order. Raises the errors of `decode`.
 
     `index` (0 is the likeliest codeword of its codebook), `codebook`, `class` (scale class, 0 the quietest), `channel` (of the
     vector's first coefficient), `row` and `column` of its 8x8 cell. The values after an escape are not listed. Token files have
@@ -340,7 +344,7 @@ def indices(data: Source, *, model: ModelName = None, max_pixels: int = MAX_PIXE
 
 
 def verify(data: Source, *, model: ModelName = None, max_pixels: int = MAX_PIXELS) -> None:
-    """Raise a VqcodecError unless all checksums of a file, given as to `decode`, hold and it decodes completely."""
+    """Raise a VqcodecError unless all checksums of a file (given as to `decode`) are right and it decodes completely."""
     decode(data, model=model, refine="none", max_pixels=max_pixels)
 
 

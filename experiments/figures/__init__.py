@@ -1,4 +1,4 @@
-"""Figures of docs/results.md that `vqcodec bench` does not print, one function a figure, run by ../measure.py.
+"""Figures of docs/results.md that `vqcodec bench` does not print, one function per figure, run by ../measure.py.
 
 - `size`: bytes and quality of files
 - `control`: rate targets, efforts, `--tune`

@@ -175,7 +175,7 @@ def test_each_figure_is_in_its_own_column(folder, tmp_path):
 
 def test_a_run_reports_its_progress(folder: Path) -> None:
     (folder / "bad.png").write_bytes(b"rubbish")
-    told: list[str] = []
+    reported: list[str] = []
     shares = []
 
     class Watched(FakeCodec):
@@ -185,9 +185,9 @@ def test_a_run_reports_its_progress(folder: Path) -> None:
             return super().encode(pixels, quality)
 
     with watched() as stages:
-        run(folder, Watched(), tell=told.append)
+        run(folder, Watched(), tell=reported.append)
     assert shares == [0, 1 / 8, 2 / 8, 3 / 8, 6 / 8, 7 / 8]  # the bad image counts as two trials
-    assert told == [
+    assert reported == [
         f"{n} of 4 images: set/{name}" for n, name in enumerate(["a.png", "b.png", "bad.png, 1 failed", "deeper/c.png"], 1)
     ]
 
@@ -384,9 +384,9 @@ def test_skipped_files_with_a_picture_suffix_are_reported(folder):
     (folder / "phone.jxl").write_bytes(b"\xff\x0a" + bytes(40))
     (folder / "gone.png").symlink_to(folder / "nowhere")
     (folder / "notes.txt").write_text("no picture")
-    told = []
-    assert len(find_images([folder], tell=told.append)) == 3
-    assert told == [
+    reported = []
+    assert len(find_images([folder], tell=reported.append)) == 3
+    assert reported == [
         f"skipped: {folder}/gone.png: a broken link",
         f"skipped: {folder}/phone.jxl: JPEG XL is not read: convert it to PNG or TIFF first",
     ]

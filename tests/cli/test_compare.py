@@ -42,8 +42,8 @@ def test_compare(photo: Path, vqz: Path, tmp_path: Path, capsys: pytest.CaptureF
         assert re.search(r"^ssimulacra2 +100$", out, re.MULTILINE)
         assert 0 < facts["ssimulacra2"] < 100
     Image.new("L", (9, 9)).save(tmp_path / "small.png")
-    told = f"vqcodec: {photo} has 48 x 40 pixels and {tmp_path}/small.png 9 x 9: only pictures of equal size can be compared\n"
-    assert run(capsys, "compare", photo, tmp_path / "small.png") == (3, "", told)
+    reported = f"vqcodec: {photo} has 48 x 40 pixels and {tmp_path}/small.png 9 x 9: only pictures of equal size can be compared\n"
+    assert run(capsys, "compare", photo, tmp_path / "small.png") == (3, "", reported)
     assert run(capsys, "compare", "-", "-")[0] == 2
     for source in (photo, vqz):
         with open(source, "rb") as stream:

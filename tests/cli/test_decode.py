@@ -53,7 +53,7 @@ def test_bytes_behind_a_file_are_an_error(photo: Path, tmp_path: Path, capsys: p
     assert run(capsys, "encode", photo, tmp_path / "a.vqz", "--tile", 64, "-m", "photo-lite")[0] == 0
     with (tmp_path / "a.vqz").open("ab") as file:
         file.write(b"\0")
-    told = (3, "", f"vqcodec: {tmp_path}/a.vqz: corrupt file: bytes after the last section\n")
-    assert run(capsys, "decode", tmp_path / "a.vqz", tmp_path / "a.png") == told
+    reported = (3, "", f"vqcodec: {tmp_path}/a.vqz: corrupt file: bytes after the last section\n")
+    assert run(capsys, "decode", tmp_path / "a.vqz", tmp_path / "a.png") == reported
     assert not (tmp_path / "a.png").exists()
     assert run(capsys, "decode", tmp_path / "a.vqz", tmp_path / "a.png", "--allow-partial")[0] == 0

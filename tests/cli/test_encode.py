@@ -76,9 +76,9 @@ def test_a_file_larger_than_its_source_has_a_note(tmp_path: Path, capsys: pytest
     source = tmp_path / "pattern.png"  # of 1,024 equal tiles
     Image.fromarray(np.tile(np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8), (32, 32, 1))).save(source)
     code, out, err = run(capsys, "encode", source, tmp_path / "a.vqz", "-q", 95, "--json")
-    told = f"larger than its source ({source.stat().st_size:,} bytes): try a lower -q, or keep the original"
-    assert (code, json.loads(out)["grew"], json.loads(out)["notes"]) == (0, True, [told])
-    assert err.splitlines()[0] == f"vqcodec: note: {told}"
+    reported = f"larger than its source ({source.stat().st_size:,} bytes): try a lower -q, or keep the original"
+    assert (code, json.loads(out)["grew"], json.loads(out)["notes"]) == (0, True, [reported])
+    assert err.splitlines()[0] == f"vqcodec: note: {reported}"
     assert json.loads(run(capsys, "encode", source, tmp_path / "b.vqz", "-q", 1, "--json")[1])["grew"] is False
 
 

@@ -66,7 +66,7 @@ def test_damaged_models_do_no_harm_to_others(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "reported"),
     [
         (["encode", "photo.png", "new.vqz", "-m", "photo-gan"], "photo-gan is a refiner, for decode --refine gan --refiner"),
         (["encode", "photo.png", "new.vqz", "-m", "photo-denoise"], "photo-denoise is a denoiser, for denoise -m"),
@@ -90,11 +90,16 @@ def test_damaged_models_do_no_harm_to_others(
     ids=" ".join,
 )
 def test_a_model_of_another_kind_says_what_it_is(
-    vqz: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], told: str
+    vqz: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    reported: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     code, out, err = run(capsys, *(word.replace("MODELS", str(REPOSITORY / "models")) for word in arguments))
     assert (code, out) == (4, "")
-    assert told in err
+    assert reported in err
     assert err.count("\n") == 1
     assert not list(tmp_path.glob("new.*"))

@@ -113,7 +113,7 @@ def test_deep_grey_keeps_its_depth(bits: int) -> None:
 
 
 def test_deep_grey_of_eight_bits_decodes_to_the_pixels_of_eight() -> None:
-    """Both take the same road: a sample of 16 bits is one of 8 with a fraction."""
+    """Both use the same path: a 16-bit sample is an 8-bit sample with a fraction."""
     pixels = smooth_picture(40, 48, 1)
     shallow = api.decode(api.encode(pixels, quality=60, model="photo-lite"))
     deep = api.decode(api.encode(pixels.astype(np.uint16) << 8, quality=60, model="photo-lite"))

@@ -32,8 +32,8 @@ def test_efforts_aim_in_more_and_more_rounds() -> None:
     assert choices.rounds_of(registry.find("photo-lite"), 9) == 0
 
 
-def test_bits_are_dearer_where_nothing_comes_behind_the_quantiser() -> None:
-    """A synthesis has more to go on from where more texture is kept."""
+def test_lambda_is_smaller_with_a_synthesis() -> None:
+    """A synthesis restores more if more texture is kept."""
     assert choices.lambda_of(registry.find("photo")) < choices.lambda_of(registry.find("photo-lite"))
 
 
@@ -114,7 +114,7 @@ def test_dcs_that_others_are_predicted_from_are_nearer_to_what_they_should_be(co
 
 @pytest.mark.parametrize("components", [1, 3])
 def test_fine_dcs_are_nearer_in_smooth_pictures(components: int) -> None:
-    """Each DC of a slow gradient is less than a step from the DCs around: with coarse words whole areas are off."""
+    """DCs of a slow gradient differ by less than a step, so with coarse codewords whole areas are off."""
     gradient = 100 + 20 * np.add.outer(np.sin(np.arange(256) / 40), np.cos(np.arange(256) / 50))
     pixels = np.clip(gradient[..., None] + np.array((0, 12, -9))[:components], 0, 255).astype(np.uint8)
 

@@ -136,7 +136,7 @@ def test_all_masked_cells_are_drawn_and_no_others() -> None:
 
 
 def test_cells_are_drawn_as_often_as_the_logits_say(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two cells with the same token: 0 with probability 0.7, else 1. Guidance reduces what is likely without a label."""
+    """Two cells with the same token: 0 with probability 0.7, else 1. Guidance weakens tokens that are likely without a label."""
     network = random_prior(PRIOR_MODEL, (8, 16, 3), (1, 2)).network
 
     def logits(network: Transformer, grids: np.ndarray, labels: np.ndarray, cells: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The pipeline page: encode and decode are inverse, and all ways lead through it."""
+"""The pipeline page: encode and decode are inverse, and the API gives the same files and pixels."""
 
 import zlib
 from typing import Any
@@ -29,7 +29,7 @@ def small() -> bytes:
 @pytest.mark.parametrize("model", ["photo-lite", "mnist-token"])
 @pytest.mark.parametrize("channels", [1, 2])
 def test_files_are_those_of_the_api(model: str, channels: int) -> None:
-    """Also with alpha, of both kinds of models."""
+    """With and without alpha, for both kinds of models."""
     pixels = smooth_picture(28, 28, 1).reshape(28, 28)
     if channels == 2:
         pixels = np.dstack([pixels, np.full((28, 28), 200, np.uint8)])
@@ -48,7 +48,7 @@ def test_a_damaged_file_is_refused() -> None:
 
 
 def test_the_page_is_a_page() -> None:
-    """A reader takes it in at once: no more than 150 lines, and both directions name their stages."""
+    """The page has at most 150 lines."""
     assert pipeline.__file__ is not None
     with open(pipeline.__file__) as file:
         lines = file.read().splitlines()
@@ -121,7 +121,7 @@ def test_no_bit_flip_passes_silently(small: bytes) -> None:
 
 
 def resealed(data: bytearray, cursor: int) -> bytes:
-    """The file, one without a table, with its checksum made right again; it stands before the section at `cursor`."""
+    """A file without a table with its checksum corrected; it lies before the section at `cursor`."""
     checksum = zlib.crc32(data[cursor:], zlib.crc32(data[: cursor - 4]))
     data[cursor - 4 : cursor] = checksum.to_bytes(4, "little")
     return bytes(data)
@@ -159,7 +159,7 @@ def test_limits_and_models(small: bytes) -> None:
 
 
 def test_golden_pixels() -> None:
-    """Bits are API: what a golden file decodes to never changes."""
+    """The pixels of a golden file never change, in any release."""
     paths = sorted((REPOSITORY / "tests" / "golden" / "decode").glob("*.vqz"))
     assert {path.stem for path in paths} == {*CROPS, *LITE_CROPS}
     for path in paths:

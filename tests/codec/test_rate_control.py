@@ -25,7 +25,7 @@ SAMPLES = REPOSITORY / "samples"
 
 
 def deep_picture(depth: int) -> np.ndarray:
-    """Grey of so many bits, as a ramp with noise, uint16 [56, 72]."""
+    """A grey ramp with noise in samples of `depth` bits, uint16 [56, 72]."""
     y, x = np.mgrid[:56, :72]
     shares = 0.2 + 0.6 * (x + y) / 128 + np.random.default_rng(4).normal(0, 0.02, y.shape)
     return np.rint(shares * ((1 << depth) - 1)).astype(np.uint16)
@@ -60,7 +60,7 @@ def test_targets_out_of_reach_are_refused() -> None:
 
 
 def test_the_largest_steps_are_no_worse_with_the_synthesis() -> None:
-    """It has learnt from steps to 180, and is told of no larger ones: else it would make the picture worse by dBs."""
+    """The synthesis has learnt from steps up to 180 grey levels and gets larger ones as 180; otherwise it would cost several dB."""
     pixels = sample("still_life")[100:400, 100:500]
     encoder = Encoder(pixels, registry.find("photo"), EncodeOptions(threads=1, effort=1))
     data = encoder.file(500 * 64)
@@ -74,7 +74,7 @@ def test_psnr_target_is_met_closely() -> None:
 
 
 class FakeEncoder:
-    """An encoder whose files have sizes, and decodes PSNRs, that are functions of the step; what is tried is noted."""
+    """An encoder whose file sizes and PSNRs are given functions of the step; it records all trials."""
 
     pixels, depth, beside = np.zeros((8, 8, 3), np.uint8), 8, ()
 
@@ -108,7 +108,7 @@ class FakeEncoder:
 
 @pytest.mark.parametrize("excess", [0.0, 0.02])  # what aiming adds to the bytes
 def test_a_search_aims_only_when_it_is_near(excess: float) -> None:
-    """Sizes as those of files, with ripples; the search has to find one within 0.2 % of what is asked for."""
+    """Sizes fall like those of files, with ripples; the search has to come within 0.2 % of the target."""
     encoder = FakeEncoder(lambda step, aimed: 2e6 * step**-1.07 * (1 + 0.001 * np.sin(step) + (excess if aimed else 0)))
     for size in (100, 700, 5000, 20_000):
         encoder.tried.clear()
@@ -118,7 +118,7 @@ def test_a_search_aims_only_when_it_is_near(excess: float) -> None:
         rate_control.file_of_size(encoder, 1)
 
 
-def test_of_all_that_a_search_tries_it_takes_the_best_that_was_aimed() -> None:
+def test_a_search_returns_its_best_trial_with_aiming() -> None:
     """Sizes and PSNRs with ripples: the last trial is not always the best, and a trial without aiming is no file of this effort."""
     encoder = FakeEncoder(
         lambda step, aimed: 2e6 * step**-1.07 * (1 + 0.05 * np.sin(9 * step)),
@@ -178,7 +178,7 @@ def test_a_psnr_that_is_asked_for_is_that_of_the_decode(depth: int, tile: int | 
 
 @pytest.mark.slow
 def test_no_target_of_size_is_missed_by_a_byte() -> None:
-    """The search for each of these sizes comes by a file that is one byte larger."""
+    """The search for each of these sizes also tries a file that is one byte larger."""
     pixels, options = half_busy(24, 1), {"model": "photo-lite", "effort": 1}
     for size in (50, 56, 60):
         assert size - 4 <= len(api.encode(pixels, size=size, **options)) <= size

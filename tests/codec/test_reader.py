@@ -22,14 +22,14 @@ LITE = registry.find("photo-lite")
 
 
 class Short(io.BytesIO):
-    """Gives five bytes at most at a time, as unbuffered streams may."""
+    """A stream whose reads return at most five bytes, as those of unbuffered streams may."""
 
     def read(self, size: int | None = -1, /) -> bytes:
         return super().read(5 if size is None or size < 0 else min(size, 5))
 
 
 class Longer(io.BytesIO):
-    """Says that it is longer than it is, as files do that are cut off while they are open."""
+    """A stream that claims more bytes than it has, like a file that is truncated while it is open."""
 
     def seek(self, offset: int, whence: int = 0, /) -> int:
         return super().seek(offset, whence) + (100_000 if whence == 2 else 0)
@@ -51,7 +51,7 @@ def test_streams_that_end_before_their_end(tile: int | None) -> None:
 
 
 class Slow(io.BytesIO):
-    """Others get their turn between a seek and the read that wants its place."""
+    """A stream that lets other threads run between a seek and the read after it."""
 
     def seek(self, offset: int, whence: int = 0, /) -> int:
         place = super().seek(offset, whence)
@@ -76,7 +76,7 @@ def test_a_pipe_is_opened_as_a_file_is(file: bytes, tmp_path: Path) -> None:
 
 
 def test_pixels_are_the_callers_own(file: bytes) -> None:
-    """Not in the memory that copies of a process share: a fork's changes would be everybody's."""
+    """The pixels are not in memory that forked processes share, where changes by one would be visible to all."""
     owner: Any = api.decode(file)
     while isinstance(owner, np.ndarray):
         owner = owner.base

@@ -48,7 +48,7 @@ def test_tiles(tile: int) -> None:
 
 @pytest.mark.slow
 def test_there_is_no_seam_between_tiles(samples: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The error's step across a border of tile groups is about that across other borders of blocks; it was half as much again."""
+    """The error's jump across a border of tile groups is about that across other block borders (without smoothing 1.5 times)."""
     with Image.open(samples / "landscape.png") as image:
         pixels = np.asarray(image.convert("RGB"))[:320, :448]
     data = api.encode(pixels, quality=15, model="photo", effort=4, tile=64)
@@ -119,7 +119,7 @@ def test_smaller_pictures_are_the_means_of_boxes(channels: int, scale: int) -> N
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("scale", [2, 4, 8])
 def test_smaller_pictures_have_all_low_frequencies(channels: int, scale: int) -> None:
-    """Noise has as much of one as of another: none may be missing."""
+    """White noise has equal energy at all frequencies, so a missing one would show."""
     pixels = np.random.default_rng(0).integers(60, 196, (40, 48, channels), dtype=np.uint8)
     layout, side = (GREY if channels == 1 else COLOR_8X8), 8 // scale
     matrix, low = dct.scaled_matrix(layout, LITE.color, side)

@@ -23,7 +23,7 @@ BOTH_MODELS = ["photo-lite", "photo"]
 
 
 def test_large_pictures_are_in_tile_groups() -> None:
-    """As a region of one is read without the rest, and memory stays small."""
+    """A region can then be read without the rest, and memory stays small."""
     large, lite = np.zeros((2049, 2048, 1), np.uint8), registry.find("photo-lite")
     assert len(Encoder(large, lite, EncodeOptions(threads=1)).header(64).groups) == 6
     assert len(Encoder(large[:2048], lite, EncodeOptions(threads=1)).header(64).groups) == 1
@@ -109,7 +109,7 @@ def test_lettering_keeps_its_colour(samples: Path) -> None:
 
 
 def test_photographs_keep_the_small_layout(samples: Path) -> None:
-    """Where chroma has no detail its high frequencies are not coded at usual qualities."""
+    """High frequencies of chroma are not coded at usual qualities if chroma has no detail."""
     encoder = Encoder(photo(), registry.find("photo"), EncodeOptions(threads=1))
     assert encoder.layout(rate_control.step_of_quality(60)) is COLOR_4X4
     assert encoder.layout(rate_control.FINEST_STEP_64) is COLOR_8X8

@@ -59,8 +59,8 @@ def test_edges_are_repeated_up_to_whole_cells() -> None:
     np.testing.assert_array_equal(tokens.forward(pixels, 8, OPPONENT), tokens.forward(padded, 8, OPPONENT))
 
 
-def test_a_decoder_that_gives_back_what_it_is_given_gives_the_picture() -> None:
-    """A codeword for each cell, and networks that pass coefficients on: nothing else happens to pixels."""
+def test_an_identity_network_decodes_the_picture() -> None:
+    """With a codeword for each cell and networks that pass coefficients on, pixels change by rounding only."""
     pixels, channels = smooth_picture(13, 21, 3), 192
     x = tokens.forward(pixels, 8, OPPONENT).reshape(channels, -1) / 40
     tensors = random_network(channels, 1, 0, kind="decoder", ends=(channels, channels))
@@ -125,7 +125,7 @@ def test_a_file_as_literal_bytes() -> None:
 
 
 def test_a_picture_of_256_pixels_takes_less_than_400_bytes() -> None:
-    """At 16x16 pixels a cell and 1024 codewords, all of them as likely; less where cells are alike, by zstd."""
+    """With cells of 16x16 pixels and 1024 equally likely codewords; zstd saves bytes if cells are alike."""
     model = random_token_model(16, 3, 1024)
     indices = np.random.default_rng(0).integers(0, 1024, (16, 16)).astype(np.uint16)
     assert len(tokens.write((256, 256, 3), indices, model, zstd_blocks.LEVELS)) == 25 + 1 + 256 * 10 / 8
@@ -222,7 +222,7 @@ def test_what_a_token_file_may_not_say(changes: Given, kind: type[VqcodecError],
 
 @pytest.mark.parametrize("index", [300, 301, 511])
 def test_an_index_of_no_codeword_is_corrupt(index: int) -> None:
-    """There are 300, the last of which is 299; of 9 bits there could be more."""
+    """The codebook has 300 codewords, 0 to 299; an index has 9 bits and could be up to 511."""
     for last in (299, index):
         data = tokens.write((16, 16, 3), np.array([[0, 1], [299, last]], np.uint16), COLOR, zstd_blocks.LEVELS)
         if last < len(COLOR.codebook):
@@ -233,8 +233,8 @@ def test_an_index_of_no_codeword_is_corrupt(index: int) -> None:
                 read(data, model=COLOR)
 
 
-def test_a_zstd_plane_may_not_have_more_bits_than_it_has() -> None:
-    """Three bits in a plane of two, and a plane of another length than there are cells."""
+def test_a_zstd_plane_of_wrong_width_or_length_is_refused() -> None:
+    """Values of three bits in a plane of two, and a plane with more values than there are cells."""
     low = np.zeros(100, np.uint8).tobytes()
     plane = np.full(100, 4, np.uint8).tobytes()
     packed = [zstd_blocks.compress(data, None, zstd_blocks.LEVELS) for data in (low, plane)]
@@ -333,7 +333,7 @@ def test_torch_runs_the_networks_as_numpy_does() -> None:
 
 @pytest.fixture
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of models with one named `words`."""
+    """A folder of models with a token model named `words`."""
     save_model(tmp_path / "models" / "words", replace(COLOR, name="words", summary={"name": "words", "kind": "token"}))
     monkeypatch.setenv("VQCODEC_MODELS", str(tmp_path / "models"))
     return tmp_path / "models"
@@ -354,9 +354,9 @@ def test_the_commands(photo: Path, installed: Path, capsys: pytest.CaptureFixtur
     assert {name: facts[name] for name in wanted} == wanted
     assert facts["used_codewords"] == len({index for row in read_tokens(file.read_bytes()) for index in row})
     assert main(["info", str(file)]) == 0
-    told = capsys.readouterr().out
-    assert "index_bits" in told
-    assert "codewords" not in told  # they are in the indices, which are not read
+    reported = capsys.readouterr().out
+    assert "index_bits" in reported
+    assert "codewords" not in reported  # they are in the indices, which are not read
     assert main(["info", str(file), "--indices", str(photo.with_suffix(".npz"))]) == 0
     with np.load(photo.with_suffix(".npz")) as columns:
         assert set(columns) == {"index", "row", "column"}

@@ -108,7 +108,7 @@ def test_threads_find_the_same(model: ExactModel, picture: np.ndarray, tmp_path:
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_torch_finds_the_same(model: ExactModel, picture: np.ndarray, device: str) -> None:
-    """To the last bit, on whatever multiplies: or the decoder would lose its place in the streams."""
+    """The results are equal to the last bit; otherwise a decoder on a GPU would lose its place in the streams."""
     torch = pytest.importorskip("torch", reason="torch is not installed")
     if device == "cuda" and not torch.cuda.is_available():
         pytest.skip("no CUDA device")
@@ -122,7 +122,7 @@ def test_torch_finds_the_same(model: ExactModel, picture: np.ndarray, device: st
 
 
 def test_groups_are_independent(model: ExactModel, picture: np.ndarray) -> None:
-    """A group of a file of many is what a file of that group alone is."""
+    """A tile group is coded as if it were a file of its own."""
     from vqcodec.codec.pipeline import Encoder
 
     whole = Encoder(picture[:128, :128], model, EncodeOptions(threads=2, tile=64), layers=1)

@@ -52,8 +52,8 @@ def outcome(data: bytes) -> VqcodecError | None:
     found = raised(api.decode, data, max_pixels=MAX_PIXELS, threads=1)
     assert (parsed is None) or (found is not None)
     if not isinstance(found, LimitError | ModelError):  # info has another limit, and needs no model
-        told = raised(api.info, data, streams=True)
-        assert (told is None) == (found is None)  # with two defects, either may be reported
+        reported = raised(api.info, data, streams=True)
+        assert (reported is None) == (found is None)  # with two defects, either may be reported
     assert time.perf_counter() - start < SECONDS
     return found
 

@@ -34,7 +34,7 @@ FILE = bytes.fromhex("".join(text for text, _ in FIELDS))
 
 def field(meaning: str) -> bytes:
     """The bytes of the field whose meaning starts so."""
-    (found,) = [text for text, told in FIELDS if told.startswith(meaning)]
+    (found,) = [text for text, said in FIELDS if said.startswith(meaning)]
     return bytes.fromhex(found)
 
 
@@ -44,7 +44,7 @@ def numbers(text: str) -> list[int]:
 
 def test_the_header_of_the_example_has_the_stated_fields() -> None:
     assert f"{len(FILE)} bytes" in EXAMPLE
-    meanings = dict(told.split(" ", 1) for _, told in FIELDS if told.split()[0] in ("version", "width", "height", "step"))
+    meanings = dict(said.split(" ", 1) for _, said in FIELDS if said.split()[0] in ("version", "width", "height", "step"))
     assert meanings["version"] == ".".join(map(str, container.VERSION))
     step_64, levels = meanings["step"].split(", ")
     header, sections = container.read_file(FILE)
@@ -72,7 +72,7 @@ def test_the_records_of_the_example_are_the_stated_bits() -> None:
     assert "".join(text.replace(" ", "") for text, _ in BITS) == "".join(f"{byte:08b}" for byte in records)
     streams = MODEL.streams[9]
     means = [stream.means for stream in streams]
-    assert [numbers(told) for _, told in BITS if "expected" in told] == [[2, 0, 2, mean, 14, 2 * mean >> 14] for mean in means[0]]
+    assert [numbers(said) for _, said in BITS if "expected" in said] == [[2, 0, 2, mean, 14, 2 * mean >> 14] for mean in means[0]]
     (section,) = [section.data for section in container.read_file(FILE)[1]]
     parts, raw = stream_records.read_streams(section, means, 1000)
     assert raw == b""

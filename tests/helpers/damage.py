@@ -10,7 +10,7 @@ Change = Callable[[np.ndarray], np.ndarray | None]
 
 
 def damaged(model: Any, name: str, change: Change) -> Any:
-    """A model one of whose tensors is changed, or gone."""
+    """A model with one tensor changed or removed."""
     found = change(model.tensors[name].copy())
     others = {key: array for key, array in model.tensors.items() if key != name}
     return replace(model, name="damaged", tensors=others if found is None else {**others, name: found})

@@ -78,9 +78,9 @@ def children(process: "subprocess.Popen[bytes]") -> list[str]:
         return []
 
 
-def wait_until(told: Callable[[], object]) -> None:
+def wait_until(happened: Callable[[], object]) -> None:
     deadline = time.monotonic() + 60
-    while not told():
+    while not happened():
         assert time.monotonic() < deadline
         time.sleep(0.01)
 
@@ -165,8 +165,8 @@ def test_files_that_grew_are_counted(tmp_path: Path) -> None:
     assert (summary.done, summary.grew, len(grew)) == (3, 2, 2)
     for outcome in seen:
         assert outcome.grew == (outcome in grew)
-        told = f"larger than its source ({outcome.bytes_in:,} bytes): try a lower -q, or keep the original"
-        assert outcome.notes == ((told,) if outcome.grew else ())
+        reported = f"larger than its source ({outcome.bytes_in:,} bytes): try a lower -q, or keep the original"
+        assert outcome.notes == ((reported,) if outcome.grew else ())
     lines = [json.loads(line) for line in (tmp_path / "m").read_text().splitlines()]
     assert [line["grew"] for line in lines if "grew" in line] == [outcome.grew for outcome in seen]
 

@@ -99,8 +99,8 @@ def test_damage_raises_nothing_and_adds_nothing(data: st.DataObject) -> None:
     damaged = bytes(whole[: data.draw(st.integers(0, len(whole)))])
     assert len(exif.resized(exif.upright(damaged, turned=True), 70_000, 4)) <= len(damaged)
     exif.colour_space(damaged)
-    told = exif.with_resolution(damaged, (150, 300))
-    assert exif.resolution(told) in ((150, 300), exif.resolution(damaged))
+    edited = exif.with_resolution(damaged, (150, 300))
+    assert exif.resolution(edited) in ((150, 300), exif.resolution(damaged))
 
 
 # ------------------------------------------------------------------------------------------------ resolution

@@ -354,7 +354,7 @@ def test_a_link_to_a_folder_is_not_replaced(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "reported"),
     [
         (InputError("has no pixels"), "a: has no pixels"),
         (InputError("a has no pixels"), "a has no pixels"),
@@ -366,11 +366,11 @@ def test_a_link_to_a_folder_is_not_replaced(tmp_path: Path) -> None:
         (MemoryError(), "a: not enough memory"),
     ],
 )
-def test_errors_name_their_file_once(error: Exception, told: str) -> None:
+def test_errors_name_their_file_once(error: Exception, reported: str) -> None:
     expected = LimitError if isinstance(error, MemoryError) else type(error)
     with pytest.raises(expected) as caught, naming(Path("a")):
         raise error
-    assert (str(caught.value), type(caught.value)) == (told, expected)
+    assert (str(caught.value), type(caught.value)) == (reported, expected)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="root, whom tests may run as, makes files everywhere but in /proc")

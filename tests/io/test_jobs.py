@@ -152,8 +152,8 @@ def test_unreadable_folders_are_reported(
     manifest = tmp_path / "m.jsonl"
     summary, _ = run(encoding(tree, tmp_path / "out", manifest=manifest))
     assert summary.done == 4
-    told = [json.loads(line) for line in manifest.read_text().splitlines()]
-    assert [entry["error"] for entry in told if entry["source"] == str(tree / "sub/deep")] == [
+    reported = [json.loads(line) for line in manifest.read_text().splitlines()]
+    assert [entry["error"] for entry in reported if entry["source"] == str(tree / "sub/deep")] == [
         "cannot read the folder: Permission denied"
     ]
     assert {(outcome.source, outcome.error) for outcome in summary.failed if "bad" not in outcome.source} == {

@@ -17,7 +17,7 @@ from vqcodec.errors import InputError, OutputError
 from vqcodec.io.batch import run_batch
 
 
-def forget_what_became_of_them(manifest: Path) -> None:
+def drop_outcomes(manifest: Path) -> None:
     """Keep only the lines that a run leaves if it is killed before any outcome is written."""
     lines = manifest.read_text().splitlines(keepends=True)
     manifest.write_text("".join(line for line in lines if "begun" in json.loads(line)))
@@ -99,7 +99,7 @@ def test_a_manifest_does_not_count_for_other_outputs(tree: Path, tmp_path: Path,
     settings = encoding(tree, tmp_path / "out", manifest=tmp_path / "m.jsonl")
     run(settings)
     if not ended:
-        forget_what_became_of_them(tmp_path / "m.jsonl")
+        drop_outcomes(tmp_path / "m.jsonl")
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "a.vqz").write_bytes(b"mine")
     summary, seen = run(replace(settings, output=tmp_path / "other"))
@@ -116,7 +116,7 @@ def test_outputs_older_than_a_killed_run_are_kept(tree: Path, tmp_path: Path) ->
         _, seen = run(settings)
         assert [Path(outcome.source).name for outcome in seen if outcome.exit_code == 5] == ["a.png"]
         assert (tmp_path / "out" / "a.vqz").read_bytes() == b"mine"
-        forget_what_became_of_them(tmp_path / "m.jsonl")
+        drop_outcomes(tmp_path / "m.jsonl")
 
 
 def test_a_manifest_that_cannot_be_written_is_an_error_of_the_output(tree: Path, tmp_path: Path) -> None:

@@ -66,17 +66,17 @@ def test_exif_of_a_part_or_a_smaller_picture() -> None:
 
 
 def test_xmp_of_a_turned_picture() -> None:
-    told = (
+    template = (
         b"<x tiff:Orientation='%d' tiff:ImageWidth='%d' tiff:ImageLength='%d'><exif:PixelXDimension>%d</exif:PixelXDimension>%s</x>"
     )
     thumbnail = b"<xmp:Thumbnails><rdf:Alt>abc</rdf:Alt></xmp:Thumbnails>"
     exif = Image.Exif()
     exif[0x0112] = 6
     image = Image.fromarray(smooth_picture(30, 40))
-    found = read_image(stored(image, "WEBP", exif=exif, xmp=told % (6, 40, 30, 40, thumbnail)))
-    assert found.metadata.xmp == told % (1, 30, 40, 30, b"")
+    found = read_image(stored(image, "WEBP", exif=exif, xmp=template % (6, 40, 30, 40, thumbnail)))
+    assert found.metadata.xmp == template % (1, 30, 40, 30, b"")
     write_image(found.pixels[:8, :9], stream := io.BytesIO(), format="PNG", metadata=found.metadata)
-    assert read_image(stream).metadata.xmp == told % (1, 9, 8, 9, b"")
+    assert read_image(stream).metadata.xmp == template % (1, 9, 8, 9, b"")
 
 
 @pytest.mark.parametrize("dpi", [(300, 300), (72, 72), (300, 150), (96.5, 96.5)])

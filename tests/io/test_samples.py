@@ -134,8 +134,8 @@ def test_deep_grey_is_kept() -> None:
 def test_grey_whose_white_is_zero(dtype: type) -> None:
     """X-ray pictures. Pillow inverts samples of 8 bits only."""
     most = np.iinfo(dtype).max
-    told = np.array([[0, most // 3, most]], dtype)
-    data = stored(Image.fromarray(told), "TIFF").getvalue()
+    stored_values = np.array([[0, most // 3, most]], dtype)
+    data = stored(Image.fromarray(stored_values), "TIFF").getvalue()
     entry = struct.pack("<HHIHH", 262, 3, 1, 1, 0)
     assert data.count(entry) == 1
     found = read_image(io.BytesIO(data.replace(entry, struct.pack("<HHIHH", 262, 3, 1, 0, 0))))
@@ -219,14 +219,17 @@ def test_orientation_is_applied(orientation: int, format: str) -> None:
 
 @pytest.mark.parametrize("quote", [b'"', b"'"])
 def test_an_orientation_in_xmp_alone_is_applied_once(quote: bytes) -> None:
-    upright, told = np.arange(32, dtype=np.uint8).reshape(8, 4), b"<x:xmpmeta><rdf:Description tiff:Orientation=%b6%b/></x:xmpmeta>"
-    first = read_image(stored(Image.fromarray(upright), "WEBP", lossless=True, xmp=told % (quote, quote)))
+    upright, template = (
+        np.arange(32, dtype=np.uint8).reshape(8, 4),
+        b"<x:xmpmeta><rdf:Description tiff:Orientation=%b6%b/></x:xmpmeta>",
+    )
+    first = read_image(stored(Image.fromarray(upright), "WEBP", lossless=True, xmp=template % (quote, quote)))
     again = io.BytesIO()
     write_image(first.pixels, again, format="PNG", metadata=first.metadata)
     again.seek(0)
     found = read_image(again)
     np.testing.assert_array_equal(found.pixels, first.pixels)
-    assert found.metadata.xmp == told.replace(b"%b6%b", quote + b"1" + quote)
+    assert found.metadata.xmp == template.replace(b"%b6%b", quote + b"1" + quote)
 
 
 def test_broken_exif_does_no_harm() -> None:

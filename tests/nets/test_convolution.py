@@ -48,15 +48,15 @@ def test_strips_cover_the_grid_without_overlap() -> None:
 
 @pytest.mark.parametrize(("limit", "notes"), [(40, ""), (12, "in smaller strips"), (3, "on the CPU")])
 def test_with_too_little_memory_strips_get_smaller_then_the_cpu_runs(limit: int, notes: str) -> None:
-    here, told = partial(convolution.run_network, NETWORK), []
+    here, reported = partial(convolution.run_network, NETWORK), []
     x = np.random.default_rng(0).standard_normal((FEATURES, 33, 4)).astype(np.float32)
-    found = convolution.with_memory_fallback(with_scarce_memory(limit, here), here, NETWORK.halo, told.append)(x)
+    found = convolution.with_memory_fallback(with_scarce_memory(limit, here), here, NETWORK.halo, reported.append)(x)
     np.testing.assert_allclose(found, here(x), rtol=1e-4, atol=1e-4)
-    assert (notes in told[-1]) if notes else not told
+    assert (notes in reported[-1]) if notes else not reported
 
 
 def test_a_single_row_without_halo_falls_back_to_the_cpu() -> None:
     x = np.zeros((FEATURES, 1, 4), np.float32)
-    here, told = partial(convolution.run_network, NETWORK), []
-    convolution.with_memory_fallback(with_scarce_memory(0, here), here, 0, told.append)(x)
-    assert told == ["too little memory on the GPU: a network ran on the CPU"]
+    here, reported = partial(convolution.run_network, NETWORK), []
+    convolution.with_memory_fallback(with_scarce_memory(0, here), here, 0, reported.append)(x)
+    assert reported == ["too little memory on the GPU: a network ran on the CPU"]

@@ -214,7 +214,7 @@ def test_mirrored_and_transposed_samples_are_those_of_the_picture(picture: np.nd
 
 
 @pytest.mark.slow
-def test_weights_are_kept_from_before_a_folder_is_learnt_by_heart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_are_kept_from_before_a_folder_is_memorised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The loss drives a weight up without end, held-out samples want 0.05; training stops after that point and continues."""
     torch = pytest.importorskip("torch", reason="torch is not installed")
     from vqcodec.neural import loop
@@ -490,7 +490,7 @@ def test_train_command_makes_a_model_that_decodes_better(
     assert best < plain
 
 
-def test_what_a_network_learns_from_is_drawn_over_octaves_of_steps_and_partly_grey(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_training_samples_cover_octaves_of_steps_and_some_are_grey(monkeypatch: pytest.MonkeyPatch) -> None:
     """Holds for samples of every kind of network; refiners also get both models and tunings."""
     pytest.importorskip("torch", reason="torch is not installed")
     from vqcodec.train import samples

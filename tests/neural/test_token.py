@@ -47,7 +47,7 @@ def test_gradients_of_the_quantiser(small: Any) -> None:
 
 @pytest.mark.parametrize("cosine", [False, True])
 def test_codewords_are_moving_averages(small: Any, cosine: bool) -> None:
-    """Against the plain formulas, word by word."""
+    """Against the plain formulas, codeword by codeword."""
     import torch
 
     from vqcodec.neural.token import Quantiser

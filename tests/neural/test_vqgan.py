@@ -185,7 +185,7 @@ def test_all_of_it_learns_where_nothing_is_frozen(trained: Tensors) -> None:
 
 
 @pytest.mark.slow
-def test_going_on_begins_where_it_ended(trained: Tensors) -> None:
+def test_a_continued_training_starts_from_the_previous_one(trained: Tensors) -> None:
     """After one step at almost zero learning rate the networks are the same and codewords have hardly moved."""
     found = fit(small(steps=1), start=trained)
     for name, array in trained.items():

@@ -20,9 +20,9 @@ from helpers.processes import program_command, program_environment, restore_defa
 
 SIGNALS = 300
 LIMIT_S = 2.0
-"""From the signal to the end of the program and of all that it has begun."""
+"""Most seconds from the signal to the end of the program and its processes."""
 _PATIENCE_S = 60.0
-"""Until what did not end is killed."""
+"""Seconds after which processes that have not ended are killed."""
 _NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _TRAINING_S = 12.0
 """Seconds of training within which signals come; a whole training takes minutes."""
@@ -31,8 +31,8 @@ _OLD = b"an old output"
 
 @dataclass(frozen=True)
 class _Command:
-    """A command of the program, run in an empty folder. `old` are outputs that are there before and overwritten. With a `span_s`
-    signals come within so many seconds, and it is never run to its end."""
+    """A command of the program, run in an empty folder. `old` are earlier outputs, which it overwrites. With a `span_s`, signals
+    come within that many seconds and the command is never run to its end."""
 
     name: str
     words: Sequence[object]
@@ -40,7 +40,7 @@ class _Command:
     span_s: float | None = None
 
     def begin(self, folder: Path) -> "subprocess.Popen[bytes]":
-        """In out/ of a new folder, in a session of its own, with what it tells in stdout and stderr."""
+        """Start it in out/ of a new folder, in its own session, with output to the files stdout and stderr."""
         for name in ("out", "tmp"):
             (folder / name).mkdir(parents=True)
         for name, content in self.old.items():
@@ -96,7 +96,7 @@ def _commands(folder: Path) -> list[_Command]:
 
 @dataclass
 class _Found:
-    """The counts of how programs ended."""
+    """Counts of the ways in which programs ended."""
 
     slowest_s: float = 0.0
     died: int = 0
@@ -138,8 +138,8 @@ def interrupts(data: Path, folder: Path) -> tuple[bool, str]:
     return not found.misses, text
 
 
-def _watch_the_end(process: "subprocess.Popen[bytes]", sent: signal.Signals, told: Path, found: _Found) -> list[str]:
-    """Faults in how a program ended that a signal was sent to."""
+def _watch_the_end(process: "subprocess.Popen[bytes]", sent: signal.Signals, errors: Path, found: _Found) -> list[str]:
+    """Faults in the way in which a program ended after a signal."""
     start = time.perf_counter()
     ended_s = 0.0
     while process.poll() is None or (left := _session(process.pid)):
@@ -156,7 +156,7 @@ def _watch_the_end(process: "subprocess.Popen[bytes]", sent: signal.Signals, tol
         misses.append(f"processes {left} did not end")
         for number in left:
             os.kill(number, signal.SIGKILL)
-    code, error = process.wait(), told.read_text()
+    code, error = process.wait(), errors.read_text()
     if "Traceback" in error and sent == signal.SIGINT and ", in main\n" not in error:
         found.before_the_first_line += 1
         return misses

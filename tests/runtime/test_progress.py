@@ -27,18 +27,18 @@ def test_nobody_watches() -> None:
 
 
 def test_stages_inside_each_other() -> None:
-    told = []
+    reported = []
     with watched() as stages:
         with stage("files", 2):
             advance()
             with stage("coding"), stage("", 4):
                 advance()
                 for _ in steps("ab"):
-                    told.append(([one.name for one in stages], share_done(stages)[0]))  # type: ignore[index]
+                    reported.append(([one.name for one in stages], share_done(stages)[0]))  # type: ignore[index]
         assert stages == []
         assert share_done(stages) is None
     inside = ["files", "coding", "", ""]
-    assert told == [(inside, (1 + 1 / 4) / 2), (inside, (1 + (1 + 1 / 2) / 4) / 2)]
+    assert reported == [(inside, (1 + 1 / 4) / 2), (inside, (1 + (1 + 1 / 2) / 4) / 2)]
 
 
 def test_an_error_leaves_no_stage() -> None:
@@ -72,11 +72,11 @@ def test_threads_tell_what_they_have_done() -> None:
     beside = threading.Thread(target=release.wait)
     beside.start()
     with watched() as stages, stage("work"):
-        told = side_by_side(lambda item: (item, stages[-1].reached), range(20), 2)
+        reported = side_by_side(lambda item: (item, stages[-1].reached), range(20), 2)
     release.set()
     beside.join()
-    assert [item for item, _ in told] == list(range(20))
-    reached = [done for _, done in told]  # a thread may be delayed between taking and starting an item
+    assert [item for item, _ in reported] == list(range(20))
+    reached = [done for _, done in reported]  # a thread may be delayed between taking and starting an item
     assert 10 <= max(reached) <= 20
     assert min(reached) >= 0
 
@@ -87,12 +87,12 @@ import time
 from vqcodec.runtime.progress import watched
 from vqcodec.runtime.workers import side_by_side
 with watched() as stages:
-    told = []
+    reported = []
     def work(item):
-        told.append(stages[0].reached)
+        reported.append(stages[0].reached)
         time.sleep(0.02)
     side_by_side(work, range(20), 2)
-    print(told == sorted(told), told[-1] > len(told))
+    print(reported == sorted(reported), reported[-1] > len(reported))
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, env=program_environment(), check=True)
     assert done.stdout == (b"True True\n" if sys.platform == "linux" else done.stdout)
@@ -145,15 +145,15 @@ def test_a_long_encode_shows_how_far_it_is(tmp_path: Path) -> None:
     command = program_command("encode", tmp_path / "a.png", tmp_path / "a.vqz", "--effort", 9)  # takes many times two seconds
     process = subprocess.Popen(command, stderr=slave, env=program_environment())
     os.close(slave)
-    told = b""
+    reported = b""
     try:
         while piece := os.read(master, 1000):
-            told += piece
+            reported += piece
     except OSError:  # end of file of a Linux terminal
         pass
     os.close(master)
     assert process.wait(60) == 0
-    assert b"\rcoding  [" in told
-    assert b" left" in told
-    assert told.count(b"\n") == 1
-    assert told.endswith(b"bpp\r\n")
+    assert b"\rcoding  [" in reported
+    assert b" left" in reported
+    assert reported.count(b"\n") == 1
+    assert reported.endswith(b"bpp\r\n")

@@ -46,11 +46,11 @@ def test_what_is_no_file_and_folders_that_are_not_read_are_told(tmp_path: Path, 
     monkeypatch.setattr(os, "scandir", refusing)  # tests may run as root, who can read everything
     corpus = load_corpus(folder, lambda *_: None)
     assert [image.name for image in corpus.train] == ["a.png"]
-    told = dict(corpus.skipped)
-    assert told.keys() == {"b.jxl", "c.png", "closed", "notes.txt"}
-    assert told["c.png"] == "a broken link"
-    assert told["closed"] == "cannot read the folder: Permission denied"
-    assert "JPEG XL" in told["b.jxl"]
+    reported = dict(corpus.skipped)
+    assert reported.keys() == {"b.jxl", "c.png", "closed", "notes.txt"}
+    assert reported["c.png"] == "a broken link"
+    assert reported["closed"] == "cannot read the folder: Permission denied"
+    assert "JPEG XL" in reported["b.jxl"]
 
 
 def test_content_decides_what_is_a_picture_and_the_rest_is_named(tmp_path: Path) -> None:

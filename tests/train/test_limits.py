@@ -54,12 +54,12 @@ def enough(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_stage_that_is_not_complete_in_time_is_an_error() -> None:
-    told: list[tuple[str, int, int]] = []
-    over = Watch(lambda *stage: told.append(stage), time.monotonic() - 1)
+    reported: list[tuple[str, int, int]] = []
+    over = Watch(lambda *stage: reported.append(stage), time.monotonic() - 1)
     over("coding", 4, 4)
     with pytest.raises(OutOfTimeError, match=r"the time was over while coding \(75 %\): give more --minutes"):
         over.named("attempt 1")("coding", 3, 4)
-    assert told == [("coding", 4, 4), ("attempt 1: coding", 3, 4)]
+    assert reported == [("coding", 4, 4), ("attempt 1: coding", 3, 4)]
     assert Watch().left is None
     assert Watch().part(0.5).but(3).left is None
     assert over.left == 0
@@ -83,8 +83,8 @@ def test_a_lite_model_that_is_not_better_in_time_is_the_base_model(
     minutes: str, enough: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["train", str(enough), "-o", str(tmp_path / "own"), "--minutes", minutes]) == 0
-    told = capsys.readouterr().err
-    assert re.fullmatch(r"vqcodec: note: photo-lite is kept as it is: the time was over while .*: give more --minutes\n", told)
+    reported = capsys.readouterr().err
+    assert re.fullmatch(r"vqcodec: note: photo-lite is kept as it is: the time was over while .*: give more --minutes\n", reported)
     assert ExactModel.load(tmp_path / "own").id == LITE_ID
 
 
@@ -111,8 +111,8 @@ def test_minutes_are_positive(minutes: str, enough: Path, tmp_path: Path, capsys
 
 def test_too_few_pictures_leave_the_base_model(few: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", str(few), "-o", str(tmp_path / "own")]) == 0
-    told = capsys.readouterr().err
-    assert "note: photo-lite is kept as it is: 4 pictures of 4 pixels are too few to train on" in told
+    reported = capsys.readouterr().err
+    assert "note: photo-lite is kept as it is: 4 pictures of 4 pixels are too few to train on" in reported
     assert ExactModel.load(tmp_path / "own").id == LITE_ID
     assert main(["train", str(few), "-o", str(tmp_path / "new"), "--init", "none"]) == 3
     assert f"{few}: 4 pictures of 4 pixels are too few" in capsys.readouterr().err
@@ -185,16 +185,16 @@ def test_quiet_prints_nothing(few: Path, tmp_path: Path, capsys: pytest.CaptureF
 def test_help_has_the_options_of_a_kind_together(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     assert main(["train", "--help"]) == 0
-    told = capsys.readouterr().out
-    titles = re.findall(r"^(\S.*):$", told, re.MULTILINE)
+    reported = capsys.readouterr().out
+    titles = re.findall(r"^(\S.*):$", reported, re.MULTILINE)
     assert titles == ["Arguments", "Options", "Networks (all kinds but lite)", "Losses (refiner and token)", "Token models"]
-    sections = dict(zip(titles, re.split(r"^\S.*:$", told, flags=re.MULTILINE)[1:], strict=True))
+    sections = dict(zip(titles, re.split(r"^\S.*:$", reported, flags=re.MULTILINE)[1:], strict=True))
     assert "--minutes" in sections["Options"]
     assert "--resume" in sections["Networks (all kinds but lite)"]
     assert "--lambda-a" in sections["Losses (refiner and token)"]
     assert "--cell" in sections["Token models"]
-    assert max(map(len, told.splitlines())) <= 80
-    assert "…" not in told
+    assert max(map(len, reported.splitlines())) <= 80
+    assert "…" not in reported
 
 
 def watched(words: list[str], columns: int = 100) -> str:
@@ -203,15 +203,15 @@ def watched(words: list[str], columns: int = 100) -> str:
     environment = program_environment() | {"COLUMNS": str(columns), "TERM": "xterm"}
     process = subprocess.Popen([sys.executable, *words], stdout=theirs, stderr=theirs, stdin=theirs, env=environment)
     os.close(theirs)
-    told = b""
+    reported = b""
     try:
         while part := os.read(ours, 65536):
-            told += part
+            reported += part
     except OSError:  # the other side is closed
         pass
     os.close(ours)
     assert process.wait() == 0
-    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", told.decode())
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", reported.decode())
 
 
 PROGRAM = """
@@ -223,14 +223,14 @@ with stage_progress(console(stderr=True), 1.5) as progress:
 
 
 def test_a_terminal_shows_the_stage_how_far_it_is_and_the_limit() -> None:
-    told = watched(["-c", PROGRAM])
-    assert re.search(r"reading 120 files .*25%", told)
-    assert re.search(r"training .*0:00 of at most 1:30", told)
+    reported = watched(["-c", PROGRAM])
+    assert re.search(r"reading 120 files .*25%", reported)
+    assert re.search(r"training .*0:00 of at most 1:30", reported)
 
 
 def test_a_stage_is_one_line_of_a_narrow_terminal() -> None:
-    told = watched(["-c", PROGRAM.replace("reading 120 files", "attempt 1 of 2: fitting predictors")], 40)
-    lines = {line.rstrip() for line in re.split(r"[\r\n]+", told) if line.strip()}
+    reported = watched(["-c", PROGRAM.replace("reading 120 files", "attempt 1 of 2: fitting predictors")], 40)
+    lines = {line.rstrip() for line in re.split(r"[\r\n]+", reported) if line.strip()}
     assert all(line.startswith(("training", "attempt 1 of 2")) and len(line) <= 40 for line in lines), lines
 
 

@@ -6,7 +6,7 @@ from vqcodec.format.stream_forms import Direct
 from vqcodec.train import streams
 
 
-def test_books_of_like_statistics_share_a_stream_first() -> None:
+def test_codebooks_of_like_statistics_share_a_stream_first() -> None:
     """The number of their symbols does not matter."""
     flat, steep = np.ones(256), 0.5 ** np.arange(256)
     counts = np.stack([1000 * flat, 1000 * steep, 10 * flat, 10 * steep, 5000 * steep])

@@ -144,8 +144,8 @@ def test_what_is_left_out_is_told(
         (tmp_path / "photo-lite" / name).write_bytes(b"")
     monkeypatch.chdir(tmp_path)
     assert main(["train", str(folder), "-o", "own"]) == 0
-    told = capsys.readouterr().err
-    assert "vqcodec: note: 2 files were left out, first a.tar: a tar archive that cannot be read\n" in told
+    reported = capsys.readouterr().err
+    assert "vqcodec: note: 2 files were left out, first a.tar: a tar archive that cannot be read\n" in reported
     assert summary(tmp_path / "own")["command"].startswith("vqcodec train pictures -o own --init photo-lite ")
     assert main(["train", str(folder / "a.tar"), "-o", "another"]) == 3
     assert "a.tar: no images to train on (1 left out, first a.tar: a tar" in capsys.readouterr().err

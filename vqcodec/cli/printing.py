@@ -42,7 +42,7 @@ def tell(message: str) -> None:
 
 
 class _IfRead(io.TextIOBase):
-    """A text stream that ignores write errors, for standard error that nobody reads."""
+    """A text stream that ignores write errors, for a standard error that may be closed."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

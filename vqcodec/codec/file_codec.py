@@ -45,5 +45,5 @@ class FileCodec(Protocol):
         ...
 
     def describe(self, reader: Reader) -> dict[str, Any]:
-        """Facts that take decoding, as a JSON-able dict. Raises CorruptError, TruncatedError."""
+        """Facts that need decoding, as a JSON-able dict. Raises CorruptError, TruncatedError."""
         ...

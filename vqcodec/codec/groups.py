@@ -90,7 +90,7 @@ class OpenGroup:
     """A tile group of which only the DCs int16 [components, h * w] are decoded; its streams continue with the tiles."""
 
     place: Rect
-    """In cells."""
+    """The rectangle of the group, in cells."""
     dcs: Int16
     streams: GroupStreams
 

@@ -1,4 +1,4 @@
-"""Colours of fully transparent pixels: nobody sees them, so the encoder replaces them with colours that cost few bytes.
+"""Colours of fully transparent pixels: they are invisible, so the encoder replaces them with colours that cost few bytes.
 
 Push-pull interpolation (Gortler et al., The Lumigraph, 1996, section 3.4): the push averages visible pixels at ever smaller sizes;
 the pull fills the holes of each size from the next smaller one. The result is smooth and meets the visible colours at their edges.

@@ -28,7 +28,7 @@ _ANY_SIZE = 1 << 35
 
 
 def header_facts(reader: Reader) -> dict[str, Any]:
-    """Facts of a file that take no model, as a JSON-able dict: size, coding, sections; `model` is None."""
+    """Facts of a file that need no model, as a JSON-able dict: size, coding, sections; `model` is None."""
     file, header = reader.file, reader.header
     layout = LAYOUTS[header.layout]
     coding: dict[str, Any] = {
@@ -152,7 +152,7 @@ def describe(header: Header, indices: Indices, model: ExactModel) -> dict[str, A
 
 @dataclass(frozen=True)
 class ExactFiles:
-    """Files of an exact model: whether they are, and what is in them."""
+    """The checks and descriptions of files of an exact model; the base of ExactCodec."""
 
     model: ExactModel
 

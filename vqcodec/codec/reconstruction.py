@@ -32,7 +32,7 @@ from vqcodec.weights.exact import ExactModel
 
 
 class Reconstruction(ABC):
-    """Base of the three; `header` and `layout` are those of the file, `groups` the numbers of the tile groups it needs."""
+    """Base class of the three; `header` and `layout` are those of the file, `groups` the numbers of the tile groups it needs."""
 
     groups: Sequence[int]
     layers: int
@@ -214,7 +214,7 @@ def best_coefficients(
     layout: Layout,
     run: RunNetwork | None = None,
 ) -> tuple[DecodeRows, int]:
-    """Decoder of rows of latents int16 [C, h * w] through the synthesis, if the model has one, and its halo in cells."""
+    """A decoder of rows of latents int16 [C, h * w], with the model's synthesis if it has one; and its halo in cells."""
     if model.synthesis is None:
         return partial(plain_coefficients, latents, step_levels, grid, layout), 0
     halo = model.synthesis.halo

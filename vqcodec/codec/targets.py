@@ -1,4 +1,4 @@
-"""Coefficients -> targets: the latents that the codebook search should come close to."""
+"""Coefficients -> targets, the input of the codebook search: coefficients over the step, moved by overshoot and aiming."""
 
 from __future__ import annotations
 

@@ -302,7 +302,7 @@ class Corrector(DcCorrector, Protocol):
     """Corrects the linear predictions of one tile group as its tiles are coded."""
 
     def dc_done(self) -> None:
-        """To be called when all DCs are in `grid.latents`."""
+        """Initialise the states; to be called once, when all DCs are in `grid.latents`."""
         ...
 
     def half(self, tile: Tile, half: int, means: Int32, score: Float32) -> Corrected:
@@ -310,7 +310,7 @@ class Corrector(DcCorrector, Protocol):
         ...
 
     def half_done(self, tile: Tile, half: int, residuals: Int32) -> None:
-        """To be called when one half is in `grid.latents`; `residuals` int32 [T, n] are its differences from the linear means."""
+        """Update the states when one half is in `grid.latents`; `residuals` int32 [T, n] are its differences from linear means."""
         ...
 
 

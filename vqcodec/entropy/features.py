@@ -142,7 +142,7 @@ class Grid:
             own[..., row::2, :] = lines[..., row::2, (row + half) % 2 :: 2]
 
     def dc_done(self) -> None:
-        """Add the features of the DC planes. To be called once, when all DCs are decoded."""
+        """Add the features of the DC planes; to be called once, when all DCs are decoded."""
         for component in range(self.layout.components):
             plane = self.latents[component].reshape(self.h, self.w).astype(np.int32)
             padded = pad_edge(plane)

@@ -1,4 +1,4 @@
-"""Manifests: JSON lines that tell what became of each file of a run, so that a later run can resume.
+"""Manifests: JSON lines with the result of each file of a run, so that a later run can resume.
 
 A skipped file has one line, with its reason. A converted one has two: before, that it is begun, and after, its outcome. A file that
 was begun and has no outcome is done again, and its output may be overwritten: the run that was stopped made it.
@@ -90,7 +90,7 @@ def with_retry(job: Job, entries: Entries) -> Job:
 
 
 def noting_begun(jobs: list[Job], add_line: AddLine) -> Iterator[Job]:
-    """The jobs. As each is taken, the manifest is told that it is begun, unless its output exists and is not an earlier run's."""
+    """Yields the jobs, and adds "begun" to the manifest for each, unless its output exists and was not made by an earlier run."""
     for job in jobs:
         if job.retry or not os.path.lexists(job.output):
             add_line({"source": os.fspath(job.source), "output": os.fspath(job.output), "begun": True})

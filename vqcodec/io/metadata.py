@@ -144,8 +144,8 @@ def _unrounded(value: float) -> float:
 def _with_resolution(data: bytes, wanted: exif.Resolution | None, notes: list[str]) -> bytes:
     """EXIF that states the wanted resolution; `data` itself if it agrees within the rounding of JPEG (0.5)."""
 
-    def agrees(told: exif.Resolution | None) -> bool:
-        return told is not None and wanted is not None and all(abs(a - b) <= 0.5 for a, b in zip(told, wanted, strict=True))
+    def agrees(stated: exif.Resolution | None) -> bool:
+        return stated is not None and wanted is not None and all(abs(a - b) <= 0.5 for a, b in zip(stated, wanted, strict=True))
 
     if wanted is None or agrees(exif.resolution(data)):
         return data

@@ -56,8 +56,8 @@ def samples_of_image(image: Image.Image) -> Pixels:
     if image.has_transparency_data:
         raise InputError(f"the image has {image.mode} samples and a transparent value: .vqz holds deep grey without transparency")
     if samples.size and not 0 <= samples.min() <= samples.max() <= 65535:
-        told = f"the image has {image.mode} samples from {samples.min()} to {samples.max()}"
-        raise InputError(f"{told}: .vqz holds grey from 0 to 65535")
+        problem = f"the image has {image.mode} samples from {samples.min()} to {samples.max()}"
+        raise InputError(f"{problem}: .vqz holds grey from 0 to 65535")
     return samples.astype(np.uint16)
 
 

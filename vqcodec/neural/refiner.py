@@ -164,7 +164,7 @@ class Scene:
         """The pixels that losses see: [B, 3, 8 h - 8, 8 w - 8], starting at `corner`.
 
         Strides of discriminator and LPIPS divide a cell's side or are multiples of it. Aligned with the grid, they would see each
-        pixel of a cell in the same phase, and the generator would learn a periodic pattern that pleases them.
+        pixel of a cell in the same phase, and the generator would learn a periodic pattern that lowers the losses.
         """
         (top, left), side = self.corner, dct.BLOCK
         return pictures[:, :, top : top - side, left : left - side]

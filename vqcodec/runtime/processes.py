@@ -27,7 +27,7 @@ Result = TypeVar("Result")
 Arguments = tuple[Any, ...]
 DIED: Final = "died, perhaps of too little memory"
 _GRACE_S: Final = 1.5
-"""Time to end for a process that has been told to: it may be removing a half-written file."""
+"""Seconds that a terminated process gets to end: it may be removing a half-written file."""
 _LONGEST_WAIT_S: Final = 86_400.0
 """Longest single wait; the system takes no more than 24 days."""
 _PROGRAM: Final = (

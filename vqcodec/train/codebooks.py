@@ -188,14 +188,14 @@ def code_lengths(counts: Float64) -> Float32:
 def fit_scalar_codebook(x: Float32, scale: float, lambda_: float, base: TrainedCodebook | None, strength: float) -> TrainedCodebook:
     """A scalar codebook from samples x float32 [n] in steps: reconstruction values of small integers, and counts of all letters.
 
-    A Laplacian with E|x| = `scale` is the prior of the letters' counts, and their distribution if there are no samples.
+    Counts start from a Laplacian with E|x| = `scale`, or from those of `base`; without samples they stay so.
     """
     laplace = _laplace_letters(scale)
-    prior_counts = laplace if base is None else base.counts / max(base.counts.sum(), 1e-9)
+    initial_shares = laplace if base is None else base.counts / max(base.counts.sum(), 1e-9)
     pull = 4.0 if base is None else max(strength, 4.0)
     codewords = ALPHABET.astype(np.float64) if base is None else base.codewords[0].astype(np.float64)
     start = codewords.copy()
-    counts = prior_counts * pull
+    counts = initial_shares * pull
     for _ in range(6 if len(x) else 0):
         bits = code_lengths(counts) + ALPHABET_RAW_BITS
         whole = np.clip(np.rint(x), -SCALAR_MAX, SCALAR_MAX).astype(np.int64)
@@ -207,11 +207,11 @@ def fit_scalar_codebook(x: Float32, scale: float, lambda_: float, base: TrainedC
             best, best_cost = np.where(cost < best_cost, letter, best), np.minimum(cost, best_cost)
         found = np.bincount(best, minlength=len(ALPHABET))
         sums = np.bincount(best, x, minlength=len(ALPHABET))
-        own = max(pull, 20.0) * prior_counts + 2.0
+        own = max(pull, 20.0) * initial_shares + 2.0
         mean = (sums + own * start) / (found + own)
         small = (ALPHABET_RAW_BITS == 0) & (ALPHABET != 0)
         codewords[small] = np.clip(mean[small], ALPHABET[small] - 0.45, ALPHABET[small] + 0.45)
-        counts = found + prior_counts * pull
+        counts = found + initial_shares * pull
     return TrainedCodebook(codewords.astype(np.float32)[None], counts, escape=False)
 
 

@@ -24,7 +24,7 @@ _IMAGES, _LABELS = "images-idx3", "labels-idx1"
 
 
 def read_idx(path: Path, dimensions: int) -> UInt8:
-    """The uint8 array in a gzipped idx file. Raises InputError unless it has so many `dimensions`."""
+    """The uint8 array in a gzipped idx file. Raises InputError unless its number of dimensions is `dimensions`."""
     name = printable(path)
     with open_input(path) as stream:
         try:

@@ -1,4 +1,4 @@
-"""Denoisers (codec/denoising.py). Files do not name them. A model of another kind may hold this network as well.
+"""Denoisers (codec/denoising.py). Files do not refer to them. A model of another kind may hold this network as well.
 
 color                int32 [3, 3]      colour matrix (color.py) that it was trained with
 denoiser.NAME        float16           weights of convolution.ConvNetwork

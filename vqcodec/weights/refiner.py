@@ -1,4 +1,4 @@
-"""Refiners: networks that sharpen a decoded picture (codec/sharpening.py). Files do not name them.
+"""Refiners: networks that sharpen a decoded picture (codec/sharpening.py). Files do not refer to them.
 
 color                int32 [3, 3]      colour matrix (color.py) that it was trained with
 refiner.NAME         float16           weights of convolution.ConvNetwork

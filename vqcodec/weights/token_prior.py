@@ -1,4 +1,4 @@
-"""Token priors: transformers that predict the tokens of a token model (codec/generation.py). Files do not name them.
+"""Token priors: transformers that predict the tokens of a token model (codec/generation.py). Files do not refer to them.
 
     prior.NAME           float16           weights of transformer.Transformer
     prior.picture        uint16 [3]        height, width and components of the pictures that it generates
