@@ -72,7 +72,7 @@ def test_any_size_comes_back(height: int, width: int, channels: int, quality: fl
 @pytest.mark.parametrize(
     "options", fast_first([{"psnr": 59.0}, {"bpp": 40.0}, {"size": 100_000}]), ids=lambda options: next(iter(options))
 )
-def test_the_finest_step_is_not_one_at_which_white_overflows(options: dict[str, Any]) -> None:
+def test_white_does_not_overflow_at_the_finest_step(options: dict[str, Any]) -> None:
     pixels = np.clip(np.random.default_rng(0).normal(255, 2, (40, 48, 3)), 0, 255).astype(np.uint8)
     assert psnr_db(pixels, api.decode(api.encode(pixels, **options))) > 59
 

@@ -169,7 +169,7 @@ def test_the_psnr_of_a_step_is_that_of_its_file(model: str, depth: int, tile: in
 
 
 @pytest.mark.parametrize(("depth", "tile"), fast_first([(16, None), (8, 64), (10, None), (12, 64)]))
-def test_a_psnr_that_is_asked_for_is_that_of_the_decode(depth: int, tile: int | None) -> None:
+def test_the_psnr_target_holds_for_the_decode(depth: int, tile: int | None) -> None:
     pixels = half_busy(72, 3) if depth == 8 else deep_picture(depth)
     decoded = api.decode(api.encode(pixels, psnr=38, model="photo-lite", effort=1, tile=tile))
     found = 10 * np.log10(((1 << depth) - 1) ** 2 / np.square(decoded.astype(float) - pixels).mean())

@@ -1,4 +1,4 @@
-"""Sharpening: a refiner's correction, decoding with it whole and in parts, devices, the command, training."""
+"""Sharpening: a refiner's texture, decoding with it whole and in parts, devices, the command, training."""
 
 import io
 from dataclasses import replace

@@ -25,24 +25,24 @@ def small() -> Any:
 
 
 def test_gradients_of_the_quantiser(small: Any) -> None:
-    """Through the codewords as if they were not there; beta is on the encoder's term, and the codewords' term has none."""
+    """The gradient passes straight through the codewords; beta weighs the encoder's term, and the codewords' term has none."""
     import torch
 
     from vqcodec.neural.token import commitment, straight_through
 
-    z, words, pull = (torch.randn(5, 3, generator=torch.Generator().manual_seed(seed)) for seed in range(3))
-    z.requires_grad_(True), words.requires_grad_(True)
-    out = straight_through(z, words)
-    torch.testing.assert_close(out, words)
+    z, codewords, pull = (torch.randn(5, 3, generator=torch.Generator().manual_seed(seed)) for seed in range(3))
+    z.requires_grad_(True), codewords.requires_grad_(True)
+    out = straight_through(z, codewords)
+    torch.testing.assert_close(out, codewords)
     (out * pull).sum().backward()
     torch.testing.assert_close(z.grad, pull)
-    assert words.grad is None
+    assert codewords.grad is None
     z.grad = None
-    loss = commitment(z, words, 0.25)
+    loss = commitment(z, codewords, 0.25)
     loss.backward()
-    torch.testing.assert_close(loss, 1.25 * (z - words).square().mean())
-    torch.testing.assert_close(z.grad, 0.25 * 2 * (z - words).detach() / z.numel())
-    torch.testing.assert_close(words.grad, 2 * (words - z).detach() / z.numel())
+    torch.testing.assert_close(loss, 1.25 * (z - codewords).square().mean())
+    torch.testing.assert_close(z.grad, 0.25 * 2 * (z - codewords).detach() / z.numel())
+    torch.testing.assert_close(codewords.grad, 2 * (codewords - z).detach() / z.numel())
 
 
 @pytest.mark.parametrize("cosine", [False, True])
@@ -60,8 +60,8 @@ def test_codewords_are_moving_averages(small: Any, cosine: bool) -> None:
         z = quantiser.placed(torch.from_numpy(rng.standard_normal((50, 4)).astype(np.float32)))
         with torch.autocast("cpu", torch.bfloat16):  # as where it is fast; distances stay exact
             index = quantiser.nearest(z)
-        words = quantiser.words.numpy()
-        np.testing.assert_array_equal(index, np.square(z.numpy()[:, None] - words).sum(axis=2).argmin(axis=1))
+        codewords = quantiser.words.numpy()
+        np.testing.assert_array_equal(index, np.square(z.numpy()[:, None] - codewords).sum(axis=2).argmin(axis=1))
         quantiser.update(z, index, 0.9, rng)
         for k in range(8):
             own = z.numpy()[index.numpy() == k]

@@ -39,7 +39,7 @@ _OVERHEAD: Final = 40.0
 
 
 def estimate_gain(high: Float32, steps_levels: Float64) -> Float64:
-    """Strong and weak gain, float64 [S, 2] in squared steps, of coding high chroma at each of S steps (grey levels).
+    """The two sums over cells of the module's docstring, of strong and weak gains, for S steps (grey levels): float64 [S, 2].
 
     `high` float32 [K, cells] holds the high chroma coefficients in grey levels.
     """

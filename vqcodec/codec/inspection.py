@@ -119,7 +119,10 @@ def index_table(header: Header, indices: Indices, model: ExactModel) -> dict[str
 
 
 def describe(header: Header, indices: Indices, model: ExactModel) -> dict[str, Any]:
-    """Bytes of each stream, and the share of each band in the ideal code length. Decodes everything. Raises CorruptError."""
+    """Bytes of each stream, and the share of each band in the ideal code length, which is the sum of all codewords' code lengths.
+
+    Decodes everything. Raises CorruptError.
+    """
     layout, merged = LAYOUTS[header.layout], model.streams[header.merge_map]
     names = [
         f"{stream}.{part}" if len(entry.dictionaries) > 1 else str(stream)

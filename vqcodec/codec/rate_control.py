@@ -97,13 +97,14 @@ def file_of_size(encoder: Encoder, size: int) -> bytes:
     """The largest file of at most `size` bytes that the search finds. Raises LimitError if there is none."""
     best, best_step_64, too_large = b"", 0, FINEST_STEP_64
 
-    def log_excess(of: Encoder, step_64: int) -> float:
+    def log_excess(coder: Encoder, step_64: int) -> float:
+        """log(bytes / size) of the file at a step. Remembers the best file made with all of the effort's aiming."""
         nonlocal best, best_step_64, too_large
         try:
-            data = of.file(step_64)
+            data = coder.file(step_64)
         except TooFineError:
             return _MUCH
-        if of.rounds == encoder.rounds and len(best) < len(data) <= size:
+        if coder.rounds == encoder.rounds and len(best) < len(data) <= size:
             best, best_step_64 = data, step_64
         if len(data) > size:
             too_large = max(too_large, step_64)
@@ -127,32 +128,35 @@ def file_of_size(encoder: Encoder, size: int) -> bytes:
 
 def file_of_psnr(encoder: Encoder, psnr_db: float) -> bytes:
     """The file at the largest step that the search finds with a PSNR of at least `psnr_db`. Raises LimitError if there is none."""
-    best, above, most, too_coarse = 0, 0.0, -float("inf"), container.MAX_STEP_64
+    best_step_64, best_excess, largest_excess, too_coarse = 0, 0.0, -float("inf"), container.MAX_STEP_64
 
-    def excess(of: Encoder, step_64: int) -> float:
-        nonlocal best, above, most, too_coarse
+    def excess(coder: Encoder, step_64: int) -> float:
+        """PSNR at a step less the target. Remembers the largest step that meets the target with all of the effort's aiming."""
+        nonlocal best_step_64, best_excess, largest_excess, too_coarse
         try:
-            found = of.psnr_db(step_64) - psnr_db
+            found = coder.psnr_db(step_64) - psnr_db
         except TooFineError:
             return _MUCH
-        if of.rounds == encoder.rounds:
-            most = max(most, found)
+        if coder.rounds == encoder.rounds:
+            largest_excess = max(largest_excess, found)
             if found < 0:
                 too_coarse = min(too_coarse, step_64)
-            elif step_64 > best:
-                best, above = step_64, found
+            elif step_64 > best_step_64:
+                best_step_64, best_excess = step_64, found
         return min(found, _MUCH)  # infinite for a decode without error
 
     start = _FIRST_STEP_64
     if encoder.rounds:
         start = _search(partial(excess, encoder.without_aiming()), start, _PSNR_SLOPE, (0, _PSNR_TOLERANCE))
     _search(partial(excess, encoder), start, _PSNR_SLOPE, (0, _PSNR_TOLERANCE))
-    if not best:
-        raise LimitError(f"no file of at least {psnr_db:g} dB: the most that the model can make here is {psnr_db + most:.2f}")
-    if above > _PSNR_TOLERANCE and (encoder.layout(best), encoder.layout(too_coarse)) == (COLOR_8X8, COLOR_4X4):
+    if not best_step_64:
+        raise LimitError(
+            f"no file of at least {psnr_db:g} dB: the most that the model can make here is {psnr_db + largest_excess:.2f}"
+        )
+    if best_excess > _PSNR_TOLERANCE and (encoder.layout(best_step_64), encoder.layout(too_coarse)) == (COLOR_8X8, COLOR_4X4):
         encoder = encoder.with_large_layout()
-        _search(partial(excess, encoder), best, _PSNR_SLOPE, (0, _PSNR_TOLERANCE))
-    return encoder.file(best)
+        _search(partial(excess, encoder), best_step_64, _PSNR_SLOPE, (0, _PSNR_TOLERANCE))
+    return encoder.file(best_step_64)
 
 
 def _search(excess: Callable[[int], float], start: int, slope: float, enough: tuple[float, float]) -> int:

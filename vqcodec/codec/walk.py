@@ -169,13 +169,13 @@ def walk_dc(
         first = _code_dcs(coder, channel, roots, np.zeros((1, groups), np.int32), np.repeat(root, groups), finer=fine)
         planes[component, roots] = linear.clamp_latents(first[0])
         magnitudes[component, roots] = np.abs(first[0])
-        for this in dc_pyramid.passes(h, w, component, groups):
-            expected = _expect_dcs(planes, magnitudes, cells, this, model.predictors[this.name], bias, corrector)
-            finer = fine and dc_pyramid.is_finer(component, this.stride)
-            decoded = _code_dcs(coder, channel, this.cells, expected.means, expected.classes, finer=finer)  # int32 [1, n]
+        for dc_pass in dc_pyramid.passes(h, w, component, groups):
+            expected = _expect_dcs(planes, magnitudes, cells, dc_pass, model.predictors[dc_pass.name], bias, corrector)
+            finer = fine and dc_pyramid.is_finer(component, dc_pass.stride)
+            decoded = _code_dcs(coder, channel, dc_pass.cells, expected.means, expected.classes, finer=finer)  # int32 [1, n]
             decoded += expected.means
-            magnitudes[component, this.cells] = np.abs(decoded - expected.predicted)
-            planes[component, this.cells] = linear.clamp_latents(decoded)
+            magnitudes[component, dc_pass.cells] = np.abs(decoded - expected.predicted)
+            planes[component, dc_pass.cells] = linear.clamp_latents(decoded)
     return planes
 
 
@@ -191,7 +191,7 @@ def _expect_dcs(
     planes: Int32,
     magnitudes: Int32,
     cells: tuple[int, int],
-    this: dc_pyramid.Pass,
+    dc_pass: dc_pyramid.Pass,
     predictor: linear.Predictor,
     bias: Int64,
     corrector: DcCorrector,
@@ -200,14 +200,14 @@ def _expect_dcs(
     assert predictor.mean is not None
     h, w = cells
     groups = planes.shape[1] // (h * w)
-    each = max(1, _CELLS_AT_ONCE * groups // len(this.cells)) * h * w
+    each = max(1, _CELLS_AT_ONCE * groups // len(dc_pass.cells)) * h * w
     parts = []
     for start in range(0, planes.shape[1], each):
         some = slice(start, start + each)
-        inputs = dc_pyramid.inputs(planes[:, some], magnitudes[:, some], h, w, this)
+        inputs = dc_pyramid.inputs(planes[:, some], magnitudes[:, some], h, w, dc_pass)
         score = (predictor.scale @ inputs.scale)[0] + np.float32(predictor.bias[0] @ bias)  # float32 [n]
         predicted = linear.means_of(predictor.mean @ inputs.mean)  # int32 [1, n], without the base
-        added, score = corrector.dc_pass(this, inputs, predicted, score)
+        added, score = corrector.dc_pass(dc_pass, inputs, predicted, score)
         predicted += inputs.base
         parts.append(_ExpectedDcs(predicted, plus(predicted, added), linear.classes_of(score)))
     return _ExpectedDcs(

@@ -48,7 +48,7 @@ ALPHABET, ALPHABET_RAW_BITS = _alphabet()
 
 
 def alphabet_symbols(values: Int64) -> Int64:
-    """Indices into ALPHABET for integers within +-SCALAR_MAX."""
+    """Indices into ALPHABET for integers within +-SCALAR_MAX, int64 (container.py, section 4)."""
     magnitude = np.abs(values)
     octave = np.frexp(np.maximum(magnitude, 1).astype(np.float64))[1].astype(np.int64) - 1
     eighth = (magnitude >> np.maximum(octave - 3, 0)) - 8

@@ -293,7 +293,7 @@ class Corrected(NamedTuple):
 class DcCorrector(Protocol):
     """Corrects the linear predictions of DCs."""
 
-    def dc_pass(self, this: dc_pyramid.Pass, inputs: dc_pyramid.Inputs, means: Int32, score: Float32) -> Corrected:
+    def dc_pass(self, dc_pass: dc_pyramid.Pass, inputs: dc_pyramid.Inputs, means: Int32, score: Float32) -> Corrected:
         """The correction of linear means int32 [1, n] (without their base) and linear scores float32 [n]."""
         ...
 
@@ -317,7 +317,7 @@ class Corrector(DcCorrector, Protocol):
 class LinearOnly:
     """The corrector of a model without a context network: corrects nothing."""
 
-    def dc_pass(self, this: dc_pyramid.Pass, inputs: dc_pyramid.Inputs, means: Int32, score: Float32) -> Corrected:
+    def dc_pass(self, dc_pass: dc_pyramid.Pass, inputs: dc_pyramid.Inputs, means: Int32, score: Float32) -> Corrected:
         return Corrected(0, score)
 
     def dc_done(self) -> None:
@@ -337,8 +337,8 @@ class DcContextCorrector:
         self.network = network
         self.step_inputs = step_inputs(step_64)
 
-    def dc_pass(self, this: dc_pyramid.Pass, inputs: dc_pyramid.Inputs, means: Int32, score: Float32) -> Corrected:
-        layers = self.network.passes.get(this.name)
+    def dc_pass(self, dc_pass: dc_pyramid.Pass, inputs: dc_pyramid.Inputs, means: Int32, score: Float32) -> Corrected:
+        layers = self.network.passes.get(dc_pass.name)
         if layers is None:
             return Corrected(0, score)
         clamp_score(score)

@@ -181,17 +181,17 @@ def _pad(lattice: Int32) -> Int32:
     return padded
 
 
-def _neighbours(plane: Int32, this: Pass, count: int) -> list[Int32 | None]:
+def _neighbours(plane: Int32, dc_pass: Pass, count: int) -> list[Int32 | None]:
     """Values of the first `count` neighbours of the cells of a pass, each int32 [grids, rows, columns] on the pass's lattice.
 
     Positions beyond the edge of a neighbour's lattice are clamped to it. None for neighbours on an empty lattice.
     """
-    stride, target = this.stride, _TARGETS[this.number]
+    stride, target = dc_pass.stride, _TARGETS[dc_pass.number]
     rows = -(-(plane.shape[1] - target.row * stride) // (2 * stride))
     columns = -(-(plane.shape[2] - target.column * stride) // (2 * stride))
     padded: dict[Lattice, Int32 | None] = {}
     found = []
-    for lattice, row, column in _NEIGHBOURS[this.number][:count]:
+    for lattice, row, column in _NEIGHBOURS[dc_pass.number][:count]:
         if lattice not in padded:
             values = plane[:, lattice.row * stride :: 2 * stride, lattice.column * stride :: 2 * stride]
             padded[lattice] = _pad(values) if values.size else None
@@ -200,27 +200,27 @@ def _neighbours(plane: Int32, this: Pass, count: int) -> list[Int32 | None]:
     return found
 
 
-def inputs(planes: Int32, magnitudes: Int32, h: int, w: int, this: Pass) -> Inputs:
+def inputs(planes: Int32, magnitudes: Int32, h: int, w: int, dc_pass: Pass) -> Inputs:
     """Features of a pass, from DC latents `planes` int32 [components, grids * h * w] and the magnitudes of their residuals, int32.
 
     If there are fewer grids than the pass covers, these are its first ones. Cells that are not decoded yet are never read.
     """
-    own = len(_NEIGHBOURS[this.number])
-    values = _neighbours(planes[this.component].reshape(-1, h, w), this, own)
-    known = [value for value in values[: _BASE[this.number]] if value is not None]
+    own = len(_NEIGHBOURS[dc_pass.number])
+    values = _neighbours(planes[dc_pass.component].reshape(-1, h, w), dc_pass, own)
+    known = [value for value in values[: _BASE[dc_pass.number]] if value is not None]
     base = (sum(known[1:], start=known[0]) + len(known) // 2) // len(known)  # int32 [grids, rows, columns]
-    shape, cells = base.shape, this.cells[: base.size]
-    mean = np.zeros((own + _NEAREST * this.component, *shape), np.int32)
-    scale = np.zeros((SCALE_ROWS[this.component] // 2, *shape), np.int32)
+    shape, cells = base.shape, dc_pass.cells[: base.size]
+    mean = np.zeros((own + _NEAREST * dc_pass.component, *shape), np.int32)
+    scale = np.zeros((SCALE_ROWS[dc_pass.component] // 2, *shape), np.int32)
     _subtract(mean[:own], values, base)
-    _add_differences(scale, mean[:12], this.number)
-    for size in _neighbours(magnitudes[this.component].reshape(-1, h, w), this, _NEAREST):
+    _add_differences(scale, mean[:12], dc_pass.number)
+    for size in _neighbours(magnitudes[dc_pass.component].reshape(-1, h, w), dc_pass, _NEAREST):
         if size is not None:
             scale[4] += size
-    for other in range(this.component):
+    for other in range(dc_pass.component):
         plane = planes[other]
         rows = mean[own + _NEAREST * other :][:_NEAREST]
-        _subtract(rows, _neighbours(plane.reshape(-1, h, w), this, _NEAREST), plane[cells].reshape(shape))
+        _subtract(rows, _neighbours(plane.reshape(-1, h, w), dc_pass, _NEAREST), plane[cells].reshape(shape))
         scale[5 + 2 * other] = magnitudes[other][cells].reshape(shape)
         np.sum(np.abs(rows), axis=0, out=scale[6 + 2 * other])
     mean.clip(*_MEAN_BOUNDS, out=mean)

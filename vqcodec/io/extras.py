@@ -186,6 +186,7 @@ def _of_tiff(image: Image.Image, kept: set[int]) -> list[str]:
 
 
 def _of_jp2(image: Image.Image, stream: BinaryIO) -> list[str]:
+    """Notes on the comment and on boxes with other content of a JPEG 2000 file."""
     comment = image.info.get("comment") or b""
     found = ["a comment"] if comment and not comment.startswith(b"Created by OpenJPEG") else []
     if getattr(image, "codec", "") == "jp2":

@@ -58,6 +58,7 @@ def kind_of(name: str, head: bytes) -> Kind:
 
 
 def _first(tests: Tests, head: bytes) -> Kind | None:
+    """The kind of the first test that the head passes; None if it passes none."""
     return next((kind for test, kind in tests if test(head)), None)
 
 

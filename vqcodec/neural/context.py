@@ -106,7 +106,7 @@ class TileContext(nn.Module):
 
     def corrections(self, batch: Batch) -> Iterator[tuple[Tile, slice, Tensor]]:
         """Each half of each tile: its cells, and the corrections [B, n, 1 or 1 + T] of scores (classes) and means (steps)."""
-        values, differences, step, means, scores, *_ = batch
+        values, differences, step_inputs, means, scores, *_ = batch
         cells = scores.shape[1]
         side = int(cells**0.5)
         even = cells // 2
@@ -115,7 +115,7 @@ class TileContext(nn.Module):
         luma_dc = torch.cat([differences[..., :around], differences[..., 3 * around : 4 * around]], 2)
         chroma_dc = torch.cat([differences[..., around : 3 * around], differences[..., 4 * around :]], 2)
         states = [
-            functional.linear(rows, weights).float() + functional.linear(step, own).float()[:, None]
+            functional.linear(rows, weights).float() + functional.linear(step_inputs, own).float()[:, None]
             for rows, weights, own in zip((luma_dc, chroma_dc), self.dc, self.step, strict=True)
         ]
         mean_features = torch.sign(means) * torch.log2(1 + means.abs() / 4) * (8 / ONE)

@@ -65,7 +65,7 @@ def train_lite(
 ) -> dict[str, Any]:
     """Train on a folder, a .tar or a gzipped idx file and write the model folder `output`. Returns the content of model.json.
 
-    With `init`, the base model is refined. It is kept if there are too few pictures, if the `minutes` are over, and unless another
+    With `init`, the base model is adapted. It is kept if there are too few pictures, if the `minutes` are over, and unless another
     model is better on held-out pictures by more than chance; "notes" say why. Raises InputError, ModelError, OutputError, and
     OutOfTimeError if there is no base model or not all pictures were read.
     """
@@ -80,7 +80,7 @@ def train_lite(
     if minutes is not None:
         settings = replace(settings, sweep_pixels=min(settings.sweep_pixels, round(minutes * _SWEEP_PIXELS_A_MINUTE)))
     if base is not None:
-        outcome = _refine(base, corpus, settings, watch)
+        outcome = _adapt(base, corpus, settings, watch)
     elif corpus.shortage:
         raise InputError(f"{folder}: {corpus.shortage}")
     else:
@@ -109,7 +109,7 @@ def _fit_anew(corpus: Corpus, settings: ExactSettings, watch: Watch) -> Outcome:
     return Outcome([attempt], attempt)
 
 
-def _refine(base: ExactModel, corpus: Corpus, settings: ExactSettings, watch: Watch) -> Outcome:
+def _adapt(base: ExactModel, corpus: Corpus, settings: ExactSettings, watch: Watch) -> Outcome:
     """The first model fitted from the base model that is better on held-out pictures, or the base model."""
     kept = f"{base.name} is kept as it is"
     unchanged = Attempt(f"{base.name} unchanged", base, Figures.of([]))

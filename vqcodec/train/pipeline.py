@@ -43,7 +43,10 @@ _REFIT_TIME, _RESIDUALS_TIME = 0.7, 0.3
 
 
 def fit_linear_model(images: list[TrainingImage], settings: ExactSettings, base: ExactModel | None, watch: Watch) -> Fitted:
-    """An exact model without stages. A second sweep starts only if there is time for it. Raises OutOfTimeError."""
+    """An exact model without networks: sweeps that fit predictors and codebooks, then streams.
+
+    The next sweep starts only if there is time for it. Raises OutOfTimeError.
+    """
     rng, pull = np.random.default_rng(settings.seed), Pull(base, settings.strength)
     draft = Draft.start(base)  # color int32 [3, 3]; table int16 [2, 4, classes] of codebooks
     model, start = base, None if base is None else codebooks_of(base)

@@ -142,14 +142,14 @@ class Recorder:
         self.places = shared_channels(grid.layout, COLOR_4X4)[1]
         """Channels of COLOR_4X4 that the layout's channels correspond to."""
 
-    def dc_pass(self, this: dc_pyramid.Pass, inputs: dc_pyramid.Inputs, means: Int32, score: Float32) -> context.Corrected:
-        if this.name in context.dc_pass_names():
+    def dc_pass(self, dc_pass: dc_pyramid.Pass, inputs: dc_pyramid.Inputs, means: Int32, score: Float32) -> context.Corrected:
+        if dc_pass.name in context.dc_pass_names():
             context.clamp_score(score)
             features = context.dc_features(inputs, means, score, self.step_inputs).T.astype(np.int8)
             linear = (inputs.base + means[0]).astype(np.float32) / np.float32(LATENT_UNIT)
-            targets = self.session.targets[this.component, this.cells] - linear
-            self.passes[this.name] = PassSample(features, _classes(score), targets.astype(np.float16))
-        return self.inner.dc_pass(this, inputs, means, score)
+            targets = self.session.targets[dc_pass.component, dc_pass.cells] - linear
+            self.passes[dc_pass.name] = PassSample(features, _classes(score), targets.astype(np.float16))
+        return self.inner.dc_pass(dc_pass, inputs, means, score)
 
     def dc_done(self) -> None:
         self.inner.dc_done()

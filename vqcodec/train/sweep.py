@@ -98,7 +98,7 @@ class _PassSamples:
     targets: Float32
     image: int
     step_64: int
-    this: dc_pyramid.Pass
+    dc_pass: dc_pyramid.Pass
     inputs: dc_pyramid.Inputs
 
     def magnitudes(self, mean: Int32) -> Float32:
@@ -118,19 +118,19 @@ def _fit_dc_predictors(draft: Draft, sessions: list[Session], pull: Pull, rng: n
         _fit_dc_scale(draft, f"dc.root.{component}", np.zeros((len(users), 0), np.float32), roots, steps, pull)
         by_name: dict[str, list[tuple[int, dc_pyramid.Pass]]] = {name: [] for name in dc_pyramid.pass_names(component)}
         for i in users:
-            for this in dc_pyramid.passes(sessions[i].grid.h, sessions[i].grid.w, component):
-                by_name[this.name].append((i, this))
+            for dc_pass in dc_pyramid.passes(sessions[i].grid.h, sessions[i].grid.w, component):
+                by_name[dc_pass.name].append((i, dc_pass))
         for name in reversed(by_name):  # coarse to fine: a pass sees the magnitudes of coarser residuals
             progress("fitting predictors of means", done, passes)
             done += 1
             samples = []
-            for i, this in by_name[name]:
+            for i, dc_pass in by_name[name]:
                 grid = sessions[i].grid
-                inputs = dc_pyramid.inputs(planes[i], sizes[i], grid.h, grid.w, this)
-                target = sessions[i].targets[component, this.cells] * LATENT_UNIT - inputs.base
-                chosen = _sample(len(this.cells), len(by_name[name]), rng)
+                inputs = dc_pyramid.inputs(planes[i], sizes[i], grid.h, grid.w, dc_pass)
+                target = sessions[i].targets[component, dc_pass.cells] * LATENT_UNIT - inputs.base
+                chosen = _sample(len(dc_pass.cells), len(by_name[name]), rng)
                 mean, scale = inputs.mean[:, chosen].T, inputs.scale[:, chosen].T
-                samples.append(_PassSamples(mean, scale, target[chosen], i, sessions[i].step_64, this, inputs))
+                samples.append(_PassSamples(mean, scale, target[chosen], i, sessions[i].step_64, dc_pass, inputs))
             features = _joined([s.mean for s in samples], dc_pyramid.MEAN_ROWS[component][int(name[-1])])
             targets = np.concatenate([s.targets for s in samples]) if samples else np.zeros(0, np.float32)
             start = pull.start(f"{name}.mean", row=0)
@@ -138,7 +138,7 @@ def _fit_dc_predictors(draft: Draft, sessions: list[Session], pull: Pull, rng: n
             draft.weights[name] = {"mean": weights[None]}
             for s in samples:
                 predicted = s.inputs.base + linear.means_of(weights.astype(np.float32)[None] @ s.inputs.mean)[0]
-                sizes[s.image][component, s.this.cells] = np.abs(planes[s.image][component, s.this.cells] - predicted)
+                sizes[s.image][component, s.dc_pass.cells] = np.abs(planes[s.image][component, s.dc_pass.cells] - predicted)
             magnitudes = [s.magnitudes(weights) for s in samples]
             scale_features = _joined([s.scale for s in samples], dc_pyramid.SCALE_ROWS[component])
             step_rows = [_step_rows(s.step_64, len(s.targets)) for s in samples]
