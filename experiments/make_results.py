@@ -44,24 +44,24 @@ REMARKS = {
     "rate; strength 1 misses several bars. With `--tune psnr` AVIF has "
     "the higher MS-SSIM and SSIMULACRA2 at these rates, with `--tune ssim` photo's best decode has. [blind.md](blind.md) has a "
     "visual comparison.",
-    "denoise": "The speed was measured beside other work; the denoiser has become faster since.",
+    "denoise": "The speed was measured while other programs ran; the denoiser has become faster since.",
 }
 NOTES = f"""
 - Size: BD-rate against JPEG over {BD_RANGE_BPP[0]:g} to {BD_RANGE_BPP[1]:g} bits per pixel, the mean difference in file size at
-  equal PSNR (RGB) or equal SSIMULACRA2. Negative means smaller files. Bars at equal PSNR: photo -48 % (goal -60), photo-lite
-  -37 % (goal -43).
+  equal PSNR (RGB) or equal SSIMULACRA2. Negative means smaller files. Required at equal PSNR: photo -48 %, photo-lite -37 %;
+  goals: -60 and -43 %.
 - Time: with one thread, as a multiple of AVIF's, at the setting nearest to {SPEED_BPP:g} bits per pixel.
 - [Rate and distortion](#rate-and-distortion) has versions, settings, absolute speeds and the curves behind this table.
 """
 FIGURES_INTRO = """
-Each section has its command, the date, and the models or the commit that was measured. A bar is a requirement, a goal an
-aspiration. Figures of photo from before 2026-11-29, except `parts`, `process` and `memory`, are those of the old default
-effort, which is effort 7 today. Figures of photo-lite from before that date differ from today's by the layout of chroma only;
-see [experiments](experiments/README.md).
+Each section has its command, the date, and the models or the commit that was measured. In the output, "bar" marks a required
+value and "goal" a desired one. Figures of photo dated before 2026-11-29, except `parts`, `process` and `memory`, were measured
+at the old default effort, which is effort 7 today. Figures of photo-lite dated before 2026-11-29 differ from today's only by the
+layout of chroma; see [experiments](experiments/README.md).
 """
 BENCH_INTRO = """
-`vqz` is the default model, photo; `vqz:::ssim` is photo with `--tune ssim`; `vqz:photo-lite` is photo-lite. The bench ran beside
-other work, so absolute speeds are lower than on an idle machine.
+`vqz` is the default model, photo; `vqz:::ssim` is photo with `--tune ssim`; `vqz:photo-lite` is photo-lite. Other programs
+ran during the bench, so absolute speeds are lower than on an idle machine.
 """
 
 
@@ -123,7 +123,7 @@ def main() -> None:
     figures = read_figures(OUT / "figures.txt")
     parts = [
         "# Results",
-        f"Kodak, {len(results.compared_images())} pictures. Command: `make bench`. {run_facts(results)}",
+        f"Codecs compared on Kodak, {len(results.compared_images())} pictures. Command: `make bench`. {run_facts(results)}",
         first_table(results),
         NOTES.strip(),
         "![Rate and PSNR of every codec](rate_psnr.png)",
