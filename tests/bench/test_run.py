@@ -145,6 +145,7 @@ def test_real_codecs_run_on_colour_and_grey(folder, spec):
     assert all(row.bytes > 0 and row.encode_s == row.decode_s == 1 for row in results.rows)
 
 
+@pytest.mark.slow
 def test_vqz_itself_runs_on_colour_and_grey(folder):
     results = run(folder, codecs=("vqz",), qualities={"": (30, 80)})
     assert [codec.missing for codec in results.codecs] == [""]

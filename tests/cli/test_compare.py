@@ -26,6 +26,7 @@ def test_compare_takes_files_of_a_model(photo: Path, tmp_path: Path, capsys: pyt
     assert run(capsys, "compare", photo, tmp_path / "a.vqz", "-m", "photo")[0] == 4
 
 
+@pytest.mark.slow
 def test_compare(photo: Path, vqz: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(capsys, "compare", photo, vqz, "-o", tmp_path / "difference.png", "--json")
     assert code == 0

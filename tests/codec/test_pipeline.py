@@ -87,6 +87,7 @@ def test_options_that_are_none(options: dict[str, Any]) -> None:
         api.encode(sample("still_life", (100, 80, 164, 144)), **options)
 
 
+@pytest.mark.slow
 def test_threads_and_tile_groups_change_no_pixel() -> None:
     pixels = sample("still_life")[:100, :140]
     data = api.encode(pixels, quality=40, threads=2, effort=3, tile=64)

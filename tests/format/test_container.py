@@ -240,6 +240,7 @@ def test_a_long_table_is_read() -> None:
 # ------------------------------------------------------------------------------------------------ index sections
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=80), st.integers(0, len(MODEL.maps) - 1))
 def test_any_bytes_as_an_index_section(section: bytes, merge_map: int) -> None:

@@ -12,6 +12,7 @@ modes = st.sampled_from(Mode)
 record = st.tuples(st.integers(0, 9000), modes, st.binary(max_size=200), st.integers(1, 20000))
 
 
+@pytest.mark.slow
 @given(st.lists(st.lists(record, min_size=1, max_size=2), max_size=8), st.sampled_from([b"", b"raw"]))
 def test_records_come_back(entries: list[list[tuple[int, Mode, bytes, int]]], raw: bytes) -> None:
     found = []

@@ -90,6 +90,7 @@ def test_what_is_broken_stays_as_it_is(data: bytes) -> None:
     assert data == b"" or exif.with_resolution(data, (300, 300)) == data
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(st.data())
 def test_damage_raises_nothing_and_adds_nothing(data: st.DataObject) -> None:

@@ -224,6 +224,7 @@ def test_the_figure_is_of_held_out_samples(monkeypatch: pytest.MonkeyPatch) -> N
     assert figures[1] != figures[3]
 
 
+@pytest.mark.slow
 def test_a_latent_costs_no_more_than_to_let_it_be_zero() -> None:
     """A residual costs at most a zero and its square, and one near zero costs less in low classes."""
     torch = pytest.importorskip("torch", reason="torch is not installed")

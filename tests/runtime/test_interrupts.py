@@ -104,6 +104,7 @@ def test_a_signal_when_all_is_done(vqz: Path, number: signal.Signals) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (-number, f"{vqz}: ok\n", "")
 
 
+@pytest.mark.slow
 @linux
 @pytest.mark.parametrize("number", fast_first(ENDING))
 @pytest.mark.parametrize("send", fast_first([os.kill, os.killpg]))
@@ -126,6 +127,7 @@ def test_a_signal_while_copies_share_the_work(tmp_path: Path, number: signal.Sig
         time.sleep(0.01)
 
 
+@pytest.mark.slow
 @linux
 @pytest.mark.parametrize("number", fast_first(ENDING))
 def test_a_signal_to_training(tmp_path: Path, number: signal.Signals) -> None:

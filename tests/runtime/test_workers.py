@@ -401,6 +401,7 @@ def test_a_pool_that_is_interrupted_waits_for_no_work_however_large(number: sign
     assert len(out.splitlines()) <= 9
 
 
+@pytest.mark.slow
 def test_a_pool_ends_what_is_at_work_and_what_ignores_termination() -> None:
     _run("""
         from vqcodec.runtime.processes import processes

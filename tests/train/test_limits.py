@@ -68,6 +68,7 @@ def test_a_stage_that_is_not_complete_in_time_is_an_error() -> None:
     assert lefts == pytest.approx([100, 50, 70], abs=1)
 
 
+@pytest.mark.slow
 def test_work_that_is_not_done_in_time_is_left_out_or_an_error() -> None:
     watch = Watch(deadline=time.monotonic() + 600)
     assert in_processes(pow, [2, 3, 4], [3, 2, 1], stage="work", watch=watch) == [8, 9, 4]
@@ -109,6 +110,7 @@ def test_minutes_are_positive(minutes: str, enough: Path, tmp_path: Path, capsys
 # ------------------------------------------------------------------------------------------------ pictures
 
 
+@pytest.mark.slow
 def test_too_few_pictures_leave_the_base_model(few: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", str(few), "-o", str(tmp_path / "own")]) == 0
     reported = capsys.readouterr().err
