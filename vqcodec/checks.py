@@ -76,6 +76,7 @@ def _wrong(name: str, wanted: str, value: object, hint: str = "") -> InputError:
 
 
 def _hint(name: str, value: object, converter: str) -> str:
+    """Advice to convert a number that was given as text; empty for other values."""
     if not isinstance(value, str):
         return ""
     try:

@@ -17,9 +17,9 @@ from vqcodec import checks
 from vqcodec.errors import InputError
 
 Tune = Literal["psnr", "ssim"]
-"""Quality measure at equal bytes: least squared error, or similarity to the eye (more bits for quiet areas and low frequencies)."""
+"""Quality measure at equal bytes: least squared error, or perceived quality (more bits for quiet areas and low frequencies)."""
 Refine = Literal["none", "best", "gan"]
-"""Decoder: exact, with the model's synthesis network, or with a refiner's invented sharpness on top."""
+"""Decoder: exact, with the model's synthesis network, or with texture that a refiner invents added."""
 Device = Literal["cpu", "cuda", "auto"]
 Scale = Literal[1, 2, 4, 8]
 Region = tuple[int, int, int, int]

@@ -73,7 +73,7 @@ ERRORS: list[tuple[int, Sequence[str], str]] = [
     (3, ["encode", "empty.vqz", "new.vqz"], "empty.vqz: the file is empty"),
     (3, ["encode", "text", "new.vqz"], "text: not a picture (text)"),
     (3, ["encode", "deep.ppm", "new.vqz"], "deep.ppm has 16 bits per sample"),
-    (3, ["encode", "photo.png", "new.vqz", "-m", "mnist-token"], "photo.png: token model mnist-token is of grey pictures"),
+    (3, ["encode", "photo.png", "new.vqz", "-m", "mnist-token"], "photo.png: token model mnist-token is for grey pictures"),
     (3, ["denoise", "text", "new.png"], "text: not a picture (text)"),
     (3, ["denoise", "deep.ppm", "new.png"], "deep.ppm has 16 bits"),
     (3, ["repair", "photo.png", "new.png", "--mask", "text", "-m", "mnist-prior"], "text is not a picture"),

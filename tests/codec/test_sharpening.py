@@ -255,7 +255,7 @@ def test_without_cuda_the_error_is_one_line(
     file.write_bytes(coded)
     given = ["--refine", "gan", "--refiner", "sharp", "--device", "cuda"]
     assert main(["decode", str(file), str(tmp_path / "a.png"), *given]) == 3
-    assert capsys.readouterr().err == f"vqcodec: {file}: there is no CUDA device here (--device cpu)\n"
+    assert capsys.readouterr().err == f"vqcodec: {file}: no CUDA device was found: use --device cpu\n"
     assert not (tmp_path / "a.png").exists()
 
 

@@ -144,7 +144,7 @@ def test_a_gpu_that_is_not_there(
     source.write_bytes(api.encode(picture[:40, :40], model=model))
     arguments = ["decode", str(source), str(target), "-m", str(tmp_path / "m"), "--device"]
     assert main([*arguments, "cuda"]) == InputError.exit_code
-    assert "there is no CUDA device" in capsys.readouterr().err
+    assert "no CUDA device was found" in capsys.readouterr().err
     assert main([*arguments, "tpu"]) == 2
     assert not target.exists()
     assert main([*arguments, "auto"]) == 0  # falls back to numpy

@@ -254,12 +254,12 @@ def test_the_command_goes_on_from_a_model(
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (["--init", "words", "--cell", "8"], 2, "are those of the model that --init names"),
-        (["--init", "words", "--codewords", "8"], 2, "are those of the model that --init names"),
-        (["--init", "words", "--cosine"], 2, "are those of the model that --init names"),
+        (["--init", "words", "--cell", "8"], 2, "are fixed by the model that --init names"),
+        (["--init", "words", "--codewords", "8"], 2, "are fixed by the model that --init names"),
+        (["--init", "words", "--cosine"], 2, "are fixed by the model that --init names"),
         (["--parts", "decoder"], 2, "--parts decoder continues a token model: name it by --init"),
-        (["--init", "words", "--parts", "encoder"], 2, "the decoder must be trained with its codebook"),
-        (["--init", "words", "--parts", "context"], 2, "'context' is not a network of --kind token; encoder and decoder are"),
+        (["--init", "words", "--parts", "encoder"], 2, "which must be trained with its codebook"),
+        (["--init", "words", "--parts", "context"], 2, "'context' is not a network of --kind token: choose from encoder, decoder"),
         (["--init", "photo-lite"], 4, "photo-lite is a lite or neural model, not a token model"),
         (["--init", "words", "--steps", "1"], 3, "token model words is for grey pictures"),
         (["--steps", "1", "--perceptual", "LPIPS"], 3, "no weights of a perceptual loss"),

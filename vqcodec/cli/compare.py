@@ -13,7 +13,7 @@ from vqcodec.io.files import STREAM, Attributes, attributes_of, check_output, na
 
 def compare(
     first: Annotated[Path, path_argument(metavar="A", help="Read this picture or .vqz file; - is standard input.")],
-    second: Annotated[Path, path_argument(metavar="B", help="Read this one of the same size, too.")],
+    second: Annotated[Path, path_argument(metavar="B", help="Read this picture of the same size, too.")],
     output: Annotated[
         Path | None,
         path_option(

@@ -79,7 +79,7 @@ def encode(
     ] = DEFAULT_EFFORT,
     tune: Annotated[
         Tune,
-        typer.Option("--tune", metavar="|".join(TUNES), help="Optimise for PSNR, or for similarity to the eye (SSIM)."),
+        typer.Option("--tune", metavar="|".join(TUNES), help="Optimise for PSNR, or for perceived quality (ssim)."),
     ] = "psnr",
     tile: Annotated[
         int | None,

@@ -67,7 +67,7 @@ def train(
     if kind == "token":
         given.check_token_options(base, trained, sized=bool(given.given(size)), adaptive_alone=adaptive and not lambda_a)
     if kind in ("refiner", "token-prior") and base is not None and given.is_same_folder(base, output):
-        raise UsageError("--init and -o are one folder, and -o would replace the model that the new one is for")
+        raise UsageError("--init and -o name the same folder: -o would replace the model that the new one depends on")
     if steps is not None and minutes is not None:
         raise UsageError("--steps and --minutes exclude each other")
 

@@ -196,9 +196,9 @@ def parts_of(kind: Kind, value: str | None) -> list[str]:
     parts = value.split(",")
     for part in parts:
         if part not in known:
-            raise UsageError(f"{part!r} is not a network of --kind {kind}; {' and '.join(known)} are")
+            raise UsageError(f"{part!r} is not a network of --kind {kind}: choose from {', '.join(known)}")
     if kind == "token" and "decoder" not in parts:
-        raise UsageError("--parts encoder: the decoder must be trained with its codebook")
+        raise UsageError("--parts encoder: add decoder, which must be trained with its codebook")
     return parts
 
 
@@ -208,7 +208,7 @@ def check_token_options(base: str | Path | None, parts: Sequence[str], *, sized:
     `sized`: an option sets the model's size. `adaptive_alone`: --adaptive is given without an adversarial loss.
     """
     if base is not None and sized:
-        raise UsageError("--cell, --codewords and --cosine are those of the model that --init names")
+        raise UsageError("--cell, --codewords and --cosine are fixed by the model that --init names")
     if base is None and "encoder" not in parts:
         raise UsageError("--parts decoder continues a token model: name it by --init")
     if adaptive_alone:

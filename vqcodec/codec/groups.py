@@ -44,6 +44,7 @@ class Settings:
 
     @classmethod
     def of(cls, header: Header, lambda_: float) -> Self:
+        """The settings that a header states, with a lambda."""
         return cls(
             step_64=header.step_64,
             layout=header.layout,

@@ -85,6 +85,8 @@ def pack(groups: Sequence[GroupSymbols], model: ExactModel, effort: Effort, thre
 def _sections(
     groups: Sequence[GroupSymbols], model: ExactModel, merge_map: int, levels: tuple[int, ...], threads: int
 ) -> list[bytes]:
+    """The index sections of tile groups under one merge map, layer by layer."""
+
     def one(place: tuple[int, GroupSymbols]) -> bytes:
         layer, group = place
         return pack_layer(group.calls[layer], group.raw[layer], model, merge_map, levels)

@@ -176,6 +176,7 @@ class SymbolWriter(ByClass):
         return scalars.codewords.take(found)
 
     def _keep(self, spans: list[CodebookSpan], symbols: UInt8) -> None:
+        """Record the symbols of spans, in the order in which a decoder reads them."""
         start = 0
         for number, count in spans:
             self.calls[-1].append((number, symbols[start : start + count]))

@@ -79,7 +79,7 @@ def encode(pixels: UInt8, model: TokenModel, threads: int = 1) -> UInt16:
     """Indices uint16 [h, w] of pixels uint8 [H, W, 1 or 3]. Raises InputError for a colour picture and a grey model."""
     height, width, components = pixels.shape
     if components > model.components:
-        raise InputError(f"token model {model.name} is of grey pictures: make this one grey first")
+        raise InputError(f"token model {model.name} is for grey pictures: convert this one to grey first")
     side, halo = model.side, model.encoder.halo
     h, w = -(-height // side), -(-width // side)
     seen = np.broadcast_to(pixels, (height, width, model.components))

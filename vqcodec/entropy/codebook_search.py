@@ -40,6 +40,7 @@ class VectorSearch:
 
     @classmethod
     def from_codebook(cls, codebook: Codebook, lambda_: float) -> VectorSearch:
+        """The codebook prepared for search at a lambda in squared steps per bit."""
         codewords = codebook.codewords.astype(np.float32) * np.float32(1 / LATENT_UNIT)
         biases = np.float32(lambda_) * codebook.bits
         if codebook.escape >= 0:
@@ -79,6 +80,7 @@ class ScalarSearch:
 
     @classmethod
     def from_codebook(cls, codebook: Codebook, lambda_: float) -> ScalarSearch:
+        """The table of one scalar codebook at a lambda in squared steps per bit."""
         symbols, codewords, bits = codebook.scalar
         integers = np.arange(-SCALAR_MAX, SCALAR_MAX + 1)
         widths = codebook.raw_bits[symbols]

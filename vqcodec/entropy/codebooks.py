@@ -31,6 +31,7 @@ _PLACES: Final = 256
 
 
 def _alphabet() -> tuple[Int16, UInt8]:
+    """ALPHABET and ALPHABET_RAW_BITS (container.py, section 4)."""
     values, raw_bits = [0], [0]
     for magnitude in range(1, _EXACT + 1):
         values += [magnitude, -magnitude]

@@ -37,7 +37,7 @@ def unpack(section: bytes, cells: tuple[int, int], bits: int) -> UInt16:
     low_bits, high_bits = min(bits, 8), max(bits - 8, 0)
     low_mode, high_mode = modes & 3, modes >> 2
     if low_mode == 3 or high_mode >= 3 or (high_mode and not high_bits):
-        raise CorruptError("corrupt file: its tokens are not stored as they say")
+        raise CorruptError("corrupt file: invalid modes of its tokens")
     if not high_bits:
         return _unpack_plane(low_mode, section[1:], count, low_bits).astype(np.uint16).reshape(cells)
     length = -(-count * low_bits // 8) if low_mode == _PACKED else reader.varint()

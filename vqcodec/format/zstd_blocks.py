@@ -103,9 +103,9 @@ class Dictionary:
         try:
             found = decompress(part, self)
         except CorruptError as error:
-            raise ValueError("a dictionary is not what its code lengths say") from error
+            raise ValueError("a dictionary does not match its code lengths") from error
         if found != alphabet.tobytes():
-            raise ValueError("a dictionary is not what its code lengths say")
+            raise ValueError("a dictionary does not match its code lengths")
 
 
 def _huffman_coded(data: UInt8, dictionary: Dictionary) -> bytes:

@@ -110,6 +110,7 @@ class _Tree:
 
 
 def _parsed(data: bytes) -> _Tree | None:
+    """The directories of EXIF; None if the first cannot be read."""
     try:
         return _Tree(data)
     except (struct.error, ValueError):

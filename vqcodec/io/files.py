@@ -333,6 +333,7 @@ def open_closed_streams() -> None:
 
 
 def _write_path(path: Path, data: bytes | memoryview, overwrite: bool, attributes: Attributes) -> None:
+    """The part of `write_atomic` for a path: a regular file through a temporary one, a pipe or a device directly."""
     old_mode: int | None = None
     with suppress(FileNotFoundError):
         old_mode = path.stat().st_mode
@@ -390,6 +391,7 @@ def _link_new(temporary: Path, target: Path, path: Path) -> None:
 
 
 def _refuse_existing(path: Path, mode: int, overwrite: bool) -> None:
+    """Raise OutputError for a folder, and for an existing file unless it may be overwritten."""
     if stat.S_ISDIR(mode):
         raise OutputError(f"cannot write {printable(path)}: it is a folder")
     if stat.S_ISREG(mode) and not overwrite:

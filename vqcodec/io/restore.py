@@ -130,6 +130,7 @@ class Generation:
         return self._write_folder(output, count, overwrite=overwrite)
 
     def _write_sheet(self, output: Path, count: int, *, overwrite: bool) -> Converted:
+        """Draw pictures and write them as one contact sheet."""
         start = time.perf_counter()
         picture_format = output_format(output)
         check_output(output, overwrite=overwrite)
@@ -142,6 +143,7 @@ class Generation:
         return result_of(sheet, 0, len(data), seconds)
 
     def _write_folder(self, output: Path, count: int, *, overwrite: bool) -> Converted:
+        """Draw pictures and write a folder with one PNG each, and GENERATED."""
         start = time.perf_counter()
         check_new_folder(output, overwrite=overwrite, marker=GENERATED, known=["*.png"])
         drawn = self.draw(count)

@@ -97,7 +97,7 @@ def check_device(device: str) -> None:
     if device not in ("cpu", "cuda"):
         raise InputError(f"{device}: devices are cpu and cuda")
     if device == "cuda" and not torch.cuda.is_available():
-        raise InputError("there is no CUDA device here (--device cpu)")
+        raise InputError("no CUDA device was found: use --device cpu")
 
 
 def join_processes(device: str) -> int:

@@ -75,6 +75,7 @@ def measure(model: ExactModel, pieces: list[TrainingImage], watch: Watch, share:
 
 
 def _measure_one(model: ExactModel, image: TrainingImage) -> list[Point]:
+    """The points of one piece at HELD_OUT_STEP_LEVELS; runs in a worker process."""
     points = []
     encoder = Encoder(image.pixels, model, EncodeOptions(threads=1))
     for step_levels in HELD_OUT_STEP_LEVELS:

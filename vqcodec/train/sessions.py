@@ -147,7 +147,7 @@ def code_files(
 ) -> list[streams.File]:
     """Symbols of every image, coded as one file at its own step.
 
-    If a share of the time left is too short, those of a random subset.
+    If a share of the time left is too short for all, the symbols of a random subset.
     """
     step_levels = draw_step_levels(len(images), rng)
     order = np.random.default_rng(0).permutation(len(images))
@@ -158,6 +158,7 @@ def code_files(
 
 
 def _code_file(model: ExactModel, image: TrainingImage, step_levels: float) -> streams.File:
+    """The symbols of one image; runs in a worker process."""
     session = open_aimed(image, step_levels, model)
     writer = symbols.SymbolWriter(model, session.targets, [LAMBDA] * len(model.codebooks))
     walk.walk(session.grid, model, session, writer)
@@ -183,6 +184,7 @@ def code_residuals(
 
 
 def _code_residuals(model: ExactModel, layout: CodebookLayout, image: TrainingImage, step_levels: float) -> list[Float32]:
+    """Samples of one image's residuals, by codebook; runs in a worker process."""
     collector = Collector(model, layout, lambda_=LAMBDA)
     session = open_aimed(image, step_levels, model)
     collector.open(session.targets)

@@ -139,6 +139,7 @@ class Layout:
 
 
 def _layout(code: int, name: str, components: int, orders: tuple[tuple[int, tuple[Coef, ...]], ...], low: int) -> Layout:
+    """The layout of those tiles in `orders`, each (component, coefficients), whose component it has; `low` is `low_tiles`."""
     tiles, first = [], components
     for number, (component, coefs) in enumerate(orders):
         if component < components:

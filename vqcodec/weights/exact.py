@@ -81,6 +81,7 @@ class ExactModel(Weights):
 
     @cached_property
     def codebooks(self) -> tuple[Codebook, ...]:
+        """The codebooks by number; the last one is the escape's."""
         tensors, codebooks = self.tensors, []
         word, entry, letter = 0, 0, 0
         for dim, size, escape in zip(*(tensors[f"book.{k}"].tolist() for k in ("dim", "size", "escape")), strict=True):
@@ -113,6 +114,7 @@ class ExactModel(Weights):
 
     @cached_property
     def dictionaries(self) -> tuple[Dictionary, ...]:
+        """The Huffman codes that streams refer to, by number."""
         return tuple(
             Dictionary(self.tensors[f"dictionary.{number:03d}"].tobytes(), lengths)
             for number, lengths in enumerate(self.tensors["dictionary.lengths"])

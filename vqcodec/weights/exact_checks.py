@@ -46,6 +46,7 @@ def check_codebooks(tensors: Tensors) -> None:
 
 
 def _check_table(tensors: Tensors) -> None:
+    """Raise ModelError unless every entry of `book.table` is a codebook that fits the tile, or -1."""
     table, dims = tensors["book.table"], tensors["book.dim"]
     require(table.shape == (2, len(TILE_SIZES), CLASSES), "book.table has the wrong shape")
     require(((table >= -1) & (table < len(dims))).all(), "book.table names a codebook that does not exist")
