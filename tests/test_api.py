@@ -305,7 +305,7 @@ def test_picture_files(data: bytes, folder: Path) -> None:
             encoded(wrong)
 
 
-def test_picture_files_of_which_something_is_not_kept(folder: Path) -> None:
+def test_picture_files_with_content_that_is_not_kept(folder: Path) -> None:
     frames = [Image.fromarray(PIXELS), Image.new("RGB", (24, 20))]
     frames[0].save("a.png", save_all=True, append_images=frames[1:])
     with pytest.warns(UserWarning, match="only the first of several frames is kept") as caught:
@@ -451,7 +451,7 @@ def test_masks_of_any_kind_of_array() -> None:
         vqcodec.repair(PIXELS, mask.astype(np.uint8), prior="mnist-prior")
 
 
-def test_pillow_is_imported_where_a_picture_is_read_alone(folder: Path) -> None:
+def test_pillow_is_imported_only_where_a_picture_is_read(folder: Path) -> None:
     code = """if True:
         import sys, numpy, vqcodec
         data = vqcodec.encode(numpy.zeros((8, 8), numpy.uint8), model="photo-lite")

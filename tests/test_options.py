@@ -189,7 +189,7 @@ def test_errors_of_arguments_can_be_pickled() -> None:
     assert (str(copied), copied.for_option) == (str(caught.value), "--quality is a number from 0 to 100, not 101")
 
 
-def test_text_of_a_number_is_told_how_to_become_one() -> None:
+def test_the_error_for_a_number_as_text_says_how_to_convert_it() -> None:
     with pytest.raises(InputError, match=r"quality is a number from 0 to 100, not '60' \(str\): float\(quality\) converts it"):
         encoded(PIXELS, quality="60")
     with pytest.raises(InputError, match=r"size is a whole number of at least 1, not '2000' \(str\): int\(size\) converts it"):

@@ -53,7 +53,7 @@ def test_the_man_page_has_every_command_argument_and_option(man_page: str) -> No
         assert not reported
 
 
-def test_the_man_page_says_what_is_done_by_default_and_has_the_options_of_all(man_page: str) -> None:
+def test_the_man_page_has_defaults_and_common_options(man_page: str) -> None:
     assert "Encode at this quality. [default: 60]" in man_page
     assert "in grey levels. [default: auto]" in man_page
     for word in ("\\-\\-version", "\\-\\-show\\-completion", "VQCODEC_MODELS"):
@@ -79,7 +79,7 @@ def test_thumbnails_are_as_large_as_asked_and_png_by_any_name(shape: tuple[int, 
     assert "\nExec=vqcodec-thumbnailer %i %o %s\n" in entry
 
 
-def test_what_desktops_know_files_by() -> None:
+def test_desktop_files_have_the_magic_number_and_type() -> None:
     namespace = "{http://www.freedesktop.org/standards/shared-mime-info}"
     (kind,) = ElementTree.parse(PACKAGING / "vqcodec.xml").getroot()
     (match,) = kind.iter(f"{namespace}match")

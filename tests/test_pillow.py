@@ -134,7 +134,7 @@ def test_resolution_is_kept(format: str) -> None:
     assert "dpi" not in saved(Image.open(stream))  # although Pillow reports 72
 
 
-def test_what_tiff_says_is_kept() -> None:
+def test_tiff_tags_are_kept() -> None:
     Image.fromarray(smooth_picture(20, 20)).save(stream := io.BytesIO(), "TIFF", tiffinfo={315: "Artist"})
     assert b"Artist" in saved(Image.open(stream))["exif"]
 
@@ -316,7 +316,7 @@ def test_thumbnail_of_pixels_that_are_there_is_of_the_whole_picture(stored: byte
 
 @pytest.mark.parametrize("mode", fast_first(["LA", "I;16", "L", "RGB", "RGBA"], 2))
 @pytest.mark.parametrize("loaded", [False, True])
-def test_copies_of_all_sorts_have_the_pixels(mode: str, loaded: bool) -> None:
+def test_all_kinds_of_copies_have_the_pixels(mode: str, loaded: bool) -> None:
     pixels = smooth_picture(40, 50, len(mode) if mode != "I;16" else 1)
     data = api.encode(pixels.astype(np.uint16) * 257 if mode == "I;16" else pixels, **LITE)
     image = opened(data)
@@ -346,7 +346,7 @@ def test_a_transparent_value_of_deep_grey_is_refused() -> None:
         image.save(io.BytesIO(), "VQZ", **LITE)
 
 
-def test_verify_finds_what_opening_does_not() -> None:
+def test_verify_finds_damage_that_opening_does_not() -> None:
     data = bytearray(api.encode(smooth_picture(66, 70), **LITE, tile=64))
     data[-20] ^= 1
     with opened(bytes(data)) as image, pytest.raises(OSError, match="checksum"):

@@ -155,7 +155,7 @@ def test_vqz_itself_runs_on_colour_and_grey(folder):
     assert coarse.psnr_rgb < fine.psnr_rgb
 
 
-def test_rows_carry_ssim_unless_told_otherwise(tmp_path):
+def test_rows_carry_ssim_unless_switched_off(tmp_path):
     save(tmp_path / "big.png", 161, 170, 3)
     row = run(tmp_path, FakeCodec(), psnr_only=False).rows[0]
     assert 0 < row.ms_ssim <= 1

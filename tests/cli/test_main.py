@@ -55,7 +55,7 @@ def test_no_home_is_needed(vqz: Path, tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("columns", ["0", "1", "30"])
-def test_lines_in_files_are_whole_whatever_the_terminal(
+def test_lines_in_files_are_whole_for_any_terminal(
     vqz: Path, columns: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     plain = run(capsys, "info", vqz)[1]
@@ -64,7 +64,7 @@ def test_lines_in_files_are_whole_whatever_the_terminal(
     assert run(capsys, "info", vqz)[1] == plain
 
 
-def test_what_is_imported_from_the_package() -> None:
+def test_the_package_exports_the_api() -> None:
     for name in ("encode", "decode", "open_vqz", "generate", "repair", "denoise", "info", "verify"):
         assert getattr(vqcodec, name) is getattr(vqcodec.api, name)
         assert name in dir(vqcodec)

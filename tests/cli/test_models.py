@@ -11,7 +11,7 @@ from helpers.commands import run
 from helpers.paths import REPOSITORY
 
 
-def test_a_damaged_model_is_listed_as_such(
+def test_a_damaged_model_is_listed_as_damaged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "broken").mkdir()
@@ -89,7 +89,7 @@ def test_damaged_models_do_no_harm_to_others(
     ],
     ids=" ".join,
 )
-def test_a_model_of_another_kind_says_what_it_is(
+def test_the_error_for_a_model_of_another_kind_names_its_kind(
     vqz: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -31,7 +31,7 @@ def test_verify_a_folder(mixed: Path, vqz: Path, capsys: pytest.CaptureFixture[s
     ]
 
 
-def test_verify_goes_on_after_a_failure(vqz: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_verify_continues_after_a_failure(vqz: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     damaged = bytearray(vqz.read_bytes())
     damaged[-3] ^= 0x10
     (tmp_path / "bad\n.vqz").write_bytes(damaged)

@@ -55,7 +55,7 @@ def test_low_efforts_try_one_merge_map(effort: int, more: bool, monkeypatch: pyt
 
 @pytest.mark.slow
 @pytest.mark.parametrize("components", [1, 3])
-def test_errors_go_where_it_is_busy(components: int) -> None:
+def test_errors_move_to_busy_areas(components: int) -> None:
     pixels = half_busy(256, components).squeeze()
     files = {tune: api.encode(pixels, bpp=0.5 * components, model="photo-lite", tune=tune) for tune in TUNES}
     assert [container.read_file(files[tune])[0].masking for tune in TUNES] == [0, 4]
@@ -95,7 +95,7 @@ def test_tune_is_an_option_of_every_way_to_encode(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("component", [0, 1, 2])
-def test_dcs_that_others_are_predicted_from_are_nearer_to_what_they_should_be(component: int) -> None:
+def test_dcs_of_coarse_passes_are_coded_more_precisely(component: int) -> None:
     cells = 256 * 256
     wanted = np.resize(np.linspace(-1, 1, cells // 64, dtype=np.float32), cells)
     classes = np.full(cells // 4, 8, np.uint8)  # a quiet class: anything but zero is dear

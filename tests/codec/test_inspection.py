@@ -32,7 +32,7 @@ def test_info_counts_every_byte(small: bytes) -> None:
     assert len(small) - facts["ideal_bytes"] < 150
 
 
-def test_indices_are_listed_with_where_they_belong(samples: Path) -> None:
+def test_indices_are_listed_with_their_positions(samples: Path) -> None:
     with Image.open(samples / "still_life.png") as image:
         pixels = np.asarray(image.convert("RGB"))[100:173, 120:209]
     encoder = Encoder(pixels, registry.find(None), EncodeOptions(threads=1, tile=64), layers=2)

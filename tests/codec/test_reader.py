@@ -151,7 +151,7 @@ def test_damaged_alpha_is_opaque_in_part() -> None:
         assert opened.notes == ["the alpha plane was damaged: all is opaque"]
 
 
-def test_damaged_metadata_is_told_of() -> None:
+def test_damaged_metadata_is_noted() -> None:
     data = api.encode(smooth_picture(20, 20), model="photo-lite", metadata=Metadata(exif=b"e" * 50, xmp=b"x" * 50))
     with api.open_vqz(io.BytesIO(flipped(data, data.index(b"e" * 50))), allow_partial=True) as opened:
         assert opened.metadata == Metadata(xmp=b"x" * 50)

@@ -116,7 +116,7 @@ def test_photographs_keep_the_small_layout(samples: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_layout_of_a_step_does_not_depend_on_what_was_asked_before(samples: Path) -> None:
+def test_the_layout_of_a_step_does_not_depend_on_earlier_calls(samples: Path) -> None:
     steps = [rate_control.step_of_quality(quality) for quality in (30, 50, 60, 70, 80, 90)]
     encoder = Encoder(lettering(samples), registry.find("photo"), EncodeOptions(threads=1))
     found = [encoder.layout(step) for step in reversed(steps)][::-1]

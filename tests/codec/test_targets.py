@@ -53,7 +53,7 @@ def test_deep_samples_of_high_quality_are_close_to_hard_edges() -> None:
 
 
 @pytest.mark.parametrize("first", fast_first([((255, 0, 0),), ((255, 255, 0),)]))
-def test_aims_stay_near_where_the_synthesis_is_wrong(first: tuple[int, int, int]) -> None:
+def test_aims_stay_near_the_original_where_the_synthesis_errs(first: tuple[int, int, int]) -> None:
     """On flat saturated colours the synthesis errs by several steps; without a bound, aiming made files
     2.5 to 3.4 times as large, and further from the original."""
     squares = (np.add.outer(np.arange(96) // 16, np.arange(128) // 16) & 1)[..., None]

@@ -215,7 +215,7 @@ PLAIN = take_apart(FILES[0])  # 35 cells, 9 bits an index: 35 bytes and 5
         ({"body": bytes(1) + b"\xff" * 39 + b"\xe0"}, CorruptError, "an index is not in its codebook"),
     ],
 )
-def test_what_a_token_file_may_not_say(changes: Given, kind: type[VqcodecError], message: str) -> None:
+def test_invalid_fields_of_token_files_are_refused(changes: Given, kind: type[VqcodecError], message: str) -> None:
     with pytest.raises(kind, match=message):
         api.decode(put_together(PLAIN | changes), model=COLOR)
 
@@ -389,7 +389,7 @@ def test_info_needs_no_model(photo: Path, capsys: pytest.CaptureFixture[str]) ->
         (["train", "IN", "-o", "OUT", "--kind", "token", "--codewords", "1"], 2, "1 is not in the range"),
     ],
 )
-def test_what_cannot_be_is_one_line(
+def test_impossible_requests_are_errors_of_one_line(
     words: list[str], code: int, message: str, photo: Path, installed: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = photo.with_suffix(".vqz")

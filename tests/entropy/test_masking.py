@@ -44,7 +44,7 @@ def test_activity_turns_with_the_picture(turn) -> None:
     np.testing.assert_array_equal(masking.activity(turn(dcs), STEP).reshape(7, 7), turn(found))
 
 
-def test_codewords_are_small_where_it_is_quiet() -> None:
+def test_codewords_are_small_in_quiet_cells() -> None:
     rng = np.random.default_rng(2)
     means = 128 + np.where(np.arange(24) < 12, 1, 60) * rng.choice((-1, 1), (8, 24))
     assert masking.codeword_sizes(dcs_of(means), STEP, 0) is None
@@ -77,7 +77,7 @@ def test_codewords_of_high_frequencies_and_of_chroma_are_large() -> None:
     assert max(octave.values()) == pytest.approx(15 / 16, abs=0.01)
 
 
-def test_the_step_changes_nothing_but_rounding() -> None:
+def test_the_step_changes_only_rounding() -> None:
     means = np.random.default_rng(3).integers(0, 100, (12, 12))
     sizes = []
     for step in (STEP // 4, STEP):

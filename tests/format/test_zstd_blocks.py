@@ -86,7 +86,7 @@ def test_code_lengths_that_do_not_match_their_dictionary_are_refused() -> None:
         zstd_blocks.Dictionary(dictionary.content, lengths).check()
 
 
-def test_the_shipped_dictionaries_are_what_their_code_lengths_say() -> None:
+def test_the_shipped_dictionaries_match_their_code_lengths() -> None:
     dictionaries = registry.find("photo-lite").dictionaries
     assert len(dictionaries) > 20
     for dictionary in dictionaries:
@@ -108,7 +108,7 @@ def test_parts_come_back(seed: int, symbols: int, size: int, known: bool) -> Non
             assert len(zstd_blocks.decompress(replace(part, data=broken), dictionary)) == len(data)
 
 
-def test_each_mode_is_used_where_it_is_smallest() -> None:
+def test_each_mode_is_used_if_it_is_smallest() -> None:
     rng = np.random.default_rng(0)
     counts = np.where(np.arange(256) < 100, 0.95 ** np.arange(256), 0)
     dictionary = dictionary_of(counts)

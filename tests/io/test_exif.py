@@ -62,7 +62,7 @@ def test_any_turn_costs_the_thumbnail(orientation: int) -> None:
     assert (found["orientation"], found["thumbnail"]) == (1, False)
 
 
-def test_what_was_not_turned_stays_as_it_is() -> None:
+def test_exif_of_an_upright_picture_is_unchanged() -> None:
     data = camera(orientation=1)
     assert exif.upright(data) == data
     assert exif.resized(data, 400, 300) == data
@@ -82,7 +82,7 @@ def test_the_orientation_alone_is_one_byte() -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"II", b"II*\0\xff\xff\xff\xff", b"MM\0*\0\0\0\x08\xff\xff", b"junk" * 9])
-def test_what_is_broken_stays_as_it_is(data: bytes) -> None:
+def test_damaged_exif_is_unchanged(data: bytes) -> None:
     assert exif.upright(data, turned=True) == data
     assert exif.resized(data, 3, 4) == data
     assert exif.resolution(data) is None

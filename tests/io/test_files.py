@@ -317,7 +317,7 @@ def test_killed_while_writing(tmp_path: Path, number: signal.Signals) -> None:
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.EIO, "Input/output error")])
-def test_an_old_folder_is_back_where_the_new_one_cannot_take_its_place(
+def test_an_old_folder_is_restored_if_the_new_one_cannot_replace_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
     rename = Path.rename

@@ -80,7 +80,7 @@ def test_grey_and_rgb_profiles_convert_into_each_other() -> None:
     assert icc.fitted(SRGB.tobytes(), grey=True)[0][16:20] == b"GRAY"
 
 
-def test_what_cannot_become_the_other_is_left_out() -> None:
+def test_profiles_that_cannot_be_converted_are_left_out() -> None:
     different = icc.Colours("test", curves=(icc.gamma_curve(1), icc.gamma_curve(2), icc.gamma_curve(3)))
     assert icc.fitted(icc.profile(different, grey=False), grey=True) == (
         b"",

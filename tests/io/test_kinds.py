@@ -57,7 +57,7 @@ def test_pictures_are_known_by_content(format: str, mode: str, name: str, file_n
 
 
 @pytest.mark.slow
-def test_all_that_is_read_is_known(shared_data: Path) -> None:
+def test_every_picture_that_is_read_has_a_known_kind(shared_data: Path) -> None:
     """With and without a name."""
     files = [path for path in sorted((shared_data / "odd").rglob("*")) if path.is_file()]
     read = 0

@@ -136,7 +136,7 @@ def test_hdr_is_refused(transfer: int, name: str) -> None:
     assert profiled.notes == (f"cICP says {name} and is left out: the ICC profile is kept",)
 
 
-def test_what_makes_no_sense_is_noted() -> None:
+def test_implausible_colour_signals_are_noted() -> None:
     for chunk, word in (
         ((b"cICP", bytes((99, 13, 0, 1))), "unknown colours (cICP 99/13) are left out"),
         ((b"cICP", bytes((12, 99, 0, 1))), "unknown colours (cICP 12/99) are left out"),
@@ -306,7 +306,7 @@ def test_gif() -> None:
 # ------------------------------------------------------------------------------------------------ profiles that do not fit
 
 
-def test_a_profile_that_does_not_fit_is_told_of_when_reading() -> None:
+def test_a_profile_that_does_not_fit_is_noted_when_reading() -> None:
     grey_profile = icc.profile(icc.Colours("test", curves=(icc.gamma_curve(1),) * 3), grey=True)
     found = read(stored(RAMP, "JPEG", icc_profile=SRGB, quality=100))
     assert found.metadata.icc[16:20] == b"GRAY"

@@ -161,7 +161,7 @@ def test_a_few_steps_lower_the_loss(small: Callable[..., Any], still_life: Pixel
 
 
 @pytest.mark.slow
-def test_the_command_trains_one_and_goes_on(
+def test_the_command_trains_a_model_and_continues(
     small: Callable[..., Any], still_life: Pixels, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pictures = tmp_path / "pictures"

@@ -104,7 +104,7 @@ def test_fine_steps_are_decoded_plainly(picture: np.ndarray) -> None:
     np.testing.assert_array_equal(plain, refined)
 
 
-def test_what_cannot_be_refined_says_so(picture: np.ndarray) -> None:
+def test_impossible_values_of_refine_are_refused(picture: np.ndarray) -> None:
     data = api.encode(picture[:16, :16], model=LITE)
     with pytest.raises(ModelError, match="has no synthesis"):
         api.decode(data, refine="best")
@@ -270,7 +270,7 @@ def test_learning_rates_rise_then_fall_to_nothing() -> None:
     assert Schedule(minutes=2.0).share_done(7, 30) == 0.25
 
 
-def test_averages_keep_the_share_that_they_are_told() -> None:
+def test_moving_averages_keep_the_given_share() -> None:
     torch = pytest.importorskip("torch", reason="torch is not installed")
     from vqcodec.neural.loop import average_in
 
@@ -283,7 +283,7 @@ def test_averages_keep_the_share_that_they_are_told() -> None:
     assert network.weight.item() == 0
 
 
-def test_a_step_is_of_a_clipped_gradient_and_faster_where_it_is_told() -> None:
+def test_a_step_clips_the_gradient_and_scales_the_learning_rate() -> None:
     torch = pytest.importorskip("torch", reason="torch is not installed")
     from vqcodec.neural import loop
 
@@ -381,9 +381,7 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) 
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint"]
 
 
-def test_what_goes_on_from_a_checkpoint_draws_other_batches_and_has_only_the_time_that_is_left(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_continued_training_draws_other_batches_within_the_time_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch = pytest.importorskip("torch", reason="torch is not installed")
     from vqcodec.neural import loop
 
@@ -410,7 +408,7 @@ def test_what_goes_on_from_a_checkpoint_draws_other_batches_and_has_only_the_tim
 
 
 @pytest.mark.slow
-def test_a_few_steps_lower_the_loss_and_a_checkpoint_goes_on(folder: Path, tmp_path: Path) -> None:
+def test_a_few_steps_lower_the_loss_and_a_checkpoint_continues(folder: Path, tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="torch is not installed")
     from vqcodec.neural import networks, synthesis
     from vqcodec.neural.loop import LoopOptions
@@ -445,7 +443,7 @@ def test_a_few_steps_lower_the_loss_and_a_checkpoint_goes_on(folder: Path, tmp_p
     assert rest[-1]["loss"] < lines[0]["loss"]
 
 
-def test_a_grown_synthesis_says_what_it_said_and_learns_with_all_it_has() -> None:
+def test_a_grown_synthesis_keeps_its_outputs_and_trains_all_weights() -> None:
     torch = pytest.importorskip("torch", reason="torch is not installed")
     from vqcodec.neural import networks
 

@@ -233,7 +233,7 @@ def test_pictures_that_are_too_small(refiner_samples: list[Any]) -> None:
 
 
 @pytest.mark.slow
-def test_training_goes_on_from_a_checkpoint(refiner_samples: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_training_continues_from_a_checkpoint(refiner_samples: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from vqcodec.neural import refiner
     from vqcodec.neural.loop import LoopOptions
     from vqcodec.neural.perceptual import GradientStatistics
@@ -264,7 +264,7 @@ def test_training_goes_on_from_a_checkpoint(refiner_samples: list[Any], tmp_path
 
 
 @pytest.mark.slow
-def test_training_goes_on_from_a_refiner_of_its_size(refiner_samples: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_training_continues_from_a_refiner_of_its_size(refiner_samples: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     from vqcodec.neural import refiner
     from vqcodec.neural.networks import load_tensors
     from vqcodec.neural.perceptual import GradientStatistics

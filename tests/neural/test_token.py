@@ -139,7 +139,7 @@ def test_a_few_steps_lower_the_loss(small: Any, cosine: bool, monkeypatch: pytes
         np.testing.assert_allclose(np.linalg.norm(found["token.words"].astype(float), axis=1), 1, atol=1e-2)
 
 
-def test_training_goes_on_from_a_checkpoint(small: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_training_continues_from_a_checkpoint(small: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from vqcodec.neural import token
     from vqcodec.neural.loop import LoopOptions
     from vqcodec.train.token import statistics, whole_cells

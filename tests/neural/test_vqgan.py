@@ -178,7 +178,7 @@ def test_gradients_are_clipped_and_so_is_the_weight_of_a_judge_that_has_none() -
 
 
 @pytest.mark.slow
-def test_all_of_it_learns_where_nothing_is_frozen(trained: Tensors) -> None:
+def test_all_parts_learn_unless_frozen(trained: Tensors) -> None:
     found = fit(small(steps=4, lambda_p=1.0, lambda_a=0.5), start=trained)
     for kind in ("encoder.", "decoder.", "token.words"):
         assert any((array != trained[name]).any() for name, array in found.items() if name.startswith(kind))
@@ -195,7 +195,7 @@ def test_a_continued_training_starts_from_the_previous_one(trained: Tensors) -> 
 
 
 @pytest.mark.slow
-def test_training_goes_on_from_a_checkpoint_with_its_discriminator(
+def test_training_continues_from_a_checkpoint_with_its_discriminator(
     trained: Tensors, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(token, "EVERY", 2)
@@ -228,7 +228,7 @@ def test_sizes_are_those_of_the_model_that_is_gone_on_from(installed: TokenModel
 # ------------------------------------------------------------------------------------------------ the program
 
 
-def test_the_command_goes_on_from_a_model(
+def test_the_command_continues_from_a_model(
     digits: Path, installed: TokenModel, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(token, "EVERY", 2)
@@ -266,7 +266,7 @@ def test_the_command_goes_on_from_a_model(
     ],
 )
 @pytest.mark.usefixtures("installed")
-def test_what_cannot_be_is_one_line(
+def test_impossible_requests_are_errors_of_one_line(
     words: list[str], code: int, message: str, photo: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["train", str(photo), "-o", str(photo.with_name("output")), "--kind", "token", *words]) == code
@@ -285,7 +285,9 @@ def test_what_cannot_be_is_one_line(
         (["--kind", "neural", "--batch", "3"], "--batch: only for --kind token"),
     ],
 )
-def test_what_other_kinds_do_not_have(words: list[str], message: str, photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_options_of_other_kinds_are_refused(
+    words: list[str], message: str, photo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["train", str(photo), "-o", str(photo.with_name("output")), *words]) == 2
     assert message in capsys.readouterr().err
 
@@ -299,7 +301,7 @@ def test_a_sheet_has_the_middles_of_pictures_beside_their_decodes(installed: Tok
     np.testing.assert_array_equal(found[28:, 28:], np.broadcast_to(decoded, (28, 28, 3)))
 
 
-def test_scores_are_of_all_pixels_together_and_of_a_file(installed: TokenModel) -> None:
+def test_scores_use_all_pixels_together_and_whole_files(installed: TokenModel) -> None:
     images = [TrainingImage("wide", np.tile(DIGITS[0], (2, 3, 1))), TrainingImage("digit", DIGITS[1])]
     found = score_files(installed, images, None)
     files = [api.encode(image.pixels[:, :, 0], model=installed) for image in images]
@@ -311,7 +313,7 @@ def test_scores_are_of_all_pixels_together_and_of_a_file(installed: TokenModel) 
     assert found["held_out_bytes"] == np.mean([len(data) for data in files])
 
 
-def test_lpips_is_told_of_and_wants_32_pixels(
+def test_lpips_is_recorded_and_needs_32_pixels(
     shared_data: Path, digits: Path, installed: TokenModel, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from vqcodec.errors import InputError

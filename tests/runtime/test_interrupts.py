@@ -257,7 +257,7 @@ def test_a_reader_that_has_gone_ends_the_program_without_a_word(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("stream", "code"), fast_first([("stdout", -signal.SIGPIPE), ("stderr", 3)]))
-def test_a_folder_is_done_though_nobody_reads_of_it(tmp_path: Path, stream: str, code: int) -> None:
+def test_a_folder_is_converted_although_its_report_is_not_read(tmp_path: Path, stream: str, code: int) -> None:
     (tmp_path / "in").mkdir()
     for seed in range(3):
         Image.fromarray(smooth_picture(20, 30, seed=seed)).save(tmp_path / "in" / f"{seed}.png")

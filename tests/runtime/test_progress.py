@@ -19,7 +19,7 @@ from vqcodec.runtime.progress import Stage, advance, share_done, stage, steps, w
 from vqcodec.runtime.workers import side_by_side
 
 
-def test_nobody_watches() -> None:
+def test_stages_without_a_watcher() -> None:
     items = [1, 2]
     assert steps(items, "work") is items
     with stage("work", 3):
@@ -66,7 +66,7 @@ def test_items_side_by_side_are_steps() -> None:
         assert side_by_side(lambda item: (item, stages[-1].reached), "abc", 1) == [("a", 0), ("b", 1), ("c", 2)]
 
 
-def test_threads_tell_what_they_have_done() -> None:
+def test_threads_report_their_progress() -> None:
     """With another thread running, threads share the work (workers.py)."""
     release = threading.Event()
     beside = threading.Thread(target=release.wait)
@@ -81,7 +81,7 @@ def test_threads_tell_what_they_have_done() -> None:
     assert min(reached) >= 0
 
 
-def test_copies_tell_what_they_have_done() -> None:
+def test_copies_report_their_progress() -> None:
     script = """
 import time
 from vqcodec.runtime.progress import watched

@@ -67,7 +67,7 @@ def test_copies_store_into_shared_arrays_only() -> None:
     """)
 
 
-def test_what_cannot_be_copied_does_it_alone() -> None:
+def test_a_process_that_cannot_fork_works_alone() -> None:
     _run("""
         def refused():
             raise BlockingIOError("no more processes")
@@ -169,7 +169,7 @@ def test_a_fork_does_not_wait_for_a_thread_that_it_has_not() -> None:
     """)
 
 
-def test_the_first_error_of_all_is_raised_and_says_where_it_was() -> None:
+def test_the_first_error_is_raised_with_its_traceback() -> None:
     _run("""
         def work(number):
             time.sleep(0.001)
@@ -295,7 +295,7 @@ def test_interrupts_wait_for_the_end_of_a_block_and_end_the_program(number: sign
     assert (process.returncode, out.splitlines(), err) == (-number, ["waited", "cleaned up"], "")
 
 
-def test_termination_interrupts_what_cleans_up_and_that_no_more() -> None:
+def test_termination_interrupts_once_and_does_not_disturb_the_cleanup() -> None:
     process = _start(
         """
         from vqcodec.runtime.interrupts import termination_raises
@@ -402,7 +402,7 @@ def test_a_pool_that_is_interrupted_waits_for_no_work_however_large(number: sign
 
 
 @pytest.mark.slow
-def test_a_pool_ends_what_is_at_work_and_what_ignores_termination() -> None:
+def test_a_pool_ends_busy_processes_and_those_that_ignore_termination() -> None:
     _run("""
         from vqcodec.runtime.processes import processes
 
@@ -508,7 +508,7 @@ def test_interrupts_of_a_program_of_others_leave_neither_copies_nor_pipes(again_
     """)
 
 
-def test_copies_work_where_somebody_else_hears_of_their_end() -> None:
+def test_copies_work_if_sigchld_is_ignored() -> None:
     _run("""
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
         assert workers.side_by_side(lambda number: number, range(30), 3) == list(range(30))
@@ -544,7 +544,7 @@ def test_signals_that_come_together_interrupt_once() -> None:
     """).splitlines() == ["cleaned up", "interrupted True"]
 
 
-def test_processes_have_one_thread_of_blas_and_ours_keeps_what_it_was_told() -> None:
+def test_processes_have_one_blas_thread_and_the_parent_keeps_its_setting() -> None:
     _run("""
         from vqcodec.runtime.processes import processes
 

@@ -10,14 +10,14 @@ from vqcodec.weights.exact import ExactModel
 LITE = REPOSITORY / "models" / "photo-lite"
 
 
-def test_books_are_counted_anew_by_rank_and_pulled_to_what_they_were() -> None:
+def test_codebooks_are_recounted_by_rank_and_pulled_to_earlier_counts() -> None:
     before = [codebooks.TrainedCodebook(np.zeros((1, 3), np.float32), np.array([1.0, 0, 3]), False)]
     files = [[(0, np.array([0, 0, 1], np.uint8))], [(0, np.array([0], np.uint8))]]
     (found,) = assembly.recount(before, [np.array([2, 0, 1])], files, 8.0)
     assert found.counts.tolist() == [1 + 2, 0, 3 + 6]
 
 
-def test_books_of_a_base_model_are_as_likely_as_they_were() -> None:
+def test_codebooks_of_a_base_model_keep_their_probabilities() -> None:
     model = ExactModel.load(LITE)
     for book, trained in zip(model.codebooks, assembly.codebooks_of(model), strict=True):
         np.testing.assert_allclose(np.sort(trained.counts)[::-1], np.sort(np.exp2(-book.bits.astype(float)))[::-1])

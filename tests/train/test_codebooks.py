@@ -31,7 +31,7 @@ def test_codewords_lie_where_vectors_do_and_outliers_are_left_to_the_escape() ->
     assert book.counts[:-1].sum() == 2000
 
 
-def test_codewords_that_nobody_needs_begin_anew() -> None:
+def test_unused_codewords_restart() -> None:
     far = np.concatenate([np.zeros((2, 1)), 500 + np.arange(80).reshape(2, 40), np.zeros((2, 1))], axis=1).astype(np.float32)
     base = codebooks.TrainedCodebook(far, np.ones(42), True)
     centres = np.array([(y, x) for y in range(-2, 3) for x in range(-2, 3)])

@@ -14,7 +14,7 @@ from vqcodec.train.data import LEAST_HELD_OUT, LEAST_TRAINED_ON, Corpus, Trainin
 from vqcodec.train.watch import Watch
 
 
-def test_a_picture_is_held_out_whatever_the_order() -> None:
+def test_a_picture_is_held_out_in_any_order() -> None:
     images = [data.TrainingImage(f"{letter}/{number}", np.zeros((1, 1, 1), np.uint8)) for letter in "abc" for number in range(10)]
     names = [{image.name for image in data._split(given).held_out} for given in (images, images[::-1], images[7:] + images[:7])]
     assert names[0] == names[1] == names[2]
@@ -29,7 +29,7 @@ def test_of_large_pictures_the_middle_is_taken(tmp_path: Path, monkeypatch: pyte
     np.testing.assert_array_equal(image.pixels[:, :, 0], pixels[4:20, 2:18])
 
 
-def test_what_is_no_file_and_folders_that_are_not_read_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreadable_entries_and_folders_are_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "in"
     (folder / "closed").mkdir(parents=True)
     Image.fromarray(np.zeros((8, 8), np.uint8)).save(folder / "a.png")

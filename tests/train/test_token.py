@@ -43,7 +43,7 @@ def test_the_command_trains_one(digits: Path, monkeypatch: pytest.MonkeyPatch, c
         registry.find(output)
 
 
-def test_training_goes_on_from_token_models_alone(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_training_continues_only_from_token_models(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("torch", reason="torch is not installed")
     assert main(["train", str(photo), "-o", str(photo.with_name("out")), "--kind", "token", "--init", "photo"]) == 4
     assert "photo is a lite or neural model, not a token model" in capsys.readouterr().err

@@ -92,7 +92,7 @@ def test_a_model_from_scratch_codes_pictures_of_its_kind(pictures: Path, from_sc
 
 
 @pytest.mark.slow
-def test_the_report_says_what_it_was_made_of(from_scratch: Path) -> None:
+def test_the_report_describes_its_corpus(from_scratch: Path) -> None:
     facts = summary(from_scratch)
     assert facts["id"] == ExactModel.load(from_scratch).id
     corpus = facts["corpus"]
@@ -133,7 +133,7 @@ def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:
         lite.train_lite(tmp_path, tmp_path / "model", init=None)
 
 
-def test_what_is_left_out_is_told(
+def test_files_that_are_left_out_are_reported(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(lite, "STRENGTHS", ())
@@ -165,7 +165,7 @@ def test_a_checkpoint_that_cannot_be_written_is_an_error_of_the_output(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_process_that_dies_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_dies_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(LimitError, match="died, perhaps of too little memory"), processes(1) as pool:
         list(pool.map(os._exit, [1]))
 
@@ -185,7 +185,7 @@ def test_a_process_that_is_terminated_at_work_cleans_up_and_ends(tmp_path: Path)
     assert (tmp_path / "cleaned up").exists()
 
 
-def test_what_a_file_is_in_the_way_of_is_never_replaced(pictures: Path, tmp_path: Path) -> None:
+def test_a_file_is_never_replaced_by_a_model_folder(pictures: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for overwrite in (False, True):
         with pytest.raises(OutputError, match="and is not replaced"):
@@ -291,7 +291,7 @@ def flat_pictures(count: int, folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("kind", ["lite", "context", "synthesis", "refiner", "denoiser", "token", "token-prior"])
-def test_what_is_held_out_is_not_trained_on(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_held_out_pictures_are_not_trained_on(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder, output = flat_pictures(20, tmp_path / "pictures"), tmp_path / "model"
     found: dict[str, set[int]] = {}
 
@@ -364,7 +364,7 @@ def test_the_seed_is_the_one_that_is_given(
 # ------------------------------------------------------------------------------------------------ trainings of networks
 
 
-def test_what_an_earlier_training_left_is_gone_on_from_or_removed_when_asked(tmp_path: Path) -> None:
+def test_an_earlier_checkpoint_is_continued_or_removed_on_request(tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="torch is not installed")
     from vqcodec.train.training_run import TrainingRun
 
