@@ -305,7 +305,7 @@ def test_thumbnail_decodes_a_smaller_picture(stored: bytes) -> None:
     assert np.abs(np.asarray(image, float) - np.asarray(whole, float)).mean() < 4
 
 
-def test_thumbnail_of_pixels_that_are_there_is_of_the_whole_picture(stored: bytes) -> None:
+def test_a_thumbnail_of_loaded_pixels_shows_the_whole_picture(stored: bytes) -> None:
     with opened(stored) as image, opened(stored) as fresh:
         image.load()
         image.thumbnail((10, 10))

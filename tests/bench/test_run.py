@@ -196,7 +196,7 @@ def test_a_run_reports_its_progress(folder: Path) -> None:
 # ---------------------------------------------------------------------------------------------- failures
 
 
-def test_an_unreadable_image_is_recorded_and_the_rest_goes_on(folder):
+def test_an_unreadable_image_is_recorded_and_the_run_continues(folder):
     (folder / "ab.png").write_bytes(b"not a picture")
     results = run(folder, FakeCodec())
     assert [image.name for image in results.images] == ["set/a.png", "set/b.png", "set/deeper/c.png"]

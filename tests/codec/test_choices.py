@@ -67,7 +67,7 @@ def test_errors_move_to_busy_areas(components: int) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model", ["photo-lite", "photo"])
-def test_likeness_is_gained(model: str, samples: Path) -> None:
+def test_tune_ssim_raises_perceptual_metrics(model: str, samples: Path) -> None:
     pixels = read_image(samples / "still_life.png").pixels[40:296, 40:296]
     files = {tune: api.encode(pixels, bpp=0.5, model=model, tune=tune) for tune in TUNES}
     assert 0.97 < len(files["ssim"]) / len(files["psnr"]) < 1.03

@@ -83,7 +83,7 @@ def test_pixels_are_the_callers_own(file: bytes) -> None:
     assert owner is None
 
 
-def test_of_a_large_file_that_is_none_little_is_read(tmp_path: Path) -> None:
+def test_little_of_a_large_invalid_file_is_read(tmp_path: Path) -> None:
     path = tmp_path / "large.png"
     with open(path, "wb") as file:
         file.write(b"\x89PNG\r\n\x1a\n" + 30 * b"\xff")

@@ -45,7 +45,7 @@ def coded(picture: Pixels) -> bytes:
 
 
 @pytest.mark.parametrize("model", ["photo", "photo-lite"])
-def test_strength_blends_the_decode_and_the_correction(picture: Pixels, model: str) -> None:
+def test_strength_scales_the_added_texture(picture: Pixels, model: str) -> None:
     data = api.encode(picture, quality=20, model=model, effort=1)
     best, none, half, full = (
         api.decode(data), *(api.decode(data, refine="gan", strength=s, refiner=REFINER).astype(int) for s in (0, 0.5, 1))

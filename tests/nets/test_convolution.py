@@ -12,7 +12,7 @@ from vqcodec.nets.synthesis import FEATURES, OUTPUTS
 NETWORK = convolution.ConvNetwork.from_tensors(random_network(6, 2, 0.15), "synthesis", inputs=FEATURES, outputs=OUTPUTS)
 
 
-def test_the_network_is_the_one_of_its_formula() -> None:
+def test_the_network_computes_its_formula() -> None:
     network = convolution.ConvNetwork.from_tensors(random_network(5, 2, 0.3), "synthesis", inputs=FEATURES, outputs=OUTPUTS)
     x = np.random.default_rng(1).standard_normal((FEATURES, 4, 6)).astype(np.float32)
 

@@ -60,7 +60,7 @@ class Listener(context.ContextCorrector):
 
 
 @pytest.mark.slow
-def test_a_network_grows_without_saying_anything_else(samples: Path) -> None:
+def test_a_grown_network_has_the_same_outputs(samples: Path) -> None:
     torch = pytest.importorskip("torch", reason="torch is not installed")
     from vqcodec.neural import context as neural
     from vqcodec.neural import context_samples
@@ -192,7 +192,7 @@ def test_large_weights_are_kept_in_a_coarser_unit_and_stay_exact() -> None:
     np.testing.assert_allclose(tensors["context.tile.00.state"] / 2.0 ** tensors["context.shift"], wanted, atol=0.02)
 
 
-def test_the_figure_is_of_held_out_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_figure_is_that_of_held_out_samples(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("torch", reason="torch is not installed")
     from vqcodec.neural import context_fit
     from vqcodec.neural.context_samples import PassSample
@@ -319,7 +319,7 @@ def test_the_command_keeps_a_context_that_serves_held_out_pictures(
     assert api.decode(api.encode(pixels, model=trained), model=trained).shape == pixels.shape
 
 
-def test_the_fewer_the_pictures_the_more_steps_each_is_coded_at_for_new_codebooks() -> None:
+def test_fewer_pictures_are_coded_at_more_steps_for_new_codebooks() -> None:
     pytest.importorskip("torch")
     from vqcodec.train.data import TrainingImage
     from vqcodec.train.stages import repeated

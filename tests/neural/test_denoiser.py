@@ -110,7 +110,7 @@ def test_noisy_crops_are_rounded_and_clipped_and_some_are_grey(small: Callable[.
     assert len(np.unique(crops[:, 0, 0, 0])) > 50
 
 
-def test_the_score_is_of_held_out_pictures(small: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_score_is_that_of_held_out_pictures(small: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     from vqcodec.neural import denoiser
 
     figures: list[float] = []

@@ -335,7 +335,7 @@ def test_crops_are_as_large_as_nine_pictures_of_ten_allow_and_come_by_area() -> 
     assert {place.top for place in places if place.number == 1} == set(range(9))
 
 
-def test_a_checkpoint_of_another_training_is_not_gone_on_from_and_stays(tmp_path: Path) -> None:
+def test_a_checkpoint_of_another_training_is_refused_and_kept(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch", reason="torch is not installed")
     from vqcodec.neural import loop
 

@@ -92,7 +92,7 @@ def test_training_adds_the_same_coefficients_as_decoding() -> None:
 
 
 @pytest.mark.slow
-def test_judges_look_from_any_pixel_of_a_cell(refiner_samples: list[Any]) -> None:
+def test_losses_start_at_any_pixel_of_a_cell(refiner_samples: list[Any]) -> None:
     from vqcodec.neural import refiner
 
     rng, corners = np.random.default_rng(0), set()
@@ -173,7 +173,7 @@ def test_the_generators_loss_is_the_weighted_sum_of_its_parts(refiner_samples: l
     assert min(facts[name] for name in weights_of) > 0
 
 
-def test_scores_are_of_decibels_gained_and_of_distances_before_and_after() -> None:
+def test_scores_are_decibels_gained_and_distances_before_and_after() -> None:
     torch = pytest.importorskip("torch", reason="torch is not installed")
 
     from vqcodec.neural import refiner
@@ -191,7 +191,7 @@ def test_scores_are_of_decibels_gained_and_of_distances_before_and_after() -> No
 
 
 @pytest.mark.slow
-def test_judges_are_listened_to_more_and_more_and_held_out_pictures_are_scored(
+def test_the_adversarial_weight_rises_and_held_out_pictures_are_scored(
     refiner_samples: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from vqcodec.neural import refiner

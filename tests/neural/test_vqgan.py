@@ -85,7 +85,7 @@ def test_gradient_statistics_of_small_crops(side: int) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("inputs", [1, 7])
-def test_a_discriminator_of_any_planes_learns_to_tell(inputs: int) -> None:
+def test_a_discriminator_learns_for_any_number_of_planes(inputs: int) -> None:
     torch.manual_seed(0)
     discriminator = adversary.Discriminator(inputs)
     optimiser = torch.optim.Adam(discriminator.parameters(), 1e-3, adversary.BETAS)
@@ -122,9 +122,7 @@ def test_coefficients_are_measured_to_be_of_unit_variance() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("adaptive", [False, True])
-def test_against_a_discriminator_the_decoder_alone_learns(
-    trained: Tensors, adaptive: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_the_decoder_learns_against_a_discriminator(trained: Tensors, adaptive: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(token, "EVERY", 2)
     monkeypatch.setattr(token, "SCORED", 2)
     seen: list[dict[str, float]] = []
@@ -142,7 +140,7 @@ def test_against_a_discriminator_the_decoder_alone_learns(
     assert all(np.isfinite(array).all() for array in found.values())
 
 
-def test_judges_are_listened_to_more_and_more_and_each_line_counts_its_own_codewords(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_adversarial_weight_rises_and_each_line_counts_its_own_codewords(monkeypatch: pytest.MonkeyPatch) -> None:
     heard: list[float] = []
     seen: list[dict[str, float]] = []
 
@@ -165,7 +163,7 @@ def test_the_same_seed_makes_the_same_model() -> None:
     assert all((one[name] != other[name]).any() for name in ("encoder.head", "decoder.head", "token.words"))
 
 
-def test_gradients_are_clipped_and_so_is_the_weight_of_a_judge_that_has_none() -> None:
+def test_gradients_are_clipped_and_so_is_the_adaptive_weight() -> None:
     network = torch.nn.Linear(2, 1)
     before = network.weight.detach().clone()
     optimiser = torch.optim.SGD(network.parameters(), 1.0)
@@ -215,7 +213,7 @@ def test_training_continues_from_a_checkpoint_with_its_discriminator(
     assert [facts["step"] for facts in seen] == [4]
 
 
-def test_sizes_are_those_of_the_model_that_is_gone_on_from(installed: TokenModel) -> None:
+def test_a_continued_training_keeps_the_sizes_of_its_model(installed: TokenModel) -> None:
     settings = continued(token.TokenSettings(steps=1, rate=2e-3), installed)
     assert (settings.cell, settings.codewords, settings.dim, settings.width, settings.blocks) == (8, 8, 4, 16, 1)
     assert settings.rate == 1e-3

@@ -244,7 +244,7 @@ def run_unread(stream: str, *arguments: object) -> "subprocess.CompletedProcess[
         2,
     ),
 )
-def test_a_reader_that_has_gone_ends_the_program_without_a_word(
+def test_a_closed_reader_ends_the_program_silently(
     vqz: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
     (tmp_path / "a.vqz").write_bytes(vqz.read_bytes())

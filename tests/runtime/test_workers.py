@@ -126,7 +126,7 @@ def test_threads_that_blas_keeps_are_ended_for_copies() -> None:
 
 
 @several_cores
-def test_blas_has_one_thread_while_anybody_is_inside() -> None:
+def test_blas_has_one_thread_inside_the_block() -> None:
     _run(
         """
         import threadpoolctl

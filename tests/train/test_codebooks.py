@@ -39,7 +39,7 @@ def test_unused_codewords_restart() -> None:
     assert sum(np.linalg.norm(book.codewords - centre[:, None], axis=0).min() < 0.2 for centre in centres) > 15
 
 
-def test_a_base_models_codewords_count_as_so_many_vectors() -> None:
+def test_a_base_models_codewords_count_as_strength_vectors() -> None:
     words = np.array([[0, 4, 0], [0, 0, 0]], np.float32)  # the last one is the escape
     base, x = codebooks.TrainedCodebook(words, np.array([1.0, 3, 0]), True), around(np.array([[5, 0]]), 100)
     places = []
@@ -60,7 +60,7 @@ def test_small_integers_are_reconstructed_where_their_values_lie() -> None:
     assert (book.counts > 0).all()
 
 
-def test_codewords_are_ranked_by_how_often_they_come() -> None:
+def test_codewords_are_ranked_by_count() -> None:
     trained = codebooks.TrainedCodebook(np.array([[0, 1, 2, 0]], np.float32).repeat(2, axis=0), np.array([10.0, 80, 1, 40]), True)
     found = codebooks.ranked(trained)
     book, order = found.codebook, found.order

@@ -21,7 +21,7 @@ def test_a_picture_is_held_out_in_any_order() -> None:
     assert len({name[0] for name in names[0]}) > 1  # not the first ones by name
 
 
-def test_of_large_pictures_the_middle_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_middle_of_large_pictures_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(data, "MAX_SIDE", 16)
     pixels = np.arange(24 * 20, dtype=np.uint16).astype(np.uint8).reshape(24, 20)
     Image.fromarray(pixels).save(tmp_path / "a.png")

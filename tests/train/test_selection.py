@@ -23,7 +23,7 @@ def test_small_cuts_are_parts_of_pictures_and_some_grey() -> None:
         np.testing.assert_array_equal(cut, image.pixels[top : top + height, left : left + width])
 
 
-def test_a_selection_has_about_so_many_pixels() -> None:
+def test_a_selection_has_about_the_given_number_of_pixels() -> None:
     images = [data.TrainingImage(str(number), np.zeros((10, 10, 3), np.uint8)) for number in range(40)]
     chosen = selection.pick(images, 1000, np.random.default_rng(0))
     assert len({image.name for image in chosen}) == len(chosen) == 10
