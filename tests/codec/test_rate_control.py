@@ -76,7 +76,7 @@ def test_psnr_target_is_met_closely() -> None:
 class FakeEncoder:
     """An encoder whose file sizes and PSNRs are given functions of the step; it records all trials."""
 
-    pixels, depth, beside = np.zeros((8, 8, 3), np.uint8), 8, ()
+    pixels, depth, others = np.zeros((8, 8, 3), np.uint8), 8, ()
 
     def __init__(
         self, size: Callable[[int, bool], float], psnr: Callable[[int], float] = lambda step: 0.0, rounds: int = 1

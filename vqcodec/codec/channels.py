@@ -1,4 +1,4 @@
-"""A picture's channels <-> its colours and its alpha plane, and the sections that are stored beside the index sections."""
+"""A picture's channels <-> its colours and its alpha plane, and the sections other than index sections."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def depth_of(picture: Pixels) -> int:
     return next(depth for depth in (10, 12, 16) if depth >= needed)
 
 
-def sections_beside(opacity: UInt8 | None, metadata: Metadata, levels: Sequence[int]) -> list[Section]:
+def other_sections(opacity: UInt8 | None, metadata: Metadata, levels: Sequence[int]) -> list[Section]:
     """Sections of the alpha plane and the metadata. `levels` of zstd are tried. Raises InputError for more than 16 MiB."""
     found = [] if opacity is None else [Section(container.ALPHA, alpha.encode_alpha(opacity, tuple(levels)))]
     given = [(kind, getattr(metadata, name)) for name, kind in METADATA.items()]

@@ -20,8 +20,8 @@ class FileCodec(Protocol):
     @property
     def model(self) -> Weights: ...
 
-    def encode(self, colours: Pixels, visible: Bool | None, beside: Sequence[Section], options: EncodeOptions) -> bytes:
-        """Samples [H, W, 1 or 3] to a file with the sections `beside`; `visible` bool [H, W] says which pixels PSNR counts.
+    def encode(self, colours: Pixels, visible: Bool | None, others: Sequence[Section], options: EncodeOptions) -> bytes:
+        """Samples [H, W, 1 or 3] to a file with the sections `others`; `visible` bool [H, W] says which pixels PSNR counts.
 
         Raises InputError, LimitError.
         """

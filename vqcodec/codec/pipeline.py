@@ -52,8 +52,8 @@ def encode(pixels: Pixels, model: AnyModel, options: EncodeOptions, metadata: Me
     colours, opacity = channels.split(pixels)  # [H, W, 1 or 3]; uint8 [H, W] or None
     visible = None if opacity is None or options.exact else opacity > 0  # bool [H, W] or None
     colours = colours if visible is None else hidden.fill_hidden(colours, visible)  # [H, W, 1 or 3]
-    beside = channels.sections_beside(opacity, metadata or Metadata(), effort_of(options.effort).levels[:2])  # zstd's
-    return codec_of(model).encode(colours, visible, beside, options)
+    others = channels.other_sections(opacity, metadata or Metadata(), effort_of(options.effort).levels[:2])  # zstd's
+    return codec_of(model).encode(colours, visible, others, options)
 
 
 def decode(data: bytes, model: AnyModel, options: DecodeOptions, refiner: Refiner | None = None) -> Pixels:
@@ -106,7 +106,7 @@ class Encoder(Source):
         """The file with these symbols, one item per tile group."""
         merge_map, sections = streams.pack(symbols, self.model, self.effort, self.threads)  # sections: layer by layer
         header = replace(header, merge_map=merge_map)
-        return container.write_file(header, [*(Section(container.INDICES, data) for data in sections), *self.beside])
+        return container.write_file(header, [*(Section(container.INDICES, data) for data in sections), *self.others])
 
     def psnr_db(self, step_64: int) -> float:
         """PSNR over the visible samples of the best decode at a step. Raises TooFineError."""
@@ -121,9 +121,9 @@ class Encoder(Source):
 class ExactCodec(ExactFiles):
     """Encodes and decodes files of an exact model."""
 
-    def encode(self, colours: Pixels, visible: Bool | None, beside: Sequence[Section], options: EncodeOptions) -> bytes:
+    def encode(self, colours: Pixels, visible: Bool | None, others: Sequence[Section], options: EncodeOptions) -> bytes:
         """The file of samples [H, W, 1 or 3]. Raises LimitError."""
-        encoder = Encoder(colours, self.model, options, visible=visible, beside=beside)
+        encoder = Encoder(colours, self.model, options, visible=visible, others=others)
         return rate_control.file_for(encoder, options)
 
     def decode(

@@ -53,7 +53,7 @@ class Encoder(Protocol):
     @property
     def rounds(self) -> int: ...
     @property
-    def beside(self) -> Sequence[Section]: ...
+    def others(self) -> Sequence[Section]: ...
     def file(self, step_64: int) -> bytes:
         """The file at a step. Raises TooFineError."""
         ...
@@ -119,8 +119,8 @@ def file_of_size(encoder: Encoder, size: int) -> bytes:
     if not best:
         smallest = encoder.file(container.MAX_STEP_64)
         if len(smallest) > size:
-            beside = sum(len(section.data) for section in encoder.beside)
-            held = f", of which {beside} are alpha, colour profile, EXIF and XMP" if beside else ""
+            other_bytes = sum(len(section.data) for section in encoder.others)
+            held = f", of which {other_bytes} are alpha, colour profile, EXIF and XMP" if other_bytes else ""
             raise LimitError(f"no file of at most {size} bytes: the smallest that the model can make has {len(smallest)}{held}")
         best = smallest
     return best

@@ -1,4 +1,4 @@
-"""A .vqz file as the decoder reads it: sections on demand, and what to do about damaged ones."""
+"""A .vqz file as the decoder reads it: sections on demand, and replacements for damaged ones."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Reader:
         self.lost: set[int] = set()
         """Tile groups that were read and found damaged, with `allow_partial`."""
         self.notes: list[str] = []
-        """Remarks for the user about what was read."""
+        """Remarks for the user, such as damaged parts that were replaced."""
 
     def tell(self, note: str) -> None:
         """Add a note, once."""

@@ -40,14 +40,14 @@ class Source:
         options: EncodeOptions | None = None,
         *,
         visible: Bool | None = None,
-        beside: Sequence[Section] = (),
+        others: Sequence[Section] = (),
         layers: int | None = None,
     ) -> None:
-        """`pixels` [H, W, 1 or 3]; `visible` bool [H, W]: the pixels that PSNR counts, None: all; `beside`:
-        sections that the file has besides the index sections; `layers` 1..3, by default 3 with tile groups, else 1.
+        """`pixels` [H, W, 1 or 3]; `visible` bool [H, W]: the pixels that PSNR counts, None: all; `others`:
+        the sections of the file besides the index sections; `layers` 1..3, by default 3 with tile groups, else 1.
         """
         options = options or EncodeOptions()
-        self.pixels, self.model, self.visible, self.beside = pixels, model, visible, beside
+        self.pixels, self.model, self.visible, self.others = pixels, model, visible, others
         self.depth = depth = channels.depth_of(pixels)
         self.effort = choices.effort_of(options.effort)
         self.rounds = choices.rounds_of(model, options.effort)
@@ -63,7 +63,7 @@ class Source:
             model_id=model.file_id,
             step_64=container.MAX_STEP_64,
             depth=depth,
-            alpha=any(section.type == container.ALPHA for section in beside),
+            alpha=any(section.type == container.ALPHA for section in others),
             masking=choices.masking_of(options.tune),
         )
         self._coefficients: dict[int, Float32] = {}

@@ -174,7 +174,7 @@ class TokenCodec:
 
     model: TokenModel
 
-    def encode(self, colours: Pixels, visible: Bool | None, beside: Sequence[Section], options: EncodeOptions) -> bytes:
+    def encode(self, colours: Pixels, visible: Bool | None, others: Sequence[Section], options: EncodeOptions) -> bytes:
         """A file of samples uint8 [H, W, 1 or 3]. Raises InputError for options that set the rate, which is fixed."""
         name, rates = self.model.name, (options.quality, options.bpp, options.size, options.psnr, options.tile)
         if any(value is not None for value in rates) or options.tune != "psnr":
@@ -183,7 +183,7 @@ class TokenCodec:
         if colours.dtype != np.uint8:
             raise InputError(f"{name} is a token model, of 8 bits a sample: scale deeper ones to uint8 first")
         indices = encode(colours.astype(np.uint8, copy=False), self.model, options.threads or usable_cores())  # uint16 [h, w]
-        return write(colours.shape, indices, self.model, effort_of(options.effort).levels[:2], beside)
+        return write(colours.shape, indices, self.model, effort_of(options.effort).levels[:2], others)
 
     def decode(
         self, reader: Reader, options: DecodeOptions, region: Rect | None, opacity: UInt8 | None, refiner: Refiner | None

@@ -96,8 +96,8 @@ class Corpus:
         )
         pictures = "1 picture" if count == 1 else f"{count} pictures"
         return (
-            f"{pictures} of {self.pixels} pixels are too few to train on ({LEAST_TRAINED_ON} pixels) and to check the result by"
-            f" ({LEAST_HELD_OUT} of a tenth of the pictures): add {enough - count} more of this size, or larger ones"
+            f"{pictures} of {self.pixels} pixels are too few to train on: training needs {LEAST_TRAINED_ON} pixels, and the check"
+            f" of the result {LEAST_HELD_OUT} in a tenth of the pictures: add {enough - count} more of this size, or larger ones"
         )
 
     def facts(self) -> dict[str, Any]:

@@ -32,7 +32,7 @@ _HELD_OUT_PIXELS_A_MINUTE: Final = 500_000
 _SAMPLED: Final = 0.25
 """Share of the time for samples; pictures that are not coded by then are left out."""
 _CONTINUED: Final = 0.5
-"""Factor on the generator's peak learning rate when it continues, since the discriminator starts anew."""
+"""Factor on the generator's peak learning rate when it continues, since the discriminator starts from scratch."""
 
 
 def train_refiner(

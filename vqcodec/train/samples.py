@@ -74,7 +74,7 @@ def _on_grid(rows: Float32, found: Coded) -> NDArray[np.float16]:
 
 
 def make_sample(image: TrainingImage, step_levels: float, model: ExactModel) -> Sample:
-    """Inputs of the synthesis network for an image, and what the plain decode lacks."""
+    """Inputs of the synthesis network for an image, and the error of the plain decode."""
     found = coded(image, step_levels, model, TUNES[0])
     full = found.layout.whole
     missing = dct.forward(image.pixels, full, model.color) * np.float32(1 / step_levels)

@@ -166,7 +166,7 @@ class SynthesisSplit:
 
 
 def synthesis_samples(training: NeuralTraining, tensors: Tensors, watch: Watch) -> SynthesisSplit:
-    """Code pictures and record what the plain decode loses. Raises OutOfTimeError."""
+    """Code pictures and record the error of the plain decode. Raises OutOfTimeError."""
     model = ExactModel("in training", tensors)
     images, pieces = _selection(training.corpus.train, _SYNTHESIS_PIXELS, training.seed), cut_in_pieces(training.held_out())
     stage, held_out_stage = f"coding {len(images)} pictures", f"coding {len(pieces)} held-out pictures"

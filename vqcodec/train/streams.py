@@ -27,7 +27,7 @@ _FREE_PAIRS: Final = (247, 120, 56, 24)
 _RARE: Final = (0.0, 1e-5, 1e-4, 1e-3)
 """Thresholds, as shares of all bytes, below which a byte gets no code: many unused codes of 11 bits would lengthen the others."""
 _SYMBOLS: Final = 1000
-"""A map of n streams is trained on files of fewer than this times n * n symbols, which it is meant for."""
+"""A merge map of n streams is trained on files of fewer than this times n * n symbols."""
 _RECORD_BYTES: Final = 2.5
 _OWN_CODE_BYTES, _OWN_CODE_BYTES_A_VALUE = 7.0, 0.45
 """Size of a frame's own code: bytes of headers, and bytes per distinct byte value."""
