@@ -216,7 +216,7 @@ class TokenCodec:
         return {"index": grid.reshape(-1).astype(np.uint32), "row": rows.reshape(-1), "column": columns.reshape(-1)}
 
     def describe(self, reader: Reader) -> dict[str, Any]:
-        """The size of the model's codebook."""
+        """The size of the model's codebook. The file's indices are read, so damage is found."""
         read(reader.header, reader.file.indices(0, 1)[0], self.model)
         return {"codewords": len(self.model.codebook)}
 

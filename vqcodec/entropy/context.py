@@ -66,7 +66,7 @@ def feature(latents: NDArray[np.signedinteger[Any]]) -> Float32:
 
 
 def step_inputs(step_64: int) -> Float32:
-    """Inputs for a quantiser step, float32 [3]: integers of at most UNIT_MAX."""
+    """Inputs E of container.py, 5.4, for a quantiser step, float32 [3]: integers of at most UNIT_MAX."""
     level = int(log16(step_64)) - 176
     return np.array([32, level >> 1, level * level >> 8], np.float32)
 
@@ -90,7 +90,9 @@ def dc_pass_names() -> list[str]:
 def dc_inputs_of(name: str) -> int:
     """Number of inputs of the network of a DC pass."""
     key = dc_pyramid.PassKey.parse(name)
-    return 2 * dc_pyramid.MEAN_ROWS[key.component][key.number] + dc_pyramid.SCALE_ROWS[key.component] + 2 + 3
+    return (
+        2 * dc_pyramid.MEAN_ROWS[key.component][key.number] + dc_pyramid.SCALE_ROWS[key.component] + 2 + 3
+    )  # score, mean; step inputs
 
 
 @dataclass(frozen=True, eq=False)

@@ -109,7 +109,7 @@ class TileSums:
 
 
 def sums_ahead(grid: Grid, tiles: Sequence[tuple[Tile, Predictor]]) -> list[TileSums]:
-    """Sums of tiles to come over the features known so far. One product serves all tiles and halves, so features are read from
+    """Sums for the next tiles, over the features known so far. One product serves all tiles and halves, so features are read from
     memory once."""
     luma, *chroma = grid.activity(grid.layout.components - 1)
     scores = np.concatenate([predictor.scale[:, : len(luma)] for _, predictor in tiles]) @ luma  # float32 [2 tiles, h * w]
@@ -133,7 +133,7 @@ def sums_ahead(grid: Grid, tiles: Sequence[tuple[Tile, Predictor]]) -> list[Tile
 
 
 def complete_sums(grid: Grid, tile: Tile, predictor: Predictor, sums: TileSums) -> None:
-    """Add the features made since to a tile's sums, in place."""
+    """Add to a tile's sums, in place, the features that the grid has gained since `sums_ahead`."""
     column = 0
     for rows, included in zip(grid.activity(tile.component), sums.activity_rows, strict=True):
         if len(rows) > included:

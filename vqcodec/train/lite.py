@@ -37,7 +37,7 @@ _FITTED: Final = 0.9
 class Attempt:
     """A model, a description of its fit, its figures on held-out pictures, and statistics of its codebooks."""
 
-    what: str
+    method: str
     model: ExactModel
     figures: Figures
     codebooks: list[dict[str, Any]] = field(default_factory=list)
@@ -88,12 +88,12 @@ def train_lite(
     chosen = outcome.chosen
     summary: dict[str, Any] = {
         **identity(chosen.model.id, "lite", (folder, output), {"init": init or "none", "seed": seed, "minutes": minutes}),
-        "method": chosen.what,
+        "method": chosen.method,
         "seed": seed,
         "notes": outcome.notes,
         "corpus": corpus.facts(),
         "held_out_results": chosen.figures.points(),
-        "candidates": {one.what: round(one.figures.mean_cost, 4) for one in outcome.attempts if len(one.figures)},
+        "candidates": {one.method: round(one.figures.mean_cost, 4) for one in outcome.attempts if len(one.figures)},
         "codebooks": chosen.codebooks,
     }
     with new_folder(output, overwrite=overwrite, marker=TENSORS, known=[SUMMARY]) as folder_of_model:

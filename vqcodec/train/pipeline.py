@@ -53,14 +53,14 @@ def fit_linear_model(images: list[TrainingImage], settings: ExactSettings, base:
     trained = start or []
     for number in range(settings.sweeps):
         begun = time.monotonic()
-        own = watch.named(f"round {number + 1} of {settings.sweeps}") if settings.sweeps > 1 else watch
+        own = watch.named(f"sweep {number + 1} of {settings.sweeps}") if settings.sweeps > 1 else watch
         sessions = open_sessions(images, settings.sweep_pixels, draft.color, rng, own)  # targets float32 [C, h * w] each
         collector = Collector(model, draft.layout, lambda_=settings.lambda_)
         residuals = sweep(draft, sessions, collector, pull, settings.seed, own)  # predictors int32 -> draft; float32 [n, d] each
         del sessions, collector
         trained = fit_codebooks(residuals, draft.layout.keys, start, settings, own)  # codewords float32 [d, K] each, with counts
         model = assemble(draft, trained).model  # its contexts are those of the next sweep
-        if watch.left is not None and watch.left < 2 * (time.monotonic() - begun):  # as long again, and what follows
+        if watch.left is not None and watch.left < 2 * (time.monotonic() - begun):  # time for another sweep and the streams
             break
     return fit_streams(draft, trained, images, settings, base, watch, rng)
 

@@ -84,7 +84,7 @@ def make_sample(image: TrainingImage, step_levels: float, model: ExactModel) -> 
 
 
 def make_samples(
-    images: list[TrainingImage], model: ExactModel, seed: int, what: str, watch: Watch, share: float = 1.0
+    images: list[TrainingImage], model: ExactModel, seed: int, stage: str, watch: Watch, share: float = 1.0
 ) -> list[Sample]:
     """Samples of the images, each at its own step, every eighth one in grey; only the first ones if the time is short.
 
@@ -92,7 +92,7 @@ def make_samples(
     """
     step_levels = draw_network_step_levels(len(images), NETWORK_STEP_LEVELS, np.random.default_rng(seed))
     call = partial(make_sample, model=model)
-    return some_in_processes(call, with_some_grey(images), step_levels, stage=what, watch=watch, share=share, least=1)
+    return some_in_processes(call, with_some_grey(images), step_levels, stage=stage, watch=watch, share=share, least=1)
 
 
 # ------------------------------------------------------------------------------------------------------- refiner
@@ -110,7 +110,7 @@ def make_refiner_sample(image: TrainingImage, step_levels: float, model: ExactMo
 
 
 def make_refiner_samples(
-    images: list[TrainingImage], models: Sequence[ExactModel], seed: int, what: str, watch: Watch, share: float = 1.0
+    images: list[TrainingImage], models: Sequence[ExactModel], seed: int, stage: str, watch: Watch, share: float = 1.0
 ) -> list[RefinerSample]:
     """Samples of the images, each at its own step and for a random one of TUNES, models in turn, every eighth image in grey.
 
@@ -121,7 +121,7 @@ def make_refiner_samples(
     tunes = [TUNES[number] for number in rng.integers(len(TUNES), size=len(images))]
     turns = [models[(number + number // _MODEL_CHANGES_EVERY) % len(models)] for number in range(len(images))]
     given = with_some_grey(images), step_levels, turns, tunes
-    return some_in_processes(make_refiner_sample, *given, stage=what, watch=watch, share=share, least=1)
+    return some_in_processes(make_refiner_sample, *given, stage=stage, watch=watch, share=share, least=1)
 
 
 # ------------------------------------------------------------------------------------------------------- context
@@ -207,7 +207,7 @@ def record(image: TrainingImage, step_levels: float, model: ExactModel) -> Recor
 
 
 def make_context_samples(
-    images: list[TrainingImage], model: ExactModel, seed: int, what: str, watch: Watch, share: float = 1.0
+    images: list[TrainingImage], model: ExactModel, seed: int, stage: str, watch: Watch, share: float = 1.0
 ) -> ContextSamples:
     """Samples of the images, turned at random, each at its own step, every eighth one in grey.
 
@@ -217,7 +217,7 @@ def make_context_samples(
     step_levels = draw_network_step_levels(len(images), NETWORK_STEP_LEVELS, rng)
     given = [randomly_turned(image, rng) for image in with_some_grey(images)]
     call = partial(record, model=model)
-    recorded = some_in_processes(call, given, step_levels, stage=what, watch=watch, share=share, least=1)
+    recorded = some_in_processes(call, given, step_levels, stage=stage, watch=watch, share=share, least=1)
     passes = {name: _joined(name, [one.passes[name] for one in recorded if name in one.passes]) for name in context.dc_pass_names()}
     return ContextSamples([one.tiles for one in recorded], passes)
 

@@ -79,11 +79,11 @@ class NeuralTraining:
         pixels = self.run.limited(_HELD_OUT_PIXELS, _HELD_OUT_PIXELS_A_MINUTE)
         return pick(self.corpus.held_out, pixels, np.random.default_rng(self.seed))
 
-    def measure(self, what: str, model: ExactModel, pieces: list[TrainingImage], watch: Watch, share: float = 1.0) -> Figures:
-        """Figures of a model on held-out pieces, logged as `what`."""
+    def measure(self, name: str, model: ExactModel, pieces: list[TrainingImage], watch: Watch, share: float = 1.0) -> Figures:
+        """Figures of a model on held-out pieces, logged as `name`."""
         figures = measure(model, pieces, watch, share)
         for point in figures.points():
-            self.run.training_log.facts(what, point)
+            self.run.training_log.facts(name, point)
         return figures
 
 
@@ -141,10 +141,10 @@ def best_context(
     pieces = shuffled(cut_in_pieces(pick(pictures, _SCORED_PIXELS, np.random.default_rng(0))))
     before = training.measure(BASE, training.base, pieces, watch, 1 / (2 + len(candidates)))
     pieces = pieces[: len(before)]
-    figures = {what: training.measure(what, one.model, pieces, watch) for what, one in candidates.items()}
-    better = [what for what in candidates if len(figures[what]) == len(pieces) and is_better(figures[what], before)]
-    kept = min(better, key=lambda what: figures[what].mean_cost, default=BASE)  # a small folder may teach nothing
-    costs = {what: round(found.mean_cost, 4) for what, found in {BASE: before, **figures}.items() if len(found)}
+    figures = {name: training.measure(name, one.model, pieces, watch) for name, one in candidates.items()}
+    better = [name for name in candidates if len(figures[name]) == len(pieces) and is_better(figures[name], before)]
+    kept = min(better, key=lambda name: figures[name].mean_cost, default=BASE)  # a small folder may teach nothing
+    costs = {name: round(found.mean_cost, 4) for name, found in {BASE: before, **figures}.items() if len(found)}
     training.run.results.update({"held_out_costs": costs, "kept": kept})
     if kept == BASE:
         training.run.notes.append(f"the context of {training.base.name} is kept: on {len(pieces)} held-out pictures {NO_BETTER}")

@@ -117,10 +117,10 @@ class TrainingRun:
     def training_log(self) -> TrainingLog:
         return TrainingLog(self.log, self.board, self.sheets)
 
-    def tell(self, what: str, done: int, total: int) -> None:
+    def tell(self, stage: str, done: int, total: int) -> None:
         """Report the progress of a stage, whether or not the time is over."""
         if self.progress is not None:
-            self.progress(what, done, total)
+            self.progress(stage, done, total)
 
     def checkpoint(self, part: str = "") -> Path:
         """Path of the checkpoint of the whole training, or of a part."""
