@@ -141,7 +141,7 @@ def test_docstrings_begin_with_a_noun_or_a_verb() -> None:
         for folder in ("vqcodec", "experiments", "samples", "tests", "packaging")
         for module in sorted((REPOSITORY / folder).rglob("*.py"))
         for text in docstrings(ast.parse(module.read_text()))
-        if text.startswith(("Of ", "What "))
+        if text.startswith(("As ", "By ", "How ", "Of ", "So many ", "Such ", "The same ", "What ", "Where "))
     ]
     assert riddles == []
 

@@ -33,7 +33,7 @@ Pixels = np.ndarray
 
 @pytest.mark.parametrize("components", [1, 3])
 def test_a_network_that_returns_its_input_leaves_grey(components: int) -> None:
-    """Its head passes the linear inputs through and its tail undoes their divisor, so the whole picture is subtracted."""
+    """The network's head passes the linear inputs through and its tail undoes their divisor, so the whole picture is subtracted."""
     tensors = random_network(192, 1, 0, kind="denoiser")
     tensors["denoiser.head"] = np.eye(192, INPUTS["denoiser"], dtype=np.float16)
     tensors["denoiser.tail"] = (denoising.LINEAR_DIVISOR * np.eye(192)).astype(np.float16)

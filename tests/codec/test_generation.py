@@ -316,7 +316,7 @@ def test_a_prior_of_another_token_model_is_refused() -> None:
 
 @pytest.mark.parametrize("codewords", [39, 41])
 def test_a_prior_of_another_number_of_codewords_is_refused(codewords: int) -> None:
-    """Its token_id matches, but its tensors do not."""
+    """The prior's token_id matches, but its tensors do not."""
     prior = random_prior(PRIOR_MODEL, (20, 30, 3))
     sizes = {"prior.words": codewords + 1, "prior.tail": codewords, "prior.tail_bias": codewords}
     resized = {name: np.resize(prior.tensors[name], (size, *prior.tensors[name].shape[1:])) for name, size in sizes.items()}

@@ -341,7 +341,7 @@ def test_options_that_do_not_fit_the_inputs(
     [(signal.SIGINT, 0.0), (signal.SIGINT, 0.1), (signal.SIGINT, 1.5), (signal.SIGTERM, 0.05), (signal.SIGHUP, 0.5)],
 )
 def test_no_worker_reports_a_signal_from_a_terminal(tmp_path: Path, number: signal.Signals, after: float) -> None:
-    """It also reaches workers, which may be importing modules."""
+    """The signal also reaches workers, which may be importing modules."""
     (tmp_path / "in").mkdir()
     process = begun(tmp_path / "in", tmp_path / "out")
     wait_until(lambda: len(children(process)) == 2)

@@ -121,7 +121,7 @@ def test_every_file_is_encoded_or_skipped_with_a_reason(tmp_path: Path, monkeypa
 
 
 def test_a_file_that_cannot_be_read_is_a_failure(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its kind is unknown. `open` is replaced because tests may run as root, who can read everything."""
+    """The kind of the file is unknown. `open` is replaced because tests may run as root, who can read everything."""
     opened = open
 
     def refusing(path: Any, *arguments: Any, **options: Any) -> Any:

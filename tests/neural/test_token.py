@@ -100,7 +100,7 @@ def test_perplexity_is_the_number_of_equally_likely_codewords(small: Any) -> Non
 
 
 def test_training_sees_what_encoding_does(small: Any) -> None:
-    """The same pixels and weights give the same indices in torch and in numpy, but for ties, and the same vectors."""
+    """Torch and numpy give equal indices, up to ties, and equal vectors for equal pixels and weights."""
     import torch
 
     from vqcodec.neural import token

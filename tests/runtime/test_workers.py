@@ -563,7 +563,7 @@ def test_processes_have_one_blas_thread_and_the_parent_keeps_its_setting() -> No
 
 @pytest.mark.parametrize("number", fast_first([signal.SIGKILL, signal.SIGTERM]))
 def test_copies_end_with_a_parent_that_is_killed(number: signal.Signals) -> None:
-    """Their results are larger than a pipe, and nobody reads them."""
+    """The workers' results are larger than a pipe, and no process reads them."""
     process = _start(
         """
         parent = os.getpid()

@@ -25,7 +25,7 @@ def figures(costs: list[float]) -> Figures:
 
 
 def test_a_flat_picture_does_not_outweigh_all_others() -> None:
-    """Its PSNR is infinite."""
+    """The PSNR of a flat picture is infinite."""
     flat = TrainingImage("flat.png", np.full((16, 16, 1), 255, np.uint8))
     figures = held_out.measure(registry.find("photo-lite"), [flat], Watch())
     assert all(np.isfinite(list(point.values())).all() for point in figures.points())

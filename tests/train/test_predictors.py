@@ -49,7 +49,7 @@ def test_scales_are_those_of_the_magnitudes_or_of_the_start() -> None:
 
 @pytest.mark.parametrize("factor", [1, 30, 3000])
 def test_weights_are_never_more_than_sums_can_hold(factor: int) -> None:
-    """Also after rounding, if they are scaled down."""
+    """The bound holds after rounding, too, if weights are scaled down."""
     rng = np.random.default_rng(factor)
     features = rng.integers(-40, 40, (400, 60)).astype(np.float32)
     samples = predictors.Samples(features, (factor * features.sum(axis=1)).astype(np.float32))

@@ -49,7 +49,7 @@ def test_a_damaged_model_that_claims_the_id_is_reported(installed: Path) -> None
 
 
 def test_a_retrained_model_is_loaded_again(tmp_path: Path) -> None:
-    """The same process finds the new model at the same path. An unchanged model is loaded once."""
+    """A running process finds the new model at the old path. An unchanged model is loaded once."""
     found = []
     for second in (1, 2):
         save_model(tmp_path, replace(damaged(LITE, "color", add((0, 0), second)), summary={}))
