@@ -30,6 +30,11 @@ class Effort:
     rounds: int = 0
     """Rounds of aiming (aiming.py) for models with a synthesis. Each takes three to four times as long as coding itself."""
 
+    @property
+    def plane_levels(self) -> tuple[int, ...]:
+        """Levels of zstd that are tried for alpha planes and planes of tokens; slower ones gain nothing there."""
+        return self.levels[:2]
+
 
 _FASTEST, _FAST, _THOROUGH = Effort(zstd_blocks.FAST_LEVELS, 0), Effort(zstd_blocks.FAST_LEVELS), Effort()
 EFFORTS: Final = (_FASTEST, _FAST, _FAST, *[_THOROUGH] * 3, Effort(rounds=1), Effort(rounds=2), Effort(rounds=4))

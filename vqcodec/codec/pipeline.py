@@ -52,7 +52,7 @@ def encode(pixels: Pixels, model: AnyModel, options: EncodeOptions, metadata: Me
     colours, opacity = channels.split(pixels)  # [H, W, 1 or 3]; uint8 [H, W] or None
     visible = None if opacity is None or options.exact else opacity > 0  # bool [H, W] or None
     colours = colours if visible is None else hidden.fill_hidden(colours, visible)  # [H, W, 1 or 3]
-    others = channels.other_sections(opacity, metadata or Metadata(), effort_of(options.effort).levels[:2])  # zstd's
+    others = channels.other_sections(opacity, metadata or Metadata(), effort_of(options.effort).plane_levels)  # list[Section]
     return codec_of(model).encode(colours, visible, others, options)
 
 

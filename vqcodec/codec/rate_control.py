@@ -43,7 +43,7 @@ class TooFineError(Exception):
     """A residual of the picture at this step exceeds the codebooks' range."""
 
 
-class Encoder(Protocol):
+class StepEncoder(Protocol):
     """The part of pipeline.Encoder that rate control uses; steps are in 1/64 grey level."""
 
     @property
@@ -73,7 +73,7 @@ def step_of_quality(quality: float, depth: int = 8) -> int:
     return max(FINEST_STEP_64, round(64 * float(np.exp(np.interp(quality, _QUALITIES, np.log(step_levels))))))
 
 
-def file_for(encoder: Encoder, options: EncodeOptions) -> bytes:
+def file_for(encoder: StepEncoder, options: EncodeOptions) -> bytes:
     """The file that meets the options' target. Raises LimitError if no file does."""
     if options.psnr is not None:
         return file_of_psnr(encoder, options.psnr)
@@ -84,7 +84,7 @@ def file_for(encoder: Encoder, options: EncodeOptions) -> bytes:
     return file_of_step(encoder, step_of_quality(DEFAULT_QUALITY if options.quality is None else options.quality, encoder.depth))
 
 
-def file_of_step(encoder: Encoder, step_64: int) -> bytes:
+def file_of_step(encoder: StepEncoder, step_64: int) -> bytes:
     """The file at a step, or at the next coarser one that the codebooks can code."""
     while True:
         try:
@@ -93,11 +93,11 @@ def file_of_step(encoder: Encoder, step_64: int) -> bytes:
             step_64 = math.ceil(step_64 * _COARSER)
 
 
-def file_of_size(encoder: Encoder, size: int) -> bytes:
+def file_of_size(encoder: StepEncoder, size: int) -> bytes:
     """The largest file of at most `size` bytes that the search finds. Raises LimitError if there is none."""
     best, best_step_64, too_large = b"", 0, FINEST_STEP_64
 
-    def log_excess(coder: Encoder, step_64: int) -> float:
+    def log_excess(coder: StepEncoder, step_64: int) -> float:
         """log(bytes / size) of the file at a step. Remembers the best file made with all of the effort's aiming."""
         nonlocal best, best_step_64, too_large
         try:
@@ -126,11 +126,11 @@ def file_of_size(encoder: Encoder, size: int) -> bytes:
     return best
 
 
-def file_of_psnr(encoder: Encoder, psnr_db: float) -> bytes:
+def file_of_psnr(encoder: StepEncoder, psnr_db: float) -> bytes:
     """The file at the largest step that the search finds with a PSNR of at least `psnr_db`. Raises LimitError if there is none."""
     best_step_64, best_excess, largest_excess, too_coarse = 0, 0.0, -float("inf"), container.MAX_STEP_64
 
-    def excess(coder: Encoder, step_64: int) -> float:
+    def excess(coder: StepEncoder, step_64: int) -> float:
         """PSNR at a step less the target. Remembers the largest step that meets the target with all of the effort's aiming."""
         nonlocal best_step_64, best_excess, largest_excess, too_coarse
         try:

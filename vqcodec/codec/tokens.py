@@ -183,7 +183,7 @@ class TokenCodec:
         if colours.dtype != np.uint8:
             raise InputError(f"{name} is a token model, of 8 bits a sample: scale deeper ones to uint8 first")
         indices = encode(colours.astype(np.uint8, copy=False), self.model, options.threads or usable_cores())  # uint16 [h, w]
-        return write(colours.shape, indices, self.model, effort_of(options.effort).levels[:2], others)
+        return write(colours.shape, indices, self.model, effort_of(options.effort).plane_levels, others)
 
     def decode(
         self, reader: Reader, options: DecodeOptions, region: Rect | None, opacity: UInt8 | None, refiner: Refiner | None
