@@ -32,7 +32,7 @@ class Effort:
 
     @property
     def plane_levels(self) -> tuple[int, ...]:
-        """Levels of zstd that are tried for alpha planes and planes of tokens; slower ones gain nothing there."""
+        """Levels of zstd that are tried for alpha planes and planes of tokens: the first two."""
         return self.levels[:2]
 
 
