@@ -9,7 +9,7 @@ from typing import Any
 import typer.main
 
 from vqcodec import __version__
-from vqcodec.cli.main import app
+from vqcodec.cli.main import COMMANDS, app_with
 
 
 def escaped(text: str) -> str:
@@ -37,7 +37,7 @@ def options_of(command: Any) -> list[str]:
 
 def man_page() -> str:
     """The whole man page as roff."""
-    group = typer.main.get_command(app)
+    group = typer.main.get_command(app_with(COMMANDS))
     lines = [f'.TH VQCODEC 1 "" "vqcodec {__version__}"', ".SH NAME", escaped(f"vqcodec - {group.help}")]
     lines += [".SH SYNOPSIS", r"\fBvqcodec\fR \fICOMMAND\fR [\fIOPTIONS\fR] ..."]
     lines += [".SH DESCRIPTION", escaped(group.epilog or ""), *options_of(group)]

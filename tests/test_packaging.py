@@ -17,7 +17,7 @@ from helpers.marks import fast_first
 from helpers.paths import REPOSITORY
 from helpers.pictures import smooth_picture
 from helpers.processes import program_environment
-from vqcodec.cli.main import app
+from vqcodec.cli.main import COMMANDS, app_with
 from vqcodec.format import container
 
 PACKAGING = REPOSITORY / "packaging"
@@ -37,7 +37,7 @@ def sections(page: str) -> dict[str, str]:
 
 def test_the_man_page_has_every_command_argument_and_option(man_page: str) -> None:
     """Every option of every command is listed, so that a new one cannot be forgotten; the description has the common ones."""
-    program, found = get_command(app), sections(man_page)
+    program, found = get_command(app_with(COMMANDS)), sections(man_page)
     assert {"encode", "decode", "info", "train"} < set(program.commands)
     commands = {"DESCRIPTION": program} | {name.upper(): command for name, command in program.commands.items()}
     assert set(found) == {"NAME", "SYNOPSIS", *commands, "EXIT STATUS", "ENVIRONMENT"}

@@ -12,12 +12,13 @@ from typing import Any, BinaryIO, NoReturn, Self, Unpack
 
 from vqcodec import checks
 from vqcodec.arrays import Bool, Pixels, UInt8, UInt32
+from vqcodec.checks import MAX_PIXELS
 from vqcodec.codec import denoising, generation, inspection, pictures, pipeline, refinement, tokens
 from vqcodec.codec.file_codec import FileCodec
 from vqcodec.codec.pipeline import AnyModel
 from vqcodec.codec.reader import Reader
 from vqcodec.errors import InputError, ModelError
-from vqcodec.format.header import MAX_PIXELS, Metadata
+from vqcodec.format.header import Metadata
 from vqcodec.io import arguments, icc
 from vqcodec.io.arguments import Picture, Source
 from vqcodec.options import DecodeChoices, DecodeOptions, EncodeChoices, EncodeOptions, Region, Scale, check_names, takes

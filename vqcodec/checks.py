@@ -6,11 +6,13 @@ import math
 import operator
 import reprlib
 from collections.abc import Sequence
-from typing import Any, SupportsFloat, SupportsIndex, TypeVar, cast
+from typing import Any, Final, SupportsFloat, SupportsIndex, TypeVar, cast
 
 from vqcodec.errors import InputError, printable
 
 T = TypeVar("T", int, str)
+MAX_PIXELS: Final = 1 << 28
+"""Largest number of pixels of a picture, unless the user sets another limit."""
 
 
 def described(value: object) -> str:

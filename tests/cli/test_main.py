@@ -100,7 +100,7 @@ def test_help_is_in_whole_sentences_and_not_cut(
     assert overview is not None
     assert re.fullmatch(r"[A-Z].*[^.]\.", overview[1])
     shown = "".join(run(capsys, command, "--help")[1].split())
-    parameters = typer.main.get_command(cli.app).commands[command].params  # type: ignore[attr-defined]  # a group has them
+    parameters = typer.main.get_command(cli.app_with(cli.COMMANDS)).commands[command].params  # type: ignore[attr-defined]  # a group has them
     for parameter in parameters:
         assert re.fullmatch(r"[A-Z].*\.( \[default: [^]]+\])?", parameter.help), parameter.name
         assert "".join(parameter.help.split()) in shown, parameter.name
@@ -126,7 +126,7 @@ def test_an_internal_error_is_one_line(vqz: Path, monkeypatch: pytest.MonkeyPatc
     assert err == "vqcodec: internal error (ZeroDivisionError: a\\nb); --debug shows the traceback\n"
 
 
-@pytest.mark.parametrize("moment", ["app", "_report"])
+@pytest.mark.parametrize("moment", ["app_with", "_report"])
 def test_an_interrupt_has_its_exit_code(monkeypatch: pytest.MonkeyPatch, moment: str) -> None:
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt

@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Annotated
 
+from vqcodec.checks import MAX_PIXELS
 from vqcodec.cli.options import Force, Json, MaxPixels, ModelOfFiles, Quiet, UsageError, path_argument, path_option
 from vqcodec.cli.printing import print_json, progress_line, tell
 from vqcodec.cli.single import check_not_stdout
 from vqcodec.errors import InputError
-from vqcodec.format.header import MAX_PIXELS
 from vqcodec.io.files import STREAM, Attributes, attributes_of, check_output, name_of, write_atomic
 
 

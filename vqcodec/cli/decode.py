@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from vqcodec.checks import MAX_PIXELS
 from vqcodec.cli.many import check_only_for_many, convert_many, paths_of
 from vqcodec.cli.options import (
     Force,
@@ -27,7 +28,6 @@ from vqcodec.cli.options import (
 )
 from vqcodec.cli.printing import progress_line
 from vqcodec.cli.single import check_json, check_picture_name, report_file
-from vqcodec.format.header import MAX_PIXELS
 from vqcodec.options import DEVICES, REFINES, SCALES, DecodeOptions, Device, Refine, Scale
 from vqcodec.runtime.blas import begin_with_one_thread
 

@@ -4,10 +4,10 @@ from typing import Annotated
 
 import typer
 
+from vqcodec.checks import MAX_PIXELS
 from vqcodec.cli.options import Force, Input, Json, MaxPixels, Output, Quiet, Threads, sigma_of
 from vqcodec.cli.printing import progress_line
 from vqcodec.cli.single import check_json, check_picture_name, report_file
-from vqcodec.format.header import MAX_PIXELS
 from vqcodec.runtime.blas import begin_with_one_thread
 
 

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from vqcodec.checks import MAX_PIXELS
 from vqcodec.cli.many import check_only_for_many, convert_many, paths_of
 from vqcodec.cli.options import (
     Force,
@@ -26,7 +27,6 @@ from vqcodec.cli.options import (
 from vqcodec.cli.printing import progress_line, tell
 from vqcodec.cli.single import check_json, report_file
 from vqcodec.errors import printable
-from vqcodec.format.header import MAX_PIXELS
 from vqcodec.options import DEFAULT_EFFORT, TUNES, EncodeOptions, Tune
 from vqcodec.runtime.blas import begin_with_one_thread
 

@@ -7,12 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
+from vqcodec.checks import MAX_PIXELS
 from vqcodec.cli.options import Files, Force, Json, MaxPixels, ModelOfFiles, Quiet, UsageError, not_a_picture, path_option
 from vqcodec.cli.printing import console, print_json, progress_line, tell
 from vqcodec.cli.search import find_files, skipped_text
 from vqcodec.cli.single import check_not_stdout
 from vqcodec.errors import VqcodecError, printable
-from vqcodec.format.header import MAX_PIXELS
 from vqcodec.io.files import attributes_of, check_output, naming, read_input, stream_limit, write_atomic
 from vqcodec.runtime.progress import stage, steps
 

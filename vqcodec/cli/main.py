@@ -23,23 +23,13 @@ import sys
 import traceback
 import warnings
 from collections.abc import Sequence
-from typing import Annotated
+from importlib import import_module
+from typing import Annotated, Final
 
 import typer
 
-from vqcodec.cli.bench import bench
-from vqcodec.cli.compare import compare
-from vqcodec.cli.decode import decode
-from vqcodec.cli.denoise import denoise
-from vqcodec.cli.encode import encode
-from vqcodec.cli.generate import generate
-from vqcodec.cli.info import info
-from vqcodec.cli.models import models
 from vqcodec.cli.options import USAGE, GroupedCommand, UsageError
 from vqcodec.cli.printing import tell
-from vqcodec.cli.repair import repair
-from vqcodec.cli.train import train
-from vqcodec.cli.verify import verify
 from vqcodec.errors import VqcodecError
 from vqcodec.io.files import BrokenPipeOutputError, open_closed_streams, stdout_error
 
@@ -47,17 +37,26 @@ INTERNAL, OUT_OF_MEMORY, INTERRUPTED, BROKEN_PIPE = 1, 6, 130, 141
 _STDOUT_ERRORS = {errno.ENOSPC, errno.EPIPE, errno.EBADF, errno.EIO, errno.EFBIG, errno.EDQUOT}
 """Errors of writing to standard output. Code that uses other files raises VqcodecErrors."""
 
-app = typer.Typer(
-    add_completion=True,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    pretty_exceptions_enable=False,
-    help="An image codec that learns its codebooks from images.",
-    epilog="'-' is standard input or standard output. --debug, anywhere, shows the traceback of an error.",
-)
-for _command in (encode, decode, denoise, generate, repair, info, verify, models, compare, bench, train):
-    _summary = (_command.__doc__ or "").partition("\n")[0]  # the whole line; Typer would cut it
-    app.command(cls=GroupedCommand, short_help=_summary)(_command)
+COMMANDS: Final = ("encode", "decode", "denoise", "generate", "repair", "info", "verify", "models", "compare", "bench", "train")
+"""Names of the commands, each a function of this name in a module of this name."""
+
+
+def app_with(commands: Sequence[str]) -> typer.Typer:
+    """The program with some of its commands; only their modules are imported."""
+    app = typer.Typer(
+        add_completion=True,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        pretty_exceptions_enable=False,
+        help="An image codec that learns its codebooks from images.",
+        epilog="'-' is standard input or standard output. --debug, anywhere, shows the traceback of an error.",
+    )
+    app.callback()(_common)
+    for name in commands:
+        command = getattr(import_module(f"vqcodec.cli.{name}"), name)
+        summary = (command.__doc__ or "").partition("\n")[0]  # the whole line; Typer would cut it
+        app.command(cls=GroupedCommand, short_help=summary)(command)
+    return app
 
 
 def _print_version(wanted: bool) -> None:
@@ -68,7 +67,6 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _common(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
@@ -101,6 +99,7 @@ def _run(words: list[str]) -> int:
         raise UsageError("an argument is empty: is a shell variable not set?")  # pathlib takes "" for the current folder
     words = [os.path.abspath(word) if word == "./-" else word for word in words]  # pathlib drops "./", which makes it a file
     try:
+        app = app_with(words[:1] if words[0] in COMMANDS else COMMANDS)
         code = int(app(words, prog_name="vqcodec", standalone_mode=False) or 0)
     except SystemExit as error:
         if isinstance(error.__context__, BrokenPipeError):  # Typer would end silently

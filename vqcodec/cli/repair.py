@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from vqcodec.checks import MAX_PIXELS
 from vqcodec.cli.options import (
     DEFAULT_TEMPERATURE,
     Force,
@@ -22,7 +23,6 @@ from vqcodec.cli.options import (
 )
 from vqcodec.cli.printing import progress_line
 from vqcodec.cli.single import check_json, check_picture_name, report_file
-from vqcodec.format.header import MAX_PIXELS
 from vqcodec.io.files import STREAM
 from vqcodec.runtime.blas import begin_with_one_thread
 

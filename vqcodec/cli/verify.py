@@ -5,11 +5,11 @@ from typing import Annotated, Any
 
 import typer
 
+from vqcodec.checks import MAX_PIXELS
 from vqcodec.cli.options import Files, Json, MaxPixels, ModelOfFiles
 from vqcodec.cli.printing import print_json, progress_line, tell
 from vqcodec.cli.search import find_files, skipped_text
 from vqcodec.errors import VqcodecError, printable
-from vqcodec.format.header import MAX_PIXELS
 from vqcodec.io.files import read_input, stream_limit
 from vqcodec.runtime.progress import stage, steps
 

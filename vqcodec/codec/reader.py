@@ -7,10 +7,11 @@ from typing import BinaryIO, Final
 import numpy as np
 
 from vqcodec.arrays import UInt8
+from vqcodec.checks import MAX_PIXELS
 from vqcodec.codec.streams import Stored
 from vqcodec.errors import CorruptError, FormatError, InputError, TruncatedError
 from vqcodec.format import alpha, container
-from vqcodec.format.header import MAX_PIXELS, Metadata
+from vqcodec.format.header import Metadata
 from vqcodec.options import Region
 from vqcodec.transform.rect import Rect
 

@@ -286,9 +286,10 @@ from itertools import accumulate
 from threading import Lock
 from typing import BinaryIO, Final, NamedTuple
 
+from vqcodec.checks import MAX_PIXELS
 from vqcodec.errors import CorruptError, FormatError, LimitError, TruncatedError, UnsupportedError
 from vqcodec.format.bits import ByteReader, write_varint
-from vqcodec.format.header import MAX_METADATA, MAX_PIXELS, Header, Section, Tokens
+from vqcodec.format.header import MAX_METADATA, Header, Section, Tokens
 from vqcodec.transform.layouts import COLOR_8X8, GREY, LAYOUTS
 
 MAGIC: Final = bytes((0x89, 0x56, 0x51, 0x5A, 0x0D, 0x0A, 0x1A, 0x0A))

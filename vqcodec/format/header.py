@@ -66,8 +66,6 @@ class Header:
         return [Rect(top, left, min(side, h - top), min(side, w - left)) for top in range(0, h, side) for left in range(0, w, side)]
 
 
-MAX_PIXELS: Final = 1 << 28
-"""Largest number of pixels of a picture, unless the user sets another limit."""
 MAX_METADATA: Final = 1 << 24
 """Largest size of each kind of metadata, in bytes."""
 

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vqcodec.arrays import Bool, Pixels
-from vqcodec.checks import described, whole
+from vqcodec.checks import MAX_PIXELS, described, whole
 from vqcodec.errors import InputError, printable
-from vqcodec.format.header import MAX_PIXELS, Metadata
+from vqcodec.format.header import Metadata
 from vqcodec.io.files import naming, open_input, read_stream, seekable, stream_limit
 
 T = TypeVar("T", int, str)

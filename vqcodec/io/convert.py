@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
 
 from vqcodec.arrays import Pixels
+from vqcodec.checks import MAX_PIXELS
 from vqcodec.codec import pipeline, refinement
 from vqcodec.codec.reader import Reader
 from vqcodec.errors import FormatError, InputError
-from vqcodec.format.header import MAX_PIXELS, Metadata
+from vqcodec.format.header import Metadata
 from vqcodec.io.files import (
     STREAM,
     attributes_of,

@@ -23,8 +23,9 @@ import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from vqcodec.arrays import Pixels, UInt8
+from vqcodec.checks import MAX_PIXELS
 from vqcodec.errors import InputError, LimitError, VqcodecError, printable
-from vqcodec.format.header import MAX_PIXELS, Metadata
+from vqcodec.format.header import Metadata
 from vqcodec.io.files import name_of, open_input, peek, read_stream, stream_limit
 from vqcodec.io.kinds import HEAD_BYTES, kind_of
 from vqcodec.io.metadata import TIFF_TAGS_KEPT, metadata_of_file

@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
+from vqcodec.checks import MAX_PIXELS
 from vqcodec.codec import generation, pictures
 from vqcodec.codec.denoising import MIN_SIGMA
-from vqcodec.format.header import MAX_PIXELS
 from vqcodec.io.convert import Converted, bytes_of, output_format, picture_file, read_picture, result_of
 from vqcodec.io.files import STREAM, attributes_of, check_new_folder, check_output, naming, new_folder, write_atomic
 from vqcodec.io.image_reader import read_opaque

@@ -14,8 +14,8 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from vqcodec.arrays import UInt8
+from vqcodec.checks import MAX_PIXELS
 from vqcodec.errors import InputError, printable
-from vqcodec.format.header import MAX_PIXELS
 from vqcodec.io.files import open_input
 
 SUFFIX: Final = ".gz"
