@@ -631,7 +631,9 @@ def test_two_processes_train_one_network(folder: Path, tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*.checkpoint"))
 
 
-@pytest.mark.parametrize(("device", "code", "message"), [("cuda", 3, "no CUDA device was found"), ("tpu", 2, "'tpu' is not one of")])
+@pytest.mark.parametrize(
+    ("device", "code", "message"), [("cuda", 3, "no CUDA device was found"), ("tpu", 2, "'tpu' is not one of")]
+)
 def test_devices_that_are_not_there(
     device: str,
     code: int,
