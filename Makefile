@@ -20,7 +20,7 @@ help: ## this list
 demo: $(VENV)/.base ## encode and decode the samples: a table, and a picture beside JPEG and AVIF in out/
 	$(BIN)/python samples/demo.py
 
-test: $(VENV)/.dev ## the tests, in about six minutes on two cores
+test: $(VENV)/.dev ## the tests, in about four minutes on two idle cores
 	$(BIN)/$(PYTEST)
 
 test-fast: $(VENV)/.dev ## the tests that are not marked slow, in about a minute on two idle cores

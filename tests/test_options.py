@@ -18,7 +18,7 @@ import vqcodec
 from helpers.pictures import smooth_picture
 from vqcodec import Metadata, VqcodecError, api
 from vqcodec.errors import InputError
-from vqcodec.options import DecodeOptions, EncodeOptions
+from vqcodec.options import DecodeChoices, DecodeOptions, EncodeChoices, EncodeOptions
 
 PIXELS = smooth_picture(20, 24)
 GREY = PIXELS[:, :, 0]
@@ -201,3 +201,9 @@ def test_metadata_is_of_bytes(given: dict[str, Any]) -> None:
     name, value = next(iter(given.items()))
     with pytest.raises(InputError, match=f"{name} of the metadata is bytes, not .*{type(value).__name__}"):
         encoded(PIXELS, metadata=Metadata(**given))
+
+
+def test_keywords_of_the_api_are_the_fields_of_the_options() -> None:
+    """A field that is missing among the choices could not be given to the API; region and scale are parameters of their own."""
+    assert EncodeChoices.__annotations__.keys() == {field.name for field in fields(EncodeOptions)}
+    assert DecodeChoices.__annotations__.keys() | {"region", "scale"} == {field.name for field in fields(DecodeOptions)}

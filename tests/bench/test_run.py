@@ -182,7 +182,7 @@ def test_a_run_reports_its_progress(folder: Path) -> None:
     class Watched(FakeCodec):
         def encode(self, pixels: UInt8, quality: float) -> bytes:
             if stages and stages[-1].name.endswith(f"{self.name} {quality:g}"):
-                shares.append(share_done(stages)[0])  # type: ignore[index]
+                shares.append(share_done(stages)[0])  # type: ignore[index]  # stages know their share here
             return super().encode(pixels, quality)
 
     with watched() as stages:

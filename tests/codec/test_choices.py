@@ -77,7 +77,7 @@ def test_tune_ssim_raises_perceptual_metrics(model: str, samples: Path) -> None:
 
 def test_tune_is_an_option_of_every_way_to_encode(tmp_path: Path) -> None:
 
-    import vqcodec.pillow  # noqa: F401  # registers
+    import vqcodec.pillow  # noqa: F401  # registers the plugin
 
     pixels, photo = half_busy(64, 3), tmp_path / "a.png"
     Image.fromarray(pixels).save(photo)

@@ -161,7 +161,7 @@ def test_damaged_metadata_is_noted() -> None:
 def test_errors_of_the_callers_are_theirs(tmp_path: Path) -> None:
     (tmp_path / "a.vqz").write_bytes(api.encode(smooth_picture(9, 9), model="photo-lite"))
     with pytest.raises(FileNotFoundError), api.open_vqz(str(tmp_path / "a.vqz")):
-        open(tmp_path / "none")  # noqa: SIM115
+        open(tmp_path / "none")  # noqa: SIM115  # it raises
 
 
 def test_a_long_table_is_read_from_a_file(tmp_path: Path) -> None:

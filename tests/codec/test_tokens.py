@@ -404,7 +404,7 @@ def test_impossible_requests_are_errors_of_one_line(
 
 
 def test_pillow_reads_and_writes_them(installed: Path) -> None:
-    import vqcodec.pillow  # noqa: F401  # registers itself
+    import vqcodec.pillow  # noqa: F401  # registers the plugin
 
     with Image.open(io.BytesIO(FILES[0])) as image:
         np.testing.assert_array_equal(np.asarray(image), api.decode(FILES[0]))
