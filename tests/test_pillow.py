@@ -371,3 +371,10 @@ def test_damage_is_an_oserror(tmp_path: Path) -> None:
             opened(broken)
     (tmp_path / "a.vqz").write_bytes(data)
     Image.open(tmp_path / "a.vqz").load()  # a file left open would give a ResourceWarning, which fails the test
+
+
+@pytest.mark.parametrize(("channels", "mode"), [(2, "LA"), (3, "RGB"), (4, "RGBA")])
+def test_deep_colour_is_refused_with_a_way_out(channels: int, mode: str) -> None:
+    data = api.encode(np.full((8, 8, channels), 9000, np.uint16), **LITE)
+    with pytest.raises(OSError, match=rf"no mode for {mode} of more than 8 bits: vqcodec\.decode\(path\) returns uint16"):
+        Image.open(io.BytesIO(data))

@@ -66,10 +66,10 @@ def encode(
 ) -> bytes:
     """Encode a picture to the bytes of a .vqz file.
 
-    `pixels` are uint8 [H, W] or [H, W, 1] (grey), [H, W, 2] (grey and alpha), [H, W, 3] (RGB) or [H, W, 4] (RGB and alpha), or
-    uint16 grey: an array, a tensor on the CPU, a PIL image, or a picture file, as its path or opened in binary mode. Integers of
-    other types are accepted if they lie in 0 to 255; bool is black and white. A picture file is read as by the command, upright,
-    with a warning for content that is not kept; a PIL image is taken as it is. Their metadata is kept unless `metadata` is given.
+    `pixels` are uint8 or uint16, [H, W] or [H, W, 1] (grey), [H, W, 2] (grey and alpha), [H, W, 3] (RGB) or [H, W, 4] (RGB and
+    alpha): an array, a tensor on the CPU, a PIL image, or a picture file, as its path or opened in binary mode. Integers of other
+    types are accepted if they lie in 0 to 255; bool is black and white. A picture file is read as by the command, upright, with a
+    warning for content that is not kept; a PIL image is taken as it is. Their metadata is kept unless `metadata` is given.
 
     The other keywords are the fields of options.EncodeOptions:
 
@@ -85,8 +85,8 @@ def encode(
       besides those that OpenBLAS keeps, else threads, which gain little.
 
     An ICC profile of grey beside RGB, or of RGB beside grey, is converted or left out, with a warning. Samples of uint16 are coded
-    with 10, 12 or 16 bits, the least that hold them all. A token model has a fixed rate: it refuses quality, bpp, size, psnr, tune
-    and tile. Raises InputError, ModelError, and LimitError if no file meets the target.
+    with 10, 12 or 16 bits, the least that hold them all, alpha included. A token model has a fixed rate and 8 bits: it refuses
+    quality, bpp, size, psnr, tune, tile and uint16. Raises InputError, ModelError, and LimitError if no file meets the target.
     """
     check_names("encode", choices, EncodeChoices)
     options = EncodeOptions(**choices)

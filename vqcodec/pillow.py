@@ -22,7 +22,10 @@ _MODES: Final = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 
 
 class VqzImageFile(ImageFile.ImageFile):
-    """A .vqz image. `_open` reads only the header; `load` decodes the pixels, at a smaller size if `draft` chose one."""
+    """A .vqz image. `_open` reads only the header; `load` decodes the pixels, at a smaller size if `draft` chose one.
+
+    Opening raises OSError for colour and transparency of more than 8 bits, which Pillow does not hold.
+    """
 
     format = _FORMAT
     format_description = "vqcodec"
@@ -39,7 +42,10 @@ class VqzImageFile(ImageFile.ImageFile):
         except VqcodecError as error:
             raise SyntaxError(str(error)) from error  # Pillow then reports that it cannot identify the file
         self._size = self._vqz.size
-        self._mode = "I;16" if self._vqz.header.depth > 8 else _MODES[self._vqz.channels]
+        deep, channels = self._vqz.header.depth > 8, self._vqz.channels
+        if deep and channels > 1:  # not a SyntaxError, for which Pillow says no more than that it cannot identify the file
+            raise OSError(f"Pillow has no mode for {_MODES[channels]} of more than 8 bits: vqcodec.decode(path) returns uint16")
+        self._mode = "I;16" if deep else _MODES[channels]
         for name, value in (("icc_profile", metadata.icc), ("exif", metadata.exif), ("xmp", metadata.xmp)):
             if value:
                 self.info[name] = exif.PREFIX + value if name == "exif" else value

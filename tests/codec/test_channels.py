@@ -132,11 +132,111 @@ def test_synthesis_of_deep_grey(depth: int) -> None:
 
 @pytest.mark.parametrize(
     "pixels",
-    [np.zeros((4, 4, 3), np.uint16), np.zeros((4, 4, 5), np.uint8), np.zeros((4, 4), np.float32), np.zeros((0, 4), np.uint8)],
+    [np.zeros((4, 4, 5), np.uint16), np.zeros((4, 4, 5), np.uint8), np.zeros((4, 4), np.float32), np.zeros((0, 4), np.uint8)],
 )
 def test_arrays_that_are_no_pictures(pixels: np.ndarray) -> None:
     with pytest.raises(InputError):
         api.encode(pixels)
+
+
+def deep_picture(height: int, width: int, channels: int, depth: int = 16) -> Pixels:
+    """A smooth picture, uint16 [height, width, channels] of `depth` bits; the last channel of 2 or 4 is a soft-edged disc."""
+    levels = 1 << depth
+    fine = smooth_picture(height, width, channels).reshape(height, width, channels) / 256
+    fine += np.random.default_rng(1).normal(0, 0.001, fine.shape)
+    if channels in (2, 4):
+        y, x = np.mgrid[:height, :width]
+        fine[..., -1] = 0.5 + (0.4 * min(height, width) - np.hypot(y - height / 2, x - width / 2)) / 30
+    pixels = np.clip(fine * levels, 0, levels - 1).astype(np.uint16)
+    pixels[0, 0] = levels - 1
+    return pixels
+
+
+@pytest.mark.parametrize(("channels", "depth"), fast_first(product([4, 2, 3], [16, 10, 12]), 3))
+def test_deep_colour_and_alpha_keep_their_depth(channels: int, depth: int) -> None:
+    pixels = deep_picture(64, 80, channels, depth)
+    visible = pixels[..., -1] > 0 if channels != 3 else np.ones((64, 80), bool)
+    colours = slice(0, 1) if channels == 2 else slice(0, 3)
+    for options, most in (({"quality": 60}, 8.0), ({"psnr": 58.0, "tile": 64}, 0.33), ({"quality": 100}, 0.29)):
+        data = api.encode(pixels, model="photo-lite", threads=1, **options)
+        decoded = api.decode(data)
+        assert (decoded.dtype, decoded.shape) == (np.uint16, pixels.shape)
+        difference = (decoded.astype(float) - pixels)[visible][:, colours]
+        assert np.sqrt(np.square(difference).mean()) / (1 << (depth - 8)) < most  # rounding to 8 bits leaves 0.29
+        np.testing.assert_array_equal(decoded[..., colours.stop :], pixels[..., colours.stop :])  # alpha
+    assert api.info(data)["depth"] == depth
+    assert api.info(data)["channels"] == channels
+
+
+@pytest.mark.parametrize("channels", [2, 4])
+def test_the_depth_of_a_picture_holds_its_alpha_plane(channels: int) -> None:
+    pixels = deep_picture(24, 32, channels, 10)
+    pixels[5, 5, -1] = 4095
+    data = api.encode(pixels, model="photo-lite")
+    assert api.info(data)["depth"] == 12
+    np.testing.assert_array_equal(api.decode(data)[..., -1], pixels[..., -1])
+    assert [section["type"] for section in api.info(data)["sections"]] == ["indices", "deep alpha"]
+
+
+def test_regions_and_sizes_of_deep_colour_with_alpha() -> None:
+    pixels = deep_picture(150, 170, 4)
+    data = api.encode(pixels, model="photo", quality=50, tile=64, threads=1)
+    with api.open_vqz(io.BytesIO(data)) as file:
+        for refine in ("none", "best"):
+            whole = file.read(refine=refine, threads=1).astype(int)
+            part = file.read((40, 50, 70, 60), refine=refine, threads=1)
+            assert part.dtype == np.uint16
+            assert np.abs(whole[50:110, 40:110] - part).max() <= (0 if refine == "none" else 257)
+        for scale in (2, 4, 8):
+            small = file.read(scale=scale, threads=1)
+            assert (small.dtype, small.shape) == (np.uint16, (-(-150 // scale), -(-170 // scale), 4))
+
+
+def test_smaller_deep_pictures_weigh_colours_by_alpha() -> None:
+    disc = np.square(np.mgrid[:200, :232] - 100).sum(axis=0) < 75**2
+    picture = np.full((200, 232, 4), 65535, np.uint16)
+    picture[..., -1] = np.where(disc, 65535, 0)
+    picture[disc, :-1] = colour = (51400, 7710, 7711)
+    data = api.encode(picture, quality=95, threads=1)
+    with api.open_vqz(io.BytesIO(data)) as file:
+        small = file.read(scale=8, threads=1)
+    visible = small[small[..., -1] > 0]
+    assert np.abs(visible[:, :-1].astype(int) - colour).max() < 8 * 257
+    assert (small[..., -1] % 65535).any()  # the disc has partly transparent edges
+
+
+def test_deep_colour_of_eight_bits_decodes_to_the_pixels_of_eight() -> None:
+    pixels = smooth_picture(40, 48, 4)
+    for refine in ("none", "best"):
+        shallow, deep = (
+            api.decode(api.encode(each, quality=60, effort=7, threads=1), refine=refine)
+            for each in (pixels, pixels.astype(np.uint16) << 8)
+        )
+        assert np.abs(deep[..., :3] / 256 - shallow[..., :3]).max() <= (0.5 if refine == "none" else 1)
+        np.testing.assert_array_equal(deep[..., 3] >> 8, shallow[..., 3])
+
+
+def test_plain_deep_colours_are_exact() -> None:
+    """The overshoot of clipping.py, at the end of 16 bits."""
+    pixels = np.zeros((48, 64, 3), np.uint16)
+    pixels[:, :24], pixels[:, 24:40, 0] = 65535, 65535
+    decoded = api.decode(api.encode(pixels, quality=60, model="photo-lite"), refine="none")
+    np.testing.assert_array_equal(decoded[8:-8, np.r_[0:16, 56:64]], pixels[8:-8, np.r_[0:16, 56:64]])
+
+
+def test_deep_pictures_cannot_be_coded_as_tokens() -> None:
+    with pytest.raises(InputError, match="of 8 bits a sample"):
+        api.encode(np.zeros((16, 16, 2), np.uint16), model="mnist-token")
+
+
+def test_damaged_deep_alpha_is_replaced_in_part() -> None:
+    pixels = deep_picture(100, 100, 4)
+    data = bytearray(api.encode(pixels, model="photo-lite", tile=64))
+    data[-5] ^= 1  # the alpha section is the last
+    with api.open_vqz(bytes(data), allow_partial=True) as file:
+        found = file.read()
+    assert (found[..., 3] == 65535).all()
+    assert file.notes == ["the alpha plane was damaged: all is opaque"]
 
 
 def test_metadata_is_kept_and_costs_no_pixels() -> None:

@@ -409,3 +409,14 @@ def test_streams_within_their_limits_take_no_more_memory_than_the_picture() -> N
     assert len(full) < 2000
     assert outcome(empty) is None  # all symbols are 0: a valid picture
     assert peak_of_decoding(full) < 2 * peak_of_decoding(empty)
+
+
+def test_the_type_of_the_alpha_section_follows_the_depth() -> None:
+    """Type 01 is that of 8 bits and type 02 that of more; a reader that knows only one of them refuses the other."""
+    shallow, deep = np.full((8, 8, 2), 9, np.uint8), np.full((8, 8, 2), 9000, np.uint16)
+    for pixels, other in ((shallow, container.DEEP_ALPHA), (deep, container.ALPHA)):
+        header, sections = container.read_file(api.encode(pixels, model="photo-lite"))
+        assert sections[1].type == container.alpha_type(header.depth) != other
+        changed = container.write_file(header, [sections[0], Section(other, sections[1].data)])
+        with pytest.raises(UnsupportedError, match=f"it needs sections of type {other:#04x}"):
+            container.read_file(changed)

@@ -83,6 +83,20 @@ def test_long_strip(colour: str, samples: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("channels", "depth", "quality"), [(3, 16, 50), (4, 16, 97), (2, 16, 60), (4, 10, 40), (3, 12, 100)])
+def test_deep_colour_and_alpha(channels: int, depth: int, quality: int, samples: Path) -> None:
+    with Image.open(samples / "still_life.png") as image:
+        pixels = np.asarray(image.convert("RGB"))[100:173, 120:209].astype(np.uint16) * 257
+    pixels = np.minimum(pixels * np.float32(1.2), 65535).astype(np.uint16)[:, :, : channels - 1 + channels % 2]
+    if channels in (2, 4):
+        y, x = np.indices(pixels.shape[:2])
+        pixels = np.dstack([pixels, np.clip((x + y) * 500, 0, 65535).astype(np.uint16)])
+    data = api.encode(pixels >> (16 - depth), model="photo-lite", quality=quality, tile=64, threads=1)
+    assert api.info(data)["depth"] == depth
+    assert assert_readers_agree(data) == 4
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("colour", ["L", "RGB"])
 @pytest.mark.parametrize(("model", "strength", "step"), [("photo-lite", 5, 1800), ("photo", 7, 900), ("photo-lite", 7, 20)])
 def test_masking(model: str, strength: int, step: int, colour: str, samples: Path) -> None:

@@ -680,6 +680,11 @@ class File:
     sections: list[bytes]
     others: dict[int, bytes]
 
+    @property
+    def alpha_type(self) -> int:
+        """The type of the section with the alpha plane."""
+        return 1 if self.depth == 8 else 2
+
     def groups(self, h: int, w: int) -> list[tuple[int, int]]:
         """The rows and columns of each tile group in a grid of h x w cells."""
         side = 2**self.group_log2 if self.group_log2 else max(h, w)
@@ -724,14 +729,14 @@ def read_file(data: bytes) -> File:
     for kind, length, checksum in table:
         stored = reader.take(length)
         require(zlib.crc32(stored) == checksum, "bad checksum")
-        require(kind is None or kind >= 0x80 or (kind == 1 and flags & 4), "unknown section")
+        require(kind is None or kind >= 0x80 or (kind == found.alpha_type and flags & 4), "unknown section")
         if kind is None:
             found.sections.append(stored)
         else:
             require(kind not in found.others or kind > 0x83, "two sections of a type")
             found.others[kind] = stored
     require(reader.at == len(data), "bytes after the sections")
-    require((1 in found.others) == (flags >> 2 & 1), "no alpha plane")
+    require((found.alpha_type in found.others) == (flags >> 2 & 1), "no alpha plane")
     return found
 
 
@@ -790,7 +795,7 @@ def read_pixels(data: bytes, latents: list[NDArray[np.int64]], model_folder: Pat
     for lines in (pixels.swapaxes(0, 1), pixels):
         for border in range(8 * side, len(lines), 8 * side):
             smooth_seam(lines, border, file.step << file.depth - 8, most)
-    return np.dstack([pixels, read_alpha(file)]) if 1 in file.others else pixels
+    return np.dstack([pixels, read_alpha(file)]) if file.alpha_type in file.others else pixels
 
 
 def smooth_seam(lines: NDArray[np.int64], border: int, limit: int, most: int) -> None:
@@ -808,13 +813,20 @@ def smooth_seam(lines: NDArray[np.int64], border: int, limit: int, most: int) ->
 
 def read_alpha(file: File) -> NDArray[np.int64]:
     """The alpha plane [H, W]."""
-    head, stored = file.others[1][0], file.others[1][1:]
+    stored = file.others[file.alpha_type]
+    head, deep, factor = stored[0], file.depth > 8, 1
+    if deep and head & 16:
+        head, deep, factor = head - 16, False, 257
     require(head >> 2 < 3, "a reserved mode")
-    flat = unpacked(stored, file.height * file.width, head >> 2) if head >> 2 else stored
-    plane = np.array(list(flat)).reshape(file.height, file.width)
+    size = file.height * file.width
+    flat = unpacked(stored[1:], size * (2 if deep else 1), head >> 2) if head >> 2 else stored[1:]
+    differences = [256 * high + low for high, low in zip(flat[:size], flat[size:], strict=True)] if deep else list(flat)
+    plane = np.array(differences).reshape(file.height, file.width)
     for axis in ((), (1,), (0,), (0, 1))[head & 3]:
         plane = np.cumsum(plane, axis)
-    return plane % 256
+    plane = plane % (65536 if deep else 256) * factor
+    require(plane.max() < 2**file.depth, "alpha of too many bits")
+    return plane
 
 
 # 7. TOKENS

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from vqcodec.arrays import Pixels, UInt8
+from vqcodec.arrays import Pixels
 from vqcodec.codec.reader import METADATA
 from vqcodec.errors import InputError
 from vqcodec.format import alpha, container
@@ -15,24 +15,21 @@ from vqcodec.transform import downscaling
 from vqcodec.transform.rect import Rect
 
 
-def split(pixels: Pixels) -> tuple[Pixels, UInt8 | None]:
-    """Samples [H, W] or [H, W, 1 to 4] to grey or RGB samples [H, W, 1 or 3], and the alpha plane uint8 [H, W], if there is one.
+def split(pixels: Pixels) -> tuple[Pixels, Pixels | None]:
+    """Samples [H, W] or [H, W, 1 to 4] to grey or RGB samples [H, W, 1 or 3], and the alpha plane [H, W], if there is one.
 
-    Raises InputError for pictures that are too large, and for uint16 other than grey.
+    Raises InputError for pictures that are too large.
     """
     picture = pixels[:, :, None] if pixels.ndim == 2 else pixels
     if max(picture.shape[:2]) > container.MAX_SIDE:
         raise InputError(f"pictures have at most {container.MAX_SIDE} pixels a side")
-    if picture.dtype == np.uint16 and picture.shape[2] > 1:
-        to_8_bits = '(pixels >> 8).astype("uint8")' if picture.max() > 255 else 'pixels.astype("uint8")'
-        raise InputError(f"pixels of uint16 are grey without alpha, not {list(pixels.shape)}: {to_8_bits} makes 8 bits of them")
     if picture.shape[2] in (1, 3):
         return picture, None
     return np.ascontiguousarray(picture[:, :, :-1]), np.ascontiguousarray(picture[:, :, -1])
 
 
-def join(pixels: Pixels, opacity: UInt8 | None, region: Rect | None = None, scale: int = 1) -> Pixels:
-    """Decoded samples [h, w, 1 or 3] and the alpha plane uint8 [H, W] of the whole picture to [h, w] or [h, w, 2 to 4].
+def join(pixels: Pixels, opacity: Pixels | None, region: Rect | None = None, scale: int = 1) -> Pixels:
+    """Decoded samples [h, w, 1 or 3] and the alpha plane [H, W] of the whole picture to [h, w] or [h, w, 2 to 4].
 
     The inverse of `split`, also for a `region` in pixels or a picture `scale` times smaller.
     """
@@ -45,18 +42,24 @@ def join(pixels: Pixels, opacity: UInt8 | None, region: Rect | None = None, scal
     return np.concatenate([pixels, plane[:, :, None]], axis=2)
 
 
-def depth_of(picture: Pixels) -> int:
-    """Bits of a sample: 8, or the least of 10, 12 and 16 that holds all samples."""
-    if picture.dtype == np.uint8:
+def depth_of(*samples: Pixels) -> int:
+    """Bits of a sample: 8, or for uint16 the least of 10, 12 and 16 that holds all samples of these arrays."""
+    if samples[0].dtype == np.uint8:
         return 8
-    needed = int(picture.max()).bit_length()
+    needed = max(int(each.max()).bit_length() for each in samples)
     return next(depth for depth in (10, 12, 16) if depth >= needed)
 
 
-def other_sections(opacity: UInt8 | None, metadata: Metadata, levels: Sequence[int]) -> list[Section]:
-    """Sections of the alpha plane and the metadata. `levels` of zstd are tried. Raises InputError for more than 16 MiB."""
-    found = [] if opacity is None else [Section(container.ALPHA, alpha.encode_alpha(opacity, tuple(levels)))]
+def other_sections(opacity: Pixels | None, metadata: Metadata, levels: Sequence[int]) -> list[Section]:
+    """Sections of the alpha plane and the metadata. `levels` of zstd are tried. Raises InputError for metadata above 16 MiB."""
+    found = [] if opacity is None else [_alpha_section(opacity, tuple(levels))]
     given = [(kind, getattr(metadata, name)) for name, kind in METADATA.items()]
     if any(len(data) > MAX_METADATA for _, data in given):
         raise InputError("metadata of more than 16 MiB")
     return found + [Section(kind, data) for kind, data in given if data]
+
+
+def _alpha_section(opacity: Pixels, levels: tuple[int, ...]) -> Section:
+    if opacity.dtype == np.uint8:
+        return Section(container.ALPHA, alpha.encode_alpha(opacity.view(np.uint8), levels))
+    return Section(container.DEEP_ALPHA, alpha.encode_deep_alpha(opacity.view(np.uint16), levels))

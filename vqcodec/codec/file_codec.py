@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from vqcodec.arrays import Bool, Pixels, UInt8, UInt32
+from vqcodec.arrays import Bool, Pixels, UInt32
 from vqcodec.codec.reader import Reader
 from vqcodec.format.header import Header, Section
 from vqcodec.options import DecodeOptions, EncodeOptions
@@ -20,17 +20,18 @@ class FileCodec(Protocol):
     @property
     def model(self) -> Weights: ...
 
-    def encode(self, colours: Pixels, visible: Bool | None, others: Sequence[Section], options: EncodeOptions) -> bytes:
-        """Samples [H, W, 1 or 3] to a file with the sections `others`; `visible` bool [H, W] says which pixels PSNR counts.
+    def encode(self, colours: Pixels, visible: Bool | None, others: Sequence[Section], options: EncodeOptions, depth: int) -> bytes:
+        """Samples [H, W, 1 or 3] of `depth` bits to a file with the sections `others`; `visible` bool [H, W]: the pixels that PSNR
+        counts.
 
         Raises InputError, LimitError.
         """
         ...
 
     def decode(
-        self, reader: Reader, options: DecodeOptions, region: Rect | None, opacity: UInt8 | None, refiner: Refiner | None
+        self, reader: Reader, options: DecodeOptions, region: Rect | None, opacity: Pixels | None, refiner: Refiner | None
     ) -> Pixels:
-        """A file, or a `region` of it in pixels, to samples [h, w, 1 or 3]; `opacity` is its alpha plane uint8 [H, W].
+        """A file, or a `region` of it in pixels, to samples [h, w, 1 or 3]; `opacity` is its alpha plane [H, W].
 
         Raises CorruptError, TruncatedError, ModelError, InputError.
         """

@@ -20,7 +20,7 @@ from dataclasses import replace
 from io import BytesIO
 from typing import Any, Final
 
-from vqcodec.arrays import Bool, Int16, Pixels, UInt8
+from vqcodec.arrays import Bool, Int16, Pixels
 from vqcodec.codec import channels, devices, groups, hidden, rate_control, reconstruction, refinement, streams
 from vqcodec.codec.choices import effort_of
 from vqcodec.codec.file_codec import FileCodec
@@ -48,12 +48,13 @@ AnyModel = ExactModel | TokenModel
 
 @with_one_thread
 def encode(pixels: Pixels, model: AnyModel, options: EncodeOptions, metadata: Metadata | None = None) -> bytes:
-    """The bytes of a .vqz file of samples [H, W] or [H, W, 1 to 4], uint8 or grey uint16. Raises InputError, LimitError."""
-    colours, opacity = channels.split(pixels)  # [H, W, 1 or 3]; uint8 [H, W] or None
+    """The bytes of a .vqz file of samples [H, W] or [H, W, 1 to 4], uint8 or uint16. Raises InputError, LimitError."""
+    colours, opacity = channels.split(pixels)  # [H, W, 1 or 3]; [H, W] or None
     visible = None if opacity is None or options.exact else opacity > 0  # bool [H, W] or None
     colours = colours if visible is None else hidden.fill_hidden(colours, visible)  # [H, W, 1 or 3]
+    depth = channels.depth_of(colours) if opacity is None else channels.depth_of(colours, opacity)
     others = channels.other_sections(opacity, metadata or Metadata(), effort_of(options.effort).plane_levels)  # list[Section]
-    return codec_of(model).encode(colours, visible, others, options)
+    return codec_of(model).encode(colours, visible, others, options, depth)
 
 
 def decode(data: bytes, model: AnyModel, options: DecodeOptions, refiner: Refiner | None = None) -> Pixels:
@@ -69,7 +70,7 @@ def read(reader: Reader, model: AnyModel, options: DecodeOptions, refiner: Refin
     codec = codec_of(model)
     codec.check(reader.header)
     region = reader.region(options.region)  # in pixels, or None
-    opacity = reader.opacity()  # uint8 [H, W] or None
+    opacity = reader.opacity()  # [H, W] or None
     colours = codec.decode(reader, options, region, opacity, refiner)  # [H', W', 1 or 3]
     return channels.join(colours, opacity, region, options.scale)  # [H', W'] or [H', W', 2 to 4]
 
@@ -121,13 +122,13 @@ class Encoder(Source):
 class ExactCodec(ExactFiles):
     """Encodes and decodes files of an exact model."""
 
-    def encode(self, colours: Pixels, visible: Bool | None, others: Sequence[Section], options: EncodeOptions) -> bytes:
+    def encode(self, colours: Pixels, visible: Bool | None, others: Sequence[Section], options: EncodeOptions, depth: int) -> bytes:
         """The file of samples [H, W, 1 or 3]. Raises LimitError."""
-        encoder = Encoder(colours, self.model, options, visible=visible, others=others)
+        encoder = Encoder(colours, self.model, options, visible=visible, others=others, depth=depth)
         return rate_control.file_for(encoder, options)
 
     def decode(
-        self, reader: Reader, options: DecodeOptions, region: Rect | None, opacity: UInt8 | None, refiner: Refiner | None
+        self, reader: Reader, options: DecodeOptions, region: Rect | None, opacity: Pixels | None, refiner: Refiner | None
     ) -> Pixels:
         """The samples [H', W', 1 or 3] of a file. Raises CorruptError, TruncatedError, ModelError, InputError."""
         header, threads = reader.header, options.threads or usable_cores()

@@ -6,13 +6,14 @@ from typing import BinaryIO, Final
 
 import numpy as np
 
-from vqcodec.arrays import UInt8
+from vqcodec.arrays import Pixels
 from vqcodec.checks import MAX_PIXELS
 from vqcodec.codec.streams import Stored
 from vqcodec.errors import CorruptError, FormatError, InputError, TruncatedError
 from vqcodec.format import alpha, container
 from vqcodec.format.header import Metadata
 from vqcodec.options import Region
+from vqcodec.transform.dct import sample_type
 from vqcodec.transform.rect import Rect
 
 METADATA: Final = {"icc": container.ICC, "exif": container.EXIF, "xmp": container.XMP}
@@ -61,18 +62,19 @@ class Reader:
             raise InputError(f"the region {left},{top},{width},{height} is not in the picture of {header.width}x{header.height}")
         return found
 
-    def opacity(self) -> UInt8 | None:
-        """The alpha plane uint8 [H, W], if the file has one; opaque if it was damaged. Raises FormatError."""
+    def opacity(self) -> Pixels | None:
+        """The alpha plane [H, W], uint8 or uint16, if the file has one; opaque if it was damaged. Raises FormatError."""
         if not self.header.alpha:
             return None
-        height, width = self.header.height, self.header.width
+        height, width, depth = self.header.height, self.header.width, self.header.depth
         try:
-            return alpha.decode_alpha(self.file.other(container.ALPHA), height, width)
+            data = self.file.other(container.alpha_type(depth))
+            return alpha.decode_alpha(data, height, width) if depth == 8 else alpha.decode_deep_alpha(data, height, width, depth)
         except FormatError:
             if not self.allow_partial:
                 raise
             self.tell("the alpha plane was damaged: all is opaque")
-            return np.full((height, width), 255, np.uint8)
+            return np.full((height, width), (1 << depth) - 1, sample_type(depth))
 
     def read_metadata(self) -> Metadata:
         """The metadata; damaged parts are left out. Raises FormatError."""

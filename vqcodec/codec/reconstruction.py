@@ -16,7 +16,7 @@ from functools import partial
 
 import numpy as np
 
-from vqcodec.arrays import Int16, Pixels, UInt8
+from vqcodec.arrays import Int16, Pixels
 from vqcodec.codec.sharpening import Sharpener
 from vqcodec.codec.walk import layer_of_tile
 from vqcodec.format.header import Header
@@ -153,11 +153,11 @@ class Restored(Reconstruction):
 class Scaled(Reconstruction):
     """The whole picture at 1/2, 1/4 or 1/8 (`scale` 2, 4, 8) of its size, rounded up, from its low frequencies alone; not exact.
 
-    If `opacity` uint8 [H, W] says that pixels of one square are not equally opaque, their tile group is decoded as a whole and
+    If `opacity` [H, W] says that pixels of one square are not equally opaque, their tile group is decoded as a whole and
     their colours are weighted by it.
     """
 
-    def __init__(self, header: Header, model: ExactModel, scale: int, opacity: UInt8 | None = None) -> None:
+    def __init__(self, header: Header, model: ExactModel, scale: int, opacity: Pixels | None = None) -> None:
         super().__init__(header)
         layout, self._scale, self._side = self.layout, scale, 8 // scale
         self._matrix, self._channels = dct.scaled_matrix(layout, model.color, self._side)

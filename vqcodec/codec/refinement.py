@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from vqcodec.arrays import UInt8
+from vqcodec.arrays import Pixels
 from vqcodec.codec import devices, reconstruction, sharpening
 from vqcodec.codec.reconstruction import Plain, Reconstruction, Scaled
 from vqcodec.codec.sharpening import Sharpener
@@ -36,7 +36,7 @@ def choose(
     options: DecodeOptions,
     *,
     region: Rect | None,
-    opacity: UInt8 | None,
+    opacity: Pixels | None,
     refiner: Refiner | None,
     tell: Callable[[str], None],
 ) -> Reconstruction:

@@ -42,13 +42,15 @@ class Source:
         visible: Bool | None = None,
         others: Sequence[Section] = (),
         layers: int | None = None,
+        depth: int | None = None,
     ) -> None:
         """`pixels` [H, W, 1 or 3]; `visible` bool [H, W]: the pixels that PSNR counts, None: all; `others`:
-        the sections of the file besides the index sections; `layers` 1..3, by default 3 with tile groups, else 1.
+        the sections of the file besides the index sections; `layers` 1..3, by default 3 with tile groups, else 1; `depth`: bits per
+        sample, None: as many as `pixels` need.
         """
         options = options or EncodeOptions()
         self.pixels, self.model, self.visible, self.others = pixels, model, visible, others
-        self.depth = depth = channels.depth_of(pixels)
+        self.depth = depth = depth or channels.depth_of(pixels)
         self.effort = choices.effort_of(options.effort)
         self.rounds = choices.rounds_of(model, options.effort)
         self.threads = options.threads or usable_cores()
@@ -63,7 +65,7 @@ class Source:
             model_id=model.file_id,
             step_64=container.MAX_STEP_64,
             depth=depth,
-            alpha=any(section.type == container.ALPHA for section in others),
+            alpha=any(section.type == container.alpha_type(depth) for section in others),
             masking=choices.masking_of(options.tune),
         )
         self._coefficients: dict[int, Float32] = {}

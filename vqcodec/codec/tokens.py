@@ -174,7 +174,7 @@ class TokenCodec:
 
     model: TokenModel
 
-    def encode(self, colours: Pixels, visible: Bool | None, others: Sequence[Section], options: EncodeOptions) -> bytes:
+    def encode(self, colours: Pixels, visible: Bool | None, others: Sequence[Section], options: EncodeOptions, depth: int) -> bytes:
         """A file of samples uint8 [H, W, 1 or 3]. Raises InputError for options that set the rate, which is fixed."""
         name, rates = self.model.name, (options.quality, options.bpp, options.size, options.psnr, options.tile)
         if any(value is not None for value in rates) or options.tune != "psnr":
@@ -186,7 +186,7 @@ class TokenCodec:
         return write(colours.shape, indices, self.model, effort_of(options.effort).plane_levels, others)
 
     def decode(
-        self, reader: Reader, options: DecodeOptions, region: Rect | None, opacity: UInt8 | None, refiner: Refiner | None
+        self, reader: Reader, options: DecodeOptions, region: Rect | None, opacity: Pixels | None, refiner: Refiner | None
     ) -> Pixels:
         """Samples uint8 [h, w, 1 or 3] of a file. A damaged file cannot be decoded in part, as it has a single index section."""
         if options.refine in ("best", "gan"):

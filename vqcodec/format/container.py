@@ -14,7 +14,7 @@ Shifts of negative integers round towards minus infinity. *Reserved* bits and va
                                   bits 2-3: bits per sample: 0 for 8, 1 for 10, 2 for 12, 3 for 16
                                   bits 4-5: number of layers - 1, 0..2 (3 is reserved)
                                   bit 6: the fields marked * are present;  bit 7: fine DCs (5.1), reserved in token files
-    1 byte *  flags               bit 2: there is one section of type 01, alpha;  bits 0, 1, 3: critical features, all of them
+    1 byte *  flags               bit 2: there is one alpha section (type 01 or 02);  bits 0, 1, 3: critical features, all of them
                                   reserved (0: step map, 1: pattern codebook);  bits 4-7: optional features, unused
     1 byte *  group               0: one tile group; k = 3..13: tile groups of 2**k x 2**k cells; others are reserved
     6 bytes   model id            the first 6 bytes of the model's SHA-256
@@ -34,9 +34,9 @@ Shifts of negative integers round towards minus infinity. *Reserved* bits and va
 
 Without bit 6 the picture has one layer and one tile group, and its index section is the rest of the file.
 There are layers * groups index sections, ordered by layer, then by tile group, row by row. Types of other sections: 01 alpha plane
-with 8 bits per pixel, described in alpha.py's docstring; the rest of 00-7F is reserved and critical (refuse); 81 ICC profile, 82
-EXIF from its TIFF header on, 83 XMP (at most 16 MiB and one section of each); other optional types are skipped. Every checksum is
-verified before the bytes are used.
+in files of 8 bits per sample, 02 deep alpha plane in all others, both described in alpha.py's docstring; every other type of 00-7F,
+and 01 or 02 in the other files, is reserved and critical (refuse); 81 ICC profile, 82 EXIF from its TIFF header on, 83 XMP (at most
+16 MiB and one section of each); other optional types are skipped. Every checksum is verified before the bytes are used.
 
 2. GEOMETRY
 ===========
@@ -272,7 +272,7 @@ All other residuals are 0, and the other latents equal their means. Every row of
     0.2   a header without a table for files with a single section; blocks in place of frames with a dictionary; raw bits verbatim
           at the end
     0.3   the records of an index section are bits, together at its start. Added later under the same number, because older readers
-          refuse what they do not know: alpha, 10 to 16 bits per sample, tokens, fine DCs, masking
+          refuse what they do not know: alpha, 10 to 16 bits per sample, tokens, fine DCs, masking, deep alpha planes
 """
 
 from __future__ import annotations
@@ -299,9 +299,9 @@ ID_BYTES: Final = 6
 MAX_SIDE: Final = 65535
 MAX_STEP_64: Final = 65535
 MIN_GROUP_LOG2, MAX_GROUP_LOG2 = 3, 13
-INDICES, ALPHA, ICC, EXIF, XMP = 0x00, 0x01, 0x81, 0x82, 0x83
+INDICES, ALPHA, DEEP_ALPHA, ICC, EXIF, XMP = 0x00, 0x01, 0x02, 0x81, 0x82, 0x83
 """Types of sections. `INDICES` is not written to files."""
-NAMES: Final = {INDICES: "indices", ALPHA: "alpha", ICC: "ICC", EXIF: "EXIF", XMP: "XMP"}
+NAMES: Final = {INDICES: "indices", ALPHA: "alpha", DEEP_ALPHA: "deep alpha", ICC: "ICC", EXIF: "EXIF", XMP: "XMP"}
 _METADATA: Final = (ICC, EXIF, XMP)
 _OPTIONAL: Final = 0x80
 """Bit of a section's type."""
@@ -376,6 +376,11 @@ def _layout_byte(header: Header) -> int:
     return header.layout | _DEPTHS.index(header.depth) << 2 | (header.layers - 1) << 4 | (_FINE_DCS if header.fine_dcs else 0)
 
 
+def alpha_type(depth: int) -> int:
+    """The type of the alpha section of a file with `depth` bits per sample."""
+    return ALPHA if depth == 8 else DEEP_ALPHA
+
+
 def read_file(data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[Header, list[Section]]:
     """The header and the sections of a whole file, all checksums verified; unknown optional sections are left out.
 
@@ -383,7 +388,7 @@ def read_file(data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[Header, list[S
     """
     file = File(BytesIO(data), max_pixels)
     file.check()
-    known = (INDICES, ALPHA, *_METADATA)
+    known = (INDICES, ALPHA, DEEP_ALPHA, *_METADATA)
     return file.header, [Section(entry.type, file.section(n)) for n, entry in enumerate(file.table) if entry.type in known]
 
 
@@ -493,10 +498,11 @@ class File:
         self.offsets = [start + length for length in accumulate((entry.length for entry in self.table), initial=0)]
         self._others = self.header.layers * len(self.header.groups)
         kinds = [entry.type for entry in self.table[self._others :]]
-        unknown = [kind for kind in kinds if not kind & _OPTIONAL and kind != ALPHA]
+        of_alpha = alpha_type(self.header.depth)
+        unknown = [kind for kind in kinds if not kind & _OPTIONAL and kind != of_alpha]
         if unknown:
             raise UnsupportedError(f"unsupported file: it needs sections of type {unknown[0]:#04x}")
-        if kinds.count(ALPHA) != self.header.alpha or any(kinds.count(kind) > 1 for kind in _METADATA):
+        if kinds.count(of_alpha) != self.header.alpha or any(kinds.count(kind) > 1 for kind in _METADATA):
             raise CorruptError("corrupt file: its sections do not match its header")
         if any(entry.type in _METADATA and entry.length > MAX_METADATA for entry in self.table):
             raise LimitError("a metadata section is larger than 16 MiB")

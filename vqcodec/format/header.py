@@ -39,7 +39,7 @@ class Header:
     depth: int = 8
     """Bits per sample: 8, 10, 12 or 16."""
     alpha: bool = False
-    """Whether there is an alpha plane; it has 8 bits per pixel."""
+    """Whether there is an alpha plane; its samples have the depth of the others."""
     fine_dcs: bool = False
     """Whether DCs that condition many others are coded with half the codeword size (container.py, 5.1)."""
     masking: int = 0

@@ -214,15 +214,15 @@ def _narrowed(name: str, array: NDArray[Any], what: str, to_8_bits: str) -> Pixe
     if kind == "b":
         return array.astype(np.uint8) * np.uint8(255)
     if kind not in "iuf":
-        raise InputError(f"{name} are uint8, or uint16 for grey of more than 8 bits, not {what}")
+        raise InputError(f"{name} are uint8, or uint16 for more than 8 bits, not {what}")
     if not np.isfinite(array).all():
         raise InputError(f"{name} are {what} with NaN or infinity: np.nan_to_num({name}) replaces them")
     least, most = array.min(), array.max()
     if kind != "f" and least >= 0 and most <= 255:
         return array.astype(np.uint8)
     if kind != "f":
-        grey = least >= 0 and most <= 65535 and (array.ndim == 2 or array.shape[2] == 1)
-        way = (f'{name}.astype("uint16") keeps grey of 16 bits, ' if grey else "") + f"{name}.clip(0, 255)"
+        deep = least >= 0 and most <= 65535
+        way = (f'{name}.astype("uint16") keeps 16 bits, ' if deep else "") + f"{name}.clip(0, 255)"
     elif least >= -1 and most <= 1:
         way = f"({name} * 255).round()" if least >= 0 else f"(({name} + 1) * 127.5).round()"
     else:

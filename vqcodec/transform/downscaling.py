@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vqcodec.arrays import Bool, Pixels, UInt8
+from vqcodec.arrays import Bool, Pixels
 
 
 def squares(plane: NDArray[Any], scale: int) -> NDArray[Any]:
@@ -23,22 +23,23 @@ def squares(plane: NDArray[Any], scale: int) -> NDArray[Any]:
     return apart.reshape(h, w, scale * scale, *plane.shape[2:])
 
 
-def downscale(plane: UInt8, scale: int) -> UInt8:
-    """The means of the squares of an alpha plane uint8 [H, W], rounded to nearest."""
-    return np.floor(squares(plane, scale).mean(axis=2, dtype=np.float32) + 0.5).astype(np.uint8)
+def downscale(plane: Pixels, scale: int) -> Pixels:
+    """The means of the squares of an alpha plane [H, W], rounded to nearest."""
+    return np.floor(squares(plane, scale).mean(axis=2, dtype=np.float32) + 0.5).astype(plane.dtype)
 
 
-def mixed_squares(plane: UInt8, scale: int) -> Bool:
-    """Whether the pixels of each square of an alpha plane uint8 [H, W] differ, bool [ceil(H / scale), ceil(W / scale)]."""
+def mixed_squares(plane: Pixels, scale: int) -> Bool:
+    """Whether the pixels of each square of an alpha plane [H, W] differ, bool [ceil(H / scale), ceil(W / scale)]."""
     found = squares(plane, scale)
     return found.min(axis=2) < found.max(axis=2)
 
 
-def weigh_colours(small: Pixels, mixed: Bool, picture: Pixels, plane: UInt8, scale: int) -> None:
+def weigh_colours(small: Pixels, mixed: Bool, picture: Pixels, plane: Pixels, scale: int) -> None:
     """Replace the pixels of `small` [H', W', c] in `mixed` squares by means of the picture [H, W, c] weighted with its alpha plane.
 
     Without the weights the invisible colours of transparent pixels would bleed into visible ones.
     """
-    weights = squares(plane, scale)[mixed].astype(np.float32)[..., None]  # [n, scale * scale, 1]
+    exact = np.float32 if plane.dtype == np.uint8 else np.float64  # for sums of 64 products of two samples
+    weights = squares(plane, scale)[mixed].astype(exact)[..., None]  # [n, scale * scale, 1]
     means = (squares(picture, scale)[mixed] * weights).sum(axis=1) / weights.sum(axis=1)
     small[mixed] = np.floor(means + 0.5).astype(small.dtype)
