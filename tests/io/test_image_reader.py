@@ -34,7 +34,7 @@ def assert_picture_or_error(data: bytes) -> None:
 
 
 def assert_well_formed(picture: ImageData) -> None:
-    assert picture.pixels.dtype == np.uint8 or (picture.pixels.dtype == np.uint16 and picture.pixels.ndim == 2)
+    assert picture.pixels.dtype in (np.uint8, np.uint16)
     assert picture.pixels.ndim == 2 or picture.pixels.shape[2] in (2, 3, 4)
     assert picture.pixels.size > 0
     assert all(note.isprintable() for note in picture.notes)

@@ -159,12 +159,23 @@ def picture(name: str, value: object) -> tuple[Pixels, Metadata]:
         from vqcodec.io.samples import samples_of_image
 
         image = cast(Any, value)
+        _warn_of_cut(image)
         return samples_of_image(image), metadata_of_image(image)
     else:
         return samples(name, value), Metadata()
     for note in data.notes:
         warnings.warn(f"picture file: {note}", stacklevel=4)
     return data.pixels, data.metadata
+
+
+def _warn_of_cut(image: Any) -> None:
+    """Warn if Pillow is to cut the samples of an image, which is seen only as long as it is not loaded."""
+    if not getattr(image, "tile", ()):
+        return
+    from vqcodec.io import deep_reader
+
+    if deep_reader.is_cut(image):
+        warnings.warn("PIL image: Pillow keeps 8 of its 16 bits per sample: pass the file itself to keep all", stacklevel=5)
 
 
 def _is_of(value: object, module: str, kind: str) -> bool:

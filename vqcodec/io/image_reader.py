@@ -2,12 +2,12 @@
 
     read_image    PNG, JPEG, WebP, AVIF, TIFF, BMP, PPM/PGM/PBM, GIF, JPEG 2000, TGA, ICO, QOI and others  ->  ImageData
 
-A .vqz file holds grey or RGB of 8 bits, with or without alpha, or grey of up to 16 bits; with ICC profile, EXIF and XMP. Other
-content is
+A .vqz file holds grey or RGB of up to 16 bits, with or without alpha; with ICC profile, EXIF and XMP. Other content is
 
     converted without a note  if nothing is lost: 1 bit to grey, EXIF orientation, colours signalled by other means, resolution
     converted or dropped      with a note: palette, CMYK, further frames, text
-    refused                   with advice, if half the precision would be lost: colour of more than 8 bits
+    refused                   with advice, if half the precision would be lost: more than 16 bits, and more than 8 in formats of
+                              which Pillow keeps 8 (deep_reader.py reads PNG, TIFF and PPM)
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Final, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
@@ -29,7 +29,16 @@ from vqcodec.format.header import Metadata
 from vqcodec.io.files import name_of, open_input, peek, read_stream, stream_limit
 from vqcodec.io.kinds import HEAD_BYTES, kind_of
 from vqcodec.io.metadata import TIFF_TAGS_KEPT, metadata_of_file
-from vqcodec.io.samples import HEIF, bits_per_sample, deep_samples, flat_image, orientation_of, scaled_clear, upright
+from vqcodec.io.samples import (
+    HEIF,
+    bits_per_sample,
+    deep_samples,
+    flat_image,
+    orientation_of,
+    scaled_clear,
+    upright,
+    upright_samples,
+)
 
 _READ_FORMATS: Final = (
     *("PNG", "JPEG", "WEBP", "AVIF", "TIFF", "BMP", "PPM", "GIF", "JPEG2000", "QOI"),
@@ -47,10 +56,17 @@ _SIGNED: Final = 2
 """Value of TIFF's tag SampleFormat."""
 
 
+if TYPE_CHECKING:
+    from vqcodec.io import deep_reader
+
+
+_UNKNOWN_CHANNEL: Final = "a channel of unknown meaning is left out"
+
+
 class ImageData(NamedTuple):
     """A picture ready for the encoder.
 
-    pixels:   uint8 [H, W] grey or [H, W, 3] RGB, with alpha [H, W, 2] or [H, W, 4]; or uint16 [H, W] grey; upright
+    pixels:   uint8 or uint16, [H, W] grey or [H, W, 3] RGB, with alpha [H, W, 2] or [H, W, 4]; upright
     notes:    one short line for each thing that was changed or dropped
     metadata: that of the upright picture: orientation, size and resolution are corrected, and colours signalled by other means
               have become an ICC profile
@@ -118,7 +134,7 @@ def _read_stream(stream: BinaryIO, name: str, max_pixels: int) -> ImageData:
     if not stream.seekable():
         stream = io.BytesIO(read_stream(stream, stream_limit(max_pixels)))
     try:
-        with _pillow_limit(max_pixels), Image.open(stream, formats=_formats(name, peek(stream, HEAD_BYTES))) as image:
+        with _pillow_limit(max_pixels), _open(stream, _formats(name, peek(stream, HEAD_BYTES))) as image:
             return _read(image, stream, name, max_pixels)
     except VqcodecError:
         raise
@@ -133,6 +149,19 @@ def _read_stream(stream: BinaryIO, name: str, max_pixels: int) -> ImageData:
         raise InputError(f"cannot read {name}: {printable(str(error)) or type(error).__name__}") from error
 
 
+def _open(stream: BinaryIO, formats: list[str]) -> ImageFile.ImageFile:
+    """The image in a stream, not loaded. Raises UnidentifiedImageError, and what Pillow's readers raise."""
+    try:
+        return Image.open(stream, formats=formats)
+    except UnidentifiedImageError:
+        from vqcodec.io import deep_reader
+
+        image = deep_reader.open_grey_alpha_tiff(stream)
+        if image is None:
+            raise
+        return image
+
+
 def _read(image: ImageFile.ImageFile, stream: BinaryIO, name: str, max_pixels: int) -> ImageData:
     """The picture in an image that has been opened, but not loaded."""
     from vqcodec.io import extras  # here, as writing a picture does not need it
@@ -142,7 +171,8 @@ def _read(image: ImageFile.ImageFile, stream: BinaryIO, name: str, max_pixels: i
         raise LimitError(f"{name} has {width} x {height} pixels, more than {max_pixels}; --max-pixels raises the limit")
     notes: list[str] = []
     bits = bits_per_sample(image, stream)
-    deep_grey = bits > 8 and _is_deep_grey(image, bits, name, notes)
+    deep_grey = bits > 8 and _is_deep_grey(image, bits)
+    deep_colour = _deep_colour(image, stream, bits, name, notes) if bits > 8 and not deep_grey else None
     if image.format == "TIFF":
         _check_tiff(image, name, notes)
         orientation = orientation_of(image)  # before loading, which turns the picture and drops the tag
@@ -150,6 +180,7 @@ def _read(image: ImageFile.ImageFile, stream: BinaryIO, name: str, max_pixels: i
     else:
         image.load()
         orientation = orientation_of(image)
+    deep = deep_colour.samples() if deep_colour else None  # at once: to count frames is to load the first again
     if image.format == "PNG" and image.mode in ("1", "L") and bits < 8 and "transparency" in image.info:
         image.info["transparency"] = scaled_clear(image, bits)
     if image.format == "PSD":
@@ -157,10 +188,18 @@ def _read(image: ImageFile.ImageFile, stream: BinaryIO, name: str, max_pixels: i
     elif _is_animated(image):
         notes.append("only the first of several frames is kept")
     pixels: Pixels
-    if deep_grey:
-        if image.format == "PPM" and bits < 16:
-            notes.append(f"scaled from {bits} to 16 bits per sample")  # by Pillow
+    if (deep_grey or deep is not None) and image.format == "PPM" and bits < 16:
+        notes.append(f"scaled from {bits} to 16 bits per sample")  # grey by Pillow
+    if deep is not None:
+        pixels = deep if image.format == "TIFF" else upright_samples(deep, orientation)
+        if deep.ndim == 2:
+            notes.append(_UNKNOWN_CHANNEL)
+    elif deep_grey:
         pixels = deep_samples(image, bits, orientation)
+        if "transparency" in image.info:
+            from vqcodec.io import deep_reader
+
+            pixels = deep_reader.with_clear(pixels, image.info["transparency"])
     else:
         pixels = np.asarray(upright(flat_image(image, name, notes), image, orientation))
     metadata = metadata_of_file(image, stream, name, pixels, orientation, notes)
@@ -169,15 +208,27 @@ def _read(image: ImageFile.ImageFile, stream: BinaryIO, name: str, max_pixels: i
     return ImageData(pixels, tuple(notes), metadata)
 
 
-def _is_deep_grey(image: Image.Image, bits: int, name: str, notes: list[str]) -> bool:
-    """Whether an image of more than 8 bits is kept as deep grey; otherwise it is reduced to 8 bits, or refused (InputError)."""
-    if bits <= 16 and image.mode.startswith("I") and not image.has_transparency_data:
-        return True
-    if image.format not in ("AVIF", HEIF):  # whose decoders round to 8 bits; other decoders cut bits off or clip
-        held = ".vqz holds 16 bits for grey without transparency and 8 bits otherwise"
-        raise InputError(f"{name} has {bits} bits per sample: {held}, convert it to 8")
-    notes.append(f"reduced from {bits} to 8 bits per sample")
-    return False
+def _is_deep_grey(image: Image.Image, bits: int) -> bool:
+    """Whether Pillow has a mode for the samples, of more than 8 bits."""
+    return bits <= 16 and image.mode.startswith("I")
+
+
+def _deep_colour(
+    image: ImageFile.ImageFile, stream: BinaryIO, bits: int, name: str, notes: list[str]
+) -> deep_reader.DeepColour | None:
+    """The reader of an open image of more than 8 bits that is not deep grey; None if it is reduced to 8 bits. Raises InputError."""
+    if image.format in ("AVIF", HEIF):  # whose decoders round to 8 bits; other decoders cut bits off or clip
+        notes.append(f"reduced from {bits} to 8 bits per sample")
+        return None
+    from vqcodec.io import deep_reader  # here, as few pictures need it
+
+    if bits > 16:
+        raise InputError(f"{name} has {bits} bits per sample and .vqz holds 16: convert it first")
+    if not deep_reader.reads(image):
+        kind = "in separate planes" if image.mode in ("RGB", "RGBA") and image.format == "TIFF" else f"of {image.mode}"
+        held = "are read from PNG, TIFF and PPM files of grey or RGB"
+        raise InputError(f"{name} has {bits} bits per sample {kind}, and more than 8 {held}: convert it to one of these")
+    return deep_reader.DeepColour(image, stream)
 
 
 def _check_tiff(image: Image.Image, name: str, notes: list[str]) -> None:
@@ -190,7 +241,7 @@ def _check_tiff(image: Image.Image, name: str, notes: list[str]) -> None:
     if _SIGNED in (sample_formats if isinstance(sample_formats, tuple) else (sample_formats,)):
         raise InputError(f"{name} has signed samples: .vqz holds grey or RGB from 0 up, convert it first")
     if tags.get(_CHANNELS_TAG, 1) > len(image.getbands()) > 1:
-        notes.append("a channel of unknown meaning is left out")
+        notes.append(_UNKNOWN_CHANNEL)
 
 
 def _is_animated(image: Image.Image) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -9,7 +10,7 @@ from typing import Any, BinaryIO, Final
 import numpy as np
 from PIL import Image
 
-from vqcodec.arrays import Pixels
+from vqcodec.arrays import Pixels, UInt16
 from vqcodec.errors import OutputError, printable
 from vqcodec.format.header import Metadata
 from vqcodec.io import exif, icc, xmp
@@ -69,22 +70,38 @@ def write_image(
     if quality is not None:
         options |= {"quality": quality, "lossless": False}
     try:
-        Image.fromarray(pixels).save(stream, **options)
-    except (ValueError, OverflowError, SystemError, OSError) as error:
+        if pixels.dtype == np.uint16 and pixels.ndim == 3:
+            _write_deep_colour(pixels.view(np.uint16), stream, options)
+        else:
+            Image.fromarray(pixels).save(stream, **options)
+    except (ValueError, OverflowError, SystemError, OSError, struct.error) as error:
         raise OutputError(f"cannot write {what}: {printable(str(error))}") from error
     return notes
+
+
+def _write_deep_colour(pixels: UInt16, stream: BinaryIO, options: dict[str, Any]) -> None:
+    from vqcodec.io import deep_writer  # here, as few pictures need it
+
+    if options["format"] == "PPM":
+        deep_writer.write_ppm(pixels, stream)
+    elif options["format"] == "TIFF":
+        deep_writer.write_tiff(pixels, stream, options)
+    else:
+        deep_writer.write_png(pixels, stream, {name: value for name, value in options.items() if name != "format"})
 
 
 def _storable(pixels: Pixels, format: str, what: str) -> Pixels:
     """Pixels as the format holds them: without alpha where it has none. Raises OutputError if that would lose something."""
     if pixels.ndim == 3 and pixels.shape[2] in (2, 4) and format in ("JPEG", "PPM", "PGM", "BMP"):
-        if pixels[:, :, -1].min() < 255:
-            raise OutputError(f"cannot write {what}, which holds no transparency: use .png, .webp or .tif")
+        if pixels[:, :, -1].min() < np.iinfo(pixels.dtype).max:
+            which = ".png, .webp or .tif" if pixels.dtype == np.uint8 else ".png or .tif"
+            raise OutputError(f"cannot write {what}, which holds no transparency: use {which}")
         pixels = np.ascontiguousarray(pixels[:, :, 0] if pixels.shape[2] == 2 else pixels[:, :, :3])
     if format == "PGM" and pixels.ndim == 3:
         raise OutputError(f"cannot write {what}, which holds grey only: use .ppm for colour")
     if pixels.dtype != np.uint8 and format not in ("PNG", "TIFF", "PPM", "PGM"):
-        raise OutputError(f"cannot write {what}, which holds 8 bits per sample: use .png, .tif or .pgm for 16")
+        portable = ".pgm" if pixels.ndim == 2 else ".ppm"
+        raise OutputError(f"cannot write {what}, which holds 8 bits per sample: use .png, .tif or {portable} for 16")
     return pixels
 
 

@@ -11,14 +11,12 @@ from PIL import Image, PngImagePlugin
 from vqcodec.arrays import Pixels
 from vqcodec.format.header import MAX_METADATA, Metadata
 from vqcodec.io import exif, icc, xmp
-from vqcodec.io.samples import TRANSPOSES, is_grey
+from vqcodec.io.samples import SIDEWAYS, TRANSPOSES, is_grey
 
 TIFF_TAGS_KEPT: Final = {269, 270, 271, 272, 285, 305, 306, 315, 316, 18246, 18249, 33432, *range(40091, 40096)}
 """Descriptive TIFF tags: document and page name, description, make, model, software, date, artist, host, rating, copyright, and
 Windows's title, comment, author, keywords and subject."""
 _X_RESOLUTION_TAG, _Y_RESOLUTION_TAG, _XMP_TAG = 282, 283, 700
-_SIDEWAYS: Final = (5, 6, 7, 8)
-"""EXIF orientations that swap width and height."""
 
 
 # ------------------------------------------------------------------------------------------------ reading
@@ -43,7 +41,7 @@ def metadata_of_file(
     turned = orientation in TRANSPOSES
     exif_data = exif.resized(exif.upright(found.exif, turned=turned), width, height)
     wanted = _resolution(image.format, image.info, getattr(image, "tag_v2", {})) or exif.resolution(exif_data)
-    if wanted and orientation in _SIDEWAYS:
+    if wanted and orientation in SIDEWAYS:
         wanted = wanted[::-1]
     return Metadata(
         icc=fitted.profile,

@@ -28,6 +28,8 @@ TRANSPOSES: Final = {
 }
 """Transposition that turns a picture upright, by EXIF orientation (EXIF 2.32, section 4.6.4). Pillow's ImageOps.exif_transpose does
 not fit: it re-encodes EXIF, which breaks maker notes and fails on damaged entries, and does not say what it has done."""
+SIDEWAYS: Final = (5, 6, 7, 8)
+"""EXIF orientations that swap width and height."""
 _HEAD_BYTES: Final = MAX_METADATA + (1 << 20)
 """The codestream of a JPEG 2000 or AVIF file begins within these bytes: profile and other metadata come before it."""
 _PHOTOMETRIC_TAG, _BITS_TAG = 262, 258
@@ -135,6 +137,14 @@ def orientation_of(image: Image.Image) -> int:
 def upright(flat: Image.Image, image: Image.Image, orientation: int) -> Image.Image:
     """`flat` turned upright. `image` is the image that it was made from: Pillow turns TIFF and HEIF itself."""
     return flat if orientation == 1 or image.format in ("TIFF", HEIF) else flat.transpose(TRANSPOSES[orientation])
+
+
+def upright_samples(samples: UInt16, orientation: int) -> UInt16:
+    """Samples [H, W] or [H, W, 2 to 4] turned upright, as TRANSPOSES turns images."""
+    turned = samples.swapaxes(0, 1) if orientation in SIDEWAYS else samples
+    turned = turned[::-1] if orientation in (3, 4, 7, 8) else turned
+    turned = turned[:, ::-1] if orientation in (2, 3, 6, 7) else turned
+    return np.ascontiguousarray(turned)
 
 
 # ------------------------------------------------------------------------------------------------ bits
