@@ -47,3 +47,30 @@ def test_pictures_of_different_sizes_are_refused():
 @pytest.mark.parametrize(("side", "names"), [(10, ["SSIM", "MS-SSIM"]), (11, ["MS-SSIM"]), (161, [])])
 def test_notes_name_the_metrics_that_are_undefined(side, names):
     assert [note.split()[0] for note in undefined((side, 300, 3))] == names
+
+
+def test_pictures_of_16_bits_have_a_peak_of_65535():
+    rng = np.random.default_rng(0)
+    first = rng.integers(0, 65536, (24, 20, 4)).astype(np.uint16)
+    second = np.clip(first + rng.normal(0, 500, first.shape), 0, 65535).astype(np.uint16)
+    first[..., 3] = second[..., 3] = 65535
+    figures, difference = compare(first, second)
+    error = second.astype(float) - first
+    assert figures["psnr"] == pytest.approx(10 * math.log10(65535**2 / np.square(error[..., :3]).mean()))
+    assert figures["largest_difference"] == np.abs(error).max()
+    assert figures["psnr_alpha"] == math.inf
+    assert np.abs(difference.astype(float) - np.clip(128 + 8 * error[..., :3] / 257, 0, 255)).max() <= 1
+    assert 0 < figures["ssim"] < 1
+    second[..., 3] = 0
+    figures, _ = compare(first, second)
+    assert figures["psnr_alpha"] == 0
+
+
+def test_8_bits_are_compared_with_16_as_16():
+    shallow = np.random.default_rng(0).integers(0, 256, (24, 20, 3)).astype(np.uint8)
+    deep = shallow * np.uint16(257)
+    for pair in ((shallow, deep), (deep, shallow)):
+        assert compare(*pair).figures["psnr"] == math.inf
+    deep[3, 4, 1] -= 300 if deep[3, 4, 1] > 300 else -300
+    for pair in ((shallow, deep), (deep, shallow)):
+        assert compare(*pair).figures["largest_difference"] == 300

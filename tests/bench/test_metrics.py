@@ -187,3 +187,16 @@ def test_lpips_is_not_computed_for_pictures_that_are_too_small() -> None:
     assert math.isnan(found[1])
     assert found[2] == 0.5
     assert asked == [(17, 17, 3)]
+
+
+@pytest.mark.parametrize("shape", [(170, 180), (45, 61, 3)])
+def test_samples_of_16_bits_are_measured_as_those_of_8(shape):
+    original = picture(*shape)
+    decoded = damaged(original)
+    shallow, deep = measure(original, decoded), measure(original * np.uint16(257), decoded * np.uint16(257))
+    for name in ("mse_rgb", "mse_y", "ssim", "ms_ssim", "high_band"):
+        assert getattr(deep, name) == pytest.approx(getattr(shallow, name), abs=1e-9, nan_ok=True)
+    assert math.isnan(deep.ssimulacra2)
+    nearly = original * np.uint16(257)
+    nearly[0, 0] ^= 1
+    assert psnr_rgb_db(original * np.uint16(257), nearly) > 96

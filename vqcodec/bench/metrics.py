@@ -1,6 +1,7 @@
-"""Distance of a decoded picture from its original: PSNR, SSIM, MS-SSIM and others on 8-bit pixels.
+"""Distance of a decoded picture from its original: PSNR, SSIM, MS-SSIM and others.
 
-The metrics compare the uint8 RGB or grey arrays that a decoder wrote, never its internal floats.
+The metrics compare the RGB or grey arrays that a decoder wrote, uint8 or uint16, never its internal floats. Samples of uint16 are
+divided by 257, so their peak of 65535 becomes 255, and squared errors, PSNR, SSIM and MS-SSIM mean the same as for 8 bits.
 - PSNR RGB: from the squared error averaged over the three channels. PSNR Y: from the squared error of BT.601 luma.
 - SSIM (Wang, Bovik, Sheikh, Simoncelli 2004) and MS-SSIM (Wang, Simoncelli, Bovik 2003): per RGB channel, then the mean
   over channels; Gaussian window 11x11 with sigma 1.5, K1 = 0.01, K2 = 0.03, only positions where the window fits.
@@ -8,23 +9,23 @@ The metrics compare the uint8 RGB or grey arrays that a decoder wrote, never its
   higher number under the same name. SSIM is nan below 11 pixels.
 - High band: energy of BT.601 luma minus its [1 2 1] / 4 blur, divided by the original's. 1 is as sharp (or as noisy) as the
   original, below 1 is blurred. It compares two sums, so it says nothing about where the sharpness is.
-- LPIPS: by the function that `open_lpips` returns, which needs the weights; otherwise nan.
-- SSIMULACRA2 (Sneyers 2022): by the package ssimulacra2 if it is installed; otherwise nan. 100 for identical pictures, 90
-  for no visible difference, 70 for high quality, 30 for low quality.
+- LPIPS: by the function that `open_lpips` returns, which needs the weights; otherwise, and for uint16, nan.
+- SSIMULACRA2 (Sneyers 2022): by the package ssimulacra2 if it is installed; otherwise, and for uint16, nan. 100 for identical
+  pictures, 90 for no visible difference, 70 for high quality, 30 for low quality.
 A grey picture has one channel: its PSNR RGB and PSNR Y are equal.
 """
 
 import io
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from vqcodec.arrays import Float64, UInt8
+from vqcodec.arrays import Float64, Int32, Pixels, UInt8
 from vqcodec.errors import MissingExtraError
 from vqcodec.io.image_writer import write_image
 from vqcodec.runtime import progress
@@ -36,6 +37,8 @@ except ImportError as error:
 
 
 PEAK = 255.0
+DEEP = 257
+"""Factor between samples of 16 bits and of 8: 65535 = 257 * 255."""
 LUMA_WEIGHTS = (0.299, 0.587, 0.114)  # ITU-R BT.601
 WINDOW_RADIUS = 5
 WINDOW_SIGMA = 1.5
@@ -52,7 +55,7 @@ _LPIPS_MIN_SIDE = 17  # below, the network's last pooling has no input
 class Distance:
     """Distance of one decoded picture from its original; a metric that is undefined or was not computed is nan."""
 
-    mse_rgb: float  # mean squared error over pixels and channels, 0..65025
+    mse_rgb: float  # mean squared error over pixels and channels, 0..65025, for samples 0..255
     mse_y: float  # mean squared error of BT.601 luma
     ssim: float = math.nan
     ms_ssim: float = math.nan
@@ -65,44 +68,52 @@ LpipsFunction = Callable[[UInt8, UInt8], float]
 """LPIPS of an original and a decoded picture, uint8 [H, W] or [H, W, 3]."""
 
 
-def measure(original: UInt8, decoded: UInt8, *, lpips: LpipsFunction | None = None) -> Distance:
-    """Compare two uint8 arrays of equal shape, [H, W] or [H, W, 3], by all metrics; by LPIPS only with `lpips`.
+def measure(original: Pixels, decoded: Pixels, *, lpips: LpipsFunction | None = None) -> Distance:
+    """Compare two arrays of equal shape, [H, W] or [H, W, 3], and dtype by all metrics; by LPIPS only with `lpips`.
 
-    Raises ValueError when the shapes differ or the dtypes are not uint8.
+    Raises ValueError when shapes or dtypes differ, or the dtype is neither uint8 nor uint16.
     """
     errors = measure_errors(original, decoded)
-    energies = [_high_band_energy(pixels) for pixels in (decoded, original)]
-    ssim, ms_ssim = _ssim_pair(original, decoded)
+    levels = _levels(original), _levels(decoded)
+    energies = [_high_band_energy(each) for each in levels[::-1]]
+    ssim, ms_ssim = _ssim_pair(*levels)
+    found = replace(errors, ssim=ssim, ms_ssim=ms_ssim, high_band=energies[0] / energies[1] if energies[1] else math.nan)
+    if original.dtype == np.uint16:
+        return found
+    shallow = original.view(np.uint8), decoded.view(np.uint8)
     large_enough = min(original.shape[:2]) >= _LPIPS_MIN_SIDE
-    return Distance(
-        mse_rgb=errors.mse_rgb,
-        mse_y=errors.mse_y,
-        ssim=ssim,
-        ms_ssim=ms_ssim,
-        high_band=energies[0] / energies[1] if energies[1] else math.nan,
-        lpips=lpips(original, decoded) if lpips is not None and large_enough else math.nan,
-        ssimulacra2=_ssimulacra2(original, decoded),
+    return replace(
+        found,
+        lpips=lpips(*shallow) if lpips is not None and large_enough else math.nan,
+        ssimulacra2=_ssimulacra2(*shallow),
     )
 
 
-def measure_errors(original: UInt8, decoded: UInt8) -> Distance:
+def _levels(pixels: Pixels) -> UInt8 | Float64:
+    """Samples from 0 to 255: uint8 as they are, or float64 for uint16."""
+    return pixels.view(np.uint8) if pixels.dtype == np.uint8 else pixels / np.float64(DEEP)
+
+
+def measure_errors(original: Pixels, decoded: Pixels) -> Distance:
     """Compare as `measure` does, by mean squared errors only; the other metrics are nan. Raises ValueError likewise."""
-    if original.shape != decoded.shape or original.dtype != np.uint8 or decoded.dtype != np.uint8:
+    if original.shape != decoded.shape or original.dtype != decoded.dtype or original.dtype not in (np.uint8, np.uint16):
         raise ValueError(f"cannot compare {original.dtype} {original.shape} with {decoded.dtype} {decoded.shape} pixels")
-    difference = original.astype(np.int16) - decoded  # int16 [H, W] or [H, W, 3]
-    mse_rgb = float(np.mean(np.square(difference, dtype=np.int32)))
+    difference: Int32 | Float64 = original.astype(np.int32) - decoded  # [H, W] or [H, W, 3]
+    if original.dtype == np.uint16:
+        difference = difference / DEEP
+    mse_rgb = float(np.mean(np.square(difference)))
     luma_difference = difference if difference.ndim == 2 else difference @ np.array(LUMA_WEIGHTS)  # [H, W]
     mse_y = float(np.mean(np.square(luma_difference, dtype=np.float64)))
     return Distance(mse_rgb, mse_y)
 
 
 def psnr_db(mse: float) -> float:
-    """Peak signal-to-noise ratio in dB for a mean squared error of 8-bit samples; inf for error 0."""
+    """Peak signal-to-noise ratio in dB for a mean squared error of samples 0..255; inf for error 0."""
     return math.inf if mse == 0 else 10 * math.log10(PEAK**2 / mse)
 
 
-def psnr_rgb_db(original: UInt8, decoded: UInt8) -> float:
-    """PSNR in dB over all pixels and channels of two uint8 arrays of equal shape; inf when they are equal."""
+def psnr_rgb_db(original: Pixels, decoded: Pixels) -> float:
+    """PSNR in dB over all pixels and channels of two arrays of equal shape and dtype; inf when they are equal."""
     return psnr_db(measure_errors(original, decoded).mse_rgb)
 
 
@@ -128,7 +139,7 @@ def _ssimulacra2(original: UInt8, decoded: UInt8) -> float:
     return float(ssimulacra2.compute_ssimulacra2(*files))
 
 
-def _high_band_energy(pixels: UInt8) -> float:
+def _high_band_energy(pixels: UInt8 | Float64) -> float:
     """Energy of luma minus its [1 2 1] / 4 blur."""
     luma: Float64 = pixels.astype(np.float64) if pixels.ndim == 2 else pixels @ np.array(LUMA_WEIGHTS)
     blur = (0.25, 0.5, 0.25)
@@ -142,7 +153,7 @@ class _SsimPair(NamedTuple):
     ms_ssim: float
 
 
-def _ssim_pair(original: UInt8, decoded: UInt8) -> _SsimPair:
+def _ssim_pair(original: UInt8 | Float64, decoded: UInt8 | Float64) -> _SsimPair:
     """SSIM and MS-SSIM averaged over the channels."""
     channels = 1 if original.ndim == 2 else original.shape[2]
     height, width = original.shape[:2]

@@ -29,7 +29,7 @@ def compare(
     """Compare two pictures by PSNR, SSIM and MS-SSIM.
 
     Needs vqcodec[bench]. Pictures with transparency are compared on black and on white, and the larger difference counts; the PSNR
-    of the alpha planes is shown, too. Grey and colour pictures are compared as colour.
+    of the alpha planes is shown, too. Grey and colour pictures are compared as colour, 8 and 16 bits as 16.
     """
     import io
     import math
