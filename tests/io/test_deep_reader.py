@@ -184,6 +184,12 @@ def test_every_truncation(kind: str) -> None:
                 np.testing.assert_array_equal(found, samples)
 
 
+def test_a_png_file_without_pixels() -> None:
+    data = deep_png(deep_samples(8, 9, 3)).getvalue()
+    with pytest.raises(InputError, match="cannot read the image: cannot load this image"):
+        read_image(io.BytesIO(data[:33] + data[-12:]))
+
+
 @settings(max_examples=80, deadline=None)
 @given(st.data())
 def test_damage(data: st.DataObject) -> None:

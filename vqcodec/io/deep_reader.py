@@ -9,15 +9,16 @@ and is decoded once, as a pixel of RGBA with 8 bits per sample.
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from typing import Any, BinaryIO, Final
 
 import numpy as np
 from PIL import Image, ImageFile, TiffImagePlugin
 
-from vqcodec.arrays import UInt8, UInt16
+from vqcodec.arrays import UInt16
 
 _ORDERS: Final = {"little": "L", "big": "B"}
-"""Letters of the raw modes that keep the high bytes, by the byte order of the samples."""
+"""Letters at the end of raw modes, by byte order: decoders keep the high bytes of samples in this order."""
 _OTHER: Final = {"little": "big", "big": "little"}
 _COLOURS: Final = {"RGB;16": "RGB;16", "RGBX;16": "RGBX;16", "RGBA;16": "RGBA;16", "RGBa;16": "RGBA;16"}
 """Pillow's raw modes of 16 bits without the letter of the order, and those to decode with. Where alpha is to be divided out, Pillow
@@ -82,14 +83,15 @@ def is_cut(image: Image.Image) -> bool:
 
 
 class DeepColour:
-    """An open image that `reads` accepts, and a second decode of it. Made before the image is loaded."""
+    """An open image that `reads` accepts, and the samples of its file. Made before the image is loaded."""
 
     def __init__(self, image: ImageFile.ImageFile, stream: BinaryIO) -> None:
         """Decodes the low bytes, and makes `image` decode to the high bytes. Raises what Pillow's readers raise."""
         self._image, self._largest = image, _LARGEST
-        self._low: UInt8 | None = None
+        self._low: UInt16 | None = None  # [H, W, 3 or 4]
+        if not image.tile:  # a file without pixels: Pillow says so when the image is loaded
+            return
         self._order = _byte_order(image)
-        self._extra: tuple[int, ...] = _tags(image).get(_EXTRA_TAG, ())
         if image.format == "PPM":
             self._largest = int(_arguments(image.tile[0])[1])
         if isinstance(image, GreyAlphaTiff):
@@ -102,40 +104,39 @@ class DeepColour:
         other.tile = [_with_order(tile, image, _OTHER[self._order]) for tile in other.tile]
         image.tile = [_with_order(tile, image, self._order) for tile in image.tile]
         other.load()
-        self._low = np.asarray(other)
+        self._low = np.zeros((other.height, other.width, len(other.getbands())), np.uint16)
+        _add(self._low, other, 1)
 
     def samples(self) -> UInt16:
         """The samples of the loaded image, uint16 [H, W] or [H, W, 2 to 4], not turned by EXIF unless Pillow does it (TIFF).
 
-        White is 65535 and alpha is not multiplied into colours. PNG's transparent colour has become alpha.
+        White is 65535 and alpha is not multiplied into colours. PNG's transparent colour has become alpha. To be called once.
         """
-        high = np.asarray(self._image)
-        if self._low is None:
-            first, second = (high[..., 0::2], high[..., 1::2]) if self._order == "big" else (high[..., 1::2], high[..., 0::2])
-            samples = first * np.uint16(256) + second
+        samples = self._low
+        if samples is None:
+            pixels = np.asarray(self._image)  # uint8 [H, W, 4]
+            high = 0 if self._order == "big" else 1
+            samples = pixels[..., high::2] * np.uint16(256) + pixels[..., 1 - high :: 2]
         else:
-            samples = self._low.astype(np.uint16)
-            for top in range(0, len(samples), _ROWS):
-                samples[top : top + _ROWS] += high[top : top + _ROWS] * np.uint16(256)
+            _add(samples, self._image, 256)
         if self._image.format == "TIFF":
             return self._of_tiff(samples)
         if self._largest < _LARGEST:  # PPM
-            for top in range(0, len(samples), _ROWS):
-                scaled = (samples[top : top + _ROWS] * np.float64(_LARGEST / self._largest) + 0.5).clip(0, _LARGEST)
-                samples[top : top + _ROWS] = scaled.astype(np.uint16)
+            for rows in _strips(samples):
+                rows[:] = (rows * (_LARGEST / self._largest) + 0.5).clip(0, _LARGEST)
         return with_clear(samples, self._image.info.get("transparency"))
 
     def _of_tiff(self, samples: UInt16) -> UInt16:
         """Samples of a TIFF file without its conventions: white that is 0, premultiplied alpha, a channel of unknown meaning."""
-        tags = _tags(self._image)
-        is_grey = samples.shape[2] == 2
-        if is_grey and tags.get(_PHOTOMETRIC_TAG) == 0:
+        tags, channels = _tags(self._image), samples.shape[2]
+        extra = tags.get(_EXTRA_TAG, ())
+        if channels == 2 and tags.get(_PHOTOMETRIC_TAG) == 0:
             samples[..., 0] = _LARGEST - samples[..., 0]
-        if _PREMULTIPLIED in self._extra and samples.shape[2] in (2, 4):
-            for rows in (samples[top : top + _ROWS] for top in range(0, len(samples), _ROWS)):
+        if channels in (2, 4) and _PREMULTIPLIED in extra:
+            for rows in _strips(samples):
                 alpha = rows[..., -1:].astype(np.float64)
-                rows[..., :-1] = (rows[..., :-1] * (_LARGEST / np.maximum(alpha, 1)) + 0.5).clip(0, _LARGEST).astype(np.uint16)
-        return np.ascontiguousarray(samples[..., 0]) if is_grey and _MEANINGLESS in self._extra else samples
+                rows[..., :-1] = (rows[..., :-1] * (_LARGEST / np.maximum(alpha, 1)) + 0.5).clip(0, _LARGEST)
+        return np.ascontiguousarray(samples[..., 0]) if channels == 2 and _MEANINGLESS in extra else samples
 
 
 def with_clear(samples: UInt16, clear: object) -> UInt16:
@@ -145,6 +146,18 @@ def with_clear(samples: UInt16, clear: object) -> UInt16:
     picture = samples if samples.ndim == 3 else samples[:, :, None]
     is_clear = (picture == np.array(clear, np.uint16)).all(axis=2)
     return np.dstack([picture, np.where(is_clear, np.uint16(0), np.uint16(_LARGEST))])
+
+
+def _strips(samples: UInt16) -> Iterator[UInt16]:
+    """Samples [H, W, c] in strips of rows, which need little memory."""
+    return (samples[top : top + _ROWS] for top in range(0, len(samples), _ROWS))
+
+
+def _add(samples: UInt16, image: Image.Image, factor: int) -> None:
+    """Add a factor times the bytes of a loaded image to samples [H, W, c]."""
+    for number, rows in enumerate(_strips(samples)):
+        top = number * _ROWS
+        rows += np.asarray(image.crop((0, top, image.width, top + len(rows)))) * np.uint16(factor)
 
 
 # ------------------------------------------------------------------------------------------------ Pillow's tiles
@@ -174,7 +187,7 @@ def _byte_order(image: ImageFile.ImageFile) -> str:
 
 
 def _with_order(tile: Any, image: ImageFile.ImageFile, order: str) -> Any:
-    """A tile that decodes to the high bytes of samples of this byte order, and so to the low bytes of samples of the other."""
+    """A tile that decodes to the high bytes if samples have this byte order, and to the low bytes if they have the other."""
     if image.format == "PPM":
         return tile._replace(codec_name="raw", args=("RGB;16" + _ORDERS[order], 0, 1))
     raw_mode, *others = _arguments(tile)
