@@ -34,12 +34,12 @@ LEVELS: Final = (1, 9, 19)
 """zstd compression levels to try."""
 _FRAME_FROM: Final = 64
 """Bytes from which a Huffman_Tree_Description can pay for itself."""
-_HEAD: Final = zstandard.FRAME_HEADER + b"\x00\x38"
-"""Magic number and frame header, equal in all frames and not stored: no content size, checksum or dictionary id; window 128 KiB.
-
-`FORMAT_ZSTD1_MAGICLESS` would make the magic number needless, but zstandard before 0.24 cannot decompress such a frame in one call.
-"""
 _WINDOW_LOG: Final = 17
+"""Binary logarithm of the window of most frames, in bytes."""
+_MAX_WINDOW_LOG: Final = 27
+"""Binary logarithm of the largest window that libzstd decompresses by default."""
+_HEAD_BYTES: Final = 6
+"""Size of a frame's head, which is not stored."""
 _COMPRESSED, _TREELESS = 2, 3
 """Literals_Block_Type: with a Huffman_Tree_Description, and with the dictionary's code."""
 
@@ -134,7 +134,7 @@ def _huffman_stream(data: UInt8, dictionary: Dictionary) -> bytes:
 
 
 def _frame_of(literals: bytes, size: int, block_type: int) -> bytes:
-    """A frame, less `_HEAD`, of one block with a literals section of this content and no sequences (RFC 8878, 3.1.1).
+    """A frame, less its head (`_head`), of one block with a literals section of this content and no sequences (RFC 8878, 3.1.1).
 
     `size` is the Regenerated_Size. Raises CorruptError if the content is too long for its header.
     """
@@ -156,9 +156,23 @@ def _block_of(frame: bytes, size: int) -> bytes | None:
     return literals
 
 
+def _head(window_log: int) -> bytes:
+    """Magic number and frame header: no content size, checksum or dictionary id; a window of 1 << window_log bytes.
+
+    `FORMAT_ZSTD1_MAGICLESS` would make the magic number needless, but zstandard before 0.24 cannot decompress such a frame in one
+    call.
+    """
+    return zstandard.FRAME_HEADER + bytes((0, (window_log - 10) << 3))
+
+
+def _window_log_of(size: int) -> int:
+    """The binary logarithm of the smallest window, at least 128 KiB and at most 128 MiB, that holds `size` bytes."""
+    return min(max(_WINDOW_LOG, (size - 1).bit_length()), _MAX_WINDOW_LOG)
+
+
 def compress(data: bytes, dictionary: Dictionary | None, levels: tuple[int, ...]) -> StoredPart:
     """The smallest way to store `data`; the inverse of `decompress`. `levels` of zstd are tried."""
-    found = [(Mode.VERBATIM, data)]
+    part = StoredPart(len(data), Mode.VERBATIM, data)
     for level in levels if len(data) >= _FRAME_FROM else ():
         parameters = zstandard.ZstdCompressionParameters.from_level(
             level,
@@ -167,18 +181,51 @@ def compress(data: bytes, dictionary: Dictionary | None, levels: tuple[int, ...]
             write_checksum=0,
             write_dict_id=0,
         )
-        frame = zstandard.ZstdCompressor(compression_params=parameters).compress(data)[len(_HEAD) :]
-        block = _block_of(frame, len(data))
-        found.append((Mode.FRAME, frame) if block is None else (Mode.BLOCK, block))
-    mode, stored = min(found, key=lambda entry: len(entry[1]))
+        part = min(part, _compressed(data, parameters), key=lambda entry: len(entry.data))
     symbols = np.frombuffer(data, np.uint8)
-    if dictionary is not None and len(data) <= MAX_BLOCK and _huffman_coded_size(symbols, dictionary) <= len(stored):
+    if dictionary is not None and len(data) <= MAX_BLOCK and _huffman_coded_size(symbols, dictionary) <= len(part.data):
         return StoredPart(len(data), Mode.BLOCK_WITH_DICTIONARY, _huffman_coded(symbols, dictionary))
-    return StoredPart(len(data), mode, stored)
+    return part
 
 
 def decompress(part: StoredPart, dictionary: Dictionary | None) -> bytes:
-    """The `part.size` bytes of a part; the inverse of `compress`. Raises CorruptError for any other size.
+    """The `part.size` bytes of a part; the inverse of `compress`. Raises CorruptError for any other size."""
+    return _decompressed(part, dictionary, _WINDOW_LOG)
+
+
+def compress_whole(data: bytes, levels: tuple[int, ...]) -> StoredPart:
+    """The smallest way to store `data` with a window that holds all of it; the inverse of `decompress_whole`.
+
+    `levels` of zstd are tried. Their tables have the size of the data, so level 22 is possible.
+    """
+    part = StoredPart(len(data), Mode.VERBATIM, data)
+    for level in levels if len(data) > _HEAD_BYTES else ():
+        parameters = zstandard.ZstdCompressionParameters.from_level(
+            level,
+            source_size=len(data),
+            window_log=_window_log_of(len(data)),
+            write_content_size=0,
+            write_checksum=0,
+            write_dict_id=0,
+        )
+        part = min(part, _compressed(data, parameters), key=lambda entry: len(entry.data))
+    return part
+
+
+def decompress_whole(part: StoredPart) -> bytes:
+    """The `part.size` bytes of a part; the inverse of `compress_whole`. Raises CorruptError for any other size."""
+    return _decompressed(part, None, _window_log_of(part.size))
+
+
+def _compressed(data: bytes, parameters: zstandard.ZstdCompressionParameters) -> StoredPart:
+    """`data` as a frame, or as a block where the frame holds nothing else."""
+    frame = zstandard.ZstdCompressor(compression_params=parameters).compress(data)[_HEAD_BYTES:]
+    block = _block_of(frame, len(data))
+    return StoredPart(len(data), Mode.FRAME, frame) if block is None else StoredPart(len(data), Mode.BLOCK, block)
+
+
+def _decompressed(part: StoredPart, dictionary: Dictionary | None, window_log: int) -> bytes:
+    """The `part.size` bytes of a part. Raises CorruptError for any other size.
 
     Frames have our own head, so they cannot declare a content size, and at most `part.size` bytes are allocated.
     """
@@ -191,8 +238,8 @@ def decompress(part: StoredPart, dictionary: Dictionary | None) -> bytes:
         elif part.mode == Mode.BLOCK_WITH_DICTIONARY and dictionary is not None:
             frame, given = _frame_of(part.data, part.size, _TREELESS), dictionary
         try:
-            decompressor = zstandard.ZstdDecompressor(dict_data=given.zstd if given else None, max_window_size=1 << _WINDOW_LOG)
-            data = decompressor.decompress(_HEAD + frame, max_output_size=part.size, allow_extra_data=False)
+            decompressor = zstandard.ZstdDecompressor(dict_data=given.zstd if given else None, max_window_size=1 << window_log)
+            data = decompressor.decompress(_head(window_log) + frame, max_output_size=part.size, allow_extra_data=False)
         except zstandard.ZstdError as error:
             raise CorruptError("corrupt file: a zstd frame does not decompress") from error
     if len(data) != part.size:

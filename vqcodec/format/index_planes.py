@@ -1,0 +1,364 @@
+"""Graphic pixels of a tile group <-> bytes: indices into a palette, and the samples of rare colours.
+
+The palette (palettes.py) has n colours and is known. A map tells which cells of 8x8 pixels are graphic; only their pixels are
+stored, and only they count below. If there are none, the bytes are empty. Otherwise:
+
+    1 byte     height of the strips in rows, 1..255 (the last strip has the rows that are left); 0 if heights are listed
+    if 0:
+    varint     number of strips, 1..H
+    part       their heights, one byte each, 1..255; they sum to H
+    for each level of the palette:
+    part       symbols of the pixels that are in no lower level
+    if pixels are in no level:
+    1 byte     bits 0-1: predictor (transform/rare_colours.py);  bit 2: 1 if planes, 0 if interleaved;  bits 3-7: 0
+    part       the differences of these pixels
+
+Parts are those of palettes.py. The data ends with the last part.
+
+Order: strips from top to bottom; in a strip, columns from left to right; in a column, pixels from top to bottom.
+
+Symbols: a level of k colours has the symbols 0..k - 1 for its colours; k stands for a pixel of a higher level or of a rare colour,
+and exists unless the level is the last one and the palette has no rare colours. A level with a single symbol, or without pixels,
+has no part. With at most 16 symbols they may be packed: bits 2-7 of the part's first byte are p = 0 (one symbol in a byte, whatever
+their number), 1 (2 symbols of 4 bits), 2 (4 of 2 bits) or 3 (8 of 1 bit). The first symbol is in the lowest bits of a byte; unused
+bits of the last byte are 0. The part holds ceil(symbols / 2**p) bytes before compression.
+
+Differences: samples of 8 bits, or of 16 bits, little-endian; interleaved (all samples of a pixel, then the next pixel) or as planes
+(palettes.py). Pixels are in the order of the strips, but predicted row by row after all pixels of the palette are known.
+
+Pixels outside the graphic cells are 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vqcodec.arrays import Bool, Int32, Intp, Pixels, UInt8, UInt16
+from vqcodec.errors import CorruptError
+from vqcodec.format import palettes, sample_bytes, zstd_blocks
+from vqcodec.format.bits import ByteReader, write_varint
+from vqcodec.transform import palette as colour_tables
+from vqcodec.transform import rare_colours, strips
+from vqcodec.transform.palette import FIRST_LEVELS, LEVEL, Palette, Ranked
+from vqcodec.transform.rare_colours import Predictor
+
+_PLANES: Final = 4
+_SMALL_BYTES: Final = 1 << 16
+"""Differences of rare colours of fewer bytes are compressed in all ways; larger ones are compared at a fast level of zstd."""
+_FAST_LEVELS: Final = (5,)
+_TRIED_PIXELS: Final = 1 << 22
+"""Pixels of a picture on which palettes are compared."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """What the encoder tries."""
+
+    heights: tuple[int, ...]
+    """Heights of uniform strips."""
+    runs: tuple[int, ...] = ()
+    """Lengths of runs, in pixels, for which aligned strips are made (`strips.aligned_heights`)."""
+    aligned: tuple[int, ...] = strips.FEW_HEIGHTS
+    """Heights of aligned strips."""
+    kept: int = 1
+    """Orders that are tried with each palette."""
+    compare: int = 9
+    """Level of zstd at which orders are compared."""
+    levels: tuple[int, ...] = (17,)
+    """Level of zstd at which palettes are compared."""
+    final: tuple[int, ...] = (19,)
+    """Levels of zstd that are tried for the file."""
+    firsts: tuple[int, ...] = FIRST_LEVELS
+    """Sizes of the first level of palettes."""
+    most: tuple[int, ...] = (LEVEL, 4 * LEVEL)
+    """Most colours of palettes."""
+
+
+_FASTEST = Search((8,), levels=(9,), final=(9,), firsts=(LEVEL,), most=(LEVEL,))
+_FAST = Search((1, 8, 32), levels=(9,), final=(19,), most=(LEVEL,))
+_DEFAULT = Search((1, 4, 8, 16, 24, 32, 48, 64), (200,), compare=15)
+_THOROUGH = replace(
+    _DEFAULT,
+    heights=(1, 2, 4, 6, 8, 12, 16, 20, 24, 32, 48, 64, 96),
+    aligned=strips.HEIGHTS,
+    compare=19,
+    levels=(19,),
+    final=(22,),
+    most=(255, 510, 1020, 2040, 4080),
+)
+_BEST = replace(_THOROUGH, heights=(*range(1, 17), 18, 20, 22, 24, 28, 32, 40, 48, 64, 96, 128), runs=(64, 128, 200), kept=3)
+SEARCHES: Final = (_FASTEST, _FAST, _FAST, *[_DEFAULT] * 3, _THOROUGH, _THOROUGH, _BEST)
+"""Searches of efforts 1 to 9."""
+
+
+class Packed(NamedTuple):
+    """All graphic pixels of a picture."""
+
+    palette: bytes
+    groups: list[bytes]
+
+
+class _Group(NamedTuple):
+    pixels: Pixels
+    """[H, W, C]; 0 outside the graphic cells."""
+    mask: Bool | None
+    """The graphic pixels bool [H, W]; None if all are."""
+    ranks: Int32
+    """Their colours int32 [H, W] (`Ranked.ranks`)."""
+    orders: list[tuple[int, ...]]
+    """Heights of strips to try."""
+
+
+def pack_all(pictures: Sequence[Pixels], graphic: Sequence[Bool | None], effort: int) -> Packed:
+    """The smallest palette and bytes of tile groups [H, W, C], uint8 or uint16, found at an effort of 1..9.
+
+    `graphic` are the maps bool [h, w] of the groups' cells; None if all are graphic. `unpack` is the inverse for one group.
+    """
+    search = SEARCHES[effort - 1]
+    groups, ranked = _prepare(pictures, graphic, search)
+    found: list[tuple[int, Palette]] = []
+    for palette in _palettes(ranked, search):
+        table = palettes.pack_palette(palette, search.levels)
+        size, area = len(table.data), 0
+        for group in groups:
+            if area < _TRIED_PIXELS:
+                area += group.ranks.size
+                size += len(_pack_group(group, palette, table.index_of, search.levels))
+        found.append((size, palette))
+    best = min(found, key=lambda entry: entry[0])[1]
+    table = palettes.pack_palette(best, search.final)
+    return Packed(table.data, [_pack_group(group, best, table.index_of, search.final) for group in groups])
+
+
+def unpack(data: bytes, shape: tuple[int, int], palette: Palette, graphic: Bool | None) -> Pixels:
+    """The pixels [H, W, C] of the graphic cells of a group of `shape` (H, W), all others 0. Raises TruncatedError, CorruptError."""
+    height, width = shape
+    mask = None if graphic is None else colour_tables.pixels_of_cells(graphic, height, width)
+    count = height * width if mask is None else int(np.count_nonzero(mask))
+    reader = ByteReader(data)
+    pixels = np.zeros((height, width, palette.colours.shape[1]), palette.colours.dtype)
+    if count:
+        heights = _read_heights(reader, height)
+        symbols, rare = _unpack_levels(reader, count, palette)
+        plane = symbols
+        if mask is not None:
+            plane = np.full(height * width, len(palette.colours), symbols.dtype)
+            plane[strips.scan(mask, heights)] = symbols
+        pixels = colour_tables.to_pixels(strips.unscan(plane, heights, width), palette)
+        if len(rare):
+            _unpack_rare(reader, pixels, _places(shape, mask, heights)[rare].astype(np.intp))
+    if reader.cursor != len(data):
+        raise CorruptError("corrupt file: bytes are left over after the indices of a palette")
+    return pixels
+
+
+def _prepare(pictures: Sequence[Pixels], graphic: Sequence[Bool | None], search: Search) -> tuple[list[_Group], Ranked]:
+    """Groups with their orders, and their colours."""
+    masks, shown = [], []
+    for picture, cells in zip(pictures, graphic, strict=True):
+        mask = None if cells is None else colour_tables.pixels_of_cells(cells, *picture.shape[:2])
+        masks.append(mask)
+        shown.append(picture if mask is None else np.where(mask[..., None], picture, picture.dtype.type(0)))
+    ranked = colour_tables.rank_colours(shown, masks)
+    groups = [
+        _Group(picture, mask, ranks, _orders(ranks, mask, search))
+        for picture, mask, ranks in zip(shown, masks, ranked.ranks, strict=True)
+    ]
+    return groups, ranked
+
+
+def _palettes(ranked: Ranked, search: Search) -> list[Palette]:
+    """The palettes to try, largest first."""
+    total = len(ranked.colours)
+    sizes = {min(most, total) for most in search.most}
+    if 2 * int(ranked.counts[:LEVEL].sum()) < int(ranked.counts.sum()):
+        sizes.add(0)  # such a picture is no graphic
+    found = []
+    for size in sorted(sizes, reverse=True):
+        firsts = [first for first in search.firsts if first == LEVEL or size > first]
+        found += [colour_tables.palette_of(ranked, size, first) for first in (firsts if size else (LEVEL,))]
+    return found
+
+
+def _orders(ranks: Int32, mask: Bool | None, search: Search) -> list[tuple[int, ...]]:
+    """The heights of strips in which the commonest colours take the fewest bytes, best first."""
+    rows = len(ranks)
+    plane = np.minimum(ranks, LEVEL).astype(np.uint8)
+    found = {strips.uniform_heights(min(height, rows), rows): None for height in search.heights}
+    found |= {strips.aligned_heights(plane, run, search.aligned): None for run in search.runs}
+    if len(found) == 1:
+        return list(found)
+
+    def cost(heights: tuple[int, ...]) -> int:
+        flat = _scanned(plane, mask, heights)
+        return len(zstd_blocks.compress_whole(flat.tobytes(), (search.compare,)).data) + len(
+            _write_heights(heights, (search.compare,))
+        )
+
+    return sorted(found, key=cost)[: search.kept]
+
+
+def _scanned(plane: NDArray[Any], mask: Bool | None, heights: tuple[int, ...]) -> NDArray[Any]:
+    """The graphic pixels [n] of a plane [H, W] of any dtype, in the order of the strips."""
+    flat = strips.scan(plane, heights)
+    return flat if mask is None else flat[strips.scan(mask, heights)]
+
+
+def _places(shape: tuple[int, int], mask: Bool | None, heights: tuple[int, ...]) -> Int32:
+    """y * W + x of the graphic pixels, int32 [n], in the order of the strips."""
+    return _scanned(np.arange(shape[0] * shape[1], dtype=np.int32).reshape(shape), mask, heights)
+
+
+def _pack_group(group: _Group, palette: Palette, index_of: UInt16, levels: tuple[int, ...]) -> bytes:
+    """The bytes of a group in the best of its orders; `unpack` is the inverse."""
+    if not (group.ranks.size if group.mask is None else group.mask.any()):
+        return b""
+    indices = index_of[np.minimum(group.ranks, len(palette.colours))]
+    found = []
+    for heights in group.orders:
+        packed, rare = _pack_levels(_scanned(indices, group.mask, heights), palette, levels)
+        data = _write_heights(heights, levels) + packed
+        if len(rare):
+            data += _pack_rare(group.pixels, _places(indices.shape, group.mask, heights)[rare].astype(np.intp), levels)
+        found.append(data)
+    return min(found, key=len)
+
+
+def _write_heights(heights: tuple[int, ...], levels: tuple[int, ...]) -> bytes:
+    """The heights of strips; the inverse of `_read_heights`."""
+    if heights == strips.uniform_heights(heights[0], sum(heights)):
+        return bytes(heights[:1])
+    return b"\0" + write_varint(len(heights)) + palettes.write_part(zstd_blocks.compress_whole(bytes(heights), levels), 0)
+
+
+def _read_heights(reader: ByteReader, rows: int) -> tuple[int, ...]:
+    """Heights that sum to `rows`. Raises TruncatedError, CorruptError."""
+    height = reader.byte()
+    if height:
+        return strips.uniform_heights(height, rows)
+    count = reader.varint()
+    if not 0 < count <= rows:
+        raise CorruptError("corrupt file: an invalid number of strips")
+    heights = palettes.read_part(reader, count)
+    if not heights.all() or int(heights.sum(dtype=np.int64)) != rows:
+        raise CorruptError("corrupt file: the heights of strips do not sum to that of the picture")
+    return tuple(heights.tolist())
+
+
+def _pack_levels(indices: UInt16, palette: Palette, levels: tuple[int, ...]) -> tuple[bytes, Intp]:
+    """Parts of the levels for indices uint16 [n], and which of these are rare; the inverse of `_unpack_levels`."""
+    parts, first = [], 0
+    higher = np.arange(len(indices))
+    for size, symbols in _alphabets(palette):
+        own = np.minimum(indices - np.uint16(first), size).astype(np.uint8)
+        if symbols > 1 and len(own):
+            parts.append(_pack_symbols(own, symbols, levels))
+        indices, higher = indices[own == size], higher[own == size]
+        first += size
+    return b"".join(parts), higher
+
+
+def _unpack_levels(reader: ByteReader, count: int, palette: Palette) -> tuple[NDArray[Any], Intp]:
+    """Indices [count], n for rare colours, and which of them are rare. Raises TruncatedError, CorruptError."""
+    total = len(palette.colours)
+    if not total and palette.complete:
+        raise CorruptError("corrupt file: a palette without colours")
+    dtype = np.uint8 if total <= LEVEL else np.uint16
+    indices: NDArray[Any] = np.full(count, total, dtype)
+    higher, first = np.arange(count) if not total else np.zeros(0, np.intp), 0
+    for level, (size, symbols) in enumerate(_alphabets(palette)):
+        own = _unpack_symbols(reader, len(higher) if level else count, symbols).astype(dtype, copy=False)
+        rest = np.flatnonzero(own == size) if symbols > size else np.zeros(0, np.intp)
+        if level:
+            indices[higher] = own + np.asarray(first, dtype)
+            higher = higher[rest]
+        else:
+            indices, higher = (own if len(palette.levels) == 1 else own.copy()), rest
+        first += size
+    return indices, higher
+
+
+def _alphabets(palette: Palette) -> list[tuple[int, int]]:
+    """Colours and symbols of each level."""
+    last = len(palette.levels) - 1
+    return [(size, size + (level < last or not palette.complete)) for level, size in enumerate(palette.levels)]
+
+
+def _pack_symbols(symbols: UInt8, alphabet: int, levels: tuple[int, ...]) -> bytes:
+    """A part with symbols uint8 [n] below `alphabet`; the inverse of `_unpack_symbols`."""
+    found = [palettes.write_part(zstd_blocks.compress_whole(symbols.tobytes(), levels), 0)]
+    packing = _most_packed(alphabet)
+    if packing:
+        padded = np.zeros(-(-len(symbols) >> packing) << packing, np.uint8)
+        padded[: len(symbols)] = symbols
+        packed = np.bitwise_or.reduce(padded.reshape(-1, 1 << packing) << _shifts(packing), axis=1)
+        found.append(palettes.write_part(zstd_blocks.compress_whole(packed.tobytes(), levels), packing))
+    return min(found, key=len)
+
+
+def _unpack_symbols(reader: ByteReader, count: int, alphabet: int) -> UInt8:
+    """Symbols uint8 [count] below `alphabet`. Raises TruncatedError, CorruptError."""
+    if alphabet == 1 or not count:
+        return np.zeros(count, np.uint8)
+    head = reader.byte()
+    packing = head >> 2
+    if packing > _most_packed(alphabet):
+        raise CorruptError("corrupt file: too many symbols in a byte")
+    symbols = palettes.read_data(reader, head, -(-count >> packing))
+    if packing:
+        symbols = _unpacked(packing)[symbols].view(np.uint8)
+        if symbols[count:].any():
+            raise CorruptError("corrupt file: the bits that fill a byte are not 0")
+        symbols = symbols[:count]
+    if int(symbols.max()) >= alphabet:
+        raise CorruptError("corrupt file: an index is not below the number of colours")
+    return symbols
+
+
+def _most_packed(alphabet: int) -> int:
+    """The binary logarithm of the most symbols that fit into a byte."""
+    return 3 if alphabet <= 2 else 2 if alphabet <= 4 else 1 if alphabet <= 16 else 0
+
+
+@cache
+def _unpacked(packing: int) -> NDArray[Any]:
+    """The 1 << packing symbols of each byte, together as one unsigned integer; [256]."""
+    mask = np.uint8((1 << (8 >> packing)) - 1)
+    symbols = np.arange(256, dtype=np.uint8)[:, None] >> _shifts(packing) & mask
+    return symbols.view(f"u{1 << packing}").reshape(-1)
+
+
+def _shifts(packing: int) -> UInt8:
+    """The lowest bit of each symbol in a byte, uint8 [1 << packing]."""
+    return np.arange(0, 8, 8 >> packing, dtype=np.uint8)
+
+
+def _pack_rare(pixels: Pixels, places: Intp, levels: tuple[int, ...]) -> bytes:
+    """The byte and the part of rare colours at `places`; the inverse of `_unpack_rare`."""
+    size = len(places) * pixels.shape[2] * pixels.itemsize
+    compared = levels if size <= _SMALL_BYTES else _FAST_LEVELS
+    found: list[tuple[int, int, bytes]] = []
+    for predictor in Predictor:
+        differences = rare_colours.differences(pixels, places, predictor)
+        for layout, to_bytes in ((0, sample_bytes.interleaved), (_PLANES, sample_bytes.planes)):
+            data = to_bytes(differences)
+            found.append((len(zstd_blocks.compress_whole(data, compared).data), predictor | layout, data))
+    _, head, data = min(found)
+    return bytes((head,)) + palettes.write_part(zstd_blocks.compress_whole(data, levels), 0)
+
+
+def _unpack_rare(reader: ByteReader, pixels: Pixels, places: Intp) -> None:
+    """Write the rare colours at `places` into pixels [H, W, C]. Raises TruncatedError, CorruptError."""
+    head = reader.byte()
+    if head >> 3:
+        raise CorruptError("corrupt file: an invalid prediction of rare colours")
+    components = pixels.shape[2]
+    data = palettes.read_part(reader, len(places) * components * pixels.itemsize).tobytes()
+    from_bytes = sample_bytes.from_planes if head & _PLANES else sample_bytes.from_interleaved
+    rare_colours.fill(pixels, places, from_bytes(data, components, pixels.dtype), Predictor(head & 3))
