@@ -52,13 +52,15 @@ _PLANES: Final = 4
 _SMALL_BYTES: Final = 1 << 16
 """Differences of rare colours of fewer bytes are compressed in all ways; larger ones are compared at a fast level of zstd."""
 _FAST_LEVELS: Final = (5,)
+_MEAN_PALETTE: Final = 500
+"""Bytes of a palette of 255 colours, about."""
 _TRIED_PIXELS: Final = 1 << 22
 """Pixels of a picture on which palettes are compared."""
 
 
 @dataclass(frozen=True)
 class Search:
-    """What the encoder tries."""
+    """The encoder's choices to try."""
 
     heights: tuple[int, ...]
     """Heights of uniform strips."""
@@ -123,7 +125,7 @@ def pack_all(pictures: Sequence[Pixels], graphic: Sequence[Bool | None], effort:
     search = SEARCHES[effort - 1]
     groups, ranked = _prepare(pictures, graphic, search)
     found: list[tuple[int, Palette]] = []
-    for palette in _palettes(ranked, search):
+    for palette in _palettes(ranked, search, smooth=any(map(_is_smooth, groups))):
         table = palettes.pack_palette(palette, search.levels)
         size, area = len(table.data), 0
         for group in groups:
@@ -173,12 +175,22 @@ def _prepare(pictures: Sequence[Pixels], graphic: Sequence[Bool | None], search:
     return groups, ranked
 
 
-def _palettes(ranked: Ranked, search: Search) -> list[Palette]:
-    """The palettes to try, largest first."""
+def _is_smooth(group: _Group) -> bool:
+    """Whether differences of samples take few bytes, in comparison with indices, at the fastest level of zstd."""
+    places = np.flatnonzero(np.ones(group.ranks.size, np.bool_) if group.mask is None else group.mask)
+    differences = sample_bytes.planes(rare_colours.differences(group.pixels, places, Predictor.GRADIENT))
+    indices = np.minimum(group.ranks.reshape(-1)[places], LEVEL).astype(np.uint8)
+    rare = int(np.count_nonzero(indices == LEVEL)) * group.pixels.shape[2] * group.pixels.itemsize
+    by_indices = len(zstd_blocks.compress_whole(indices.tobytes(), (1,)).data) + rare
+    return 2 * len(zstd_blocks.compress_whole(differences, (1,)).data) < 3 * by_indices + _MEAN_PALETTE
+
+
+def _palettes(ranked: Ranked, search: Search, *, smooth: bool) -> list[Palette]:
+    """The palettes to try, largest first; one without colours if groups are smooth."""
     total = len(ranked.colours)
     sizes = {min(most, total) for most in search.most}
-    if 2 * int(ranked.counts[:LEVEL].sum()) < int(ranked.counts.sum()):
-        sizes.add(0)  # such a picture is no graphic
+    if smooth:
+        sizes.add(0)
     found = []
     for size in sorted(sizes, reverse=True):
         firsts = [first for first in search.firsts if first == LEVEL or size > first]

@@ -21,7 +21,7 @@ from vqcodec.arrays import Int64, Intp, Pixels
 
 
 class Predictor(IntEnum):
-    """What a rare pixel is predicted from."""
+    """Neighbours that predict a rare pixel."""
 
     NONE = 0
     ABOVE = 1

@@ -109,7 +109,7 @@ def _novel(prefix: UInt64, height: int, run: int) -> Bool:
     sums = np.cumsum(columns, axis=1)
     sums[:, window:] -= sums[:, :-window].copy()
     sums *= _powers(pow(_COLUMN_HASH, -1, 1 << 64), width)  # equal columns now have equal hashes wherever they are
-    bits = min((4 * sums.size).bit_length(), _MAX_HASH_BITS)
+    bits = min((16 * sums.size).bit_length(), _MAX_HASH_BITS)
     keys = (sums * np.uint64(_ROW_HASH) >> np.uint64(64 - bits)).astype(np.int32)
     return np.bincount(keys.reshape(-1), minlength=1 << bits)[keys] < 2
 
