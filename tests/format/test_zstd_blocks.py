@@ -181,3 +181,20 @@ def test_a_bomb_is_refused() -> None:
     assert len(bomb) < 20_000
     with pytest.raises(CorruptError):
         zstd_blocks.decompress(StoredPart(1000, Mode.FRAME, bomb[2:]), None)
+
+
+@pytest.mark.parametrize("level", [1, 19, 22])
+def test_whole_data_repeats_over_any_distance(level: int) -> None:
+    noise = np.random.default_rng(0).bytes(300_000)
+    part = zstd_blocks.compress_whole(noise + noise, (level,))
+    assert len(part.data) < 301_000
+    assert zstd_blocks.decompress_whole(part) == noise + noise
+    with pytest.raises(CorruptError):
+        zstd_blocks.decompress_whole(replace(part, size=part.size - 1))
+
+
+def test_whole_data_is_stored_in_its_smallest_form() -> None:
+    rng = np.random.default_rng(0)
+    skewed = np.minimum(rng.exponential(2, 500), 255).astype(np.uint8).tobytes()
+    modes = {zstd_blocks.compress_whole(data, (19,)).mode for data in (b"", b"abc", rng.bytes(99), skewed, bytes(99))}
+    assert modes == {Mode.VERBATIM, Mode.BLOCK, Mode.FRAME}

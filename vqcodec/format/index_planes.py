@@ -72,7 +72,7 @@ class Search:
     """Orders that are tried with each palette."""
     compare: int = 9
     """Level of zstd at which orders are compared."""
-    levels: tuple[int, ...] = (17,)
+    levels: tuple[int, ...] = (18,)
     """Level of zstd at which palettes are compared."""
     final: tuple[int, ...] = (19,)
     """Levels of zstd that are tried for the file."""
@@ -84,7 +84,7 @@ class Search:
 
 _FASTEST = Search((8,), levels=(9,), final=(9,), firsts=(LEVEL,), most=(LEVEL,))
 _FAST = Search((1, 8, 32), levels=(9,), final=(19,), most=(LEVEL,))
-_DEFAULT = Search((1, 4, 8, 16, 24, 32, 48, 64), (200,), compare=15)
+_DEFAULT = Search((1, 4, 8, 12, 16, 20, 24, 32, 48, 64), (200,), compare=15)
 _THOROUGH = replace(
     _DEFAULT,
     heights=(1, 2, 4, 6, 8, 12, 16, 20, 24, 32, 48, 64, 96),
