@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
-from figures import control, decoders, size, speed, training
+from figures import control, decoders, kinds, size, speed, training
 
 from vqcodec.weights import registry
 
@@ -22,6 +22,7 @@ FIGURES: dict[str, Figure] = {
         size.quality100,
         size.domains,
         size.models,
+        kinds.kinds,
         control.monotone,
         control.targets,
         control.effort,
@@ -38,6 +39,7 @@ FIGURES: dict[str, Figure] = {
         decoders.denoise,
     )
 }
+DATA = Path("../shared/data")
 NOT_IN_ALL = ("adapted",)
 HEADING = "== "
 """Begins the line above the output of each figure: name, date, models."""
@@ -55,7 +57,14 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("figure", choices=[*FIGURES, "all"], metavar="FIGURE", help="one of the figures below, or all")
-    parser.add_argument("data", type=Path, metavar="DATA", help="folder with kodak, photos, domains and perceptual")
+    parser.add_argument(
+        "data",
+        type=Path,
+        nargs="?",
+        default=DATA,
+        metavar="DATA",
+        help=f"folder with kodak, photos, domains and perceptual (default {DATA}); kinds does not need it",
+    )
     arguments = parser.parse_args()
     names = [name for name in FIGURES if name not in NOT_IN_ALL] if arguments.figure == "all" else [arguments.figure]
     models = ", ".join(f"{name} {registry.find(name).id[:12]}" for name in ("photo", "photo-lite"))

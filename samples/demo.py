@@ -15,8 +15,9 @@ from rich.console import Console
 from rich.table import Table
 
 from vqcodec import api
-from vqcodec.arrays import Pixels
+from vqcodec.arrays import Float64, Pixels
 from vqcodec.io.image_reader import read_image
+from vqcodec.io.image_writer import write_image
 
 SAMPLES = Path(__file__).parent
 COMPARED, COMPARED_QUALITY = "still_life.png", 50
@@ -39,7 +40,7 @@ def main(out: Path) -> None:
             grown.append(path.name)
     console.print(table)
     if grown:
-        names = " and ".join(grown)
+        names = " and ".join(filter(None, (", ".join(grown[:-1]), grown[-1])))
         console.print(f"{names} grew: PNG and lossless WebP code few colours and hard edges better. Keep such files.", markup=False)
 
     _compare(read_image(SAMPLES / COMPARED).pixels).save(out / "comparison.png")
@@ -55,7 +56,8 @@ def _round_trip(path: Path, out: Path) -> list[str]:
     decoded = api.decode(data)
     done = time.perf_counter()
     (out / f"{path.stem}.vqz").write_bytes(data)
-    Image.fromarray(decoded).save(out / path.name)
+    with (out / path.name).open("wb") as file:
+        write_image(decoded, file, format="PNG")
     height, width = pixels.shape[:2]
     return [
         f"{path.stat().st_size:,}",
@@ -69,9 +71,17 @@ def _round_trip(path: Path, out: Path) -> list[str]:
 
 
 def _psnr_db(a: Pixels, b: Pixels) -> float:
-    """PSNR over all samples; inf for equal pictures."""
-    error = np.mean((a.astype(np.float64) - b) ** 2)
-    return float(10 * np.log10(255**2 / error)) if error else float("inf")
+    """PSNR over all samples, colours times alpha; inf for equal pictures."""
+    error = np.mean((_visible(a) - _visible(b)) ** 2)
+    return float(-10 * np.log10(error)) if error else float("inf")
+
+
+def _visible(pixels: Pixels) -> Float64:
+    """Samples from 0 to 1; where there is alpha, the other channels are multiplied by it."""
+    samples = pixels / np.float64(np.iinfo(pixels.dtype).max)
+    if pixels.ndim == 3 and pixels.shape[2] in (2, 4):
+        samples[:, :, :-1] *= samples[:, :, -1:]
+    return samples
 
 
 def _compare(pixels: Pixels) -> Image.Image:

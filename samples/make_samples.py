@@ -2,15 +2,21 @@
 
 Command: `python samples/make_samples.py`. All samples are drawn by this project, without photographs or external textures. The two
 rendered scenes get the defects of a camera (a slightly soft lens, darker corners, sensor noise), since a codec has to code them.
+Text depends on the version of Pillow. `landscape_deep` and `xray` have 16 bits a sample, `logo` has alpha; `scan` and `xray` are
+grey.
 """
 
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+import deep
 import documents
+import drawings
 import landscape
 import still_life
 from noise import Floats
@@ -19,18 +25,53 @@ FOLDER = Path(__file__).parent
 
 
 def main() -> None:
-    """Write the five PNG files beside this script."""
+    """Write the PNG files beside this script."""
+    scene = landscape.render()
+    photo = photograph(still_life.render(), exposure=1.0, seed=1)
     pictures = {
-        "still_life": lambda: photograph(still_life.render(), exposure=1.0, seed=1),
-        "landscape": lambda: photograph(landscape.render(), exposure=1.0, seed=2),
-        "page": documents.page,
-        "scan": documents.scan,
-        "pixel_art": documents.pixel_art,
+        "still_life": photo,
+        "landscape": photograph(scene, exposure=1.0, seed=2),
+        "page": documents.page(),
+        "scan": documents.scan(),
+        "pixel_art": documents.pixel_art(),
+        "mixed_page": drawings.mixed_page(photo),
+        "screenshot": drawings.screenshot(),
+        "chart": drawings.chart(),
+        "logo": drawings.logo(),
+        "landscape_deep": deep.sixteen_bits(deep.reduced(scene, 4)),
+        "xray": deep.xray(),
     }
-    for name, make in pictures.items():
+    for name, pixels in pictures.items():
         path = FOLDER / f"{name}.png"
-        Image.fromarray(make()).save(path, optimize=True)
+        if pixels.dtype == np.uint16 and pixels.ndim == 3:
+            path.write_bytes(png_of_deep_colour(pixels))
+        else:
+            Image.fromarray(pixels).save(path, optimize=True)
         print(f"{path.name}: {path.stat().st_size} bytes")
+
+
+def png_of_deep_colour(pixels: deep.Deep) -> bytes:
+    """A PNG file of uint16 [H, W, 3], for which Pillow has no mode; each row has the filter of least absolute sum."""
+    height, width, _ = pixels.shape
+    rows = pixels.astype(">u2").view(np.uint8).reshape(height, width * 6).astype(np.int16)
+    left, above = np.roll(rows, 6, 1), np.roll(rows, 1, 0)
+    left[:, :6], above[0] = 0, 0
+    corner = np.roll(above, 6, 1)
+    corner[:, :6] = 0
+    guess = left + above - corner
+    near = np.stack([np.abs(guess - left), np.abs(guess - above), np.abs(guess - corner)]).argmin(0)
+    paeth = np.choose(near, (left, above, corner))
+    filtered = [(rows - prediction).astype(np.uint8) for prediction in (0 * rows, left, above, (left + above) // 2, paeth)]
+    costs = np.stack([np.abs(residuals.view(np.int8).astype(np.int32)).sum(1) for residuals in filtered])  # [5, H]
+    data = b"".join(bytes([kind]) + filtered[kind][row].tobytes() for row, kind in enumerate(costs.argmin(0)))
+    chunks = (
+        (b"IHDR", struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)),
+        (b"IDAT", zlib.compress(data, 9)),
+        (b"IEND", b""),
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body)) for name, body in chunks
+    )
 
 
 def photograph(light: Floats, *, exposure: float, seed: int) -> NDArray[np.uint8]:

@@ -1,13 +1,17 @@
 """The scripts in experiments/: their help runs, and make_results.py puts its inputs together."""
 
+import math
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
+import numpy as np
 import pytest
 
 from helpers.marks import fast_first
 from helpers.paths import REPOSITORY
+from helpers.pictures import photo
 from helpers.processes import program_environment
 
 EXPERIMENTS = REPOSITORY / "experiments"
@@ -43,6 +47,80 @@ def test_the_last_output_of_a_figure_counts(monkeypatch: pytest.MonkeyPatch, tmp
     assert "measure.py speed" in command
     assert "2001-02-04" in command
     assert block == "```\nfast\n```"
+
+
+def test_a_figure_that_is_a_table_stays_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(EXPERIMENTS)
+    from make_results import Measured, figure_section
+
+    table = "| a | b |\n| --- | ---: |\n| 1 | 2 |"
+    assert table in figure_section("kinds", Measured("2001-02-03", table))
+
+
+@pytest.fixture
+def kinds(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The module of the table of kinds of pictures."""
+    monkeypatch.syspath_prepend(EXPERIMENTS)
+    from figures import kinds
+
+    return kinds
+
+
+def test_every_sample_has_a_kind(kinds: ModuleType, samples: Path) -> None:
+    assert sorted(kinds.KINDS) == sorted(path.stem for path in samples.glob("*.png"))
+
+
+def test_psnr_of_kinds_does_not_see_colours_under_alpha_0(kinds: ModuleType) -> None:
+    original = np.full((4, 4, 4), 200, np.uint8)
+    original[:2, :, 3] = 0
+    hidden = original.copy()
+    hidden[:2, :, :3] = 7
+    assert kinds.picture_psnr_db(original, hidden) == math.inf
+    shown = original.copy()
+    shown[2:, :, :3] = 190
+    expected = 10 * math.log10(255**2 / ((10 * 200 / 255) ** 2 * 3 / 8))  # half of the pixels, three of four channels
+    assert kinds.picture_psnr_db(original, shown) == pytest.approx(expected)
+
+
+def test_psnr_of_kinds_takes_grey_and_16_bits(kinds: ModuleType) -> None:
+    grey = np.full((4, 4), 100, np.uint8)
+    assert kinds.picture_psnr_db(grey, np.full((4, 4, 3), 110, np.uint8)) == pytest.approx(10 * math.log10(255**2 / 100))
+    deep = np.full((4, 4, 3), 25700, np.uint16)
+    assert kinds.picture_psnr_db(deep, deep + np.uint16(2570)) == pytest.approx(10 * math.log10(255**2 / 100))
+    with pytest.raises(ValueError, match="cannot compare"):
+        kinds.picture_psnr_db(deep, grey)
+
+
+def test_webp_of_psnr_is_the_smallest_that_reaches_it(kinds: ModuleType) -> None:
+    pixels = photo(64)
+    found = kinds.webp_of_psnr(pixels, 40)
+    below = [file for quality in range(0, 101, 10) if (file := kinds.webp(pixels, quality)).size_bytes < found.size_bytes]
+    assert found.psnr_db >= 40 > max(file.psnr_db for file in below)
+    assert kinds.webp_of_psnr(pixels, math.inf) == kinds.lossless_webp(pixels)
+    flat = np.zeros((64, 64, 3), np.uint8)
+    flat[::2] = 255
+    assert kinds.webp_of_psnr(flat, 30) == kinds.lossless_webp(flat)  # smaller than lossy files
+
+
+def test_a_refused_picture_is_a_dash(kinds: ModuleType) -> None:
+    assert kinds.cell(lambda: kinds.avif(np.zeros((8, 8, 3), np.uint16))) == "-"
+    assert kinds.cell(lambda: kinds.Coded(12345, math.inf)) == "12,345"
+    assert kinds.cell(lambda: kinds.Coded(12345, 37.25)) == "12,345 (37.2 dB)"
+
+
+@pytest.mark.slow
+def test_the_table_of_kinds_has_a_row_for_each(
+    kinds: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(kinds, "KINDS", {name: kinds.KINDS[name] for name in ("chart", "logo", "xray")})
+    kinds.kinds(tmp_path)
+    lossless, lossy = capsys.readouterr().out.strip().split("\n\n")
+    for table in (lossless, lossy):
+        names = [line.split("|")[1].strip() for line in table.splitlines()[2:]]
+        assert names == ["chart, chart.png", "logo with alpha, logo.png", "X-ray, 16 bits, xray.png"]
+    assert lossy.splitlines()[-1].count("| - |") >= 1  # no lossy WebP of 16 bits
+    assert "dB" in lossy
+    assert "dB" not in lossless
 
 
 def test_the_first_table_has_sizes_against_the_anchor_and_times_against_avif(monkeypatch: pytest.MonkeyPatch) -> None:

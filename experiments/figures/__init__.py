@@ -1,6 +1,7 @@
 """Figures of docs/results.md that `vqcodec bench` does not print, one function per figure, run by ../measure.py.
 
 - `size`: bytes and quality of files
+- `kinds`: the samples by several codecs
 - `control`: rate targets, efforts, `--tune`
 - `speed`: time and memory
 - `training`: training and adaptation of models
