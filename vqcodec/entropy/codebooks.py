@@ -30,26 +30,34 @@ _PLACES: Final = 256
 """Entries of a SymbolTable per codebook: symbols are bytes."""
 
 
-def _alphabet() -> tuple[Int16, UInt8]:
-    """ALPHABET and ALPHABET_RAW_BITS (container.py, section 4)."""
+class Alphabet(NamedTuple):
+    """Letters for integers: `values` int32, the smallest magnitude of each letter, signed; `raw_bits` uint8, the low bits after it."""
+
+    values: Int32
+    raw_bits: UInt8
+
+
+def alphabet(octaves: int) -> Alphabet:
+    """The letters of integers below 1 << `octaves` in magnitude (container.py, section 4)."""
     values, raw_bits = [0], [0]
     for magnitude in range(1, _EXACT + 1):
         values += [magnitude, -magnitude]
         raw_bits += [0, 0]
-    for octave in range(4, 11):
+    for octave in range(4, octaves):
         for eighth in range(8):
             first = (8 + eighth) << (octave - 3)
             values += [first, -first]
             raw_bits += [octave - 3] * 2
-    return np.array(values, np.int16), np.array(raw_bits, np.uint8)
+    return Alphabet(np.array(values, np.int32), np.array(raw_bits, np.uint8))
 
 
-ALPHABET, ALPHABET_RAW_BITS = _alphabet()
+_SCALAR = alphabet(SCALAR_MAX.bit_length())
+ALPHABET, ALPHABET_RAW_BITS = _SCALAR.values.astype(np.int16), _SCALAR.raw_bits
 """Smallest magnitude of each scalar symbol, signed, in steps, int16 [143]; number of raw bits that follow it, uint8 [143]."""
 
 
 def alphabet_symbols(values: Int64) -> Int64:
-    """Indices into ALPHABET for integers within +-SCALAR_MAX, int64 (container.py, section 4)."""
+    """Letters of integers, int64: indices into `alphabet` (container.py, section 4)."""
     magnitude = np.abs(values)
     octave = np.frexp(np.maximum(magnitude, 1).astype(np.float64))[1].astype(np.int64) - 1
     eighth = (magnitude >> np.maximum(octave - 3, 0)) - 8

@@ -1,9 +1,6 @@
 """The DC planes: a pyramid filled from coarse to fine, in three passes per level.
 
-At stride S the cells whose row and column are multiples of 2S are known (lattice K). Pass 0 fills the centres (odd, odd) (lattice
-A) from up to 16 cells of K; pass 1 fills the cells between horizontal neighbours (B) from K and A; pass 2 fills those between
-vertical neighbours (C) from K, A and B. A chroma plane also sees the luma plane (and the first chroma plane), which is complete by
-then.
+Cells are those of lattices.py. A chroma plane also sees the luma plane (and the first chroma plane), which is complete by then.
 
 A prediction is a base value plus a linear map of differences to it, in the integer arithmetic of linear.py. Weights belong to
 (component, level, pass); levels above LEVELS share those of the last one.
@@ -19,56 +16,10 @@ import numpy as np
 
 from vqcodec.arrays import Float32, Int32, Intp
 from vqcodec.entropy.features import LOGS, MAGNITUDE_MAX, MEAN_MAX
+from vqcodec.entropy.lattices import NEIGHBOURS, TARGETS, neighbours
 
 LEVELS: Final = 5
 PASSES: Final = 3
-
-
-class Lattice(NamedTuple):
-    """A quarter of the cells of a level: its row and column offset, in strides."""
-
-    row: int
-    column: int
-
-
-_K, _A, _B, _C = Lattice(0, 0), Lattice(1, 1), Lattice(0, 1), Lattice(1, 0)
-_TARGETS: Final = (_A, _B, _C)
-"""The lattice that each pass fills."""
-
-
-class Neighbour(NamedTuple):
-    """A neighbour of a cell: its lattice, and its row and column there relative to the cell's in its own lattice."""
-
-    lattice: Lattice
-    row: int
-    column: int
-
-
-def _ring(lattice: Lattice, *places: tuple[int, int]) -> tuple[Neighbour, ...]:
-    return tuple(Neighbour(lattice, row, column) for row, column in places)
-
-
-_NEIGHBOURS: Final = (
-    # pass 0, A: the four corners, then the ring of 12 around them
-    _ring(_K, *((i, j) for i in (0, 1) for j in (0, 1)))
-    + _ring(_K, *((i, j) for i in (-1, 0, 1, 2) for j in (-1, 0, 1, 2) if not (i in (0, 1) and j in (0, 1)))),
-    # pass 1, B: left, right, up, down; then farther ones
-    _ring(_K, (0, 0), (0, 1))
-    + _ring(_A, (-1, 0), (0, 0))
-    + _ring(_K, (0, -1), (0, 2))
-    + _ring(_A, (-2, 0), (1, 0))
-    + _ring(_K, *((i, j) for i in (-1, 1) for j in (0, 1)))
-    + _ring(_A, *((i, j) for i in (-1, 0) for j in (-1, 1))),
-    # pass 2, C: up, down, left, right; the four diagonals; then farther ones
-    _ring(_K, (0, 0), (1, 0))
-    + _ring(_A, (0, -1), (0, 0))
-    + _ring(_B, *((i, j) for i in (0, 1) for j in (-1, 0)))
-    + _ring(_K, (-1, 0), (2, 0))
-    + _ring(_A, (0, -2), (0, 1))
-    + _ring(_K, *((i, j) for i in (0, 1) for j in (-1, 1)))
-    + _ring(_A, *((i, j) for i in (-1, 1) for j in (-1, 0))),
-)
-"""The neighbours that each pass sees, the nearest first."""
 _NEAREST: Final = 4
 _BASE: Final = (4, 2, 2)
 """Number of first neighbours, by pass, whose average is the base value: those of K."""
@@ -77,7 +28,7 @@ FINER_CLASSES: Final = 2
 """Class offset applied when DC codewords are halved. An octave has 3 classes; of the offsets 2, 3 and 4, 2 did best on held-out
 photos."""
 
-MEAN_ROWS: Final = tuple(tuple(len(n) + _NEAREST * c for n in _NEIGHBOURS) for c in range(3))
+MEAN_ROWS: Final = tuple(tuple(len(n) + _NEAREST * c for n in NEIGHBOURS) for c in range(3))
 """Number of mean features by component and pass."""
 SCALE_ROWS: Final = tuple(2 * (5 + 2 * c) for c in range(3))
 """Number of scale features by component."""
@@ -146,7 +97,7 @@ def passes(h: int, w: int, component: int, grids: int = 1) -> Iterator[Pass]:
     levels = (max(h, w) - 1).bit_length()
     for level in range(levels - 1, -1, -1):
         stride = 1 << level
-        for number, target in enumerate(_TARGETS):
+        for number, target in enumerate(TARGETS):
             cells = index[:, target.row * stride :: 2 * stride, target.column * stride :: 2 * stride].reshape(-1)
             if cells.size:
                 yield Pass(PassKey(component, min(level, LEVELS - 1), number), stride, cells)
@@ -171,42 +122,13 @@ class Inputs:
     scale: Float32
 
 
-def _pad(lattice: Int32) -> Int32:
-    """Lattices [grids, h, w] with edges repeated as far as neighbours reach: 2 cells above and left, 3 below and right."""
-    grids, h, w = lattice.shape
-    padded = np.empty((grids, h + 5, w + 5), lattice.dtype)
-    padded[:, 2:-3, 2:-3] = lattice
-    padded[:, 2:-3, :2], padded[:, 2:-3, -3:] = lattice[:, :, :1], lattice[:, :, -1:]
-    padded[:, :2], padded[:, -3:] = padded[:, 2:3], padded[:, -4:-3]
-    return padded
-
-
-def _neighbours(plane: Int32, dc_pass: Pass, count: int) -> list[Int32 | None]:
-    """Values of the first `count` neighbours of the cells of a pass, each int32 [grids, rows, columns] on the pass's lattice.
-
-    Positions beyond the edge of a neighbour's lattice are clamped to it. None for neighbours on an empty lattice.
-    """
-    stride, target = dc_pass.stride, _TARGETS[dc_pass.number]
-    rows = -(-(plane.shape[1] - target.row * stride) // (2 * stride))
-    columns = -(-(plane.shape[2] - target.column * stride) // (2 * stride))
-    padded: dict[Lattice, Int32 | None] = {}
-    found = []
-    for lattice, row, column in _NEIGHBOURS[dc_pass.number][:count]:
-        if lattice not in padded:
-            values = plane[:, lattice.row * stride :: 2 * stride, lattice.column * stride :: 2 * stride]
-            padded[lattice] = _pad(values) if values.size else None
-        around = padded[lattice]
-        found.append(None if around is None else around[:, 2 + row : 2 + row + rows, 2 + column : 2 + column + columns])
-    return found
-
-
 def inputs(planes: Int32, magnitudes: Int32, h: int, w: int, dc_pass: Pass) -> Inputs:
     """Features of a pass, from DC latents `planes` int32 [components, grids * h * w] and the magnitudes of their residuals, int32.
 
     If there are fewer grids than the pass covers, these are its first ones. Cells that are not decoded yet are never read.
     """
-    own = len(_NEIGHBOURS[dc_pass.number])
-    values = _neighbours(planes[dc_pass.component].reshape(-1, h, w), dc_pass, own)
+    own = len(NEIGHBOURS[dc_pass.number])
+    values = neighbours(planes[dc_pass.component].reshape(-1, h, w), dc_pass.stride, dc_pass.number, own)
     known = [value for value in values[: _BASE[dc_pass.number]] if value is not None]
     base = (sum(known[1:], start=known[0]) + len(known) // 2) // len(known)  # int32 [grids, rows, columns]
     shape, cells = base.shape, dc_pass.cells[: base.size]
@@ -214,13 +136,14 @@ def inputs(planes: Int32, magnitudes: Int32, h: int, w: int, dc_pass: Pass) -> I
     scale = np.zeros((SCALE_ROWS[dc_pass.component] // 2, *shape), np.int32)
     _subtract(mean[:own], values, base)
     _add_differences(scale, mean[:12], dc_pass.number)
-    for size in _neighbours(magnitudes[dc_pass.component].reshape(-1, h, w), dc_pass, _NEAREST):
+    for size in neighbours(magnitudes[dc_pass.component].reshape(-1, h, w), dc_pass.stride, dc_pass.number, _NEAREST):
         if size is not None:
             scale[4] += size
     for other in range(dc_pass.component):
         plane = planes[other]
         rows = mean[own + _NEAREST * other :][:_NEAREST]
-        _subtract(rows, _neighbours(plane.reshape(-1, h, w), dc_pass, _NEAREST), plane[cells].reshape(shape))
+        around = neighbours(plane.reshape(-1, h, w), dc_pass.stride, dc_pass.number, _NEAREST)
+        _subtract(rows, around, plane[cells].reshape(shape))
         scale[5 + 2 * other] = magnitudes[other][cells].reshape(shape)
         np.sum(np.abs(rows), axis=0, out=scale[6 + 2 * other])
     mean.clip(*_MEAN_BOUNDS, out=mean)

@@ -6,6 +6,8 @@ stream is part of the model:
 * direct: one byte per symbol, for streams with many probable symbols;
 * pairs: one byte per run of zeros and the symbol that ends it, like JPEG's run/size codes, for small alphabets;
 * split: the runs of zeros in one part, the symbols that end them in another, for large alphabets with rare symbols.
+* vectors: one byte for several small symbols, for streams whose symbols have less than about three bits. Streams of predicted
+  samples only (codec/predicted.py).
 Zeros at the end of a stream are never written: a reader past the end reads 0.
 """
 
@@ -24,6 +26,8 @@ NO_SYMBOL: Final = -1
 """Tail of a pair that is a run of zeros only."""
 LITERAL: Final = 256
 """Tail of a pair whose symbol is in the list of literals after the pairs."""
+ESCAPE: Final = 255
+"""Byte of a vector whose symbols follow in part 1."""
 RUN_BITS: Final = 8
 """The last eight pairs of every pair table are pure runs of 1, 2, 4 ... 128 zeros; the literal is the pair before them."""
 _LONGEST: Final = 255
@@ -91,6 +95,50 @@ class Split:
         symbols = np.zeros(total, np.uint8)
         symbols[ends] = tails
         return symbols
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """Part 0: one byte for each vector of `dim` symbols below `base`; part 1: the symbols of the vectors with a larger one.
+
+    The byte of (s0, s1, ...) is s0 + base * s1 + ..., or ESCAPE. Zeros fill up the last vector. base ** dim <= ESCAPE.
+    """
+
+    dim: int
+    base: int
+
+    parts = 2
+
+    def pack(self, symbols: UInt8) -> list[bytes]:
+        trimmed = np.frombuffer(Direct().pack(symbols)[0], np.uint8)
+        vectors = np.zeros((-(-len(trimmed) // self.dim), self.dim), np.uint8)
+        vectors.reshape(-1)[: len(trimmed)] = trimmed
+        escaped = (vectors >= self.base).any(axis=1)
+        out = np.where(escaped, ESCAPE, vectors @ self._powers)
+        return [out.astype(np.uint8).tobytes(), vectors[escaped].tobytes()]
+
+    def unpack(self, parts: list[bytes], limit: int) -> UInt8:
+        values, rest = (np.frombuffer(part, np.uint8) for part in parts)
+        escaped = values == ESCAPE
+        if len(rest) != self.dim * np.count_nonzero(escaped) or int(values.max(initial=0, where=~escaped)) >= self.base**self.dim:
+            raise CorruptError("corrupt file: a stream's vectors do not match its symbols")
+        if len(values) * self.dim >= limit + self.dim:
+            raise CorruptError("corrupt file: a stream is too long")
+        vectors = self._table.take(values, axis=0)
+        vectors[escaped] = rest.reshape(-1, self.dim)
+        symbols = vectors.reshape(-1)
+        if symbols[limit:].any():
+            raise CorruptError("corrupt file: a stream is too long")
+        return symbols[:limit]
+
+    @property
+    def _powers(self) -> Int32:
+        return self.base ** np.arange(self.dim, dtype=np.int32)
+
+    @cached_property
+    def _table(self) -> UInt8:
+        """The symbols of each byte, uint8 [256, dim]."""
+        return (np.arange(256)[:, None] // self._powers % self.base).astype(np.uint8)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,324 @@
+"""Samples <-> bytes without loss, for photographs: residuals of the predictions of pixel_pyramid.py, in one stream for some classes.
+
+    1 byte    bits 0-1: levels with weights of their own - 1, 0..2;  bit 2: all neighbours;  bit 3: two contexts;  rest: reserved
+    3 bytes   bit k: class k begins a new stream; bit 0 is set
+    1 byte *  the form of each stream: 0 direct; 1 split; 2, 3, 4 vectors of 2, 3, 5 symbols below 15, 6, 3
+    bytes     records, parts and raw bits as in an index section (container.py, section 3), without dictionaries: first a stream of
+              the numbers below in direct form, then the S streams. The raw bits are those of the numbers, then those of the residuals
+
+A number is a letter of container.py, section 4, with octaves up to 16, followed by its raw bits. The numbers: for each channel its
+sample (0, 0), and then for each of its levels with weights, from the finest on, for each pass 0, 1, 2: the threshold if there are
+two contexts; the mean weights of each context; the scale weights; the bias. The raw bits of all numbers come in this order.
+
+Residuals are coded channel by channel, pass by pass. A pass has its classes in ascending order, and a class its samples row by row;
+their letters are read from the stream of the class. The raw bits of a pass follow in the same order.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Sequence
+from typing import Final, NamedTuple, Protocol
+
+import numpy as np
+
+from vqcodec.arrays import Bool, Int32, Int64, Pixels, UInt8
+from vqcodec.codec.prediction_fit import fit
+from vqcodec.entropy import pixel_pyramid
+from vqcodec.entropy.codebooks import alphabet, alphabet_symbols
+from vqcodec.entropy.pixel_pyramid import CLASSES, LEVELS, Pass, Planes, Shape, Surroundings, Weights, WeightSets
+from vqcodec.errors import CorruptError
+from vqcodec.format import zstd_blocks
+from vqcodec.format.bits import BitReader, ByteReader, pack_bits
+from vqcodec.format.stream_forms import Direct, Form, Split, Vectors
+from vqcodec.format.stream_records import read_streams, write_streams
+
+_ALPHABET: Final = alphabet(17)
+_FORMS: Final[tuple[Form, ...]] = (Direct(), Split(), Vectors(2, 15), Vectors(3, 6), Vectors(5, 3))
+_NUMBERS: Final = [[0]]
+"""Mean code lengths of the dictionaries of the stream of numbers, for stream_records: it has none."""
+_LETTER_COST: Final = 4.0
+"""Estimated bits that a letter adds to the description of a Huffman tree."""
+_STREAM_COST: Final = 80.0
+"""Estimated bits of the rest of a stream's description."""
+
+
+class Coder(Protocol):
+    """A source of residuals."""
+
+    def code(self, channel: int, step: Pass, expected: pixel_pyramid.Expected) -> Int32:
+        """Residuals int32 [n] of the samples of a pass."""
+        ...
+
+
+def walk(planes: Planes, coded: Bool | None, shape: Shape, weights: WeightSets, peak: int, coder: Coder) -> None:
+    """Code the samples of channels [C, H, W] in place, all or those where `coded` bool [H, W] is true; (0, 0) is known."""
+    magnitudes = np.zeros_like(planes)
+    for channel in range(len(planes)):
+        for step in pixel_pyramid.passes(*planes.shape[1:]):
+            where = None if coded is None else coded[step.lattice]
+            if where is not None and not where.any():
+                continue
+            surroundings = Surroundings(planes, magnitudes, channel, step, shape)
+            expected = pixel_pyramid.expect(surroundings, pixel_pyramid.weights_of(weights, channel, step, shape), peak, where)
+            residuals = coder.code(channel, step, expected)
+            values = expected.means + residuals
+            if values.min() < 0 or values.max() > peak:
+                raise CorruptError("corrupt file: a sample is out of range")
+            pixel_pyramid.put(planes[channel][step.lattice], where, values)
+            pixel_pyramid.put(magnitudes[channel][step.lattice], where, np.abs(residuals))
+
+
+def planes_of(pixels: Pixels) -> Planes:
+    """Channels [C, H, W] of samples [H, W, C]: green comes first, as it predicts red and blue best; alpha last."""
+    order = channel_order(pixels.shape[2])
+    return np.ascontiguousarray(pixels.transpose(2, 0, 1)[order], np.int16 if pixels.dtype == np.uint8 else np.int32)
+
+
+def pixels_of(planes: Planes) -> Pixels:
+    """Samples [H, W, C] of channels [C, H, W]; the inverse of `planes_of`."""
+    pixels = np.empty((*planes.shape[1:], len(planes)), np.uint8 if planes.dtype == np.int16 else np.uint16)
+    for plane, channel in zip(planes, channel_order(len(planes)), strict=True):
+        pixels[:, :, channel] = plane
+    return pixels
+
+
+def channel_order(channels: int) -> list[int]:
+    """The channels of 1 to 4 in coding order."""
+    return [1, 0, 2, 3][:channels] if channels > 2 else [0, 1][:channels]
+
+
+# ------------------------------------------------------------------------------------------------ encoding
+
+
+def encode(planes: Planes, coded: Bool | None, peak: int, shape: Shape, levels: tuple[int, ...]) -> bytes:
+    """The bytes of channels [C, H, W], or of the samples where `coded` bool [H, W] is true; `levels` of zstd are tried."""
+    weights = fit(planes, coded, shape, peak)
+    writer = _Writer(planes, coded)
+    walk(planes.copy(), coded, shape, weights, peak, writer)
+    numbers = np.array(_numbers_of(planes[:, 0, 0], weights, shape), np.int64)
+    letters = alphabet_symbols(numbers).astype(np.uint8)
+    starts = _merge(writer.histograms())
+    parts, forms = [zstd_blocks.compress(letters.tobytes(), None, levels)], []
+    for first, last in zip(starts, [*starts[1:], CLASSES], strict=True):
+        symbols = writer.stream(first, last)
+        forms.append(_smallest_form(symbols))
+        parts += [zstd_blocks.compress(part, None, levels) for part in _FORMS[forms[-1]].pack(symbols)]
+    raw = pack_bits(
+        np.concatenate([_low_bits(numbers, letters), *writer.low]),
+        np.concatenate([_ALPHABET.raw_bits[letters], *writer.widths]),
+    )
+    head = shape.levels - 1 | shape.all_neighbours << 2 | (shape.contexts - 1) << 3
+    means = [*_NUMBERS, *([0] * _FORMS[form].parts for form in forms)]
+    mask = sum(1 << start for start in starts).to_bytes(3, "little")
+    return bytes((head,)) + mask + bytes(forms) + write_streams(parts, means, raw)
+
+
+def _smallest_form(symbols: UInt8) -> int:
+    """The number of the form whose parts take the fewest bits in Huffman codes of their own."""
+    costs = [sum(_huffman_bits(np.frombuffer(part, np.uint8)) for part in form.pack(symbols)) for form in _FORMS]
+    return int(np.argmin(costs))
+
+
+def _huffman_bits(data: UInt8) -> float:
+    """Bits of bytes uint8 [n] in their optimal Huffman code, with an estimate of its description."""
+    counts = np.bincount(data)
+    queue = counts[counts > 0].tolist()
+    bits = _LETTER_COST * len(queue) + (len(data) if len(queue) == 1 else 0)
+    heapq.heapify(queue)
+    while len(queue) > 1:
+        joined = heapq.heappop(queue) + queue[0]
+        heapq.heapreplace(queue, joined)
+        bits += joined
+    return bits
+
+
+def _low_bits(values: Int64, letters: UInt8) -> Int32:
+    """Raw bits of numbers, int32 [n]."""
+    return (np.abs(values) - np.abs(_ALPHABET.values[letters])).astype(np.int32)
+
+
+class _Writer:
+    """Keeps the letters of each class, and the raw bits in coding order."""
+
+    def __init__(self, planes: Planes, coded: Bool | None) -> None:
+        self.planes, self.coded = planes, coded
+        self.letters: list[list[UInt8]] = [[] for _ in range(CLASSES)]
+        self.low: list[Int32] = []
+        self.widths: list[UInt8] = []
+
+    def code(self, channel: int, step: Pass, expected: pixel_pyramid.Expected) -> Int32:
+        wanted = self.planes[channel][step.lattice]
+        values = wanted.reshape(-1) if self.coded is None else wanted[self.coded[step.lattice]]
+        residuals = values - expected.means
+        order = np.argsort(expected.classes, kind="stable")
+        own = residuals[order].astype(np.int64)
+        letters = alphabet_symbols(own).astype(np.uint8)
+        ends = np.cumsum(np.bincount(expected.classes, minlength=CLASSES))
+        for kept, some in zip(self.letters, np.split(letters, ends[:-1]), strict=True):
+            kept.append(some)
+        widths = _ALPHABET.raw_bits[letters]
+        has = np.flatnonzero(widths)
+        self.low.append(_low_bits(own[has], letters[has]))
+        self.widths.append(widths[has])
+        return residuals
+
+    def stream(self, first: int, last: int) -> UInt8:
+        """Letters of the classes `first` to `last` - 1 in the order in which a decoder reads them."""
+        steps = len(self.letters[0])
+        pieces = [self.letters[number][step] for step in range(steps) for number in range(first, last)]
+        return np.concatenate(pieces) if pieces else np.zeros(0, np.uint8)
+
+    def histograms(self) -> Int64:
+        """Counts of letters by class, int64 [CLASSES, 256]."""
+        none = [np.zeros(0, np.uint8)]
+        return np.stack([np.bincount(np.concatenate(kept or none), minlength=256) for kept in self.letters])
+
+
+def _merge(histograms: Int64) -> list[int]:
+    """First classes of the streams that take the fewest bits by an estimate, from counts int64 [CLASSES, 256]."""
+    least, start = [0.0], [0]
+    for last in range(1, CLASSES + 1):
+        costs = [least[first] + _stream_bits(histograms[first:last].sum(axis=0)) for first in range(last)]
+        start.append(int(np.argmin(costs)))
+        least.append(costs[start[-1]])
+    found, last = list[int](), CLASSES
+    while last:
+        last = start[last]
+        found.insert(0, last)
+    return found
+
+
+def _stream_bits(counts: Int64) -> float:
+    """Estimated bits of a stream with these counts of letters."""
+    some = counts[counts > 0].astype(np.float64)
+    return float(-(some * np.log2(some / some.sum())).sum()) + _LETTER_COST * len(some) + _STREAM_COST if len(some) else 0.0
+
+
+# ------------------------------------------------------------------------------------------------ decoding
+
+
+def decode(data: bytes, planes: Planes, coded: Bool | None, peak: int) -> None:
+    """Fill in the channels [C, H, W], or the samples where `coded` bool [H, W] is true; the inverse of `encode`.
+
+    Raises CorruptError, TruncatedError.
+    """
+    reader = ByteReader(data)
+    head, starts = reader.byte(), reader.integer(3)
+    forms = reader.take(starts.bit_count())
+    shape = Shape(levels=(head & 3) + 1, all_neighbours=bool(head & 4), contexts=(head >> 3 & 1) + 1)
+    if head >> 4 or shape.levels > LEVELS or not starts & 1 or max(forms) >= len(_FORMS):
+        raise CorruptError("corrupt file: a reserved value in its pixel section")
+    chosen = [_FORMS[form] for form in forms]
+    samples = len(planes) * (planes[0].size if coded is None else int(np.count_nonzero(coded)))
+    limit = samples + _count_of_numbers(len(planes), shape)
+    stored, raw = read_streams(data[reader.cursor :], [*_NUMBERS, *([0] * form.parts for form in chosen)], 2 * limit + 16)
+    parts = iter([zstd_blocks.decompress(part, None) for part in stored])
+    letters = np.frombuffer(next(parts), np.uint8)
+    bits = BitReader(raw)
+    roots, weights = _weights_of(_take_numbers(letters, bits), len(planes), shape, peak)
+    planes[:, 0, 0] = roots
+    symbols = [form.unpack([next(parts) for _ in range(form.parts)], samples) for form in chosen]
+    walk_reader = _Reader(symbols, starts, bits)
+    walk(planes, coded, shape, weights, peak, walk_reader)
+    walk_reader.finish()
+
+
+def _take_numbers(letters: UInt8, bits: BitReader) -> Int64:
+    """Numbers int64 [n] of letters uint8 [n] and the raw bits that follow. Raises CorruptError."""
+    if len(letters) and letters.max() >= len(_ALPHABET.values):
+        raise CorruptError("corrupt file: a letter is not in its alphabet")
+    values = _ALPHABET.values[letters].astype(np.int64)
+    widths = _ALPHABET.raw_bits[letters]
+    has = np.flatnonzero(widths)
+    if len(has):
+        values[has] += np.sign(values[has]) * bits.take_array(widths[has])
+    return values
+
+
+class _Reader:
+    """Takes residuals from streams."""
+
+    def __init__(self, symbols: Sequence[UInt8], starts: int, bits: BitReader) -> None:
+        self.symbols, self.bits = symbols, bits
+        self.stream_of = np.cumsum([starts >> number & 1 for number in range(CLASSES)]) - 1
+        self.cursors = [0] * len(symbols)
+
+    def code(self, channel: int, step: Pass, expected: pixel_pyramid.Expected) -> Int32:
+        counts = np.bincount(expected.classes, minlength=CLASSES)
+        letters = np.zeros(len(expected.classes), np.uint8)  # a stream continues with zeros after its last symbol
+        done = 0
+        for number, count in zip(self.stream_of.tolist(), counts.tolist(), strict=True):
+            some = self.symbols[number][self.cursors[number] : self.cursors[number] + count]
+            letters[done : done + len(some)] = some
+            self.cursors[number] += count
+            done += count
+        residuals = np.empty(len(letters), np.int32)
+        residuals[np.argsort(expected.classes, kind="stable")] = _take_numbers(letters, self.bits)
+        return residuals
+
+    def finish(self) -> None:
+        """Raise CorruptError if symbols or raw bits are left over."""
+        if any(symbols[cursor:].any() for cursor, symbols in zip(self.cursors, self.symbols, strict=True)):
+            raise CorruptError("corrupt file: symbols left over")
+        self.bits.finish()
+
+
+# ------------------------------------------------------------------------------------------------ weights <-> numbers
+
+
+def _numbers_of(roots: Planes, weights: WeightSets, shape: Shape) -> list[int]:
+    """The first samples [C] and the weights as numbers."""
+    numbers = []
+    for channel, root in enumerate(roots.tolist()):
+        numbers.append(root)
+        for level in range(shape.levels):
+            for number in range(3):
+                own = weights[channel, level, number]
+                numbers += [own.threshold] * (shape.contexts - 1)
+                numbers += [*own.means.reshape(-1).tolist(), *own.scales.tolist(), own.bias]
+    return numbers
+
+
+class _Contents(NamedTuple):
+    """First samples int64 [C] and weights."""
+
+    roots: Int64
+    weights: WeightSets
+
+
+def _weights_of(numbers: Int64, channels: int, shape: Shape, peak: int) -> _Contents:
+    """The inverse of `_numbers_of`. Raises CorruptError."""
+    if len(numbers) != _count_of_numbers(channels, shape):
+        raise CorruptError("corrupt file: the weights of its predictions do not have the right number")
+    weights: WeightSets = {}
+    roots, place = np.zeros(channels, np.int64), 0
+    for channel in range(channels):
+        roots[channel] = numbers[place]
+        place += 1
+        for level in range(shape.levels):
+            for number in range(3):
+                rows, scales = shape.rows(channel, number), pixel_pyramid.scale_rows(channel)
+                own = numbers[place : place + (shape.contexts - 1) + shape.contexts * rows + scales + 1]
+                place += len(own)
+                threshold = int(own[0]) if shape.contexts == 2 else 0
+                means = own[shape.contexts - 1 :][: shape.contexts * rows].reshape(shape.contexts, rows)
+                found = Weights(threshold, means, own[-scales - 1 : -1], int(own[-1]))
+                found.check_bounds(peak)
+                weights[channel, level, number] = found
+    if roots.min() < 0 or roots.max() > peak:
+        raise CorruptError("corrupt file: a sample is out of range")
+    return _Contents(roots, weights)
+
+
+def _count_of_numbers(channels: int, shape: Shape) -> int:
+    """How many numbers the weights and the first samples take."""
+    return sum(
+        1
+        + sum(
+            shape.levels
+            * (shape.contexts - 1 + shape.contexts * shape.rows(channel, number) + pixel_pyramid.scale_rows(channel) + 1)
+            for number in range(3)
+        )
+        for channel in range(channels)
+    )
