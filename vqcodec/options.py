@@ -53,6 +53,8 @@ class EncodeOptions:
     """Side of tile groups in pixels, one of TILES. None: 1024 above 4 megapixels, else one group."""
     exact: bool = False
     """Keep the colours of fully transparent pixels."""
+    lossless: bool = False
+    """Keep every sample. There is no other target then, and neither model nor tune matters."""
     threads: int | None = None
     """Cores to use; None: all."""
 
@@ -61,6 +63,8 @@ class EncodeOptions:
         if len(targets) > 1:
             exclusive = " and ".join(f"--{name}" for name in targets)
             raise InputError("give one of quality, bpp, size and psnr", for_option=f"{exclusive} exclude each other")
+        if self.lossless and targets:
+            raise InputError(f"lossless has no {targets[0]}", for_option=f"--lossless and --{targets[0]} exclude each other")
         set_field = object.__setattr__  # the dataclass is frozen; checks turn numpy scalars into Python's
         set_field(self, "quality", None if self.quality is None else checks.number("quality", self.quality, 0, 100))
         set_field(self, "bpp", None if self.bpp is None else checks.positive("bpp", self.bpp))
@@ -68,6 +72,7 @@ class EncodeOptions:
         set_field(self, "psnr", None if self.psnr is None else checks.positive("psnr", self.psnr))
         set_field(self, "effort", checks.whole("effort", self.effort, 1, 9))
         set_field(self, "exact", checks.flag("exact", self.exact))
+        set_field(self, "lossless", checks.flag("lossless", self.lossless))
         set_field(self, "tune", checks.one_of("tune", self.tune, TUNES))
         set_field(self, "tile", None if self.tile is None else checks.one_of("tile", self.tile, TILES))
         set_field(self, "threads", _threads(self.threads))
@@ -122,6 +127,7 @@ class EncodeChoices(TypedDict, total=False):
     tune: Tune
     tile: int | None
     exact: bool
+    lossless: bool
     threads: int | None
 
 

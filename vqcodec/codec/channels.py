@@ -20,12 +20,17 @@ def split(pixels: Pixels) -> tuple[Pixels, Pixels | None]:
 
     Raises InputError for pictures that are too large.
     """
-    picture = pixels[:, :, None] if pixels.ndim == 2 else pixels
-    if max(picture.shape[:2]) > container.MAX_SIDE:
-        raise InputError(f"pictures have at most {container.MAX_SIDE} pixels a side")
+    picture = with_channels(pixels)
     if picture.shape[2] in (1, 3):
         return picture, None
     return np.ascontiguousarray(picture[:, :, :-1]), np.ascontiguousarray(picture[:, :, -1])
+
+
+def with_channels(pixels: Pixels) -> Pixels:
+    """Samples [H, W] or [H, W, 1 to 4] as [H, W, 1 to 4]. Raises InputError for pictures that are too large."""
+    if max(pixels.shape[:2]) > container.MAX_SIDE:
+        raise InputError(f"pictures have at most {container.MAX_SIDE} pixels a side")
+    return pixels[:, :, None] if pixels.ndim == 2 else pixels
 
 
 def join(pixels: Pixels, opacity: Pixels | None, region: Rect | None = None, scale: int = 1) -> Pixels:
@@ -53,10 +58,15 @@ def depth_of(*samples: Pixels) -> int:
 def other_sections(opacity: Pixels | None, metadata: Metadata, levels: Sequence[int]) -> list[Section]:
     """Sections of the alpha plane and the metadata. `levels` of zstd are tried. Raises InputError for metadata above 16 MiB."""
     found = [] if opacity is None else [_alpha_section(opacity, tuple(levels))]
+    return found + metadata_sections(metadata)
+
+
+def metadata_sections(metadata: Metadata) -> list[Section]:
+    """Sections of the metadata. Raises InputError for more than 16 MiB."""
     given = [(kind, getattr(metadata, name)) for name, kind in METADATA.items()]
     if any(len(data) > MAX_METADATA for _, data in given):
         raise InputError("metadata of more than 16 MiB")
-    return found + [Section(kind, data) for kind, data in given if data]
+    return [Section(kind, data) for kind, data in given if data]
 
 
 def _alpha_section(opacity: Pixels, levels: tuple[int, ...]) -> Section:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from vqcodec.arrays import Pixels
 from vqcodec.format import zstd_blocks
 from vqcodec.options import Tune
 from vqcodec.weights.exact import ExactModel
@@ -15,6 +16,9 @@ _LAMBDA_BEFORE_SYNTHESIS: Final = 0.10
 """Lambda for models with a synthesis: keeps more texture as input of the synthesis and the refiner, at the same PSNR."""
 _FINE_DCS_FROM_LEVELS: Final = 24.0
 """Smallest quantiser step, in grey levels, with fine DCs; at finer steps an error of half a step is invisible."""
+DEFAULT_TILE: Final = 1024
+_GROUPED_ABOVE: Final = 1 << 22
+"""Pixels above which a picture has tile groups by default."""
 _MASKING: Final = {"psnr": 0, "ssim": 4}
 """Strength of masking (entropy/masking.py)."""
 
@@ -34,6 +38,11 @@ class Effort:
     def plane_levels(self) -> tuple[int, ...]:
         """Levels of zstd that are tried for alpha planes and planes of tokens: the first two."""
         return self.levels[:2]
+
+    @property
+    def residual_levels(self) -> tuple[int, ...]:
+        """Level of zstd for residuals of predicted pixels: the last one, which takes few matches for skewed literals."""
+        return self.levels[-1:]
 
 
 _FASTEST, _FAST, _THOROUGH = Effort(zstd_blocks.FAST_LEVELS, 0), Effort(zstd_blocks.FAST_LEVELS), Effort()
@@ -59,6 +68,11 @@ def lambda_of(model: ExactModel) -> float:
 def masking_of(tune: Tune) -> int:
     """Strength of masking for a tune."""
     return _MASKING[tune]
+
+
+def tile_of(pixels: Pixels, tile: int | None) -> int | None:
+    """The side of tile groups in pixels: `tile` if given, else DEFAULT_TILE for large pictures [H, W, C]; None: one group."""
+    return tile or (DEFAULT_TILE if pixels.shape[0] * pixels.shape[1] > _GROUPED_ABOVE else None)
 
 
 def fine_dcs(components: int, step_levels: float) -> bool:

@@ -21,11 +21,12 @@ from io import BytesIO
 from typing import Any, Final
 
 from vqcodec.arrays import Bool, Int16, Pixels
-from vqcodec.codec import channels, devices, groups, hidden, rate_control, reconstruction, refinement, streams
+from vqcodec.codec import channels, devices, groups, hidden, pixel_codec, rate_control, reconstruction, refinement, streams
 from vqcodec.codec.choices import effort_of
 from vqcodec.codec.file_codec import FileCodec
 from vqcodec.codec.groups import CodedGroup, OpenGroup
 from vqcodec.codec.inspection import ExactFiles
+from vqcodec.codec.pixel_codec import PixelCodec
 from vqcodec.codec.rate_control import TooFineError
 from vqcodec.codec.reader import Reader
 from vqcodec.codec.source import Source
@@ -39,20 +40,23 @@ from vqcodec.runtime import progress
 from vqcodec.runtime.blas import with_one_thread
 from vqcodec.runtime.workers import usable_cores
 from vqcodec.transform.rect import Rect
+from vqcodec.weights.builtin import BUILT_IN, BuiltIn
 from vqcodec.weights.exact import ExactModel
 from vqcodec.weights.refiner import Refiner
 from vqcodec.weights.token import TokenModel
 
-AnyModel = ExactModel | TokenModel
+AnyModel = ExactModel | TokenModel | BuiltIn
 
 
 @with_one_thread
 def encode(pixels: Pixels, model: AnyModel, options: EncodeOptions, metadata: Metadata | None = None) -> bytes:
     """The bytes of a .vqz file of samples [H, W] or [H, W, 1 to 4], uint8 or uint16. Raises InputError, LimitError."""
+    if options.lossless:
+        return pixel_codec.encode_lossless(pixels, metadata or Metadata(), options)
     colours, opacity = channels.split(pixels)  # [H, W, 1 or 3]; [H, W] or None
     visible = None if opacity is None or options.exact else opacity > 0  # bool [H, W] or None
     colours = colours if visible is None else hidden.fill_hidden(colours, visible)  # [H, W, 1 or 3]
-    depth = channels.depth_of(colours) if opacity is None else channels.depth_of(colours, opacity)
+    depth = channels.depth_of(pixels)
     others = channels.other_sections(opacity, metadata or Metadata(), effort_of(options.effort).plane_levels)  # list[Section]
     return codec_of(model).encode(colours, visible, others, options, depth)
 
@@ -67,10 +71,10 @@ def decode(data: bytes, model: AnyModel, options: DecodeOptions, refiner: Refine
 @with_one_thread
 def read(reader: Reader, model: AnyModel, options: DecodeOptions, refiner: Refiner | None = None) -> Pixels:
     """The samples that the options select: [H', W'] or [H', W', 2 to 4]. Raises FormatError, ModelError, InputError."""
-    codec = codec_of(model)
+    codec = codec_of(model if reader.header.layers else BUILT_IN)
     codec.check(reader.header)
     region = reader.region(options.region)  # in pixels, or None
-    opacity = reader.opacity()  # [H, W] or None
+    opacity = reader.opacity()  # [H, W] or None, also if the pixels have it
     colours = codec.decode(reader, options, region, opacity, refiner)  # [H', W', 1 or 3]
     return channels.join(colours, opacity, region, options.scale)  # [H', W'] or [H', W', 2 to 4]
 
@@ -143,7 +147,7 @@ class ExactCodec(ExactFiles):
         return image.pixels(threads)  # synthesis and refiner, seams
 
 
-CODECS: Final[dict[type, Callable[[Any], FileCodec]]] = {ExactModel: ExactCodec, TokenModel: TokenCodec}
+CODECS: Final[dict[type, Callable[[Any], FileCodec]]] = {ExactModel: ExactCodec, TokenModel: TokenCodec, BuiltIn: PixelCodec}
 
 
 def codec_of(model: AnyModel) -> FileCodec:

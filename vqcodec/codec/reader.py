@@ -63,8 +63,8 @@ class Reader:
         return found
 
     def opacity(self) -> Pixels | None:
-        """The alpha plane [H, W], uint8 or uint16, if the file has one; opaque if it was damaged. Raises FormatError."""
-        if not self.header.alpha:
+        """The alpha plane [H, W], uint8 or uint16, if the file has one of its own; opaque if it was damaged. Raises FormatError."""
+        if not self.header.alpha or not self.header.layers:
             return None
         height, width, depth = self.header.height, self.header.width, self.header.depth
         try:

@@ -22,9 +22,6 @@ from vqcodec.transform import dct
 from vqcodec.transform.layouts import COLOR_4X4, COLOR_8X8, GREY, LAYOUTS, Layout
 from vqcodec.weights.exact import ExactModel
 
-DEFAULT_TILE: Final = 1024
-_GROUPED_ABOVE: Final = 1 << 22
-"""Pixels above which a picture has tile groups by default."""
 _CHROMA_STEP_LEVELS: Final = 1024 * 2.0 ** (-np.arange(45) / 4)
 """Steps in grey levels, from coarse to fine, at which the layout is decided (chroma.py)."""
 Kept = TypeVar("Kept")
@@ -55,7 +52,7 @@ class Source:
         self.rounds = choices.rounds_of(model, options.effort)
         self.threads = options.threads or usable_cores()
         height, width, self.components = pixels.shape
-        tile = options.tile or (DEFAULT_TILE if height * width > _GROUPED_ABOVE else None)
+        tile = choices.tile_of(pixels, options.tile)
         self.frame = Header(
             width=width,
             height=height,

@@ -31,7 +31,7 @@ _PLACES: Final = 256
 
 
 class Alphabet(NamedTuple):
-    """Letters for integers: `values` int32, the smallest magnitude of each letter, signed; `raw_bits` uint8, the low bits after it."""
+    """Letters of integers: `values` int32, their smallest magnitudes, signed; `raw_bits` uint8, numbers of low bits after them."""
 
     values: Int32
     raw_bits: UInt8

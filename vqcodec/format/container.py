@@ -294,14 +294,28 @@ from vqcodec.transform.layouts import COLOR_8X8, GREY, LAYOUTS
 
 MAGIC: Final = bytes((0x89, 0x56, 0x51, 0x5A, 0x0D, 0x0A, 0x1A, 0x0A))
 VERSION: Final = (0, 3)
+"""Version of files without pixel sections."""
+PIXELS_VERSION: Final = (0, 4)
+"""Version of files with pixel sections."""
 ID_BYTES: Final = 6
 """Bytes of a model id, which is the start of the model's SHA-256."""
 MAX_SIDE: Final = 65535
 MAX_STEP_64: Final = 65535
 MIN_GROUP_LOG2, MAX_GROUP_LOG2 = 3, 13
-INDICES, ALPHA, DEEP_ALPHA, ICC, EXIF, XMP = 0x00, 0x01, 0x02, 0x81, 0x82, 0x83
-"""Types of sections. `INDICES` is not written to files."""
-NAMES: Final = {INDICES: "indices", ALPHA: "alpha", DEEP_ALPHA: "deep alpha", ICC: "ICC", EXIF: "EXIF", XMP: "XMP"}
+INDICES, ALPHA, DEEP_ALPHA, PALETTE, ICC, EXIF, XMP = 0x00, 0x01, 0x02, 0x03, 0x81, 0x82, 0x83
+PIXELS: Final = 0x100
+"""Types of sections. `PIXELS` and `INDICES`, of tile groups, are not written to files: their sections have fixed places."""
+NAMES: Final = {
+    PIXELS: "pixels",
+    INDICES: "indices",
+    ALPHA: "alpha",
+    DEEP_ALPHA: "deep alpha",
+    PALETTE: "palette",
+    ICC: "ICC",
+    EXIF: "EXIF",
+    XMP: "XMP",
+}
+_OF_GROUPS: Final = (PIXELS, INDICES)
 _METADATA: Final = (ICC, EXIF, XMP)
 _OPTIONAL: Final = 0x80
 """Bit of a section's type."""
@@ -313,6 +327,8 @@ _FINE_DCS: Final = 0x80
 """Bits of the layout byte. `_TABLED`: the fields marked * are present."""
 _TOKENS: Final = 3
 """Value of `_LAYOUT_BITS` in token files."""
+_NO_LAYERS: Final = 3
+"""Value of the bits of the number of layers in files without layers."""
 _TOKENS_IN_COLOR: Final = 0x04
 _TOKENS_RESERVED: Final = 0xB8
 """Bits of the layout byte of token files."""
@@ -322,6 +338,7 @@ _GRID_RESERVED: Final = 0xE0
 """Bits of the grid byte of token files."""
 _CRITICAL: Final = 0x0F
 _HAS_ALPHA: Final = 0x04
+_HAS_PIXELS: Final = 0x08
 """Bits of the flags byte."""
 _CRITICAL_NAMES: Final = {0: "a step map", 1: "a pattern codebook"}
 """Critical features by bit of the flags byte."""
@@ -348,23 +365,27 @@ class FileHead(NamedTuple):
 
 
 def write_file(header: Header, sections: Sequence[Section]) -> bytes:
-    """A whole .vqz file, index sections first; the inverse of `read_file`."""
-    tabled = bool(header.group_log2) or header.layers > 1 or len(sections) != 1
+    """A whole .vqz file; pixel sections come first, then index sections. The inverse of `read_file`."""
+    tabled = bool(header.group_log2) or header.layers != 1 or len(sections) != 1
     head = bytearray(MAGIC)
-    head.append(VERSION[0] << 4 | VERSION[1])
+    version = PIXELS_VERSION if header.pixels else VERSION
+    head.append(version[0] << 4 | version[1])
     head += write_varint(header.width) + write_varint(header.height)
     head.append(_layout_byte(header) | (_TABLED if tabled else 0))
-    head += bytes((_HAS_ALPHA if header.alpha else 0, header.group_log2) if tabled else ()) + header.model_id
+    if tabled:
+        flags = (_HAS_ALPHA if header.alpha else 0) | (_HAS_PIXELS if header.pixels else 0)
+        head += bytes((flags, header.group_log2))
+    head += header.model_id
     if header.tokens:
         head.append(header.tokens.bits - 1 | (_GRID_OF_16 if header.tokens.side == 16 else 0))
-    else:
+    elif header.layers:
         head += header.step_64.to_bytes(2, "little") + bytes((header.merge_map | header.masking << _MASKING_SHIFT,))
     body = b"".join(section.data for section in sections)
     if not tabled:
         return bytes(head) + zlib.crc32(body, zlib.crc32(head)).to_bytes(4, "little") + body
-    head += write_varint(sum(section.type != INDICES for section in sections))
+    head += write_varint(sum(section.type not in _OF_GROUPS for section in sections))
     for section in sections:
-        head += b"" if section.type == INDICES else bytes((section.type,))
+        head += b"" if section.type in _OF_GROUPS else bytes((section.type,))
         head += write_varint(len(section.data)) + zlib.crc32(section.data).to_bytes(4, "little")
     return bytes(head) + zlib.crc32(head).to_bytes(4, "little") + body
 
@@ -373,7 +394,8 @@ def _layout_byte(header: Header) -> int:
     """The layout byte without `_TABLED`."""
     if header.tokens:
         return _TOKENS | (_TOKENS_IN_COLOR if LAYOUTS[header.layout].components == 3 else 0)
-    return header.layout | _DEPTHS.index(header.depth) << 2 | (header.layers - 1) << 4 | (_FINE_DCS if header.fine_dcs else 0)
+    layers = header.layers - 1 if header.layers else _NO_LAYERS
+    return header.layout | _DEPTHS.index(header.depth) << 2 | layers << 4 | (_FINE_DCS if header.fine_dcs else 0)
 
 
 def alpha_type(depth: int) -> int:
@@ -388,7 +410,7 @@ def read_file(data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[Header, list[S
     """
     file = File(BytesIO(data), max_pixels)
     file.check()
-    known = (INDICES, ALPHA, DEEP_ALPHA, *_METADATA)
+    known = (*_OF_GROUPS, ALPHA, DEEP_ALPHA, PALETTE, *_METADATA)
     return file.header, [Section(entry.type, file.section(n)) for n, entry in enumerate(file.table) if entry.type in known]
 
 
@@ -397,11 +419,12 @@ def read_header(data: bytes, max_pixels: int = MAX_PIXELS) -> FileHead:
 
     Raises FormatError and its subclasses, LimitError.
     """
-    reader = _after_version(data)
+    reader, version = _after_version(data)
     width, height, layout = reader.varint(), reader.varint(), reader.byte()
     tabled = bool(layout & _TABLED)
     flags, group_log2 = (reader.byte(), reader.byte()) if tabled else (0, 0)
-    if flags & _CRITICAL & ~_HAS_ALPHA:
+    known = _HAS_ALPHA | (_HAS_PIXELS if version == PIXELS_VERSION else 0)
+    if flags & _CRITICAL & ~known:
         needs = [name for bit, name in _CRITICAL_NAMES.items() if flags >> bit & 1] or ["an unknown feature"]
         raise UnsupportedError(f"unsupported file: it needs {', '.join(needs)}")
     header = Header(
@@ -410,11 +433,17 @@ def read_header(data: bytes, max_pixels: int = MAX_PIXELS) -> FileHead:
         layout=layout & _LAYOUT_BITS,
         layers=1,
         group_log2=group_log2,
-        model_id=reader.take(ID_BYTES),
+        model_id=b"",
         step_64=0,
         alpha=bool(flags & _HAS_ALPHA),
+        pixels=bool(flags & _HAS_PIXELS),
     )
-    header, reserved = (_read_token_fields if header.layout == _TOKENS else _read_dct_fields)(reader, header, layout)
+    if header.layout == _TOKENS:
+        header, reserved = _read_token_fields(reader, header, layout)
+    elif header.pixels and layout >> 4 & 3 == _NO_LAYERS:
+        header, reserved = _read_pixel_fields(reader, header, layout)
+    else:
+        header, reserved = _read_dct_fields(reader, header, layout)
     table = _read_table(reader, header) if tabled else []
     end = reader.cursor
     checksum, rest = reader.integer(4), b"" if tabled else data[end + 4 :]
@@ -433,8 +462,8 @@ def read_header(data: bytes, max_pixels: int = MAX_PIXELS) -> FileHead:
     return FileHead(header, table, reader.cursor)
 
 
-def _after_version(data: bytes) -> ByteReader:
-    """A reader behind the magic and the version; raises FormatError and its subclasses if these are wrong."""
+def _after_version(data: bytes) -> tuple[ByteReader, tuple[int, int]]:
+    """A reader behind the magic and the version, and the version; raises FormatError and its subclasses if these are wrong."""
     if data[: len(MAGIC)] != MAGIC:
         if data and MAGIC.startswith(data):
             raise TruncatedError("truncated file")
@@ -442,43 +471,54 @@ def _after_version(data: bytes) -> ByteReader:
     reader = ByteReader(data)
     reader.take(len(MAGIC))
     version = divmod(reader.byte(), 16)
-    if version != VERSION:
-        raise UnsupportedError(
-            f"unsupported file: its format version is {version[0]}.{version[1]}; this vqcodec reads {VERSION[0]}.{VERSION[1]}"
-        )
-    return reader
+    if version not in (VERSION, PIXELS_VERSION):
+        known = f"{VERSION[0]}.{VERSION[1]} and {PIXELS_VERSION[0]}.{PIXELS_VERSION[1]}"
+        raise UnsupportedError(f"unsupported file: its format version is {version[0]}.{version[1]}; this vqcodec reads {known}")
+    return reader, version
 
 
 def _read_dct_fields(reader: ByteReader, header: Header, layout: int) -> tuple[Header, bool]:
-    """The header with step, merge map and the fields of the layout byte; and whether a reserved value is set."""
-    step_64 = reader.integer(2)
+    """The header with model, step, merge map and the fields of the layout byte; and whether a reserved value is set."""
+    model_id, step_64 = reader.take(ID_BYTES), reader.integer(2)
     masking, merge_map = divmod(reader.byte(), 1 << _MASKING_SHIFT)
     header = replace(
         header,
         layers=(layout >> 4 & 3) + 1,
+        model_id=model_id,
         step_64=step_64,
         merge_map=merge_map,
         depth=_DEPTHS[layout >> 2 & 3],
         fine_dcs=bool(layout & _FINE_DCS),
         masking=masking,
     )
-    group = header.group_log2
-    return header, header.layers == 4 or step_64 == 0 or not (group == 0 or MIN_GROUP_LOG2 <= group <= MAX_GROUP_LOG2)
+    return header, header.layers == 4 or step_64 == 0 or _reserved_group(header)
+
+
+def _read_pixel_fields(reader: ByteReader, header: Header, layout: int) -> tuple[Header, bool]:
+    """The header of a file without layers; and whether a reserved value is set."""
+    header = replace(header, layers=0, depth=_DEPTHS[layout >> 2 & 3])
+    return header, header.layout not in (GREY.code, COLOR_8X8.code) or bool(layout & _FINE_DCS) or _reserved_group(header)
+
+
+def _reserved_group(header: Header) -> bool:
+    """Whether the size of the tile groups is a reserved value."""
+    return not (header.group_log2 == 0 or MIN_GROUP_LOG2 <= header.group_log2 <= MAX_GROUP_LOG2)
 
 
 def _read_token_fields(reader: ByteReader, header: Header, layout: int) -> tuple[Header, bool]:
     """The header of a token file with its grid; and whether a reserved value is set."""
-    grid = reader.byte()
+    model_id, grid = reader.take(ID_BYTES), reader.byte()
     tokens = Tokens(side=16 if grid & _GRID_OF_16 else 8, bits=(grid & _GRID_BITS) + 1)
-    header = replace(header, layout=(COLOR_8X8 if layout & _TOKENS_IN_COLOR else GREY).code, tokens=tokens)
-    return header, bool(layout & _TOKENS_RESERVED or grid & _GRID_RESERVED or header.group_log2)
+    header = replace(header, layout=(COLOR_8X8 if layout & _TOKENS_IN_COLOR else GREY).code, model_id=model_id, tokens=tokens)
+    return header, bool(layout & _TOKENS_RESERVED or grid & _GRID_RESERVED or header.group_log2 or header.pixels)
 
 
 def _read_table(reader: ByteReader, header: Header) -> list[TableEntry]:
-    """The entries of the index sections, then of the others."""
+    """The entries of the pixel sections, then of the index sections, then of the others."""
     others = reader.varint()
     h, w = (-(-cells // (1 << header.group_log2)) if header.group_log2 else 1 for cells in header.cells)
-    table = [TableEntry(INDICES, reader.varint(), reader.integer(4)) for _ in range(header.layers * h * w)]
+    kinds = [PIXELS] * (header.pixels * h * w) + [INDICES] * (header.layers * h * w)
+    table = [TableEntry(kind, reader.varint(), reader.integer(4)) for kind in kinds]
     return table + [TableEntry(reader.byte(), reader.varint(), reader.integer(4)) for _ in range(others)]
 
 
@@ -496,13 +536,15 @@ class File:
         self.read_bytes = 0
         self.header, self.table, start = self._read_head(max_pixels)
         self.offsets = [start + length for length in accumulate((entry.length for entry in self.table), initial=0)]
-        self._others = self.header.layers * len(self.header.groups)
+        self._others = (self.header.pixels + self.header.layers) * len(self.header.groups)
         kinds = [entry.type for entry in self.table[self._others :]]
         of_alpha = alpha_type(self.header.depth)
-        unknown = [kind for kind in kinds if not kind & _OPTIONAL and kind != of_alpha]
+        known = {of_alpha, PALETTE} if self.header.pixels else {of_alpha}
+        unknown = [kind for kind in kinds if not kind & _OPTIONAL and kind not in known]
         if unknown:
             raise UnsupportedError(f"unsupported file: it needs sections of type {unknown[0]:#04x}")
-        if kinds.count(of_alpha) != self.header.alpha or any(kinds.count(kind) > 1 for kind in _METADATA):
+        has_alpha = self.header.alpha and self.header.layers > 0  # without layers alpha is in the pixel sections
+        if kinds.count(of_alpha) != has_alpha or any(kinds.count(kind) > 1 for kind in (PALETTE, *_METADATA)):
             raise CorruptError("corrupt file: its sections do not match its header")
         if any(entry.type in _METADATA and entry.length > MAX_METADATA for entry in self.table):
             raise LimitError("a metadata section is larger than 16 MiB")
@@ -562,10 +604,15 @@ class File:
     def _numbers(self, group: int, layers: int) -> range:
         """The entries of the table that hold the first `layers` layers of a tile group."""
         groups = len(self.header.groups)
-        return range(group, layers * groups, groups)
+        first = self.header.pixels * groups
+        return range(first + group, first + layers * groups, groups)
+
+    def pixels(self, group: int) -> bytes:
+        """The pixel section of a tile group. Raises TruncatedError, CorruptError."""
+        return self.section(group)
 
     def other(self, kind: int) -> bytes:
-        """The section of a type other than `INDICES`, or b"" if there is none. Raises TruncatedError, CorruptError."""
+        """The section of a type that is not of tile groups, or b"" if there is none. Raises TruncatedError, CorruptError."""
         numbers = [n for n, entry in enumerate(self.table) if n >= self._others and entry.type == kind]
         return self.section(numbers[0]) if numbers else b""
 
@@ -579,6 +626,6 @@ class File:
 
 def _has_table(head: bytes) -> bool:
     """Whether a file has a table, from its first bytes; raises TruncatedError if they do not tell, FormatError if it is no file."""
-    reader = _after_version(head)
+    reader, _ = _after_version(head)
     reader.varint(), reader.varint()
     return bool(reader.byte() & _TABLED)

@@ -28,12 +28,13 @@ class Header:
     layout: int
     """Code of the layout (layouts.py): 0 grey, 1 colour with 4x4 chroma, 2 colour with 8x8 chroma; 0 or 2 in token files."""
     layers: int
-    """Number of layers, 1..3."""
+    """Number of layers, 0..3; 0: the file has pixel sections alone."""
     group_log2: int
     """Tile groups are 2**group_log2 cells square; 0: the whole picture is one group."""
     model_id: bytes
+    """First bytes of the model's SHA-256; b"" without layers."""
     step_64: int
-    """Quantiser step in 1/64 of a grey level (of 256), 1..65535; 0 in token files, which have none."""
+    """Quantiser step in 1/64 of a grey level (of 256), 1..65535; 0 in files without layers and in token files, which have none."""
     merge_map: int = 0
     """Number of the merge map in the model."""
     depth: int = 8
@@ -44,6 +45,8 @@ class Header:
     """Whether DCs that condition many others are coded with half the codeword size (container.py, 5.1)."""
     masking: int = 0
     """Strength of masking, 0..7 (masking.py)."""
+    pixels: bool = False
+    """Whether each tile group has a pixel section (pixel_sections.py)."""
     tokens: Tokens | None = None
     """The grid of a token file, which has one layer, one tile group and 8 bits per sample; None in other files."""
 

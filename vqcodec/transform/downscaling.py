@@ -34,6 +34,16 @@ def mixed_squares(plane: Pixels, scale: int) -> Bool:
     return found.min(axis=2) < found.max(axis=2)
 
 
+def downscale_picture(pixels: Pixels, scale: int, *, alpha: bool) -> Pixels:
+    """The means of the squares of samples [H, W, C], rounded to nearest. With `alpha`, the last channel weights the others."""
+    found = squares(pixels, scale).astype(np.float64)  # [h, w, scale * scale, C]
+    means = found.mean(axis=2)
+    if alpha:
+        weights = np.where(found[..., -1:].any(axis=2), found[..., -1], 1.0)  # [h, w, scale * scale]
+        means[..., :-1] = (found[..., :-1] * weights[..., None]).sum(axis=2) / weights.sum(axis=2)[..., None]
+    return np.floor(means + 0.5).astype(pixels.dtype)
+
+
 def weigh_colours(small: Pixels, mixed: Bool, picture: Pixels, plane: Pixels, scale: int) -> None:
     """Replace the pixels of `small` [H', W', c] in `mixed` squares by means of the picture [H, W, c] weighted with its alpha plane.
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from vqcodec.errors import ModelError, printable
 from vqcodec.format.container import ID_BYTES
+from vqcodec.weights.builtin import BUILT_IN, BuiltIn
 from vqcodec.weights.denoiser import Denoiser
 from vqcodec.weights.exact import ExactModel
 from vqcodec.weights.folder import SUMMARY, TENSORS, Weights
@@ -133,21 +134,27 @@ def _use_of(folder: Path) -> str:
 # ------------------------------------------------------------------------------------------------ by id
 
 
-def find_by_id(file_id: bytes) -> FileModel:
-    """The installed model that a file was made with. Raises ModelError."""
+def find_by_id(file_id: bytes) -> FileModel | BuiltIn:
+    """The installed model that a file was made with; BUILT_IN for a file without a model. Raises ModelError."""
+    return BUILT_IN if not file_id else _find_by_id(file_id)
+
+
+def _find_by_id(file_id: bytes) -> FileModel:
     missing = f"the file needs model {file_id.hex()}, which is not installed (-m PATH, or $VQCODEC_MODELS)"
     return _with_id(file_id, _installed_folders(), missing)
 
 
 def name_by_id(file_id: bytes) -> str:
-    """The name of the installed model that a file was made with. Raises ModelError.
+    """The name of the installed model that a file was made with, "none" for a file without a model. Raises ModelError.
 
     A model.json that claims the id is believed: loading the model to check it takes longer than all else that `info` does.
     """
+    if not file_id:
+        return BUILT_IN.name
     claimants = _claimants(file_id, _installed_folders())
     if claimants and claimed(claimants[0], "id"):
         return claimed(claimants[0], "name") or claimants[0].name
-    return find_by_id(file_id).name
+    return _find_by_id(file_id).name
 
 
 def _with_id(file_id: bytes, folders: list[Path], missing: str) -> FileModel:

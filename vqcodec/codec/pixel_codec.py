@@ -1,0 +1,220 @@
+"""Files without layers: every cell is stored as pixels, graphic cells as palette indices and the others by prediction.
+
+They need no model. What the encoder was given is what the decoder gives back; a picture may have been changed before (graphics.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from vqcodec.arrays import Bool, Pixels, UInt32
+from vqcodec.codec import channels, content, predicted
+from vqcodec.codec.choices import effort_of, tile_of
+from vqcodec.codec.reader import Reader
+from vqcodec.entropy.pixel_pyramid import Shape
+from vqcodec.errors import CorruptError, FormatError
+from vqcodec.format import container, index_planes, palettes, pixel_sections
+from vqcodec.format.header import Header, Metadata, Section
+from vqcodec.format.pixel_sections import PixelSection
+from vqcodec.options import DecodeOptions, EncodeOptions
+from vqcodec.runtime import progress
+from vqcodec.runtime.workers import shared_empty, side_by_side, usable_cores
+from vqcodec.transform import downscaling
+from vqcodec.transform.dct import sample_type
+from vqcodec.transform.layouts import COLOR_8X8, GREY, LAYOUTS
+from vqcodec.transform.palette import CELL, MAX_COLOURS, Palette, pixels_of_cells
+from vqcodec.transform.rect import Rect
+from vqcodec.weights.builtin import BUILT_IN, BuiltIn
+from vqcodec.weights.refiner import Refiner
+
+_SHAPES: Final = ((1 << 12, Shape(1, False, 1)), (1 << 15, Shape(1, True, 1)), (1 << 17, Shape(2, True, 1)))
+"""Extent of the weights of predictions in groups of up to so many samples: larger groups pay for more weights."""
+_LARGE: Final = Shape(3, True, 2)
+_SMALL: Final = 1 << 14
+"""Pixels up to which a picture is tried in all ways: that takes little time."""
+_DEFAULT, _THOROUGH = 4, 7
+"""Efforts from which several maps are compared, and all maps."""
+_PHOTOGRAPHIC, _GRAPHIC = 0.05, 0.6
+"""Shares of pixels equal to their left neighbour below which a picture is taken for a photograph, above which for a graphic."""
+_FEW_COLOURS: Final = 20
+"""Most colours of a cell that is graphic in a mixed picture."""
+_RARE: Final = 0.01
+"""Share of cells below which a kind of cell is not worth a map."""
+
+
+# ------------------------------------------------------------------------------------------------ encoding
+
+
+def header_of(pixels: Pixels, depth: int, tile: int | None) -> Header:
+    """The header of a file without layers for samples [H, W, C]."""
+    height, width, channels = pixels.shape
+    return Header(
+        width=width,
+        height=height,
+        layout=(COLOR_8X8 if channels > 2 else GREY).code,
+        layers=0,
+        group_log2=0 if tile is None else tile.bit_length() - 4,
+        model_id=b"",
+        step_64=0,
+        depth=depth,
+        alpha=channels % 2 == 0,
+        pixels=True,
+    )
+
+
+def file_of_map(pixels: Pixels, graphic: Bool, header: Header, others: Sequence[Section], options: EncodeOptions) -> bytes:
+    """The file of samples [H, W, C] with a map of graphic cells bool [h, w]; `others` are its metadata sections."""
+    places = header.groups
+    parts = [pixels[place.scale(8).rows, place.scale(8).columns] for place in places]  # [8 h, 8 w, C]
+    maps = [graphic[place.rows, place.columns] for place in places]  # bool [h, w]
+    packed = index_planes.pack_all(parts, maps, options.effort) if graphic.any() else None
+
+    def one(number: int) -> bytes:
+        rest = b"" if maps[number].all() else _predict(parts[number], maps[number], header.depth, options.effort)
+        section = PixelSection(maps[number], packed.groups[number] if packed else b"", rest)
+        return pixel_sections.write(section, layers=False)
+
+    with progress.stage("coding"):
+        sections = side_by_side(one, range(len(places)), options.threads or usable_cores())
+    found = [Section(container.PIXELS, data) for data in sections]
+    table = [Section(container.PALETTE, packed.palette)] if packed else []
+    return container.write_file(header, [*found, *table, *others])
+
+
+def _predict(pixels: Pixels, graphic: Bool, depth: int, effort: int) -> bytes:
+    """The predicted pixels of a tile group [H, W, C]: all but those of graphic cells."""
+    planes = predicted.planes_of(pixels)  # [C, H, W]
+    coded = ~pixels_of_cells(graphic, *pixels.shape[:2]) if graphic.any() else None
+    samples = planes.size if coded is None else len(planes) * int(np.count_nonzero(coded))
+    shape = next((shape for most, shape in _SHAPES if samples <= most), _LARGE)
+    return predicted.encode(planes, coded, (1 << depth) - 1, shape, effort_of(effort).residual_levels)
+
+
+def maps_to_try(pixels: Pixels, effort: int) -> list[Bool]:
+    """Maps of graphic cells bool [h, w] that may give the smallest file of samples [H, W, C]; more of them at high efforts."""
+    height, width, _ = pixels.shape
+    cells = -(-height // CELL), -(-width // CELL)
+    everything, nothing = np.ones(cells, bool), np.zeros(cells, bool)
+    share = content.equal_share(pixels)
+    thorough = effort >= _THOROUGH or height * width <= _SMALL
+    if not thorough and share < _PHOTOGRAPHIC:
+        return [nothing]
+    mixed = content.few_coloured(pixels, _FEW_COLOURS)
+    if effort < _DEFAULT and height * width > _SMALL:
+        return [everything if mixed.mean() > 1 - _PHOTOGRAPHIC else mixed]
+    found = [everything]
+    if thorough or share < _GRAPHIC:
+        found.append(nothing)
+    if _RARE < mixed.mean() < 1 - _RARE:
+        found.append(mixed)
+    return found
+
+
+def encode_lossless(pixels: Pixels, metadata: Metadata, options: EncodeOptions) -> bytes:
+    """The lossless file of samples [H, W] or [H, W, 1 to 4]. Raises InputError."""
+    picture = channels.with_channels(pixels)
+    return PixelCodec(BUILT_IN).encode(picture, None, channels.metadata_sections(metadata), options, channels.depth_of(picture))
+
+
+# ------------------------------------------------------------------------------------------------ decoding
+
+
+def palette_of(reader: Reader, channels: int) -> Palette:
+    """The palette of a file with pixel sections of `channels` samples a pixel; without colours if it has none. Raises FormatError."""
+    header = reader.header
+    dtype = np.dtype(sample_type(header.depth))
+    data = reader.file.other(container.PALETTE)
+    if not data:
+        return Palette(np.zeros((0, channels), dtype), MAX_COLOURS, False)
+    palette = palettes.unpack_palette(data, channels, dtype, header.width * header.height)
+    if int(palette.colours.max(initial=0)) >> header.depth:
+        raise CorruptError("corrupt file: a colour of its palette has too many bits")
+    return palette
+
+
+def decode_group(data: bytes, header: Header, place: Rect, palette: Palette) -> Pixels:
+    """Samples [8 h, 8 w, C] of the tile group at `place` in cells, fewer at the picture's edges. Raises CorruptError."""
+    section = pixel_sections.read(data, place.shape, layers=False)
+    shape = place.scale(8).intersection(Rect(0, 0, header.height, header.width)).shape
+    pixels = index_planes.unpack(section.indices, shape, palette, section.graphic)
+    if not section.graphic.all():
+        planes = predicted.planes_of(pixels)
+        coded = ~pixels_of_cells(section.graphic, *shape) if section.graphic.any() else None
+        predicted.decode(section.predicted, planes, coded, (1 << header.depth) - 1)
+        pixels = predicted.pixels_of(planes)
+    if header.depth > 8 and int(pixels.max(initial=0)) >> header.depth:
+        raise CorruptError("corrupt file: a sample has too many bits")
+    return pixels
+
+
+class PixelCodec:
+    """Encodes and decodes files without layers."""
+
+    def __init__(self, model: BuiltIn) -> None:
+        self.model = model
+
+    def encode(self, pixels: Pixels, visible: Bool | None, others: Sequence[Section], options: EncodeOptions, depth: int) -> bytes:
+        """The smallest lossless file found of samples [H, W, C] of `depth` bits, alpha included."""
+        header = header_of(pixels, depth, tile_of(pixels, options.tile))
+        return min(
+            (file_of_map(pixels, graphic, header, others, options) for graphic in maps_to_try(pixels, options.effort)), key=len
+        )
+
+    def decode(
+        self, reader: Reader, options: DecodeOptions, region: Rect | None, opacity: Pixels | None, refiner: Refiner | None
+    ) -> Pixels:
+        """The samples [H', W', C] of a file, alpha included."""
+        header, threads = reader.header, options.threads or usable_cores()
+        whole = Rect(0, 0, header.height, header.width)
+        wanted = region or whole
+        samples = LAYOUTS[header.layout].components + header.alpha
+        palette = palette_of(reader, samples)
+        pixels = shared_empty((*wanted.shape, samples), sample_type(header.depth))
+        numbers = [number for number, place in enumerate(header.groups) if not place.scale(8).intersection(wanted).empty]
+        sections = {number: self._section(reader, number) for number in numbers}  # read here: forks would share one file offset
+
+        def one(number: int) -> None:
+            place, data = header.groups[number], sections[number]
+            here = place.scale(8).intersection(whole)
+            seen = here.intersection(wanted)
+            target = pixels[seen.shift(-wanted.top, -wanted.left).rows, seen.shift(-wanted.top, -wanted.left).columns]
+            if data is None:
+                target[:] = 1 << (header.depth - 1)
+                return
+            inner = seen.shift(-here.top, -here.left)
+            target[:] = decode_group(data, header, place, palette)[inner.rows, inner.columns]
+
+        with progress.stage("decoding"):
+            side_by_side(one, numbers, threads)
+        return pixels if options.scale == 1 else downscaling.downscale_picture(pixels, options.scale, alpha=header.alpha)
+
+    def _section(self, reader: Reader, number: int) -> bytes | None:
+        """The pixel section of a tile group; None if it is damaged and the reader allows that."""
+        try:
+            return reader.file.pixels(number)
+        except FormatError:
+            if not reader.allow_partial:
+                raise
+            reader.lost.add(number)
+            return None
+
+    def check(self, header: Header) -> None:
+        """Raise CorruptError unless the file has no layers."""
+        if header.layers or header.tokens:
+            raise CorruptError("corrupt file: it names no model")
+
+    def indices(self, reader: Reader) -> dict[str, UInt32]:
+        """No columns: there are no codebooks of a model."""
+        return {}
+
+    def describe(self, reader: Reader) -> dict[str, Any]:
+        """Numbers of the palette's colours and of graphic cells. Raises CorruptError, TruncatedError."""
+        header = reader.header
+        palette = palette_of(reader, LAYOUTS[header.layout].components + header.alpha)
+        graphic = 0
+        for number, place in enumerate(header.groups):
+            graphic += int(np.count_nonzero(pixel_sections.read(reader.file.pixels(number), place.shape, layers=False).graphic))
+        return {"colours": len(palette.colours), "graphic_cells": graphic}
