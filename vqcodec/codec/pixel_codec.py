@@ -123,7 +123,7 @@ def encode_lossless(pixels: Pixels, metadata: Metadata, options: EncodeOptions) 
 
 
 def palette_of(reader: Reader, channels: int) -> Palette:
-    """The palette of a file with pixel sections of `channels` samples a pixel; without colours if it has none. Raises FormatError."""
+    """The palette of a file, of `channels` samples a pixel; without colours if the file has none. Raises FormatError."""
     header = reader.header
     dtype = np.dtype(sample_type(header.depth))
     data = reader.file.other(container.PALETTE)
@@ -159,9 +159,8 @@ class PixelCodec:
     def encode(self, pixels: Pixels, visible: Bool | None, others: Sequence[Section], options: EncodeOptions, depth: int) -> bytes:
         """The smallest lossless file found of samples [H, W, C] of `depth` bits, alpha included."""
         header = header_of(pixels, depth, tile_of(pixels, options.tile))
-        return min(
-            (file_of_map(pixels, graphic, header, others, options) for graphic in maps_to_try(pixels, options.effort)), key=len
-        )
+        maps = maps_to_try(pixels, options.effort)
+        return min((file_of_map(pixels, graphic, header, others, options) for graphic in maps), key=len)
 
     def decode(
         self, reader: Reader, options: DecodeOptions, region: Rect | None, opacity: Pixels | None, refiner: Refiner | None

@@ -1,10 +1,12 @@
-"""Samples <-> bytes without loss, for photographs: residuals of the predictions of pixel_pyramid.py, in one stream for some classes.
+"""Samples <-> bytes without loss, for photographs: residuals of the predictions of pixel_pyramid.py, in streams by scale class.
 
     1 byte    bits 0-1: levels with weights of their own - 1, 0..2;  bit 2: all neighbours;  bit 3: two contexts;  rest: reserved
     3 bytes   bit k: class k begins a new stream; bit 0 is set
     1 byte *  the form of each stream: 0 direct; 1 split; 2, 3, 4 vectors of 2, 3, 5 symbols below 15, 6, 3
-    bytes     records, parts and raw bits as in an index section (container.py, section 3), without dictionaries: first a stream of
-              the numbers below in direct form, then the S streams. The raw bits are those of the numbers, then those of the residuals
+    for the numbers below, in direct form, and then for each stream and each part of its form (stream_forms.py):
+    varint    size in bytes before compression
+    part      if the size is not 0 (palettes.py)
+    bytes     the raw bits of the numbers, then those of the residuals, filled up with zeros to a whole byte
 
 A number is a letter of container.py, section 4, with octaves up to 16, followed by its raw bits. The numbers: for each channel its
 sample (0, 0), and then for each of its levels with weights, from the finest on, for each pass 0, 1, 2: the threshold if there are
@@ -29,14 +31,12 @@ from vqcodec.entropy.codebooks import alphabet, alphabet_symbols
 from vqcodec.entropy.pixel_pyramid import CLASSES, LEVELS, Pass, Planes, Shape, Surroundings, Weights, WeightSets
 from vqcodec.errors import CorruptError
 from vqcodec.format import zstd_blocks
-from vqcodec.format.bits import BitReader, ByteReader, pack_bits
+from vqcodec.format.bits import BitReader, ByteReader, pack_bits, write_varint
+from vqcodec.format.palettes import read_part, write_part
 from vqcodec.format.stream_forms import Direct, Form, Split, Vectors
-from vqcodec.format.stream_records import read_streams, write_streams
 
 _ALPHABET: Final = alphabet(17)
 _FORMS: Final[tuple[Form, ...]] = (Direct(), Split(), Vectors(2, 15), Vectors(3, 6), Vectors(5, 3))
-_NUMBERS: Final = [[0]]
-"""Mean code lengths of the dictionaries of the stream of numbers, for stream_records: it has none."""
 _LETTER_COST: Final = 4.0
 """Estimated bits that a letter adds to the description of a Huffman tree."""
 _STREAM_COST: Final = 80.0
@@ -72,7 +72,8 @@ def walk(planes: Planes, coded: Bool | None, shape: Shape, weights: WeightSets, 
 def planes_of(pixels: Pixels) -> Planes:
     """Channels [C, H, W] of samples [H, W, C]: green comes first, as it predicts red and blue best; alpha last."""
     order = channel_order(pixels.shape[2])
-    return np.ascontiguousarray(pixels.transpose(2, 0, 1)[order], np.int16 if pixels.dtype == np.uint8 else np.int32)
+    planes: Planes = np.ascontiguousarray(pixels.transpose(2, 0, 1)[order], np.int16 if pixels.dtype == np.uint8 else np.int32)
+    return planes
 
 
 def pixels_of(planes: Planes) -> Pixels:
@@ -99,19 +100,31 @@ def encode(planes: Planes, coded: Bool | None, peak: int, shape: Shape, levels: 
     numbers = np.array(_numbers_of(planes[:, 0, 0], weights, shape), np.int64)
     letters = alphabet_symbols(numbers).astype(np.uint8)
     starts = _merge(writer.histograms())
-    parts, forms = [zstd_blocks.compress(letters.tobytes(), None, levels)], []
+    parts, forms = [letters.tobytes()], []
     for first, last in zip(starts, [*starts[1:], CLASSES], strict=True):
         symbols = writer.stream(first, last)
         forms.append(_smallest_form(symbols))
-        parts += [zstd_blocks.compress(part, None, levels) for part in _FORMS[forms[-1]].pack(symbols)]
+        parts += _FORMS[forms[-1]].pack(symbols)
     raw = pack_bits(
         np.concatenate([_low_bits(numbers, letters), *writer.low]),
         np.concatenate([_ALPHABET.raw_bits[letters], *writer.widths]),
     )
     head = shape.levels - 1 | shape.all_neighbours << 2 | (shape.contexts - 1) << 3
-    means = [*_NUMBERS, *([0] * _FORMS[form].parts for form in forms)]
     mask = sum(1 << start for start in starts).to_bytes(3, "little")
-    return bytes((head,)) + mask + bytes(forms) + write_streams(parts, means, raw)
+    return bytes((head,)) + mask + bytes(forms) + b"".join(_write_sized(part, levels) for part in parts) + raw
+
+
+def _write_sized(data: bytes, levels: tuple[int, ...]) -> bytes:
+    """A size and a part; the inverse of `_read_sized`."""
+    return write_varint(len(data)) + (write_part(zstd_blocks.compress_whole(data, levels), 0) if data else b"")
+
+
+def _read_sized(reader: ByteReader, most: int) -> bytes:
+    """The data of a part, of at most `most` bytes. Raises CorruptError, TruncatedError."""
+    size = reader.varint()
+    if size > most:
+        raise CorruptError("corrupt file: a stream is too long")
+    return read_part(reader, size).tobytes() if size else b""
 
 
 def _smallest_form(symbols: UInt8) -> int:
@@ -209,16 +222,12 @@ def decode(data: bytes, planes: Planes, coded: Bool | None, peak: int) -> None:
     shape = Shape(levels=(head & 3) + 1, all_neighbours=bool(head & 4), contexts=(head >> 3 & 1) + 1)
     if head >> 4 or shape.levels > LEVELS or not starts & 1 or max(forms) >= len(_FORMS):
         raise CorruptError("corrupt file: a reserved value in its pixel section")
-    chosen = [_FORMS[form] for form in forms]
     samples = len(planes) * (planes[0].size if coded is None else int(np.count_nonzero(coded)))
-    limit = samples + _count_of_numbers(len(planes), shape)
-    stored, raw = read_streams(data[reader.cursor :], [*_NUMBERS, *([0] * form.parts for form in chosen)], 2 * limit + 16)
-    parts = iter([zstd_blocks.decompress(part, None) for part in stored])
-    letters = np.frombuffer(next(parts), np.uint8)
-    bits = BitReader(raw)
+    letters = np.frombuffer(_read_sized(reader, _count_of_numbers(len(planes), shape)), np.uint8)
+    symbols = [_FORMS[form].unpack([_read_sized(reader, samples) for _ in range(_FORMS[form].parts)], samples) for form in forms]
+    bits = BitReader(data[reader.cursor :])
     roots, weights = _weights_of(_take_numbers(letters, bits), len(planes), shape, peak)
     planes[:, 0, 0] = roots
-    symbols = [form.unpack([next(parts) for _ in range(form.parts)], samples) for form in chosen]
     walk_reader = _Reader(symbols, starts, bits)
     walk(planes, coded, shape, weights, peak, walk_reader)
     walk_reader.finish()
@@ -313,12 +322,9 @@ def _weights_of(numbers: Int64, channels: int, shape: Shape, peak: int) -> _Cont
 
 def _count_of_numbers(channels: int, shape: Shape) -> int:
     """How many numbers the weights and the first samples take."""
-    return sum(
-        1
-        + sum(
-            shape.levels
-            * (shape.contexts - 1 + shape.contexts * shape.rows(channel, number) + pixel_pyramid.scale_rows(channel) + 1)
-            for number in range(3)
-        )
-        for channel in range(channels)
-    )
+    count = channels
+    for channel in range(channels):
+        for number in range(3):
+            means = shape.contexts - 1 + shape.contexts * shape.rows(channel, number)
+            count += shape.levels * (means + pixel_pyramid.scale_rows(channel) + 1)
+    return count

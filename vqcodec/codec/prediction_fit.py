@@ -1,4 +1,4 @@
-"""Fits the weights of pixel_pyramid.py to a picture: means by reweighted least squares, scales by a regression of log magnitudes."""
+"""Fits the weights of pixel_pyramid.py to a picture: means by reweighted least squares, scales by regression of log magnitudes."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from vqcodec.entropy.pixel_pyramid import (
     CLASSES_PER_OCTAVE,
     MEAN_SHIFT,
     SCALE_SHIFT,
+    Float,
     Inputs,
     Pass,
     Planes,
@@ -124,7 +125,7 @@ def _least_squares(found: list[_Samples], before: Float64 | None) -> Float64:
     for some in found:
         mean = some.inputs.mean
         wanted = (some.values - some.inputs.base).astype(mean.dtype)
-        scale = 1 / (np.abs(mean[:16]).mean(axis=0) + 2)
+        scale: Float = 1 / (np.abs(mean[:16]).mean(axis=0) + 2)
         if before is not None:
             scale = np.sqrt(scale / (np.abs(wanted - before.astype(mean.dtype) @ mean) + 1))
         weighted = mean * scale
