@@ -10,19 +10,21 @@ from vqcodec.codec.reader import Reader
 from vqcodec.format.header import Header, Section
 from vqcodec.options import DecodeOptions, EncodeOptions
 from vqcodec.transform.rect import Rect
+from vqcodec.weights.builtin import BuiltIn
 from vqcodec.weights.folder import Weights
 from vqcodec.weights.refiner import Refiner
 
 
 class FileCodec(Protocol):
-    """Encodes and decodes files of one model: ExactCodec (pipeline.py), TokenCodec (tokens.py)."""
+    """Encodes and decodes files of one model: ExactCodec (pipeline.py), TokenCodec (tokens.py), PixelCodec (pixel_codec.py)."""
 
     @property
-    def model(self) -> Weights: ...
+    def model(self) -> Weights | BuiltIn: ...
 
     def encode(self, colours: Pixels, visible: Bool | None, others: Sequence[Section], options: EncodeOptions, depth: int) -> bytes:
-        """Samples [H, W, 1 or 3] of `depth` bits to a file with the sections `others`; `visible` bool [H, W]: the pixels that PSNR
-        counts.
+        """Samples [H, W, 1 or 3], in PixelCodec with alpha, of `depth` bits to a file with the sections `others`.
+
+        `visible` bool [H, W]: the pixels that PSNR counts.
 
         Raises InputError, LimitError.
         """

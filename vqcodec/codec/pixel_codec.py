@@ -125,7 +125,7 @@ def encode_lossless(pixels: Pixels, metadata: Metadata, options: EncodeOptions) 
 def palette_of(reader: Reader, channels: int) -> Palette:
     """The palette of a file, of `channels` samples a pixel; without colours if the file has none. Raises FormatError."""
     header = reader.header
-    dtype = np.dtype(sample_type(header.depth))
+    dtype: np.dtype[np.uint8 | np.uint16] = np.dtype(sample_type(header.depth))
     data = reader.file.other(container.PALETTE)
     if not data:
         return Palette(np.zeros((0, channels), dtype), MAX_COLOURS, False)

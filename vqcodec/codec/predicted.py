@@ -72,8 +72,8 @@ def walk(planes: Planes, coded: Bool | None, shape: Shape, weights: WeightSets, 
 def planes_of(pixels: Pixels) -> Planes:
     """Channels [C, H, W] of samples [H, W, C]: green comes first, as it predicts red and blue best; alpha last."""
     order = channel_order(pixels.shape[2])
-    planes: Planes = np.ascontiguousarray(pixels.transpose(2, 0, 1)[order], np.int16 if pixels.dtype == np.uint8 else np.int32)
-    return planes
+    ordered = pixels.transpose(2, 0, 1)[order]
+    return ordered.astype(np.int16) if pixels.dtype == np.uint8 else ordered.astype(np.int32)
 
 
 def pixels_of(planes: Planes) -> Pixels:
@@ -116,7 +116,7 @@ def encode(planes: Planes, coded: Bool | None, peak: int, shape: Shape, levels: 
 
 def _write_sized(data: bytes, levels: tuple[int, ...]) -> bytes:
     """A size and a part; the inverse of `_read_sized`."""
-    return write_varint(len(data)) + (write_part(zstd_blocks.compress_whole(data, levels), 0) if data else b"")
+    return write_varint(len(data)) + (write_part(zstd_blocks.compress(data, None, levels), 0) if data else b"")
 
 
 def _read_sized(reader: ByteReader, most: int) -> bytes:
@@ -313,7 +313,8 @@ def _weights_of(numbers: Int64, channels: int, shape: Shape, peak: int) -> _Cont
                 threshold = int(own[0]) if shape.contexts == 2 else 0
                 means = own[shape.contexts - 1 :][: shape.contexts * rows].reshape(shape.contexts, rows)
                 found = Weights(threshold, means, own[-scales - 1 : -1], int(own[-1]))
-                found.check_bounds(peak)
+                if not (found.means_are_exact(peak) and found.scales_are_exact):
+                    raise CorruptError("corrupt file: its weights of predictions are too large")
                 weights[channel, level, number] = found
     if roots.min() < 0 or roots.max() > peak:
         raise CorruptError("corrupt file: a sample is out of range")
@@ -321,7 +322,7 @@ def _weights_of(numbers: Int64, channels: int, shape: Shape, peak: int) -> _Cont
 
 
 def _count_of_numbers(channels: int, shape: Shape) -> int:
-    """How many numbers the weights and the first samples take."""
+    """The number of numbers that the weights and the first samples take."""
     count = channels
     for channel in range(channels):
         for number in range(3):

@@ -7,13 +7,12 @@ from typing import Final
 
 import numpy as np
 
-from vqcodec.arrays import Bool, Float64, Int64
+from vqcodec.arrays import Bool, Float64
 from vqcodec.entropy import pixel_pyramid
 from vqcodec.entropy.pixel_pyramid import (
     CLASSES_PER_OCTAVE,
     MEAN_SHIFT,
     SCALE_SHIFT,
-    Float,
     Inputs,
     Pass,
     Planes,
@@ -29,10 +28,11 @@ _CLASS_OF_ONE: Final = 2.5
 """Octaves of a magnitude of 1 above the lower edge of class 1."""
 _LEAST: Final = 0.4
 """Added to magnitudes before their logarithm."""
+_WEIGHED: Final = 16
+"""Own neighbours whose differences tell how much an error matters."""
 _RIDGE: Final = 1e-6
 _MAX_MEAN: Final = 32767
-_LOG_UNITS: Final = 16
-"""Units of the logarithms in an octave."""
+_MAX_SCALE: Final = 131071
 
 
 def fit(planes: Planes, coded: Bool | None, shape: Shape, peak: int) -> WeightSets:
@@ -46,7 +46,9 @@ def fit(planes: Planes, coded: Bool | None, shape: Shape, peak: int) -> WeightSe
             own = [step for step in steps if (min(step.level, shape.levels - 1), step.number) == (level, number)]
             rows, scales = shape.rows(channel, number), pixel_pyramid.scale_rows(channel)
             empty = Weights(0, np.zeros((shape.contexts, rows), np.int64), np.zeros(scales, np.int64), 0)
-            weights[channel, level, number] = _with_means(empty, list(_features(planes, magnitudes, coded, channel, own, shape)))
+            weights[channel, level, number] = _with_means(
+                empty, list(_features(planes, magnitudes, coded, channel, own, shape)), peak
+            )
         for step in steps:
             _keep_residuals(planes, magnitudes, coded, channel, step, shape, weights, peak)
         for level, number in sets:
@@ -96,8 +98,8 @@ def _keep_residuals(
         pixel_pyramid.put(magnitudes[channel][step.lattice][band], None if where is None else where[band], found)
 
 
-def _with_means(weights: Weights, found: list[_Samples]) -> Weights:
-    """The weights with means fitted."""
+def _with_means(weights: Weights, found: list[_Samples], peak: int) -> Weights:
+    """The weights with means fitted, unless these are too large."""
     if not found:
         return weights
     contexts, rows = weights.means.shape
@@ -105,9 +107,10 @@ def _with_means(weights: Weights, found: list[_Samples]) -> Weights:
     means = np.zeros((contexts, rows), np.int64)
     for context in range(contexts):
         own = [_of_context(some, threshold, context) if contexts == 2 else some for some in found]
-        fitted = _least_squares(own, None)
-        means[context] = np.rint(_least_squares(own, fitted) * (1 << MEAN_SHIFT)).clip(-_MAX_MEAN, _MAX_MEAN)
-    return Weights(threshold, means, weights.scales, weights.bias)
+        first = _least_squares(own, None)
+        means[context] = np.rint(_least_squares(own, first) * (1 << MEAN_SHIFT)).clip(-_MAX_MEAN, _MAX_MEAN)
+    fitted = Weights(threshold, means, weights.scales, weights.bias)
+    return fitted if fitted.means_are_exact(peak) else weights
 
 
 def _of_context(some: _Samples, threshold: int, context: int) -> _Samples:
@@ -125,19 +128,18 @@ def _least_squares(found: list[_Samples], before: Float64 | None) -> Float64:
     for some in found:
         mean = some.inputs.mean
         wanted = (some.values - some.inputs.base).astype(mean.dtype)
-        scale: Float = 1 / (np.abs(mean[:16]).mean(axis=0) + 2)
+        importance = 1 / (np.abs(mean[:_WEIGHED]).mean(axis=0) + 2)
         if before is not None:
-            scale = np.sqrt(scale / (np.abs(wanted - before.astype(mean.dtype) @ mean) + 1))
-        weighted = mean * scale
+            importance = np.sqrt(importance / (np.abs(wanted - before.astype(mean.dtype) @ mean) + 1))
+        weighted = mean * importance
         products += weighted @ weighted.T
-        sums += weighted @ (wanted * scale)
+        sums += weighted @ (wanted * importance)
     products[np.diag_indices(rows)] += _RIDGE * np.trace(products) / rows + 1e-9
-    solved: Float64 = np.linalg.solve(products, sums)
-    return solved
+    return np.linalg.solve(products, sums).astype(np.float64)
 
 
 def _with_scales(weights: Weights, found: list[_Samples], peak: int) -> Weights:
-    """The weights with scales fitted."""
+    """The weights with scales fitted, unless these are too large."""
     scales = len(weights.scales)
     products, sums = np.zeros((scales + 1, scales + 1)), np.zeros(scales + 1)
     for some in found:
@@ -148,5 +150,6 @@ def _with_scales(weights: Weights, found: list[_Samples], peak: int) -> Weights:
     products[np.diag_indices(scales + 1)] += _RIDGE * np.trace(products) / (scales + 1) + 1e-9
     solved = np.linalg.solve(products, sums)
     solved[-1] += _CLASS_OF_ONE
-    rounded: Int64 = np.rint(solved * (CLASSES_PER_OCTAVE << SCALE_SHIFT)).astype(np.int64)
-    return Weights(weights.threshold, weights.means, rounded[:-1], int(rounded[-1]))
+    rounded = np.rint((solved * (CLASSES_PER_OCTAVE << SCALE_SHIFT)).clip(-_MAX_SCALE, _MAX_SCALE)).astype(np.int64)
+    fitted = Weights(weights.threshold, weights.means, rounded[:-1], int(rounded[-1]))
+    return fitted if fitted.scales_are_exact else weights

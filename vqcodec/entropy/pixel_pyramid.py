@@ -29,7 +29,6 @@ from numpy.typing import NDArray
 from vqcodec.arrays import Bool, Float32, Int16, Int32, Int64, Intp, UInt8
 from vqcodec.entropy.features import log16
 from vqcodec.entropy.lattices import NEIGHBOURS, TARGETS, neighbours
-from vqcodec.errors import CorruptError
 
 CLASSES: Final = 24
 CLASSES_PER_OCTAVE: Final = 3
@@ -99,12 +98,14 @@ class Weights:
     scales: Int64
     bias: int
 
-    def check_bounds(self, peak: int) -> None:
-        """Raise CorruptError unless all sums are exact in the floating-point type that `float_type` gives."""
-        if peak < 256 and np.abs(self.means).sum(axis=1).max() * peak + (1 << MEAN_SHIFT) >= _FLOAT32_EXACT:
-            raise CorruptError("corrupt file: its weights of means are too large")
-        if np.abs(self.scales).sum() * LOG_MAX + abs(self.bias) >= _FLOAT32_EXACT:
-            raise CorruptError("corrupt file: its weights of scales are too large")
+    def means_are_exact(self, peak: int) -> bool:
+        """Whether all sums for means are exact in the floating-point type of samples up to `peak`."""
+        return peak >= 256 or np.abs(self.means).sum(axis=1).max() * peak + (1 << MEAN_SHIFT) < _FLOAT32_EXACT
+
+    @property
+    def scales_are_exact(self) -> bool:
+        """Whether all sums for classes are exact in float32."""
+        return int(np.abs(self.scales).sum()) * LOG_MAX + abs(self.bias) < _FLOAT32_EXACT
 
 
 WeightSets = dict[tuple[int, int, int], Weights]

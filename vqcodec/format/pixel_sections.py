@@ -7,7 +7,8 @@
     bytes     the others, if the file has no layers: the predicted pixels (codec/predicted.py)
 
 A part is that of palettes.py. The bit of a cell is g(y, x) ^ g(y, x-1) ^ g(y-1, x) ^ g(y-1, x-1), where g is 1 for graphic cells
-and 0 outside the group: a rectangle of graphic cells has four bits that are 1. In a file with layers the other cells are DCT blocks.
+and 0 outside the group: a rectangle of graphic cells has four bits that are 1. In a file with layers the other cells are coded as
+DCT blocks.
 """
 
 from __future__ import annotations

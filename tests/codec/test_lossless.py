@@ -1,0 +1,109 @@
+"""Lossless files: every sample of every kind of picture comes back."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+import vqcodec
+from vqcodec.errors import InputError
+
+
+def smooth(rng: np.random.Generator, height: int, width: int, channels: int, peak: int) -> NDArray[np.float64]:
+    """A photograph-like picture: slopes and noise."""
+    y, x = np.mgrid[:height, :width]
+    waves = [np.sin(y / (5 + channel) + x / 9) + np.cos(x / (7 + channel)) for channel in range(channels)]
+    return (np.stack(waves, axis=2) + 2) / 4.5 * peak + rng.normal(0, peak / 100, (height, width, channels))
+
+
+def blocks(rng: np.random.Generator, height: int, width: int, channels: int, peak: int) -> NDArray[np.float64]:
+    """A graphic: few colours in rectangles."""
+    colours = rng.integers(0, peak + 1, (5, channels))
+    coarse = rng.integers(0, 5, (-(-height // 6), -(-width // 6)))
+    return colours[coarse.repeat(6, axis=0)[:height].repeat(6, axis=1)[:, :width]].astype(np.float64)
+
+
+def mixed(rng: np.random.Generator, height: int, width: int, channels: int, peak: int) -> NDArray[np.float64]:
+    """A graphic above a photograph."""
+    picture = blocks(rng, height, width, channels, peak)
+    picture[height // 2 :] = smooth(rng, height, width, channels, peak)[height // 2 :]
+    return picture
+
+
+def noise(rng: np.random.Generator, height: int, width: int, channels: int, peak: int) -> NDArray[np.float64]:
+    return rng.integers(0, peak + 1, (height, width, channels)).astype(np.float64)
+
+
+CONTENTS = (smooth, blocks, mixed, noise)
+DEPTHS = (8, 10, 12, 16)
+
+
+@given(
+    st.sampled_from(CONTENTS),
+    st.integers(1, 70),
+    st.integers(1, 70),
+    st.integers(1, 4),
+    st.sampled_from(DEPTHS),
+    st.sampled_from((1, 5, 9)),
+    st.integers(0, 1 << 32),
+)
+def test_every_sample_comes_back(content, height, width, channels, depth, effort, seed):
+    peak = (1 << depth) - 1
+    samples = np.clip(content(np.random.default_rng(seed), height, width, channels, peak), 0, peak)
+    pixels = samples.round().astype(np.uint8 if depth == 8 else np.uint16)
+    data = vqcodec.encode(pixels, lossless=True, effort=effort)
+    decoded = vqcodec.decode(data)
+    assert decoded.dtype == pixels.dtype
+    assert np.array_equal(decoded, pixels[:, :, 0] if channels == 1 else pixels)
+
+
+@pytest.mark.parametrize("content", CONTENTS)
+def test_regions_and_tile_groups(content):
+    pixels = np.clip(content(np.random.default_rng(7), 200, 150, 3, 255), 0, 255).astype(np.uint8)
+    data = vqcodec.encode(pixels, lossless=True, tile=64)
+    with vqcodec.open_vqz(data) as opened:
+        assert len(opened.header.groups) == 12
+        assert np.array_equal(opened.read(), pixels)
+        assert np.array_equal(opened.read((30, 50, 70, 90)), pixels[50:140, 30:100])
+
+
+def test_a_smaller_picture_is_the_mean():
+    pixels = np.arange(64, dtype=np.uint8).reshape(8, 8)
+    data = vqcodec.encode(pixels, lossless=True)
+    with vqcodec.open_vqz(data) as opened:
+        assert opened.read(scale=8).tolist() == [[32]]
+        assert opened.read(scale=4).tolist() == [[14, 18], [46, 50]]
+
+
+def test_smaller_pictures_weigh_colours_by_alpha():
+    pixels = np.zeros((8, 8, 4), np.uint8)
+    pixels[:, :, 0] = 200
+    pixels[:, 4:] = 255, 255, 255, 0
+    pixels[:, :4, 3] = 255
+    with vqcodec.open_vqz(vqcodec.encode(pixels, lossless=True)) as opened:
+        assert opened.read(scale=8).tolist() == [[[200, 0, 0, 128]]]
+
+
+def test_damaged_groups_are_replaced():
+    pixels = np.clip(smooth(np.random.default_rng(1), 128, 128, 3, 255), 0, 255).astype(np.uint8)
+    data = bytearray(vqcodec.encode(pixels, lossless=True, tile=64))
+    data[-10] ^= 1
+    with pytest.raises(vqcodec.errors.CorruptError):
+        vqcodec.decode(bytes(data))
+    with vqcodec.open_vqz(bytes(data), allow_partial=True) as opened:
+        found = opened.read()
+        assert opened.lost == {3}
+    assert np.array_equal(found[:64], pixels[:64])
+    assert (found[64:, 64:] == 128).all()
+
+
+def test_no_target_beside_lossless():
+    with pytest.raises(InputError, match="lossless has no quality"):
+        vqcodec.encode(np.zeros((8, 8), np.uint8), lossless=True, quality=50)
+
+
+def test_hidden_colours_stay():
+    pixels = noise(np.random.default_rng(3), 40, 40, 4, 255).astype(np.uint8)
+    pixels[:20, :, 3] = 0
+    assert np.array_equal(vqcodec.decode(vqcodec.encode(pixels, lossless=True)), pixels)
