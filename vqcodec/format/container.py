@@ -517,8 +517,8 @@ def _read_table(reader: ByteReader, header: Header) -> list[TableEntry]:
     """The entries of the pixel sections, then of the index sections, then of the others."""
     others = reader.varint()
     h, w = (-(-cells // (1 << header.group_log2)) if header.group_log2 else 1 for cells in header.cells)
-    kinds = [PIXELS] * (header.pixels * h * w) + [INDICES] * (header.layers * h * w)
-    table = [TableEntry(kind, reader.varint(), reader.integer(4)) for kind in kinds]
+    counts = {PIXELS: header.pixels * h * w, INDICES: header.layers * h * w}
+    table = [TableEntry(kind, reader.varint(), reader.integer(4)) for kind, count in counts.items() for _ in range(count)]
     return table + [TableEntry(reader.byte(), reader.varint(), reader.integer(4)) for _ in range(others)]
 
 
