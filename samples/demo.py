@@ -33,8 +33,8 @@ def main(out: Path) -> None:
     api.decode(api.encode(np.zeros((8, 8, 3), np.uint8)))  # loads the model before timing starts
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.add_column("file", no_wrap=True)
-    lossless = ["lossless bytes"] if HAS_LOSSLESS else []
-    for name in ("PNG bytes", *lossless, "vqz bytes", "change", "PSNR dB", "encode s", "decode s"):
+    lossless = ["lossless\nbytes"] if HAS_LOSSLESS else []
+    for name in ("PNG\nbytes", *lossless, "vqz\nbytes", "\nchange", "PSNR\ndB", "encode\ns", "decode\ns"):
         table.add_column(name, justify="right")
     grown = []
     for path in sorted(SAMPLES.glob("*.png")):
