@@ -4,39 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 import vqcodec
+from helpers.contents import CONTENTS, DEPTHS, noise, samples, smooth
 from vqcodec.errors import InputError
-
-
-def smooth(rng: np.random.Generator, height: int, width: int, channels: int, peak: int) -> NDArray[np.float64]:
-    """A photograph-like picture: slopes and noise."""
-    y, x = np.mgrid[:height, :width]
-    waves = [np.sin(y / (5 + channel) + x / 9) + np.cos(x / (7 + channel)) for channel in range(channels)]
-    return (np.stack(waves, axis=2) + 2) / 4.5 * peak + rng.normal(0, peak / 100, (height, width, channels))
-
-
-def blocks(rng: np.random.Generator, height: int, width: int, channels: int, peak: int) -> NDArray[np.float64]:
-    """A graphic: few colours in rectangles."""
-    colours = rng.integers(0, peak + 1, (5, channels))
-    coarse = rng.integers(0, 5, (-(-height // 6), -(-width // 6)))
-    return colours[coarse.repeat(6, axis=0)[:height].repeat(6, axis=1)[:, :width]].astype(np.float64)
-
-
-def mixed(rng: np.random.Generator, height: int, width: int, channels: int, peak: int) -> NDArray[np.float64]:
-    """A graphic above a photograph."""
-    picture = blocks(rng, height, width, channels, peak)
-    picture[height // 2 :] = smooth(rng, height, width, channels, peak)[height // 2 :]
-    return picture
-
-
-def noise(rng: np.random.Generator, height: int, width: int, channels: int, peak: int) -> NDArray[np.float64]:
-    return rng.integers(0, peak + 1, (height, width, channels)).astype(np.float64)
-
-
-CONTENTS = (smooth, blocks, mixed, noise)
-DEPTHS = (8, 10, 12, 16)
 
 
 @given(
@@ -49,9 +20,7 @@ DEPTHS = (8, 10, 12, 16)
     st.integers(0, 1 << 32),
 )
 def test_every_sample_comes_back(content, height, width, channels, depth, effort, seed):
-    peak = (1 << depth) - 1
-    samples = np.clip(content(np.random.default_rng(seed), height, width, channels, peak), 0, peak)
-    pixels = samples.round().astype(np.uint8 if depth == 8 else np.uint16)
+    pixels = samples(content, np.random.default_rng(seed), (height, width, channels), depth)
     data = vqcodec.encode(pixels, lossless=True, effort=effort)
     decoded = vqcodec.decode(data)
     assert decoded.dtype == pixels.dtype
@@ -60,7 +29,7 @@ def test_every_sample_comes_back(content, height, width, channels, depth, effort
 
 @pytest.mark.parametrize("content", CONTENTS)
 def test_regions_and_tile_groups(content):
-    pixels = np.clip(content(np.random.default_rng(7), 200, 150, 3, 255), 0, 255).astype(np.uint8)
+    pixels = samples(content, np.random.default_rng(7), (200, 150, 3), 8)
     data = vqcodec.encode(pixels, lossless=True, tile=64)
     with vqcodec.open_vqz(data) as opened:
         assert len(opened.header.groups) == 12
@@ -86,7 +55,7 @@ def test_smaller_pictures_weigh_colours_by_alpha():
 
 
 def test_damaged_groups_are_replaced():
-    pixels = np.clip(smooth(np.random.default_rng(1), 128, 128, 3, 255), 0, 255).astype(np.uint8)
+    pixels = samples(smooth, np.random.default_rng(1), (128, 128, 3), 8)
     data = bytearray(vqcodec.encode(pixels, lossless=True, tile=64))
     data[-10] ^= 1
     with pytest.raises(vqcodec.errors.CorruptError):

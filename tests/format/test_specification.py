@@ -106,11 +106,13 @@ def test_the_example_is_decoded_by_the_stated_steps(monkeypatch: pytest.MonkeyPa
     order = iter([(0, 0), (0, 1), (1, 0), (1, 1)])  # channel and cell of the calls with cells
     code = reference_reader.Group.code
 
-    def watched(group: reference_reader.Group, table_set: int, size: int, classes: list[int]) -> list[list[int]]:
+    def watched(
+        group: reference_reader.Group, table_set: int, size: int, places: list[reference_reader.Cell], classes: list[int]
+    ) -> list[list[int]]:
         layer = group.layers[0]
         before = [len(stream) for stream in layer.symbols]
         last = [stream[-1] if stream else 0 for stream in layer.symbols]
-        residuals = code(group, table_set, size, classes)
+        residuals = code(group, table_set, size, places, classes)
         if classes and len(found) < 4:
             codebook = group.model.table[table_set][0][classes[0]]
             stream = layer.stream_of_codebook[codebook]

@@ -16,6 +16,10 @@ import zstandard
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
+from helpers.reference_basics import NEIGHBOURS, Bytes, clamp, lattices_of, log16, raw_bits_of, require, unpacked
+from helpers.reference_pixels import Kind, Map, Palette, Predicted, read_graphic, read_palette, read_section
+from helpers.reference_pixels import Section as PixelSection
+
 LISTS = {
     "H3": "03 12",
     "H4": "04 13",
@@ -40,17 +44,8 @@ TILES_WITH_CONTEXT = 28
 LOW_TILES = 11
 MAGIC = bytes.fromhex("8956515A0D0A1A0A")
 GREY, COLOUR_8X8, TOKENS = 0, 2, 3
-
-# 5.1: the neighbours of each pass, as (lattice, i, j)
-_FIRST = [(0, 0), (0, 1), (1, 0), (1, 1)]
-NEIGHBOURS = (
-    [("K", i, j) for i, j in _FIRST] + [("K", i, j) for i in range(-1, 3) for j in range(-1, 3) if (i, j) not in _FIRST],
-    [("K", 0, 0), ("K", 0, 1), ("A", -1, 0), ("A", 0, 0), ("K", 0, -1), ("K", 0, 2), ("A", -2, 0), ("A", 1, 0)]
-    + [("K", -1, 0), ("K", -1, 1), ("K", 1, 0), ("K", 1, 1), ("A", -1, -1), ("A", -1, 1), ("A", 0, -1), ("A", 0, 1)],
-    [("K", 0, 0), ("K", 1, 0), ("A", 0, -1), ("A", 0, 0), ("B", 0, -1), ("B", 0, 0), ("B", 1, -1), ("B", 1, 0)]
-    + [("K", -1, 0), ("K", 2, 0), ("A", 0, -2), ("A", 0, 1), ("K", 0, -1), ("K", 0, 1), ("K", 1, -1), ("K", 1, 1)]
-    + [("A", -1, -1), ("A", -1, 0), ("A", 1, -1), ("A", 1, 0)],
-)
+PIXELS, INDICES, PALETTE = 256, 257, 3
+"""Sections of tile groups, which have no type in a file; and the type of the palette."""
 
 Cell = tuple[int, int]
 Plane = list[list[int]]
@@ -67,36 +62,6 @@ def tile_coefficients(number: int) -> tuple[int, list[str]]:
         else:
             found += LISTS.get(name, name).split()
     return int(component), found
-
-
-def require(truth: bool, what: str) -> None:
-    if not truth:
-        raise ValueError(what)
-
-
-class Bytes:
-    """A cursor over bytes."""
-
-    def __init__(self, data: bytes) -> None:
-        self.data, self.at = data, 0
-
-    def take(self, count: int) -> bytes:
-        self.at += count
-        require(self.at <= len(self.data), "the end came early")
-        return self.data[self.at - count : self.at]
-
-    def integer(self, count: int) -> int:
-        return int.from_bytes(self.take(count), "little")
-
-    def varint(self) -> int:
-        value = 0
-        for place in range(5):
-            byte = self.integer(1)
-            value += (byte & 127) << 7 * place
-            if byte < 128:
-                require(byte > 0 or place == 0, "a varint is too long")
-                return value
-        raise ValueError("a varint is too long")
 
 
 class Model:
@@ -122,29 +87,7 @@ class Model:
             letter += size if dim == 1 else 0
 
 
-def raw_bits_of(letter: int) -> int:
-    """Section 4: the number of raw bits after a letter of the scalar alphabet. Octave 4 starts at letter 31; each has 16."""
-    return 0 if letter <= 30 else (letter - 31) // 16 + 4 - 3
-
-
 # 3. INDEX SECTION
-
-
-def unpacked(data: bytes, size: int, mode: int, dictionary: zstandard.ZstdCompressionDict | None = None) -> bytes:
-    """The `size` bytes that a frame (mode 1), a block (2) or a block with dictionary (3) decompresses to."""
-    x = len(data)
-    if mode in (2, 3):
-        f, n, h = (2, 14, 4) if size < 16384 else (3, 18, 5)
-        if size < 1024:
-            f, n, h = (0 if mode == 3 or size < 256 else 1), 10, 3
-        require(0 <= x < 1 << n and max(x, size) <= 131072, "a block is too large")
-        literals = mode + 4 * f + 16 * size + (x << 4 + n)
-        block = 5 + 8 * (h + x + 1)
-        data = block.to_bytes(3, "little") + literals.to_bytes(h, "little") + data + b"\0"
-    frame = bytes.fromhex("28B52FFD 0038") + data
-    result = zstandard.ZstdDecompressor(dictionary).decompress(frame, max_output_size=size, allow_extra_data=False)
-    require(len(result) == size, "a frame has another size")
-    return result
 
 
 class Layer:
@@ -290,15 +233,6 @@ class Layer:
 # 5. DECODING A GROUP
 
 
-def clamp(value: int, low: int, high: int) -> int:
-    return max(low, min(high, value))
-
-
-def log16(x: int) -> int:
-    e = x.bit_length() - 1
-    return 16 * e + (16 * x >> e) - 16
-
-
 def f1(m: int) -> int:
     return log16(m + 8) - log16(8)
 
@@ -350,8 +284,8 @@ def unit(sums: NDArray[np.int64], shift: int = 10) -> list[int]:
 class Group:
     """One tile group and the state of its decoding."""
 
-    def __init__(self, model: Model, layers: list[Layer], file: File, h: int, w: int) -> None:
-        self.model, self.layers, self.layout, self.h, self.w = model, layers, file.layout, h, w
+    def __init__(self, model: Model, layers: list[Layer], file: File, h: int, w: int, graphic: Map) -> None:
+        self.model, self.layers, self.layout, self.h, self.w, self.graphic = model, layers, file.layout, h, w, graphic
         self.step, self.fine_dcs, self.masking = file.step, file.fine_dcs, file.masking
         log_step = log16(file.step) - 176
         self.step_inputs = [1, log_step, log_step * log_step >> 4]
@@ -371,12 +305,16 @@ class Group:
         """The values of the cells to the left, to the right, above and below."""
         return [self.at(plane, row + i, column + j) for i, j in ((0, -1), (0, 1), (-1, 0), (1, 0))]
 
-    def code(self, table_set: int, size: int, classes: list[int]) -> list[list[int]]:
-        """The residuals [n][T] of n cells."""
+    def code(self, table_set: int, size: int, places: list[Cell], classes: list[int]) -> list[list[int]]:
+        """The residuals [n][T] of n cells at `places`."""
         residuals = [[0] * size for _ in classes]
         for number in range(32):
             codebook = self.model.table[table_set][size.bit_length() - 1][number]
-            cells = [cell for cell, chosen in enumerate(classes) if chosen == number]
+            cells = [
+                cell
+                for cell, ((row, column), chosen) in enumerate(zip(places, classes, strict=True))
+                if chosen == number and not self.graphic[row][column]
+            ]
             if codebook < 0 or not cells:
                 continue
             dim = self.model.dims[codebook]
@@ -422,26 +360,22 @@ class Group:
             self.planes.append(self.empty())
             sizes.append(self.empty())
             bias = self.model.weights[f"dc.root.{component}.bias"][0]
-            residual = self.code_dcs(self.fine_dcs, [class_of(dot(bias, self.step_inputs))])[0]
+            residual = self.code_dcs(self.fine_dcs, [(0, 0)], [class_of(dot(bias, self.step_inputs))])[0]
             self.planes[component][0][0] = clamp(residual, -32767, 32767)
             sizes[component][0][0] = abs(residual)
             for k in range((max(self.h, self.w) - 1).bit_length() - 1, -1, -1):
                 for number in range(3):
                     self.decode_dc_pass(component, k, number, sizes)
 
-    def code_dcs(self, fine: bool, classes: list[int]) -> list[int]:
+    def code_dcs(self, fine: bool, places: list[Cell], classes: list[int]) -> list[int]:
         """The residuals [n] of n DCs."""
-        found = self.code(0, 1, [min(number + 2, 31) for number in classes] if fine else classes)
+        found = self.code(0, 1, places, [min(number + 2, 31) for number in classes] if fine else classes)
         return [(residual + 1) // 2 if fine else residual for (residual,) in found]
 
     def decode_dc_pass(self, component: int, k: int, number: int, sizes: list[Plane]) -> None:
         stride = 2**k
         weights = {kind: self.model.weights[f"dc.{component}.{min(k, 4)}.{number}.{kind}"][0] for kind in ("mean", "scale", "bias")}
-        starts = {"K": (0, 0), "A": (stride, stride), "B": (0, stride), "C": (stride, 0)}
-        lattices = {
-            name: (list(range(top, self.h, 2 * stride)), list(range(left, self.w, 2 * stride)))
-            for name, (top, left) in starts.items()
-        }
+        lattices = lattices_of(self.h, self.w, stride)
 
         def neighbour(name: str, a: int, b: int) -> Cell | None:
             rows, columns = lattices[name]
@@ -464,7 +398,7 @@ class Group:
                 means.append(base + mean)
                 shifts.append(shift)
                 classes.append(class_of(score, gain))
-        residuals = self.code_dcs(self.fine_dcs and stride >= (4, 2, 2)[component], classes)
+        residuals = self.code_dcs(self.fine_dcs and stride >= (4, 2, 2)[component], cells, classes)
         for (row, column), mean, shift, residual in zip(cells, means, shifts, residuals, strict=True):
             self.planes[component][row][column] = clamp(mean + shift + residual, -32767, 32767)
             sizes[component][row][column] = abs(shift + residual)
@@ -558,7 +492,7 @@ class Group:
                 means.append(mean)
                 shifts.append(shift)
                 classes.append(class_of(score, gain, self.levels[row][column] + by_tile))
-            for (row, column), mean, shift, residuals in zip(cells, means, shifts, self.code(1, size, classes), strict=True):
+            for (row, column), mean, shift, residuals in zip(cells, means, shifts, self.code(1, size, cells, classes), strict=True):
                 codeword_size = math.floor(256 * 2 ** ((self.levels[row][column] + by_tile) / 16) + 0.5)
                 differences = [s + (r * codeword_size + 128 >> 8) for s, r in zip(shift, residuals, strict=True)]
                 for j in range(size):
@@ -664,7 +598,7 @@ class Group:
 
 @dataclass(frozen=True)
 class File:
-    """The header of a file, its index sections, and its other sections by type. `grid` is -1 except in token files."""
+    """The header of a file, its pixel and index sections, and its other sections by type. `grid` is -1 except in token files."""
 
     width: int
     height: int
@@ -677,6 +611,8 @@ class File:
     merge_map: int
     grid: int
     depth: int
+    alpha: bool
+    pixels: list[bytes]
     sections: list[bytes]
     others: dict[int, bytes]
 
@@ -685,73 +621,122 @@ class File:
         """The type of the section with the alpha plane."""
         return 1 if self.depth == 8 else 2
 
-    def groups(self, h: int, w: int) -> list[tuple[int, int]]:
-        """The rows and columns of each tile group in a grid of h x w cells."""
+    @property
+    def corners(self) -> list[Cell]:
+        """The first row and column of each tile group."""
+        h, w = -(-self.height // 8), -(-self.width // 8)
         side = 2**self.group_log2 if self.group_log2 else max(h, w)
-        return [(min(side, h - top), min(side, w - left)) for top in range(0, h, side) for left in range(0, w, side)]
+        return [(top, left) for top in range(0, h, side) for left in range(0, w, side)]
+
+    @property
+    def groups(self) -> list[tuple[int, int]]:
+        """The rows and columns of each tile group."""
+        h, w = -(-self.height // 8), -(-self.width // 8)
+        side = 2**self.group_log2 if self.group_log2 else max(h, w)
+        return [(min(side, h - top), min(side, w - left)) for top, left in self.corners]
+
+    @property
+    def kind(self) -> Kind:
+        """The pixels of pixel sections."""
+        return Kind((1 if self.layout == GREY else 3) + (self.alpha and not self.layers), self.depth)
+
+    @property
+    def palette(self) -> Palette:
+        return read_palette(self.others.get(3, b"\x01"), self.kind, self.height * self.width)
+
+    def pixel_section(self, number: int) -> PixelSection:
+        """The pixel section of a tile group; without graphic cells if the file has none."""
+        h, w = self.groups[number]
+        return read_section(self.pixels[number] if self.pixels else b"\x01", h, w, layers=self.layers > 0)
 
 
 def read_file(data: bytes) -> File:
     reader = Bytes(data)
     require(reader.take(8) == MAGIC, "not a .vqz file")
-    require(reader.integer(1) == 3, "unknown version")
+    version = reader.integer(1)
+    require(version in (3, 4), "unknown version")
     width, height = reader.varint(), reader.varint()
     require(1 <= width <= 65535 and 1 <= height <= 65535, "bad size")
     bits = reader.integer(1)
     flags = reader.integer(1) if bits & 64 else 0
-    require(flags & 11 == 0, "unknown flags")
+    require(flags & 3 == 0, "unknown flags")
+    pixels = bool(flags & 8)
+    require(pixels == (version == 4), "another version")
     group_log2 = reader.integer(1) if bits & 64 else 0
-    layout, layers = bits & 3, (bits >> 4 & 3) + 1
-    require(layers < 4, "reserved layout")
+    layout, layers = bits & 3, ((bits >> 4 & 3) + 1) % 4
+    require(layers > 0 or pixels, "reserved layout")
     require(group_log2 == 0 or 3 <= group_log2 <= 13, "reserved group")
-    reader.take(6)  # model id
-    step, coding, grid, depth = 0, 0, -1, 8
+    step, coding, grid, depth = 0, 0, -1, (8, 10, 12, 16)[bits >> 2 & 3]
+    if layers:
+        reader.take(6)  # model id
     if layout == TOKENS:
-        require(bits & 0xB8 == 0 and group_log2 == 0, "reserved layout")
+        require(bits & 0xB8 == 0 and group_log2 == 0 and not pixels, "reserved layout")
+        depth = 8
         grid = reader.integer(1)
         require(grid & 0xE0 == 0, "reserved grid")
-    else:
-        step, coding, depth = reader.integer(2), reader.integer(1), (8, 10, 12, 16)[bits >> 2 & 3]
+    elif layers:
+        step, coding = reader.integer(2), reader.integer(1)
         require(step > 0, "bad step")
-    masking, merge_map = coding >> 5, coding & 31
-    found = File(width, height, layout, layers, group_log2, step, bits & 0x80 != 0, masking, merge_map, grid, depth, [], {})
+    else:
+        require(layout in (GREY, COLOUR_8X8) and bits < 128, "reserved layout")
+    found = File(
+        width=width,
+        height=height,
+        layout=layout,
+        layers=layers,
+        group_log2=group_log2,
+        step=step,
+        fine_dcs=bits & 0x80 != 0,
+        masking=coding >> 5,
+        merge_map=coding & 31,
+        grid=grid,
+        depth=depth,
+        alpha=bool(flags & 4),
+        pixels=[],
+        sections=[],
+        others={},
+    )
     if bits & 64:
         others = reader.varint()
-        groups = len(found.groups(-(-height // 8), -(-width // 8)))
-        table = [(None, reader.varint(), reader.integer(4)) for _ in range(layers * groups)]
+        groups = len(found.groups)
+        table = [(PIXELS, reader.varint(), reader.integer(4)) for _ in range(pixels * groups)]
+        table += [(INDICES, reader.varint(), reader.integer(4)) for _ in range(layers * groups)]
         table += [(reader.integer(1), reader.varint(), reader.integer(4)) for _ in range(others)]
         require(zlib.crc32(data[: reader.at]) == reader.integer(4), "bad header checksum")
     else:
         require(layers == 1, "layers without a table")
         rest = data[reader.at + 4 :]
-        table = [(None, len(rest), zlib.crc32(rest))]
+        table = [(INDICES, len(rest), zlib.crc32(rest))]
         require(zlib.crc32(data[: reader.at] + rest) == reader.integer(4), "bad checksum")
+    with_alpha = found.alpha and layers > 0
+    known = [found.alpha_type] * with_alpha + [PALETTE] * pixels
     for kind, length, checksum in table:
         stored = reader.take(length)
         require(zlib.crc32(stored) == checksum, "bad checksum")
-        require(kind is None or kind >= 0x80 or (kind == found.alpha_type and flags & 4), "unknown section")
-        if kind is None:
+        if kind == PIXELS:
+            found.pixels.append(stored)
+        elif kind == INDICES:
             found.sections.append(stored)
         else:
+            require(kind >= 0x80 or kind in known, "unknown section")
             require(kind not in found.others or kind > 0x83, "two sections of a type")
             found.others[kind] = stored
     require(reader.at == len(data), "bytes after the sections")
-    require((found.alpha_type in found.others) == (flags >> 2 & 1), "no alpha plane")
+    require((found.alpha_type in found.others) == with_alpha, "no alpha plane")
     return found
 
 
 def read_latents(data: bytes, model_folder: Path) -> list[NDArray[np.int64]]:
     """The latents [C, h * w] of each tile group."""
     file = read_file(data)
-    require(file.layout != TOKENS, "tokens")
+    require(file.layout != TOKENS and file.layers > 0, "no latents")
     model = Model(model_folder)
     channels = (1 + 63, 3 + 63 + 2 * 15, 3 * 64)[file.layout]
-    groups = file.groups(-(-file.height // 8), -(-file.width // 8))
     result = []
-    for number, (rows, columns) in enumerate(groups):
-        stored = file.sections[number :: len(groups)]
+    for number, (rows, columns) in enumerate(file.groups):
+        stored = file.sections[number :: len(file.groups)]
         own = [Layer(section, model, file.merge_map, channels * rows * columns) for section in stored]
-        planes = Group(model, own, file, rows, columns).decode()
+        planes = Group(model, own, file, rows, columns, file.pixel_section(number).graphic).decode()
         result.append(np.array(planes).reshape(channels, rows * columns))
     return result
 
@@ -783,9 +768,8 @@ def read_pixels(data: bytes, latents: list[NDArray[np.int64]], model_folder: Pat
     h, w = -(-file.height // 8), -(-file.width // 8)
     pixels = np.zeros((8 * h, 8 * w, basis.shape[3]), np.int64)
     side = 2**file.group_log2 if file.group_log2 else max(h, w)
-    corners = [(top, left) for top in range(0, h, side) for left in range(0, w, side)]
     shift, most = 36 - file.depth, 2**file.depth - 1
-    for (top, left), (rows, columns), own in zip(corners, file.groups(h, w), latents, strict=True):
+    for (top, left), (rows, columns), own in zip(file.corners, file.groups, latents, strict=True):
         for cell, (row, column) in enumerate((row, column) for row in range(rows) for column in range(columns)):
             coefficients = np.clip(own[:, cell] * file.step, -(2**22), 2**22)
             block = np.tensordot(coefficients, basis, 1) + 128 * 2**28 + 2 ** (shift - 1) >> shift
@@ -795,7 +779,42 @@ def read_pixels(data: bytes, latents: list[NDArray[np.int64]], model_folder: Pat
     for lines in (pixels.swapaxes(0, 1), pixels):
         for border in range(8 * side, len(lines), 8 * side):
             smooth_seam(lines, border, file.step << file.depth - 8, most)
+    replace_graphic(file, pixels)
     return np.dstack([pixels, read_alpha(file)]) if file.alpha_type in file.others else pixels
+
+
+def replace_graphic(file: File, pixels: NDArray[np.int64]) -> None:
+    """Write the pixels of graphic cells over the others (6.2)."""
+    palette = file.palette
+    for number, place in enumerate(places_of(file)):
+        section = file.pixel_section(number)
+        there = pixels[place]
+        own = np.zeros_like(there)
+        read_graphic(section.indices, own, section.graphic, palette, file.kind)
+        graphic = np.array(section.graphic).repeat(8, 0).repeat(8, 1)[: len(own), : own.shape[1]]
+        there[graphic] = own[graphic]
+    require(pixels.max() < 2**file.depth, "a sample of too many bits")
+
+
+def places_of(file: File) -> list[tuple[slice, slice]]:
+    """The pixels of each tile group."""
+    corners = zip(file.corners, file.groups, strict=True)
+    return [(slice(8 * y, min(8 * (y + h), file.height)), slice(8 * x, min(8 * (x + w), file.width))) for (y, x), (h, w) in corners]
+
+
+def read_without_layers(data: bytes) -> NDArray[np.int64]:
+    """The pixels [H, W, samples] of a file without layers, alpha included; no model is needed (6.2)."""
+    file = read_file(data)
+    require(file.layers == 0, "layers")
+    palette, kind = file.palette, file.kind
+    pixels = np.zeros((file.height, file.width, kind.samples), np.int64)
+    for number, place in enumerate(places_of(file)):
+        section, own = file.pixel_section(number), pixels[place]
+        read_graphic(section.indices, own, section.graphic, palette, kind)
+        if not all(map(all, section.graphic)):
+            Predicted(section.predicted, own, section.graphic, kind)
+    require(pixels.max() < 2**file.depth, "a sample of too many bits")
+    return pixels
 
 
 def smooth_seam(lines: NDArray[np.int64], border: int, limit: int, most: int) -> None:

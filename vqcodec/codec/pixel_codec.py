@@ -25,7 +25,7 @@ from vqcodec.runtime.workers import shared_empty, side_by_side, usable_cores
 from vqcodec.transform import downscaling
 from vqcodec.transform.dct import sample_type
 from vqcodec.transform.layouts import COLOR_8X8, GREY, LAYOUTS
-from vqcodec.transform.palette import CELL, MAX_COLOURS, Palette, pixels_of_cells
+from vqcodec.transform.palette import CELL, FIRST_LEVELS, Palette, pixels_of_cells
 from vqcodec.transform.rect import Rect
 from vqcodec.weights.builtin import BUILT_IN, BuiltIn
 from vqcodec.weights.refiner import Refiner
@@ -122,17 +122,26 @@ def encode_lossless(pixels: Pixels, metadata: Metadata, options: EncodeOptions) 
 # ------------------------------------------------------------------------------------------------ decoding
 
 
-def palette_of(reader: Reader, channels: int) -> Palette:
-    """The palette of a file, of `channels` samples a pixel; without colours if the file has none. Raises FormatError."""
+def samples_of(header: Header) -> int:
+    """Samples of a pixel in pixel sections: alpha is one of them if the file has no layers."""
+    return LAYOUTS[header.layout].components + (header.alpha and not header.layers)
+
+
+def palette_of(reader: Reader) -> Palette:
+    """The palette of a file; the empty one if the file has none. Raises FormatError."""
     header = reader.header
-    dtype: np.dtype[np.uint8 | np.uint16] = np.dtype(sample_type(header.depth))
-    data = reader.file.other(container.PALETTE)
-    if not data:
-        return Palette(np.zeros((0, channels), dtype), MAX_COLOURS, False)
-    palette = palettes.unpack_palette(data, channels, dtype, header.width * header.height)
+    if container.PALETTE not in [entry.type for entry in reader.file.table]:
+        return empty_palette(header)
+    data, pixels = reader.file.other(container.PALETTE), header.width * header.height
+    palette = palettes.unpack_palette(data, samples_of(header), np.dtype(sample_type(header.depth)), pixels)
     if int(palette.colours.max(initial=0)) >> header.depth:
         raise CorruptError("corrupt file: a colour of its palette has too many bits")
     return palette
+
+
+def empty_palette(header: Header) -> Palette:
+    """A palette without colours: all colours of graphic pixels are rare."""
+    return Palette(np.zeros((0, samples_of(header)), sample_type(header.depth)), FIRST_LEVELS[0], False)
 
 
 def decode_group(data: bytes, header: Header, place: Rect, palette: Palette) -> Pixels:
@@ -169,11 +178,11 @@ class PixelCodec:
         header, threads = reader.header, options.threads or usable_cores()
         whole = Rect(0, 0, header.height, header.width)
         wanted = region or whole
-        samples = LAYOUTS[header.layout].components + header.alpha
-        palette = palette_of(reader, samples)
-        pixels = shared_empty((*wanted.shape, samples), sample_type(header.depth))
+        palette = self._palette(reader)
+        pixels = shared_empty((*wanted.shape, samples_of(header)), sample_type(header.depth))
         numbers = [number for number, place in enumerate(header.groups) if not place.scale(8).intersection(wanted).empty]
-        sections = {number: self._section(reader, number) for number in numbers}  # read here: forks would share one file offset
+        # read here: forks would share one file offset
+        sections = {number: self._section(reader, number, without_graphic=palette is None) for number in numbers}
 
         def one(number: int) -> None:
             place, data = header.groups[number], sections[number]
@@ -184,16 +193,29 @@ class PixelCodec:
                 target[:] = 1 << (header.depth - 1)
                 return
             inner = seen.shift(-here.top, -here.left)
-            target[:] = decode_group(data, header, place, palette)[inner.rows, inner.columns]
+            target[:] = decode_group(data, header, place, palette or empty_palette(header))[inner.rows, inner.columns]
 
         with progress.stage("decoding"):
             side_by_side(one, numbers, threads)
         return pixels if options.scale == 1 else downscaling.downscale_picture(pixels, options.scale, alpha=header.alpha)
 
-    def _section(self, reader: Reader, number: int) -> bytes | None:
-        """The pixel section of a tile group; None if it is damaged and the reader allows that."""
+    def _palette(self, reader: Reader) -> Palette | None:
+        """The palette of a file; None if it is damaged and the reader allows that."""
         try:
-            return reader.file.pixels(number)
+            return palette_of(reader)
+        except FormatError:
+            if not reader.allow_partial:
+                raise
+            return None
+
+    def _section(self, reader: Reader, number: int, *, without_graphic: bool) -> bytes | None:
+        """The pixel section of a tile group; None if it is damaged, or has graphic cells that it must not have, and the reader
+        allows that."""
+        try:
+            data = reader.file.pixels(number)
+            if without_graphic and pixel_sections.read(data, reader.header.groups[number].shape, layers=False).graphic.any():
+                raise CorruptError("corrupt file: graphic cells without a palette")
+            return data
         except FormatError:
             if not reader.allow_partial:
                 raise
@@ -212,7 +234,7 @@ class PixelCodec:
     def describe(self, reader: Reader) -> dict[str, Any]:
         """Numbers of the palette's colours and of graphic cells. Raises CorruptError, TruncatedError."""
         header = reader.header
-        palette = palette_of(reader, LAYOUTS[header.layout].components + header.alpha)
+        palette = palette_of(reader)
         graphic = 0
         for number, place in enumerate(header.groups):
             graphic += int(np.count_nonzero(pixel_sections.read(reader.file.pixels(number), place.shape, layers=False).graphic))

@@ -1,19 +1,33 @@
 """Samples <-> bytes without loss, for photographs: residuals of the predictions of pixel_pyramid.py, in streams by scale class.
 
-    1 byte    bits 0-1: levels with weights of their own - 1, 0..2;  bit 2: all neighbours;  bit 3: two contexts;  rest: reserved
-    3 bytes   bit k: class k begins a new stream; bit 0 is set
-    1 byte *  the form of each stream: 0 direct; 1 split; 2, 3, 4 vectors of 2, 3, 5 symbols below 15, 6, 3
-    for the numbers below, in direct form, and then for each stream and each part of its form (stream_forms.py):
-    varint    size in bytes before compression
-    part      if the size is not 0 (palettes.py)
-    bytes     the raw bits of the numbers, then those of the residuals, filled up with zeros to a whole byte
+    1 byte    bits 0-1: levels with weights of their own - 1, 0..2 (3 is reserved);  bit 2: all neighbours have weights, else the
+              nearest alone;  bit 3: there are two contexts, else one;  bits 4-7: reserved
+    3 bytes   little-endian; bit k: class k begins a new stream, else it joins that of class k - 1; bit 0 is set
+    1 byte    for each stream, its form: 0 direct; 1 split; 2, 3, 4 vectors of 2, 3, 5 symbols below 15, 6, 3; others are reserved
+    for the letters of the numbers below, one byte each, and then for each stream and each part of its form:
+      varint  size in bytes before compression
+      part    if the size is not 0 (palettes.py; bits 2-7 of its first byte are 0)
+    bytes     the raw bits of the numbers, then those of the residuals, most significant bit of each byte first; the last byte is
+              filled up with zeros, and no byte is left over
 
-A number is a letter of container.py, section 4, with octaves up to 16, followed by its raw bits. The numbers: for each channel its
-sample (0, 0), and then for each of its levels with weights, from the finest on, for each pass 0, 1, 2: the threshold if there are
-two contexts; the mean weights of each context; the scale weights; the bias. The raw bits of all numbers come in this order.
+Channels are coded one after the other: green, red, blue, alpha; or grey, alpha. Let n be the number of samples that are not in
+graphic cells, of all channels together.
 
-Residuals are coded channel by channel, pass by pass. A pass has its classes in ascending order, and a class its samples row by row;
-their letters are read from the stream of the class. The raw bits of a pass follow in the same order.
+Letters are those of container.py, section 4, for octaves e up to 16: 0..238, others are an error. Here a letter with its raw bits r
+stands for the integer +-(b + r), and letters 0..30 for 0, +1, -1, ... -15. Letters of numbers and of residuals are coded alike.
+
+Numbers: for each channel its sample (0, 0), which is stored even if its cell is graphic, and then replaces the sample there. Then,
+for each level of the channel with weights, from the finest on, for each pass 0, 1, 2: the threshold, if there are two contexts; the
+mean weights of context 0, then those of context 1; the scale weights; the bias. There are exactly as many letters.
+
+Residuals are coded channel by channel and pass by pass. A pass has its classes in ascending order, and a class its samples row by
+row; each one's letter is the next symbol of the stream of its class. The raw bits of a pass come in the same order. sample = mean +
+residual, which must be 0 .. 2**depth - 1.
+
+Forms: direct and split are those of container.py, section 3. Vectors of d symbols below k: part 0 has one byte for each vector,
+s0 + k s1 + k**2 s2 + ..., or 255 if part 1 has its d symbols; other bytes of k**d or more are an error. Zeros may fill up the last
+vector. After its last symbol a stream continues with zeros; when all samples are decoded, all symbols that are left must be 0. With
+m = n + 4 * streams, all streams together have at most m symbols, and all their parts together at most 2 m bytes before compression.
 """
 
 from __future__ import annotations
@@ -41,6 +55,8 @@ _LETTER_COST: Final = 4.0
 """Estimated bits that a letter adds to the description of a Huffman tree."""
 _STREAM_COST: Final = 80.0
 """Estimated bits of the rest of a stream's description."""
+_MOST_FILLED: Final = 4
+"""Most zeros that fill up the last vector of a stream."""
 
 
 class Coder(Protocol):
@@ -224,13 +240,31 @@ def decode(data: bytes, planes: Planes, coded: Bool | None, peak: int) -> None:
         raise CorruptError("corrupt file: a reserved value in its pixel section")
     samples = len(planes) * (planes[0].size if coded is None else int(np.count_nonzero(coded)))
     letters = np.frombuffer(_read_sized(reader, _count_of_numbers(len(planes), shape)), np.uint8)
-    symbols = [_FORMS[form].unpack([_read_sized(reader, samples) for _ in range(_FORMS[form].parts)], samples) for form in forms]
+    symbols = _read_streams(reader, [_FORMS[form] for form in forms], samples)
     bits = BitReader(data[reader.cursor :])
     roots, weights = _weights_of(_take_numbers(letters, bits), len(planes), shape, peak)
     planes[:, 0, 0] = roots
     walk_reader = _Reader(symbols, starts, bits)
     walk(planes, coded, shape, weights, peak, walk_reader)
     walk_reader.finish()
+
+
+def _read_streams(reader: ByteReader, forms: Sequence[Form], samples: int) -> list[UInt8]:
+    """The symbols of each stream for a number of coded samples. Raises CorruptError, TruncatedError.
+
+    All streams together may be no longer than the samples need, or a small file could fill the memory.
+    """
+    symbols_left = samples + _MOST_FILLED * len(forms)
+    bytes_left = 2 * symbols_left
+    found = []
+    for form in forms:
+        parts = []
+        for _ in range(form.parts):
+            parts.append(_read_sized(reader, bytes_left))
+            bytes_left -= len(parts[-1])
+        found.append(form.unpack(parts, symbols_left))
+        symbols_left -= len(found[-1])
+    return found
 
 
 def _take_numbers(letters: UInt8, bits: BitReader) -> Int64:

@@ -1,20 +1,30 @@
 """Prediction of samples from decoded neighbours: a mean and a scale class for each sample, both exact integers.
 
-Each channel of a picture is filled from coarse to fine, in the passes of lattices.py; a channel also sees the channels before it,
-which are complete. There is no trained model: the encoder fits the weights to the picture, and the file holds them.
+Each channel of a tile group is filled from coarse to fine; a channel also sees the channels before it, which are complete. There is
+no trained model: the encoder fits the weights to the picture, and the file holds them.
 
-For a sample of a pass let v_i be the values of its neighbours (NEIGHBOURS), b the rounded average of the first 4, 2, 2 of them in
-passes 0, 1, 2, and o_i, o the values of the neighbours and of the sample itself in an earlier channel. Neighbours on an empty
-lattice have the difference 0. With differences m = (v_i - b, ..., and for each earlier channel o_i - o of the first neighbours):
+Sample (0, 0) is known. The passes after it, their lattices and the neighbours of each sample in their order are those of the DCs in
+container.py, 5.1, with the samples of the group in place of cells: levels k from ceil(log2 max(height, width)) - 1 down to 0, each
+with passes 0, 1, 2. Level k uses the weights of level min(k, levels with weights - 1). Only samples that are not in graphic cells
+are coded; those in graphic cells are known before, and neighbours like all others.
+
+For a sample of a pass let v_i be the values of its neighbours, b the average of the first 4, 2, 2 of them in passes 0, 1, 2,
+rounded half up, and o_i, o the values of the neighbours and of the sample itself in an earlier channel. m are the differences:
+v_i - b of all 16, 16, 20 own neighbours, or of the first 4 alone; then for each earlier channel o_i - o of the first 12, or 4,
+neighbours. A neighbour that is missing, because its lattice is empty, has the difference 0.
 
     activity = |m_0| + |m_1| + |m_2| + |m_3|;  context = 1 if activity > threshold, else 0
-    mean     = clamp(b + ((mean weights of the context . m + 512) >> 10), 0, largest sample)
-    class    = clamp((scale weights . f + bias) >> 12, 0, 23)
+    mean     = clamp(b + ((sum of the context's mean weights * m + 512) >> 10), 0, 2**depth - 1)
+    class    = clamp((sum of scale weights * f + bias) >> 12, 0, 23)
 
-f are the logarithms L(x) = log16(min(x, 65535) + 1) of features.py of these sums: the activity; the sum of the |m_i| of the other
-own neighbours; |m_0 - m_1| and |m_2 - m_3| (pass 0: |m_0 - m_3| and |m_1 - m_2|); the magnitudes of the residuals of the first four
-neighbours; and for each earlier channel the sum of its |o_i - o|, 4 times the magnitude of the residual of the same sample, and the
-magnitudes of the residuals of its first four neighbours.
+f are the logarithms log16(min(x, 65535) + 1), with the log16 of container.py, section 5, of these x: the activity; the sum of |m_i|
+of the other own neighbours in m; |m_0 - m_1| and |m_2 - m_3| (in pass 0 |m_0 - m_3| and |m_1 - m_2|); the sum of the |residuals| of
+the first four neighbours; and for each earlier channel the sum of its |o_i - o| in m, 4 times its |residual| at the sample, and the
+sum of its |residuals| at the first four neighbours. The residual of a missing neighbour, of sample (0, 0) and of samples in graphic
+cells counts as 0.
+
+So that all sums are exact in floating point, weights are an error if, for samples of 8 bits, the sum of the |mean weights| of a
+context * 255 + 1024 is 2**24 or more; or if the sum of the |scale weights| of a pass * 256 + |bias| is.
 """
 
 from __future__ import annotations

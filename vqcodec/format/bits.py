@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -48,10 +47,6 @@ class BitReader:
         self._data = data
         self._cursor = 0
 
-    @cached_property
-    def _bits(self) -> UInt8:
-        return np.unpackbits(np.frombuffer(self._data, np.uint8))
-
     def _advance(self, width: int) -> int:
         """The cursor before it moves on by `width` bits; raises CorruptError past the end."""
         start = self._cursor
@@ -70,10 +65,12 @@ class BitReader:
     def take_array(self, widths: UInt8) -> Int32:
         """The next values of `widths` uint8 [n] bits, int32 [n]; raises CorruptError past the end."""
         start = self._advance(int(widths.sum()))
+        first = start // 8
+        bits = np.unpackbits(np.frombuffer(self._data, np.uint8)[first : -(-self._cursor // 8)])
         positions = np.arange(int(widths.max(initial=0)) - 1, -1, -1)
         mask = positions < widths[:, None]
         spread = np.zeros(mask.shape, np.int32)
-        spread[mask] = self._bits[start : self._cursor]
+        spread[mask] = bits[start - 8 * first : self._cursor - 8 * first]
         return (spread << positions).sum(axis=1, dtype=np.int32)
 
     def skip_to_byte(self) -> int:

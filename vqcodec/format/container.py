@@ -1,4 +1,4 @@
-"""The .vqz file format, version 0.3. This docstring is the specification.
+"""The .vqz file format, versions 0.3 and 0.4. This docstring is the specification.
 
 All integers are little-endian. `u16` and `u32` have 2 and 4 bytes. A `varint` is an unsigned LEB128 number of at most 5 bytes: 7
 bits per byte, least significant first, with bit 7 set in every byte but the last; the last byte is not 0 unless it is the only one.
@@ -7,22 +7,25 @@ Shifts of negative integers round towards minus infinity. *Reserved* bits and va
 1. FILE
 =======
     8 bytes   magic               89 56 51 5A 0D 0A 1A 0A
-    1 byte    version             16 * major + minor; major must be 0, and while it is, minor must be 3
+    1 byte    version             16 * major + minor; major must be 0, and while it is, minor must be 4 in files with pixel
+                                  sections (bit 3 of the flags) and 3 in all others
     varint    width               1..65535 pixels
     varint    height              1..65535 pixels
     1 byte    layout              bits 0-1: 0 grey, 1 colour with 4x4 chroma, 2 colour with 8x8 chroma, 3 tokens (section 7)
                                   bits 2-3: bits per sample: 0 for 8, 1 for 10, 2 for 12, 3 for 16
-                                  bits 4-5: number of layers - 1, 0..2 (3 is reserved)
-                                  bit 6: the fields marked * are present;  bit 7: fine DCs (5.1), reserved in token files
-    1 byte *  flags               bit 2: there is one alpha section (type 01 or 02);  bits 0, 1, 3: critical features, all of them
-                                  reserved (0: step map, 1: pattern codebook);  bits 4-7: optional features, unused
+                                  bits 4-5: number of layers - 1, 0..2; 3: no layers, in files with pixel sections (else reserved)
+                                  bit 6: the fields marked * are present
+                                  bit 7: fine DCs (5.1), reserved in token files and without layers
+    1 byte *  flags               bit 2: there is an alpha plane;  bit 3: each tile group has a pixel section, reserved in token
+                                  files;  bits 0, 1: critical features, both reserved (0: step map, 1: pattern codebook);
+                                  bits 4-7: optional features, unused
     1 byte *  group               0: one tile group; k = 3..13: tile groups of 2**k x 2**k cells; others are reserved
-    6 bytes   model id            the first 6 bytes of the model's SHA-256
-    u16       step                quantiser step in 1/64 of a grey level, 1..65535  ) token files have one other
-    1 byte    merge map           bits 0-4: number of one of the model's merge maps ) byte in place of these two
-                                  bits 5-7: strength of masking (5.5)               ) fields (section 7)
-    varint *  others              number of sections besides the index sections
-  * for each index section:
+    6 bytes   model id            the first 6 bytes of the model's SHA-256          ) absent without layers; token files have
+    u16       step                quantiser step in 1/64 of a grey level, 1..65535  ) one other byte in place of the last two
+    1 byte    merge map           bits 0-4: number of one of the model's merge maps ) of these three fields (section 7)
+                                  bits 5-7: strength of masking (5.5)               )
+    varint *  others              number of sections besides the pixel and index sections
+  * for each pixel section, then for each index section:
       varint  length              stored bytes of the section
       u32     checksum            CRC-32 (zlib) of the stored bytes
   * for each other section:
@@ -33,10 +36,13 @@ Shifts of negative integers round towards minus infinity. *Reserved* bits and va
     sections                      one after the other in the order of the table; the file ends with the last one
 
 Without bit 6 the picture has one layer and one tile group, and its index section is the rest of the file.
-There are layers * groups index sections, ordered by layer, then by tile group, row by row. Types of other sections: 01 alpha plane
-in files of 8 bits per sample, 02 deep alpha plane in all others, both described in alpha.py's docstring; every other type of 00-7F,
-and 01 or 02 in the other files, is reserved and critical (refuse); 81 ICC profile, 82 EXIF from its TIFF header on, 83 XMP (at most
-16 MiB and one section of each); other optional types are skipped. Every checksum is verified before the bytes are used.
+There are as many pixel sections as tile groups, or none; and layers * groups index sections, ordered by layer, then by tile group,
+row by row. Without layers the layout is 0 (grey) or 2 (colour), others are reserved, and alpha is a sample of the pixel sections
+(6.2). With layers an alpha plane is a section of its own, which must exist if and only if bit 2 of the flags is set. Types of other
+sections: 01 alpha plane in files of 8 bits per sample, 02 deep alpha plane in all others, both described in alpha.py's docstring;
+03 palette, at most one, only in files with pixel sections; every other type of 00-7F, and 01 to 03 where they do not belong, is
+reserved and critical (refuse); 81 ICC profile, 82 EXIF from its TIFF header on, 83 XMP (at most 16 MiB and one section of each);
+other optional types are skipped. Every checksum is verified before the bytes are used.
 
 2. GEOMETRY
 ===========
@@ -117,8 +123,9 @@ followed by e - 3 raw bits r. The residual is word[s] + sign(word[s]) * 16 * r, 
 5. DECODING A TILE GROUP
 ========================
 `code(set, T, cells, means, classes)` decodes residuals [T][n] of n cells, and sets latent = clamp(mean + residual). The residuals
-of cells whose class c has table[set][log2 T][c] = -1 are 0. For every other class c, in ascending order, with the n_c cells of
-class c in the order of the list:
+of graphic cells (6.2) and of cells whose class c has table[set][log2 T][c] = -1 are 0; nothing is read for them, but all that
+follows from their latents and residuals is as for other cells. For every other class c, in ascending order, with the n_c remaining
+cells of class c in the order of the list:
   Read n_c * T/d symbols from the stream of the class's codebook, cell by cell, within a cell piece by piece. Piece i gives the
   residuals of coefficients i*d .. i*d+d-1. A symbol >= K is an error.
   Then, in a scalar codebook, read the raw bits of each symbol, in the same order. In other codebooks, for each escape symbol in
@@ -204,8 +211,19 @@ differences, clamped to +-4095: of its own latent of component 0 to those of the
 
 6. PIXELS
 =========
-The plain decode is exact; dct.py's docstring has its arithmetic, with coefficient = latent * step in 1/1024 of a grey level. In
-files with several tile groups the seams between these are then smoothed as in seams.py's docstring.
+6.1 With layers. The plain decode is exact; dct.py's docstring has its arithmetic, with coefficient = latent * step in 1/1024 of a
+grey level. In files with several tile groups the seams between these are then smoothed as in seams.py's docstring.
+
+6.2 In files with pixel sections each cell is *graphic* or not. The pixel section of a tile group, described in the docstring of
+pixel_sections.py, says which cells are, and holds their pixels as indices into the palette of the file (index_planes.py and
+palettes.py in format/, rare_colours.py in transform/). The palette section is shared by all tile groups; without one the palette
+has no colours, so all colours are rare. Cells at the right and bottom edge have only those of their pixels that are in the picture.
+  With layers a pixel has the samples of 6.1, one or three, and those of graphic cells replace 6.1's after the seams are smoothed.
+  Without layers the pixel section also holds all other pixels, by prediction (predicted.py in codec/, pixel_pyramid.py in
+  entropy/). A pixel has one sample or three, red, green and blue; then one for alpha, if bit 2 of the flags is set. Seams are not
+  smoothed. Sections 3 to 5 do not apply, except as far as those docstrings refer to them.
+A sample of 2**depth or more, in a palette or in a pixel, is an error. Samples of more than 8 bits have 16 bits in all that is taken
+modulo the size of a sample.
 
 7. TOKENS
 =========
@@ -273,6 +291,7 @@ All other residuals are 0, and the other latents equal their means. Every row of
           at the end
     0.3   the records of an index section are bits, together at its start. Added later under the same number, because older readers
           refuse what they do not know: alpha, 10 to 16 bits per sample, tokens, fine DCs, masking, deep alpha planes
+    0.4   pixel sections, palettes, and files without layers; only files with pixel sections have this number
 """
 
 from __future__ import annotations
@@ -455,7 +474,7 @@ def read_header(data: bytes, max_pixels: int = MAX_PIXELS) -> FileHead:
         raise CorruptError(f"corrupt file: an invalid size of {width}x{height} pixels")
     if header.layers > 1 and not tabled:
         raise UnsupportedError("unsupported file: it has layers but no table of sections")
-    if reserved:
+    if reserved or header.pixels != (version == PIXELS_VERSION):
         raise CorruptError("corrupt file: a reserved value in the header")
     if width * height > max_pixels:
         raise LimitError(f"{width}x{height} is more than {max_pixels} pixels (--max-pixels)")

@@ -1,7 +1,7 @@
 """Graphic pixels of a tile group <-> bytes: indices into a palette, and the samples of rare colours.
 
 The palette (palettes.py) has n colours and is known. A map tells which cells of 8x8 pixels are graphic; only their pixels are
-stored, and only they count below. If there are none, the bytes are empty. Otherwise:
+stored, and only they count below. If there are none, the bytes are empty. Otherwise, with H the rows of the group:
 
     1 byte     height of the strips in rows, 1..255 (the last strip has the rows that are left); 0 if heights are listed
     if 0:
@@ -15,18 +15,21 @@ stored, and only they count below. If there are none, the bytes are empty. Other
 
 Parts are those of palettes.py. The data ends with the last part.
 
-Order: strips from top to bottom; in a strip, columns from left to right; in a column, pixels from top to bottom.
+Order of pixels: strips from top to bottom; in a strip, columns from left to right; in a column, pixels from top to bottom. Pixels
+that are not graphic are left out.
 
 Symbols: a level of k colours has the symbols 0..k - 1 for its colours; k stands for a pixel of a higher level or of a rare colour,
-and exists unless the level is the last one and the palette has no rare colours. A level with a single symbol, or without pixels,
-has no part. With at most 16 symbols they may be packed: bits 2-7 of the part's first byte are p = 0 (one symbol in a byte, whatever
-their number), 1 (2 symbols of 4 bits), 2 (4 of 2 bits) or 3 (8 of 1 bit). The first symbol is in the lowest bits of a byte; unused
-bits of the last byte are 0. The part holds ceil(symbols / 2**p) bytes before compression.
+and exists unless the level is the last one and the palette has no rare colours. Larger symbols are an error. A level with a single
+symbol, or without pixels, has no part. Symbols may be packed: bits 2-7 of the part's first byte are p = 0 (one symbol in a byte), 1
+(2 symbols of 4 bits, in levels of at most 16 symbols), 2 (4 of 2 bits, at most 4 symbols) or 3 (8 of 1 bit, at most 2 symbols). The
+first symbol is in the lowest bits of a byte; unused bits of the last byte are 0. The part holds ceil(symbols of the part / 2**p)
+bytes before compression. If the palette has no colours there is no level, and all pixels are rare; a palette without colours that
+has no rare ones either is an error.
 
 Differences: samples of 8 bits, or of 16 bits, little-endian; interleaved (all samples of a pixel, then the next pixel) or as planes
-(palettes.py). Pixels are in the order of the strips, but predicted row by row after all pixels of the palette are known.
+(palettes.py). Pixels are in the order above, but predicted row by row after all pixels of the palette are known.
 
-Pixels outside the graphic cells are 0.
+Pixels outside the graphic cells are 0 until they are decoded otherwise.
 """
 
 from __future__ import annotations

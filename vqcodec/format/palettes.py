@@ -1,17 +1,17 @@
 """Palettes <-> their bytes.
 
-    varint     2 n + rare: n colours, 0..4080; rare is 1 if the pixels also have other colours
+    varint     2 n + rare: n colours, 0..4080, at most as many as the picture has pixels; rare is 1 if the pixels also have others
     if n > 0:
     1 byte     bits 0-1: size of the first level, 0: 255, 1: 3, 2: 15 (3 invalid);  bits 2-7: 0
-    part       if n is more than that size: the level of each colour, n bytes
+    part       if n is more than that size: the level of each colour from 0 on, n bytes
     part       the differences of the colours, as planes
 
-A palette has levels of `first`, 255 - first, 255, 255, ... colours, none of them empty, and the last level has what is left.
-Colours stand in an order in which neighbours are alike. The index of a colour is the number of colours of lower levels, plus the
-number of colours of its own level before it. A colour is stored as its differences to the one before it (to 0 for the first one),
-modulo 2**8 or 2**16 for each sample; with three components or more, the difference of the second one is subtracted from those of
-the first and third. Planes: the first component of all colours, then the second, and so on; with 16 bits first the high bytes of a
-component, then its low bytes.
+The bytes end with these. A palette has levels of `first`, 255 - first, 255, 255, ... colours, none of them empty, and the last
+level has what is left; other numbers of colours in a level are an error. Colours stand in any order; the encoder chooses one in
+which neighbours are alike. The index of a colour is the number of colours of lower levels, plus the number of colours of its own
+level before it. A colour is stored as its differences to the one before it (to 0 for the first one), modulo 2**8 or 2**16 for each
+sample; with three components or more, the difference of the second one is subtracted from those of the first and third. Planes: the
+first component of all colours, then the second, and so on; with 16 bits first the high bytes of a component, then its low bytes.
 
 A part is
 
@@ -20,7 +20,9 @@ A part is
     varint     length of its data in bytes, if the mode is not 0
     bytes      the data
 
-Frames and blocks have a window of the smallest power of 2 that holds what they decompress to; at least 128 KiB, at most 128 MiB.
+The size before compression is known, and the data must decompress to exactly that. Frames are without their magic number and
+without the next two bytes, which are 00 and 8 * (log2 of the window - 10). The window is the smallest power of 2 that holds what
+the frame decompresses to; at least 128 KiB, at most 128 MiB.
 """
 
 from __future__ import annotations

@@ -1,14 +1,15 @@
 """Pixel sections: a map of the cells of a tile group, and the bytes of its graphic and of its predicted pixels.
 
     1 byte    kind: 0 all cells are graphic, 1 none is, 2 a map follows; others are reserved
-    part      if there is a map: one bit for each cell of the group, row by row; most significant bit first, filled up with zeros
+    part      if there is a map: one bit for each cell of the group, row by row; most significant bit of each byte first, the last
+              byte filled up with zeros
     varint    if there is a map and the file has no layers: bytes of the graphic pixels
-    bytes     the graphic pixels, if any (index_planes.py, with the palette of the file's palette section)
-    bytes     the others, if the file has no layers: the predicted pixels (codec/predicted.py)
+    bytes     the graphic pixels, unless the kind is 1 (index_planes.py)
+    bytes     all other pixels, unless the kind is 0 or the file has layers (codec/predicted.py)
 
-A part is that of palettes.py. The bit of a cell is g(y, x) ^ g(y, x-1) ^ g(y-1, x) ^ g(y-1, x-1), where g is 1 for graphic cells
-and 0 outside the group: a rectangle of graphic cells has four bits that are 1. In a file with layers the other cells are coded as
-DCT blocks.
+The section ends with these. A part is that of palettes.py. The bit of a cell is g(y, x) ^ g(y, x-1) ^ g(y-1, x) ^ g(y-1, x-1),
+where g is 1 for graphic cells and 0 outside the group: a rectangle of graphic cells has four bits that are 1. A map has cells of
+both kinds. In a file with layers the other cells are coded as DCT blocks.
 """
 
 from __future__ import annotations
@@ -70,6 +71,8 @@ def read(data: bytes, cells: tuple[int, int], *, layers: bool) -> PixelSection:
     if bits[count:].any():
         raise CorruptError("corrupt file: the bits that fill a byte are not 0")
     graphic = np.bitwise_xor.accumulate(np.bitwise_xor.accumulate(bits[:count].reshape(cells), axis=0), axis=1).astype(bool)
+    if graphic.all() or not graphic.any():
+        raise CorruptError("corrupt file: a map of graphic cells has one kind of cells only")
     if layers:
         return PixelSection(graphic, data[reader.cursor :], b"")
     indices = reader.take(reader.varint())

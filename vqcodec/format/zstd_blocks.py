@@ -136,11 +136,11 @@ def _huffman_stream(data: UInt8, dictionary: Dictionary) -> bytes:
 def _frame_of(literals: bytes, size: int, block_type: int) -> bytes:
     """A frame, less its head (`_head`), of one block with a literals section of this content and no sequences (RFC 8878, 3.1.1).
 
-    `size` is the Regenerated_Size. Raises CorruptError if the content is too long for its header.
+    `size` is the Regenerated_Size. Raises CorruptError if it or the content is too long for the header.
     """
     single = 256 if block_type == _COMPRESSED else FOUR_STREAMS_FROM
     size_format, width = (0, 10) if size < single else (1, 10) if size < 1024 else (2, 14) if size < 1 << 14 else (3, 18)
-    if len(literals) >= 1 << width or len(literals) > MAX_BLOCK:
+    if len(literals) >= 1 << width or max(size, len(literals)) > MAX_BLOCK:
         raise CorruptError("corrupt file: a block is longer than its header allows")
     header = block_type | size_format << 2 | size << 4 | len(literals) << (4 + width)
     section = header.to_bytes((4 + 2 * width) // 8, "little") + literals + b"\0"

@@ -2,13 +2,13 @@
 
 With x = 0 outside the picture and outside the graphic cells, the prediction p of a sample x(y, x) is
 
-    NONE      0
-    ABOVE     x(y-1, x)
-    LEFT      x(y, x-1)
-    GRADIENT  x(y-1, x) + x(y, x-1) - x(y-1, x-1)
+    0  NONE      0
+    1  ABOVE     x(y-1, x)
+    2  LEFT      x(y, x-1)
+    3  GRADIENT  x(y-1, x) + x(y, x-1) - x(y-1, x-1)
 
-and its difference x - p is taken modulo 2**8 or 2**16. After ABOVE, LEFT and GRADIENT, the difference of the second component is
-subtracted from those of the first and third one, if there are three components or more ("subtract green" of lossless WebP).
+and its difference x - p is taken modulo 2**8 or 2**16. With ABOVE, LEFT and GRADIENT, the difference of the second component is
+then subtracted from those of the first and third one, if there are three components or more ("subtract green" of lossless WebP).
 """
 
 from __future__ import annotations
