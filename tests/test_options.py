@@ -19,6 +19,7 @@ from helpers.pictures import smooth_picture
 from vqcodec import Metadata, VqcodecError, api
 from vqcodec.errors import InputError
 from vqcodec.options import DecodeChoices, DecodeOptions, EncodeChoices, EncodeOptions
+from vqcodec.weights import registry
 
 PIXELS = smooth_picture(20, 24)
 GREY = PIXELS[:, :, 0]
@@ -80,6 +81,7 @@ WRONG: dict[str, dict[str, list[Any]]] = {
         "tune": [*CHOICES, None],
         "tile": [*WHOLE_NUMBERS, 100],
         "exact": ["no", 0, None, []],
+        "lossless": ["no", 0, None, []],
         "metadata": [{}, b"exif", 7, ()],
         "threads": [*WHOLE_NUMBERS, 0],
     },
@@ -166,6 +168,24 @@ def test_unknown_keywords_are_type_errors_of_the_function(function: str, data: b
     for name in ["strenght", *others[function]]:
         with pytest.raises(TypeError, match=re.escape(f"{function}() got an unexpected keyword argument '{name}'")):
             calls[function](**{name: None})
+
+
+@pytest.mark.parametrize("given", [{"quality": 60}, {"bpp": 1}, {"size": 900}, {"psnr": 40}, {"model": "photo"}])
+def test_lossless_files_have_neither_target_nor_model(given: dict[str, Any]) -> None:
+    (name,) = given
+    with pytest.raises(InputError, match=f"lossless .* {name}$") as caught:
+        vqcodec.encode(PIXELS, lossless=True, **given)
+    assert caught.value.for_option == f"--lossless and --{name} exclude each other"
+
+
+def test_a_model_object_beside_lossless_is_refused() -> None:
+    with pytest.raises(InputError, match="lossless files have no model"):
+        vqcodec.encode(PIXELS, lossless=True, model=registry.find("photo-lite"))
+
+
+def test_tune_and_exact_change_no_lossless_file() -> None:
+    data = vqcodec.encode(PIXELS, lossless=True)
+    assert vqcodec.encode(PIXELS, lossless=True, tune="ssim", exact=True, model=None, quality=None) == data
 
 
 def test_signatures_list_every_keyword() -> None:

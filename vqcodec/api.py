@@ -18,7 +18,7 @@ from vqcodec.codec.file_codec import FileCodec
 from vqcodec.codec.pipeline import AnyModel
 from vqcodec.codec.reader import Reader
 from vqcodec.errors import InputError, ModelError
-from vqcodec.format.header import Metadata
+from vqcodec.format.header import Header, Metadata
 from vqcodec.io import arguments, icc
 from vqcodec.io.arguments import Picture, Source
 from vqcodec.options import DecodeChoices, DecodeOptions, EncodeChoices, EncodeOptions, Region, Scale, check_names, takes
@@ -26,6 +26,7 @@ from vqcodec.runtime.blas import with_one_thread
 from vqcodec.runtime.workers import usable_cores
 from vqcodec.transform.layouts import LAYOUTS
 from vqcodec.weights import registry
+from vqcodec.weights.builtin import BUILT_IN
 from vqcodec.weights.denoiser import Denoiser
 from vqcodec.weights.exact import ExactModel
 from vqcodec.weights.refiner import Refiner
@@ -40,6 +41,11 @@ def _model(model: ModelName) -> AnyModel:
     if isinstance(model, ExactModel | TokenModel):
         return model
     return registry.find_any(None if model is None else arguments.name_or_folder("model", model))
+
+
+def _model_of_file(header: Header, model: ModelName) -> AnyModel:
+    """The model to read a file with: `model`, by default that of the file; BUILT_IN for files without a model."""
+    return registry.find_by_id(header.model_id) if model is None or not header.model_id else _model(model)
 
 
 def _refiner(name: RefinerName) -> Refiner:
@@ -90,7 +96,8 @@ def encode(
     """
     check_names("encode", choices, EncodeChoices)
     options = EncodeOptions(**choices)
-    found = _model(model)
+    options.check_model(model)
+    found = BUILT_IN if options.lossless else _model(model)
     given = None if metadata is None else arguments.metadata(metadata)
     samples, own_metadata = arguments.picture("pixels", pixels)
     if given is not None:
@@ -184,7 +191,7 @@ class VqzFile:
             options.require_gan()
         self._reader.region(options.region)
         with arguments.naming_source(self._given):
-            model = registry.find_by_id(self.header.model_id) if self._model_name is None else _model(self._model_name)
+            model = _model_of_file(self.header, self._model_name)
             wanted = _refiner(refiner) if refinement.uses_refiner(options, self.header) else None
             return pipeline.read(self._reader, model, options, wanted)
 
@@ -385,6 +392,6 @@ def _whole_file(data: Source, max_pixels: int) -> Reader:
 
 def _codec_of_file(reader: Reader, model: ModelName) -> FileCodec:
     """The codec of a file's model, or of `model`. Raises ModelError, CorruptError."""
-    codec = pipeline.codec_of(registry.find_by_id(reader.header.model_id) if model is None else _model(model))
+    codec = pipeline.codec_of(_model_of_file(reader.header, model))
     codec.check(reader.header)
     return codec

@@ -54,7 +54,7 @@ class EncodeOptions:
     exact: bool = False
     """Keep the colours of fully transparent pixels."""
     lossless: bool = False
-    """Keep every sample. There is no other target then, and neither model nor tune matters."""
+    """Keep every sample. There is no other target and no model then, `exact` is implied, and `tune` has no effect."""
     threads: int | None = None
     """Cores to use; None: all."""
 
@@ -76,6 +76,11 @@ class EncodeOptions:
         set_field(self, "tune", checks.one_of("tune", self.tune, TUNES))
         set_field(self, "tile", None if self.tile is None else checks.one_of("tile", self.tile, TILES))
         set_field(self, "threads", _threads(self.threads))
+
+    def check_model(self, model: object) -> None:
+        """Raise InputError for a model, other than None, beside `lossless`: lossless files have none."""
+        if self.lossless and model is not None:
+            raise InputError("lossless files have no model", for_option="--lossless and --model exclude each other")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -42,7 +42,7 @@ def test_info_is_short_and_loads_no_model(
     monkeypatch.setenv("VQCODEC_MODELS", str(tmp_path / "models"))
     code, out, err = run(capsys, "info", vqz)
     assert (code, err) == (0, "")
-    assert len(out.splitlines()) == 12
+    assert len(out.splitlines()) == 13
     assert "\nmodel        by its word\n" in out
     assert re.search(r"^sections     indices \d+ bytes$", out, re.MULTILINE)
 

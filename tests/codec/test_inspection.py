@@ -9,6 +9,7 @@ from PIL import Image
 from helpers.paths import REPOSITORY
 from helpers.pictures import sample
 from vqcodec import api
+from vqcodec.codec import pixel_codec
 from vqcodec.codec.pipeline import Encoder
 from vqcodec.errors import CorruptError
 from vqcodec.format import container
@@ -30,6 +31,28 @@ def test_info_counts_every_byte(small: bytes) -> None:
     assert sum(s["bytes"] for s in facts["sections"]) < len(small)
     assert sum(facts["shares"].values()) == pytest.approx(1)
     assert len(small) - facts["ideal_bytes"] < 150
+
+
+def test_info_counts_the_cells_of_a_file_of_pixels() -> None:
+    pixels = np.array(sample("still_life", (300, 200, 420, 290)))  # [90, 120, 3]
+    pixels[:32] = (200, 30, 40)
+    graphic = np.zeros((12, 15), bool)
+    graphic[:4] = True
+    header = pixel_codec.header_of(pixels, 8, 64, lossless=False)
+    data = pixel_codec.file_of_map(pixels, graphic, header, [], EncodeOptions(lossless=True, threads=1))
+    np.testing.assert_array_equal(api.decode(data), pixels)
+    facts = api.info(data, streams=True)
+    assert (facts["cells"], facts["graphic_cells"], facts["colours"], facts["lossless"]) == (180, 60, 1, False)
+    streams = {one["name"]: one for one in facts["streams"]}
+    counts = {name: one["count"] for name, one in streams.items()}
+    assert counts == {"map": 180, "graphic pixels": 32 * 120, "predicted pixels": 58 * 120}
+    sections = {one["type"]: sum(s["bytes"] for s in facts["sections"] if s["type"] == one["type"]) for one in facts["sections"]}
+    assert sum(one["bytes"] for one in streams.values()) == sections["pixels"]
+    assert facts["shares"]["palette"] == sections["palette"] / (sections["palette"] + sections["pixels"])
+    assert sum(facts["shares"].values()) == pytest.approx(1)
+    assert api.info(data).items() <= facts.items()
+    table = api.indices(data)
+    assert {name: len(column) for name, column in table.items()} == {"index": 0, "row": 0, "column": 0}
 
 
 def test_indices_are_listed_with_their_positions(samples: Path) -> None:

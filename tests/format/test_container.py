@@ -217,6 +217,18 @@ def test_unused_bits_and_optional_sections_change_nothing() -> None:
     np.testing.assert_array_equal(api.decode(put_together(TABLED | {"flags": b"\xf0"})), pixels)
 
 
+def test_files_without_layers_alone_can_be_marked_lossless() -> None:
+    data = api.encode(smooth_picture(20, 30), lossless=True)
+    header, sections = container.read_file(data)
+    assert header.lossless
+    unmarked = container.write_file(replace(header, lossless=False), sections)
+    assert take_apart(data) | {"flags": take_apart(unmarked)["flags"]} == take_apart(unmarked)
+    assert take_apart(data)["flags"][0] ^ take_apart(unmarked)["flags"][0] == 0x20
+    assert not container.read_file(unmarked)[0].lossless
+    np.testing.assert_array_equal(api.decode(unmarked), api.decode(data))
+    assert not container.read_file(put_together(TABLED | {"flags": b"\x20"}))[0].lossless
+
+
 @pytest.mark.parametrize("good", [PLAIN, TABLED], ids=["plain", "tabled"])
 def test_a_huge_picture_is_refused_before_anything_is_allocated(good: Fields) -> None:
     sides = {"width": write_varint(65535), "height": write_varint(65535)}

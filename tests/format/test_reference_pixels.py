@@ -22,7 +22,7 @@ seeds = st.integers(0, 2**32 - 1)
 
 def file_with_map(pixels: np.ndarray, graphic: np.ndarray, depth: int, tile: int | None, effort: int = 2) -> bytes:
     """A lossless file of pixels [H, W, C] with a given map of graphic cells."""
-    header = pixel_codec.header_of(pixels, depth, tile)
+    header = pixel_codec.header_of(pixels, depth, tile, lossless=True)
     return pixel_codec.file_of_map(pixels, graphic, header, [], EncodeOptions(effort=effort, threads=1))
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 from vqcodec.errors import VqcodecError
 from vqcodec.format.container import MAGIC
 from vqcodec.io.image_reader import read_image, why_not_read
-from vqcodec.io.kinds import HEAD_BYTES, VQZ, is_picture_name, kind_of
+from vqcodec.io.kinds import HEAD_BYTES, VQZ, is_picture_name, kind_of, lossy_kind
 
 
 def saved(format: str, mode: str = "RGB", **options: object) -> bytes:
@@ -54,6 +54,22 @@ def test_pictures_are_known_by_content(format: str, mode: str, name: str, file_n
         assert kind.format == ""
     else:
         assert (kind.name, kind.format) == (name, format)
+
+
+@pytest.mark.parametrize(
+    ("format", "options", "name"),
+    [
+        ("JPEG", {}, "JPEG"),
+        ("AVIF", {}, "AVIF"),
+        ("JPEG2000", {}, "JPEG 2000"),
+        ("WEBP", {"lossless": False}, "WebP"),
+        ("WEBP", {"lossless": True}, ""),
+        ("PNG", {}, ""),
+        ("TIFF", {}, ""),
+    ],
+)
+def test_lossy_files_are_known(format: str, options: dict[str, bool], name: str) -> None:
+    assert lossy_kind("x", saved(format, **options)[:HEAD_BYTES]) == name
 
 
 @pytest.mark.slow

@@ -49,7 +49,7 @@ def decode(
             "--refine",
             metavar="|".join(REFINES),
             help="Decode exactly (none), with the model's network (best), or with invented sharpness (gan). [default: best if the"
-            " model has a network, else none]",
+            " model has a network, else none] Files without a model are always decoded exactly.",
             show_default=False,
         ),
     ] = None,

@@ -65,6 +65,12 @@ def encode(
         float | None,
         typer.Option("--psnr", metavar="DB", help="Reach a PSNR of at least DB.", show_default=False),
     ] = None,
+    lossless: Annotated[
+        bool,
+        typer.Option(
+            "--lossless", help="Keep every pixel exactly. Such a file has no model and no quality, and --tune has no effect."
+        ),
+    ] = False,
     model: Annotated[
         str | None,
         typer.Option("-m", "--model", metavar="M", help="Use this model, by name or folder. [default: photo]", show_default=False),
@@ -112,8 +118,18 @@ def encode(
     """
     with as_usage_errors():
         options = EncodeOptions(
-            quality=quality, bpp=bpp, size=size, psnr=psnr, effort=effort, tune=tune, tile=tile, exact=exact, threads=threads
+            quality=quality,
+            bpp=bpp,
+            size=size,
+            psnr=psnr,
+            effort=effort,
+            tune=tune,
+            tile=tile,
+            exact=exact,
+            lossless=lossless,
+            threads=threads,
         )
+        options.check_model(model)
     paths = paths_of("encode", source, others or [], into, ".vqz")
     check_json(as_json, paths.output)
 

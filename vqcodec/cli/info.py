@@ -37,7 +37,10 @@ def info(
     force: Force = False,
     quiet: Quiet = False,
 ) -> None:
-    """Show what .vqz files hold, without decoding them."""
+    """Show what .vqz files hold, without decoding them.
+
+    "lossless" is yes if a file holds exactly the pixels that the encoder was given. Files of layout "pixels" need no model.
+    """
     from vqcodec import api
 
     found = find_files(files)
@@ -100,9 +103,14 @@ def _print_info(file: Path | None, facts: Mapping[str, Any]) -> None:
         print(f"{'file':<12} {printable(file)}")
     lines = dict(facts)
     layers, groups = lines.pop("layers", 1), lines.pop("groups", 1)
-    if layers > 1 or groups > 1:
-        lines["layout"] += f", {layers} layers, {groups} tile groups"
+    lines["layout"] += f", {layers} layers" if layers > 1 else ""
+    lines["layout"] += f", {groups} tile groups" if groups > 1 else ""
     lines["model"] = facts["model"] or "not installed"
+    if not facts["model_id"]:
+        lines.pop("model_id")
+    lines["lossless"] = "yes" if facts["lossless"] else "no"
+    if "graphic_cells" in facts:
+        lines["cells"] = f"{facts['cells']}, {lines.pop('graphic_cells')} graphic"
     lines["sections"] = _sections_text(facts["sections"])
     for name in ("merge_map", "masking", "streams", "shares"):
         lines.pop(name, None)

@@ -156,7 +156,7 @@ def print_batch(summary: Summary, seconds: float, console: Console) -> None:
         text += f" ({summary.bytes_out / summary.bytes_in - 1:+.1%})"
     text += f", {summary.pixels / 1e6:.1f} megapixels in {seconds:.1f} s"
     if summary.grew:
-        text += f"; {summary.grew} of {summary.done} grew: try a lower -q, or keep the originals"
+        text += f"; {summary.grew} of {summary.done} grew: keep those originals, or see the notes"
     if summary.skipped:
         text += f"; {len(summary.skipped)} skipped"
     if summary.left_out:

@@ -1,6 +1,7 @@
 """The command that checks .vqz files."""
 
 import os
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
@@ -23,7 +24,10 @@ def verify(
         bool, typer.Option("--quiet", help="Print no notes, summary or progress, and only the files that fail.")
     ] = False,
 ) -> None:
-    """Check .vqz files: verify all checksums and decode all pixels."""
+    """Check .vqz files: verify all checksums and decode all pixels.
+
+    "ok, lossless" is a file that holds exactly the pixels that the encoder was given.
+    """
     from vqcodec import api
 
     found = find_files(files)
@@ -37,17 +41,26 @@ def verify(
             facts: dict[str, Any] = {"file": os.fspath(file), "ok": True}
             try:
                 with stage(printable(file)):
-                    api.verify(read_input(file, limit_bytes=stream_limit(max_pixels)), model=model, max_pixels=max_pixels)
+                    data = read_input(file, limit_bytes=stream_limit(max_pixels))
+                    api.verify(data, model=model, max_pixels=max_pixels)
+                    facts["lossless"] = api.open_vqz(data, max_pixels=max_pixels).header.lossless
             except VqcodecError as error:
                 failed.append(error)
                 facts |= {"ok": False, "error": str(error), "exit_code": error.exit_code}
             entries.append(facts)
             clear()
             if not as_json and not (quiet and facts["ok"]):
-                print(f"{printable(file)}: {'ok' if facts['ok'] else 'FAILED: ' + printable(facts['error'])}")
+                print(f"{printable(file)}: {_verdict(facts)}")
     passed = sum(facts["ok"] for facts in entries)
     if as_json:
         print_json(files=entries, ok=passed, failed=len(failed), skipped=list(map(os.fspath, found.skipped)))
     if not quiet and (len(entries) > 1 or files != found.files):
         tell(f"{passed} ok, {len(failed)} failed{f'; {skipped_text(found.skipped)}' if found.skipped else ''}")
     raise typer.Exit(failed[0].exit_code if failed else 0)
+
+
+def _verdict(facts: Mapping[str, Any]) -> str:
+    """The result for a file in words."""
+    if not facts["ok"]:
+        return f"FAILED: {printable(facts['error'])}"
+    return "ok, lossless" if facts["lossless"] else "ok"

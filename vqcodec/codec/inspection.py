@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import numpy as np
@@ -16,44 +16,120 @@ from vqcodec.codec.walk import walk
 from vqcodec.entropy.codebooks import NATURAL_SIZE
 from vqcodec.entropy.features import Grid
 from vqcodec.errors import CorruptError, ModelError
-from vqcodec.format import container
+from vqcodec.format import container, pixel_sections
+from vqcodec.format.bits import ByteReader
 from vqcodec.format.header import Header
 from vqcodec.format.stream_records import read_streams, stored_bytes
 from vqcodec.format.zstd_blocks import Mode, StoredPart
 from vqcodec.runtime import progress
 from vqcodec.transform.layouts import LAYOUTS
+from vqcodec.transform.palette import pixels_of_cells
+from vqcodec.transform.rect import Rect
 from vqcodec.weights.exact import ExactModel
 
 _ANY_SIZE = 1 << 35
 
 
 def header_facts(reader: Reader) -> dict[str, Any]:
-    """Facts of a file that need no model, as a JSON-able dict: size, coding, sections; `model` is None."""
+    """Facts of a file that need no model, as a JSON-able dict: size, coding, sections; `model` is None.
+
+    Raises CorruptError, TruncatedError.
+    """
     file, header = reader.file, reader.header
     layout = LAYOUTS[header.layout]
-    coding: dict[str, Any] = {
-        "step": header.step_levels,
-        "layers": header.layers,
-        "groups": len(header.groups),
-        "merge_map": header.merge_map,
-        "masking": header.masking,
-    }
     return {
         "width": header.width,
         "height": header.height,
         "channels": layout.components + header.alpha,
         "depth": header.depth,
-        "layout": layout.name if header.tokens is None else "tokens",
-        "version": ".".join(map(str, container.VERSION)),
+        "layout": "tokens" if header.tokens else layout.name if header.layers else "pixels",
+        "version": ".".join(map(str, container.PIXELS_VERSION if header.pixels else container.VERSION)),
         "model": None,
         "model_id": header.model_id.hex(),
-        **(coding if header.tokens is None else tokens.header_facts(header)),
+        "lossless": header.lossless,
+        **_coding_facts(reader),
         "bytes": file.size,
         "bpp": 8 * file.size / (header.width * header.height),
         "sections": [
             {"type": container.NAMES.get(kind, f"{kind:#04x}"), "bytes": length, "checksum": f"{checksum:08x}"}
             for kind, length, checksum in file.table
         ],
+    }
+
+
+def _coding_facts(reader: Reader) -> dict[str, Any]:
+    """Facts of the way in which a file is coded: by DCT, as tokens or as pixels. Raises CorruptError, TruncatedError."""
+    header = reader.header
+    if header.tokens:
+        return tokens.header_facts(header)
+    of_pixels = _pixel_facts(reader) if header.pixels else {}
+    if not header.layers:
+        return {"groups": len(header.groups), **of_pixels}
+    return {
+        "step": header.step_levels,
+        "layers": header.layers,
+        "groups": len(header.groups),
+        "merge_map": header.merge_map,
+        "masking": header.masking,
+        **of_pixels,
+    }
+
+
+@dataclass(frozen=True)
+class _PixelContents:
+    """Sums over the pixel sections of a file."""
+
+    cells: int = 0
+    graphic_cells: int = 0
+    graphic_pixels: int = 0
+    map_bytes: int = 0
+    index_bytes: int = 0
+    predicted_bytes: int = 0
+
+    def __add__(self, other: _PixelContents) -> _PixelContents:
+        return _PixelContents(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
+
+
+def _pixel_contents(reader: Reader) -> _PixelContents:
+    """The contents of all pixel sections. Raises CorruptError, TruncatedError."""
+    header = reader.header
+    total = _PixelContents()
+    for number, place in enumerate(header.groups):
+        data = reader.file.pixels(number)
+        section = pixel_sections.read(data, place.shape, layers=header.layers > 0)
+        shape = place.scale(8).intersection(Rect(0, 0, header.height, header.width)).shape
+        total += _PixelContents(
+            cells=section.graphic.size,
+            graphic_cells=int(np.count_nonzero(section.graphic)),
+            graphic_pixels=int(np.count_nonzero(pixels_of_cells(section.graphic, *shape))),
+            map_bytes=len(data) - len(section.indices) - len(section.predicted),
+            index_bytes=len(section.indices),
+            predicted_bytes=len(section.predicted),
+        )
+    return total
+
+
+def _pixel_facts(reader: Reader) -> dict[str, Any]:
+    """Numbers of cells, of graphic cells and of the palette's colours. Raises CorruptError, TruncatedError."""
+    found, palette = _pixel_contents(reader), reader.file.other(container.PALETTE)
+    colours = ByteReader(palette).varint() >> 1 if palette else 0
+    return {"cells": found.cells, "graphic_cells": found.graphic_cells, "colours": colours}
+
+
+def describe_pixels(reader: Reader) -> dict[str, Any]:
+    """Bytes of the maps, graphic pixels and predicted pixels of a file without layers, and their shares with the palette's.
+
+    Raises CorruptError, TruncatedError.
+    """
+    header, found = reader.header, _pixel_contents(reader)
+    predicted_pixels = header.width * header.height - found.graphic_pixels
+    counts = {"map": found.cells, "graphic pixels": found.graphic_pixels, "predicted pixels": predicted_pixels}
+    sizes = {"map": found.map_bytes, "graphic pixels": found.index_bytes, "predicted pixels": found.predicted_bytes}
+    palette = len(reader.file.other(container.PALETTE))
+    total = max(sum(sizes.values()) + palette, 1)
+    return {
+        "streams": [{"name": name, "count": counts[name], "bytes": size} for name, size in sizes.items()],
+        "shares": {name: size / total for name, size in {"palette": palette, **sizes}.items()},
     }
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from vqcodec.arrays import Bool, Pixels, UInt32
-from vqcodec.codec import channels, content, predicted
+from vqcodec.codec import channels, content, inspection, predicted
 from vqcodec.codec.choices import effort_of, tile_of
 from vqcodec.codec.reader import Reader
 from vqcodec.entropy.pixel_pyramid import Shape
@@ -48,8 +48,8 @@ _RARE: Final = 0.01
 # ------------------------------------------------------------------------------------------------ encoding
 
 
-def header_of(pixels: Pixels, depth: int, tile: int | None) -> Header:
-    """The header of a file without layers for samples [H, W, C]."""
+def header_of(pixels: Pixels, depth: int, tile: int | None, *, lossless: bool) -> Header:
+    """The header of a file without layers for samples [H, W, C]. `lossless`: they are those of the picture that was given."""
     height, width, channels = pixels.shape
     return Header(
         width=width,
@@ -62,6 +62,7 @@ def header_of(pixels: Pixels, depth: int, tile: int | None) -> Header:
         depth=depth,
         alpha=channels % 2 == 0,
         pixels=True,
+        lossless=lossless,
     )
 
 
@@ -167,7 +168,7 @@ class PixelCodec:
 
     def encode(self, pixels: Pixels, visible: Bool | None, others: Sequence[Section], options: EncodeOptions, depth: int) -> bytes:
         """The smallest lossless file found of samples [H, W, C] of `depth` bits, alpha included."""
-        header = header_of(pixels, depth, tile_of(pixels, options.tile))
+        header = header_of(pixels, depth, tile_of(pixels, options.tile), lossless=True)
         maps = maps_to_try(pixels, options.effort)
         return min((file_of_map(pixels, graphic, header, others, options) for graphic in maps), key=len)
 
@@ -228,14 +229,13 @@ class PixelCodec:
             raise CorruptError("corrupt file: it names no model")
 
     def indices(self, reader: Reader) -> dict[str, UInt32]:
-        """No columns: there are no codebooks of a model."""
-        return {}
+        """Columns without entries: the file has no codebook of a model."""
+        return {name: np.zeros(0, np.uint32) for name in ("index", "row", "column")}
 
     def describe(self, reader: Reader) -> dict[str, Any]:
-        """Numbers of the palette's colours and of graphic cells. Raises CorruptError, TruncatedError."""
-        header = reader.header
-        palette = palette_of(reader)
-        graphic = 0
-        for number, place in enumerate(header.groups):
-            graphic += int(np.count_nonzero(pixel_sections.read(reader.file.pixels(number), place.shape, layers=False).graphic))
-        return {"colours": len(palette.colours), "graphic_cells": graphic}
+        """Bytes of the parts of the pixel sections (inspection.describe_pixels). Decodes everything.
+
+        Raises CorruptError, TruncatedError.
+        """
+        self.decode(reader, DecodeOptions(), None, None, None)
+        return inspection.describe_pixels(reader)

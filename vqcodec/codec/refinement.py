@@ -19,8 +19,8 @@ from vqcodec.weights.refiner import Refiner
 
 
 def strength_of(options: DecodeOptions, header: Header) -> float:
-    """The share 0..1 of a refiner's output that is added; 0 for token files, and unless `refine` is "gan"."""
-    if options.refine != "gan" or header.tokens:
+    """The share 0..1 of a refiner's output that is added; 0 for files of tokens or pixels, and unless `refine` is "gan"."""
+    if options.refine != "gan" or header.tokens or not header.layers:
         return 0.0
     return sharpening.default_strength(header.step_levels) if options.strength is None else options.strength
 

@@ -18,7 +18,8 @@ Shifts of negative integers round towards minus infinity. *Reserved* bits and va
                                   bit 7: fine DCs (5.1), reserved in token files and without layers
     1 byte *  flags               bit 2: there is an alpha plane;  bit 3: each tile group has a pixel section, reserved in token
                                   files;  bits 0, 1: critical features, both reserved (0: step map, 1: pattern codebook);
-                                  bits 4-7: optional features, unused
+                                  bits 4-7: optional features: bit 5, in files without layers: the samples are those that the
+                                  encoder was given; others unused
     1 byte *  group               0: one tile group; k = 3..13: tile groups of 2**k x 2**k cells; others are reserved
     6 bytes   model id            the first 6 bytes of the model's SHA-256          ) absent without layers; token files have
     u16       step                quantiser step in 1/64 of a grey level, 1..65535  ) one other byte in place of the last two
@@ -358,6 +359,7 @@ _GRID_RESERVED: Final = 0xE0
 _CRITICAL: Final = 0x0F
 _HAS_ALPHA: Final = 0x04
 _HAS_PIXELS: Final = 0x08
+_LOSSLESS: Final = 0x20
 """Bits of the flags byte."""
 _CRITICAL_NAMES: Final = {0: "a step map", 1: "a pattern codebook"}
 """Critical features by bit of the flags byte."""
@@ -392,8 +394,8 @@ def write_file(header: Header, sections: Sequence[Section]) -> bytes:
     head += write_varint(header.width) + write_varint(header.height)
     head.append(_layout_byte(header) | (_TABLED if tabled else 0))
     if tabled:
-        flags = (_HAS_ALPHA if header.alpha else 0) | (_HAS_PIXELS if header.pixels else 0)
-        head += bytes((flags, header.group_log2))
+        features = {_HAS_ALPHA: header.alpha, _HAS_PIXELS: header.pixels, _LOSSLESS: header.lossless}
+        head += bytes((sum(bit for bit, there in features.items() if there), header.group_log2))
     head += header.model_id
     if header.tokens:
         head.append(header.tokens.bits - 1 | (_GRID_OF_16 if header.tokens.side == 16 else 0))
@@ -460,7 +462,7 @@ def read_header(data: bytes, max_pixels: int = MAX_PIXELS) -> FileHead:
     if header.layout == _TOKENS:
         header, reserved = _read_token_fields(reader, header, layout)
     elif header.pixels and layout >> 4 & 3 == _NO_LAYERS:
-        header, reserved = _read_pixel_fields(reader, header, layout)
+        header, reserved = _read_pixel_fields(reader, header, layout, flags)
     else:
         header, reserved = _read_dct_fields(reader, header, layout)
     table = _read_table(reader, header) if tabled else []
@@ -513,9 +515,9 @@ def _read_dct_fields(reader: ByteReader, header: Header, layout: int) -> tuple[H
     return header, header.layers == 4 or step_64 == 0 or _reserved_group(header)
 
 
-def _read_pixel_fields(reader: ByteReader, header: Header, layout: int) -> tuple[Header, bool]:
+def _read_pixel_fields(reader: ByteReader, header: Header, layout: int, flags: int) -> tuple[Header, bool]:
     """The header of a file without layers; and whether a reserved value is set."""
-    header = replace(header, layers=0, depth=_DEPTHS[layout >> 2 & 3])
+    header = replace(header, layers=0, depth=_DEPTHS[layout >> 2 & 3], lossless=bool(flags & _LOSSLESS))
     return header, header.layout not in (GREY.code, COLOR_8X8.code) or bool(layout & _FINE_DCS) or _reserved_group(header)
 
 

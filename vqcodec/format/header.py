@@ -47,6 +47,8 @@ class Header:
     """Strength of masking, 0..7 (masking.py)."""
     pixels: bool = False
     """Whether each tile group has a pixel section (pixel_sections.py)."""
+    lossless: bool = False
+    """Whether the samples are known to be those that the encoder was given; only in files without layers."""
     tokens: Tokens | None = None
     """The grid of a token file, which has one layer, one tile group and 8 bits per sample; None in other files."""
 

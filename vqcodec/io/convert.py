@@ -27,10 +27,11 @@ from vqcodec.io.files import (
     seekable,
     write_atomic,
 )
-from vqcodec.io.kinds import HEAD_BYTES, VQZ, kind_of
+from vqcodec.io.kinds import HEAD_BYTES, VQZ, kind_of, lossy_kind
 from vqcodec.options import DecodeOptions, EncodeOptions
 from vqcodec.runtime import progress
 from vqcodec.weights import registry
+from vqcodec.weights.builtin import BUILT_IN
 
 if TYPE_CHECKING:
     from vqcodec.io.image_reader import ImageData
@@ -100,14 +101,25 @@ class Encoding:
         with naming(source):
             image = read_picture(source, self.max_pixels)
             start = time.perf_counter()
-            model, metadata = registry.find_any(self.model), None if self.strip else image.metadata
-            data = pipeline.encode(image.pixels, model, self.options, metadata)
+            model = BUILT_IN if self.options.lossless else registry.find_any(self.model)
+            data = pipeline.encode(image.pixels, model, self.options, None if self.strip else image.metadata)
             seconds = time.perf_counter() - start
-        write_atomic(output, data, overwrite=overwrite, attributes=attributes)
         notes, grew = image.notes, 0 < bytes_in < len(data)
         if grew:
-            notes += (f"larger than its source ({bytes_in:,} bytes): try a lower -q, or keep the original",)
+            notes += (self._note_on_growth(source, bytes_in),)
+        write_atomic(output, data, overwrite=overwrite, attributes=attributes)
         return result_of(image.pixels, bytes_in, len(data), seconds, notes, grew=grew)
+
+    def _note_on_growth(self, source: Path, bytes_in: int) -> str:
+        """A note for a .vqz file that is larger than its source."""
+        larger = f"larger than its source ({bytes_in:,} bytes)"
+        if not self.options.lossless:
+            return f"{larger}: try a lower -q, or keep the original"
+        with open_input(source) as stream:
+            kind = lossy_kind(source.name, stream.read(HEAD_BYTES))
+        if kind:
+            return f"{larger}, as lossless copies of {kind} files are: leave out --lossless, or keep the original"
+        return f"{larger}: try a higher --effort, or keep the original"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,7 +159,8 @@ class Decoding:
             reader = Reader(seekable(stream, self.max_pixels), max_pixels=self.max_pixels, allow_partial=self.allow_partial)
             if self.options.region is None and self.options.scale == 1 and not self.allow_partial:
                 reader.file.check()
-            model = registry.find_by_id(reader.header.model_id) if self.model is None else registry.find_any(self.model)
+            model_id = reader.header.model_id  # b"" if the file needs no model
+            model = registry.find_any(self.model) if self.model is not None and model_id else registry.find_by_id(model_id)
             refiner = registry.find_refiner(self.refiner) if refinement.uses_refiner(self.options, reader.header) else None
             pixels = pipeline.read(reader, model, self.options, refiner)
             metadata = reader.read_metadata()

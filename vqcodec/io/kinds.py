@@ -57,6 +57,16 @@ def kind_of(name: str, head: bytes) -> Kind:
     return _first(_NO_PICTURES, head) or (_no_picture("text") if _is_text(head) else Kind("", "not a picture"))
 
 
+def lossy_kind(name: str, head: bytes) -> str:
+    """The name of the kind of a file, with the arguments of `kind_of`, if its pixels were coded with loss; else an empty string.
+
+    AVIF, HEIC and JPEG 2000 count as lossy, although they need not be.
+    """
+    kind = kind_of(name, head)
+    lossy = kind in (_JPEG, _JPEG_2000, _AVIF, _HEIC) or (kind.name == "WebP" and b"VP8 " in head[12:])
+    return kind.name if lossy else ""
+
+
 def _first(tests: Tests, head: bytes) -> Kind | None:
     """The kind of the first test that the head passes; None if it passes none."""
     return next((kind for test, kind in tests if test(head)), None)
