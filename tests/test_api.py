@@ -26,6 +26,7 @@ from helpers.processes import program_environment
 from vqcodec import Metadata, VqcodecError, api
 from vqcodec.errors import CorruptError, InputError, ModelError
 from vqcodec.io import icc
+from vqcodec.weights import registry
 
 PIXELS = smooth_picture(20, 24)
 GREY = PIXELS[:, :, 0]
@@ -303,6 +304,28 @@ def test_picture_files(data: bytes, folder: Path) -> None:
     for wrong in ("a.vqz", io.BytesIO(data)):
         with pytest.raises(InputError, match="not a picture in a format that can be read"):
             encoded(wrong)
+
+
+def test_lossless_files_of_any_kind_of_picture(folder: Path) -> None:
+    wanted = vqcodec.encode(PIXELS, lossless=True, effort=1)
+    assert vqcodec.info(wanted)["lossless"]
+    for pixels in (PIXELS.astype(np.int64), PIXELS[::-1][::-1], Image.fromarray(PIXELS), folder / "a.png"):
+        data = vqcodec.encode(pixels, lossless=True, effort=1, metadata=Metadata())
+        assert data == wanted
+    for source in (wanted, io.BytesIO(wanted)):
+        np.testing.assert_array_equal(vqcodec.decode(source), PIXELS)
+    kept = vqcodec.encode("a.png", lossless=True)
+    assert vqcodec.open_vqz(kept).metadata.icc == PROFILE
+
+
+@pytest.mark.parametrize("refine", [None, "none", "best", "gan"])
+def test_options_of_networks_have_no_effect_without_a_model(refine: Any) -> None:
+    data = vqcodec.encode(PIXELS, lossless=True, effort=1)
+    model = registry.find("photo-lite")
+    np.testing.assert_array_equal(vqcodec.decode(data, refine=refine, device="cuda", model=model), PIXELS)
+    np.testing.assert_array_equal(vqcodec.open_vqz(data, model="none such").read((3, 2, 9, 8), refine=refine), PIXELS[2:10, 3:12])
+    assert vqcodec.info(data, model=model)["model"] == "none"
+    vqcodec.verify(data, model=model)
 
 
 def test_picture_files_with_content_that_is_not_kept(folder: Path) -> None:

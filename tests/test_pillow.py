@@ -59,6 +59,28 @@ def test_save_and_open_every_mode(mode: str, kept: str, tmp_path: Path) -> None:
         assert np.abs(np.asarray(back, float) - wanted).mean() < 12
 
 
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "I;16"])
+def test_every_pixel_of_a_lossless_file_comes_back(mode: str, tmp_path: Path) -> None:
+    if mode == "I;16":
+        image = Image.fromarray(smooth_picture(40, 50, 1).astype(np.uint16) * 257 + 3)
+    else:
+        image = Image.fromarray(smooth_picture(40, 50, 4 if mode in ("LA", "RGBA") else 3)).convert(mode)
+    image.save(tmp_path / "a.vqz", lossless=True)
+    wanted = image if mode == "I;16" else image.convert(KEPT[mode])
+    with Image.open(tmp_path / "a.vqz") as back:
+        assert (back.mode, back.size) == (wanted.mode, wanted.size)
+        np.testing.assert_array_equal(np.asarray(back), np.asarray(wanted))
+        assert api.info(tmp_path / "a.vqz")["lossless"]
+
+
+def test_lossless_files_keep_metadata_and_make_thumbnails(tmp_path: Path) -> None:
+    Image.fromarray(smooth_picture(80, 120)).save(tmp_path / "a.vqz", lossless=True, dpi=(300, 300), effort=1, tile=64)
+    with Image.open(tmp_path / "a.vqz") as image:
+        assert image.info["dpi"] == (300, 300)
+        image.thumbnail((30, 30))
+        assert image.size == (30, 20)
+
+
 @pytest.mark.parametrize("mode", ["I", "I;16", "I;16B", "I;16L", "I;16N"])
 def test_deep_grey_of_every_mode(mode: str) -> None:
     grey = smooth_picture(40, 50, 1)
@@ -209,8 +231,9 @@ def test_options(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"lossless": True}, "VQZ is lossy"),
-        ({"lossless": 1, "quality": 100}, "VQZ is lossy"),
+        ({"lossless": True, "quality": 100}, "lossless has no quality"),
+        ({"lossless": True, "model": "photo"}, "lossless files have no model"),
+        ({"lossless": "yes"}, r"lossless is .*\(str\)"),
         ({"append": True}, "VQZ holds one image"),
         ({"quality": "keep"}, r"quality is a number .*'keep' \(str\)"),
         ({"quality": "60"}, r"quality is a number .*'60' \(str\)"),
@@ -228,8 +251,8 @@ def test_options_that_are_refused(options: dict[str, Any], message: str) -> None
 
 
 def test_a_file_that_is_refused_is_not_made(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="lossy"):
-        Image.fromarray(smooth_picture(8, 8)).save(tmp_path / "a.vqz", lossless=True)
+    with pytest.raises(ValueError, match="lossless has no size"):
+        Image.fromarray(smooth_picture(8, 8)).save(tmp_path / "a.vqz", lossless=True, size=100)
     assert not (tmp_path / "a.vqz").exists()
 
 

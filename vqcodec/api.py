@@ -87,6 +87,8 @@ def encode(
     - `tile`: side of tile groups, which can be decoded one by one, in pixels: a power of two from 64 to 65536. By default 1024 in
       pictures above 4 megapixels, one group in others.
     - `exact`: keep the colours under alpha 0; by default they are replaced by smooth ones that take fewer bytes. Alpha is lossless.
+    - `lossless`: keep every sample, colours under alpha 0 included. The file needs no model and has no quality: `model`, `quality`
+      and targets are refused, and `tune` has no effect.
     - `threads`: cores that share the tile groups, all by default. Forked processes do the work if this process has no threads
       besides those that OpenBLAS keeps, else threads, which gain little.
 
@@ -233,7 +235,8 @@ def decode(
     - `refine`: "none" is the plain decode, the same on every machine; "best" goes through the model's synthesis network, is closer
       to the original, and agrees within 1 of 255 between machines; "gan" adds texture that a refiner invents, which looks sharper
       and is further from the original. None is the best that the model has. Token files have a single decode, which agrees within
-      1 of 255, and neither "best" nor "gan".
+      1 of 255, and neither "best" nor "gan". Files without a model, such as lossless ones, have a single decode, which is exact:
+      options of networks and `model` have no effect.
     - `strength` 0..1: share of the refiner's texture that "gan" adds; by default 0.7 in files of less than about 0.2 bits per
       pixel, falling to 0 at 1 (sharpening.default_strength). `refiner`: a name or a folder instead of photo-gan.
     - `device` for the networks: "cpu" needs only numpy, "cuda" torch and a GPU, "auto" takes the GPU if there is one.
@@ -358,13 +361,14 @@ def verify(data: Source, *, model: ModelName = None, max_pixels: int = MAX_PIXEL
 
 @with_one_thread
 def info(data: Source, *, model: ModelName = None, streams: bool = False, max_pixels: int = MAX_PIXELS) -> dict[str, Any]:
-    """The facts of a file, given as to `decode`, as a JSON-able dict: header, name of the model (None if it is not installed),
-    sections, sizes.
+    """The facts of a file, given as to `decode`, as a JSON-able dict: header, name of the model, sections, sizes.
 
-    A token file has cells and the bits of an index instead of a step. `streams` decodes everything and adds, if the model is
-    installed, the bytes of each stream, the ideal bytes and the share of each band; for a token file it adds the number of
-    codewords that it uses, and the number that the model has. Raises FormatError and its subclasses, LimitError, and ModelError
-    for a `model` that is not the file's.
+    `model` is None if the model is not installed, "none" if the file needs none. `lossless`: the file holds exactly the samples
+    that the encoder was given. Instead of a step a token file has cells and the bits of an index, and a file without a model
+    (layout "pixels") has the numbers of `cells`, `graphic_cells`, and `colours` in its palette. `streams` decodes everything and
+    adds, unless the model is not installed, the bytes of each stream, the ideal bytes (with a model) and the share of each band;
+    for a token file it adds the number of codewords that it uses, and the number that the model has. Raises FormatError and its
+    subclasses, LimitError, and ModelError for a `model` that is not the file's.
     """
     with arguments.naming_source(data):
         reader = _whole_file(data, max_pixels)

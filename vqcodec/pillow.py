@@ -94,14 +94,12 @@ class VqzImageFile(ImageFile.ImageFile):
 
 
 def _save(image: Image.Image, fp: IO[bytes], filename: str | bytes) -> None:
-    """Write an image. Options are those of `api.encode`, and Pillow's exif, icc_profile, xmp and dpi.
+    """Write an image. Options are those of `api.encode`, such as lossless=True, and Pillow's exif, icc_profile, xmp and dpi.
 
     Other options are ignored, as by Pillow's own formats. Raises ValueError for options that a .vqz file cannot satisfy and for
     values out of range, OSError for modes that it cannot hold.
     """
     options = dict(image.encoderinfo)
-    if options.get("lossless"):
-        raise ValueError("VQZ is lossy and cannot be saved with lossless=True: save as PNG or WEBP")
     if options.get("append"):
         raise ValueError("VQZ holds one image: append=True cannot add another; use TIFF, or one file for each image")
     given = {name: options[name] for name in _OPTIONS if name in options}
