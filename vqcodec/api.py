@@ -15,7 +15,6 @@ from vqcodec.arrays import Bool, Pixels, UInt8, UInt32
 from vqcodec.checks import MAX_PIXELS
 from vqcodec.codec import denoising, generation, inspection, pictures, pipeline, refinement, tokens
 from vqcodec.codec.file_codec import FileCodec
-from vqcodec.codec.pipeline import AnyModel
 from vqcodec.codec.reader import Reader
 from vqcodec.errors import InputError, ModelError
 from vqcodec.format.header import Header, Metadata
@@ -29,6 +28,7 @@ from vqcodec.weights import registry
 from vqcodec.weights.builtin import BUILT_IN
 from vqcodec.weights.denoiser import Denoiser
 from vqcodec.weights.exact import ExactModel
+from vqcodec.weights.kinds import AnyModel
 from vqcodec.weights.refiner import Refiner
 from vqcodec.weights.token import TokenModel
 

@@ -11,6 +11,8 @@ import pytest
 
 from helpers.commands import run
 from helpers.paths import REPOSITORY
+from helpers.pictures import signs
+from vqcodec import api
 
 
 def test_info(vqz: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -30,6 +32,15 @@ def test_info(vqz: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = run(capsys, "info", "--streams", vqz)
     assert (code, err) == (0, "")
     assert re.search(r"^luma dc +\d+\.\d%$", out, re.MULTILINE)
+
+
+def test_info_says_when_best_is_plain(vqz: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flat = tmp_path / "flat.vqz"
+    flat.write_bytes(api.encode(signs()))
+    assert re.search(r"^best decode +the plain one$", run(capsys, "info", flat)[1], re.MULTILINE)
+    assert json.loads(run(capsys, "info", flat, "--json")[1])["best_is_plain"] is True
+    assert "best" not in run(capsys, "info", vqz)[1]
+    assert json.loads(run(capsys, "info", vqz, "--json")[1])["best_is_plain"] is False
 
 
 def test_info_is_short_and_loads_no_model(

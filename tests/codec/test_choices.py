@@ -79,7 +79,8 @@ def test_tune_is_an_option_of_every_way_to_encode(tmp_path: Path) -> None:
 
     import vqcodec.pillow  # noqa: F401  # registers the plugin
 
-    pixels, photo = half_busy(64, 3), tmp_path / "a.png"
+    grain = np.random.default_rng(1).integers(0, 3, (160, 160, 3), dtype=np.uint8)  # without it the picture is a graphic
+    pixels, photo = half_busy(160, 3) // 2 + grain, tmp_path / "a.png"
     Image.fromarray(pixels).save(photo)
     options = {"quality": 30, "model": "photo-lite"}
     wanted = api.encode(pixels, tune="ssim", **options)

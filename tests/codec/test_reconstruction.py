@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from helpers.encoded import grouped
+from helpers.layers import encode_blocks
 from helpers.marks import fast_first
 from helpers.pictures import smooth_picture
 from vqcodec import api
@@ -125,7 +126,7 @@ def test_smaller_pictures_have_all_low_frequencies(channels: int, scale: int) ->
     matrix, low = dct.scaled_matrix(layout, LITE.color, side)
     wanted = np.empty((5 * side, 6 * side, channels), np.uint8)
     dct.inverse_float(dct.forward(pixels, layout, LITE.color)[low], 6, matrix, wanted)
-    with api.open_vqz(io.BytesIO(api.encode(pixels, quality=100, model=LITE))) as opened:
+    with api.open_vqz(io.BytesIO(encode_blocks(pixels, quality=100, model=LITE))) as opened:
         found = opened.read(scale=scale)
     assert np.abs(found.reshape(wanted.shape).astype(int) - wanted).max() <= 2
 

@@ -12,6 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from helpers.errors import raised
+from helpers.layers import encode_blocks
 from helpers.paths import REPOSITORY
 from helpers.pictures import smooth_picture
 from helpers.vqz_fields import Fields, bomb, index_section, put_together, take_apart
@@ -104,6 +105,7 @@ def test_broken_golden_files_end_in_their_error(name: str) -> None:
         step_64=st.integers(1, 65535),
         merge_map=st.integers(0, 31),
         masking=st.integers(0, 7),
+        best_is_plain=st.booleans(),
     ),
     st.data(),
 )
@@ -305,9 +307,9 @@ def test_any_records_are_read_or_corrupt(data: bytes, limit: int, zeros: int) ->
 )
 def test_unread_symbols_and_raw_bits_are_corrupt(layer: int, symbols: list[int], raw: bytes, message: str | None) -> None:
     encoder = Encoder(smooth_picture(20, 20), MODEL, EncodeOptions(threads=1, effort=1), layers=3)
-    coded = encoder.code(200)[0].symbols
-    coded.calls[layer].append((0, np.array(symbols, np.uint8)))
-    coded.raw[layer] += raw
+    coded = encoder.group(0, encoder.header(200))
+    coded.symbols.calls[layer].append((0, np.array(symbols, np.uint8)))
+    coded.symbols.raw[layer] += raw
     found = outcome(encoder.write(encoder.header(200), [coded]))
     assert (found and str(found)) == message
 
@@ -427,7 +429,7 @@ def test_the_type_of_the_alpha_section_follows_the_depth() -> None:
     """Type 01 is that of 8 bits and type 02 that of more; a reader that knows only one of them refuses the other."""
     shallow, deep = np.full((8, 8, 2), 9, np.uint8), np.full((8, 8, 2), 9000, np.uint16)
     for pixels, other in ((shallow, container.DEEP_ALPHA), (deep, container.ALPHA)):
-        header, sections = container.read_file(api.encode(pixels, model="photo-lite"))
+        header, sections = container.read_file(encode_blocks(pixels, model="photo-lite"))
         assert sections[1].type == container.alpha_type(header.depth) != other
         changed = container.write_file(header, [sections[0], Section(other, sections[1].data)])
         with pytest.raises(UnsupportedError, match=f"it needs sections of type {other:#04x}"):

@@ -49,6 +49,15 @@ def sample(name: str, crop: tuple[int, int, int, int] | None = None) -> NDArray[
         return np.asarray(image.crop(crop) if crop else image)
 
 
+def signs(height: int = 150, width: int = 170) -> NDArray[np.uint8]:
+    """Flat saturated rectangles: uint8 [height, width, 3]."""
+    picture = np.empty((height, width, 3), np.uint8)
+    picture[:] = (250, 10, 20)
+    picture[height // 5 : height // 2, width // 4 : width // 2] = (0, 0, 255)
+    picture[3 * height // 5 :, : width // 3] = (0, 255, 0)
+    return picture
+
+
 def photo(side: int = 192) -> NDArray[np.uint8]:
     """A square of the sample landscape, uint8 [side, side, 3]."""
     return sample("landscape", (200, 100, 200 + side, 100 + side))

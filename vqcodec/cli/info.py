@@ -112,6 +112,8 @@ def _print_info(file: Path | None, facts: Mapping[str, Any]) -> None:
     if "graphic_cells" in facts:
         lines["cells"] = f"{facts['cells']}, {lines.pop('graphic_cells')} graphic"
     lines["sections"] = _sections_text(facts["sections"])
+    if lines.pop("best_is_plain", False):
+        lines["best decode"] = "the plain one"
     for name in ("merge_map", "masking", "streams", "shares"):
         lines.pop(name, None)
     for name, value in lines.items():

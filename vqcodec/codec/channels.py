@@ -55,10 +55,9 @@ def depth_of(*samples: Pixels) -> int:
     return next(depth for depth in (10, 12, 16) if depth >= needed)
 
 
-def other_sections(opacity: Pixels | None, metadata: Metadata, levels: Sequence[int]) -> list[Section]:
-    """Sections of the alpha plane and the metadata. `levels` of zstd are tried. Raises InputError for metadata above 16 MiB."""
-    found = [] if opacity is None else [_alpha_section(opacity, tuple(levels))]
-    return found + metadata_sections(metadata)
+def alpha_sections(opacity: Pixels | None, levels: Sequence[int]) -> list[Section]:
+    """The section of an alpha plane [H, W], if there is one. `levels` of zstd are tried."""
+    return [] if opacity is None else [_alpha_section(opacity, tuple(levels))]
 
 
 def metadata_sections(metadata: Metadata) -> list[Section]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Protocol
 
-from vqcodec.arrays import Bool, Pixels, UInt32
+from vqcodec.arrays import Pixels, UInt32
+from vqcodec.codec.picture import Picture
 from vqcodec.codec.reader import Reader
-from vqcodec.format.header import Header, Section
+from vqcodec.format.header import Header
 from vqcodec.options import DecodeOptions, EncodeOptions
 from vqcodec.transform.rect import Rect
 from vqcodec.weights.builtin import BuiltIn
@@ -21,13 +21,8 @@ class FileCodec(Protocol):
     @property
     def model(self) -> Weights | BuiltIn: ...
 
-    def encode(self, colours: Pixels, visible: Bool | None, others: Sequence[Section], options: EncodeOptions, depth: int) -> bytes:
-        """Samples [H, W, 1 or 3], in PixelCodec with alpha, of `depth` bits to a file with the sections `others`.
-
-        `visible` bool [H, W]: the pixels that PSNR counts.
-
-        Raises InputError, LimitError.
-        """
+    def encode(self, picture: Picture, options: EncodeOptions) -> bytes:
+        """The file of a picture. Raises InputError, LimitError."""
         ...
 
     def decode(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Final, NamedTuple, Protocol, Self
 
 import numpy as np
 
-from vqcodec.arrays import Float32, Float64, Int16
+from vqcodec.arrays import Bool, Float32, Float64, Int16
 from vqcodec.codec import streams
 from vqcodec.codec.streams import Stored
 from vqcodec.codec.symbols import EncoderWriter, GroupStreams, GroupSymbols, SymbolReader
@@ -25,6 +25,19 @@ _SIDE_BY_SIDE: Final = 8
 """Most tile groups whose DCs are decoded together."""
 Indices = Callable[[int, int], Stored]
 """Function (tile group number, n) -> the index sections of the group's first n layers."""
+
+
+class Source(Protocol):
+    """The sections of tile groups as decoding needs them."""
+
+    @property
+    def cells(self) -> Mapping[int, Bool] | None:
+        """Graphic cells bool [h, w] by tile group; None: none."""
+        ...
+
+    def indices(self, group: int, layers: int) -> Stored:
+        """The index sections of the first `layers` layers of a tile group."""
+        ...
 
 
 # ------------------------------------------------------------------------------------------------ encoding
@@ -55,33 +68,51 @@ class Settings:
         )
 
 
+class Errors(NamedTuple):
+    """Sums of squared errors of samples after the plain decode and after the synthesis (comparing.py)."""
+
+    plain: int = 0
+    best: int = 0
+
+
 @dataclass(frozen=True)
 class CodedGroup:
-    """A coded tile group: latents int16 [C, h * w] in 1/16 step, and their symbols."""
+    """A coded tile group: latents int16 [C, h * w] in 1/16 step, their symbols, and errors, which are 0 unless compared."""
 
     latents: Int16
     symbols: GroupSymbols
+    errors: Errors
 
 
-def encode_group(targets: Float32, cells: tuple[int, int], model: ExactModel, settings: Settings) -> CodedGroup:
-    """The latents and symbols of targets float32 [C, h * w] in steps on a grid of `cells` (rows, columns)."""
-    grid = Grid(*cells, LAYOUTS[settings.layout])
+def encode_group(
+    targets: Float32, cells: tuple[int, int], model: ExactModel, settings: Settings, graphic: Bool | None = None
+) -> CodedGroup:
+    """The latents and symbols of targets float32 [C, h * w] in steps on a grid of `cells` (rows, columns).
+
+    `graphic` bool [h, w]: cells that are not coded.
+    """
+    grid = Grid(*cells, LAYOUTS[settings.layout], graphic)
     writer = EncoderWriter(model, targets, settings.lambda_)
     walk(grid, model, settings, writer)
-    return CodedGroup(grid.latents, writer.symbols())
+    return CodedGroup(grid.latents, writer.symbols(), Errors())
 
 
 # ------------------------------------------------------------------------------------------------ decoding
 
 
 def decode_group(
-    header: Header, sections: Stored, cells: tuple[int, int], model: ExactModel, ideal: Float64 | None = None
+    header: Header,
+    sections: Stored,
+    cells: tuple[int, int],
+    model: ExactModel,
+    ideal: Float64 | None = None,
+    graphic: Bool | None = None,
 ) -> Int16:
     """Latents int16 [C, h * w] from the index sections of one tile group; the inverse of `encode_group`. Raises CorruptError.
 
     `ideal` float64 [C], if given: the ideal code length in bits of the symbols read is added to it, by channel.
     """
-    grid = Grid(*cells, LAYOUTS[header.layout])
+    grid = Grid(*cells, LAYOUTS[header.layout], graphic)
     walk(grid, model, header, SymbolReader(model, header.merge_map, [streams.unpack(header, sections, cells, model)], ideal))
     return grid.latents
 
@@ -94,17 +125,28 @@ class OpenGroup:
     """The rectangle of the group, in cells."""
     dcs: Int16
     streams: GroupStreams
+    graphic: Bool | None = None
+    """Cells bool [h, w] that are not coded; None: none."""
 
 
-def open_groups(header: Header, sections: Sequence[Stored], model: ExactModel, numbers: Sequence[int]) -> list[OpenGroup]:
-    """Decode the DCs of several tile groups of one shape together. `sections`: index sections of each. Raises CorruptError."""
+def open_groups(
+    header: Header, sections: Sequence[Stored], model: ExactModel, numbers: Sequence[int], graphic: Sequence[Bool] | None = None
+) -> list[OpenGroup]:
+    """Decode the DCs of several tile groups of one shape together. Raises CorruptError.
+
+    `sections`: index sections of each; `graphic`: cells bool [h, w] of each that are not coded, None: none.
+    """
     places, layout = [header.groups[number] for number in numbers], LAYOUTS[header.layout]
     cells = places[0].shape
     each = [streams.unpack(header, stored, cells, model) for stored in sections]
     reader = SymbolReader(model, header.merge_map, each)
-    dcs = walk_dc(cells, layout, model, header, reader, dc_corrector_of(model, header.step_64), len(numbers))
+    skipped = None if graphic is None else np.concatenate([own.reshape(-1) for own in graphic])
+    dcs = walk_dc(cells, layout, model, header, reader, dc_corrector_of(model, header.step_64), len(numbers), skipped)
     apart = dcs.astype(np.int16).reshape(layout.components, len(numbers), -1)
-    return [OpenGroup(place, apart[:, i], own) for i, (place, own) in enumerate(zip(places, each, strict=True))]
+    return [
+        OpenGroup(place, apart[:, i], own, None if graphic is None else graphic[i])
+        for i, (place, own) in enumerate(zip(places, each, strict=True))
+    ]
 
 
 def finish_group(header: Header, group: OpenGroup, model: ExactModel, tiles: int | None = None) -> Int16:
@@ -114,7 +156,7 @@ def finish_group(header: Header, group: OpenGroup, model: ExactModel, tiles: int
     """
     if tiles == 0:
         return group.dcs
-    grid = Grid(*group.place.shape, LAYOUTS[header.layout])
+    grid = Grid(*group.place.shape, LAYOUTS[header.layout], group.graphic)
     grid.latents[: grid.layout.components] = group.dcs
     reader = SymbolReader(model, header.merge_map, [group.streams])
     walk_tiles(grid, model, header, reader, corrector_of(model, grid, header.step_64), tiles)
@@ -123,7 +165,7 @@ def finish_group(header: Header, group: OpenGroup, model: ExactModel, tiles: int
 
 def open_each(
     header: Header,
-    indices: Indices,
+    source: Source,
     model: ExactModel,
     numbers: Sequence[int],
     then: Callable[[OpenGroup], None],
@@ -136,7 +178,7 @@ def open_each(
     `then` may run in a forked process, so its results must go into arrays of `workers.shared_empty`.
     """
     sections = {
-        number: indices(number, layers or header.layers) for number in numbers
+        number: source.indices(number, layers or header.layers) for number in numbers
     }  # read here: forks would share one file offset
     by_shape: dict[tuple[int, int], list[int]] = {}
     for number in numbers:
@@ -147,7 +189,8 @@ def open_each(
         batches += [alike[i::count] for i in range(min(count, len(alike)))]
 
     def one(batch: Sequence[int]) -> None:
-        for opened in progress.steps(open_groups(header, [sections[number] for number in batch], model, batch)):
+        maps = None if source.cells is None else [source.cells[number] for number in batch]
+        for opened in progress.steps(open_groups(header, [sections[number] for number in batch], model, batch, maps)):
             then(opened)
 
     with progress.stage("decoding"):

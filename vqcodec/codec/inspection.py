@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import astuple, dataclass
 from typing import Any
 
 import numpy as np
 
-from vqcodec.arrays import Int32, Int64, Intp, UInt8, UInt32
+from vqcodec.arrays import Bool, Int32, Int64, Intp, UInt8, UInt32
 from vqcodec.codec import streams, tokens
+from vqcodec.codec.graphics import Overlay
 from vqcodec.codec.groups import Indices, decode_group
 from vqcodec.codec.reader import Reader
 from vqcodec.codec.symbols import ClassSpan, GroupStreams, Sizes, SymbolReader
@@ -71,6 +73,7 @@ def _coding_facts(reader: Reader) -> dict[str, Any]:
         "groups": len(header.groups),
         "merge_map": header.merge_map,
         "masking": header.masking,
+        "best_is_plain": header.best_is_plain,
         **of_pixels,
     }
 
@@ -179,25 +182,27 @@ class _Recorder(SymbolReader):
         return {name: np.concatenate(parts).astype(np.uint32) for name, parts in columns.items()}
 
 
-def index_table(header: Header, indices: Indices, model: ExactModel) -> dict[str, UInt32]:
+def index_table(
+    header: Header, indices: Indices, model: ExactModel, graphic: Mapping[int, Bool] | None = None
+) -> dict[str, UInt32]:
     """Every index of a file in decoding order: columns uint32 [n] index, codebook, class, channel, row, column.
 
-    Raises CorruptError.
+    `graphic`: graphic cells bool [h, w] by tile group; None: none. Raises CorruptError.
     """
     tables = []
     for number, place in enumerate(header.groups):
         recorder = _Recorder(model, header.merge_map, streams.unpack(header, indices(number, header.layers), place.shape, model))
-        walk(Grid(*place.shape, LAYOUTS[header.layout]), model, header, recorder)
+        walk(Grid(*place.shape, LAYOUTS[header.layout], None if graphic is None else graphic[number]), model, header, recorder)
         table = recorder.columns()
         row, column = np.divmod(table.pop("cell"), np.uint32(place.width))
         tables.append(table | {"row": np.uint32(place.top) + row, "column": np.uint32(place.left) + column})
     return {name: np.concatenate([table[name] for table in tables]) for name in tables[0]}
 
 
-def describe(header: Header, indices: Indices, model: ExactModel) -> dict[str, Any]:
+def describe(header: Header, indices: Indices, model: ExactModel, graphic: Mapping[int, Bool] | None = None) -> dict[str, Any]:
     """Bytes of each stream, and the share of each band in the ideal code length, which is the sum of all codewords' code lengths.
 
-    Decodes everything. Raises CorruptError.
+    Decodes all indices. `graphic`: graphic cells bool [h, w] by tile group; None: none. Raises CorruptError.
     """
     layout, merged = LAYOUTS[header.layout], model.streams[header.merge_map]
     names = [
@@ -215,7 +220,7 @@ def describe(header: Header, indices: Indices, model: ExactModel) -> dict[str, A
             for number_of_part, part in enumerate([*parts, StoredPart(len(raw), Mode.VERBATIM, raw)]):
                 counts[number_of_part] += part.size
                 stored[number_of_part] += stored_bytes(part)
-        decode_group(header, sections, place.shape, model, bits)
+        decode_group(header, sections, place.shape, model, bits, None if graphic is None else graphic[number])
     total = max(float(bits.sum()), 1e-9)
     shares: dict[str, float] = {}
     for channel, (component, v, u) in enumerate(layout.positions):
@@ -247,8 +252,10 @@ class ExactFiles:
 
     def indices(self, reader: Reader) -> dict[str, UInt32]:
         """Every codebook index (index_table). Raises CorruptError, TruncatedError."""
-        return index_table(reader.header, reader.indices, self.model)
+        graphic = Overlay(reader, range(len(reader.header.groups))).cells
+        return index_table(reader.header, reader.indices, self.model, graphic)
 
     def describe(self, reader: Reader) -> dict[str, Any]:
         """Bytes of streams and shares of bands (describe). Raises CorruptError, TruncatedError."""
-        return describe(reader.header, reader.indices, self.model)
+        overlay = Overlay(reader, range(len(reader.header.groups)))
+        return describe(reader.header, reader.indices, self.model, overlay.cells) | overlay.describe()

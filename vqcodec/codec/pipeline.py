@@ -1,15 +1,16 @@
 """The codec on one page: pixels -> bytes, and bytes -> pixels, stage by stage. Stages are functions of the modules on the left.
 
     module           encode: read down                    decode: read up
-    channels         split, then hidden.fill_hidden       join
+    picture          picture_of: channels, hidden colours channels.join
+    trials           which cells are graphic              graphics.Overlay.paint
     transform.dct    forward (Source.coefficients)        inverse, then seams (Reconstruction)
     targets          with_overshoot, targets_of           synthesis and refiner (Reconstruction)
     groups           encode_group                         open_each, finish_group
     streams          pack                                 unpack
     container        write_file                           File (Reader)
 
-Rate control wraps encoding: it codes the picture at one quantiser step or at several. Regions, smaller sizes and networks are kinds
-of reconstruction; damaged files are the reader's. Token models replace the stages between channels and container (tokens.py).
+Rate control codes the picture at one quantiser step or at several. Regions, smaller sizes and networks are kinds of reconstruction.
+Token models (tokens.py) and exact pixels (pixel_codec.py) have stages of their own between picture and container.
 Shapes: H x W pixels, h x w cells of 8x8 pixels, C coded channels; aiming transforms C' >= C channels.
 """
 
@@ -18,19 +19,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from io import BytesIO
-from typing import Any, Final
 
 from vqcodec.arrays import Bool, Int16, Pixels
-from vqcodec.codec import channels, devices, groups, hidden, pixel_codec, rate_control, reconstruction, refinement, streams
-from vqcodec.codec.choices import effort_of
+from vqcodec.codec import channels, devices, groups, rate_control, reconstruction, refinement, streams, trials
+from vqcodec.codec.comparing import comparison, with_choice
 from vqcodec.codec.file_codec import FileCodec
-from vqcodec.codec.groups import CodedGroup, OpenGroup
+from vqcodec.codec.graphics import Overlay
 from vqcodec.codec.inspection import ExactFiles
+from vqcodec.codec.picture import Picture, picture_of
 from vqcodec.codec.pixel_codec import PixelCodec
-from vqcodec.codec.rate_control import TooFineError
 from vqcodec.codec.reader import Reader
 from vqcodec.codec.source import Source
-from vqcodec.codec.symbols import GroupSymbols
 from vqcodec.codec.targets import targets_of, with_overshoot
 from vqcodec.codec.tokens import TokenCodec
 from vqcodec.format import container
@@ -42,23 +41,16 @@ from vqcodec.runtime.workers import usable_cores
 from vqcodec.transform.rect import Rect
 from vqcodec.weights.builtin import BUILT_IN, BuiltIn
 from vqcodec.weights.exact import ExactModel
+from vqcodec.weights.kinds import AnyModel
 from vqcodec.weights.refiner import Refiner
 from vqcodec.weights.token import TokenModel
-
-AnyModel = ExactModel | TokenModel | BuiltIn
 
 
 @with_one_thread
 def encode(pixels: Pixels, model: AnyModel, options: EncodeOptions, metadata: Metadata | None = None) -> bytes:
     """The bytes of a .vqz file of samples [H, W] or [H, W, 1 to 4], uint8 or uint16. Raises InputError, LimitError."""
-    if options.lossless:
-        return pixel_codec.encode_lossless(pixels, metadata or Metadata(), options)
-    colours, opacity = channels.split(pixels)  # [H, W, 1 or 3]; [H, W] or None
-    visible = None if opacity is None or options.exact else opacity > 0  # bool [H, W] or None
-    colours = colours if visible is None else hidden.fill_hidden(colours, visible)  # [H, W, 1 or 3]
-    depth = channels.depth_of(pixels)
-    others = channels.other_sections(opacity, metadata or Metadata(), effort_of(options.effort).plane_levels)  # list[Section]
-    return codec_of(model).encode(colours, visible, others, options, depth)
+    picture = picture_of(pixels, options, metadata or Metadata())  # colours [H, W, 1 or 3], opacity [H, W] or None
+    return codec_of(BUILT_IN if options.lossless else model).encode(picture, options)
 
 
 def decode(data: bytes, model: AnyModel, options: DecodeOptions, refiner: Refiner | None = None) -> Pixels:
@@ -82,42 +74,39 @@ def read(reader: Reader, model: AnyModel, options: DecodeOptions, refiner: Refin
 class Encoder(Source):
     """A picture and an exact model; codes files at any quantiser step, for rate control to choose from."""
 
-    def group(self, number: int, header: Header) -> CodedGroup:
+    def group(self, number: int, header: Header) -> groups.CodedGroup:
         """The latents and symbols of a tile group."""
         settings = self.settings(header)
         coefficients = self.coefficients(number, self.transformed(header))  # dct.forward: float32 [C', h * w], grey levels
         coefficients = with_overshoot(coefficients, self.part(number), self.model, step_64=settings.step_64, depth=self.depth)
-        cells = header.groups[number].shape  # h, w
+        cells, graphic = header.groups[number].shape, self.graphic_cells(number)  # h, w; bool [h, w] or None
         with progress.stage("", 2 * self.rounds + 1):  # a round of aiming codes the group, then moves the targets
-            targets = targets_of(coefficients, cells, self.model, settings, self.rounds)  # float32 [C, h * w], steps
-            return groups.encode_group(targets, cells, self.model, settings)  # latents int16 [C, h * w], symbols uint8
+            targets = targets_of(coefficients, cells, self.model, settings, self.rounds, graphic)  # float32 [C, h * w], steps
+            return groups.encode_group(targets, cells, self.model, settings, graphic)  # latents int16 [C, h * w], symbols uint8
 
-    def code(self, step_64: int) -> list[CodedGroup]:
-        """The latents and symbols of every tile group at a step."""
+    def code(self, step_64: int, *, with_latents: bool = False) -> tuple[Header, list[groups.CodedGroup]]:
+        """The header and every tile group at a step; together latents need as much memory as the picture. Raises TooFineError."""
         header = self.header(step_64)
+        compare = comparison(self, header, with_latents=with_latents)  # adds the errors of the plain decode and of "best"
         with progress.stage("coding"):
-            return self.each_group(lambda number: self.group(number, header))
+            coded = self.each_group(lambda number: compare(number, self.group(number, header)))
+        if any(group.symbols.clipped for group in coded):
+            raise rate_control.TooFineError
+        return with_choice(header, coded), coded
 
     def file(self, step_64: int) -> bytes:
         """The file at a step in 1/64 grey level. Raises TooFineError."""
-        header = self.header(step_64)
-        with progress.stage("coding"):  # keeps the symbols only: latents need as much memory as the picture
-            symbols = self.each_group(lambda number: self.group(number, header).symbols)
-        if any(group.clipped for group in symbols):
-            raise TooFineError
-        return self.write(header, symbols)
+        return self.write(*self.code(step_64))
 
-    def write(self, header: Header, symbols: Sequence[GroupSymbols]) -> bytes:
-        """The file with these symbols, one item per tile group."""
-        merge_map, sections = streams.pack(symbols, self.model, self.effort, self.threads)  # sections: layer by layer
-        header = replace(header, merge_map=merge_map)
-        return container.write_file(header, [*(Section(container.INDICES, data) for data in sections), *self.others])
+    def write(self, header: Header, coded: Sequence[groups.CodedGroup]) -> bytes:
+        """The file with these tile groups."""
+        merge_map, sections = streams.pack([group.symbols for group in coded], self.model, self.effort, self.threads)  # by layer
+        header, own = replace(header, merge_map=merge_map), [Section(container.INDICES, data) for data in sections]
+        return container.write_file(header, [*self.graphic_sections, *own, *self.others])
 
     def psnr_db(self, step_64: int) -> float:
         """PSNR over the visible samples of the best decode at a step. Raises TooFineError."""
-        header, coded = self.header(step_64), self.code(step_64)
-        if any(group.symbols.clipped for group in coded):
-            raise TooFineError
+        header, coded = self.code(step_64, with_latents=True)
         image = reconstruction.best(header, self.model)
         self.each_group(lambda number: image.add(header.groups[number], coded[number].latents))
         return self.psnr_of(image.pixels(self.threads))
@@ -126,10 +115,17 @@ class Encoder(Source):
 class ExactCodec(ExactFiles):
     """Encodes and decodes files of an exact model."""
 
-    def encode(self, colours: Pixels, visible: Bool | None, others: Sequence[Section], options: EncodeOptions, depth: int) -> bytes:
-        """The file of samples [H, W, 1 or 3]. Raises LimitError."""
-        encoder = Encoder(colours, self.model, options, visible=visible, others=others, depth=depth)
-        return rate_control.file_for(encoder, options)
+    def encode(self, picture: Picture, options: EncodeOptions) -> bytes:
+        """The file of a picture: with DCT blocks in all cells, in some or in none (trials). Raises LimitError."""
+        plain = DecodeOptions(refine="none", threads=options.threads)
+
+        def decoded(file: bytes) -> Pixels:
+            return self.decode(Reader(BytesIO(file)), plain, None, picture.opacity, None)
+
+        def with_layers(cells: Bool | None) -> bytes:
+            return rate_control.file_for(Encoder(picture, self.model, options, cells), options)
+
+        return trials.smallest(picture, options, self.model, with_layers, decoded)
 
     def decode(
         self, reader: Reader, options: DecodeOptions, region: Rect | None, opacity: Pixels | None, refiner: Refiner | None
@@ -139,17 +135,16 @@ class ExactCodec(ExactFiles):
         model = devices.model_on(options.device, self.model)
         image = refinement.choose(header, model, options, region=region, opacity=opacity, refiner=refiner, tell=reader.tell)
 
-        def finish(group: OpenGroup) -> None:
+        def finish(group: groups.OpenGroup) -> None:
             latents: Int16 = groups.finish_group(header, group, model, image.tiles_of(group.place))  # int16 [C, h * w]
             image.add(group.place, latents)  # dct.inverse at once, or stored for the networks
 
-        groups.open_each(header, reader.indices, model, image.groups, finish, threads=threads, layers=image.layers)
-        return image.pixels(threads)  # synthesis and refiner, seams
-
-
-CODECS: Final[dict[type, Callable[[Any], FileCodec]]] = {ExactModel: ExactCodec, TokenModel: TokenCodec, BuiltIn: PixelCodec}
+        graphic = Overlay(reader, image.groups)
+        groups.open_each(header, graphic, model, image.groups, finish, threads=threads, layers=image.layers)
+        return graphic.paint(image.pixels(threads), region, options.scale, opacity)  # synthesis and refiner, seams; graphic cells
 
 
 def codec_of(model: AnyModel) -> FileCodec:
     """The codec of a model's kind."""
-    return next(codec(model) for kind, codec in CODECS.items() if isinstance(model, kind))
+    codecs: dict[type, Callable[..., FileCodec]] = {ExactModel: ExactCodec, TokenModel: TokenCodec, BuiltIn: PixelCodec}
+    return next(codec(model) for kind, codec in codecs.items() if isinstance(model, kind))

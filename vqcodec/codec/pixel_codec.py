@@ -11,35 +11,35 @@ from typing import Any, Final
 import numpy as np
 
 from vqcodec.arrays import Bool, Pixels, UInt32
-from vqcodec.codec import channels, content, inspection, predicted
+from vqcodec.codec import content, inspection, predicted
 from vqcodec.codec.choices import effort_of, tile_of
+from vqcodec.codec.file_palette import empty_palette, palette_of, samples_of
+from vqcodec.codec.picture import Picture
 from vqcodec.codec.reader import Reader
 from vqcodec.entropy.pixel_pyramid import Shape
 from vqcodec.errors import CorruptError, FormatError
-from vqcodec.format import container, index_planes, palettes, pixel_sections
-from vqcodec.format.header import Header, Metadata, Section
+from vqcodec.format import container, index_planes, pixel_sections
+from vqcodec.format.header import Header, Section
 from vqcodec.format.pixel_sections import PixelSection
 from vqcodec.options import DecodeOptions, EncodeOptions
 from vqcodec.runtime import progress
 from vqcodec.runtime.workers import shared_empty, side_by_side, usable_cores
 from vqcodec.transform import downscaling
 from vqcodec.transform.dct import sample_type
-from vqcodec.transform.layouts import COLOR_8X8, GREY, LAYOUTS
-from vqcodec.transform.palette import CELL, FIRST_LEVELS, Palette, pixels_of_cells
+from vqcodec.transform.layouts import COLOR_8X8, GREY
+from vqcodec.transform.palette import CELL, Palette, pixels_of_cells
 from vqcodec.transform.rect import Rect
-from vqcodec.weights.builtin import BUILT_IN, BuiltIn
+from vqcodec.weights.builtin import BuiltIn
 from vqcodec.weights.refiner import Refiner
 
 _SHAPES: Final = ((1 << 12, Shape(1, False, 1)), (1 << 15, Shape(1, True, 1)), (1 << 17, Shape(2, True, 1)))
 """Extent of the weights of predictions in groups of up to so many samples: larger groups pay for more weights."""
 _LARGE: Final = Shape(3, True, 2)
-_SMALL: Final = 1 << 14
-"""Pixels up to which a picture is tried in all ways: that takes little time."""
 _DEFAULT, _THOROUGH = 4, 7
 """Efforts from which several maps are compared, and all maps."""
 _PHOTOGRAPHIC, _GRAPHIC = 0.05, 0.6
 """Shares of pixels equal to their left neighbour below which a picture is taken for a photograph, above which for a graphic."""
-_FEW_COLOURS: Final = 20
+_FEW_COLOURS: Final = 32
 """Most colours of a cell that is graphic in a mixed picture."""
 _RARE: Final = 0.01
 """Share of cells below which a kind of cell is not worth a map."""
@@ -100,11 +100,11 @@ def maps_to_try(pixels: Pixels, effort: int) -> list[Bool]:
     cells = -(-height // CELL), -(-width // CELL)
     everything, nothing = np.ones(cells, bool), np.zeros(cells, bool)
     share = content.equal_share(pixels)
-    thorough = effort >= _THOROUGH or height * width <= _SMALL
+    thorough = effort >= _THOROUGH or height * width <= content.SMALL
     if not thorough and share < _PHOTOGRAPHIC:
         return [nothing]
     mixed = content.few_coloured(pixels, _FEW_COLOURS)
-    if effort < _DEFAULT and height * width > _SMALL:
+    if effort < _DEFAULT and height * width > content.SMALL:
         return [everything if mixed.mean() > 1 - _PHOTOGRAPHIC else mixed]
     found = [everything]
     if thorough or share < _GRAPHIC:
@@ -114,35 +114,7 @@ def maps_to_try(pixels: Pixels, effort: int) -> list[Bool]:
     return found
 
 
-def encode_lossless(pixels: Pixels, metadata: Metadata, options: EncodeOptions) -> bytes:
-    """The lossless file of samples [H, W] or [H, W, 1 to 4]. Raises InputError."""
-    picture = channels.with_channels(pixels)
-    return PixelCodec(BUILT_IN).encode(picture, None, channels.metadata_sections(metadata), options, channels.depth_of(picture))
-
-
 # ------------------------------------------------------------------------------------------------ decoding
-
-
-def samples_of(header: Header) -> int:
-    """Samples of a pixel in pixel sections: alpha is one of them if the file has no layers."""
-    return LAYOUTS[header.layout].components + (header.alpha and not header.layers)
-
-
-def palette_of(reader: Reader) -> Palette:
-    """The palette of a file; the empty one if the file has none. Raises FormatError."""
-    header = reader.header
-    if container.PALETTE not in [entry.type for entry in reader.file.table]:
-        return empty_palette(header)
-    data, pixels = reader.file.other(container.PALETTE), header.width * header.height
-    palette = palettes.unpack_palette(data, samples_of(header), np.dtype(sample_type(header.depth)), pixels)
-    if int(palette.colours.max(initial=0)) >> header.depth:
-        raise CorruptError("corrupt file: a colour of its palette has too many bits")
-    return palette
-
-
-def empty_palette(header: Header) -> Palette:
-    """A palette without colours: all colours of graphic pixels are rare."""
-    return Palette(np.zeros((0, samples_of(header)), sample_type(header.depth)), FIRST_LEVELS[0], False)
 
 
 def decode_group(data: bytes, header: Header, place: Rect, palette: Palette) -> Pixels:
@@ -166,11 +138,12 @@ class PixelCodec:
     def __init__(self, model: BuiltIn) -> None:
         self.model = model
 
-    def encode(self, pixels: Pixels, visible: Bool | None, others: Sequence[Section], options: EncodeOptions, depth: int) -> bytes:
-        """The smallest lossless file found of samples [H, W, C] of `depth` bits, alpha included."""
-        header = header_of(pixels, depth, tile_of(pixels, options.tile), lossless=True)
-        maps = maps_to_try(pixels, options.effort)
-        return min((file_of_map(pixels, graphic, header, others, options) for graphic in maps), key=len)
+    def encode(self, picture: Picture, options: EncodeOptions) -> bytes:
+        """The smallest exact file found of a picture's samples."""
+        pixels = picture.samples  # [H, W, C]
+        header = header_of(pixels, picture.depth, tile_of(pixels, options.tile), lossless=picture.visible is None)
+        maps = maps_to_try(pixels, options.effort)  # bool [h, w] each
+        return min((file_of_map(pixels, graphic, header, picture.metadata, options) for graphic in maps), key=len)
 
     def decode(
         self, reader: Reader, options: DecodeOptions, region: Rect | None, opacity: Pixels | None, refiner: Refiner | None

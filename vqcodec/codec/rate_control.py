@@ -77,11 +77,15 @@ def file_for(encoder: StepEncoder, options: EncodeOptions) -> bytes:
     """The file that meets the options' target. Raises LimitError if no file does."""
     if options.psnr is not None:
         return file_of_psnr(encoder, options.psnr)
-    height, width, _ = encoder.pixels.shape
-    size = options.size if options.bpp is None else int(min(options.bpp * height * width / 8, sys.maxsize))
+    size = size_of(encoder.pixels, options)
     if size is not None:
         return file_of_size(encoder, size)
     return file_of_step(encoder, step_of_quality(DEFAULT_QUALITY if options.quality is None else options.quality, encoder.depth))
+
+
+def size_of(pixels: Pixels, options: EncodeOptions) -> int | None:
+    """The most bytes that a file of pixels [H, W, C] may have; None without a target of bytes."""
+    return options.size if options.bpp is None else int(min(options.bpp * pixels.shape[0] * pixels.shape[1] / 8, sys.maxsize))
 
 
 def file_of_step(encoder: StepEncoder, step_64: int) -> bytes:

@@ -200,8 +200,12 @@ def best(
     run: RunNetwork | None = None,
     sharpener: Sharpener | None = None,
 ) -> Reconstruction:
-    """The reconstruction closest to the original: Restored if there is a network and the step is coarse enough, else Plain."""
-    if (model.synthesis is None and sharpener is None) or header.step_levels < MIN_STEP_LEVELS:
+    """The reconstruction closest to the original: Restored if there is a network and the step is coarse enough, else Plain.
+
+    It is also Plain if the file says that this is closer; then there is no sharpener's texture either.
+    """
+    no_network = model.synthesis is None and sharpener is None
+    if no_network or header.best_is_plain or header.step_levels < MIN_STEP_LEVELS:
         return Plain(header, model, region)
     return Restored(header, model, region, run=run, sharpener=sharpener)
 

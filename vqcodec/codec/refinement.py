@@ -19,8 +19,12 @@ from vqcodec.weights.refiner import Refiner
 
 
 def strength_of(options: DecodeOptions, header: Header) -> float:
-    """The share 0..1 of a refiner's output that is added; 0 for files of tokens or pixels, and unless `refine` is "gan"."""
-    if options.refine != "gan" or header.tokens or not header.layers:
+    """The share 0..1 of a refiner's output that is added.
+
+    It is 0 unless `refine` is "gan", for files of tokens or pixels, and where the plain decode is closer than the synthesis, as in
+    flat graphics, which have no texture.
+    """
+    if options.refine != "gan" or header.tokens or not header.layers or header.best_is_plain:
         return 0.0
     return sharpening.default_strength(header.step_levels) if options.strength is None else options.strength
 

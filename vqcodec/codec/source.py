@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from copy import copy
 from dataclasses import replace
 from typing import Final, Self, TypeVar
@@ -10,10 +10,11 @@ from typing import Final, Self, TypeVar
 import numpy as np
 
 from vqcodec.arrays import Bool, Float32, Pixels
-from vqcodec.codec import channels, choices, chroma
+from vqcodec.codec import choices, chroma, graphics
 from vqcodec.codec.groups import Settings
+from vqcodec.codec.picture import Picture, picture_of
 from vqcodec.format import container
-from vqcodec.format.header import Header, Section
+from vqcodec.format.header import Header, Metadata, Section
 from vqcodec.nets.synthesis import MIN_STEP_LEVELS
 from vqcodec.options import EncodeOptions
 from vqcodec.runtime import progress
@@ -32,27 +33,25 @@ class Source:
 
     def __init__(
         self,
-        pixels: Pixels,
+        pixels: Pixels | Picture,
         model: ExactModel,
         options: EncodeOptions | None = None,
+        graphic: Bool | None = None,
         *,
-        visible: Bool | None = None,
-        others: Sequence[Section] = (),
         layers: int | None = None,
-        depth: int | None = None,
     ) -> None:
-        """`pixels` [H, W, 1 or 3]; `visible` bool [H, W]: the pixels that PSNR counts, None: all; `others`:
-        the sections of the file besides the index sections; `layers` 1..3, by default 3 with tile groups, else 1; `depth`: bits per
-        sample, None: as many as `pixels` need.
+        """`pixels`: a picture, or its samples [H, W, 1 or 3]; `graphic` bool [h, w]: graphic cells, None: none; `layers` 1..3,
+        by default 3 with tile groups, else 1.
         """
         options = options or EncodeOptions()
-        self.pixels, self.model, self.visible, self.others = pixels, model, visible, others
-        self.depth = depth = depth or channels.depth_of(pixels)
+        picture = pixels if isinstance(pixels, Picture) else picture_of(pixels, options, Metadata())
+        self.pixels, self.model, self.visible = picture.colours, model, picture.visible
+        self.others, self.depth = picture.sections(options.effort), picture.depth
         self.effort = choices.effort_of(options.effort)
         self.rounds = choices.rounds_of(model, options.effort)
         self.threads = options.threads or usable_cores()
-        height, width, self.components = pixels.shape
-        tile = choices.tile_of(pixels, options.tile)
+        height, width, self.components = self.pixels.shape
+        tile = choices.tile_of(self.pixels, options.tile)
         self.frame = Header(
             width=width,
             height=height,
@@ -61,10 +60,13 @@ class Source:
             group_log2=0 if tile is None else tile.bit_length() - 4,
             model_id=model.file_id,
             step_64=container.MAX_STEP_64,
-            depth=depth,
-            alpha=any(section.type == container.alpha_type(depth) for section in others),
+            depth=picture.depth,
+            alpha=picture.opacity is not None,
+            pixels=graphic is not None,
             masking=choices.masking_of(options.tune),
         )
+        self._graphics = None if graphic is None else graphics.pack(self.pixels, graphic, self.frame, options.effort)
+        self._coded = self.pixels if self._graphics is None else graphics.without_graphics(self.pixels, self._graphics)
         self._coefficients: dict[int, Float32] = {}
         self._chroma_gain = np.zeros((0, 2))
         self._large_layout = False
@@ -98,9 +100,28 @@ class Source:
         return COLOR_8X8 if self.rounds and self.components == 3 else LAYOUTS[header.layout]
 
     def part(self, number: int) -> Pixels:
-        """The pixels [8 h, 8 w, components] of a tile group, fewer at the picture's right and bottom edge."""
+        """The pixels [8 h, 8 w, components] of a tile group, fewer at the picture's edges; smooth in graphic cells."""
         place = self.frame.groups[number].scale(8)
-        return self.pixels[place.rows, place.columns]
+        return self._coded[place.rows, place.columns]
+
+    def graphic_cells(self, number: int) -> Bool | None:
+        """The graphic cells of a tile group, bool [h, w]; None without a map."""
+        place = self.frame.groups[number]
+        return None if self._graphics is None else self._graphics.cells[place.rows, place.columns]
+
+    @property
+    def graphic_sections(self) -> list[Section]:
+        """The sections with the pixels of graphic cells."""
+        return [] if self._graphics is None else self._graphics.sections
+
+    def visible_part(self, number: int) -> Bool | None:
+        """The pixels of a tile group that PSNR counts, bool of the shape of `part`; None: all. Graphic ones have no error."""
+        place = self.frame.groups[number].scale(8)
+        counted = None if self.visible is None else self.visible[place.rows, place.columns]
+        if self._graphics is None:
+            return counted
+        others = ~self._graphics.pixels[place.rows, place.columns]
+        return others if counted is None else counted & others
 
     def coefficients(self, number: int, layout: Layout) -> Float32:
         """Coefficients float32 [C, h * w] of a tile group in grey levels (dct.forward)."""
@@ -125,6 +146,8 @@ class Source:
     def psnr_of(self, decoded: Pixels) -> float:
         """PSNR in dB of decoded samples [H, W, components] over the visible ones; infinity if they are equal."""
         error = np.subtract(decoded, self.pixels, dtype=np.int32)
+        if self._graphics is not None:
+            error[self._graphics.pixels] = 0
         if self.visible is not None:
             error = error[self.visible]
         mse = float(np.mean(np.square(error, dtype=np.int64 if self.depth > 8 else np.int32))) if error.size else 0.0

@@ -18,7 +18,7 @@ import numpy as np
 from vqcodec.arrays import Float32, Float64, Int16, Int32, Intp, UInt8
 from vqcodec.entropy.codebook_search import nearest, nearest_scalars
 from vqcodec.entropy.codebooks import NATURAL_SIZE, NO_CODEWORD, SCALAR_MAX, scaled_codewords, with_low_bits
-from vqcodec.entropy.linear import CLASSES
+from vqcodec.entropy.linear import NOT_CODED
 from vqcodec.errors import CorruptError
 from vqcodec.format.bits import BitReader, pack_bits
 from vqcodec.transform.layouts import LATENT_UNIT, TILE_SIZES
@@ -90,7 +90,8 @@ class ByClass(ABC):
         """`table` int16 [set, log2 tile size, class] holds codebook numbers; -1 codes nothing. `dims`: dimensions of the codebooks.
         `targets` float32 [C, h * w] in steps.
         """
-        self.table, self.dims, self.targets = table, [*dims, 0], targets  # the last entry serves codebook -1
+        self.table = np.pad(table, ((0, 0), (0, 0), (0, 1)), constant_values=-1)  # with an entry for NOT_CODED
+        self.dims, self.targets = [*dims, 0], targets  # the last entry serves codebook -1
 
     def start_layer(self, layer: int) -> None:  # noqa: B027 (most coders ignore layers)
         """Begin the next layer."""
@@ -110,7 +111,7 @@ class ByClass(ABC):
         elif sizes != NATURAL_SIZE:
             wanted *= np.float32(NATURAL_SIZE / sizes)
         rows = np.zeros((n, size), np.int32)
-        counts = np.bincount(classes, minlength=CLASSES).tolist()
+        counts = np.bincount(classes, minlength=NOT_CODED + 1).tolist()
         codebooks = self.table[codebook_set, TILE_SIZES.index(size)].tolist()
         present = [(number, count) for number, count in zip(codebooks, counts, strict=True) if count]
         start = 0
@@ -307,7 +308,7 @@ class SymbolReader:
     def __init__(self, model: ExactModel, merge_map: int, groups: Sequence[GroupStreams], ideal: Float64 | None = None) -> None:
         """`ideal` float64 [C], if given: the ideal code length in bits of the symbols read is added to it, by channel."""
         self.codebooks, self.symbol_tables = model.codebooks, model.symbol_tables
-        self.table = model.table.tolist()
+        self.table = [[[*codebooks, -1] for codebooks in by_size] for by_size in model.table.tolist()]  # the last: NOT_CODED
         self.dims = [*(codebook.dim for codebook in model.codebooks), 0]  # the last entry serves codebook -1
         self.escapes = [codebook.escape for codebook in model.codebooks]
         self.stream_of = model.maps[merge_map].tolist()
@@ -333,10 +334,10 @@ class SymbolReader:
         size, n = means.shape
         keys = classes
         if len(self.groups) > 1:
-            firsts = np.arange(len(self.groups), dtype=np.uint16) * CLASSES
+            firsts = np.arange(len(self.groups), dtype=np.uint16) * (NOT_CODED + 1)
             keys = (classes.reshape(len(self.groups), -1) + firsts[:, None]).reshape(-1)
         order = np.argsort(keys, kind="stable")
-        counts = np.bincount(keys, minlength=CLASSES * len(self.groups)).tolist()
+        counts = np.bincount(keys, minlength=(NOT_CODED + 1) * len(self.groups)).tolist()
         rows = np.empty((n, size), np.int32)
         bits = 0.0
         for dim, some in groupby(self._spans(self.table[codebook_set][TILE_SIZES.index(size)], counts), key=attrgetter("dim")):

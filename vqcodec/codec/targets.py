@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from vqcodec.arrays import Float32, Pixels
+from vqcodec.arrays import Bool, Float32, Pixels
 from vqcodec.codec import aiming, clipping
 from vqcodec.codec.groups import Settings, encode_group
 from vqcodec.nets.synthesis import MIN_STEP_LEVELS
@@ -34,7 +34,9 @@ def with_overshoot(coefficients: Float32, pixels: Pixels, model: ExactModel, *, 
     return moved
 
 
-def targets_of(coefficients: Float32, cells: tuple[int, int], model: ExactModel, settings: Settings, rounds: int) -> Float32:
+def targets_of(
+    coefficients: Float32, cells: tuple[int, int], model: ExactModel, settings: Settings, rounds: int, graphic: Bool | None = None
+) -> Float32:
     """Targets float32 [C, h * w] in steps for coefficients float32 [C', h * w] in grey levels of a tile group.
 
     Without aiming (`rounds` 0, or no synthesis) they are the coefficients over the step. Each round of aiming codes the group and
@@ -48,7 +50,7 @@ def targets_of(coefficients: Float32, cells: tuple[int, int], model: ExactModel,
         return plain
     targets = plain.copy()
     for _ in range(rounds):
-        latents = encode_group(targets, cells, model, settings).latents  # int16 [C, h * w]
+        latents = encode_group(targets, cells, model, settings, graphic).latents  # int16 [C, h * w]
         progress.advance()
         targets += _AIM_SHARE * (aiming.gradient_targets(network, latents, wanted, step_levels, cells, layout) - targets)
         np.clip(targets, plain - _AIM_REACH, plain + _AIM_REACH, out=targets)

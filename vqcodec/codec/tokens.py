@@ -22,9 +22,10 @@ from typing import Any
 
 import numpy as np
 
-from vqcodec.arrays import Bool, Float32, Int32, Pixels, UInt8, UInt16, UInt32
+from vqcodec.arrays import Float32, Int32, Pixels, UInt8, UInt16, UInt32
 from vqcodec.codec import devices
 from vqcodec.codec.choices import effort_of
+from vqcodec.codec.picture import Picture
 from vqcodec.codec.reader import Reader
 from vqcodec.entropy.codebook_search import nearest, search_weights
 from vqcodec.errors import CorruptError, InputError, ModelError
@@ -174,8 +175,9 @@ class TokenCodec:
 
     model: TokenModel
 
-    def encode(self, colours: Pixels, visible: Bool | None, others: Sequence[Section], options: EncodeOptions, depth: int) -> bytes:
-        """A file of samples uint8 [H, W, 1 or 3]. Raises InputError for options that set the rate, which is fixed."""
+    def encode(self, picture: Picture, options: EncodeOptions) -> bytes:
+        """A file of a picture of 8 bits. Raises InputError for options that set the rate, which is fixed."""
+        colours = picture.colours  # [H, W, 1 or 3]
         name, rates = self.model.name, (options.quality, options.bpp, options.size, options.psnr, options.tile)
         if any(value is not None for value in rates) or options.tune != "psnr":
             fixed = "its rate is fixed, and it takes no quality, bpp, size, psnr, tune or tile"
@@ -183,7 +185,7 @@ class TokenCodec:
         if colours.dtype != np.uint8:
             raise InputError(f"{name} is a token model, of 8 bits a sample: scale deeper ones to uint8 first")
         indices = encode(colours.astype(np.uint8, copy=False), self.model, options.threads or usable_cores())  # uint16 [h, w]
-        return write(colours.shape, indices, self.model, effort_of(options.effort).plane_levels, others)
+        return write(colours.shape, indices, self.model, effort_of(options.effort).plane_levels, picture.sections(options.effort))
 
     def decode(
         self, reader: Reader, options: DecodeOptions, region: Rect | None, opacity: Pixels | None, refiner: Refiner | None

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 
-from vqcodec.arrays import Int32, Int64, Intp, UInt8
+from vqcodec.arrays import Bool, Int32, Int64, Intp, UInt8
 from vqcodec.codec.symbols import Sizes
 from vqcodec.entropy import dc_pyramid, linear, masking
 from vqcodec.entropy.codebooks import NATURAL_SIZE
@@ -80,7 +80,8 @@ def dc_corrector_of(model: ExactModel, step_64: int) -> DcCorrector:
 def walk(grid: Grid, model: ExactModel, coding: Coding, coder: Coder, corrector: Corrector | None = None) -> None:
     """Code all latents of a tile group, in place in `grid.latents`. `corrector` replaces the model's own."""
     corrector = corrector or corrector_of(model, grid, coding.step_64)
-    grid.latents[: grid.layout.components] = walk_dc((grid.h, grid.w), grid.layout, model, coding, coder, corrector)
+    cells = grid.h, grid.w
+    grid.latents[: grid.layout.components] = walk_dc(cells, grid.layout, model, coding, coder, corrector, graphic=grid.graphic)
     walk_tiles(grid, model, coding, coder, corrector)
 
 
@@ -131,7 +132,10 @@ def code_half(
         sizes, scores = codeword_sizes.for_cells(tile, cells)
         score = clamp_score(score)
         score += scores
-    residuals = coder.code(AC_SET, tile.channels, cells, plus(means, added), linear.classes_of(score), sizes)
+    classes = linear.classes_of(score)
+    if grid.graphic is not None:
+        classes[grid.graphic[cells]] = linear.NOT_CODED
+    residuals = coder.code(AC_SET, tile.channels, cells, plus(means, added), classes, sizes)
     residuals = plus(residuals, added)
     grid.put(grid.latents[tile.channels], half, linear.clamp_latents(means + residuals))
     corrector.half_done(tile, half, residuals)
@@ -152,10 +156,12 @@ def walk_dc(
     coder: Coder,
     corrector: DcCorrector,
     groups: int = 1,
+    graphic: Bool | None = None,
 ) -> Int32:
     """Code the DCs of tile groups of one shape, `cells` (rows, columns), side by side: int32 [components, groups * h * w].
 
-    Passes of coarse levels cover few cells, so several groups together take little longer than one.
+    `graphic` bool [groups * h * w]: cells that are not coded. Passes of coarse levels cover few cells, so several groups together
+    take little longer than one.
     """
     coder.start_layer(0)
     h, w = cells
@@ -166,17 +172,26 @@ def walk_dc(
     for component in range(layout.components):
         channel = slice(component, component + 1)
         root = linear.classes_of((model.predictors[f"dc.root.{component}"].bias @ bias).astype(np.float32))
-        first = _code_dcs(coder, channel, roots, np.zeros((1, groups), np.int32), np.repeat(root, groups), finer=fine)
+        classes = _coded_classes(np.repeat(root, groups), roots, graphic)
+        first = _code_dcs(coder, channel, roots, np.zeros((1, groups), np.int32), classes, finer=fine)
         planes[component, roots] = linear.clamp_latents(first[0])
         magnitudes[component, roots] = np.abs(first[0])
         for dc_pass in dc_pyramid.passes(h, w, component, groups):
             expected = _expect_dcs(planes, magnitudes, cells, dc_pass, model.predictors[dc_pass.name], bias, corrector)
             finer = fine and dc_pyramid.is_finer(component, dc_pass.stride)
-            decoded = _code_dcs(coder, channel, dc_pass.cells, expected.means, expected.classes, finer=finer)  # int32 [1, n]
+            classes = _coded_classes(expected.classes, dc_pass.cells, graphic)
+            decoded = _code_dcs(coder, channel, dc_pass.cells, expected.means, classes, finer=finer)  # int32 [1, n]
             decoded += expected.means
             magnitudes[component, dc_pass.cells] = np.abs(decoded - expected.predicted)
             planes[component, dc_pass.cells] = linear.clamp_latents(decoded)
     return planes
+
+
+def _coded_classes(classes: UInt8, cells: Intp, graphic: Bool | None) -> UInt8:
+    """Classes uint8 [n], with NOT_CODED for the graphic ones among the cells intp [n]."""
+    if graphic is not None:
+        classes[graphic[cells]] = linear.NOT_CODED
+    return classes
 
 
 class _ExpectedDcs(NamedTuple):
@@ -220,5 +235,6 @@ def _expect_dcs(
 def _code_dcs(coder: Coder, channel: slice, cells: Intp, means: Int32, classes: UInt8, *, finer: bool) -> Int32:
     """Residuals int32 [1, n] of DCs. `finer` halves the codewords and raises the classes to match."""
     if finer:
-        classes = np.minimum(classes + np.uint8(dc_pyramid.FINER_CLASSES), np.uint8(linear.CLASSES - 1))
+        finer_classes = np.minimum(classes + np.uint8(dc_pyramid.FINER_CLASSES), np.uint8(linear.CLASSES - 1))
+        classes = np.where(classes == linear.NOT_CODED, classes, finer_classes)
     return coder.code(DC_SET, channel, cells, means, classes, _HALF if finer else NATURAL_SIZE)

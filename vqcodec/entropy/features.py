@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from vqcodec.arrays import Float32, Int32, Int64, Intp
+from vqcodec.arrays import Bool, Float32, Int32, Int64, Intp
 from vqcodec.transform.layouts import Layout, Tile
 
 MEAN_MAX: Final = 4095
@@ -100,8 +100,10 @@ class Grid:
     Activity is kept in two banks, luma (0) and chroma (1); mean features are kept by component.
     """
 
-    def __init__(self, h: int, w: int, layout: Layout) -> None:
+    def __init__(self, h: int, w: int, layout: Layout, graphic: Bool | None = None) -> None:
+        """`graphic` bool [h, w]: cells that are not coded here; None: none of them."""
         self.h, self.w, self.layout = h, w, layout
+        self.graphic = None if graphic is None else graphic.reshape(-1)
         self.latents = np.zeros((layout.channels, h * w), np.int16)
         luma_tiles = sum(tile.component == 0 for tile in layout.tiles)
         chroma_rows = 2 * DC_ROWS + TILE_ROWS * (len(layout.tiles) - luma_tiles) if layout.components == 3 else 0

@@ -27,6 +27,8 @@ MEAN_SHIFT: Final = 10
 SCALE_SHIFT: Final = 14
 """A score is in 1/2**SCALE_SHIFT of a class."""
 CLASSES: Final = 32
+NOT_CODED: Final = CLASSES
+"""In place of a class: cells whose residuals are zero without a symbol, as those of graphic cells."""
 CLASSES_PER_OCTAVE: Final = 3
 CLASS_OF_ONE: Final = 18
 """Class whose lower edge is a mean magnitude of one step."""

@@ -18,8 +18,9 @@ Shifts of negative integers round towards minus infinity. *Reserved* bits and va
                                   bit 7: fine DCs (5.1), reserved in token files and without layers
     1 byte *  flags               bit 2: there is an alpha plane;  bit 3: each tile group has a pixel section, reserved in token
                                   files;  bits 0, 1: critical features, both reserved (0: step map, 1: pattern codebook);
-                                  bits 4-7: optional features: bit 5, in files without layers: the samples are those that the
-                                  encoder was given; others unused
+                                  bits 4-7: optional features (4: the plain decode is closer to the original than the synthesis
+                                  of the model; 5, in files without layers: the samples are those that the encoder was given;
+                                  others unused)
     1 byte *  group               0: one tile group; k = 3..13: tile groups of 2**k x 2**k cells; others are reserved
     6 bytes   model id            the first 6 bytes of the model's SHA-256          ) absent without layers; token files have
     u16       step                quantiser step in 1/64 of a grey level, 1..65535  ) one other byte in place of the last two
@@ -291,7 +292,8 @@ All other residuals are 0, and the other latents equal their means. Every row of
     0.2   a header without a table for files with a single section; blocks in place of frames with a dictionary; raw bits verbatim
           at the end
     0.3   the records of an index section are bits, together at its start. Added later under the same number, because older readers
-          refuse what they do not know: alpha, 10 to 16 bits per sample, tokens, fine DCs, masking, deep alpha planes
+          refuse what they do not know: alpha, 10 to 16 bits per sample, tokens, fine DCs, masking, deep alpha planes;
+          and bit 4 of the flags, which they ignore
     0.4   pixel sections, palettes, and files without layers; only files with pixel sections have this number
 """
 
@@ -335,7 +337,8 @@ NAMES: Final = {
     EXIF: "EXIF",
     XMP: "XMP",
 }
-_OF_GROUPS: Final = (PIXELS, INDICES)
+_ORDER: Final = {PIXELS: 0, INDICES: 1}
+"""Order of the sections of tile groups, which come before all others."""
 _METADATA: Final = (ICC, EXIF, XMP)
 _OPTIONAL: Final = 0x80
 """Bit of a section's type."""
@@ -359,6 +362,7 @@ _GRID_RESERVED: Final = 0xE0
 _CRITICAL: Final = 0x0F
 _HAS_ALPHA: Final = 0x04
 _HAS_PIXELS: Final = 0x08
+_BEST_IS_PLAIN: Final = 0x10
 _LOSSLESS: Final = 0x20
 """Bits of the flags byte."""
 _CRITICAL_NAMES: Final = {0: "a step map", 1: "a pattern codebook"}
@@ -386,27 +390,33 @@ class FileHead(NamedTuple):
 
 
 def write_file(header: Header, sections: Sequence[Section]) -> bytes:
-    """A whole .vqz file; pixel sections come first, then index sections. The inverse of `read_file`."""
-    tabled = bool(header.group_log2) or header.layers != 1 or len(sections) != 1
+    """A whole .vqz file, whose sections are put into order by type. The inverse of `read_file`."""
+    tabled = bool(header.group_log2) or header.layers != 1 or len(sections) != 1 or header.best_is_plain
     head = bytearray(MAGIC)
     version = PIXELS_VERSION if header.pixels else VERSION
     head.append(version[0] << 4 | version[1])
     head += write_varint(header.width) + write_varint(header.height)
     head.append(_layout_byte(header) | (_TABLED if tabled else 0))
     if tabled:
-        features = {_HAS_ALPHA: header.alpha, _HAS_PIXELS: header.pixels, _LOSSLESS: header.lossless}
+        features = {
+            _HAS_ALPHA: header.alpha,
+            _HAS_PIXELS: header.pixels,
+            _BEST_IS_PLAIN: header.best_is_plain,
+            _LOSSLESS: header.lossless,
+        }
         head += bytes((sum(bit for bit, there in features.items() if there), header.group_log2))
     head += header.model_id
     if header.tokens:
         head.append(header.tokens.bits - 1 | (_GRID_OF_16 if header.tokens.side == 16 else 0))
     elif header.layers:
         head += header.step_64.to_bytes(2, "little") + bytes((header.merge_map | header.masking << _MASKING_SHIFT,))
+    sections = sorted(sections, key=lambda section: _ORDER.get(section.type, len(_ORDER)))
     body = b"".join(section.data for section in sections)
     if not tabled:
         return bytes(head) + zlib.crc32(body, zlib.crc32(head)).to_bytes(4, "little") + body
-    head += write_varint(sum(section.type not in _OF_GROUPS for section in sections))
+    head += write_varint(sum(section.type not in _ORDER for section in sections))
     for section in sections:
-        head += b"" if section.type in _OF_GROUPS else bytes((section.type,))
+        head += b"" if section.type in _ORDER else bytes((section.type,))
         head += write_varint(len(section.data)) + zlib.crc32(section.data).to_bytes(4, "little")
     return bytes(head) + zlib.crc32(head).to_bytes(4, "little") + body
 
@@ -431,7 +441,7 @@ def read_file(data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[Header, list[S
     """
     file = File(BytesIO(data), max_pixels)
     file.check()
-    known = (*_OF_GROUPS, ALPHA, DEEP_ALPHA, PALETTE, *_METADATA)
+    known = (*_ORDER, ALPHA, DEEP_ALPHA, PALETTE, *_METADATA)
     return file.header, [Section(entry.type, file.section(n)) for n, entry in enumerate(file.table) if entry.type in known]
 
 
@@ -458,6 +468,7 @@ def read_header(data: bytes, max_pixels: int = MAX_PIXELS) -> FileHead:
         step_64=0,
         alpha=bool(flags & _HAS_ALPHA),
         pixels=bool(flags & _HAS_PIXELS),
+        best_is_plain=bool(flags & _BEST_IS_PLAIN),
     )
     if header.layout == _TOKENS:
         header, reserved = _read_token_fields(reader, header, layout)

@@ -45,6 +45,8 @@ class Header:
     """Whether DCs that condition many others are coded with half the codeword size (container.py, 5.1)."""
     masking: int = 0
     """Strength of masking, 0..7 (masking.py)."""
+    best_is_plain: bool = False
+    """Whether the plain decode is closer to the original than that of the model's synthesis, so that "best" is the plain one."""
     pixels: bool = False
     """Whether each tile group has a pixel section (pixel_sections.py)."""
     lossless: bool = False

@@ -9,6 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
+from vqcodec.weights.builtin import BuiltIn
 from vqcodec.weights.denoiser import Denoiser, has_denoiser
 from vqcodec.weights.exact import ExactModel
 from vqcodec.weights.folder import SUMMARY, Weights, read_weights
@@ -19,6 +20,8 @@ from vqcodec.weights.token_prior import TokenPrior
 Loaded = TypeVar("Loaded", bound=Weights)
 FileModel = ExactModel | TokenModel
 """A model that files are made with; they name it by its id."""
+AnyModel = FileModel | BuiltIn
+"""A model, or what stands for none."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,50 @@
+"""A picture as the codecs of all kinds of models encode it: its colours, its alpha plane, and the sections beside its pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from vqcodec.arrays import Bool, Pixels
+from vqcodec.codec import channels, hidden
+from vqcodec.codec.choices import effort_of
+from vqcodec.format.header import Metadata, Section
+from vqcodec.options import EncodeOptions
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A picture to encode."""
+
+    colours: Pixels
+    """Samples [H, W, 1 or 3]; smooth where they are hidden."""
+    opacity: Pixels | None
+    """The alpha plane [H, W], if there is one."""
+    visible: Bool | None
+    """Pixels that count, bool [H, W]; None: all."""
+    depth: int
+    """Bits of a sample."""
+    metadata: list[Section]
+
+    @cached_property
+    def samples(self) -> Pixels:
+        """All channels [H, W, 1 to 4]; hidden colours are 0."""
+        if self.opacity is None:
+            return self.colours
+        colours = self.colours if self.visible is None else self.colours * self.visible[:, :, None]
+        return np.concatenate([colours, self.opacity[:, :, None]], axis=2)
+
+    def sections(self, effort: int) -> list[Section]:
+        """Sections of the alpha plane and of the metadata."""
+        return channels.alpha_sections(self.opacity, effort_of(effort).plane_levels) + self.metadata
+
+
+def picture_of(pixels: Pixels, options: EncodeOptions, metadata: Metadata) -> Picture:
+    """The picture of samples [H, W] or [H, W, 1 to 4], uint8 or uint16. Raises InputError."""
+    colours, opacity = channels.split(pixels)  # [H, W, 1 or 3]; [H, W] or None
+    visible = None if opacity is None or options.exact or options.lossless else opacity > 0  # bool [H, W] or None
+    shown = colours if visible is None else hidden.fill_hidden(colours, visible)
+    depth = channels.depth_of(shown) if opacity is None else channels.depth_of(shown, opacity)
+    return Picture(shown, opacity, visible, depth, channels.metadata_sections(metadata))
