@@ -73,7 +73,7 @@ def test_models_without_a_synthesis_choose_nothing() -> None:
 
 
 def test_readers_that_ignore_the_choice_show_the_synthesis() -> None:
-    """As those of earlier versions do. The bit changes nothing else."""
+    """Readers of earlier versions do that. The bit changes nothing else."""
     data = encode_blocks(signs())
     fields = take_apart(data)
     assert fields["flags"] == b"\x10"
