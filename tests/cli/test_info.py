@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from helpers.commands import run
+from helpers.layers import encode_blocks
 from helpers.paths import REPOSITORY
 from helpers.pictures import signs
-from vqcodec import api
 
 
 def test_info(vqz: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -36,7 +36,7 @@ def test_info(vqz: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_info_says_when_best_is_plain(vqz: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     flat = tmp_path / "flat.vqz"
-    flat.write_bytes(api.encode(signs()))
+    flat.write_bytes(encode_blocks(signs()))
     assert re.search(r"^best decode +the plain one$", run(capsys, "info", flat)[1], re.MULTILINE)
     assert json.loads(run(capsys, "info", flat, "--json")[1])["best_is_plain"] is True
     assert "best" not in run(capsys, "info", vqz)[1]
