@@ -62,6 +62,28 @@ def test_none_is_lossless(shape):
         codec.decode(data[:-1])
 
 
+@pytest.mark.parametrize("spec", ["vqz:lossless", "vqz:lossless:9", "png", "webp:lossless", "jxl:lossless"])
+@pytest.mark.parametrize("shape", [(48, 64, 3), (33, 47), (1, 1, 3)])
+def test_lossless_codecs_keep_every_pixel(spec, shape):
+    if spec.startswith("jxl"):
+        pytest.importorskip("imagecodecs", reason="imagecodecs is not installed")
+    codec = open_codec(spec)
+    assert (codec.name, codec.lossless, len(codec.qualities)) == (spec, True, 1)
+    assert "lossless" in codec.description or spec == "png"
+    original = picture(*shape)
+    data = codec.encode(original, codec.qualities[0])
+    assert codec.encode(original, 1) == data
+    decoded = codec.decode(data)
+    if original.ndim == 2 and not codec.has_grey:
+        decoded = to_grey(decoded)
+    assert np.array_equal(decoded, original)
+
+
+def test_a_model_named_lossless_has_a_path():
+    assert parse_vqz("vqz:./lossless").model == "./lossless"
+    assert not parse_vqz("vqz:./lossless").lossless
+
+
 @pytest.mark.parametrize("spec", ["jpeg", "webp", "avif"])
 def test_the_default_sweep_spans_a_tenth_of_a_bit_to_two(spec):
     if not KODAK.exists():
@@ -77,7 +99,7 @@ def test_the_default_sweep_spans_a_tenth_of_a_bit_to_two(spec):
     "spec",
     [
         *("jpg", "", "jpeg:4", "none:1", "vqz:m:10", "vqz:m:0", "vqz:m:x", "vqz:m:5:6", "vqz:m:5:ssim:x", "vqz:m:ssim", "jpeg+gan"),
-        "vqz+sharp",
+        *("vqz+sharp", "vqz:lossless:5:ssim", "vqz:lossless+none", "png:9", "webp:lossy", "avif:lossless", "png+gan"),
     ],
 )
 def test_an_invalid_spec_is_refused(spec):
@@ -179,5 +201,6 @@ def test_a_bracket_is_two_neighbouring_qualities_around_a_size(size_bytes, below
 def test_every_vqz_without_a_decoder_is_repeated_for_each():
     found = with_decoders(["vqz", "jpeg", "vqz:m:9", "vqz:m+best"], ["none", "gan"])
     assert found == ["vqz+none", "vqz+gan", "jpeg", "vqz:m:9+none", "vqz:m:9+gan", "vqz:m+best"]
+    assert with_decoders(["vqz:lossless", "vqz:lossless:9", "png"], ["none"]) == ["vqz:lossless", "vqz:lossless:9", "png"]
     with pytest.raises(BenchUsageError, match="unknown decoder 'sharp'"):
         with_decoders(["vqz"], ["sharp"])

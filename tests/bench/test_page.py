@@ -17,7 +17,7 @@ from vqcodec.bench.results import ImageFile
 class LinearCodec:
     """Files of 2 x quality bytes; an error of a tenth of the quality in every sample."""
 
-    version, description, has_grey = "1.0", "for tests", True
+    version, description, has_grey, lossless = "1.0", "for tests", True, False
 
     def __init__(self, name: str, lowest: int) -> None:
         self.name = name
@@ -42,7 +42,8 @@ def save(path: Path, *shape: int) -> ImageFile:
 
 def test_crops_are_the_middles_of_the_largest_files_within_the_rate(tmp_path: Path) -> None:
     small, large = save(tmp_path / "small.png", 32, 40), save(tmp_path / "large.png", 264, 20)
-    found = {entry.image: entry.crops for entry in make_crops([small, large], [LinearCodec("fine", 10), open_codec("none")])}
+    codecs = [LinearCodec("fine", 10), open_codec("none"), open_codec("png")]
+    found = {entry.image: entry.crops for entry in make_crops([small, large], codecs)}
     assert [crop.codec for crop in found["small"]] == ["original", "fine"]
     for image, quality in ((small, 20), (large, 82)):  # 0.25 bpp: 40 and 165 bytes
         original, fine = found[image.name]

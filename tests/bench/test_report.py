@@ -7,7 +7,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from vqcodec.bench.report import RATES_BPP, print_results, summaries, to_markdown
+from vqcodec.bench.report import RATES_BPP, exact_summaries, print_results, summaries, to_markdown
 from vqcodec.bench.results import BenchResults, CodecInfo, Failure, ImageInfo, Row
 
 
@@ -70,6 +70,43 @@ def test_infinite_and_undefined_figures_have_their_own_symbols(results_of):
     assert line.split() == ["100", "24.0007", "∞", "∞", "-", "-", "-", "-"]
 
 
+def exact_rows(codec: str, size: int) -> list[Row]:
+    return [Row(codec, 100, "set/a.png", 100_000, size, 0.0, 0.0, 1.0, 1.0, 0.1, 0.01)]
+
+
+def test_exact_codecs_are_compared_by_size_alone(results_of, rows):
+    codecs = [
+        ("vqz", rows("vqz", 0.8)),
+        ("jpeg", rows("jpeg")),
+        ("ours", exact_rows("ours", 50_000)),
+        ("png", exact_rows("png", 80_000)),
+    ]
+    results = results_of(*codecs)
+    assert [line.codec for line in summaries(results)] == ["vqz", "jpeg"]
+    assert [(line.codec, line.bpp, line.reference) for line in exact_summaries(results)] == [
+        ("ours", 4, "ours"),
+        ("png", 6.4, "ours"),
+    ]
+    assert [line.size_percent for line in exact_summaries(results)] == pytest.approx([0, 60])
+    against = replace(results, anchor="png")
+    assert [line.size_percent for line in exact_summaries(against)] == pytest.approx([-37.5, 0])
+    assert all(math.isnan(line.bd_percent) for line in summaries(against))
+    text = printed(against)
+    assert max(map(len, text.splitlines())) <= 80
+    assert "size vs png" in text
+    assert "-37.5 %" in text
+    assert "| ours | 4.0000 | -37.5 % | 1.0 | 10.0 |" in to_markdown(against)
+
+
+def test_a_run_of_exact_codecs_has_no_tables_of_rates(results_of):
+    results = results_of(("ours", exact_rows("ours", 50_000)))
+    for text in (printed(results), to_markdown(results)):
+        assert "Size of exact files" in text
+        assert "at equal rate" not in text
+        assert "BD-rate vs" not in text
+        assert "No codec completed" not in text
+
+
 def test_names_are_not_read_as_markup(results_of, rows):
     failure = Failure("set/[red]x[/].png", "vqz", 50, "bad [bold]luck")
     text = printed(results_of(("vqz:[b]", rows("vqz:[b]")), ("jpeg", rows("jpeg")), failures=[failure]))
@@ -125,5 +162,27 @@ def test_a_flat_picture_does_not_change_the_figures_of_others(results_of, rows) 
     both = results_of(*all_rows)
     both.images.append(ImageInfo("set/flat.png", 400, 250, 3))
     assert both.compared_images() == ["set/a.png"]
+    assert both.left_out() == ["set/flat.png"]
     assert summaries(both)[0].bd_percent == pytest.approx(-20)
     assert "1 of 2 images" in printed(both)
+    for text in (printed(both), to_markdown(both)):
+        assert "set/flat.png: a codec decodes without error there" in text
+
+
+def test_a_picture_that_is_exact_at_some_qualities_of_a_codec_is_left_out(results_of, rows) -> None:
+    jpeg, ours = rows("jpeg"), rows("vqz", 0.8)
+    graphic = [replace(row, image="set/b.png") for row in [*jpeg, *ours]]
+    graphic[-1] = replace(graphic[-1], mse_rgb=0.0, mse_y=0.0)
+    lossless = exact_rows("png", 80_000) + [replace(row, image="set/b.png") for row in exact_rows("png", 80_000)]
+    both = results_of(("jpeg", jpeg + graphic[: len(jpeg)]), ("vqz", ours + graphic[len(jpeg) :]), ("png", lossless))
+    both.images.append(ImageInfo("set/b.png", 400, 250, 3))
+    assert (both.compared_images(), both.left_out()) == (["set/a.png"], ["set/b.png"])
+    assert all(math.isfinite(point.psnr_rgb) for name in ("jpeg", "vqz") for point in both.points(name))
+
+
+def test_no_picture_is_left_out_if_none_would_remain(results_of, rows) -> None:
+    exact = [replace(row, mse_rgb=0.0, mse_y=0.0) for row in rows("vqz", 0.8)]
+    alone = results_of(("vqz", exact), ("jpeg", rows("jpeg")))
+    assert (alone.compared_images(), alone.left_out()) == (["set/a.png"], [])
+    assert [line.codec for line in exact_summaries(alone)] == ["vqz"]
+    assert [line.codec for line in summaries(alone)] == ["jpeg"]

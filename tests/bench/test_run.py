@@ -13,6 +13,7 @@ from PIL import Image
 from rich.console import Console
 
 from helpers.marks import fast_first
+from helpers.pictures import smooth_picture
 from vqcodec.arrays import UInt8
 from vqcodec.bench.codecs import BenchUsageError, open_codec
 from vqcodec.bench.metrics import Distance
@@ -39,7 +40,7 @@ class FakeCodec:
     version = "1.0"
     description = "for tests"
     qualities: tuple[float, ...] = (90, 98)
-    has_grey = True
+    has_grey, lossless = True, False
 
     def __init__(self, name: str = "fake", clock: FakeClock | None = None) -> None:
         self.name = name
@@ -137,7 +138,7 @@ def test_the_none_codec_proves_the_bench(folder, tmp_path):
     assert [row["mse_rgb"] for row in document["rows"]] == [0.0] * 3
 
 
-@pytest.mark.parametrize("spec", ["jpeg", "webp", "avif", "none"])
+@pytest.mark.parametrize("spec", ["jpeg", "webp", "avif"])
 def test_real_codecs_run_on_colour_and_grey(folder, spec):
     results = run(folder, codecs=(spec,), qualities={"": (50, 90)}, clock=iter(range(10**6)).__next__)
     assert results.failures == []
@@ -145,9 +146,45 @@ def test_real_codecs_run_on_colour_and_grey(folder, spec):
     assert all(row.bytes > 0 and row.encode_s == row.decode_s == 1 for row in results.rows)
 
 
+LOSSLESS = ("vqz:lossless", "vqz:lossless:1", "png", "webp:lossless", "none")
+
+
+def test_lossless_codecs_have_one_exact_point_whatever_the_qualities(folder, tmp_path):
+    output, report = tmp_path / "results.json", tmp_path / "report"
+    options = {"qualities": {"": (50, 90), "jpeg": (60,), "vqz": (20, 30)}, "json_path": output, "report_dir": report}
+    results = run(folder, codecs=("jpeg", *LOSSLESS), psnr_only=False, clock=iter(range(10**6)).__next__, **options)
+    assert results.failures == []
+    assert len(results.rows) == 3 * (1 + len(LOSSLESS))
+    for name in LOSSLESS:
+        (point,) = results.points(name)
+        assert (point.quality, point.psnr_rgb) == (100, math.inf)
+    assert math.isfinite(results.points("jpeg")[0].psnr_rgb)
+    document = strict_json(output.read_text())
+    assert str(BenchResults.from_json(output.read_text()).points("png")) == str(results.points("png"))
+    assert {codec["name"]: codec["results"]["psnr-rgb"] for codec in document["codecs"][1:]} == {name: [None] for name in LOSSLESS}
+    markdown = (report / "results.md").read_text()
+    assert "| codec | bpp | size vs vqz:lossless | enc MP/s | dec MP/s |" in markdown
+    assert "Size of exact files" in (report / "results.html").read_text()
+
+
+def test_a_lossless_codec_has_no_qualities(folder):
+    with pytest.raises(BenchUsageError, match="qualities are given for 'png', which is lossless"):
+        run(folder, codecs=("png",), qualities={"png": (50,)})
+
+
+def test_a_lossless_codec_that_loses_something_fails(folder):
+    codec = FakeCodec("liar")
+    codec.lossless = True
+    results = run(folder, codec, codecs=("liar", "none"))
+    assert {failure.message for failure in results.failures} == {"decoded to other pixels, and the codec is lossless"}
+    assert results.points("liar") == []
+
+
 @pytest.mark.slow
-def test_vqz_itself_runs_on_colour_and_grey(folder):
-    results = run(folder, codecs=("vqz",), qualities={"": (30, 80)})
+def test_vqz_itself_runs_on_colour_and_grey(tmp_path):
+    for name, channels in (("colour", 3), ("grey", 1)):
+        Image.fromarray(smooth_picture(48, 64, channels)).save(tmp_path / f"{name}.png")
+    results = run(tmp_path, codecs=("vqz",), qualities={"": (30, 80)})
     assert [codec.missing for codec in results.codecs] == [""]
     assert results.failures == []
     coarse, fine = results.points("vqz")

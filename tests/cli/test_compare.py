@@ -26,6 +26,16 @@ def test_compare_takes_files_of_a_model(photo: Path, tmp_path: Path, capsys: pyt
     assert run(capsys, "compare", photo, tmp_path / "a.vqz", "-m", "photo")[0] == 4
 
 
+def test_a_lossless_file_is_identical(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(capsys, "encode", "--lossless", photo, tmp_path / "a.vqz", "--effort", 1)[0] == 0
+    code, out, _ = run(capsys, "compare", photo, tmp_path / "a.vqz", "-m", "photo")
+    assert code == 0
+    assert re.search(r"^psnr +identical\npsnr y +identical$", out, re.MULTILINE)
+    assert re.search(r"^pixels that differ +0$", out, re.MULTILINE)
+    facts = json.loads(run(capsys, "compare", photo, tmp_path / "a.vqz", "--json")[1])
+    assert (facts["psnr"], facts["largest_difference"]) == (None, 0)
+
+
 @pytest.mark.slow
 def test_compare(photo: Path, vqz: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(capsys, "compare", photo, vqz, "-o", tmp_path / "difference.png", "--json")
@@ -38,7 +48,7 @@ def test_compare(photo: Path, vqz: Path, tmp_path: Path, capsys: pytest.CaptureF
     np.testing.assert_array_equal(pixels_of(tmp_path / "difference.png"), np.clip(128 + 8 * difference, 0, 255))
     code, out, _ = run(capsys, "compare", photo, photo)
     assert code == 0
-    assert re.match(r"psnr +inf\npsnr y +inf\nssim +1\n", out)
+    assert re.match(r"psnr +identical\npsnr y +identical\nssim +1\n", out)
     if find_spec("ssimulacra2") is not None:
         assert re.search(r"^ssimulacra2 +100$", out, re.MULTILINE)
         assert 0 < facts["ssimulacra2"] < 100

@@ -2,8 +2,9 @@
 
 A spec is a codec's name: `jpeg`, `webp`, `avif`, `jxl`, `none` or `vqz`. `vqz` takes a model, an effort and a metric to tune for:
 `vqz:MODEL`, `vqz:MODEL:EFFORT:TUNE`, `vqz:::ssim`; an empty part is the default. A suffix selects its decoder: `vqz+gan`,
-`vqz:MODEL+none`. Pixels are uint8, [H, W] for grey and [H, W, 3] for RGB; every codec receives grey as grey. Pillow's codecs run
-at settings that favour small files.
+`vqz:MODEL+none`. `vqz:lossless`, `vqz:lossless:EFFORT`, `png`, `webp:lossless`, `jxl:lossless` and `none` are lossless and have one
+point (AVIF is not among them: Pillow's files of quality 100 have errors). Pixels are uint8, [H, W] for grey and [H, W, 3] for RGB;
+every codec receives grey as grey. Pillow's codecs run at settings that favour small files.
 """
 
 import importlib
@@ -39,6 +40,7 @@ class Codec(Protocol):
     version: str  # version of the library that does the work
     qualities: tuple[float, ...]  # default sweep; on photos it spans 0.1 to 2 bpp
     has_grey: bool  # False: a grey picture may be decoded to RGB
+    lossless: bool  # True: the decode equals the original, and the quality has no effect
 
     def encode(self, pixels: UInt8, quality: float) -> bytes:
         """Encode pixels uint8 [H, W] or [H, W, 3] to a whole file."""
@@ -47,10 +49,16 @@ class Codec(Protocol):
         """Decode a file made by `encode` to pixels uint8 [H, W] or [H, W, 3]."""
 
 
+LOSSLESS = "lossless"
+_ONE_POINT: tuple[float, ...] = (100,)
+"""The sweep of a lossless codec: a name for its only point."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class VqzSpec:
-    """Parts of a spec `vqz:MODEL:EFFORT:TUNE+DECODER`; None is the default."""
+    """Parts of a spec `vqz:MODEL:EFFORT:TUNE+DECODER` or `vqz:lossless:EFFORT`; None is the default."""
 
+    lossless: bool = False
     model: str | None = None
     effort: int | None = None
     tune: str | None = None
@@ -59,7 +67,8 @@ class VqzSpec:
     @property
     def name(self) -> str:
         """The spec in its shortest form; a model's folder is shortened to its last part."""
-        parts = [Path(self.model).name if self.model else "", str(self.effort or ""), self.tune or ""]
+        model = LOSSLESS if self.lossless else Path(self.model).name if self.model else ""
+        parts = [model, str(self.effort or ""), self.tune or ""]
         while parts and not parts[-1]:
             parts.pop()
         return ":".join(["vqz", *parts]) + (f"+{self.decoder}" if self.decoder else "")
@@ -70,6 +79,7 @@ class VqzCodec:
 
     qualities: tuple[float, ...] = (10, 14, 20, 26, 32, 38, 44, 50, 56, 62, 68, 74, 80, 86, 91, 95)
     has_grey = True
+    lossless = False
 
     def __init__(self, spec: VqzSpec, *, threads: int | None = 1, api: ModuleType = api) -> None:
         """`threads` is a count or None for all cores. Tests replace `api`."""
@@ -102,6 +112,48 @@ class VqzCodec:
         return np.asarray(pixels, np.uint8)
 
 
+class VqzLosslessCodec:
+    """vqcodec's lossless files through its public API."""
+
+    qualities: tuple[float, ...] = _ONE_POINT
+    has_grey = True
+    lossless = True
+
+    def __init__(self, spec: VqzSpec, *, threads: int | None = 1, api: ModuleType = api) -> None:
+        """`threads` is a count or None for all cores. Tests replace `api`."""
+        self._api = api
+        self._effort = spec.effort or DEFAULT_EFFORT
+        self._threads = threads
+        self.name = spec.name
+        self.description = f"lossless, {spec.effort or 'default'} effort"
+        self.version = f"vqcodec {__version__}, no model"
+
+    def encode(self, pixels: UInt8, quality: float) -> bytes:
+        return self._api.encode(pixels, lossless=True, effort=self._effort, threads=self._threads)
+
+    def decode(self, data: bytes) -> UInt8:
+        return np.asarray(self._api.decode(data, threads=self._threads), np.uint8)
+
+
+class PngCodec:
+    """PNG through Pillow: its search for the best filters and zlib level 9."""
+
+    name = "png"
+    description = "optimize"
+    qualities: tuple[float, ...] = _ONE_POINT
+    has_grey = True
+    lossless = True
+
+    def __init__(self) -> None:
+        self.version = _pillow_version("zlib", "zlib")
+
+    def encode(self, pixels: UInt8, quality: float) -> bytes:
+        return _pillow_encode(pixels, "PNG", optimize=True)
+
+    def decode(self, data: bytes) -> UInt8:
+        return _pillow_decode(data, "PNG")
+
+
 class JpegCodec:
     """libjpeg-turbo through Pillow: optimised Huffman tables, progressive, 4:2:0."""
 
@@ -109,6 +161,7 @@ class JpegCodec:
     description = "optimize, progressive, 4:2:0"
     qualities: tuple[float, ...] = (1, 5, 8, 12, 18, 27, 40, 55, 70, 82, 90, 94)
     has_grey = True
+    lossless = False
 
     def __init__(self) -> None:
         self.version = _pillow_version("libjpeg-turbo", "libjpeg_turbo")
@@ -128,6 +181,7 @@ class WebpCodec:
     description = "method 6"
     qualities: tuple[float, ...] = (0, 4, 12, 25, 40, 58, 74, 84, 91, 95)
     has_grey = False
+    lossless = False
 
     def __init__(self) -> None:
         if not features.check("webp"):
@@ -141,6 +195,18 @@ class WebpCodec:
         return _pillow_decode(data, "WEBP")
 
 
+class WebpLosslessCodec(WebpCodec):
+    """Lossless WebP at its slowest settings."""
+
+    name = "webp:lossless"
+    description = "lossless, method 6, quality 100"
+    qualities = _ONE_POINT
+    lossless = True
+
+    def encode(self, pixels: UInt8, quality: float) -> bytes:
+        return _pillow_encode(pixels, "WEBP", lossless=True, method=6, quality=100)
+
+
 class AvifCodec:
     """libavif (libaom, dav1d) through Pillow: speed 6, 4:2:0; 4:0:0 for grey."""
 
@@ -148,6 +214,7 @@ class AvifCodec:
     description = "speed 6, 4:2:0"
     qualities: tuple[float, ...] = (5, 12, 20, 30, 40, 50, 60, 70, 80, 88)
     has_grey = True
+    lossless = False
 
     def __init__(self, *, threads: int | None = 1) -> None:
         if not features.check("avif"):
@@ -171,6 +238,7 @@ class JxlCodec:
     description = "effort 7"
     qualities: tuple[float, ...] = (0, 8, 20, 28, 43, 60, 72, 82, 88, 93)
     has_grey = True
+    lossless = False
 
     def __init__(self, *, threads: int | None = 1) -> None:
         try:
@@ -190,6 +258,18 @@ class JxlCodec:
         return np.asarray(self._library.jpegxl_decode(data, numthreads=self._threads))
 
 
+class JxlLosslessCodec(JxlCodec):
+    """Lossless JPEG XL through imagecodecs."""
+
+    name = "jxl:lossless"
+    description = "lossless, effort 7"
+    qualities = _ONE_POINT
+    lossless = True
+
+    def encode(self, pixels: UInt8, quality: float) -> bytes:
+        return bytes(self._library.jpegxl_encode(pixels, lossless=True, effort=7, numthreads=self._threads))
+
+
 def _jxl_distance(quality: float) -> float:
     """Butteraugli distance that cjxl uses for a quality 0..100 (libjxl's JxlEncoderDistanceFromQuality)."""
     if quality >= 30:
@@ -203,8 +283,9 @@ class NoneCodec:
     name = "none"
     description = "raw pixels"
     version = "no library"
-    qualities: tuple[float, ...] = (100,)
+    qualities: tuple[float, ...] = _ONE_POINT
     has_grey = True
+    lossless = True
 
     _header = struct.Struct("<IIB")  # height, width, channels
 
@@ -222,7 +303,7 @@ class NoneCodec:
 
 
 DECODERS = ("none", "best", "gan")
-CODEC_NAMES = ("vqz", "jpeg", "webp", "avif", "jxl", "none")
+CODEC_NAMES = ("vqz", "jpeg", "webp", "avif", "jxl", "vqz:lossless", "png", "webp:lossless", "jxl:lossless", "none")
 
 
 def open_codec(spec: str, *, threads: int | None = 1) -> Codec:
@@ -232,19 +313,24 @@ def open_codec(spec: str, *, threads: int | None = 1) -> Codec:
     """
     kind = split_decoder(spec).spec.split(":")[0]
     if kind == "vqz":
-        return VqzCodec(parse_vqz(spec), threads=threads)
+        parsed = parse_vqz(spec)
+        return (VqzLosslessCodec if parsed.lossless else VqzCodec)(parsed, threads=threads)
     makers: dict[str, Callable[[], Codec]] = {
         "jpeg": JpegCodec,
         "webp": WebpCodec,
         "avif": lambda: AvifCodec(threads=threads),
         "jxl": lambda: JxlCodec(threads=threads),
+        "png": PngCodec,
+        "webp:lossless": WebpLosslessCodec,
+        "jxl:lossless": lambda: JxlLosslessCodec(threads=threads),
         "none": NoneCodec,
     }
     if kind not in makers:
         raise BenchUsageError(f"unknown codec {kind!r}: choose from {', '.join(CODEC_NAMES)}")
-    if spec != kind:
-        raise BenchUsageError(f"codec {spec!r}: {kind} takes no options")
-    return makers[kind]()
+    if spec not in makers:
+        options = f"no options but {LOSSLESS}" if f"{kind}:{LOSSLESS}" in makers else "no options"
+        raise BenchUsageError(f"codec {spec!r}: {kind} takes {options}")
+    return makers[spec]()
 
 
 def with_decoders(specs: Sequence[str], decoders: Sequence[str]) -> list[str]:
@@ -253,7 +339,8 @@ def with_decoders(specs: Sequence[str], decoders: Sequence[str]) -> list[str]:
         raise BenchUsageError(f"unknown decoder {unknown[0]!r}: choose from {', '.join(DECODERS)}")
     expanded: list[str] = []
     for spec in specs:
-        takes_decoder = spec.split(":")[0] == "vqz" and split_decoder(spec).decoder is None
+        parts = spec.split(":")
+        takes_decoder = parts[0] == "vqz" and parts[1:2] != [LOSSLESS] and split_decoder(spec).decoder is None
         expanded.extend([f"{spec}+{name}" for name in decoders] if takes_decoder else [spec])
     return expanded
 
@@ -272,13 +359,18 @@ def split_decoder(spec: str) -> SplitSpec:
 
 
 def parse_vqz(spec: str) -> VqzSpec:
-    """Parse a spec `vqz[:MODEL[:EFFORT[:TUNE]]][+DECODER]`. Raises BenchUsageError."""
+    """Parse a spec `vqz[:MODEL[:EFFORT[:TUNE]]][+DECODER]` or `vqz:lossless[:EFFORT]`. Raises BenchUsageError."""
     name, decoder = split_decoder(spec)
     options = name.split(":")[1:]
     model, effort, tune = [*options, "", "", ""][:3]
     if len(options) > 3 or effort not in ("", *"123456789") or tune not in ("", *TUNES):
         raise BenchUsageError(f"codec {spec!r}: write vqz:MODEL:EFFORT:TUNE, effort from 1 to 9, tune {' or '.join(TUNES)}")
-    return VqzSpec(model=model or None, effort=int(effort) if effort else None, tune=tune or None, decoder=decoder)
+    lossless = model == LOSSLESS
+    if lossless and (tune or decoder):
+        raise BenchUsageError(f"codec {spec!r}: write vqz:{LOSSLESS}:EFFORT, as lossless files have neither tune nor decoder")
+    known_model = None if lossless else model or None
+    found_effort = int(effort) if effort else None
+    return VqzSpec(lossless=lossless, model=known_model, effort=found_effort, tune=tune or None, decoder=decoder)
 
 
 def to_grey(pixels: UInt8) -> UInt8:

@@ -15,7 +15,19 @@ from PIL import Image
 from vqcodec.arrays import UInt8
 from vqcodec.bench.codecs import Codec, bracket
 from vqcodec.bench.metrics import psnr_rgb_db
-from vqcodec.bench.report import NOTES, RATE_HEADER, comparison_cells, comparison_header, metric_tables, psnr_cells, summaries
+from vqcodec.bench.report import (
+    EXACT_TITLE,
+    NOTES,
+    RATE_HEADER,
+    comparison_cells,
+    comparison_header,
+    exact_cells,
+    exact_header,
+    exact_summaries,
+    metric_tables,
+    psnr_cells,
+    summaries,
+)
 from vqcodec.bench.results import BenchResults, ImageFile
 from vqcodec.io.image_reader import read_opaque
 from vqcodec.runtime import progress
@@ -47,7 +59,7 @@ class Crop:
 
 @dataclass(frozen=True)
 class ImageCrops:
-    """Crops of one image: the original, then every codec."""
+    """Crops of one image: the original, then every codec that is not lossless."""
 
     image: str
     crops: list[Crop]
@@ -66,7 +78,7 @@ def _crops_of_image(image: ImageFile, codecs: Sequence[Codec]) -> ImageCrops:
     window = np.s_[top : top + _SIDE, left : left + _SIDE]
     crops = [Crop("original", float("nan"), float("inf"), pixels[window])]
     for codec in progress.steps(codecs):
-        if codec.name != "none":
+        if not codec.lossless:
             data = largest_within(codec, pixels, int(CROP_BPP * height * width / 8))
             decoded = codec.decode(data)
             if decoded.ndim > pixels.ndim:
@@ -84,7 +96,7 @@ def largest_within(codec: Codec, pixels: UInt8, size_bytes: int) -> bytes:
 
 def to_html(results: BenchResults, svg: str, crops: Iterable[ImageCrops]) -> str:
     """The whole page; `svg` is the plot."""
-    lines = summaries(results)
+    lines, exact = summaries(results), exact_summaries(results)
     parts = [
         f"<!doctype html><html lang='en'><meta charset='utf-8'><title>vqcodec bench</title><style>{_STYLE}</style>",
         "<h1>vqcodec bench</h1>",
@@ -95,6 +107,7 @@ def to_html(results: BenchResults, svg: str, crops: Iterable[ImageCrops]) -> str
         "<h2>PSNR in dB at equal rate</h2>",
         _table(("codec", *RATE_HEADER), ((line.codec, *psnr_cells(line)) for line in lines)),
         *(f"<h2>{t.name} at equal rate</h2>{_table(('codec', *RATE_HEADER), t.rows)}" for t in metric_tables(lines)),
+        f"<h2>{EXACT_TITLE}</h2>{_table(exact_header(exact), map(exact_cells, exact))}" if exact else "",
         f"<p class='notes'>{html.escape(NOTES)}</p>",
         f"<h2>Crops at {CROP_BPP:g} bits per pixel</h2>",
         f"<p class='notes'>The middle of each picture at 1:1, from each codec's largest file of at most {CROP_BPP:g} bpp, or its "

@@ -29,7 +29,8 @@ NOTES = (
     "PCHIP on log-rate) over the PSNR range that both sweeps cover; negative means smaller files. The second BD-rate covers the "
     f"part where both rates lie in {BD_RANGE_BPP[0]:g}-{BD_RANGE_BPP[1]:g} bpp. Speeds are megapixels per second in process, at "
     f"the setting nearest {SPEED_BPP:g} bpp. SSIM and MS-SSIM are per RGB channel; MS-SSIM needs 161 pixels a side. High band: "
-    "energy of luma minus its 3x3 blur, divided by the original's."
+    "energy of luma minus its 3x3 blur, divided by the original's. Codecs whose decodes all equal the originals have an infinite "
+    "PSNR, and are compared by size alone."
 )
 
 
@@ -56,13 +57,25 @@ METRICS: dict[str, Callable[[RdPoint], float]] = {
 """Metrics compared at equal rate besides PSNR, if they were measured."""
 
 
+@dataclass(frozen=True)
+class ExactSummary:
+    """The line of a codec that decodes every picture exactly, at its point with the smallest files; an undefined figure is nan."""
+
+    codec: str
+    bpp: float
+    reference: str  # the codec that sizes are compared with
+    size_percent: float  # difference in mean bpp against the reference
+    encode_mps: float
+    decode_mps: float
+
+
 def summaries(results: BenchResults) -> list[Summary]:
-    """One line for every codec that ran, in the order of the results."""
+    """One line for every codec that ran and does not decode everything exactly, in the order of the results."""
     anchor = results.curve(results.anchor)
     lines = []
     for codec in results.codecs:
         points = results.points(codec.name)
-        if not points:
+        if not points or _is_exact(points):
             continue
         curve = results.curve(codec.name)
         speed = point_nearest(points, SPEED_BPP)
@@ -79,6 +92,31 @@ def summaries(results: BenchResults) -> list[Summary]:
             )
         )
     return lines
+
+
+def exact_summaries(results: BenchResults) -> list[ExactSummary]:
+    """One line for every codec that decodes everything exactly, in the order of the results.
+
+    The reference is the anchor if it is among them, else the first of them.
+    """
+    found = {codec.name: results.points(codec.name) for codec in results.codecs}
+    smallest = {name: points[0] for name, points in found.items() if points and _is_exact(points)}
+    reference = results.anchor if results.anchor in smallest else next(iter(smallest), "")
+    return [
+        ExactSummary(
+            codec=name,
+            bpp=point.bpp,
+            reference=reference,
+            size_percent=100 * (point.bpp / smallest[reference].bpp - 1),
+            encode_mps=point.encode_mps,
+            decode_mps=point.decode_mps,
+        )
+        for name, point in smallest.items()
+    ]
+
+
+def _is_exact(points: Sequence[RdPoint]) -> bool:
+    return all(math.isinf(point.psnr_rgb) for point in points)
 
 
 def point_nearest(points: Sequence[RdPoint], bpp: float) -> RdPoint:
@@ -110,6 +148,19 @@ def comparison_cells(line: Summary) -> tuple[str, ...]:
     rates = (_percent(line.bd_percent), _percent(line.bd_in_range_percent))
     rates = (ANCHOR_CELL, ANCHOR_CELL) if line.is_anchor else rates
     return (*rates, _speed(line.encode_mps), _speed(line.decode_mps))
+
+
+EXACT_TITLE = "Size of exact files"
+
+
+def exact_header(lines: Sequence[ExactSummary]) -> tuple[str, ...]:
+    """Column titles of `exact_cells`."""
+    return ("codec", "bpp", f"size vs {lines[0].reference}", "enc MP/s", "dec MP/s")
+
+
+def exact_cells(line: ExactSummary) -> tuple[str, ...]:
+    """Name, size and speeds of a codec that decodes everything exactly as text."""
+    return (line.codec, _number(line.bpp, 4), _percent(line.size_percent), _speed(line.encode_mps), _speed(line.decode_mps))
 
 
 RATE_HEADER = tuple(f"{bpp:g} bpp" for bpp in RATES_BPP)
@@ -186,8 +237,14 @@ def print_results(results: BenchResults, console: Console) -> None:
         title = f"[bold]Size at equal PSNR[/]  and speed at {SPEED_BPP:g} bpp"
         header = ("codec", *comparison_header(results.anchor))
         console.print(_table(title, header, ((line.codec, *comparison_cells(line)) for line in lines)))
-    else:
+    exact = exact_summaries(results)
+    if exact:
+        title = f"[bold]{EXACT_TITLE}[/]  {_scope(results)}"
+        console.print(_table(title, exact_header(exact), map(exact_cells, exact)))
+    if not lines and not exact:
         console.print("[red]No codec completed any image.[/]")
+    if results.left_out():
+        console.print(f"[yellow]left out[/] {escape(_left_out_text(results))}", soft_wrap=True)
     for missing in (codec for codec in results.codecs if codec.missing):
         console.print(f"[yellow]missing[/] {escape(missing.name)}: {escape(missing.missing)}", soft_wrap=True)
     for text in _failure_lines(results):
@@ -217,6 +274,13 @@ def _plural(count: int, noun: str) -> str:
     return noun if count == 1 else f"{noun}s"
 
 
+def _left_out_text(results: BenchResults) -> str:
+    """The images that are left out of all means, at most SHOWN_FAILURES by name, and the reason."""
+    names = results.left_out()
+    more = f" and {len(names) - SHOWN_FAILURES} more" if len(names) > SHOWN_FAILURES else ""
+    return f"{', '.join(names[:SHOWN_FAILURES])}{more}: a codec decodes without error there, and an infinite PSNR has no mean"
+
+
 def _failure_lines(results: BenchResults) -> list[str]:
     """One line per failure, at most SHOWN_FAILURES, and the number of further ones."""
     lines = []
@@ -235,21 +299,25 @@ def to_markdown(results: BenchResults, *, title: str = "Rate and distortion", pl
     """The run as a Markdown section: comparison, `plot` (a link to the picture), points, machine, command."""
     folders = sorted({image.name.split("/")[0] for image in results.images if "/" in image.name})
     parts = [f"## {title}", f"{_scope(results)}{' (' + ', '.join(folders) + ')' if folders else ''}."]
-    lines = summaries(results)
-    header = ("codec", *comparison_header(results.anchor))
-    parts.append(markdown_table(header, ((line.codec, *comparison_cells(line)) for line in lines)))
-    parts.append("PSNR in dB at equal rate:")
-    parts.append(markdown_table(("codec", *RATE_HEADER), ((line.codec, *psnr_cells(line)) for line in lines)))
+    lines, exact = summaries(results), exact_summaries(results)
+    if lines or not exact:
+        header = ("codec", *comparison_header(results.anchor))
+        parts.append(markdown_table(header, ((line.codec, *comparison_cells(line)) for line in lines)))
+        parts.append("PSNR in dB at equal rate:")
+        parts.append(markdown_table(("codec", *RATE_HEADER), ((line.codec, *psnr_cells(line)) for line in lines)))
     for metric in metric_tables(lines):
         parts += [f"{metric.name} at equal rate:", markdown_table(("codec", *RATE_HEADER), metric.rows)]
+    if exact:
+        parts += [f"{EXACT_TITLE}:", markdown_table(exact_header(exact), map(exact_cells, exact))]
     if plot is not None:
         parts.append(f"![Rate and PSNR of every codec]({plot})")
     parts.append(textwrap.fill(NOTES, 120))
     parts += [_markdown_codec(results, codec) for codec in results.codecs if results.points(codec.name)]
-    problems = [f"- {codec.name} did not run: {codec.missing}" for codec in results.codecs if codec.missing]
+    problems = [f"- left out: {_left_out_text(results)}"] if results.left_out() else []
+    problems += [f"- {codec.name} did not run: {codec.missing}" for codec in results.codecs if codec.missing]
     problems += [f"- {line}" for line in _failure_lines(results)]
     if problems:
-        parts.append("Missing or failed:\n\n" + "\n".join(problems))
+        parts.append("Left out, missing or failed:\n\n" + "\n".join(problems))
     parts.append(run_facts(results))
     if results.command:
         parts.append(f"```\n{results.command}\n```")

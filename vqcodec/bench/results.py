@@ -127,22 +127,36 @@ class BenchResults:
     failures: list[Failure] = field(default_factory=list)
 
     def compared_images(self) -> list[str]:
-        """Names of the images that every codec completed at all its qualities, so that means are comparable.
+        """Names of the images that every codec completed at all its qualities, so that means are comparable, but `left_out`.
 
-        A codec that completed no image is ignored, since no image would be left. Images that a lossy codec reproduces without
-        error at all its qualities (images of one colour) are left out, since infinite PSNRs have no mean.
+        A codec that completed no image is ignored, since no image would be left.
         """
-        done: dict[str, dict[str, int]] = {}
-        exact: dict[str, dict[str, bool]] = {}
-        for row in self.rows:
-            counts, flat = done.setdefault(row.codec, {}), exact.setdefault(row.codec, {})
-            counts[row.image] = counts.get(row.image, 0) + 1
-            flat[row.image] = flat.get(row.image, True) and math.isinf(row.psnr_rgb)
-        whole = []
+        left_out = set(self.left_out())
+        return [name for name in self._completed_images() if name not in left_out]
+
+    def left_out(self) -> list[str]:
+        """Names of completed images that are left out of all means, as infinite PSNRs have no mean.
+
+        A codec decodes them without error at one of its qualities, and others never. Lossless codecs do not count, and no image is
+        left out if none would remain.
+        """
+        completed = self._completed_images()
+        found = set[str]()
         for codec in self.codecs:
-            images = {image for image, count in done.get(codec.name, {}).items() if count == len(codec.qualities)}
-            curved = {image for image in images if not exact[codec.name][image]}
-            whole += [curved or images] if images else []  # for a lossless codec every image is exact
+            exact = {row.image for row in self.rows if row.codec == codec.name and math.isinf(row.psnr_rgb)}
+            found |= exact if not exact.issuperset(completed) else set()
+        return [name for name in completed if name in found] if not found.issuperset(completed) else []
+
+    def _completed_images(self) -> list[str]:
+        """Names of the images that every codec that completed any has completed at all its qualities."""
+        counts: dict[str, dict[str, int]] = {}
+        for row in self.rows:
+            of_codec = counts.setdefault(row.codec, {})
+            of_codec[row.image] = of_codec.get(row.image, 0) + 1
+        whole = [
+            {image for image, count in counts.get(codec.name, {}).items() if count == len(codec.qualities)} for codec in self.codecs
+        ]
+        whole = [images for images in whole if images]
         return [image.name for image in self.images if whole and all(image.name in images for images in whole)]
 
     def points(self, codec: str) -> list[RdPoint]:

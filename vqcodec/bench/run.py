@@ -279,13 +279,18 @@ def _lpips(folder: Path) -> LpipsFunction:
 
 
 def _verified(codec: Codec, data: bytes, decoded: UInt8, original: UInt8) -> UInt8:
-    """`decoded` in the layout of `original`. Raises CorruptError if the layouts differ or a second decode gives other pixels."""
+    """`decoded` in the layout of `original`.
+
+    Raises CorruptError if the layouts differ, a second decode gives other pixels, or a lossless codec has lost something.
+    """
     if not np.array_equal(codec.decode(data), decoded):
         raise CorruptError("two decodes of the same file differ")
     if original.ndim == 2 and decoded.ndim == 3 and not codec.has_grey:
         decoded = to_grey(decoded)
     if decoded.dtype != np.uint8 or decoded.shape != original.shape:
         raise CorruptError(f"decoded to {decoded.dtype} {decoded.shape}, not uint8 {original.shape}")
+    if codec.lossless and not np.array_equal(decoded, original):
+        raise CorruptError("decoded to other pixels, and the codec is lossless")
     return decoded
 
 
@@ -316,7 +321,9 @@ def _open_codecs(settings: BenchSettings, opener: CodecOpener) -> _Codecs:
         try:
             codec = opener(spec, settings.threads)
             sweep = _sweep(settings.qualities, spec)
-            if sweep is not None:
+            if codec.lossless and spec in settings.qualities:
+                raise BenchUsageError(f"qualities are given for {spec!r}, which is lossless")
+            if sweep is not None and not codec.lossless:
                 codec.qualities = sweep
             _warm_up(codec)
         except BenchUsageError:

@@ -17,7 +17,12 @@ def bench(
     paths: Annotated[list[Path], path_argument(metavar="PATH...", help="Pictures, or folders of them.")],
     codecs: Annotated[
         str,
-        typer.Option("--codecs", metavar="A,B", help="Compare these codecs. vqz:MODEL:EFFORT:TUNE is vqz with other settings."),
+        typer.Option(
+            "--codecs",
+            metavar="A,B",
+            help="Compare these codecs. vqz:MODEL:EFFORT:TUNE is vqz with other settings. vqz:lossless:EFFORT, png, webp:lossless"
+            " and jxl:lossless are lossless.",
+        ),
     ] = "vqz,jpeg,webp,avif",
     qualities: Annotated[
         str | None,

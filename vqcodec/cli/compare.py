@@ -29,7 +29,8 @@ def compare(
     """Compare two pictures by PSNR, SSIM and MS-SSIM.
 
     Needs vqcodec[bench]. Pictures with transparency are compared on black and on white, and the larger difference counts; the PSNR
-    of the alpha planes is shown, too. Grey and colour pictures are compared as colour, 8 and 16 bits as 16.
+    of the alpha planes is shown, too. Grey and colour pictures are compared as colour, 8 and 16 bits as 16. The PSNR of equal
+    pictures is infinite: "identical", and null in JSON.
     """
     import io
     import math
@@ -66,7 +67,8 @@ def compare(
             if isinstance(value, str):
                 print(f"{name:<20} {value}")
             elif not math.isnan(value):
-                print(f"{name.replace('_', ' '):<20} {value if isinstance(value, int) else format(value, '.6g')}")
+                shown = "identical" if math.isinf(value) else format(value, "d" if isinstance(value, int) else ".6g")
+                print(f"{name.replace('_', ' '):<20} {shown}")
     if not quiet:
         for note in undefined(difference.shape):
             tell(f"note: {note}")
