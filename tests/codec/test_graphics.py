@@ -123,3 +123,17 @@ def test_targets_on_graphics():
     assert vqcodec.encode(pixels, size=len(exact)) == exact
     smaller = vqcodec.encode(pixels, size=len(exact) - 1)
     assert len(smaller) < len(exact)
+
+
+def test_hidden_colours_do_not_make_a_photograph_of_a_sprite():
+    rng = np.random.default_rng(4)
+    pixels = np.dstack([blocks(rng, 160, 160, 3, 255), np.zeros((160, 160))]).astype(np.uint8)
+    pixels[40:70, 30:90, 3] = 255
+    pixels[100:, 100:, 3] = 99
+    hidden = pixels[:, :, 3] == 0
+    pixels[hidden, :3] = rng.integers(0, 256, (int(hidden.sum()), 3))
+    data = vqcodec.encode(pixels)
+    assert len(data) < 1000
+    decoded = vqcodec.decode(data)
+    assert np.array_equal(decoded[:, :, 3], pixels[:, :, 3])
+    assert np.array_equal(decoded[~hidden], pixels[~hidden])

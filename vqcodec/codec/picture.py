@@ -29,12 +29,14 @@ class Picture:
     metadata: list[Section]
 
     @cached_property
+    def flat(self) -> Pixels:
+        """Samples [H, W, 1 or 3] that are 0 where they are hidden: as part of a graphic that takes the fewest bytes."""
+        return self.colours if self.visible is None else self.colours * self.visible[:, :, None]
+
+    @cached_property
     def samples(self) -> Pixels:
         """All channels [H, W, 1 to 4]; hidden colours are 0."""
-        if self.opacity is None:
-            return self.colours
-        colours = self.colours if self.visible is None else self.colours * self.visible[:, :, None]
-        return np.concatenate([colours, self.opacity[:, :, None]], axis=2)
+        return self.flat if self.opacity is None else np.concatenate([self.flat, self.opacity[:, :, None]], axis=2)
 
     def sections(self, effort: int) -> list[Section]:
         """Sections of the alpha plane and of the metadata."""

@@ -37,8 +37,8 @@ _SHAPES: Final = ((1 << 12, Shape(1, False, 1)), (1 << 15, Shape(1, True, 1)), (
 _LARGE: Final = Shape(3, True, 2)
 _DEFAULT, _THOROUGH = 4, 7
 """Efforts from which several maps are compared, and all maps."""
-_PHOTOGRAPHIC, _GRAPHIC = 0.05, 0.6
-"""Shares of pixels equal to their left neighbour below which a picture is taken for a photograph, above which for a graphic."""
+_MOSTLY: Final = 0.9
+"""Share of cells of few colours from which on a picture without any graphic cell is not tried."""
 _FEW_COLOURS: Final = 32
 """Most colours of a cell that is graphic in a mixed picture."""
 _RARE: Final = 0.01
@@ -94,22 +94,22 @@ def _predict(pixels: Pixels, graphic: Bool, depth: int, effort: int) -> bytes:
     return predicted.encode(planes, coded, (1 << depth) - 1, shape, effort_of(effort).residual_levels)
 
 
-def maps_to_try(pixels: Pixels, effort: int) -> list[Bool]:
+def maps_to_try(pixels: Pixels, depth: int, effort: int) -> list[Bool]:
     """Maps of graphic cells bool [h, w] that may give the smallest file of samples [H, W, C]; more of them at high efforts."""
     height, width, _ = pixels.shape
     cells = -(-height // CELL), -(-width // CELL)
     everything, nothing = np.ones(cells, bool), np.zeros(cells, bool)
-    share = content.equal_share(pixels)
     thorough = effort >= _THOROUGH or height * width <= content.SMALL
-    if not thorough and share < _PHOTOGRAPHIC:
+    if not thorough and not content.may_hold_graphics(pixels, depth):
         return [nothing]
     mixed = content.few_coloured(pixels, _FEW_COLOURS)
-    if effort < _DEFAULT and height * width > content.SMALL:
-        return [everything if mixed.mean() > 1 - _PHOTOGRAPHIC else mixed]
+    share = float(mixed.mean())
+    if effort < _DEFAULT and not thorough:
+        return [everything if share > 1 - _RARE else mixed]
     found = [everything]
-    if thorough or share < _GRAPHIC:
+    if thorough or share < _MOSTLY:
         found.append(nothing)
-    if _RARE < mixed.mean() < 1 - _RARE:
+    if _RARE < share < 1 - _RARE:
         found.append(mixed)
     return found
 
@@ -142,7 +142,7 @@ class PixelCodec:
         """The smallest exact file found of a picture's samples."""
         pixels = picture.samples  # [H, W, C]
         header = header_of(pixels, picture.depth, tile_of(pixels, options.tile), lossless=picture.visible is None)
-        maps = maps_to_try(pixels, options.effort)  # bool [h, w] each
+        maps = maps_to_try(pixels, picture.depth, options.effort)  # bool [h, w] each
         return min((file_of_map(pixels, graphic, header, picture.metadata, options) for graphic in maps), key=len)
 
     def decode(

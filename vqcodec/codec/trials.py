@@ -40,7 +40,7 @@ def smallest(
     `with_layers(cells)` codes a file whose graphic cells are `cells` bool [h, w], None: none;
     `decode` gives its samples [H, W, 1 or 3].
     """
-    graphic = content.may_hold_graphics(picture.colours, picture.depth)
+    graphic = content.may_hold_graphics(picture.samples, picture.depth)
     if not graphic:
         try:
             return with_layers(None)
@@ -78,7 +78,7 @@ def _maps(picture: Picture, effort: int) -> list[Bool]:
     """Different maps of graphic cells, none of them uniform."""
     found: list[Bool] = []
     for most in _MAPS[effort - 1]:
-        cells = content.graphic_map(picture.colours, picture.depth, most)
+        cells = content.graphic_map(picture.samples, picture.depth, most)
         if cells.any() and not cells.all() and not any(np.array_equal(cells, other) for other in found):
             found.append(cells)
     return found
