@@ -1,29 +1,25 @@
 """The decoder of pixel sections agrees with a second one that was written from the specification alone, also on damaged files."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from helpers.contents import CONTENTS, DEPTHS, Content, samples
+from helpers.contents import CONTENTS, DEPTHS, Content, noise, samples
+from helpers.pixel_files import lossless_file
 from helpers.reference_pixels import Kind, Predicted
 from helpers.reference_reader import read_without_layers
 from vqcodec import api
-from vqcodec.codec import pixel_codec, predicted
-from vqcodec.entropy.pixel_pyramid import Shape
+from vqcodec.codec import predicted
+from vqcodec.entropy.pixel_pyramid import Shape, Weights, WeightSets, scale_rows
 from vqcodec.errors import FormatError
 from vqcodec.format import container
 from vqcodec.format.header import Section
-from vqcodec.options import EncodeOptions
 from vqcodec.transform.palette import pixels_of_cells
 
 seeds = st.integers(0, 2**32 - 1)
-
-
-def file_with_map(pixels: np.ndarray, graphic: np.ndarray, depth: int, tile: int | None, effort: int = 2) -> bytes:
-    """A lossless file of pixels [H, W, C] with a given map of graphic cells."""
-    header = pixel_codec.header_of(pixels, depth, tile, lossless=True)
-    return pixel_codec.file_of_map(pixels, graphic, header, [], EncodeOptions(effort=effort, threads=1))
 
 
 def random_map(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
@@ -35,7 +31,7 @@ def random_map(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
 def test_both_read_what_was_written(content: Content, height: int, width: int, channels: int, depth: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     pixels = samples(content, rng, (height, width, channels), depth)
-    data = file_with_map(pixels, random_map(rng, height, width), depth, None, int(rng.integers(1, 10)))
+    data = lossless_file(pixels, random_map(rng, height, width), depth, effort=int(rng.integers(1, 10)))
     assert np.array_equal(read_without_layers(data), pixels)
     assert np.array_equal(api.decode(data, threads=1).reshape(pixels.shape), pixels)
 
@@ -44,7 +40,7 @@ def test_both_read_what_was_written(content: Content, height: int, width: int, c
 def test_tile_groups(content: Content) -> None:
     rng = np.random.default_rng(5)
     pixels = samples(content, rng, (70, 75, 3), 8)
-    data = file_with_map(pixels, random_map(rng, 70, 75), 8, 64)
+    data = lossless_file(pixels, random_map(rng, 70, 75), tile=64)
     assert np.array_equal(read_without_layers(data), pixels)
 
 
@@ -64,6 +60,36 @@ def test_extents_of_weights(levels: int, all_neighbours: bool, contexts: int, ch
     assert np.array_equal(found, pixels)
 
 
+@pytest.mark.parametrize("depth", [8, 16])
+def test_the_largest_weights_are_exact(depth: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sums of 8 bits nearly reach 2**24, where float32 is no longer exact."""
+    rng = np.random.default_rng(depth)
+    shape = Shape(2, True, 2)
+
+    def random_weights(planes: np.ndarray, *_: object) -> WeightSets:
+        found = {}
+        for channel, level, number in product(range(len(planes)), range(2), range(3)):
+            means = rng.normal(0, 1, (2, shape.rows(channel, number)))
+            scales = rng.normal(0, 1, scale_rows(channel))
+            means *= 65_700 / np.abs(means).sum(axis=1, keepdims=True) if depth == 8 else 30_000
+            scales *= 65_400 / np.abs(scales).sum()
+            found[channel, level, number] = Weights(
+                99, means.clip(-131071, 131071).astype(np.int64), scales.astype(np.int64), int(rng.integers(1 << 13))
+            )
+        return found
+
+    monkeypatch.setattr(predicted, "fit", random_weights)
+    pixels = samples(noise, rng, (16, 16, 3), depth)
+    planes = predicted.planes_of(pixels)
+    data = predicted.encode(planes, None, (1 << depth) - 1, shape, (1,))
+    found = np.zeros((16, 16, 3), np.int64)
+    Predicted(data, found, [[False] * 2] * 2, Kind(3, depth))
+    assert np.array_equal(found, pixels)
+    decoded = np.zeros_like(planes)
+    predicted.decode(data, decoded, None, (1 << depth) - 1)
+    assert np.array_equal(decoded, planes)
+
+
 def result_of(read: object, data: bytes, errors: type[Exception]) -> np.ndarray | None:
     """The pixels that are read, or None for an error."""
     try:
@@ -79,7 +105,7 @@ def test_both_refuse_the_same_damage(content: Content, channels: int, depth: int
     """Bits are flipped in sections whose checksums are then made right: both see the same pixels, or an error."""
     rng = np.random.default_rng(seed)
     pixels = samples(content, rng, (int(rng.integers(1, 17)), int(rng.integers(1, 17)), channels), depth)
-    header, sections = container.read_file(file_with_map(pixels, random_map(rng, *pixels.shape[:2]), depth, None))
+    header, sections = container.read_file(lossless_file(pixels, random_map(rng, *pixels.shape[:2]), depth))
     for _ in range(8):
         damaged = list(sections)
         number = int(rng.integers(len(sections)))

@@ -28,6 +28,8 @@ def take_apart(data: bytes) -> Fields:
     for name, length in _FIELDS.items():
         tokens = "layout" in fields and fields["layout"][0] & 3 == 3
         there = name not in ("step", "map") if tokens else name != "grid"
+        if fields.get("flags", b"\0")[0] & 8 and fields["layout"][0] & 0x30 == 0x30:  # no layers
+            there = name not in ("model", "step", "map", "grid")
         if there and (name not in _TABLED or fields["layout"][0] & 0x40):
             end = at + (length or 1)
             while not length and data[end - 1] & 0x80:
