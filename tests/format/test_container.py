@@ -1,7 +1,6 @@
 """The parser on damaged and invalid files: any bytes soon give an image or a documented error."""
 
 import re
-import time
 import tracemalloc
 from dataclasses import replace
 
@@ -11,7 +10,7 @@ import zstandard
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from helpers.errors import raised
+from helpers.errors import outcome, peak_of_decoding
 from helpers.layers import encode_blocks
 from helpers.paths import REPOSITORY
 from helpers.pictures import smooth_picture
@@ -29,8 +28,6 @@ from vqcodec.weights import registry
 
 GOLDEN = REPOSITORY / "tests" / "golden"
 MODEL = registry.find("photo-lite")
-MAX_PIXELS = 1 << 16
-SECONDS = 20.0
 seeds = st.integers(0, 2**32 - 1)
 
 
@@ -44,19 +41,6 @@ def tabled_file() -> bytes:
 PLAIN = take_apart((GOLDEN / "decode" / "pixel.vqz").read_bytes())
 TABLED = take_apart(tabled_file())
 LAYOUT = PLAIN["layout"][0]
-
-
-def outcome(data: bytes) -> VqcodecError | None:
-    """The error of decoding, if any. Parser and info must agree with it, and none may take long."""
-    start = time.perf_counter()
-    parsed = raised(container.read_file, data, MAX_PIXELS)
-    found = raised(api.decode, data, max_pixels=MAX_PIXELS, threads=1)
-    assert (parsed is None) or (found is not None)
-    if not isinstance(found, LimitError | ModelError):  # info has another limit, and needs no model
-        reported = raised(api.info, data, streams=True)
-        assert (reported is None) == (found is None)  # with two defects, either may be reported
-    assert time.perf_counter() - start < SECONDS
-    return found
 
 
 # ------------------------------------------------------------------------------------------------ known broken files
@@ -378,15 +362,6 @@ def test_lengths_of_four_streams_have_two_bytes() -> None:
 
 
 # ------------------------------------------------------------------------------------------------ bombs
-
-
-def peak_of_decoding(data: bytes) -> int:
-    """The largest number of bytes allocated at a time while decoding."""
-    tracemalloc.start()
-    raised(api.decode, data, threads=1)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    return peak
 
 
 def forged(size: int) -> bytes:

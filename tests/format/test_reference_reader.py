@@ -8,14 +8,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from helpers.layers import WithoutGraphics
+from helpers.contents import blocks, samples, smooth
 from helpers.networks import random_context
 from helpers.reference_reader import TILES, read_latents, read_pixels, tile_coefficients
 from vqcodec import api
 from vqcodec.codec import groups, inspection
+from vqcodec.codec.graphics import Overlay
+from vqcodec.codec.picture import picture_of
 from vqcodec.codec.pipeline import Encoder
+from vqcodec.codec.reader import Reader
 from vqcodec.entropy import masking
 from vqcodec.format import container
+from vqcodec.format.header import Metadata
 from vqcodec.options import EncodeOptions
 from vqcodec.transform.rect import Rect
 from vqcodec.weights.exact import ExactModel
@@ -36,11 +40,13 @@ def assert_readers_agree(data: bytes, model_folder: Path = MODEL) -> int:
     def finish(opened: groups.OpenGroup) -> None:
         together[opened.place] = groups.finish_group(header, opened, model)
 
-    groups.open_each(header, WithoutGraphics(file), model, range(len(header.groups)), finish, threads=1)
+    overlay = Overlay(Reader(io.BytesIO(data)), range(len(header.groups)))
+    groups.open_each(header, overlay, model, range(len(header.groups)), finish, threads=1)
     found = read_latents(data, model_folder)
     for number, (group, latents) in enumerate(zip(header.groups, found, strict=True)):
         np.testing.assert_array_equal(together[group], latents)
-        alone = groups.decode_group(header, file.indices(number, header.layers), group.shape, model)
+        graphic = None if overlay.cells is None else overlay.cells[number]
+        alone = groups.decode_group(header, file.indices(number, header.layers), group.shape, model, graphic=graphic)
         np.testing.assert_array_equal(alone, latents)
     pixels = api.decode(data, model=model, refine="none", threads=1)
     np.testing.assert_array_equal(np.atleast_3d(pixels), read_pixels(data, found, model_folder))
@@ -124,6 +130,32 @@ def test_context_network(colour: str, step: int, samples: Path, tmp_path: Path) 
     assert assert_readers_agree(file_of(encoder, step), tmp_path / "model") == 1
     with_network, without = (e.code(step)[0].latents for e in (encoder, Encoder(pixels, plain, EncodeOptions(threads=1))))
     assert np.mean(with_network != without) > 0.1  # the network is in play
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("model", "channels", "depth", "tile", "step", "tune"),
+    [
+        ("photo-lite", 3, 8, 64, 1800, "psnr"),
+        ("photo-lite", 1, 8, None, 1800, "ssim"),
+        ("photo-lite", 4, 12, 64, 300, "psnr"),
+        ("photo-lite", 2, 16, None, 60, "psnr"),
+        ("photo", 3, 8, None, 2400, "ssim"),
+        ("photo", 3, 16, 64, 9, "psnr"),
+    ],
+)
+def test_graphic_cells(model: str, channels: int, depth: int, tile: int | None, step: int, tune: str) -> None:
+    """Coarse steps have fine DCs; graphic cells are at edges and across the borders of tile groups."""
+    rng = np.random.default_rng(channels)
+    pixels = samples(smooth, rng, (75, 90, channels), depth)
+    pixels[20:70] = samples(blocks, rng, (50, 90, channels), depth)
+    graphic = rng.random((10, 12)) < 0.4
+    options = EncodeOptions(threads=1, tile=tile, tune=tune)
+    picture = picture_of(pixels, options, Metadata())
+    data = file_of(Encoder(picture, ExactModel.load(MODEL.parent / model), options, graphic), step)
+    header, _ = container.read_file(data)
+    assert (header.pixels, header.depth, header.layers > 0, header.masking > 0) == (True, depth, True, tune == "ssim")
+    assert assert_readers_agree(data, MODEL.parent / model) == (4 if tile else 1)
 
 
 def test_tiles_hold_each_coefficient_once() -> None:

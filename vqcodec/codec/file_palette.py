@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from vqcodec.arrays import Pixels
 from vqcodec.codec.reader import Reader
 from vqcodec.errors import CorruptError
 from vqcodec.format import container, palettes
@@ -25,9 +26,14 @@ def palette_of(reader: Reader) -> Palette:
         return empty_palette(header)
     data, pixels = reader.file.other(container.PALETTE), header.width * header.height
     palette = palettes.unpack_palette(data, samples_of(header), np.dtype(sample_type(header.depth)), pixels)
-    if int(palette.colours.max(initial=0)) >> header.depth:
-        raise CorruptError("corrupt file: a colour of its palette has too many bits")
+    check_depth(palette.colours, header.depth)
     return palette
+
+
+def check_depth(samples: Pixels, depth: int) -> None:
+    """Raise CorruptError unless all samples of any shape have at most `depth` bits."""
+    if depth > 8 and int(samples.max(initial=0)) >> depth:
+        raise CorruptError("corrupt file: a sample has too many bits")
 
 
 def empty_palette(header: Header) -> Palette:

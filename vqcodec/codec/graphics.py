@@ -12,7 +12,7 @@ import numpy as np
 
 from vqcodec.arrays import Bool, Pixels
 from vqcodec.codec import hidden
-from vqcodec.codec.file_palette import palette_of
+from vqcodec.codec.file_palette import check_depth, palette_of
 from vqcodec.codec.reader import Reader
 from vqcodec.codec.streams import Stored
 from vqcodec.errors import FormatError
@@ -99,9 +99,14 @@ class Overlay:
         return {number: section.graphic for number, section in self._sections.items()} if self.header.pixels else None
 
     def describe(self) -> dict[str, Any]:
-        """Numbers of graphic cells and of colours of their palette; nothing for files without graphic cells."""
+        """Numbers of graphic cells and of colours of their palette; nothing for files without graphic cells. Decodes these cells.
+
+        Raises CorruptError, TruncatedError.
+        """
         if self._palette is None:
             return {}
+        for number in self._sections:
+            self._unpack(number, self._palette)
         cells = sum(int(np.count_nonzero(section.graphic)) for section in self._sections.values())
         return {"graphic_cells": cells, "colours": len(self._palette.colours)}
 
@@ -110,13 +115,10 @@ class Overlay:
         if self._palette is None:
             return pixels
         painted = np.array(pixels)
-        header = self.header
-        whole = Rect(0, 0, header.height, header.width)
         for number, section in self._sections.items():
             if not section.graphic.any():
                 continue
-            here = header.groups[number].scale(CELL).intersection(whole)
-            found = index_planes.unpack(section.indices, here.shape, self._palette, section.graphic)
+            here, found = self._place(number), self._unpack(number, self._palette)
             mask = pixels_of_cells(section.graphic, *here.shape)
             if scale > 1:
                 found, mask = _smaller(found, mask, scale, None if opacity is None else opacity[here.rows, here.columns])
@@ -128,6 +130,17 @@ class Overlay:
             own = mask[inner.rows, inner.columns]
             painted[outer.rows, outer.columns][own] = found[inner.rows, inner.columns][own]
         return painted
+
+    def _place(self, number: int) -> Rect:
+        """The rectangle of a tile group in pixels."""
+        return self.header.groups[number].scale(CELL).intersection(Rect(0, 0, self.header.height, self.header.width))
+
+    def _unpack(self, number: int, palette: Palette) -> Pixels:
+        """Samples [8 h, 8 w, 1 or 3] of a tile group, 0 outside the graphic cells. Raises CorruptError, TruncatedError."""
+        section = self._sections[number]
+        found = index_planes.unpack(section.indices, self._place(number).shape, palette, section.graphic)
+        check_depth(found, self.header.depth)
+        return found
 
 
 def _smaller(pixels: Pixels, mask: Bool, scale: int, opacity: Pixels | None) -> tuple[Pixels, Bool]:

@@ -13,7 +13,7 @@ import numpy as np
 from vqcodec.arrays import Bool, Pixels, UInt32
 from vqcodec.codec import content, inspection, predicted
 from vqcodec.codec.choices import effort_of, tile_of
-from vqcodec.codec.file_palette import empty_palette, palette_of, samples_of
+from vqcodec.codec.file_palette import check_depth, empty_palette, palette_of, samples_of
 from vqcodec.codec.picture import Picture
 from vqcodec.codec.reader import Reader
 from vqcodec.entropy.pixel_pyramid import Shape
@@ -127,8 +127,7 @@ def decode_group(data: bytes, header: Header, place: Rect, palette: Palette) -> 
         coded = ~pixels_of_cells(section.graphic, *shape) if section.graphic.any() else None
         predicted.decode(section.predicted, planes, coded, (1 << header.depth) - 1)
         pixels = predicted.pixels_of(planes)
-    if header.depth > 8 and int(pixels.max(initial=0)) >> header.depth:
-        raise CorruptError("corrupt file: a sample has too many bits")
+    check_depth(pixels, header.depth)
     return pixels
 
 
