@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from helpers.contents import blocks, samples, smooth
+from helpers.layers import encode_blocks
 from helpers.networks import random_context
 from helpers.reference_reader import TILES, read_latents, read_pixels, tile_coefficients
 from vqcodec import api
@@ -99,7 +100,7 @@ def test_deep_colour_and_alpha(channels: int, depth: int, quality: int, samples:
     if channels in (2, 4):
         y, x = np.indices(pixels.shape[:2])
         pixels = np.dstack([pixels, np.clip((x + y) * 500, 0, 65535).astype(np.uint16)])
-    data = api.encode(pixels >> (16 - depth), model="photo-lite", quality=quality, tile=64, threads=1)
+    data = encode_blocks(pixels >> (16 - depth), model="photo-lite", quality=quality, tile=64, threads=1)
     assert api.info(data)["depth"] == depth
     assert assert_readers_agree(data) == 4
 
