@@ -114,7 +114,7 @@ def test_masking(model: str, strength: int, step: int, colour: str, samples: Pat
         pixels = np.atleast_3d(np.asarray(image.convert(colour)))[100:173, 120:209]
     encoder = Encoder(pixels, ExactModel.load(MODEL.parent / model), EncodeOptions(threads=1, effort=1, tune="ssim"))
     encoder.frame = replace(encoder.frame, masking=strength)
-    dcs = encoder.code(step)[0].latents[0].reshape(10, 12)
+    dcs = encoder.group(0, encoder.header(step)).latents[0].reshape(10, 12)
     assert len(np.unique(masking.codeword_sizes(dcs, step, strength).levels)) > 7
     assert assert_readers_agree(file_of(encoder, step), MODEL.parent / model) == 1
 
@@ -129,7 +129,9 @@ def test_context_network(colour: str, step: int, samples: Path, tmp_path: Path) 
         pixels = np.atleast_3d(np.asarray(image.convert(colour)))[100:141, 120:171]
     encoder = Encoder(pixels, ExactModel.load(tmp_path / "model"), EncodeOptions(threads=1))
     assert assert_readers_agree(file_of(encoder, step), tmp_path / "model") == 1
-    with_network, without = (e.code(step)[0].latents for e in (encoder, Encoder(pixels, plain, EncodeOptions(threads=1))))
+    with_network, without = (
+        e.group(0, e.header(step)).latents for e in (encoder, Encoder(pixels, plain, EncodeOptions(threads=1)))
+    )
     assert np.mean(with_network != without) > 0.1  # the network is in play
 
 
