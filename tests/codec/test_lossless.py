@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 
 import vqcodec
 from helpers.contents import CONTENTS, DEPTHS, noise, samples, smooth
+from vqcodec.codec import predicted
 from vqcodec.errors import InputError
+from vqcodec.runtime.progress import share_done, watched
 
 
 @given(
@@ -76,3 +78,20 @@ def test_hidden_colours_stay():
     pixels = noise(np.random.default_rng(3), 40, 40, 4, 255).astype(np.uint8)
     pixels[:20, :, 3] = 0
     assert np.array_equal(vqcodec.decode(vqcodec.encode(pixels, lossless=True)), pixels)
+
+
+def test_progress_within_a_tile_group(monkeypatch):
+    shares: list[float] = []
+
+    def watching(writer, *arguments):
+        shares.append(share_done(stages).done)
+        return code(writer, *arguments)
+
+    code = predicted._Writer.code
+    monkeypatch.setattr(predicted._Writer, "code", watching)
+    pixels = np.random.default_rng(3).integers(0, 256, (60, 70, 3), np.uint8)
+    with watched() as stages:
+        vqcodec.encode(pixels, lossless=True, threads=1)
+    assert shares == sorted(shares)
+    assert len(set(shares)) > 10
+    assert shares[0] < 0.8 < shares[-1] < 1

@@ -78,8 +78,7 @@ def file_of_map(pixels: Pixels, graphic: Bool, header: Header, others: Sequence[
         section = PixelSection(maps[number], packed.groups[number] if packed else b"", rest)
         return pixel_sections.write(section, layers=False)
 
-    with progress.stage("coding"):
-        sections = side_by_side(one, range(len(places)), options.threads or usable_cores())
+    sections = side_by_side(one, range(len(places)), options.threads or usable_cores())
     found = [Section(container.PIXELS, data) for data in sections]
     table = [Section(container.PALETTE, packed.palette)] if packed else []
     return container.write_file(header, [*found, *table, *others])
@@ -142,7 +141,8 @@ class PixelCodec:
         pixels = picture.samples  # [H, W, C]
         header = header_of(pixels, picture.depth, tile_of(pixels, options.tile), lossless=picture.visible is None)
         maps = maps_to_try(pixels, picture.depth, options.effort)  # bool [h, w] each
-        return min((file_of_map(pixels, graphic, header, picture.metadata, options) for graphic in maps), key=len)
+        files = [file_of_map(pixels, cells, header, picture.metadata, options) for cells in progress.steps(maps, "coding")]
+        return min(files, key=len)
 
     def decode(
         self, reader: Reader, options: DecodeOptions, region: Rect | None, opacity: Pixels | None, refiner: Refiner | None

@@ -34,6 +34,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Sequence
+from itertools import product
 from typing import Final, NamedTuple, Protocol
 
 import numpy as np
@@ -48,6 +49,7 @@ from vqcodec.format import zstd_blocks
 from vqcodec.format.bits import BitReader, ByteReader, pack_bits, write_varint
 from vqcodec.format.palettes import read_part, write_part
 from vqcodec.format.stream_forms import Direct, Form, Split, Vectors
+from vqcodec.runtime import progress
 
 _ALPHABET: Final = alphabet(17)
 _FORMS: Final[tuple[Form, ...]] = (Direct(), Split(), Vectors(2, 15), Vectors(3, 6), Vectors(5, 3))
@@ -70,19 +72,21 @@ class Coder(Protocol):
 def walk(planes: Planes, coded: Bool | None, shape: Shape, weights: WeightSets, peak: int, coder: Coder) -> None:
     """Code the samples of channels [C, H, W] in place, all or those where `coded` bool [H, W] is true; (0, 0) is known."""
     magnitudes = np.zeros_like(planes)
-    for channel in range(len(planes)):
-        for step in pixel_pyramid.passes(*planes.shape[1:]):
+    passes = list(pixel_pyramid.passes(*planes.shape[1:]))
+    with progress.stage("", planes.size):
+        for channel, step in product(range(len(planes)), passes):
             where = None if coded is None else coded[step.lattice]
-            if where is not None and not where.any():
-                continue
-            surroundings = Surroundings(planes, magnitudes, channel, step, shape)
-            expected = pixel_pyramid.expect(surroundings, pixel_pyramid.weights_of(weights, channel, step, shape), peak, where)
-            residuals = coder.code(channel, step, expected)
-            values = expected.means + residuals
-            if values.min() < 0 or values.max() > peak:
-                raise CorruptError("corrupt file: a sample is out of range")
-            pixel_pyramid.put(planes[channel][step.lattice], where, values)
-            pixel_pyramid.put(magnitudes[channel][step.lattice], where, np.abs(residuals))
+            if where is None or where.any():
+                surroundings = Surroundings(planes, magnitudes, channel, step, shape)
+                own = pixel_pyramid.weights_of(weights, channel, step, shape)
+                expected = pixel_pyramid.expect(surroundings, own, peak, where)
+                residuals = coder.code(channel, step, expected)
+                values = expected.means + residuals
+                if values.min() < 0 or values.max() > peak:
+                    raise CorruptError("corrupt file: a sample is out of range")
+                pixel_pyramid.put(planes[channel][step.lattice], where, values)
+                pixel_pyramid.put(magnitudes[channel][step.lattice], where, np.abs(residuals))
+            progress.advance(step.rows * step.columns)
 
 
 def planes_of(pixels: Pixels) -> Planes:
@@ -110,9 +114,11 @@ def channel_order(channels: int) -> list[int]:
 
 def encode(planes: Planes, coded: Bool | None, peak: int, shape: Shape, levels: tuple[int, ...]) -> bytes:
     """The bytes of channels [C, H, W], or of the samples where `coded` bool [H, W] is true; `levels` of zstd are tried."""
-    weights = fit(planes, coded, shape, peak)
     writer = _Writer(planes, coded)
-    walk(planes.copy(), coded, shape, weights, peak, writer)
+    with progress.stage("", 2):
+        weights = fit(planes, coded, shape, peak)
+        progress.advance()
+        walk(planes.copy(), coded, shape, weights, peak, writer)
     numbers = np.array(_numbers_of(planes[:, 0, 0], weights, shape), np.int64)
     letters = alphabet_symbols(numbers).astype(np.uint8)
     starts = _merge(writer.histograms())

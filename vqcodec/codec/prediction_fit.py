@@ -21,6 +21,7 @@ from vqcodec.entropy.pixel_pyramid import (
     Weights,
     WeightSets,
 )
+from vqcodec.runtime import progress
 
 _FITTED: Final = 100_000
 """About the most samples that a fit uses: more would change the weights by less than they are rounded."""
@@ -40,9 +41,9 @@ def fit(planes: Planes, coded: Bool | None, shape: Shape, peak: int) -> WeightSe
     magnitudes = np.zeros_like(planes)
     weights: WeightSets = {}
     steps = list(pixel_pyramid.passes(*planes.shape[1:]))
-    for channel in range(len(planes)):
+    for channel in progress.steps(range(len(planes))):
         sets = [(level, number) for level in range(shape.levels) for number in range(3)]
-        for level, number in sets:
+        for level, number in progress.steps(sets):
             own = [step for step in steps if (min(step.level, shape.levels - 1), step.number) == (level, number)]
             rows, scales = shape.rows(channel, number), pixel_pyramid.scale_rows(channel)
             empty = Weights(0, np.zeros((shape.contexts, rows), np.int64), np.zeros(scales, np.int64), 0)
