@@ -64,7 +64,7 @@ def measure(path: Path, settings: dict[str, Any]) -> Found:
     pixels = read_image(path).pixels
     data = api.encode(pixels, threads=1, **settings)
     plain, best = (max(1e-9, squared_error(api.decode(data, refine=refine, threads=1), pixels)) for refine in ("none", "best"))
-    return Found(path.name, 10 * float(np.log10(plain / best)), bool(api.info(data)["best_is_plain"]))
+    return Found(path.name, 10 * float(np.log10(plain / best)), bool(api.info(data).get("best_is_plain")))
 
 
 def main() -> None:

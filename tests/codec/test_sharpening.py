@@ -15,6 +15,7 @@ from helpers.marks import fast_first
 from helpers.networks import random_network, with_scarce_memory
 from helpers.pictures import smooth_picture
 from helpers.small_models import REFINER, random_refiner
+from helpers.vqz_fields import with_synthesis
 from vqcodec import api
 from vqcodec.cli.main import main
 from vqcodec.codec import devices, sharpening
@@ -148,7 +149,7 @@ def test_a_region_is_decoded_from_all_the_cells_that_it_depends_on(synthesis: bo
     model = replace(lite, tensors=lite.tensors | (far_sighted("synthesis", 0.005) if synthesis else {}))
     ends = INPUTS["refiner"], REFINER_OUTPUTS
     refiner = replace(REFINER, tensors=far_sighted("refiner", 0.001, ends) | {"color": lite.color})
-    data = api.encode(smooth_picture(152, 160), quality=20, effort=1, model=model)
+    data = with_synthesis(api.encode(smooth_picture(152, 160), quality=20, effort=1, model=model))
     options: dict[str, Any] = {"refine": "gan", "strength": 1, "refiner": refiner} if refined else {"refine": "best"}
     whole = api.decode(data, model=model, **options).astype(int)
     assert np.abs(whole - api.decode(data, model=model, refine="none")).mean() > 20

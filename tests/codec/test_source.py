@@ -77,7 +77,7 @@ def test_quality_is_monotone_on_coloured_detail(name: str, model: str, samples: 
 def test_targets_are_met_on_coloured_detail(name: str, model: str, samples: Path) -> None:
     pixels = COLOURED[name](samples)
     for target in (24.0, 30.0, 38.0):
-        assert target <= psnr_db(pixels, api.decode(encode_blocks(pixels, psnr=target, model=model, threads=1))) < target + 2.5
+        assert target <= psnr_db(pixels, api.decode(encode_blocks(pixels, psnr=target, model=model, threads=1))) < target + 3
     largest = len(encode_blocks(pixels, quality=90, model=model, threads=1))
     for size in (largest // 4, largest // 2):
         assert 0.9 * size <= len(encode_blocks(pixels, size=size, model=model, threads=1)) <= size

@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from helpers.layers import encode_blocks
 from helpers.marks import fast_first
 from helpers.pictures import photo
 from vqcodec import api
 from vqcodec.bench.metrics import measure_errors
+from vqcodec.codec.pipeline import Encoder
+from vqcodec.codec.rate_control import step_of_quality
+from vqcodec.options import EncodeOptions
+from vqcodec.weights import registry
 
 Pixels = np.ndarray
 BOTH_MODELS = ["photo-lite", "photo"]
@@ -59,7 +62,9 @@ def test_aims_stay_near_the_original_where_the_synthesis_errs(first: tuple[int, 
     2.5 to 3.4 times as large, and further from the original."""
     squares = (np.add.outer(np.arange(96) // 16, np.arange(128) // 16) & 1)[..., None]
     pixels = np.where(squares, np.array(first), np.array((0, 0, 255))).astype(np.uint8)
-    plain, aimed = (encode_blocks(pixels, quality=40, effort=effort) for effort in (5, 7))
+    encoder = Encoder(pixels, registry.find("photo"), EncodeOptions(effort=7, threads=1))
+    header = encoder.header(step_of_quality(40))
+    plain, aimed = (coder.write(header, [coder.group(0, header)]) for coder in (encoder.without_aiming(), encoder))
     errors = [measure_errors(pixels, api.decode(data)).mse_rgb for data in (plain, aimed)]
     assert len(aimed) < 2 * len(plain)
     assert errors[1] < errors[0]

@@ -46,6 +46,12 @@ def put_together(fields: Fields) -> bytes:
     return head + zlib.crc32(covered).to_bytes(4, "little") + fields["body"]
 
 
+def with_synthesis(data: bytes) -> bytes:
+    """The file without the statement that "best" is the plain decode, as readers see it that do not know this statement."""
+    fields = take_apart(data)
+    return put_together(fields | {"flags": bytes((fields["flags"][0] & 0x0F,))} if "flags" in fields else fields)
+
+
 def index_section(parts: Sequence[bytes | StoredPart], model: ExactModel, merge_map: int, raw: bytes = b"") -> bytes:
     """An index section of the parts of a merge map's streams. Bytes are stored verbatim; missing last parts are empty."""
     means = [stream.means for stream in model.streams[merge_map]]

@@ -17,6 +17,7 @@ import numpy as np
 from vqcodec.arrays import Bool, Float32, Int16, Pixels
 from vqcodec.codec import reconstruction
 from vqcodec.codec.groups import CodedGroup, Errors
+from vqcodec.codec.rate_control import TooFineError
 from vqcodec.codec.reconstruction import Plain
 from vqcodec.codec.source import Source
 from vqcodec.format.header import Header
@@ -53,17 +54,19 @@ _WORTH: Final = 10**0.002
 
 def comparison(source: Source, header: Header, *, with_latents: bool) -> Callable[[int, CodedGroup], CodedGroup]:
     """A function (number, group) that returns a coded tile group with its errors, and with or without its latents."""
-    compared = synthesis_may_hurt(source, header)
+    wanted = synthesis_may_hurt(source, header)
 
     def compare(number: int, group: CodedGroup) -> CodedGroup:
-        errors = errors_of(source, number, header, group.latents) if compared else Errors()
+        errors = errors_of(source, number, header, group.latents) if wanted else Errors()
         return replace(group, errors=errors, latents=group.latents if with_latents else np.empty((0, 0), np.int16))
 
     return compare
 
 
-def with_choice(header: Header, coded: Sequence[CodedGroup]) -> Header:
-    """The header with the choice of a decode, by the errors of all tile groups."""
+def chosen(header: Header, coded: Sequence[CodedGroup]) -> Header:
+    """The header with the choice of a decode, by the errors of all tile groups. Raises TooFineError."""
+    if any(group.symbols.clipped for group in coded):
+        raise TooFineError
     plain, best = (sum(errors) for errors in zip(*(group.errors for group in coded), strict=True))
     return replace(header, best_is_plain=plain * _WORTH < best)
 

@@ -22,7 +22,7 @@ from io import BytesIO
 
 from vqcodec.arrays import Bool, Int16, Pixels
 from vqcodec.codec import channels, devices, groups, rate_control, reconstruction, refinement, streams, trials
-from vqcodec.codec.comparing import comparison, with_choice
+from vqcodec.codec.comparing import chosen, comparison, synthesis_may_hurt
 from vqcodec.codec.file_codec import FileCodec
 from vqcodec.codec.graphics import Overlay
 from vqcodec.codec.inspection import ExactFiles
@@ -87,12 +87,14 @@ class Encoder(Source):
     def code(self, step_64: int, *, with_latents: bool = False) -> tuple[Header, list[groups.CodedGroup]]:
         """The header and every tile group at a step; together latents need as much memory as the picture. Raises TooFineError."""
         header = self.header(step_64)
+        if self.rounds and synthesis_may_hurt(self, header):  # aiming is left out where the plain decode will be shown
+            unaimed, coded = self.without_aiming().code(step_64, with_latents=with_latents)
+            if unaimed.best_is_plain:
+                return unaimed, coded
         compare = comparison(self, header, with_latents=with_latents)  # adds the errors of the plain decode and of "best"
         with progress.stage("coding"):
             coded = self.each_group(lambda number: compare(number, self.group(number, header)))
-        if any(group.symbols.clipped for group in coded):
-            raise rate_control.TooFineError
-        return with_choice(header, coded), coded
+        return chosen(header, coded), coded
 
     def file(self, step_64: int) -> bytes:
         """The file at a step in 1/64 grey level. Raises TooFineError."""
@@ -107,9 +109,7 @@ class Encoder(Source):
     def psnr_db(self, step_64: int) -> float:
         """PSNR over the visible samples of the best decode at a step. Raises TooFineError."""
         header, coded = self.code(step_64, with_latents=True)
-        image = reconstruction.best(header, self.model)
-        self.each_group(lambda number: image.add(header.groups[number], coded[number].latents))
-        return self.psnr_of(image.pixels(self.threads))
+        return self.psnr_of(reconstruction.best_pixels(header, self.model, [group.latents for group in coded], self.threads))
 
 
 class ExactCodec(ExactFiles):

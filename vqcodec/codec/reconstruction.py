@@ -210,6 +210,13 @@ def best(
     return Restored(header, model, region, run=run, sharpener=sharpener)
 
 
+def best_pixels(header: Header, model: ExactModel, latents: Sequence[Int16], threads: int) -> Pixels:
+    """Pixels [H, W, components] of the best reconstruction, from the latents int16 [C, h * w] of every tile group."""
+    image = best(header, model)
+    side_by_side(lambda number: image.add(header.groups[number], latents[number]), range(len(latents)), threads)
+    return image.pixels(threads)
+
+
 def best_coefficients(
     model: ExactModel,
     latents: Int16,
