@@ -16,7 +16,7 @@ from vqcodec.codec.file_palette import check_depth, palette_of
 from vqcodec.codec.reader import Reader
 from vqcodec.codec.streams import Stored
 from vqcodec.errors import FormatError
-from vqcodec.format import container, index_planes, pixel_sections
+from vqcodec.format import container, pixel_sections
 from vqcodec.format.header import Header, Section
 from vqcodec.format.pixel_sections import PixelSection
 from vqcodec.transform import downscaling
@@ -39,6 +39,8 @@ class GraphicCells(NamedTuple):
 
 def pack(colours: Pixels, cells: Bool, header: Header, effort: int) -> GraphicCells:
     """Sections of the graphic `cells` bool [h, w] of samples [H, W, 1 or 3]; `header` tells the tile groups."""
+    from vqcodec.format import index_planes  # slow to import, and photographs do not need it
+
     parts = [colours[place.scale(CELL).rows, place.scale(CELL).columns] for place in header.groups]
     maps = [cells[place.rows, place.columns] for place in header.groups]
     packed = index_planes.pack_all(parts, maps, effort)
@@ -137,6 +139,8 @@ class Overlay:
 
     def _unpack(self, number: int, palette: Palette) -> Pixels:
         """Samples [8 h, 8 w, 1 or 3] of a tile group, 0 outside the graphic cells. Raises CorruptError, TruncatedError."""
+        from vqcodec.format import index_planes
+
         section = self._sections[number]
         found = index_planes.unpack(section.indices, self._place(number).shape, palette, section.graphic)
         check_depth(found, self.header.depth)

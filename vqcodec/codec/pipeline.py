@@ -16,18 +16,16 @@ Shapes: H x W pixels, h x w cells of 8x8 pixels, C coded channels; aiming transf
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from io import BytesIO
 
 from vqcodec.arrays import Bool, Int16, Pixels
-from vqcodec.codec import channels, devices, groups, rate_control, reconstruction, refinement, streams, trials
-from vqcodec.codec.comparing import chosen, comparison, synthesis_may_hurt
+from vqcodec.codec import channels, comparing, devices, groups, rate_control, reconstruction, refinement, streams, trials
 from vqcodec.codec.file_codec import FileCodec
 from vqcodec.codec.graphics import Overlay
 from vqcodec.codec.inspection import ExactFiles
 from vqcodec.codec.picture import Picture, picture_of
-from vqcodec.codec.pixel_codec import PixelCodec
 from vqcodec.codec.reader import Reader
 from vqcodec.codec.source import Source
 from vqcodec.codec.targets import targets_of, with_overshoot
@@ -40,7 +38,6 @@ from vqcodec.runtime.blas import with_one_thread
 from vqcodec.runtime.workers import usable_cores
 from vqcodec.transform.rect import Rect
 from vqcodec.weights.builtin import BUILT_IN, BuiltIn
-from vqcodec.weights.exact import ExactModel
 from vqcodec.weights.kinds import AnyModel
 from vqcodec.weights.refiner import Refiner
 from vqcodec.weights.token import TokenModel
@@ -87,14 +84,14 @@ class Encoder(Source):
     def code(self, step_64: int, *, with_latents: bool = False) -> tuple[Header, list[groups.CodedGroup]]:
         """The header and every tile group at a step; together latents need as much memory as the picture. Raises TooFineError."""
         header = self.header(step_64)
-        if self.rounds and synthesis_may_hurt(self, header):  # aiming is left out where the plain decode will be shown
+        if self.rounds and comparing.synthesis_may_hurt(self, header):  # aiming is left out where the plain decode will be shown
             unaimed, coded = self.without_aiming().code(step_64, with_latents=with_latents)
             if unaimed.best_is_plain:
                 return unaimed, coded
-        compare = comparison(self, header, with_latents=with_latents)  # adds the errors of the plain decode and of "best"
+        compare = comparing.comparison(self, header, with_latents=with_latents)  # adds the errors of the plain decode and of "best"
         with progress.stage("coding"):
             coded = self.each_group(lambda number: compare(number, self.group(number, header)))
-        return chosen(header, coded), coded
+        return comparing.chosen(header, coded), coded
 
     def file(self, step_64: int) -> bytes:
         """The file at a step in 1/64 grey level. Raises TooFineError."""
@@ -146,5 +143,8 @@ class ExactCodec(ExactFiles):
 
 def codec_of(model: AnyModel) -> FileCodec:
     """The codec of a model's kind."""
-    codecs: dict[type, Callable[..., FileCodec]] = {ExactModel: ExactCodec, TokenModel: TokenCodec, BuiltIn: PixelCodec}
-    return next(codec(model) for kind, codec in codecs.items() if isinstance(model, kind))
+    if isinstance(model, BuiltIn):
+        from vqcodec.codec.pixel_codec import PixelCodec  # slow to import, and photographs do not need it
+
+        return PixelCodec(model)
+    return TokenCodec(model) if isinstance(model, TokenModel) else ExactCodec(model)

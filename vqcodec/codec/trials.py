@@ -14,7 +14,6 @@ from vqcodec.arrays import Bool, Pixels
 from vqcodec.codec import content
 from vqcodec.codec.choices import lambda_of
 from vqcodec.codec.picture import Picture
-from vqcodec.codec.pixel_codec import PixelCodec
 from vqcodec.codec.rate_control import size_of, step_of_quality
 from vqcodec.errors import LimitError
 from vqcodec.options import DEFAULT_QUALITY, EncodeOptions
@@ -47,6 +46,8 @@ def smallest(
         except LimitError:
             if options.psnr is None:
                 raise
+    from vqcodec.codec.pixel_codec import PixelCodec  # slow to import, and photographs do not need it
+
     exact = PixelCodec(BUILT_IN).encode(picture, options)
     if not graphic:
         return exact  # it has any PSNR
