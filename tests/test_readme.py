@@ -1,7 +1,7 @@
 """README.md and docs/usage.md cannot rot: the commands of their console blocks are run here, and their output is compared.
 
 A block that begins with ```console is run, one line after the other, in a folder that holds `photo.png` and
-`scan.png` (parts of samples) and `photos/` (three pictures); all blocks share that folder, README.md first. Lines
+`scan.png` (parts of samples), `photos/` (three pictures) and `samples/`; all blocks share that folder, README.md first. Lines
 that start with `$ ` are commands, the lines below them are what the command prints. In the comparison all numbers count
 as equal, white space and table rules do not count, and a line `...` stands for any lines. A block below a line
 `<!-- not run: reason -->` is shown only; so are blocks of any other kind (```sh, ```python).
@@ -70,6 +70,7 @@ def folder(tmp_path: Path, samples: Path) -> Path:
     with Image.open(samples / "landscape.png") as landscape:
         for k in range(3):
             landscape.crop((200 * k, 100, 200 * k + 192, 292)).save(tmp_path / "photos" / f"{k}.png")
+    (tmp_path / "samples").symlink_to(samples)
     (tmp_path / ".bin").mkdir()
     launcher = tmp_path / ".bin" / "vqcodec"
     launcher.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m vqcodec "$@"\n')
