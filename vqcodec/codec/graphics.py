@@ -16,7 +16,7 @@ from vqcodec.codec.file_palette import check_depth, palette_of
 from vqcodec.codec.reader import Reader
 from vqcodec.codec.streams import Stored
 from vqcodec.errors import FormatError
-from vqcodec.format import container, pixel_sections
+from vqcodec.format import container, palettes, pixel_sections
 from vqcodec.format.header import Header, Section
 from vqcodec.format.pixel_sections import PixelSection
 from vqcodec.transform import downscaling
@@ -47,7 +47,9 @@ def pack(colours: Pixels, cells: Bool, header: Header, effort: int) -> GraphicCe
     written = [
         pixel_sections.write(PixelSection(own, data, b""), layers=True) for own, data in zip(maps, packed.groups, strict=True)
     ]
-    sections = [*(Section(container.PIXELS, data) for data in written), Section(container.PALETTE, packed.palette)]
+    sections = [Section(container.PIXELS, data) for data in written]
+    if packed.palette != palettes.EMPTY:
+        sections.append(Section(container.PALETTE, packed.palette))
     return GraphicCells(cells, pixels_of_cells(cells, *colours.shape[:2]), sections)
 
 

@@ -18,7 +18,7 @@ from vqcodec.codec.picture import Picture
 from vqcodec.codec.reader import Reader
 from vqcodec.entropy.pixel_pyramid import Shape
 from vqcodec.errors import CorruptError, FormatError
-from vqcodec.format import container, index_planes, pixel_sections
+from vqcodec.format import container, index_planes, palettes, pixel_sections
 from vqcodec.format.header import Header, Section
 from vqcodec.format.pixel_sections import PixelSection
 from vqcodec.options import DecodeOptions, EncodeOptions
@@ -35,8 +35,8 @@ from vqcodec.weights.refiner import Refiner
 _SHAPES: Final = ((1 << 12, Shape(1, False, 1)), (1 << 15, Shape(1, True, 1)), (1 << 17, Shape(2, True, 1)))
 """Extent of the weights of predictions in groups of up to so many samples: larger groups pay for more weights."""
 _LARGE: Final = Shape(3, True, 2)
-_DEFAULT, _THOROUGH = 4, 7
-"""Efforts from which several maps are compared, and all maps."""
+_DEFAULT, _THOROUGH, _MOST = 4, 7, 9
+"""Efforts from which several maps are compared, and all maps; the effort of the search for palettes in small pictures."""
 _MOSTLY: Final = 0.9
 """Share of cells of few colours from which on a picture without any graphic cell is not tried."""
 _FEW_COLOURS: Final = 32
@@ -71,7 +71,8 @@ def file_of_map(pixels: Pixels, graphic: Bool, header: Header, others: Sequence[
     places = header.groups
     parts = [pixels[place.scale(8).rows, place.scale(8).columns] for place in places]  # [8 h, 8 w, C]
     maps = [graphic[place.rows, place.columns] for place in places]  # bool [h, w]
-    packed = index_planes.pack_all(parts, maps, options.effort) if graphic.any() else None
+    effort = _MOST if pixels.shape[0] * pixels.shape[1] <= content.SMALL else options.effort
+    packed = index_planes.pack_all(parts, maps, effort) if graphic.any() else None
 
     def one(number: int) -> bytes:
         rest = b"" if maps[number].all() else _predict(parts[number], maps[number], header.depth, options.effort)
@@ -80,7 +81,7 @@ def file_of_map(pixels: Pixels, graphic: Bool, header: Header, others: Sequence[
 
     sections = side_by_side(one, range(len(places)), options.threads or usable_cores())
     found = [Section(container.PIXELS, data) for data in sections]
-    table = [Section(container.PALETTE, packed.palette)] if packed else []
+    table = [Section(container.PALETTE, packed.palette)] if packed and packed.palette != palettes.EMPTY else []
     return container.write_file(header, [*found, *table, *others])
 
 

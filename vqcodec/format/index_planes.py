@@ -97,7 +97,13 @@ _THOROUGH = replace(
     final=(22,),
     most=(255, 510, 1020, 2040, 4080),
 )
-_BEST = replace(_THOROUGH, heights=(*range(1, 17), 18, 20, 22, 24, 28, 32, 40, 48, 64, 96, 128), runs=(64, 128, 200), kept=3)
+_BEST = replace(
+    _THOROUGH,
+    heights=(*range(1, 17), 18, 20, 22, 24, 28, 32, 40, 48, 64, 96, 128),
+    runs=(64, 128, 200),
+    kept=3,
+    final=(17, 19, 22),
+)
 SEARCHES: Final = (_FASTEST, _FAST, _FAST, *[_DEFAULT] * 3, _THOROUGH, _THOROUGH, _BEST)
 """Searches of efforts 1 to 9."""
 

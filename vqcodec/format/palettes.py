@@ -38,6 +38,8 @@ from vqcodec.format.bits import ByteReader, write_varint
 from vqcodec.format.zstd_blocks import Mode, StoredPart
 from vqcodec.transform.palette import FIRST_LEVELS, MAX_COLOURS, Palette, level_sizes
 
+EMPTY: Final = b"\x01"
+"""A palette without colours. Files leave it out."""
 _MODES: Final = (Mode.VERBATIM, Mode.FRAME, Mode.BLOCK)
 
 
