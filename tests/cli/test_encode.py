@@ -61,7 +61,7 @@ def test_json(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert code == 0
     assert (facts["width"], facts["height"], facts["channels"], facts["bytes"]) == (48, 40, 3, size)
     assert facts["bpp"] == pytest.approx(8 * size / (48 * 40))
-    assert facts["notes"] == []
+    assert (facts["notes"], facts["lossless"]) == ([], False)
 
 
 def test_notes(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

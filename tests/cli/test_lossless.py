@@ -73,10 +73,28 @@ def test_there_and_back(picture: Path, without_models: None, capsys: pytest.Capt
     for options in ((), ("--exact",), ("--tune", "ssim"), ("--threads", 1, "--tile", 64), ("--effort", 1)):
         code, out, err = run(capsys, "encode", "--lossless", picture, vqz, "-f", *options)
         assert (code, out) == (0, "")
-        assert err.endswith(f"vqcodec: 80 x 72 pixels, {vqz.stat().st_size} bytes, {vqz.stat().st_size / 720:.3f} bpp\n")
+        assert err.endswith(f"vqcodec: 80 x 72 pixels, {vqz.stat().st_size} bytes, {vqz.stat().st_size / 720:.3f} bpp, lossless\n")
         assert run(capsys, "decode", vqz, back, "-f") == (0, "", "")
         np.testing.assert_array_equal(pixels_of(back), pixels_of(picture))
     assert run(capsys, "verify", vqz) == (0, f"{vqz}: ok, lossless\n", "")
+
+
+def test_default_files_of_graphics_are_lossless_unless_hidden_colours_are_changed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pixels = np.dstack([drawing(64, 64), np.full((64, 64), 255, np.uint8)])
+    pixels[:20, :, 3] = 0
+    for number, (hidden, lossless) in enumerate(((0, True), (9, False))):
+        pixels[:20, :, :3] = hidden
+        Image.fromarray(pixels).save(tmp_path / f"{number}.png")
+        code, out, err = run(capsys, "encode", tmp_path / f"{number}.png", "--json")
+        assert (code, json.loads(out)["lossless"]) == (0, lossless)
+        assert err.endswith("bpp, lossless\n" if lossless else "bpp\n")
+        decoded = vqcodec.decode(tmp_path / f"{number}.vqz")
+        assert np.array_equal(decoded, pixels) == lossless
+        np.testing.assert_array_equal(decoded[20:], pixels[20:])
+    code, out, _ = run(capsys, "encode", tmp_path / "1.png", tmp_path / "exact.vqz", "--exact", "--json")
+    assert (code, json.loads(out)["lossless"]) == (0, True)
 
 
 def test_all_threads_make_the_same_file(picture: Path, program: Program) -> None:

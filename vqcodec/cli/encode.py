@@ -159,7 +159,8 @@ def encode(
     with progress_line(quiet=quiet):
         done = encoding.convert(source, paths.output, overwrite=force)
     bpp_made = 8 * done.bytes_out / (done.width * done.height)
-    facts = {"bpp": bpp_made, "encode_s": done.seconds, "grew": done.grew}
+    facts = {"bpp": bpp_made, "lossless": done.lossless, "encode_s": done.seconds, "grew": done.grew}
     report_file(source, paths.output, done, facts, as_json=as_json, quiet=quiet)
     if not quiet:
-        tell(f"{done.width} x {done.height} pixels, {done.bytes_out} bytes, {bpp_made:.3f} bpp")
+        kept = ", lossless" if done.lossless else ""
+        tell(f"{done.width} x {done.height} pixels, {done.bytes_out} bytes, {bpp_made:.3f} bpp{kept}")

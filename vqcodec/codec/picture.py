@@ -27,6 +27,8 @@ class Picture:
     depth: int
     """Bits of a sample."""
     metadata: list[Section]
+    unchanged: bool
+    """Whether `samples` are those that were given: no hidden colour was replaced, or all were 0."""
 
     @cached_property
     def flat(self) -> Pixels:
@@ -49,4 +51,5 @@ def picture_of(pixels: Pixels, options: EncodeOptions, metadata: Metadata) -> Pi
     visible = None if opacity is None or options.exact or options.lossless else opacity > 0  # bool [H, W] or None
     shown = colours if visible is None else hidden.fill_hidden(colours, visible)
     depth = channels.depth_of(shown) if opacity is None else channels.depth_of(shown, opacity)
-    return Picture(shown, opacity, visible, depth, channels.metadata_sections(metadata))
+    unchanged = visible is None or not colours[~visible].any()
+    return Picture(shown, opacity, visible, depth, channels.metadata_sections(metadata), unchanged)

@@ -140,7 +140,7 @@ class PixelCodec:
     def encode(self, picture: Picture, options: EncodeOptions) -> bytes:
         """The smallest exact file found of a picture's samples."""
         pixels = picture.samples  # [H, W, C]
-        header = header_of(pixels, picture.depth, tile_of(pixels, options.tile), lossless=picture.visible is None)
+        header = header_of(pixels, picture.depth, tile_of(pixels, options.tile), lossless=picture.unchanged)
         maps = maps_to_try(pixels, picture.depth, options.effort)  # bool [h, w] each
         files = [file_of_map(pixels, cells, header, picture.metadata, options) for cells in progress.steps(maps, "coding")]
         return min(files, key=len)

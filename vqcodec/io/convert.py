@@ -16,6 +16,7 @@ from vqcodec.checks import MAX_PIXELS
 from vqcodec.codec import pipeline, refinement
 from vqcodec.codec.reader import Reader
 from vqcodec.errors import FormatError, InputError
+from vqcodec.format import container
 from vqcodec.format.header import Metadata
 from vqcodec.io.files import (
     STREAM,
@@ -38,8 +39,10 @@ if TYPE_CHECKING:
 
 
 class Converted(NamedTuple):
-    """The result for one file. `seconds` is the time of coding only; `bytes_in` is 0 for a stream; `grew`: the .vqz file is larger
-    than its source."""
+    """The result for one file. `seconds` is the time of coding only; `bytes_in` is 0 for a stream.
+
+    `grew`: the .vqz file is larger than its source. `lossless`: it was made from pixels that it holds exactly.
+    """
 
     width: int
     height: int
@@ -49,6 +52,7 @@ class Converted(NamedTuple):
     seconds: float
     notes: tuple[str, ...]
     grew: bool = False
+    lossless: bool = False
 
 
 class Conversion(Protocol):
@@ -108,7 +112,8 @@ class Encoding:
         if grew:
             notes += (self._note_on_growth(source, bytes_in),)
         write_atomic(output, data, overwrite=overwrite, attributes=attributes)
-        return result_of(image.pixels, bytes_in, len(data), seconds, notes, grew=grew)
+        lossless = container.read_header(data, self.max_pixels).header.lossless
+        return result_of(image.pixels, bytes_in, len(data), seconds, notes)._replace(grew=grew, lossless=lossless)
 
     def _note_on_growth(self, source: Path, bytes_in: int) -> str:
         """A note for a .vqz file that is larger than its source."""
@@ -208,13 +213,11 @@ def output_format(output: Path) -> str:
         return format_of(output)
 
 
-def result_of(
-    pixels: Pixels, bytes_in: int, bytes_out: int, seconds: float, notes: tuple[str, ...] = (), *, grew: bool = False
-) -> Converted:
+def result_of(pixels: Pixels, bytes_in: int, bytes_out: int, seconds: float, notes: tuple[str, ...] = ()) -> Converted:
     """The result for these pixels."""
     height, width = pixels.shape[:2]
     channels = 1 if pixels.ndim == 2 else pixels.shape[2]
-    return Converted(width, height, channels, bytes_in, bytes_out, seconds, notes, grew)
+    return Converted(width, height, channels, bytes_in, bytes_out, seconds, notes)
 
 
 def bytes_of(source: Path) -> int:
