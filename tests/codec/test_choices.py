@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from helpers.layers import encode_blocks
 from helpers.pictures import half_busy
 from vqcodec import api
 from vqcodec.bench.metrics import measure
@@ -57,7 +58,7 @@ def test_low_efforts_try_one_merge_map(effort: int, more: bool, monkeypatch: pyt
 @pytest.mark.parametrize("components", [1, 3])
 def test_errors_move_to_busy_areas(components: int) -> None:
     pixels = half_busy(256, components).squeeze()
-    files = {tune: api.encode(pixels, bpp=0.5 * components, model="photo-lite", tune=tune) for tune in TUNES}
+    files = {tune: encode_blocks(pixels, bpp=0.5 * components, model="photo-lite", tune=tune) for tune in TUNES}
     assert [container.read_file(files[tune])[0].masking for tune in TUNES] == [0, 4]
     errors = {tune: (api.decode(data).astype(float) - pixels) ** 2 for tune, data in files.items()}
     quiet, busy = (np.s_[:, :112], np.s_[:, 144:])
@@ -69,7 +70,7 @@ def test_errors_move_to_busy_areas(components: int) -> None:
 @pytest.mark.parametrize("model", ["photo-lite", "photo"])
 def test_tune_ssim_raises_perceptual_metrics(model: str, samples: Path) -> None:
     pixels = read_image(samples / "still_life.png").pixels[40:296, 40:296]
-    files = {tune: api.encode(pixels, bpp=0.5, model=model, tune=tune) for tune in TUNES}
+    files = {tune: encode_blocks(pixels, bpp=0.5, model=model, tune=tune) for tune in TUNES}
     assert 0.97 < len(files["ssim"]) / len(files["psnr"]) < 1.03
     likeness = {tune: measure(pixels, api.decode(data)).ms_ssim for tune, data in files.items()}
     assert likeness["ssim"] > likeness["psnr"] + 0.001

@@ -178,7 +178,7 @@ def test_the_psnr_of_a_step_is_that_of_its_file(model: str, depth: int, tile: in
 @pytest.mark.parametrize(("depth", "tile"), fast_first([(16, None), (8, 64), (10, None), (12, 64)]))
 def test_the_psnr_target_holds_for_the_decode(depth: int, tile: int | None) -> None:
     pixels = half_busy(72, 3) if depth == 8 else deep_picture(depth)
-    decoded = api.decode(api.encode(pixels, psnr=38, model="photo-lite", effort=1, tile=tile))
+    decoded = api.decode(encode_blocks(pixels, psnr=38, model="photo-lite", effort=1, tile=tile))
     found = 10 * np.log10(((1 << depth) - 1) ** 2 / np.square(decoded.astype(float) - pixels).mean())
     assert 38 <= found < 38.1
 
@@ -188,11 +188,11 @@ def test_no_target_of_size_is_missed_by_a_byte() -> None:
     """The search for each of these sizes also tries a file that is one byte larger."""
     pixels, options = half_busy(24, 1), {"model": "photo-lite", "effort": 1}
     for size in (50, 56, 60):
-        assert size - 4 <= len(api.encode(pixels, size=size, **options)) <= size
-        assert size - 4 <= len(api.encode(pixels, bpp=8 * (size + 0.99) / 24**2, **options)) <= size
+        assert size - 4 <= len(encode_blocks(pixels, size=size, **options)) <= size
+        assert size - 4 <= len(encode_blocks(pixels, bpp=8 * (size + 0.99) / 24**2, **options)) <= size
     encoder = Encoder(pixels, registry.find("photo-lite"), EncodeOptions(threads=1, effort=1))
     least = len(encoder.file(container.MAX_STEP_64))
-    assert len(api.encode(pixels, size=least, **options)) == least
+    assert len(encode_blocks(pixels, size=least, **options)) == least
     with pytest.raises(LimitError, match=f"no file of at most {least - 1} bytes: .* has {least}$"):
         api.encode(pixels, size=least - 1, **options)
 

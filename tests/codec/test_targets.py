@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from helpers.layers import encode_blocks
 from helpers.marks import fast_first
 from helpers.pictures import photo
 from vqcodec import api
@@ -36,7 +37,7 @@ def edges(kind: str, components: int) -> np.ndarray:
 def test_the_largest_file_is_close_to_hard_edges(kind: str, components: int, tune: str) -> None:
     """At finer steps their residuals would exceed the codebooks' range."""
     pixels = edges(kind, components)
-    data = api.encode(pixels, size=10**7, model="photo-lite", effort=1, tune=tune)
+    data = encode_blocks(pixels, size=10**7, model="photo-lite", effort=1, tune=tune)
     error = np.abs(api.decode(data).reshape(pixels.shape).astype(int) - pixels)
     assert error.max() <= 4
     assert api.info(data)["step"] < 1.4
@@ -46,11 +47,11 @@ def test_the_largest_file_is_close_to_hard_edges(kind: str, components: int, tun
 def test_deep_samples_of_high_quality_are_close_to_hard_edges() -> None:
     pixels = edges("blocks", 1)[:, :, 0].astype(np.uint16) * 257
     for target, levels in (({"quality": 100}, 2), ({"quality": 97}, 2), ({"psnr": 60}, 6)):
-        decoded = api.decode(api.encode(pixels, model="photo-lite", effort=1, **target))
+        decoded = api.decode(encode_blocks(pixels, model="photo-lite", effort=1, **target))
         assert np.abs(decoded.astype(int) - pixels).max() < levels * 257
     smooth = (np.add.outer(np.arange(64), np.arange(64)) * 100).astype(np.uint16)
     steps = [
-        api.info(api.encode(smooth, quality=quality, model="photo-lite", effort=1))["step"] for quality in (96, 97, 98, 99, 100)
+        api.info(encode_blocks(smooth, quality=quality, model="photo-lite", effort=1))["step"] for quality in (96, 97, 98, 99, 100)
     ]
     assert steps == sorted(set(steps), reverse=True)
     assert steps[-1] == 0.5
