@@ -20,6 +20,8 @@ _CLEAR_COLOURS, _CLEAR_CONTRAST = 8, 32
 """Most colours of a clearly graphic cell, and the least difference of its darkest and brightest sample in grey levels (of 256)."""
 _CLEAR_SHARE, _EQUAL_SHARE = 0.006, 0.65
 """Shares of clearly graphic cells, and of pixels equal to their left neighbour, from which on a picture may hold graphics."""
+_BAND: Final = 1 << 18
+"""Pixels that are looked at at a time."""
 SMALL: Final = 1 << 14
 """Pixels up to which every picture may hold graphics: trials take little time."""
 
@@ -47,6 +49,13 @@ def equal_share(pixels: Pixels) -> float:
 
 def cells_of(pixels: Pixels) -> Cells:
     """Facts of the cells of pixels [H, W, C]; edges are repeated."""
+    rows = max(1, _BAND // (CELL * pixels.shape[1])) * CELL
+    bands = [_cells_of_band(pixels[top : top + rows]) for top in range(0, len(pixels), rows)]
+    return Cells(*map(np.concatenate, zip(*bands, strict=True)))
+
+
+def _cells_of_band(pixels: Pixels) -> Cells:
+    """`cells_of` some rows of a picture: it needs 20 bytes for each pixel."""
     height, width, channels = pixels.shape
     keys: UInt64 = np.zeros((height, width), np.uint64)
     for channel in range(channels):

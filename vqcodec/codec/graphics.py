@@ -37,13 +37,13 @@ class GraphicCells(NamedTuple):
     """Pixel sections by tile group, then the palette section."""
 
 
-def pack(colours: Pixels, cells: Bool, header: Header, effort: int) -> GraphicCells:
+def pack(colours: Pixels, cells: Bool, header: Header, effort: int, threads: int) -> GraphicCells:
     """Sections of the graphic `cells` bool [h, w] of samples [H, W, 1 or 3]; `header` tells the tile groups."""
     from vqcodec.format import index_planes  # slow to import, and photographs do not need it
 
     parts = [colours[place.scale(CELL).rows, place.scale(CELL).columns] for place in header.groups]
     maps = [cells[place.rows, place.columns] for place in header.groups]
-    packed = index_planes.pack_all(parts, maps, effort)
+    packed = index_planes.pack_all(parts, maps, effort, threads)
     written = [
         pixel_sections.write(PixelSection(own, data, b""), layers=True) for own, data in zip(maps, packed.groups, strict=True)
     ]

@@ -72,14 +72,17 @@ def file_of_map(pixels: Pixels, graphic: Bool, header: Header, others: Sequence[
     parts = [pixels[place.scale(8).rows, place.scale(8).columns] for place in places]  # [8 h, 8 w, C]
     maps = [graphic[place.rows, place.columns] for place in places]  # bool [h, w]
     effort = _MOST if pixels.shape[0] * pixels.shape[1] <= content.SMALL else options.effort
-    packed = index_planes.pack_all(parts, maps, effort) if graphic.any() else None
+    threads = options.threads or usable_cores()
 
     def one(number: int) -> bytes:
         rest = b"" if maps[number].all() else _predict(parts[number], maps[number], header.depth, options.effort)
         section = PixelSection(maps[number], packed.groups[number] if packed else b"", rest)
         return pixel_sections.write(section, layers=False)
 
-    sections = side_by_side(one, range(len(places)), options.threads or usable_cores())
+    with progress.stage("", 2):
+        packed = index_planes.pack_all(parts, maps, effort, threads) if graphic.any() else None
+        progress.advance()
+        sections = side_by_side(one, range(len(places)), threads)
     found = [Section(container.PIXELS, data) for data in sections]
     table = [Section(container.PALETTE, packed.palette)] if packed and packed.palette != palettes.EMPTY else []
     return container.write_file(header, [*found, *table, *others])

@@ -34,6 +34,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Sequence
+from functools import cache
 from itertools import product
 from typing import Final, NamedTuple, Protocol
 
@@ -57,6 +58,10 @@ _LETTER_COST: Final = 4.0
 """Estimated bits that a letter adds to the description of a Huffman tree."""
 _STREAM_COST: Final = 80.0
 """Estimated bits of the rest of a stream's description."""
+_PACKED_AT_ONCE: Final = 30 << 13
+"""Symbols that are packed at once to choose a form: whole vectors of all forms."""
+_LARGEST: Final = 65535
+"""Largest magnitude of a residual."""
 _MOST_FILLED: Final = 4
 """Most zeros that fill up the last vector of a stream."""
 
@@ -150,16 +155,23 @@ def _read_sized(reader: ByteReader, most: int) -> bytes:
 
 
 def _smallest_form(symbols: UInt8) -> int:
-    """The number of the form whose parts take the fewest bits in Huffman codes of their own."""
-    costs = [sum(_huffman_bits(np.frombuffer(part, np.uint8)) for part in form.pack(symbols)) for form in _FORMS]
-    return int(np.argmin(costs))
+    """The number of the form whose parts take the fewest bits in Huffman codes of their own, about."""
+    return int(np.argmin([_bits_in_form(symbols, form) for form in _FORMS]))
 
 
-def _huffman_bits(data: UInt8) -> float:
-    """Bits of bytes uint8 [n] in their optimal Huffman code, with an estimate of its description."""
-    counts = np.bincount(data)
+def _bits_in_form(symbols: UInt8, form: Form) -> float:
+    """Bits of symbols uint8 [n] in a form, of which some at a time are packed."""
+    counts = np.zeros((form.parts, 256), np.int64)
+    for first in range(0, len(symbols), _PACKED_AT_ONCE):
+        for own, part in zip(counts, form.pack(symbols[first : first + _PACKED_AT_ONCE]), strict=True):
+            own += np.bincount(np.frombuffer(part, np.uint8), minlength=256)
+    return sum(map(_huffman_bits, counts))
+
+
+def _huffman_bits(counts: Int64) -> float:
+    """Bits of bytes with these counts, int64 [256], in their optimal Huffman code, with an estimate of its description."""
     queue = counts[counts > 0].tolist()
-    bits = _LETTER_COST * len(queue) + (len(data) if len(queue) == 1 else 0)
+    bits = _LETTER_COST * len(queue) + (queue[0] if len(queue) == 1 else 0)
     heapq.heapify(queue)
     while len(queue) > 1:
         joined = heapq.heappop(queue) + queue[0]
@@ -168,7 +180,13 @@ def _huffman_bits(data: UInt8) -> float:
     return bits
 
 
-def _low_bits(values: Int64, letters: UInt8) -> Int32:
+@cache
+def _letters_of_residuals() -> UInt8:
+    """The letters of -_LARGEST to _LARGEST."""
+    return alphabet_symbols(np.arange(-_LARGEST, _LARGEST + 1)).astype(np.uint8)
+
+
+def _low_bits(values: Int32 | Int64, letters: UInt8) -> Int32:
     """Raw bits of numbers, int32 [n]."""
     return (np.abs(values) - np.abs(_ALPHABET.values[letters])).astype(np.int32)
 
@@ -187,8 +205,8 @@ class _Writer:
         values = wanted.reshape(-1) if self.coded is None else wanted[self.coded[step.lattice]]
         residuals = values - expected.means
         order = np.argsort(expected.classes, kind="stable")
-        own = residuals[order].astype(np.int64)
-        letters = alphabet_symbols(own).astype(np.uint8)
+        own = residuals[order]
+        letters = _letters_of_residuals()[own + _LARGEST]
         ends = np.cumsum(np.bincount(expected.classes, minlength=CLASSES))
         for kept, some in zip(self.letters, np.split(letters, ends[:-1]), strict=True):
             kept.append(some)
@@ -206,8 +224,8 @@ class _Writer:
 
     def histograms(self) -> Int64:
         """Counts of letters by class, int64 [CLASSES, 256]."""
-        none = [np.zeros(0, np.uint8)]
-        return np.stack([np.bincount(np.concatenate(kept or none), minlength=256) for kept in self.letters])
+        none = np.zeros(0, np.uint8)
+        return np.stack([sum(np.bincount(some, minlength=256) for some in [none, *kept]) for kept in self.letters])
 
 
 def _merge(histograms: Int64) -> list[int]:

@@ -65,7 +65,7 @@ class Source:
             pixels=graphic is not None,
             masking=choices.masking_of(options.tune),
         )
-        self._graphics = None if graphic is None else graphics.pack(picture.flat, graphic, self.frame, options.effort)
+        self._graphics = None if graphic is None else graphics.pack(picture.flat, graphic, self.frame, options.effort, self.threads)
         self._coded = self.pixels if self._graphics is None else graphics.without_graphics(self.pixels, self._graphics)
         self._coefficients: dict[int, Float32] = {}
         self._chroma_gain = np.zeros((0, 2))

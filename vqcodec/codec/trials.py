@@ -87,7 +87,10 @@ def _maps(picture: Picture, effort: int) -> list[Bool]:
 
 def _squared_error(picture: Picture, decoded: Pixels) -> float:
     """The sum of squared errors of decoded samples, over the visible pixels, in squared grey levels (of 256)."""
-    error = np.subtract(decoded, picture.colours, dtype=np.int32).astype(np.float32)
-    if picture.visible is not None:
-        error = error[picture.visible]
-    return float(np.square(error).sum(dtype=np.float64)) / 4.0 ** (picture.depth - 8)
+    total = 0.0
+    for row, own in enumerate(decoded):
+        error = np.subtract(own, picture.colours[row], dtype=np.int32).astype(np.float32)
+        if picture.visible is not None:
+            error = error[picture.visible[row]]
+        total += float(np.square(error).sum(dtype=np.float64))
+    return total / 4.0 ** (picture.depth - 8)

@@ -12,14 +12,23 @@ from vqcodec.errors import CorruptError, TruncatedError
 _MAX_WIDTH: Final = 16
 _USED_BITS: Final = np.arange(_MAX_WIDTH) < np.arange(_MAX_WIDTH + 1)[:, None]
 """The bits that a value of each width keeps after it is shifted to the top of 16 bits, bool [17 widths, 16]."""
+_AT_ONCE: Final = 1 << 16
+"""Values that are packed or unpacked at once."""
 _MAX_GOLOMB_ZEROS: Final = 32
 
 
 def pack_bits(values: Int32, widths: UInt8) -> bytes:
     """Values int32 [n] of `widths` uint8 [n] bits (0..16) to bytes; the last byte is filled up with zeros."""
-    left = (values << (_MAX_WIDTH - widths.astype(np.int32))).astype(">u2")
-    bits = np.unpackbits(left.view(np.uint8))
-    return np.packbits(bits.compress(_USED_BITS.take(widths, axis=0).reshape(-1))).tobytes()
+    packed, rest = [], np.zeros(0, np.uint8)  # bits that do not fill a byte
+    for first in range(0, len(values), _AT_ONCE):
+        some = widths[first : first + _AT_ONCE]
+        left = (values[first : first + _AT_ONCE] << (_MAX_WIDTH - some.astype(np.int32))).astype(">u2")
+        bits = np.unpackbits(left.view(np.uint8)).compress(_USED_BITS.take(some, axis=0).reshape(-1))
+        bits = np.concatenate([rest, bits])
+        whole = len(bits) // 8 * 8
+        packed.append(np.packbits(bits[:whole]).tobytes())
+        rest = bits[whole:]
+    return b"".join(packed) + np.packbits(rest).tobytes()
 
 
 class BitWriter:
@@ -64,6 +73,11 @@ class BitReader:
 
     def take_array(self, widths: UInt8) -> Int32:
         """The next values of `widths` uint8 [n] bits, int32 [n]; raises CorruptError past the end."""
+        some = [self._take_some(widths[first : first + _AT_ONCE]) for first in range(0, len(widths), _AT_ONCE)]
+        return some[0] if len(some) == 1 else np.concatenate([np.zeros(0, np.int32), *some])
+
+    def _take_some(self, widths: UInt8) -> Int32:
+        """`take_array`, which needs 100 bytes for each value."""
         start = self._advance(int(widths.sum()))
         first = start // 8
         bits = np.unpackbits(np.frombuffer(self._data, np.uint8)[first : -(-self._cursor // 8)])

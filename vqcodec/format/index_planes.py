@@ -37,6 +37,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import accumulate
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -46,9 +47,12 @@ from vqcodec.arrays import Bool, Int32, Intp, Pixels, UInt8, UInt16
 from vqcodec.errors import CorruptError
 from vqcodec.format import palettes, sample_bytes, zstd_blocks
 from vqcodec.format.bits import ByteReader, write_varint
+from vqcodec.format.palettes import PackedPalette
+from vqcodec.runtime import progress
+from vqcodec.runtime.workers import side_by_side
 from vqcodec.transform import palette as colour_tables
 from vqcodec.transform import rare_colours, strips
-from vqcodec.transform.palette import FIRST_LEVELS, LEVEL, Palette, Ranked
+from vqcodec.transform.palette import FIRST_LEVELS, LEVEL, CommonColours, Palette
 from vqcodec.transform.rare_colours import Predictor
 
 _PLANES: Final = 4
@@ -57,6 +61,8 @@ _SMALL_BYTES: Final = 1 << 16
 _FAST_LEVELS: Final = (5,)
 _MEAN_PALETTE: Final = 500
 """Bytes of a palette of 255 colours, about."""
+_BAND: Final = 1 << 18
+"""Pixels whose differences are made at once."""
 _TRIED_PIXELS: Final = 1 << 22
 """Pixels of a picture on which palettes are compared."""
 
@@ -116,35 +122,61 @@ class Packed(NamedTuple):
 
 
 class _Group(NamedTuple):
+    """A tile group, with what a palette needs."""
+
     pixels: Pixels
     """[H, W, C]; 0 outside the graphic cells."""
     mask: Bool | None
     """The graphic pixels bool [H, W]; None if all are."""
-    ranks: Int32
-    """Their colours int32 [H, W] (`Ranked.ranks`)."""
+    ranks: UInt16
+    """Their colours [H, W] (`CommonColours.ranks`); 0 outside the graphic cells."""
+
+
+class _Look(NamedTuple):
+    """The result of a first look at a group."""
+
+    smooth: bool
     orders: list[tuple[int, ...]]
     """Heights of strips to try."""
 
 
-def pack_all(pictures: Sequence[Pixels], graphic: Sequence[Bool | None], effort: int) -> Packed:
+def pack_all(pictures: Sequence[Pixels], graphic: Sequence[Bool | None], effort: int, threads: int = 1) -> Packed:
     """The smallest palette and bytes of tile groups [H, W, C], uint8 or uint16, found at an effort of 1..9.
 
-    `graphic` are the maps bool [h, w] of the groups' cells; None if all are graphic. `unpack` is the inverse for one group.
+    `graphic` are the maps bool [h, w] of the groups' cells; None if all are graphic. `unpack` is the inverse for one group. Groups
+    are prepared anew for each step, on up to `threads` cores, so that a large picture needs little memory.
     """
     search = SEARCHES[effort - 1]
-    groups, ranked = _prepare(pictures, graphic, search)
-    found: list[tuple[int, Palette]] = []
-    for palette in _palettes(ranked, search, smooth=any(map(_is_smooth, groups))):
-        table = palettes.pack_palette(palette, search.levels)
-        size, area = len(table.data), 0
-        for group in groups:
-            if area < _TRIED_PIXELS:
-                area += group.ranks.size
-                size += len(_pack_group(group, palette, table.index_of, search.levels))
-        found.append((size, palette))
-    best = min(found, key=lambda entry: entry[0])[1]
-    table = palettes.pack_palette(best, search.final)
-    return Packed(table.data, [_pack_group(group, best, table.index_of, search.final) for group in groups])
+    maps = [None if cells is None or cells.all() else cells for cells in graphic]
+    common = colour_tables.common_colours(pictures, map(_mask, pictures, maps))
+    groups = range(len(pictures))
+
+    def look(number: int) -> _Look:
+        return _look(_group(pictures[number], maps[number], common), search)
+
+    def size_with_each(number: int) -> list[int]:
+        group, orders = _group(pictures[number], maps[number], common), looks[number].orders
+        return [len(_pack_group(group, orders, *both, search.levels)) for both in zip(found, tables, strict=True)]
+
+    def pack(number: int) -> bytes:
+        group, orders = _group(pictures[number], maps[number], common), looks[number].orders
+        return _pack_group(group, orders, best, table, search.final)
+
+    with progress.stage("", 3):
+        looks = side_by_side(look, groups, threads)
+        progress.advance()
+        found = _palettes(common, search, smooth=any(look.smooth for look in looks))
+        best = found[0]
+        if len(found) > 1:
+            tables = [palettes.pack_palette(palette, search.levels) for palette in found]
+            areas = accumulate((picture.shape[0] * picture.shape[1] for picture in pictures), initial=0)
+            tried = [number for number, area in zip(groups, areas, strict=False) if area < _TRIED_PIXELS]
+            each = zip([len(table.data) for table in tables], *side_by_side(size_with_each, tried, threads), strict=True)
+            totals = [sum(sizes) for sizes in each]
+            best = found[totals.index(min(totals))]
+        progress.advance()
+        table = palettes.pack_palette(best, search.final)
+        return Packed(table.data, side_by_side(pack, groups, threads))
 
 
 def unpack(data: bytes, shape: tuple[int, int], palette: Palette, graphic: Bool | None) -> Pixels:
@@ -169,45 +201,53 @@ def unpack(data: bytes, shape: tuple[int, int], palette: Palette, graphic: Bool 
     return pixels
 
 
-def _prepare(pictures: Sequence[Pixels], graphic: Sequence[Bool | None], search: Search) -> tuple[list[_Group], Ranked]:
-    """Groups with their orders, and their colours."""
-    masks, shown = [], []
-    for picture, cells in zip(pictures, graphic, strict=True):
-        mask = None if cells is None else colour_tables.pixels_of_cells(cells, *picture.shape[:2])
-        masks.append(mask)
-        shown.append(picture if mask is None else np.where(mask[..., None], picture, picture.dtype.type(0)))
-    ranked = colour_tables.rank_colours(shown, masks)
-    groups = [
-        _Group(picture, mask, ranks, _orders(ranks, mask, search))
-        for picture, mask, ranks in zip(shown, masks, ranked.ranks, strict=True)
-    ]
-    return groups, ranked
+def _mask(picture: Pixels, cells: Bool | None) -> Bool | None:
+    """The graphic pixels bool [H, W] of a picture [H, W, C] with a map bool [h, w] of its cells; None if all are."""
+    return None if cells is None else colour_tables.pixels_of_cells(cells, *picture.shape[:2])
+
+
+def _group(picture: Pixels, cells: Bool | None, common: CommonColours) -> _Group:
+    """A tile group [H, W, C] with its colours."""
+    ranks, mask = common.ranks(picture), _mask(picture, cells)
+    if mask is None:
+        return _Group(picture, None, ranks)
+    ranks[~mask] = 0
+    return _Group(np.where(mask[..., None], picture, picture.dtype.type(0)), mask, ranks)
+
+
+def _look(group: _Group, search: Search) -> _Look:
+    """A first look at a group."""
+    if group.mask is not None and not group.mask.any():
+        return _Look(False, [])
+    return _Look(_is_smooth(group), _orders(group.ranks, group.mask, search))
 
 
 def _is_smooth(group: _Group) -> bool:
     """Whether differences of samples take few bytes, in comparison with indices, at the fastest level of zstd."""
-    places = np.flatnonzero(np.ones(group.ranks.size, np.bool_) if group.mask is None else group.mask)
-    differences = sample_bytes.planes(rare_colours.differences(group.pixels, places, Predictor.GRADIENT))
+    places = np.arange(group.ranks.size, dtype=np.int32)
+    if group.mask is not None:
+        places = places[group.mask.reshape(-1)]
     indices = np.minimum(group.ranks.reshape(-1)[places], LEVEL).astype(np.uint8)
     rare = int(np.count_nonzero(indices == LEVEL)) * group.pixels.shape[2] * group.pixels.itemsize
     by_indices = len(zstd_blocks.compress_whole(indices.tobytes(), (1,)).data) + rare
+    differences = sample_bytes.planes(_differences(group.pixels, places, Predictor.GRADIENT))
     return 2 * len(zstd_blocks.compress_whole(differences, (1,)).data) < 3 * by_indices + _MEAN_PALETTE
 
 
-def _palettes(ranked: Ranked, search: Search, *, smooth: bool) -> list[Palette]:
+def _palettes(common: CommonColours, search: Search, *, smooth: bool) -> list[Palette]:
     """The palettes to try, largest first; one without colours if groups are smooth."""
-    total = len(ranked.colours)
+    total = len(common.colours)
     sizes = {min(most, total) for most in search.most}
     if smooth:
         sizes.add(0)
     found = []
     for size in sorted(sizes, reverse=True):
         firsts = [first for first in search.firsts if first == LEVEL or size > first]
-        found += [colour_tables.palette_of(ranked, size, first) for first in (firsts if size else (LEVEL,))]
+        found += [colour_tables.palette_of(common, size, first) for first in (firsts if size else (LEVEL,))]
     return found
 
 
-def _orders(ranks: Int32, mask: Bool | None, search: Search) -> list[tuple[int, ...]]:
+def _orders(ranks: UInt16, mask: Bool | None, search: Search) -> list[tuple[int, ...]]:
     """The heights of strips in which the commonest colours take the fewest bytes, best first."""
     rows = len(ranks)
     plane = np.minimum(ranks, LEVEL).astype(np.uint8)
@@ -236,17 +276,19 @@ def _places(shape: tuple[int, int], mask: Bool | None, heights: tuple[int, ...])
     return _scanned(np.arange(shape[0] * shape[1], dtype=np.int32).reshape(shape), mask, heights)
 
 
-def _pack_group(group: _Group, palette: Palette, index_of: UInt16, levels: tuple[int, ...]) -> bytes:
-    """The bytes of a group in the best of its orders; `unpack` is the inverse."""
-    if not (group.ranks.size if group.mask is None else group.mask.any()):
+def _pack_group(
+    group: _Group, orders: list[tuple[int, ...]], palette: Palette, table: PackedPalette, levels: tuple[int, ...]
+) -> bytes:
+    """The bytes of a group in the best of some orders, b"" without any; `unpack` is the inverse. `table`: the packed palette."""
+    if not orders:
         return b""
-    indices = index_of[np.minimum(group.ranks, len(palette.colours))]
+    indices = table.index_of[np.minimum(group.ranks, len(palette.colours))]
     found = []
-    for heights in group.orders:
+    for heights in orders:
         packed, rare = _pack_levels(_scanned(indices, group.mask, heights), palette, levels)
         data = _write_heights(heights, levels) + packed
         if len(rare):
-            data += _pack_rare(group.pixels, _places(indices.shape, group.mask, heights)[rare].astype(np.intp), levels)
+            data += _pack_rare(group.pixels, _places(indices.shape, group.mask, heights)[rare], levels)
         found.append(data)
     return min(found, key=len)
 
@@ -272,10 +314,10 @@ def _read_heights(reader: ByteReader, rows: int) -> tuple[int, ...]:
     return tuple(heights.tolist())
 
 
-def _pack_levels(indices: UInt16, palette: Palette, levels: tuple[int, ...]) -> tuple[bytes, Intp]:
+def _pack_levels(indices: UInt16, palette: Palette, levels: tuple[int, ...]) -> tuple[bytes, Int32]:
     """Parts of the levels for indices uint16 [n], and which of these are rare; the inverse of `_unpack_levels`."""
     parts, first = [], 0
-    higher = np.arange(len(indices))
+    higher = np.arange(len(indices), dtype=np.int32)
     for size, symbols in _alphabets(palette):
         own = np.minimum(indices - np.uint16(first), size).astype(np.uint8)
         if symbols > 1 and len(own):
@@ -360,18 +402,28 @@ def _shifts(packing: int) -> UInt8:
     return np.arange(0, 8, 8 >> packing, dtype=np.uint8)
 
 
-def _pack_rare(pixels: Pixels, places: Intp, levels: tuple[int, ...]) -> bytes:
+def _pack_rare(pixels: Pixels, places: Int32, levels: tuple[int, ...]) -> bytes:
     """The byte and the part of rare colours at `places`; the inverse of `_unpack_rare`."""
     size = len(places) * pixels.shape[2] * pixels.itemsize
     compared = levels if size <= _SMALL_BYTES else _FAST_LEVELS
-    found: list[tuple[int, int, bytes]] = []
+    best, head, least = b"", 0, 0
     for predictor in Predictor:
-        differences = rare_colours.differences(pixels, places, predictor)
+        differences = _differences(pixels, places, predictor)
         for layout, to_bytes in ((0, sample_bytes.interleaved), (_PLANES, sample_bytes.planes)):
             data = to_bytes(differences)
-            found.append((len(zstd_blocks.compress_whole(data, compared).data), predictor | layout, data))
-    _, head, data = min(found)
-    return bytes((head,)) + palettes.write_part(zstd_blocks.compress_whole(data, levels), 0)
+            found = len(zstd_blocks.compress_whole(data, compared).data)
+            if not best or found < least:
+                best, head, least = data, predictor | layout, found
+    return bytes((head,)) + palettes.write_part(zstd_blocks.compress_whole(best, levels), 0)
+
+
+def _differences(pixels: Pixels, places: Int32, predictor: Predictor) -> Pixels:
+    """Differences [n, C] at `places` of pixels [H, W, C], some at a time."""
+    found = np.empty((len(places), pixels.shape[2]), pixels.dtype)
+    for first in range(0, len(places), _BAND):
+        band = slice(first, first + _BAND)
+        found[band] = rare_colours.differences(pixels, places[band].astype(np.intp), predictor)
+    return found
 
 
 def _unpack_rare(reader: ByteReader, pixels: Pixels, places: Intp) -> None:

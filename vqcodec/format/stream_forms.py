@@ -76,9 +76,10 @@ class Split:
     parts = 2
 
     def pack(self, symbols: UInt8) -> list[bytes]:
-        ends = np.flatnonzero(symbols)
-        runs = np.diff(ends, prepend=-1) - 1
-        last = np.cumsum(runs // _LONGEST + 1) - 1
+        ends = np.flatnonzero(symbols).astype(np.int32)
+        runs = np.diff(ends, prepend=np.int32(-1))
+        runs -= 1
+        last = np.cumsum(runs // _LONGEST + 1, dtype=np.int32) - 1
         out = np.full(int(last[-1]) + 1 if len(last) else 0, _LONGEST, np.uint8)
         out[last] = runs % _LONGEST
         return [out.tobytes(), symbols[ends].tobytes()]
@@ -114,8 +115,11 @@ class Vectors:
         vectors = np.zeros((-(-len(trimmed) // self.dim), self.dim), np.uint8)
         vectors.reshape(-1)[: len(trimmed)] = trimmed
         escaped = (vectors >= self.base).any(axis=1)
-        out = np.where(escaped, ESCAPE, vectors @ self._powers)
-        return [out.astype(np.uint8).tobytes(), vectors[escaped].tobytes()]
+        out = np.zeros(len(vectors), np.uint8)
+        for place, power in enumerate(self._powers.tolist()):
+            out += vectors[:, place] * np.uint8(power)  # wraps where it is escaped
+        out[escaped] = ESCAPE
+        return [out.tobytes(), vectors[escaped].tobytes()]
 
     def unpack(self, parts: list[bytes], limit: int) -> UInt8:
         values, rest = (np.frombuffer(part, np.uint8) for part in parts)

@@ -38,6 +38,8 @@ _WINDOW_LOG: Final = 17
 """Binary logarithm of the window of most frames, in bytes."""
 _MAX_WINDOW_LOG: Final = 27
 """Binary logarithm of the largest window that libzstd decompresses by default."""
+_MAX_TABLE_LOG: Final = 23
+"""Binary logarithm of the most entries of zstd's tables of matches, of 4 bytes each; it has fewer for data below 4 MB."""
 _HEAD_BYTES: Final = 6
 """Size of a frame's head, which is not stored."""
 _COMPRESSED, _TREELESS = 2, 3
@@ -200,10 +202,13 @@ def compress_whole(data: bytes, levels: tuple[int, ...]) -> StoredPart:
     """
     part = StoredPart(len(data), Mode.VERBATIM, data)
     for level in levels if len(data) > _HEAD_BYTES else ():
+        usual = zstandard.ZstdCompressionParameters.from_level(level, source_size=len(data))
         parameters = zstandard.ZstdCompressionParameters.from_level(
             level,
             source_size=len(data),
             window_log=_window_log_of(len(data)),
+            chain_log=min(usual.chain_log, _MAX_TABLE_LOG),
+            hash_log=min(usual.hash_log, _MAX_TABLE_LOG),
             write_content_size=0,
             write_checksum=0,
             write_dict_id=0,

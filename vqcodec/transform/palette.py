@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, NamedTuple
 
 import numpy as np
 
-from vqcodec.arrays import Bool, Int32, Int64, Pixels, UInt8, UInt16, UInt64
+from vqcodec.arrays import Bool, Int64, Pixels, UInt8, UInt16, UInt64
 
 CELL: Final = 8
 """Side of a cell in pixels."""
@@ -17,6 +17,10 @@ MAX_COLOURS: Final = 4080
 """Most colours of a palette: 16 levels."""
 LEVEL: Final = 255
 """Most colours of a level; with an escape its symbols fit into a byte."""
+_MOST_COUNTED: Final = 1 << 20
+"""Most colours that are counted at a time."""
+_BAND: Final = 1 << 18
+"""Pixels that are looked at at a time."""
 FIRST_LEVELS: Final = (LEVEL, 3, 15)
 """Choices for the size of the first level. With 3 and 15 several symbols fit into a byte."""
 
@@ -38,15 +42,25 @@ class Palette:
         return level_sizes(len(self.colours), self.first)
 
 
-class Ranked(NamedTuple):
-    """All colours of some pictures, commonest first."""
+class CommonColours(NamedTuple):
+    """The commonest colours of some pictures, commonest first."""
 
     colours: Pixels
-    """uint8 or uint16 [n, C]."""
-    counts: Int64
-    """Pixels of each colour, int64 [n], falling."""
-    ranks: list[Int32]
-    """The colour of each pixel of each picture, int32 [H, W]; 0 outside the graphic cells."""
+    """uint8 or uint16 [n, C], n <= MAX_COLOURS."""
+    complete: bool
+    """Whether the pictures have no other colours."""
+
+    def ranks(self, picture: Pixels) -> UInt16:
+        """The colour of each pixel of a picture [H, W, C], uint16 [H, W]; n for other colours."""
+        found = np.full(picture.shape[:2], len(self.colours), np.uint16)
+        keys = _keys(self.colours)
+        order = np.argsort(keys)
+        known, ranks = keys[order], order.astype(np.uint16)
+        for band in _bands(picture) if len(known) else ():
+            own = _keys(picture[band])
+            place = np.searchsorted(known, own).clip(max=len(known) - 1)
+            np.copyto(found[band], ranks[place], where=known[place] == own)
+        return found
 
 
 def level_sizes(colours: int, first: int) -> tuple[int, ...]:
@@ -64,30 +78,41 @@ def pixels_of_cells(cells: Bool, height: int, width: int) -> Bool:
     return cells.repeat(CELL, axis=0)[:height].repeat(CELL, axis=1)[:, :width]
 
 
-def rank_colours(pictures: Sequence[Pixels], masks: Sequence[Bool | None]) -> Ranked:
-    """Colours of pictures [H, W, C] of one dtype. Only pixels in a mask bool [H, W] count; None counts all."""
-    keys = [
-        _keys(picture).reshape(-1) if mask is None else _keys(picture)[mask] for picture, mask in zip(pictures, masks, strict=True)
-    ]
-    found, inverse, counts = np.unique(np.concatenate(keys), return_inverse=True, return_counts=True)
-    order = np.argsort(-counts, kind="stable")
-    rank = np.empty(len(order), np.int32)
-    rank[order] = np.arange(len(order), dtype=np.int32)
-    flat, planes, start = rank[inverse.reshape(-1)], [], 0
-    for picture, mask, part in zip(pictures, masks, keys, strict=True):
-        own = flat[start : start + len(part)]
-        start += len(part)
-        plane = own.reshape(picture.shape[:2]) if mask is None else np.zeros(picture.shape[:2], np.int32)
-        if mask is not None:
-            plane[mask] = own
-        planes.append(plane)
-    return Ranked(_colours(found[order], pictures[0]), counts[order], planes)
+def common_colours(pictures: Sequence[Pixels], masks: Iterable[Bool | None]) -> CommonColours:
+    """The commonest colours of pictures [H, W, C] of one dtype. Only pixels in a mask bool [H, W] count; None counts all.
+
+    Exact for pictures of up to _MOST_COUNTED colours. For more, rare colours are forgotten now and then, and counted anew.
+    """
+    keys, counts, complete = np.zeros(0, np.uint64), np.zeros(0, np.int64), True
+    for picture, mask in zip(pictures, masks, strict=True):
+        for band in _bands(picture):
+            own = _keys(picture[band]).reshape(-1) if mask is None else _keys(picture[band])[mask[band]]
+            keys, counts = _merged(keys, counts, *np.unique(own, return_counts=True))
+            if len(keys) > _MOST_COUNTED:
+                kept = np.sort(np.argsort(-counts, kind="stable")[: _MOST_COUNTED // 2])
+                keys, counts, complete = keys[kept], counts[kept], False
+    order = np.argsort(-counts, kind="stable")[:MAX_COLOURS]
+    return CommonColours(_colours(keys[order], pictures[0]), complete and len(keys) <= MAX_COLOURS)
 
 
-def palette_of(ranked: Ranked, most: int, first: int) -> Palette:
+def _merged(keys: UInt64, counts: Int64, more: UInt64, more_counts: Int64) -> tuple[UInt64, Int64]:
+    """Sorted keys with their counts, of two such lists together."""
+    found, place = np.unique(np.concatenate([keys, more]), return_inverse=True)
+    sums = np.bincount(place.reshape(-1), np.concatenate([counts, more_counts]), len(found))
+    return found, sums.astype(np.int64)
+
+
+def _bands(picture: Pixels) -> Iterator[slice]:
+    """Bands of rows of about `_BAND` pixels."""
+    rows = max(1, _BAND // picture.shape[1])
+    for top in range(0, len(picture), rows):
+        yield slice(top, top + rows)
+
+
+def palette_of(common: CommonColours, most: int, first: int) -> Palette:
     """The `most` commonest colours as a palette; within a level they keep their order."""
-    most = min(most, MAX_COLOURS, len(ranked.colours))
-    return Palette(ranked.colours[:most], first, most == len(ranked.colours))
+    most = min(most, len(common.colours))
+    return Palette(common.colours[:most], first, common.complete and most == len(common.colours))
 
 
 def to_pixels(indices: UInt8 | UInt16, palette: Palette) -> Pixels:
@@ -103,9 +128,9 @@ def to_pixels(indices: UInt8 | UInt16, palette: Palette) -> Pixels:
 
 
 def _keys(picture: Pixels) -> UInt64:
-    """One number for each colour: uint64 [H, W] of samples [H, W, C], C <= 4."""
-    keys = np.zeros(picture.shape[:2], np.uint64)
-    for component in range(picture.shape[2]):
+    """One number for each colour: uint64 [...] of samples [..., C], C <= 4."""
+    keys = np.zeros(picture.shape[:-1], np.uint64)
+    for component in range(picture.shape[-1]):
         keys = keys << np.uint64(8 * picture.dtype.itemsize) | picture[..., component]
     return keys
 
@@ -113,5 +138,5 @@ def _keys(picture: Pixels) -> UInt64:
 def _colours(keys: UInt64, like: Pixels) -> Pixels:
     """Colours [n, C] of keys uint64 [n]; the inverse of `_keys`. Components and dtype are those of `like`."""
     bits = 8 * like.dtype.itemsize
-    shifts = np.arange(like.shape[2] - 1, -1, -1, dtype=np.uint64) * np.uint64(bits)
+    shifts = np.arange(like.shape[-1] - 1, -1, -1, dtype=np.uint64) * np.uint64(bits)
     return (keys[:, None] >> shifts & np.uint64((1 << bits) - 1)).astype(like.dtype)

@@ -17,7 +17,7 @@ from enum import IntEnum
 
 import numpy as np
 
-from vqcodec.arrays import Int64, Intp, Pixels
+from vqcodec.arrays import Bool, Int64, Intp, Pixels
 
 
 class Predictor(IntEnum):
@@ -31,21 +31,25 @@ class Predictor(IntEnum):
 
 def differences(pixels: Pixels, places: Intp, predictor: Predictor) -> Pixels:
     """Differences [n, C] at `places` int [n] (y * W + x) of pixels [H, W, C]; the inverse of `fill`."""
-    height, width, components = pixels.shape
-    found = pixels.reshape(-1, components)[places]
+    _, width, components = pixels.shape
+    flat = pixels.reshape(-1, components)
+    found = flat[places]
     if predictor == Predictor.NONE:
         return found
-    padded = np.zeros((height + 1, width + 1, components), pixels.dtype)
-    padded[1:, 1:] = pixels
-    above = padded[:-1, 1:].reshape(-1, components)[places]
-    left = padded[1:, :-1].reshape(-1, components)[places]
-    corner = padded[:-1, :-1].reshape(-1, components)[places]
-    if predictor == Predictor.ABOVE:
-        found = found - above
-    elif predictor == Predictor.LEFT:
-        found = found - left
-    else:
-        found = found - above - left + corner
+    at_top, at_left = places < width, places % width == 0
+
+    def before(distance: int, outside: Bool) -> Pixels:
+        """The pixels `distance` before the places; 0 where these are outside the picture."""
+        values = flat[np.maximum(places - distance, 0)]
+        values[outside] = 0
+        return values
+
+    if predictor in (Predictor.ABOVE, Predictor.GRADIENT):
+        found -= before(width, at_top)
+    if predictor in (Predictor.LEFT, Predictor.GRADIENT):
+        found -= before(1, at_left)
+    if predictor == Predictor.GRADIENT:
+        found += before(width + 1, at_top | at_left)
     if components >= 3:
         found[:, [0, 2]] -= found[:, [1]]
     return found

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from vqcodec.arrays import Bool, UInt64
+from vqcodec.arrays import Int64, UInt64
 
 FEW_HEIGHTS: Final = (1, 2, 4, 6, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 20, 24, 32, 48)
 """Heights of strips, in rows, for `aligned_heights`."""
@@ -22,6 +22,8 @@ HEIGHTS: Final = (*range(1, 21), 22, 24, 26, 28, 32, 40, 48, 64)
 _ROW_HASH: Final = 0x9E3779B97F4A7C15
 _COLUMN_HASH: Final = 0xD1B54A32D192ED03
 _MAX_HASH_BITS: Final = 22
+_BAND: Final = 1 << 18
+"""Pixels that are hashed at once."""
 _STRIP_COST: Final = 800.0
 """Cost of a strip in novel pixels; with 200 the strips get too short to match one another (measured on pages of text)."""
 
@@ -79,7 +81,7 @@ def aligned_heights(plane: NDArray[Any], run: int, choices: tuple[int, ...]) -> 
     rows = plane.shape[0]
     heights = [height for height in choices if height <= rows]
     prefix = _prefix_hashes(plane)  # uint64 [H + 1, W]
-    costs = {height: _novel(prefix, height, run).sum(axis=1) * float(height) + _STRIP_COST for height in heights}
+    costs = {height: _novel(prefix, height, run) * float(height) + _STRIP_COST for height in heights}
     best, last = [0.0], [0]
     for end in range(1, rows + 1):
         cost, height = min((best[end - height] + costs[height][end - height], height) for height in heights if height <= end)
@@ -94,24 +96,31 @@ def aligned_heights(plane: NDArray[Any], run: int, choices: tuple[int, ...]) -> 
 
 def _prefix_hashes(plane: NDArray[Any]) -> UInt64:
     """Hashes uint64 [H + 1, W] of the pixels above each row: polynomials modulo 2**64 (Rabin and Karp 1987)."""
-    values = np.random.default_rng(0).integers(1, 1 << 63, 256, np.uint64)[plane]  # uint64 [H, W]
+    values = np.random.default_rng(0).integers(1, 1 << 63, 256, np.uint64)
     prefix = np.zeros((len(plane) + 1, plane.shape[1]), np.uint64)
-    for y, row in enumerate(values):
-        prefix[y + 1] = prefix[y] * np.uint64(_ROW_HASH) + row
+    for y, row in enumerate(plane):
+        prefix[y + 1] = prefix[y] * np.uint64(_ROW_HASH) + values[row]
     return prefix
 
 
-def _novel(prefix: UInt64, height: int, run: int) -> Bool:
-    """Novel pixels bool [H - height + 1, W] of columns of `height` pixels, one row for each place of a strip."""
-    columns = prefix[height:] - prefix[:-height] * np.uint64(pow(_ROW_HASH, height, 1 << 64))
-    width, window = columns.shape[1], -(-run // height)
-    columns *= _powers(_COLUMN_HASH, width)
-    sums = np.cumsum(columns, axis=1)
-    sums[:, window:] -= sums[:, :-window].copy()
-    sums *= _powers(pow(_COLUMN_HASH, -1, 1 << 64), width)  # equal columns now have equal hashes wherever they are
-    bits = min((16 * sums.size).bit_length(), _MAX_HASH_BITS)
-    keys = (sums * np.uint64(_ROW_HASH) >> np.uint64(64 - bits)).astype(np.int32)
-    return np.bincount(keys.reshape(-1), minlength=1 << bits)[keys] < 2
+def _novel(prefix: UInt64, height: int, run: int) -> Int64:
+    """The numbers of novel pixels int64 [H - height + 1] of columns of `height` pixels, one for each place of a strip."""
+    places, width = len(prefix) - height, prefix.shape[1]
+    window, bits = -(-run // height), min((16 * places * width).bit_length(), _MAX_HASH_BITS)
+    row_hash = np.uint64(pow(_ROW_HASH, height, 1 << 64))
+    powers, inverses = _powers(_COLUMN_HASH, width), _powers(pow(_COLUMN_HASH, -1, 1 << 64), width)
+    keys = np.empty((places, width), np.intp)
+    bands = [slice(top, top + max(1, _BAND // width)) for top in range(0, places, max(1, _BAND // width))]
+    for band in bands:
+        columns = prefix[height:][band] - prefix[:-height][band] * row_hash
+        columns *= powers
+        sums = np.cumsum(columns, axis=1)
+        sums[:, window:] -= sums[:, :-window].copy()
+        sums *= inverses  # equal columns now have equal hashes wherever they are
+        sums *= np.uint64(_ROW_HASH)
+        keys[band] = sums >> np.uint64(64 - bits)
+    once = np.bincount(keys.reshape(-1), minlength=1 << bits) < 2
+    return np.concatenate([np.count_nonzero(once[keys[band]], axis=1) for band in bands])
 
 
 def _powers(base: int, count: int) -> UInt64:
