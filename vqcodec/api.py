@@ -234,7 +234,8 @@ def decode(
 
     - `refine`: "none" is the plain decode, the same on every machine; "best" goes through the model's synthesis network, is closer
       to the original, and agrees within 1 of 255 between machines; "gan" adds texture that a refiner invents, which looks sharper
-      and is further from the original. None is the best that the model has. Token files have a single decode, which agrees within
+      and is further from the original. None is the best that the model has. Where the encoder found the plain decode closer than
+      the synthesis, as on flat graphics, all of these are the plain decode. Token files have a single decode, which agrees within
       1 of 255, and neither "best" nor "gan". Files without a model, such as lossless ones, have a single decode, which is exact:
       options of networks and `model` have no effect.
     - `strength` 0..1: share of the refiner's texture that "gan" adds; by default 0.7 in files of less than about 0.2 bits per

@@ -149,7 +149,8 @@ def _compared_rows(number: int, header: Header) -> Iterator[Rect]:
         yield Rect(top, 0, min(rows, h - top), w)
 
 
-def _squared_error(decoded: Pixels, original: Pixels, visible: Bool | None) -> int:
+def _squared_error(decoded: Pixels, original: Pixels, visible: Bool | None) -> float:
     """The sum of squared errors of samples [H, W, components] over the `visible` ones bool [H, W]; None: all."""
-    error = np.subtract(decoded, original, dtype=np.int64)
-    return int(np.square(error if visible is None else error[visible]).sum())
+    error = np.subtract(decoded, original, dtype=np.float32)
+    counted = (error if visible is None else error[visible]).reshape(-1)
+    return float(np.vdot(counted, counted))

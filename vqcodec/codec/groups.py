@@ -71,8 +71,8 @@ class Settings:
 class Errors(NamedTuple):
     """Sums of squared errors of samples after the plain decode and after the synthesis (comparing.py)."""
 
-    plain: int = 0
-    best: int = 0
+    plain: float = 0.0
+    best: float = 0.0
 
 
 @dataclass(frozen=True)

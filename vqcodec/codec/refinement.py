@@ -51,6 +51,8 @@ def choose(
         return Scaled(header, model, options.scale, opacity)
     if options.refine == "none":
         return Plain(header, model, region)
+    if options.refine == "gan" and header.best_is_plain:
+        tell("no texture is added: the networks make this picture worse")
     strength, sharpener = strength_of(options, header), None
     if refiner is not None and strength > 0:
         if not np.array_equal(refiner.color, model.color):
