@@ -3,7 +3,8 @@
 - every file: the SHA-256 of its exact pixels;
 - files of `photo`: the SHA-256 of their latents, and the picture after synthesis, which other machines match within 1 of 255;
 - token files: the SHA-256 of their indices, and the picture;
-- broken files, made of the smallest one and named after their defect.
+- lossless files: the SHA-256 of their pixels;
+- broken files, made of small ones and named after their defect.
 
 Run it only for a new format version or a new shipped model: a released golden file decodes forever. Existing files are kept; delete
 those that are to be made again.
@@ -14,8 +15,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from helpers.golden import CROPS, LITE_CROPS, TOKEN_CROPS, indices_digest, latents_digest, pixels_digest, pixels_of
+from helpers import lossless_golden
+from helpers.golden import CROPS, LITE_CROPS, TOKEN_CROPS, encoded, indices_digest, latents_digest, pixels_digest, pixels_of
 from helpers.paths import REPOSITORY
+from helpers.pixel_files import broken_pixel_files
 from helpers.vqz_fields import broken_files
 from vqcodec import api
 from vqcodec.weights import registry
@@ -28,7 +31,7 @@ def write_decode(folder: Path, model: str) -> None:
     for name, (picture, crop, kind, options) in (crops | (LITE_CROPS if model == "photo-lite" else {})).items():
         if (folder / f"{name}.vqz").exists():
             continue
-        data = api.encode(pixels_of(picture, crop, kind), model=model, **options)
+        data = encoded(pixels_of(picture, crop, kind), model, **options)
         (folder / f"{name}.vqz").write_bytes(data)
         (folder / f"{name}.sha256").write_text(pixels_digest(data) + "\n")
 
@@ -54,15 +57,26 @@ def write_token(folder: Path) -> None:
         Image.fromarray(api.decode(data, threads=1)).save(folder / f"{name}.png")
 
 
-def write_errors(folder: Path, good: bytes) -> None:
-    for name, data in broken_files(good, registry.find("photo-lite")).items():
+def write_lossless(folder: Path) -> None:
+    for name, make in lossless_golden.FILES.items():
+        if (folder / f"{name}.vqz").exists():
+            continue
+        data = make()
         (folder / f"{name}.vqz").write_bytes(data)
+        (folder / f"{name}.sha256").write_text(pixels_digest(data) + "\n")
+
+
+def write_errors(folder: Path, good: bytes) -> None:
+    for name, data in (broken_files(good, registry.find("photo-lite")) | broken_pixel_files()).items():
+        if not (folder / f"{name}.vqz").exists():
+            (folder / f"{name}.vqz").write_bytes(data)
 
 
 if __name__ == "__main__":
-    for kind in ("decode", "neural", "token", "errors"):
+    for kind in ("decode", "neural", "token", "lossless", "errors"):
         (GOLDEN / kind).mkdir(parents=True, exist_ok=True)
     write_decode(GOLDEN / "decode", "photo-lite")
     write_neural(GOLDEN / "neural")
     write_token(GOLDEN / "token")
+    write_lossless(GOLDEN / "lossless")
     write_errors(GOLDEN / "errors", (GOLDEN / "decode" / "pixel.vqz").read_bytes())

@@ -7,6 +7,9 @@ from hypothesis import strategies as st
 
 import vqcodec
 from helpers.contents import CONTENTS, DEPTHS, noise, samples, smooth
+from helpers.golden import pixels_digest
+from helpers.lossless_golden import FILES
+from helpers.paths import REPOSITORY
 from vqcodec.codec import predicted
 from vqcodec.errors import InputError
 from vqcodec.runtime.progress import share_done, watched
@@ -95,3 +98,13 @@ def test_progress_within_a_tile_group(monkeypatch):
     assert shares == sorted(shares)
     assert len(set(shares)) > 10
     assert shares[0] < 0.8 < shares[-1] < 1
+
+
+def test_golden_pixels():
+    """The pixels of a golden file never change, in any release."""
+    paths = sorted((REPOSITORY / "tests" / "golden" / "lossless").glob("*.vqz"))
+    assert {path.stem for path in paths} == set(FILES)
+    for path in paths:
+        wanted = path.with_suffix(".sha256").read_text().strip()
+        for threads in (1, 2):
+            assert pixels_digest(path.read_bytes(), threads) == wanted, path.name

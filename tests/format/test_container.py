@@ -14,6 +14,7 @@ from helpers.errors import outcome, peak_of_decoding
 from helpers.layers import encode_blocks
 from helpers.paths import REPOSITORY
 from helpers.pictures import smooth_picture
+from helpers.pixel_files import broken_pixel_files
 from helpers.vqz_fields import Fields, bomb, index_section, put_together, take_apart
 from vqcodec import api
 from vqcodec.codec.pipeline import Encoder
@@ -63,7 +64,7 @@ BROKEN: dict[str, tuple[type[VqcodecError], str]] = {
 
 
 def test_every_broken_golden_file_is_known() -> None:
-    assert {path.stem for path in (GOLDEN / "errors").iterdir()} == set(BROKEN)
+    assert {path.stem for path in (GOLDEN / "errors").iterdir()} == {*BROKEN, *broken_pixel_files()}
 
 
 @pytest.mark.parametrize("name", BROKEN)

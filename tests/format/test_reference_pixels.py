@@ -1,6 +1,7 @@
 """The decoder of pixel sections agrees with a second one that was written from the specification alone, also on damaged files."""
 
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from helpers.contents import CONTENTS, DEPTHS, Content, noise, samples
+from helpers.paths import REPOSITORY
 from helpers.pixel_files import lossless_file
 from helpers.reference_pixels import Kind, Predicted
 from helpers.reference_reader import read_without_layers
@@ -88,6 +90,12 @@ def test_the_largest_weights_are_exact(depth: int, monkeypatch: pytest.MonkeyPat
     decoded = np.zeros_like(planes)
     predicted.decode(data, decoded, None, (1 << depth) - 1)
     assert np.array_equal(decoded, planes)
+
+
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "tests" / "golden" / "lossless").glob("*.vqz")), ids=lambda path: path.stem)
+def test_golden_file(path: Path) -> None:
+    data = path.read_bytes()
+    assert np.array_equal(read_without_layers(data), np.atleast_3d(api.decode(data, threads=1)))
 
 
 def result_of(read: object, data: bytes, errors: type[Exception]) -> np.ndarray | None:
