@@ -93,9 +93,9 @@ def fuzz(data: Path, folder: Path) -> Verdict:
     corpus = folder / "corpus"
     corpus.mkdir()
     for path in [*GOLDEN, *sorted((TESTS / "golden" / "errors").glob("*.vqz"))]:
-        shutil.copy(path, corpus)
+        shutil.copy(path, corpus / f"{path.parent.name}-{path.name}")
     command = [sys.executable, str(TESTS / "reliability" / "fuzz_parser.py"), str(corpus)]
-    command += ["-max_total_time=600", "-timeout=2", "-rss_limit_mb=512", "-max_len=2048", f"-artifact_prefix={folder}/"]
+    command += ["-max_total_time=600", "-timeout=2", "-rss_limit_mb=512", "-max_len=4096", f"-artifact_prefix={folder}/"]
     done = subprocess.run(command, capture_output=True, text=True, env=program_environment(), check=False)
     if "No module named 'atheris'" in done.stderr:
         return None, "atheris is not installed"
