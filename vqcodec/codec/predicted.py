@@ -76,7 +76,7 @@ class Coder(Protocol):
 
 def walk(planes: Planes, coded: Bool | None, shape: Shape, weights: WeightSets, peak: int, coder: Coder) -> None:
     """Code the samples of channels [C, H, W] in place, all or those where `coded` bool [H, W] is true; (0, 0) is known."""
-    magnitudes = np.zeros_like(planes)
+    magnitudes = pixel_pyramid.no_magnitudes(planes)
     passes = list(pixel_pyramid.passes(*planes.shape[1:]))
     with progress.stage("", planes.size):
         for channel, step in product(range(len(planes)), passes):
@@ -123,7 +123,7 @@ def encode(planes: Planes, coded: Bool | None, peak: int, shape: Shape, levels: 
     with progress.stage("", 2):
         weights = fit(planes, coded, shape, peak)
         progress.advance()
-        walk(planes.copy(), coded, shape, weights, peak, writer)
+        walk(planes, coded, shape, weights, peak, writer)  # writes the samples that are there already
     numbers = np.array(_numbers_of(planes[:, 0, 0], weights, shape), np.int64)
     letters = alphabet_symbols(numbers).astype(np.uint8)
     starts = _merge(writer.histograms())

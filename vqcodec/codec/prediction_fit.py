@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
+from dataclasses import replace
+from typing import Final, NamedTuple
 
 import numpy as np
 
-from vqcodec.arrays import Bool, Float64
+from vqcodec.arrays import Bool, Float64, Int16, Int32
 from vqcodec.entropy import pixel_pyramid
 from vqcodec.entropy.pixel_pyramid import (
     CLASSES_PER_OCTAVE,
     MEAN_SHIFT,
     SCALE_SHIFT,
     Inputs,
+    Magnitudes,
     Pass,
     Planes,
     Shape,
@@ -38,7 +40,7 @@ _MAX_SCALE: Final = 131071
 
 def fit(planes: Planes, coded: Bool | None, shape: Shape, peak: int) -> WeightSets:
     """Weights of all passes for channels [C, H, W], or for the samples where `coded` bool [H, W] is true."""
-    magnitudes = np.zeros_like(planes)
+    magnitudes = pixel_pyramid.no_magnitudes(planes)
     weights: WeightSets = {}
     steps = list(pixel_pyramid.passes(*planes.shape[1:]))
     for channel in progress.steps(range(len(planes))):
@@ -59,15 +61,20 @@ def fit(planes: Planes, coded: Bool | None, shape: Shape, peak: int) -> WeightSe
     return weights
 
 
-class _Samples:
+class _Samples(NamedTuple):
     """Features of some samples, and their values float64 [n]."""
 
-    def __init__(self, inputs: Inputs, values: Float64) -> None:
-        self.inputs, self.values = inputs, values
+    inputs: Inputs
+    values: Float64
+
+
+def _samples(inputs: Inputs, values: Int16 | Int32) -> _Samples:
+    """Features in single precision, which is enough to fit weights to, and values of any integer type [n]."""
+    return _Samples(replace(inputs, mean=inputs.mean.astype(np.float32, copy=False)), values.astype(np.float64))
 
 
 def _features(
-    planes: Planes, magnitudes: Planes, coded: Bool | None, channel: int, steps: list[Pass], shape: Shape
+    planes: Planes, magnitudes: Magnitudes, coded: Bool | None, channel: int, steps: list[Pass], shape: Shape
 ) -> Iterator[_Samples]:
     """Features of about `_FITTED` samples of some passes, in bands spread over the picture."""
     total = sum(step.rows * step.columns for step in steps)
@@ -79,13 +86,20 @@ def _features(
                 continue
             wanted = planes[channel][step.lattice][band]
             if coded is None:
-                yield _Samples(surroundings.inputs(band), wanted.reshape(-1).astype(np.float64))
+                yield _samples(surroundings.inputs(band), wanted.reshape(-1))
             elif len(chosen := np.flatnonzero(coded[step.lattice][band])):
-                yield _Samples(surroundings.inputs(band, chosen), wanted.reshape(-1)[chosen].astype(np.float64))
+                yield _samples(surroundings.inputs(band, chosen), wanted.reshape(-1)[chosen])
 
 
 def _keep_residuals(
-    planes: Planes, magnitudes: Planes, coded: Bool | None, channel: int, step: Pass, shape: Shape, weights: WeightSets, peak: int
+    planes: Planes,
+    magnitudes: Magnitudes,
+    coded: Bool | None,
+    channel: int,
+    step: Pass,
+    shape: Shape,
+    weights: WeightSets,
+    peak: int,
 ) -> None:
     """Write the magnitudes of a pass's residuals."""
     where = None if coded is None else coded[step.lattice]

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-Integer = TypeVar("Integer", np.int16, np.int32)
+Integer = TypeVar("Integer", np.uint8, np.uint16, np.int16, np.int32)
 
 
 class Lattice(NamedTuple):

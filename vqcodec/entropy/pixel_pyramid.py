@@ -29,14 +29,14 @@ context * 255 + 1024 is 2**24 or more; or if the sum of the |scale weights| of a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vqcodec.arrays import Bool, Float32, Int16, Int32, Int64, Intp, UInt8
+from vqcodec.arrays import Bool, Float32, Int16, Int32, Int64, Intp, UInt8, UInt16
 from vqcodec.entropy.features import log16
 from vqcodec.entropy.lattices import NEIGHBOURS, TARGETS, neighbours
 
@@ -63,6 +63,8 @@ _FLOAT32_EXACT: Final = 1 << 24
 
 Planes = Int16 | Int32
 """Channels [C, H, W]: int16 for samples of 8 bits, else int32."""
+Magnitudes = UInt8 | UInt16
+"""Magnitudes of residuals [C, H, W]: uint8 for samples of 8 bits, else uint16."""
 Float = NDArray[np.float32 | np.float64]
 
 
@@ -141,6 +143,11 @@ class Pass(NamedTuple):
         return slice(target.row * self.stride, None, 2 * self.stride), slice(target.column * self.stride, None, 2 * self.stride)
 
 
+def no_magnitudes(planes: Planes) -> Magnitudes:
+    """Magnitudes of residuals for channels [C, H, W], all 0."""
+    return np.zeros(planes.shape, np.uint8 if planes.dtype == np.int16 else np.uint16)
+
+
 def passes(height: int, width: int) -> Iterator[Pass]:
     """All passes of a channel after its sample (0, 0), in coding order, without empty ones."""
     for level in range((max(height, width) - 1).bit_length() - 1, -1, -1):
@@ -172,7 +179,7 @@ class Inputs:
 class Surroundings:
     """The decoded neighbours of a pass; `inputs` makes features of them, some rows at a time."""
 
-    def __init__(self, planes: Planes, magnitudes: Planes, channel: int, step: Pass, shape: Shape) -> None:
+    def __init__(self, planes: Planes, magnitudes: Magnitudes, channel: int, step: Pass, shape: Shape) -> None:
         """`planes` [C, H, W], `magnitudes` of the residuals [C, H, W]. Samples that are not decoded yet are never used."""
         self.channel, self.step, self.shape = channel, step, shape
         self._float = np.float32 if planes.dtype == np.int16 else np.float64
@@ -243,7 +250,7 @@ class Surroundings:
         return activity
 
 
-def _sum(values: list[Planes | None], band: slice) -> Int32 | int:
+def _sum(values: Sequence[Planes | Magnitudes | None], band: slice) -> Int32 | int:
     """The sum of neighbours in a band of rows, int32 [rows, columns]; 0 if there are none."""
     return sum((value[0, band].astype(np.int32) for value in values if value is not None), start=0)
 
@@ -284,7 +291,7 @@ def weights_of(weights: WeightSets, channel: int, step: Pass, shape: Shape) -> W
     return weights[channel, min(step.level, shape.levels - 1), step.number]
 
 
-def put(lattice: Planes, where: Bool | None, values: Int32) -> None:
+def put(lattice: Planes | Magnitudes, where: Bool | None, values: Int32) -> None:
     """Write values [n] into the samples of a lattice [rows, columns], all or those chosen by `where`."""
     if where is None:
         lattice[...] = values.reshape(lattice.shape)
