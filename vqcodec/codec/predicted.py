@@ -47,7 +47,7 @@ from vqcodec.entropy.codebooks import alphabet, alphabet_symbols
 from vqcodec.entropy.pixel_pyramid import CLASSES, LEVELS, Pass, Planes, Shape, Surroundings, Weights, WeightSets
 from vqcodec.errors import CorruptError
 from vqcodec.format import zstd_blocks
-from vqcodec.format.bits import BitReader, ByteReader, pack_bits, write_varint
+from vqcodec.format.bits import BitReader, ByteReader, PackedBits, write_varint
 from vqcodec.format.palettes import read_part, write_part
 from vqcodec.format.stream_forms import Direct, Form, Split, Vectors
 from vqcodec.runtime import progress
@@ -123,22 +123,19 @@ def encode(planes: Planes, coded: Bool | None, peak: int, shape: Shape, levels: 
     with progress.stage("", 2):
         weights = fit(planes, coded, shape, peak)
         progress.advance()
+        numbers = np.array(_numbers_of(planes[:, 0, 0], weights, shape), np.int64)
+        letters = alphabet_symbols(numbers).astype(np.uint8)
+        writer.put_raw_bits(numbers, letters)
         walk(planes, coded, shape, weights, peak, writer)  # writes the samples that are there already
-    numbers = np.array(_numbers_of(planes[:, 0, 0], weights, shape), np.int64)
-    letters = alphabet_symbols(numbers).astype(np.uint8)
     starts = _merge(writer.histograms())
-    parts, forms = [letters.tobytes()], []
+    parts, forms = [_write_sized(letters.tobytes(), levels)], []
     for first, last in zip(starts, [*starts[1:], CLASSES], strict=True):
         symbols = writer.stream(first, last)
         forms.append(_smallest_form(symbols))
-        parts += _FORMS[forms[-1]].pack(symbols)
-    raw = pack_bits(
-        np.concatenate([_low_bits(numbers, letters), *writer.low]),
-        np.concatenate([_ALPHABET.raw_bits[letters], *writer.widths]),
-    )
+        parts += [_write_sized(part, levels) for part in _FORMS[forms[-1]].pack(symbols)]
     head = shape.levels - 1 | shape.all_neighbours << 2 | (shape.contexts - 1) << 3
     mask = sum(1 << start for start in starts).to_bytes(3, "little")
-    return bytes((head,)) + mask + bytes(forms) + b"".join(_write_sized(part, levels) for part in parts) + raw
+    return b"".join([bytes((head,)), mask, bytes(forms), *parts, writer.raw.to_bytes()])
 
 
 def _write_sized(data: bytes, levels: tuple[int, ...]) -> bytes:
@@ -186,19 +183,13 @@ def _letters_of_residuals() -> UInt8:
     return alphabet_symbols(np.arange(-_LARGEST, _LARGEST + 1)).astype(np.uint8)
 
 
-def _low_bits(values: Int32 | Int64, letters: UInt8) -> Int32:
-    """Raw bits of numbers, int32 [n]."""
-    return (np.abs(values) - np.abs(_ALPHABET.values[letters])).astype(np.int32)
-
-
 class _Writer:
     """Keeps the letters of each class, and the raw bits in coding order."""
 
     def __init__(self, planes: Planes, coded: Bool | None) -> None:
         self.planes, self.coded = planes, coded
         self.letters: list[list[UInt8]] = [[] for _ in range(CLASSES)]
-        self.low: list[Int32] = []
-        self.widths: list[UInt8] = []
+        self.raw = PackedBits()
 
     def code(self, channel: int, step: Pass, expected: pixel_pyramid.Expected) -> Int32:
         wanted = self.planes[channel][step.lattice]
@@ -210,11 +201,15 @@ class _Writer:
         ends = np.cumsum(np.bincount(expected.classes, minlength=CLASSES))
         for kept, some in zip(self.letters, np.split(letters, ends[:-1]), strict=True):
             kept.append(some)
+        self.put_raw_bits(own, letters)
+        return residuals
+
+    def put_raw_bits(self, values: Int32 | Int64, letters: UInt8) -> None:
+        """Append the raw bits of numbers with their letters uint8 [n]."""
         widths = _ALPHABET.raw_bits[letters]
         has = np.flatnonzero(widths)
-        self.low.append(_low_bits(own[has], letters[has]))
-        self.widths.append(widths[has])
-        return residuals
+        low = np.abs(values[has]) - np.abs(_ALPHABET.values[letters[has]])
+        self.raw.put(low.astype(np.int32), widths[has])
 
     def stream(self, first: int, last: int) -> UInt8:
         """Letters of the classes `first` to `last` - 1 in the order in which a decoder reads them."""

@@ -19,16 +19,32 @@ _MAX_GOLOMB_ZEROS: Final = 32
 
 def pack_bits(values: Int32, widths: UInt8) -> bytes:
     """Values int32 [n] of `widths` uint8 [n] bits (0..16) to bytes; the last byte is filled up with zeros."""
-    packed, rest = [], np.zeros(0, np.uint8)  # bits that do not fill a byte
-    for first in range(0, len(values), _AT_ONCE):
-        some = widths[first : first + _AT_ONCE]
-        left = (values[first : first + _AT_ONCE] << (_MAX_WIDTH - some.astype(np.int32))).astype(">u2")
-        bits = np.unpackbits(left.view(np.uint8)).compress(_USED_BITS.take(some, axis=0).reshape(-1))
-        bits = np.concatenate([rest, bits])
-        whole = len(bits) // 8 * 8
-        packed.append(np.packbits(bits[:whole]).tobytes())
-        rest = bits[whole:]
-    return b"".join(packed) + np.packbits(rest).tobytes()
+    bits = PackedBits()
+    bits.put(values, widths)
+    return bits.to_bytes()
+
+
+class PackedBits:
+    """Bits of arrays of values, packed into bytes as they come."""
+
+    def __init__(self) -> None:
+        self._packed: list[bytes] = []
+        self._rest: UInt8 = np.zeros(0, np.uint8)  # bits that do not fill a byte
+
+    def put(self, values: Int32, widths: UInt8) -> None:
+        """Append values int32 [n] of `widths` uint8 [n] bits (0..16)."""
+        for first in range(0, len(values), _AT_ONCE):
+            some = widths[first : first + _AT_ONCE]
+            left = (values[first : first + _AT_ONCE] << (_MAX_WIDTH - some.astype(np.int32))).astype(">u2")
+            bits = np.unpackbits(left.view(np.uint8)).compress(_USED_BITS.take(some, axis=0).reshape(-1))
+            bits = np.concatenate([self._rest, bits])
+            whole = len(bits) // 8 * 8
+            self._packed.append(np.packbits(bits[:whole]).tobytes())
+            self._rest = bits[whole:]
+
+    def to_bytes(self) -> bytes:
+        """All bits so far; the last byte is filled up with zeros."""
+        return b"".join(self._packed) + np.packbits(self._rest).tobytes()
 
 
 class BitWriter:
