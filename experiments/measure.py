@@ -1,6 +1,7 @@
 """Measures the figures of docs/results.md that `vqcodec bench` does not print; the figures are the functions in figures/.
 
-Command: `python experiments/measure.py FIGURE ../shared/data`. `all` measures every figure but `adapted`, in about an hour.
+Command: `python experiments/measure.py FIGURE ../shared/data`. `all` measures every figure
+but `adapted` and `best`, in about two hours.
 """
 
 import argparse
@@ -8,7 +9,7 @@ from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
-from figures import control, decoders, kinds, size, speed, training
+from figures import bounds, control, decoders, kinds, lossless, size, speed, training
 
 from vqcodec.weights import registry
 
@@ -22,7 +23,14 @@ FIGURES: dict[str, Figure] = {
         size.quality100,
         size.domains,
         size.models,
+        size.photographs,
         kinds.kinds,
+        kinds.screens,
+        kinds.scans,
+        lossless.lossless,
+        lossless.lossless_speed,
+        bounds.png,
+        bounds.best,
         control.monotone,
         control.targets,
         control.effort,
@@ -40,7 +48,7 @@ FIGURES: dict[str, Figure] = {
     )
 }
 DATA = Path("../shared/data")
-NOT_IN_ALL = ("adapted",)
+NOT_IN_ALL = ("adapted", "best")
 HEADING = "== "
 """Begins the line above the output of each figure: name, date, models."""
 
@@ -53,7 +61,7 @@ def title(figure: Figure) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__,
-        epilog="figures:\n" + "\n".join(f"  {name:<12}{title(figure)}" for name, figure in FIGURES.items()),
+        epilog="figures:\n" + "\n".join(f"  {name:<16}{title(figure)}" for name, figure in FIGURES.items()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("figure", choices=[*FIGURES, "all"], metavar="FIGURE", help="one of the figures below, or all")
@@ -63,7 +71,7 @@ def main() -> None:
         nargs="?",
         default=DATA,
         metavar="DATA",
-        help=f"folder with kodak, photos, domains and perceptual (default {DATA}); kinds does not need it",
+        help=f"folder with kodak, photos, domains, graphics, odd and perceptual (default {DATA}); kinds does not need it",
     )
     arguments = parser.parse_args()
     names = [name for name in FIGURES if name not in NOT_IN_ALL] if arguments.figure == "all" else [arguments.figure]

@@ -2,13 +2,24 @@
 
 import itertools
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from figures.common import LITE, PHOTO, archive_crops, bits_per_pixel, cpu_s, curve, kodak, megapixels, mosaic, vqz_points
+from figures.common import (
+    LITE,
+    PHOTO,
+    archive_crops,
+    bits_per_pixel,
+    cpu_s,
+    curve,
+    in_processes,
+    kodak,
+    megapixels,
+    mosaic,
+    vqz_points,
+)
 from vqcodec import api
 from vqcodec.arrays import UInt8
 from vqcodec.bench.bdrate import RatePoint, bd_rate
@@ -26,8 +37,7 @@ def monotone(data: Path) -> None:
     qualities = tuple(range(0, 101, 5))
     images = kodak(data)
     for model in (LITE, PHOTO):
-        with ProcessPoolExecutor(2) as pool:
-            curves = np.array(list(pool.map(partial(vqz_points, model=model, qualities=qualities), images)))
+        curves = np.array(list(in_processes(partial(vqz_points, model=model, qualities=qualities), images)))
         curves[:, :, 0] *= images[0].shape[0] * images[0].shape[1] / 8  # bits per pixel to bytes: all images have one size
         rises = np.diff(curves, axis=1)  # [image, quality step, (bytes, PSNR)]
         falls = np.argwhere(rises < 0)
@@ -92,8 +102,7 @@ def tune(data: Path) -> None:
     for model in (PHOTO, LITE):
         curves = {}
         for metric in ("psnr", "ssim"):
-            with ProcessPoolExecutor(2) as pool:
-                found = list(pool.map(partial(_tuned_points, model=model, metric=metric), images))
+            found = list(in_processes(partial(_tuned_points, model=model, metric=metric), images))
             curves[metric] = np.mean(found, axis=0)  # [quality, (bpp, PSNR, MS-SSIM, SSIMULACRA2)]
         for column, name in enumerate(("PSNR", "MS-SSIM", "SSIMULACRA2"), start=1):
             if not np.isnan(curves["psnr"][:, column]).any():

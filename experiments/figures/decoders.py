@@ -1,14 +1,13 @@
 """Figures about the networks of the decoder: synthesis, refiner, denoiser."""
 
 import itertools
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from figures.common import MOSAIC_QUALITY, PHOTO, best_s, bits_per_pixel, kodak, megapixels, mosaic
+from figures.common import MOSAIC_QUALITY, PHOTO, best_s, bits_per_pixel, in_processes, kodak, megapixels, mosaic
 from vqcodec import api
 from vqcodec.arrays import UInt8
 from vqcodec.bench.codecs import AvifCodec, bracket
@@ -73,8 +72,7 @@ def gan(data: Path) -> None:
     """The refiner at its default strength and at 1, against the best decode of the same files and AVIF at equal bytes."""
     images = kodak(data)
     for metric, bpp in itertools.product(("psnr", "ssim"), (0.10, 0.15, 0.25)):
-        with ProcessPoolExecutor(2) as pool:
-            rows = list(pool.map(partial(_decoder_scores, metric=metric, bpp=bpp, weights=data / "perceptual"), images))
+        rows = list(in_processes(partial(_decoder_scores, metric=metric, bpp=bpp, weights=data / "perceptual"), images))
         found = np.array(rows)  # [image, (best, gan, gan at strength 1, AVIF), field of Scores]
         best, default, full, avif = (Scores(*row) for row in found.mean(axis=0).tolist())
         wins = int((found[:, 1, 0] < found[:, 3, 0]).sum())
@@ -107,8 +105,7 @@ def _decoder_scores(image: UInt8, metric: str, bpp: float, weights: Path) -> lis
 def denoise(data: Path) -> None:
     """PSNR of the denoiser on noise of sigma 25, against a median filter and non-local means; its speed."""
     images = kodak(data)
-    with ProcessPoolExecutor(2) as pool:
-        found = list(pool.map(_denoised, images, range(len(images))))
+    found = list(in_processes(_denoised, images, range(len(images))))
     mean = {name: float(np.mean([row[name] for row in found])) for name in found[0]}
     print(f"photo-denoise: Kodak, {len(images)} images, noise clipped and rounded to 8 bits, mean PSNR")
     for name, value in mean.items():

@@ -1,23 +1,33 @@
-"""The table of kinds of pictures: the samples by several codecs at their default settings."""
+"""Default settings on pictures that are not photographs: the table of the samples, screens, scans."""
 
-import importlib
-import io
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 
-from vqcodec import api
-from vqcodec.arrays import Float64, Pixels
-from vqcodec.bench.metrics import psnr_db
-from vqcodec.bench.report import markdown_table
+from figures.coded import (
+    Coded,
+    RefusedError,
+    avif,
+    jxl,
+    lossless_jxl,
+    lossless_vqz,
+    lossless_webp,
+    smallest_of_psnr,
+    vqz,
+    webp,
+    webp_of_psnr,
+)
+from figures.common import PHOTO, SAMPLES, avif_points, in_processes, largest, load, pngs, vqz_points
+from vqcodec.arrays import Pixels, UInt8
+from vqcodec.bench.bdrate import bd_rate
+from vqcodec.bench.report import BD_RANGE_BPP, markdown_table
 from vqcodec.errors import VqcodecError
 from vqcodec.io.image_reader import read_image
 
-SAMPLES = Path(__file__).resolve().parents[2] / "samples"
 KINDS = {
     "still_life": "photograph",
     "landscape": "photograph",
@@ -33,21 +43,10 @@ KINDS = {
 }
 """Kind of each sample, in the order of the table."""
 REFUSED = "-"
-
-
-@dataclass(frozen=True)
-class Coded:
-    """A file of a picture, and its PSNR in dB."""
-
-    size_bytes: int
-    psnr_db: float  # infinite if every pixel is equal
-
-    def __str__(self) -> str:
-        return f"{self.size_bytes:,}" + ("" if math.isinf(self.psnr_db) else f" ({self.psnr_db:.1f} dB)")
-
-
-class RefusedError(Exception):
-    """A codec does not hold a picture, or is not installed."""
+SUBSAMPLINGS = ("4:4:4", "4:2:0")
+SCAN_QUALITIES = (0, 10, 20, 30, 45, 60)
+SCAN_AVIF_QUALITIES = (5, 15, 25, 35, 45, 55, 65)
+"""Qualities that span 0.6 to 3 bits per pixel on scans."""
 
 
 def kinds(_: Path) -> None:
@@ -88,108 +87,77 @@ def cell(make: Callable[[], Coded]) -> str:
         return REFUSED
 
 
-# ------------------------------------------------------------------------------------------------ codecs
+# ------------------------------------------------------------------------------------------------ screens and scans
 
 
-def vqz(pixels: Pixels) -> Coded:
-    """vqcodec at its default settings."""
-    data = api.encode(pixels, threads=1)
-    return _coded(pixels, data, api.decode(data, threads=1))
+class AgainstAvif(NamedTuple):
+    """A picture's file at default settings, and AVIF's smallest file of at least its PSNR."""
+
+    name: str
+    ours: Coded
+    theirs: Coded  # that of quality 100 if AVIF does not reach the PSNR
+
+    @property
+    def ratio(self) -> float:
+        return self.ours.size_bytes / self.theirs.size_bytes
+
+    @property
+    def reached(self) -> bool:
+        """Whether AVIF has the PSNR."""
+        return self.theirs.psnr_db >= self.ours.psnr_db
 
 
-def lossless_vqz(pixels: Pixels) -> Coded:
-    """vqcodec's lossless mode."""
-    data = api.encode(pixels, lossless=True, threads=1)
-    return _exact(_coded(pixels, data, api.decode(data, threads=1)))
+def screens(data: Path) -> None:
+    """Bytes of screens at default settings over AVIF's at equal PSNR.
 
-
-def webp(pixels: Pixels, quality: int = 75) -> Coded:
-    """Lossy WebP as Pillow writes it."""
-    return _pillow(pixels, "WEBP", quality=quality)
-
-
-def lossless_webp(pixels: Pixels) -> Coded:
-    """WebP's smallest lossless settings; `exact` keeps colours under alpha 0, as PNG does."""
-    return _exact(_pillow(pixels, "WEBP", lossless=True, method=6, quality=100, exact=True))
-
-
-def webp_of_psnr(pixels: Pixels, least_db: float) -> Coded:
-    """The smallest WebP file of at least a PSNR: a lossy one, by bisection of the quality, or the lossless one."""
-    best, low, high = lossless_webp(pixels), 0, 100
-    while low <= high:
-        quality = (low + high) // 2
-        coded = webp(pixels, quality)
-        if coded.psnr_db >= least_db:
-            best, high = min(best, coded, key=lambda file: file.size_bytes), quality - 1
-        else:
-            low = quality + 1
-    return best
-
-
-def avif(pixels: Pixels) -> Coded:
-    """AVIF as Pillow writes it: quality 75, speed 6, 4:2:0."""
-    return _pillow(pixels, "AVIF")
-
-
-def jxl(pixels: Pixels) -> Coded:
-    """JPEG XL at distance 1 and effort 7, libjxl's defaults."""
-    return _jxl(pixels, distance=1.0)
-
-
-def lossless_jxl(pixels: Pixels) -> Coded:
-    """Lossless JPEG XL at effort 7."""
-    return _exact(_jxl(pixels, lossless=True))
-
-
-def _jxl(pixels: Pixels, **options: object) -> Coded:
-    """JPEG XL by imagecodecs. Raises RefusedError without it."""
-    try:
-        library = importlib.import_module("imagecodecs")
-        data = bytes(library.jpegxl_encode(pixels, effort=7, numthreads=1, **options))
-    except (ImportError, AttributeError) as error:  # imagecodecs built without libjxl has only a stub
-        raise RefusedError from error
-    return _coded(pixels, data, np.asarray(library.jpegxl_decode(data, numthreads=1)))
-
-
-def _pillow(pixels: Pixels, file_format: str, **options: object) -> Coded:
-    """A format by Pillow. Raises RefusedError for more than 8 bits."""
-    if pixels.dtype != np.uint8:
-        raise RefusedError
-    stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, file_format, **options)
-    with Image.open(stream) as image:
-        return _coded(pixels, stream.getvalue(), np.asarray(image))
-
-
-# ------------------------------------------------------------------------------------------------ distance
-
-
-def _coded(pixels: Pixels, data: bytes, decoded: Pixels) -> Coded:
-    return Coded(len(data), picture_psnr_db(pixels, decoded))
-
-
-def _exact(coded: Coded) -> Coded:
-    """The file, which must be lossless. Raises RuntimeError if it is not."""
-    if math.isfinite(coded.psnr_db):
-        raise RuntimeError(f"a lossless file has {coded.psnr_db:.1f} dB")
-    return coded
-
-
-def picture_psnr_db(original: Pixels, decoded: Pixels) -> float:
-    """PSNR in dB over all channels, colours times alpha. A grey original is compared with a decoded RGB by its three channels.
-
-    Raises ValueError if the dtypes or other shapes differ.
+    Where AVIF does not reach the PSNR at quality 100, as with every exact file, its file of quality 100 counts.
     """
-    if original.ndim == 2 and decoded.ndim == 3:
-        original = np.repeat(original[:, :, None], 3, axis=2)
-    if original.shape != decoded.shape or original.dtype != decoded.dtype:
-        raise ValueError(f"cannot compare {original.dtype} {original.shape} with {decoded.dtype} {decoded.shape}")
-    return psnr_db(float(np.mean(np.square(_visible(original) - _visible(decoded)))))
+    rows = list(in_processes(_against_avif, pngs(data / "graphics" / "screens")))
+    for subsampling, found in zip(SUBSAMPLINGS, zip(*rows, strict=True), strict=True):
+        ratio = bytes_ratio(found)
+        mean = float(np.mean([one.ratio for one in found]))
+        print(f"AVIF speed 6, {subsampling}: {len(found)} screens: {ratio:.3f} (bar 1, goal 0.8), mean of ratios {mean:.3f}")
+        reached, missed = ([one for one in found if one.reached is wanted] for wanted in (True, False))
+        if missed:
+            exact = sum(math.isinf(one.ours.psnr_db) for one in missed)
+            psnr_db = np.mean([one.theirs.psnr_db for one in missed])
+            print(f"  AVIF does not reach the PSNR of {len(missed)}, {exact} of them exact: its quality 100 has {psnr_db:.1f} dB")
+        if reached:
+            print(f"  the {len(reached)} others: {bytes_ratio(reached):.3f}")
+        print(f"  largest: {largest({one.name: one.ratio for one in found})}")
 
 
-def _visible(pixels: Pixels) -> Float64:
-    """Samples from 0 to 255; where there is alpha, the other channels are multiplied by it."""
-    samples = pixels * (255 / np.float64(np.iinfo(pixels.dtype).max))
-    if pixels.ndim == 3 and pixels.shape[2] in (2, 4):
-        samples[:, :, :-1] *= samples[:, :, -1:] / 255
-    return samples
+def bytes_ratio(files: Sequence[AgainstAvif]) -> float:
+    """Bytes of our files over those of AVIF's."""
+    return sum(one.ours.size_bytes for one in files) / sum(one.theirs.size_bytes for one in files)
+
+
+def _against_avif(path: Path) -> list[AgainstAvif]:
+    """Comparisons of a picture, one per subsampling of AVIF."""
+    pixels = read_image(path).pixels
+    ours = vqz(pixels)
+    theirs = (smallest_of_psnr(partial(avif, pixels, subsampling=name), ours.psnr_db) for name in SUBSAMPLINGS)
+    return [AgainstAvif(path.name, ours, coded) for coded in theirs]
+
+
+class Gains(NamedTuple):
+    """BD-rates in percent."""
+
+    in_range: float  # within BD_RANGE_BPP
+    overall: float
+
+
+def scans(data: Path) -> None:
+    """BD-rate on scanned newspapers against AVIF (speed 6)."""
+    paths = pngs(data / "domains" / "documents" / "test")
+    gains = list(in_processes(_scan_gains, load(data / "domains" / "documents" / "test", "L")))
+    in_range, overall = np.mean(gains, axis=0)
+    print(f"{PHOTO}: {len(gains)} pictures, up to {BD_RANGE_BPP[1]:g} bpp: mean {in_range:+.1f} % (bar +7, goal 0)")
+    print("  " + ", ".join(f"{path.stem} {gain.in_range:+.1f}" for path, gain in zip(paths, gains, strict=True)))
+    print(f"  up to 3 bpp: mean {overall:+.1f} %")
+
+
+def _scan_gains(image: UInt8) -> Gains:
+    """BD-rates of a grey picture."""
+    theirs, ours = avif_points(image, SCAN_AVIF_QUALITIES), vqz_points(image, model=PHOTO, qualities=SCAN_QUALITIES)
+    return Gains(bd_rate(theirs, ours, bpp_range=BD_RANGE_BPP), bd_rate(theirs, ours))
