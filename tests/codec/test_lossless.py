@@ -1,9 +1,12 @@
 """Lossless files: every sample of every kind of picture comes back."""
 
+from io import BytesIO
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 import vqcodec
 from helpers.contents import CONTENTS, DEPTHS, noise, samples, smooth
@@ -108,3 +111,13 @@ def test_golden_pixels():
         wanted = path.with_suffix(".sha256").read_text().strip()
         for threads in (1, 2):
             assert pixels_digest(path.read_bytes(), threads) == wanted, path.name
+
+
+def test_small_gradients_are_smaller_than_png():
+    y, x = np.mgrid[:32, :32]
+    shades = np.stack([8.2 * x, 8.1 * y, 5 * (31 - x) + 3.1 * (31 - y)], axis=2)
+    shades[np.kron(np.random.default_rng(0).random((8, 8)) < 0.4, np.ones((4, 4), bool))] *= 0.5
+    pixels = shades.clip(0, 255).astype(np.uint8)
+    png = BytesIO()
+    Image.fromarray(pixels).save(png, "PNG", optimize=True)
+    assert len(vqcodec.encode(pixels, lossless=True)) < 0.9 * png.tell()

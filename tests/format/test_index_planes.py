@@ -117,6 +117,8 @@ def test_the_bytes_of_a_group() -> None:
 def test_the_bytes_of_rare_colours() -> None:
     data = bytes((1, 0, 0, 2, 2, 1)) + bytes((2, 0, 5, 1))  # LEFT: 10 + 5, 15 + 1
     assert index_planes.unpack(data, (1, 4), RARE, None)[..., 0].tolist() == [[10, 15, 16, 20]]
+    data = bytes((1, 0, 0, 1, 2, 2)) + bytes((8, 0, 5, 1))  # PAETH: 10 + 5, 20 + 1
+    assert index_planes.unpack(data, (2, 2), RARE, None)[..., 0].tolist() == [[10, 20], [15, 21]]
 
 
 @pytest.mark.parametrize(
@@ -142,9 +144,10 @@ def test_damaged_groups_are_refused(data: bytes) -> None:
         index_planes.unpack(data, (2, 2), TWO_COLOURS, None)
 
 
-def test_reserved_bits_of_rare_colours_are_refused() -> None:
+@pytest.mark.parametrize("head", [9, 11, 15, 16, 128])
+def test_reserved_values_of_rare_colours_are_refused(head: int) -> None:
     with pytest.raises(CorruptError, match="rare colours"):
-        index_planes.unpack(bytes((1, 0, 2, 8, 0, 5)), (1, 1), RARE, None)
+        index_planes.unpack(bytes((1, 0, 2, head, 0, 5)), (1, 1), RARE, None)
 
 
 def test_a_palette_without_colours_cannot_have_pixels() -> None:

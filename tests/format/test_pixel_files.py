@@ -29,7 +29,7 @@ BROKEN: dict[str, tuple[type[VqcodecError], str]] = {
     "pixels-too-many": (LimitError, "65535x65535 is more than 65536 pixels (--max-pixels)"),
     "palette-bomb": (CorruptError, "corrupt file: a zstd frame does not decompress"),
     "palette-too-large": (CorruptError, "corrupt file: a palette has too many colours"),
-    "palette-missing": (CorruptError, "corrupt file: an invalid prediction of rare colours"),
+    "palette-missing": (TruncatedError, "truncated file"),
     "palette-index-too-large": (CorruptError, "corrupt file: an index is not below the number of colours"),
     "map-bomb": (CorruptError, "corrupt file: a zstd frame does not decompress"),
     "map-of-one-kind": (CorruptError, "corrupt file: a map of graphic cells has one kind of cells only"),

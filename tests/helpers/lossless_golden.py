@@ -58,9 +58,8 @@ def rare_file(predictor: Predictor, planes: bool, depth: int) -> bytes:
     places = np.flatnonzero(~known)
     found = rare_colours.differences(pixels, places, predictor)
     stored = (sample_bytes.planes if planes else sample_bytes.interleaved)(found)
-    section = (
-        bytes((0, 1)) + part_bytes((~known).astype(np.uint8).tobytes()) + bytes((predictor + 4 * planes,)) + part_bytes(stored)
-    )
+    head = (predictor & 3) + 4 * planes + 2 * (predictor & 4)
+    section = bytes((0, 1)) + part_bytes((~known).astype(np.uint8).tobytes()) + bytes((head,)) + part_bytes(stored)
     colour = sample_bytes.planes(np.array([[0, 7, 0]], pixels.dtype))
     return file_of_section(pixels, section, bytes((3, 0)) + part_bytes(colour), depth)
 
@@ -107,6 +106,8 @@ FILES: dict[str, Callable[[], bytes]] = {
     "rare-above": partial(rare_file, Predictor.ABOVE, True, 8),
     "rare-left": partial(rare_file, Predictor.LEFT, False, 16),
     "rare-gradient": partial(rare_file, Predictor.GRADIENT, True, 12),
+    "rare-paeth": partial(rare_file, Predictor.PAETH, False, 8),
+    "rare-paeth16": partial(rare_file, Predictor.PAETH, True, 16),
     **{
         f"weights-{levels}-{'all' if all_neighbours else 'near'}-{contexts}": partial(
             weights_file, levels, all_neighbours, contexts

@@ -180,11 +180,13 @@ def read_graphic(data: bytes, picture: Picture, graphic: Map, palette: Palette, 
         places = [place for place, symbol in zip(places, found, strict=True) if symbol == len(colours)]
     if places:
         head = reader.integer(1)
-        require(head < 8, "reserved bits")
+        predictor = head & 3 | (head & 8) >> 1
+        require(head < 16 and predictor < 5, "reserved bits")
         stored = read_part(reader, len(places) * kind.samples * kind.size)
         changes = kind.from_planes(stored) if head & 4 else kind.from_interleaved(stored)
         for (y, x), change in sorted(zip(places, changes, strict=True)):
-            picture[y, x] = [kind.modulo(value) for value in added(change_of(change, head & 3), predicted(picture, y, x, head & 3))]
+            values = added(change_of(change, predictor), predicted(picture, y, x, predictor))
+            picture[y, x] = [kind.modulo(value) for value in values]
     require(reader.at == len(data), "bytes after the indices")
 
 
@@ -201,7 +203,7 @@ def strips_of(reader: Bytes, height: int) -> list[tuple[int, int]]:
 
 
 def change_of(change: list[int], predictor: int) -> list[int]:
-    return with_second(change) if predictor else change
+    return with_second(change) if predictor in (1, 2, 3) else change
 
 
 def predicted(picture: Picture, y: int, x: int, predictor: int) -> list[int]:
@@ -211,6 +213,9 @@ def predicted(picture: Picture, y: int, x: int, predictor: int) -> list[int]:
         return picture[row, column] if row >= 0 and column >= 0 else np.zeros_like(picture[0, 0])
 
     above, left, corner = at(y - 1, x), at(y, x - 1), at(y - 1, x - 1)
+    if predictor == 4:
+        known = zip(left.tolist(), above.tolist(), corner.tolist(), strict=True)
+        return [min((a, b, c), key=lambda value: abs(a + b - c - value)) for a, b, c in known]
     values: list[int] = (above * 0, above, left, above + left - corner)[predictor].tolist()
     return values
 

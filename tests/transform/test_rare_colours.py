@@ -29,7 +29,7 @@ def test_rare_pixels_come_back(seed: int, components: int, dtype: type, predicto
     np.testing.assert_array_equal(known, pixels)
 
 
-@pytest.mark.parametrize(("predictor", "expected"), [(0, 30), (1, 20), (2, 10), (3, 1)])
+@pytest.mark.parametrize(("predictor", "expected"), [(0, 30), (1, 20), (2, 10), (3, 1), (4, 10)])
 def test_differences_follow_the_specification(predictor: int, expected: int) -> None:
     pixels = np.array([[[1], [10]], [[20], [30]]], np.uint8)
     assert rare_colours.differences(pixels, np.array([3]), Predictor(predictor)).tolist() == [[expected]]
@@ -39,3 +39,25 @@ def test_the_second_component_is_subtracted() -> None:
     pixels = np.array([[[0, 0, 0]], [[9, 4, 1]]], np.uint8)
     assert rare_colours.differences(pixels, np.array([1]), Predictor.ABOVE).tolist() == [[5, 4, 253]]
     assert rare_colours.differences(pixels, np.array([1]), Predictor.NONE).tolist() == [[9, 4, 1]]
+    assert rare_colours.differences(pixels, np.array([1]), Predictor.PAETH).tolist() == [[9, 4, 1]]
+
+
+@pytest.mark.parametrize(
+    ("corner", "above", "left", "prediction"),
+    [
+        (9, 10, 14, 14),  # nearest to 15: left
+        (9, 14, 10, 14),  # nearest to 15: above
+        (20, 10, 30, 20),  # nearest to 20: the corner
+        (50, 90, 80, 90),
+        (10, 9, 11, 10),
+        (10, 14, 8, 14),  # 12 is as far from above as from the corner
+        (14, 14, 10, 10),
+        (14, 10, 14, 10),
+        (10, 30, 30, 30),
+        (65535, 65534, 65535, 65534),
+        (0, 65535, 65534, 65535),  # 131069 is not taken modulo 65536
+    ],
+)
+def test_paeth_is_that_of_png(corner: int, above: int, left: int, prediction: int) -> None:
+    pixels = np.array([[[corner], [above]], [[left], [0]]], np.uint16)
+    assert (-rare_colours.differences(pixels, np.array([3]), Predictor.PAETH)).tolist() == [[prediction]]

@@ -10,7 +10,8 @@ stored, and only they count below. If there are none, the bytes are empty. Other
     for each level of the palette:
     part       symbols of the pixels that are in no lower level
     if pixels are in no level:
-    1 byte     bits 0-1: predictor (transform/rare_colours.py);  bit 2: 1 if planes, 0 if interleaved;  bits 3-7: 0
+    1 byte     bits 0, 1 and 3: predictor, lowest bit first (transform/rare_colours.py);  bit 2: 1 if planes, 0 if interleaved;
+               bits 4-7: 0
     part       the differences of these pixels
 
 Parts are those of palettes.py. The data ends with the last part.
@@ -408,12 +409,14 @@ def _pack_rare(pixels: Pixels, places: Int32, levels: tuple[int, ...]) -> bytes:
     compared = levels if size <= _SMALL_BYTES else _FAST_LEVELS
     best, head, least = b"", 0, 0
     for predictor in Predictor:
+        if predictor == Predictor.PAETH and size > _SMALL_BYTES:
+            continue  # screens gain nothing, and each trial takes time
         differences = _differences(pixels, places, predictor)
         for layout, to_bytes in ((0, sample_bytes.interleaved), (_PLANES, sample_bytes.planes)):
             data = to_bytes(differences)
             found = len(zstd_blocks.compress_whole(data, compared).data)
             if not best or found < least:
-                best, head, least = data, predictor | layout, found
+                best, head, least = data, predictor & 3 | layout | (predictor & 4) << 1, found
     return bytes((head,)) + palettes.write_part(zstd_blocks.compress_whole(best, levels), 0)
 
 
@@ -429,9 +432,10 @@ def _differences(pixels: Pixels, places: Int32, predictor: Predictor) -> Pixels:
 def _unpack_rare(reader: ByteReader, pixels: Pixels, places: Intp) -> None:
     """Write the rare colours at `places` into pixels [H, W, C]. Raises TruncatedError, CorruptError."""
     head = reader.byte()
-    if head >> 3:
+    predictor = head & 3 | (head & 8) >> 1
+    if head >> 4 or predictor >= len(Predictor):
         raise CorruptError("corrupt file: an invalid prediction of rare colours")
     components = pixels.shape[2]
     data = palettes.read_part(reader, len(places) * components * pixels.itemsize).tobytes()
     from_bytes = sample_bytes.from_planes if head & _PLANES else sample_bytes.from_interleaved
-    rare_colours.fill(pixels, places, from_bytes(data, components, pixels.dtype), Predictor(head & 3))
+    rare_colours.fill(pixels, places, from_bytes(data, components, pixels.dtype), Predictor(predictor))
