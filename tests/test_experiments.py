@@ -306,7 +306,7 @@ def test_photographs_lose_the_bytes_above_a_file_of_blocks(printed: Printed, mon
 def test_screens_are_compared_with_avif_at_their_psnr(printed: Printed, kinds: ModuleType, coded: ModuleType) -> None:
     lines = printed("kinds", "screens")
     assert [line.split(": ")[0] for line in lines if line.startswith("AVIF")] == ["AVIF speed 6, 4:4:4", "AVIF speed 6, 4:2:0"]
-    assert "of 1, 1 of them exact" in lines[1]  # AVIF by Pillow is never exact
+    assert "of 1, 1 of them exact" in lines[1]  # colours of AVIF by Pillow are not exact
     reached = kinds.AgainstAvif("", coded.Coded(50, 40.0), coded.Coded(100, 40.5))
     assert reached.reached
     assert not reached._replace(theirs=coded.Coded(100, 39.0)).reached

@@ -110,7 +110,7 @@ class AgainstAvif(NamedTuple):
 def screens(data: Path) -> None:
     """Bytes of screens at default settings over AVIF's at equal PSNR.
 
-    Where AVIF does not reach the PSNR at quality 100, as with every exact file, its file of quality 100 counts.
+    Where AVIF does not reach the PSNR at quality 100, as with almost all exact files, its file of quality 100 counts.
     """
     rows = list(in_processes(_against_avif, pngs(data / "graphics" / "screens")))
     for subsampling, found in zip(SUBSAMPLINGS, zip(*rows, strict=True), strict=True):
