@@ -33,6 +33,11 @@ def with_channels(pixels: Pixels) -> Pixels:
     return pixels[:, :, None] if pixels.ndim == 2 else pixels
 
 
+def with_opacity(colours: Pixels, opacity: Pixels | None) -> Pixels:
+    """Samples [H, W, 1 or 3] and the alpha plane [H, W], if there is one, as samples [H, W, 1 to 4]."""
+    return colours if opacity is None else np.concatenate([colours, opacity[:, :, None]], axis=2)
+
+
 def join(pixels: Pixels, opacity: Pixels | None, region: Rect | None = None, scale: int = 1) -> Pixels:
     """Decoded samples [h, w, 1 or 3] and the alpha plane [H, W] of the whole picture to [h, w] or [h, w, 2 to 4].
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vqcodec.arrays import Bool, Int32, Pixels, UInt64
-from vqcodec.transform.palette import CELL
+from vqcodec.transform.palette import CELL, colour_keys
 
 _ROWS_SEEN: Final = 4
 """One row of so many is looked at to tell a photograph."""
@@ -20,6 +20,8 @@ _CLEAR_COLOURS, _CLEAR_CONTRAST = 8, 32
 """Most colours of a clearly graphic cell, and the least difference of its darkest and brightest sample in grey levels (of 256)."""
 _CLEAR_SHARE, _EQUAL_SHARE = 0.006, 0.65
 """Shares of clearly graphic cells, and of pixels equal to their left neighbour, from which on a picture may hold graphics."""
+_PIXELS_COUNTED: Final = 1 << 15
+"""About the most pixels whose colours are counted."""
 _BAND: Final = 1 << 18
 """Pixels that are looked at at a time."""
 SMALL: Final = 1 << 14
@@ -45,6 +47,15 @@ def equal_share(pixels: Pixels) -> float:
     if rows.shape[1] < 2:
         return 1.0
     return float((rows[:, 1:] == rows[:, :-1]).all(axis=2).mean())
+
+
+def entropy_of_colours(pixels: Pixels, step_levels: float, depth: int) -> float:
+    """The entropy in bits of a pixel's colour, quantised to a step in grey levels (of 256), of some rows of [H, W, C]."""
+    rows = pixels[:: max(1, len(pixels) * pixels.shape[1] // _PIXELS_COUNTED)].astype(np.float32)
+    quantised = np.rint(rows * np.float32(256 / (step_levels * (1 << depth)))).astype(np.uint16)
+    counts = np.unique(colour_keys(quantised), return_counts=True)[1]
+    shares = counts / counts.sum()
+    return float(-(shares * np.log2(shares)).sum())
 
 
 def cells_of(pixels: Pixels) -> Cells:

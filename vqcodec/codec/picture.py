@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-
-import numpy as np
 
 from vqcodec.arrays import Bool, Pixels
 from vqcodec.codec import channels, hidden
@@ -38,7 +36,12 @@ class Picture:
     @cached_property
     def samples(self) -> Pixels:
         """All channels [H, W, 1 to 4]; hidden colours are 0."""
-        return self.flat if self.opacity is None else np.concatenate([self.flat, self.opacity[:, :, None]], axis=2)
+        return channels.with_opacity(self.flat, self.opacity)
+
+    def with_samples(self, samples: Pixels) -> Picture:
+        """A copy that shows other samples [H, W, 1 to 4]."""
+        colours, opacity = channels.split(samples)
+        return replace(self, colours=colours, opacity=opacity, unchanged=False)
 
     def sections(self, effort: int) -> list[Section]:
         """Sections of the alpha plane and of the metadata."""

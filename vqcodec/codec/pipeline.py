@@ -119,10 +119,10 @@ class ExactCodec(ExactFiles):
         def decoded(file: bytes) -> Pixels:
             return self.decode(Reader(BytesIO(file)), plain, None, picture.opacity, None)
 
-        def with_layers(cells: Bool | None) -> bytes:
-            return rate_control.file_for(Encoder(picture, self.model, options, cells), options)
+        def with_layers(other: Picture, cells: Bool | None) -> bytes:
+            return rate_control.file_for(Encoder(other, self.model, options, cells), options)
 
-        return trials.smallest(picture, options, self.model, with_layers, decoded)
+        return trials.Trials(picture, options, self.model, with_layers, decoded).best()
 
     def decode(
         self, reader: Reader, options: DecodeOptions, region: Rect | None, opacity: Pixels | None, refiner: Refiner | None

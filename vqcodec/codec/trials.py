@@ -1,96 +1,223 @@
 """Trials of the encoder: a picture coded with DCT blocks in all cells, in some, or in none. The file of least cost is kept.
 
-The cost is bits plus error over lambda for a quality, bytes for a PSNR, and error for a size.
+The cost is bits plus error over lambda for a quality, bytes for a PSNR, and error for a size. Graphics lose colours (see
+colour_reduction.py) unless they cost more then.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 
-from vqcodec.arrays import Bool, Pixels
+from vqcodec.arrays import Bool, Float32, Pixels
 from vqcodec.codec import content
+from vqcodec.codec.channels import with_opacity
 from vqcodec.codec.choices import lambda_of
+from vqcodec.codec.colour_reduction import reduce_colours
 from vqcodec.codec.picture import Picture
 from vqcodec.codec.rate_control import size_of, step_of_quality
 from vqcodec.errors import LimitError
 from vqcodec.options import DEFAULT_QUALITY, EncodeOptions
+from vqcodec.transform.palette import bands, pixels_of_cells
 from vqcodec.weights.builtin import BUILT_IN
 from vqcodec.weights.exact import ExactModel
 
 _MAPS: Final = (*[(32,)] * 6, (20, 32), (12, 32, 48), (12, 20, 32, 48))
 """Most colours of graphic cells in the maps that are tried, by effort 1 to 9."""
 _CHEAP_BPP: Final = 0.5
-"""Bits per pixel of an exact file up to which nothing else is tried below `_THOROUGH`: photographs take more."""
+"""Bits per pixel of an exact file up to which blocks are not tried below `_THOROUGH`: photographs take more."""
 _THOROUGH: Final = 7
+_MATCHED: Final = 2.0
+"""An index counts as this number times its entropy, times the exact file's ratio of bytes to entropy: matches of zstd are dear to
+break, and an error is seen."""
+_LEAST_SHARE: Final = 0.45
+_MIXED_SHARE: Final = 0.5
+"""Shares of its entropy that an index counts: at least, and in pictures of several kinds of cells."""
+_PACKED: Final = 0.6
+"""Least share of its entropy that an index took in scans of text, which have few repeats."""
+_SIZE_STEPS: Final = (8.0, 14.0, 24.0, 42.0, 72.0, 128.0)
+"""Quantiser steps in grey levels of the colours that are tried for a size."""
+_PSNR_ROUNDS: Final = 6
 
 
-def smallest(
-    picture: Picture,
-    options: EncodeOptions,
-    model: ExactModel,
-    with_layers: Callable[[Bool | None], bytes],
-    decode: Callable[[bytes], Pixels],
-) -> bytes:
-    """The file of least cost. Raises LimitError if none meets the options' target.
+@dataclass(frozen=True, eq=False)
+class _Coded:
+    """A file, and the samples [H, W, 1 to 4] that it decodes to."""
 
-    `with_layers(cells)` codes a file whose graphic cells are `cells` bool [h, w], None: none;
-    `decode` gives its samples [H, W, 1 or 3].
-    """
-    graphic = content.may_hold_graphics(picture.samples, picture.depth)
-    if not graphic:
+    data: bytes
+    shown: Callable[[], Pixels]
+
+
+@dataclass(frozen=True, eq=False)
+class Trials:
+    """The trials of a picture."""
+
+    picture: Picture
+    options: EncodeOptions
+    model: ExactModel
+    with_layers: Callable[[Picture, Bool | None], bytes]
+    """Codes a picture whose graphic cells are bool [h, w], None: none. Raises LimitError."""
+    decode: Callable[[bytes], Pixels]
+    """Gives the samples [H, W, 1 or 3] of a file with layers."""
+
+    def best(self) -> bytes:
+        """The file of least cost. Raises LimitError if none meets the options' target."""
+        graphic = content.may_hold_graphics(self.picture.samples, self.picture.depth)
+        return self._of_graphics() if graphic else self._of_photograph()
+
+    def _of_photograph(self) -> bytes:
+        """The file with blocks in all cells, unless few colours seem to take as little, as those of black letters do."""
         try:
-            return with_layers(None)
+            layered = self._layered(None)
         except LimitError:
-            if options.psnr is None:
+            if self.options.psnr is None:
                 raise
-    from vqcodec.codec.pixel_codec import PixelCodec  # slow to import, and photographs do not need it
+            return self._without_layers(self.picture).data  # it has any PSNR
+        if self._has_target:
+            return layered.data
+        entropy = content.entropy_of_colours(self.picture.samples, self._step_levels, self.picture.depth)
+        if _PACKED * entropy * self._area > 8 * len(layered.data):
+            return layered.data
+        return self._cheapest([layered, *self._reduced(1.0)]).data
 
-    exact = PixelCodec(BUILT_IN).encode(picture, options)
-    if not graphic:
-        return exact  # it has any PSNR
-    most = size_of(picture.colours, options)
-    files = [exact] if most is None or len(exact) <= most else []
-    height, width, _ = picture.colours.shape
-    if files and options.effort < _THOROUGH and 8 * len(exact) <= _CHEAP_BPP * height * width:
-        return exact
-    refusal: LimitError | None = None
-    for cells in [None, *_maps(picture, options.effort)]:
-        try:
-            files.append(with_layers(cells))
-        except LimitError as error:
-            refusal = refusal or error
-    if not files:
-        raise refusal or LimitError("no file meets the target")
-    step_levels = step_of_quality(DEFAULT_QUALITY if options.quality is None else options.quality, picture.depth) / 64
+    def _of_graphics(self) -> bytes:
+        """The best of files without layers, and of those with blocks in all or in some cells."""
+        exact = self._without_layers(self.picture)
+        entropy = content.entropy_of_colours(self.picture.samples, 1.0, self.picture.depth)
+        matched = 8 * len(exact.data) / max(1.0, entropy * self._area)
+        found = [exact, *self._reduced(min(1.0, max(_LEAST_SHARE, _MATCHED * matched)))]
+        most = size_of(self.picture.colours, self.options)
+        if most is not None:
+            found = [coded for coded in found if len(coded.data) <= most]
+        if found and self.options.effort < _THOROUGH and 8 * len(exact.data) <= _CHEAP_BPP * self._area:
+            return self._cheapest(found).data
+        refusal: LimitError | None = None
+        for cells in [None, *self._maps()]:
+            try:
+                found.append(self._layered(cells))
+            except LimitError as error:
+                refusal = refusal or error
+        if not found:
+            raise refusal or LimitError("no file meets the target")
+        return self._cheapest(found).data
 
-    def cost(file: bytes) -> float:
-        if options.psnr is not None:
-            return len(file)
-        error = 0.0 if file is exact else _squared_error(picture, decode(file))  # in squared grey levels
-        return error if most is not None else 8 * len(file) + error / (lambda_of(model) * step_levels**2)
+    # -------------------------------------------------------------------------------------------- files
 
-    return min(files, key=cost) if len(files) > 1 else files[0]
+    def _without_layers(self, picture: Picture) -> _Coded:
+        from vqcodec.codec.pixel_codec import PixelCodec  # slow to import, and photographs do not need it
 
+        return _Coded(PixelCodec(BUILT_IN).encode(picture, self.options), lambda: picture.samples)
 
-def _maps(picture: Picture, effort: int) -> list[Bool]:
-    """Different maps of graphic cells, none of them uniform."""
-    found: list[Bool] = []
-    for most in _MAPS[effort - 1]:
-        cells = content.graphic_map(picture.samples, picture.depth, most)
-        if cells.any() and not cells.all() and not any(np.array_equal(cells, other) for other in found):
-            found.append(cells)
-    return found
+    def _layered(self, cells: Bool | None) -> _Coded:
+        """The file with layers and these graphic cells, bool [h, w]."""
+        picture = self.picture
+        if cells is not None and not self._has_target:
+            chosen = pixels_of_cells(cells, *picture.colours.shape[:2])
+            picture = replace(picture, colours=self._fewer(picture.colours, chosen, self._step_levels, _MIXED_SHARE, alpha=False))
+        data = self.with_layers(picture, cells)
+        return _Coded(data, lambda: with_opacity(self.decode(data), self.picture.opacity))
 
+    def _reduced(self, share: float) -> list[_Coded]:
+        """The file without layers that has fewer colours and meets the target, if there is one.
 
-def _squared_error(picture: Picture, decoded: Pixels) -> float:
-    """The sum of squared errors of decoded samples, over the visible pixels, in squared grey levels (of 256)."""
-    total = 0.0
-    for row, own in enumerate(decoded):
-        error = np.subtract(own, picture.colours[row], dtype=np.int32).astype(np.float32)
-        if picture.visible is not None:
-            error = error[picture.visible[row]]
-        total += float(np.square(error).sum(dtype=np.float64))
-    return total / 4.0 ** (picture.depth - 8)
+        `share`: of the entropy of an index, what it takes.
+        """
+        if self.options.psnr is not None:
+            return [self._without_layers(other) for other in self._of_psnr(share, self.options.psnr)]
+        most = size_of(self.picture.colours, self.options)
+        if most is None:
+            return [self._without_layers(other) for other in self._with_fewer_colours(self._step_levels, share)]
+        for step_levels in _SIZE_STEPS:
+            for other in self._with_fewer_colours(step_levels, share):
+                coded = self._without_layers(other)
+                if len(coded.data) <= most:
+                    return [coded]
+        return []
+
+    def _of_psnr(self, share: float, psnr_db: float) -> list[Picture]:
+        """The picture with the fewest colours that are found at a PSNR: steps are bisected."""
+        found: list[Picture] = []
+        low, high = 0.0, 512 * 10 ** (-psnr_db / 20)  # a step whose error is as large as this PSNR allows, and more
+        for _ in range(_PSNR_ROUNDS):
+            step_levels = (low + high) / 2
+            others = self._with_fewer_colours(step_levels, share)
+            if others and self._psnr_db(others[0]) < psnr_db:
+                high = step_levels
+            else:
+                low, found = step_levels, others or found
+        return found
+
+    def _with_fewer_colours(self, step_levels: float, share: float) -> list[Picture]:
+        """The picture with fewer colours, if they become fewer; not if colours count under alpha 0 too."""
+        picture = self.picture
+        if picture.opacity is not None and picture.visible is None:
+            return []
+        samples = self._fewer(picture.samples, None, step_levels, share, alpha=picture.opacity is not None)
+        return [] if np.array_equal(samples, picture.samples) else [picture.with_samples(samples)]
+
+    def _fewer(self, samples: Pixels, chosen: Bool | None, step_levels: float, share: float, *, alpha: bool) -> Pixels:
+        lambda_ = share * lambda_of(self.model)
+        return reduce_colours(samples, chosen, step_levels=step_levels, lambda_=lambda_, depth=self.picture.depth, alpha=alpha)
+
+    def _maps(self) -> list[Bool]:
+        """Different maps of graphic cells, none of them uniform."""
+        found: list[Bool] = []
+        for most in _MAPS[self.options.effort - 1]:
+            cells = content.graphic_map(self.picture.samples, self.picture.depth, most)
+            if cells.any() and not cells.all() and not any(np.array_equal(cells, other) for other in found):
+                found.append(cells)
+        return found
+
+    # -------------------------------------------------------------------------------------------- costs
+
+    def _cheapest(self, found: list[_Coded]) -> _Coded:
+        return min(found, key=self._cost) if len(found) > 1 else found[0]
+
+    def _cost(self, coded: _Coded) -> float:
+        if self.options.psnr is not None:
+            return len(coded.data)
+        error = self._squared_error(coded.shown())
+        if size_of(self.picture.colours, self.options) is not None:
+            return error
+        return 8 * len(coded.data) + error / (lambda_of(self.model) * self._step_levels**2)
+
+    def _squared_error(self, shown: Pixels) -> float:
+        """The sum of squared errors of samples [H, W, 1 to 4] in squared grey levels (of 256). Alpha hides errors of colours."""
+        total = 0.0
+        for band in bands(shown):
+            error = self._as_seen(shown[band]) - self._as_seen(self.picture.samples[band])
+            total += float(np.square(error).sum(dtype=np.float64))
+        return total / 4.0 ** (self.picture.depth - 8)
+
+    def _as_seen(self, samples: Pixels) -> Float32:
+        """Samples float32 [h, W, C], colours times alpha."""
+        found = samples.astype(np.float32)
+        if self.picture.visible is not None:
+            found[:, :, :-1] *= found[:, :, -1:] * np.float32(1 / ((1 << self.picture.depth) - 1))
+        return found
+
+    def _psnr_db(self, other: Picture) -> float:
+        """PSNR of other samples over the visible pixels, as `Encoder.psnr_db`; at most that of an error of 1 in one sample."""
+        error = np.square(np.subtract(other.colours, self.picture.colours, dtype=np.float64))
+        if self.picture.visible is not None:
+            error = error[self.picture.visible]
+        return 10 * float(np.log10(((1 << self.picture.depth) - 1) ** 2 * max(1, error.size) / max(1.0, float(error.sum()))))
+
+    @property
+    def _area(self) -> int:
+        """Pixels of the picture."""
+        return self.picture.colours.shape[0] * self.picture.colours.shape[1]
+
+    @property
+    def _has_target(self) -> bool:
+        """Whether a PSNR or a size is asked for, not a quality."""
+        return self.options.psnr is not None or size_of(self.picture.colours, self.options) is not None
+
+    @property
+    def _step_levels(self) -> float:
+        """The quantiser step of the quality in grey levels (of 256)."""
+        quality = DEFAULT_QUALITY if self.options.quality is None else self.options.quality
+        return step_of_quality(quality, self.picture.depth) / 64

@@ -53,11 +53,11 @@ class CommonColours(NamedTuple):
     def ranks(self, picture: Pixels) -> UInt16:
         """The colour of each pixel of a picture [H, W, C], uint16 [H, W]; n for other colours."""
         found = np.full(picture.shape[:2], len(self.colours), np.uint16)
-        keys = _keys(self.colours)
+        keys = colour_keys(self.colours)
         order = np.argsort(keys)
         known, ranks = keys[order], order.astype(np.uint16)
-        for band in _bands(picture) if len(known) else ():
-            own = _keys(picture[band])
+        for band in bands(picture) if len(known) else ():
+            own = colour_keys(picture[band])
             place = np.searchsorted(known, own).clip(max=len(known) - 1)
             np.copyto(found[band], ranks[place], where=known[place] == own)
         return found
@@ -85,14 +85,14 @@ def common_colours(pictures: Sequence[Pixels], masks: Iterable[Bool | None]) -> 
     """
     keys, counts, complete = np.zeros(0, np.uint64), np.zeros(0, np.int64), True
     for picture, mask in zip(pictures, masks, strict=True):
-        for band in _bands(picture):
-            own = _keys(picture[band]).reshape(-1) if mask is None else _keys(picture[band])[mask[band]]
+        for band in bands(picture):
+            own = colour_keys(picture[band]).reshape(-1) if mask is None else colour_keys(picture[band])[mask[band]]
             keys, counts = _merged(keys, counts, *np.unique(own, return_counts=True))
             if len(keys) > _MOST_COUNTED:
                 kept = np.sort(np.argsort(-counts, kind="stable")[: _MOST_COUNTED // 2])
                 keys, counts, complete = keys[kept], counts[kept], False
     order = np.argsort(-counts, kind="stable")[:MAX_COLOURS]
-    return CommonColours(_colours(keys[order], pictures[0]), complete and len(keys) <= MAX_COLOURS)
+    return CommonColours(colours_of_keys(keys[order], pictures[0]), complete and len(keys) <= MAX_COLOURS)
 
 
 def _merged(keys: UInt64, counts: Int64, more: UInt64, more_counts: Int64) -> tuple[UInt64, Int64]:
@@ -102,7 +102,7 @@ def _merged(keys: UInt64, counts: Int64, more: UInt64, more_counts: Int64) -> tu
     return found, sums.astype(np.int64)
 
 
-def _bands(picture: Pixels) -> Iterator[slice]:
+def bands(picture: Pixels) -> Iterator[slice]:
     """Bands of rows of about `_BAND` pixels."""
     rows = max(1, _BAND // picture.shape[1])
     for top in range(0, len(picture), rows):
@@ -127,7 +127,7 @@ def to_pixels(indices: UInt8 | UInt16, palette: Palette) -> Pixels:
     return table.take(indices, axis=0)
 
 
-def _keys(picture: Pixels) -> UInt64:
+def colour_keys(picture: Pixels) -> UInt64:
     """One number for each colour: uint64 [...] of samples [..., C], C <= 4."""
     keys = np.zeros(picture.shape[:-1], np.uint64)
     for component in range(picture.shape[-1]):
@@ -135,8 +135,8 @@ def _keys(picture: Pixels) -> UInt64:
     return keys
 
 
-def _colours(keys: UInt64, like: Pixels) -> Pixels:
-    """Colours [n, C] of keys uint64 [n]; the inverse of `_keys`. Components and dtype are those of `like`."""
+def colours_of_keys(keys: UInt64, like: Pixels) -> Pixels:
+    """Colours [n, C] of keys uint64 [n]; the inverse of `colour_keys`. Components and dtype are those of `like`."""
     bits = 8 * like.dtype.itemsize
     shifts = np.arange(like.shape[-1] - 1, -1, -1, dtype=np.uint64) * np.uint64(bits)
     return (keys[:, None] >> shifts & np.uint64((1 << bits) - 1)).astype(like.dtype)
