@@ -18,7 +18,8 @@ _MOST_COLOURS: Final = 1 << 14
 """Most colours of a picture that is changed: more are no graphic."""
 _MOST_CODEWORDS: Final = 1 << 10
 _FIRST_BINS: Final = 3
-"""Codewords at the start: the heaviest colour in each bin, a cube whose side is the quantiser step over this number."""
+"""Codewords at the start: the heaviest colour in each bin, a cube whose side is the quantiser step over this number, or less for
+colours of smooth areas."""
 _ROUNDS: Final = 6
 _SMOOTH_WEIGHT: Final = 16.0
 """Weight of an error in a flat area; it falls to 1 where neighbours differ by much more than a step."""
@@ -51,8 +52,11 @@ def reduce_colours(pixels: Pixels, chosen: Bool | None, *, step_levels: float, l
     colours = colours_of_keys(found.keys, pixels)  # [n, C]
     samples: Float64 = colours.astype(np.float64) * (255 / peak)  # grey levels
     codeword_of = _quantised(samples, found, step_levels, lambda_ * step_levels**2, alpha=alpha)  # [n]
-    means = _centroids(samples, found.weights, codeword_of)  # [K, C]
-    table = np.rint(means * (peak / 255)).astype(pixels.dtype)[codeword_of]  # [n, C]
+    codewords = np.rint(_centroids(samples, found.weights, codeword_of) * (peak / 255)).astype(pixels.dtype)  # [K, C]
+    leader = _leaders(found.weights, codeword_of)  # [K]
+    exact = 2 * found.weights[leader] >= np.bincount(codeword_of, found.weights)  # bool [K]
+    codewords[exact] = colours[leader[exact]]
+    table = codewords[codeword_of]  # [n, C]
     result = pixels.copy()
     for band in bands(pixels):
         own = colour_keys(pixels[band])
@@ -102,7 +106,7 @@ def _contrast(pixels: Pixels, band: slice) -> Float64:
 def _quantised(samples: Float64, found: _Colours, step_levels: float, price: float, *, alpha: bool) -> Intp:
     """The codeword 0..K-1 of each colour [n]. `price`: squared grey levels per bit."""
     places = _places(samples, alpha=alpha)  # [n, C]
-    start = _start(places, found.weights, step_levels / _FIRST_BINS)
+    start = _start(places, found, step_levels / _FIRST_BINS)
     codewords, bits = places[start], np.full(len(start), np.log2(len(start)))
     importance = found.weights / found.counts
     codeword_of = np.zeros(len(places), np.intp)
@@ -124,11 +128,12 @@ def _places(samples: Float64, *, alpha: bool) -> Float64:
     return np.concatenate([samples[:, :-1] * samples[:, -1:] / 255, samples[:, -1:] * _SEPARATE], axis=1) if alpha else samples
 
 
-def _start(places: Float64, weights: Float64, side: float) -> Intp:
+def _start(places: Float64, found: _Colours, side: float) -> Intp:
     """The colours [K] that are codewords at the start."""
-    order = np.argsort(-weights, kind="stable")
-    cubes = np.floor(places[order] / side).astype(np.int64)
-    _, first = np.unique(cubes, axis=0, return_index=True)
+    order = np.argsort(-found.weights, kind="stable")
+    fineness = np.rint(np.log2(found.weights / found.counts) / 2)  # of the bins: an error is to weigh about as much in all
+    cubes = np.floor(places * (2**fineness / side)[:, None])
+    _, first = np.unique(np.concatenate([cubes, fineness[:, None]], axis=1)[order], axis=0, return_index=True)
     return order[np.sort(first)[:_MOST_CODEWORDS]]
 
 
@@ -136,3 +141,11 @@ def _centroids(samples: Float64, weights: Float64, codeword_of: Intp) -> Float64
     """The mean colour [K, C] of each codeword's colours."""
     total = np.bincount(codeword_of, weights)
     return np.stack([np.bincount(codeword_of, weights * channel) / total for channel in samples.T], axis=1)
+
+
+def _leaders(weights: Float64, codeword_of: Intp) -> Intp:
+    """The heaviest colour [K] of each codeword."""
+    order = np.argsort(weights, kind="stable")
+    leaders = np.zeros(int(codeword_of.max()) + 1, np.intp)
+    leaders[codeword_of[order]] = order  # the last one stays
+    return leaders

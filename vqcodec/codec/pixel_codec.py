@@ -142,9 +142,17 @@ class PixelCodec:
 
     def encode(self, picture: Picture, options: EncodeOptions) -> bytes:
         """The smallest exact file found of a picture's samples."""
+        return self._smallest(picture, options, maps_to_try(picture.samples, picture.depth, options.effort))
+
+    def encode_graphic(self, picture: Picture, options: EncodeOptions) -> bytes:
+        """The exact file of a picture's samples with graphic cells alone."""
+        height, width, _ = picture.samples.shape
+        return self._smallest(picture, options, [np.ones((-(-height // CELL), -(-width // CELL)), bool)])
+
+    def _smallest(self, picture: Picture, options: EncodeOptions, maps: list[Bool]) -> bytes:
+        """The smallest of the exact files with these maps of graphic cells, bool [h, w]."""
         pixels = picture.samples  # [H, W, C]
         header = header_of(pixels, picture.depth, tile_of(pixels, options.tile), lossless=picture.unchanged)
-        maps = maps_to_try(pixels, picture.depth, options.effort)  # bool [h, w] each
         files = [file_of_map(pixels, cells, header, picture.metadata, options) for cells in progress.steps(maps, "coding")]
         return min(files, key=len)
 

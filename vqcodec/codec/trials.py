@@ -75,7 +75,7 @@ class Trials:
         except LimitError:
             if self.options.psnr is None:
                 raise
-            return self._without_layers(self.picture).data  # it has any PSNR
+            return self._exact().data  # it has any PSNR
         if self._has_target:
             return layered.data
         entropy = content.entropy_of_colours(self.picture.samples, self._step_levels, self.picture.depth)
@@ -85,7 +85,7 @@ class Trials:
 
     def _of_graphics(self) -> bytes:
         """The best of files without layers, and of those with blocks in all or in some cells."""
-        exact = self._without_layers(self.picture)
+        exact = self._exact()
         entropy = content.entropy_of_colours(self.picture.samples, 1.0, self.picture.depth)
         matched = 8 * len(exact.data) / max(1.0, entropy * self._area)
         found = [exact, *self._reduced(min(1.0, max(_LEAST_SHARE, _MATCHED * matched)))]
@@ -106,10 +106,17 @@ class Trials:
 
     # -------------------------------------------------------------------------------------------- files
 
-    def _without_layers(self, picture: Picture) -> _Coded:
+    def _exact(self) -> _Coded:
+        """The file without layers of the picture itself."""
         from vqcodec.codec.pixel_codec import PixelCodec  # slow to import, and photographs do not need it
 
-        return _Coded(PixelCodec(BUILT_IN).encode(picture, self.options), lambda: picture.samples)
+        return _Coded(PixelCodec(BUILT_IN).encode(self.picture, self.options), lambda: self.picture.samples)
+
+    def _graphic(self, picture: Picture) -> _Coded:
+        """The file without layers of a picture of few colours."""
+        from vqcodec.codec.pixel_codec import PixelCodec
+
+        return _Coded(PixelCodec(BUILT_IN).encode_graphic(picture, self.options), lambda: picture.samples)
 
     def _layered(self, cells: Bool | None) -> _Coded:
         """The file with layers and these graphic cells, bool [h, w]."""
@@ -126,13 +133,13 @@ class Trials:
         `share`: of the entropy of an index, what it takes.
         """
         if self.options.psnr is not None:
-            return [self._without_layers(other) for other in self._of_psnr(share, self.options.psnr)]
+            return [self._graphic(other) for other in self._of_psnr(share, self.options.psnr)]
         most = size_of(self.picture.colours, self.options)
         if most is None:
-            return [self._without_layers(other) for other in self._with_fewer_colours(self._step_levels, share)]
+            return [self._graphic(other) for other in self._with_fewer_colours(self._step_levels, share)]
         for step_levels in _SIZE_STEPS:
             for other in self._with_fewer_colours(step_levels, share):
-                coded = self._without_layers(other)
+                coded = self._graphic(other)
                 if len(coded.data) <= most:
                     return [coded]
         return []
