@@ -21,6 +21,7 @@ from vqcodec.codec.picture import Picture
 from vqcodec.codec.rate_control import size_of, step_of_quality
 from vqcodec.errors import LimitError
 from vqcodec.options import DEFAULT_QUALITY, EncodeOptions
+from vqcodec.runtime import progress
 from vqcodec.transform.palette import bands, pixels_of_cells
 from vqcodec.weights.builtin import BUILT_IN
 from vqcodec.weights.exact import ExactModel
@@ -84,22 +85,25 @@ class Trials:
         return self._cheapest([layered, *self._reduced(1.0)]).data
 
     def _of_graphics(self) -> bytes:
-        """The best of files without layers, and of those with blocks in all or in some cells."""
-        exact = self._exact()
-        entropy = content.entropy_of_colours(self.picture.samples, 1.0, self.picture.depth)
-        matched = 8 * len(exact.data) / max(1.0, entropy * self._area)
-        found = [exact, *self._reduced(min(1.0, max(_LEAST_SHARE, _MATCHED * matched)))]
+        """The best of files without layers, and of those with blocks in all or in some cells. All are one stage of progress."""
+        maps, refusal = [None, *self._maps()], None
         most = size_of(self.picture.colours, self.options)
-        if most is not None:
-            found = [coded for coded in found if len(coded.data) <= most]
-        if found and self.options.effort < _THOROUGH and 8 * len(exact.data) <= _CHEAP_BPP * self._area:
-            return self._cheapest(found).data
-        refusal: LimitError | None = None
-        for cells in [None, *self._maps()]:
-            try:
-                found.append(self._layered(cells))
-            except LimitError as error:
-                refusal = refusal or error
+        with progress.stage("", 2 + len(maps)):
+            exact = self._exact()
+            progress.advance()
+            entropy = content.entropy_of_colours(self.picture.samples, 1.0, self.picture.depth)
+            matched = 8 * len(exact.data) / max(1.0, entropy * self._area)
+            found = [exact, *self._reduced(min(1.0, max(_LEAST_SHARE, _MATCHED * matched)))]
+            progress.advance()
+            found = [coded for coded in found if most is None or len(coded.data) <= most]
+            if found and self.options.effort < _THOROUGH and 8 * len(exact.data) <= _CHEAP_BPP * self._area:
+                return self._cheapest(found).data
+            for cells in maps:
+                try:
+                    found.append(self._layered(cells))
+                except LimitError as error:
+                    refusal = refusal or error
+                progress.advance()
         if not found:
             raise refusal or LimitError("no file meets the target")
         return self._cheapest(found).data
