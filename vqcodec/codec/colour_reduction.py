@@ -15,7 +15,9 @@ from vqcodec.arrays import Bool, Float64, Intp, Pixels, UInt64
 from vqcodec.transform.palette import bands, colour_keys, colours_of_keys
 
 _MOST_COLOURS: Final = 1 << 14
-"""Most colours of a picture that is changed: more are no graphic."""
+"""Most colours that are changed, the commonest ones. Others stay."""
+_LEAST_COVERED: Final = 0.5
+"""Share of pixels that have these colours; a picture with less is no graphic."""
 _MOST_CODEWORDS: Final = 1 << 10
 _FIRST_BINS: Final = 3
 """Codewords at the start: the heaviest colour in each bin, a cube whose side is the quantiser step over this number, or less for
@@ -60,31 +62,35 @@ def reduce_colours(pixels: Pixels, chosen: Bool | None, *, step_levels: float, l
     result = pixels.copy()
     for band in bands(pixels):
         own = colour_keys(pixels[band])
-        if chosen is None:
-            result[band] = table[np.searchsorted(found.keys, own)]
-        else:
-            result[band][chosen[band]] = table[np.searchsorted(found.keys, own[chosen[band]])]
+        place = np.searchsorted(found.keys, own).clip(max=len(found.keys) - 1)
+        changed = found.keys[place] == own
+        if chosen is not None:
+            changed &= chosen[band]
+        result[band][changed] = table[place[changed]]
     return result
 
 
 def _colours_of(pixels: Pixels, chosen: Bool | None, step: float) -> _Colours | None:
-    """The colours of the chosen pixels; None if they are too many. `step`: quantiser step in units of a sample."""
+    """The commonest colours of the chosen pixels; None if most pixels have others. `step`: quantiser step in units of a sample."""
     keys: UInt64 = np.zeros(0, np.uint64)
-    counts, weights = np.zeros(0), np.zeros(0)
+    counts, weights, pixels_seen = np.zeros(0), np.zeros(0), 0
     for band in bands(pixels):
         smooth = np.exp(-np.square(_contrast(pixels, band) / step))  # [h, W]
         own = colour_keys(pixels[band])
         if chosen is not None:
             own, smooth = own[chosen[band]], smooth[chosen[band]]
-        more, place = np.unique(own.reshape(-1), return_inverse=True)
-        added = np.bincount(place, minlength=len(more)).astype(np.float64)
-        heavy = added + (_SMOOTH_WEIGHT - 1) * np.bincount(place, smooth.reshape(-1), len(more))
+        more, place_of_pixels = np.unique(own.reshape(-1), return_inverse=True)
+        added = np.bincount(place_of_pixels, minlength=len(more)).astype(np.float64)
+        heavy = added + (_SMOOTH_WEIGHT - 1) * np.bincount(place_of_pixels, smooth.reshape(-1), len(more))
         keys, place = np.unique(np.concatenate([keys, more]), return_inverse=True)
-        if len(keys) > _MOST_COLOURS:
-            return None
         counts = np.bincount(place, np.concatenate([counts, added]), len(keys)).astype(np.float64)
         weights = np.bincount(place, np.concatenate([weights, heavy]), len(keys)).astype(np.float64)
-    return _Colours(keys, counts, weights) if len(keys) > 1 else None
+        pixels_seen += len(place_of_pixels)
+        if len(keys) > _MOST_COLOURS:
+            common = np.argsort(-counts, kind="stable")[: _MOST_COLOURS // 2]
+            kept = np.sort(common[counts[common] > 1])
+            keys, counts, weights = keys[kept], counts[kept], weights[kept]
+    return _Colours(keys, counts, weights) if len(keys) > 1 and counts.sum() >= _LEAST_COVERED * pixels_seen else None
 
 
 def _contrast(pixels: Pixels, band: slice) -> Float64:
