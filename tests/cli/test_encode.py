@@ -82,6 +82,15 @@ def test_a_file_larger_than_its_source_has_a_note(tmp_path: Path, capsys: pytest
     assert json.loads(run(capsys, "encode", source, tmp_path / "b.vqz", "-q", 1, "--json")[1])["grew"] is False
 
 
+def test_an_exact_file_larger_than_its_source_has_another_note(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = tmp_path / "diagonal.pgm"
+    Image.fromarray(np.eye(4, dtype=np.uint8) * np.uint8(255)).save(source)
+    code, out, _ = run(capsys, "encode", source, tmp_path / "a.vqz", "--json")
+    facts = json.loads(out)
+    reported = f"larger than its source ({source.stat().st_size} bytes), but exact: try a higher --effort, or keep the original"
+    assert (code, facts["grew"], facts["notes"]) == (0, True, [reported])
+
+
 def test_metadata_is_kept_or_stripped(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     exif = Image.Exif()
     exif[0x010F] = "Maker"

@@ -13,6 +13,7 @@ from vqcodec.codec.picture import picture_of
 from vqcodec.codec.reader import Reader
 from vqcodec.format.header import Metadata
 from vqcodec.options import EncodeOptions
+from vqcodec.runtime.progress import share_done, watched
 from vqcodec.weights import registry
 
 LITE = registry.find("photo-lite")
@@ -137,3 +138,20 @@ def test_hidden_colours_do_not_make_a_photograph_of_a_sprite():
     decoded = vqcodec.decode(data)
     assert np.array_equal(decoded[:, :, 3], pixels[:, :, 3])
     assert np.array_equal(decoded[~hidden], pixels[~hidden])
+
+
+@pytest.mark.parametrize("options", [EncodeOptions(threads=1, tile=64), EncodeOptions(threads=1, tile=64, size=9000)])
+def test_all_trials_are_one_stage_of_progress(options, monkeypatch):
+    shares: list[float] = []
+
+    def watching(encoder, *arguments):
+        shares.append(share_done(stages).done)
+        return code(encoder, *arguments)
+
+    code = pipeline.Encoder.group
+    monkeypatch.setattr(pipeline.Encoder, "group", watching)
+    with watched() as stages:
+        pipeline.encode(mixed_picture()[0], LITE, options)
+    assert shares == sorted(shares)
+    assert 0.45 < shares[0] < 0.55  # the exact file and that of fewer colours are the first two of four trials
+    assert 0.7 < shares[-1] < 1

@@ -53,8 +53,9 @@ def entropy_of_colours(pixels: Pixels, step_levels: float, depth: int) -> float:
     """The entropy in bits of a pixel's colour, quantised to a step in grey levels (of 256), of some rows of [H, W, C]."""
     rows = pixels[:: max(1, len(pixels) * pixels.shape[1] // _PIXELS_COUNTED)].astype(np.float32)
     quantised = np.rint(rows * np.float32(256 / (step_levels * (1 << depth)))).astype(np.uint16)
-    counts = np.unique(colour_keys(quantised), return_counts=True)[1]
-    shares = counts / counts.sum()
+    keys = np.sort(colour_keys(quantised), axis=None)  # not np.unique: that imports numpy.ma, 10 ms
+    counts = np.diff(np.flatnonzero(keys[1:] != keys[:-1]) + 1, prepend=0, append=keys.size)
+    shares = counts / keys.size
     return float(-(shares * np.log2(shares)).sum())
 
 

@@ -1,27 +1,31 @@
 """Graphic cells in files with layers: their pixels replace those of the decode, and their DCT blocks are not coded.
 
 The encoder fills them with smooth colours before the DCT, so that the blocks around them are predicted well.
+
+Modules of palettes and pixel sections are imported in functions: they take 5 ms, and photographs do not need them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from vqcodec.arrays import Bool, Pixels
 from vqcodec.codec import hidden
-from vqcodec.codec.file_palette import check_depth, palette_of
 from vqcodec.codec.reader import Reader
 from vqcodec.codec.streams import Stored
 from vqcodec.errors import FormatError
-from vqcodec.format import container, palettes, pixel_sections
+from vqcodec.format import container
 from vqcodec.format.header import Header, Section
-from vqcodec.format.pixel_sections import PixelSection
 from vqcodec.transform import downscaling
-from vqcodec.transform.palette import CELL, Palette, pixels_of_cells
+from vqcodec.transform.dct import BLOCK
 from vqcodec.transform.rect import Rect
+
+if TYPE_CHECKING:
+    from vqcodec.format.pixel_sections import PixelSection
+    from vqcodec.transform.palette import Palette
 
 # ------------------------------------------------------------------------------------------------ encoding
 
@@ -39,9 +43,11 @@ class GraphicCells(NamedTuple):
 
 def pack(colours: Pixels, cells: Bool, header: Header, effort: int, threads: int) -> GraphicCells:
     """Sections of the graphic `cells` bool [h, w] of samples [H, W, 1 or 3]; `header` tells the tile groups."""
-    from vqcodec.format import index_planes  # slow to import, and photographs do not need it
+    from vqcodec.format import index_planes, palettes, pixel_sections
+    from vqcodec.format.pixel_sections import PixelSection
+    from vqcodec.transform.palette import pixels_of_cells
 
-    parts = [colours[place.scale(CELL).rows, place.scale(CELL).columns] for place in header.groups]
+    parts = [colours[place.scale(BLOCK).rows, place.scale(BLOCK).columns] for place in header.groups]
     maps = [cells[place.rows, place.columns] for place in header.groups]
     packed = index_planes.pack_all(parts, maps, effort, threads)
     written = [
@@ -73,6 +79,10 @@ class Overlay:
         self._palette: Palette | None = None
         if not header.pixels:
             return
+        from vqcodec.codec.file_palette import palette_of
+        from vqcodec.format import pixel_sections
+        from vqcodec.format.pixel_sections import PixelSection
+
         try:
             self._palette = palette_of(reader)
         except FormatError:
@@ -118,6 +128,8 @@ class Overlay:
         """Decoded samples [H', W', 1 or 3] of a region or at 1 / scale, graphic cells painted over. Raises CorruptError."""
         if self._palette is None:
             return pixels
+        from vqcodec.transform.palette import pixels_of_cells
+
         painted = np.array(pixels)
         for number, section in self._sections.items():
             if not section.graphic.any():
@@ -137,10 +149,11 @@ class Overlay:
 
     def _place(self, number: int) -> Rect:
         """The rectangle of a tile group in pixels."""
-        return self.header.groups[number].scale(CELL).intersection(Rect(0, 0, self.header.height, self.header.width))
+        return self.header.groups[number].scale(BLOCK).intersection(Rect(0, 0, self.header.height, self.header.width))
 
     def _unpack(self, number: int, palette: Palette) -> Pixels:
         """Samples [8 h, 8 w, 1 or 3] of a tile group, 0 outside the graphic cells. Raises CorruptError, TruncatedError."""
+        from vqcodec.codec.file_palette import check_depth
         from vqcodec.format import index_planes
 
         section = self._sections[number]

@@ -18,14 +18,13 @@ from vqcodec.codec.walk import walk
 from vqcodec.entropy.codebooks import NATURAL_SIZE
 from vqcodec.entropy.features import Grid
 from vqcodec.errors import CorruptError, ModelError
-from vqcodec.format import container, pixel_sections
+from vqcodec.format import container
 from vqcodec.format.bits import ByteReader
 from vqcodec.format.header import Header
 from vqcodec.format.stream_records import read_streams, stored_bytes
 from vqcodec.format.zstd_blocks import Mode, StoredPart
 from vqcodec.runtime import progress
 from vqcodec.transform.layouts import LAYOUTS
-from vqcodec.transform.palette import pixels_of_cells
 from vqcodec.transform.rect import Rect
 from vqcodec.weights.exact import ExactModel
 
@@ -95,6 +94,9 @@ class _PixelContents:
 
 def _pixel_contents(reader: Reader) -> _PixelContents:
     """The contents of all pixel sections. Raises CorruptError, TruncatedError."""
+    from vqcodec.format import pixel_sections  # slow to import, and photographs do not need it
+    from vqcodec.transform.palette import pixels_of_cells
+
     header = reader.header
     total = _PixelContents()
     for number, place in enumerate(header.groups):

@@ -1,7 +1,7 @@
 """Trials of the encoder: a picture coded with DCT blocks in all cells, in some, or in none. The file of least cost is kept.
 
 The cost is bits plus error over lambda for a quality, bytes for a PSNR, and error for a size. Graphics lose colours (see
-colour_reduction.py) unless they cost more then.
+colour_reduction.py) unless they cost more then. What only graphics need is imported in functions: it takes time.
 """
 
 from __future__ import annotations
@@ -16,13 +16,11 @@ from vqcodec.arrays import Bool, Float32, Pixels
 from vqcodec.codec import content
 from vqcodec.codec.channels import with_opacity
 from vqcodec.codec.choices import lambda_of
-from vqcodec.codec.colour_reduction import reduce_colours
 from vqcodec.codec.picture import Picture
 from vqcodec.codec.rate_control import size_of, step_of_quality
 from vqcodec.errors import LimitError
 from vqcodec.options import DEFAULT_QUALITY, EncodeOptions
 from vqcodec.runtime import progress
-from vqcodec.transform.palette import bands, pixels_of_cells
 from vqcodec.weights.builtin import BUILT_IN
 from vqcodec.weights.exact import ExactModel
 
@@ -112,7 +110,7 @@ class Trials:
 
     def _exact(self) -> _Coded:
         """The file without layers of the picture itself."""
-        from vqcodec.codec.pixel_codec import PixelCodec  # slow to import, and photographs do not need it
+        from vqcodec.codec.pixel_codec import PixelCodec
 
         return _Coded(PixelCodec(BUILT_IN).encode(self.picture, self.options), lambda: self.picture.samples)
 
@@ -126,6 +124,8 @@ class Trials:
         """The file with layers and these graphic cells, bool [h, w]."""
         picture = self.picture
         if cells is not None and not self._has_target:
+            from vqcodec.transform.palette import pixels_of_cells
+
             chosen = pixels_of_cells(cells, *picture.colours.shape[:2])
             picture = replace(picture, colours=self._fewer(picture.colours, chosen, self._step_levels, _MIXED_SHARE, alpha=False))
         data = self.with_layers(picture, cells)
@@ -170,6 +170,8 @@ class Trials:
         return [] if np.array_equal(samples, picture.samples) else [picture.with_samples(samples)]
 
     def _fewer(self, samples: Pixels, chosen: Bool | None, step_levels: float, share: float, *, alpha: bool) -> Pixels:
+        from vqcodec.codec.colour_reduction import reduce_colours
+
         lambda_ = share * lambda_of(self.model)
         return reduce_colours(samples, chosen, step_levels=step_levels, lambda_=lambda_, depth=self.picture.depth, alpha=alpha)
 
@@ -197,6 +199,8 @@ class Trials:
 
     def _squared_error(self, shown: Pixels) -> float:
         """The sum of squared errors of samples [H, W, 1 to 4] in squared grey levels (of 256). Alpha hides errors of colours."""
+        from vqcodec.transform.palette import bands
+
         total = 0.0
         for band in bands(shown):
             error = self._as_seen(shown[band]) - self._as_seen(self.picture.samples[band])

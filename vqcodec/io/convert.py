@@ -17,7 +17,7 @@ from vqcodec.codec import pipeline, refinement
 from vqcodec.codec.reader import Reader
 from vqcodec.errors import FormatError, InputError
 from vqcodec.format import container
-from vqcodec.format.header import Metadata
+from vqcodec.format.header import Header, Metadata
 from vqcodec.io.files import (
     STREAM,
     attributes_of,
@@ -108,17 +108,19 @@ class Encoding:
             model = BUILT_IN if self.options.lossless else registry.find_any(self.model)
             data = pipeline.encode(image.pixels, model, self.options, None if self.strip else image.metadata)
             seconds = time.perf_counter() - start
+        header = container.read_header(data, self.max_pixels).header
         notes, grew = image.notes, 0 < bytes_in < len(data)
         if grew:
-            notes += (self._note_on_growth(source, bytes_in),)
+            notes += (self._note_on_growth(source, bytes_in, header),)
         write_atomic(output, data, overwrite=overwrite, attributes=attributes)
-        lossless = container.read_header(data, self.max_pixels).header.lossless
-        return result_of(image.pixels, bytes_in, len(data), seconds, notes)._replace(grew=grew, lossless=lossless)
+        return result_of(image.pixels, bytes_in, len(data), seconds, notes)._replace(grew=grew, lossless=header.lossless)
 
-    def _note_on_growth(self, source: Path, bytes_in: int) -> str:
+    def _note_on_growth(self, source: Path, bytes_in: int, header: Header) -> str:
         """A note for a .vqz file that is larger than its source."""
         larger = f"larger than its source ({bytes_in:,} bytes)"
         if not self.options.lossless:
+            if header.lossless:
+                return f"{larger}, but exact: try a higher --effort, or keep the original"
             return f"{larger}: try a lower -q, or keep the original"
         with open_input(source) as stream:
             kind = lossy_kind(source.name, stream.read(HEAD_BYTES))
