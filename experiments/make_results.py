@@ -36,8 +36,8 @@ REMARKS = {
     "and 4:2:0). JPEG XL has effort 7, lossy with distance 1. Defaults aim at different qualities: compare bytes at equal PSNR. A "
     "dash: the codec does not hold the picture or was not installed.",
     "screens": "PSNR is over all channels, colours times alpha. AVIF is written by Pillow and exact at most in grey: where it does "
-    "not reach our PSNR, its file of quality 100 counts, of a lower PSNR. Most of our files are exact, so the others have a line "
-    "of their own.",
+    "not reach our PSNR, its file of quality 100 counts, of a lower PSNR. The screens whose PSNR it reaches have a line of "
+    "their own.",
     "lossless": "Ratios of sums. Colours under alpha 0 are 0, and WebP need not keep them.",
     "effort": "photo-lite has nothing to aim at, so its efforts from 4 on are equal. photo's effort 9 misses its bar of -4 %.",
     "speed": "Rates and qualities repeat exactly; speeds depend on the machine. An earlier machine, about half as fast by "
