@@ -61,6 +61,18 @@ def test_alpha_stays() -> None:
     assert colours(found) < colours(pixels)
 
 
+@pytest.mark.parametrize("depth", [8, 16])
+def test_more_values_of_alpha_than_codewords_stay(depth: int) -> None:
+    rng = np.random.default_rng(0)
+    dtype = np.uint8 if depth == 8 else np.uint16
+    opacity = rng.integers(1, 1 << depth, (96, 128)).astype(dtype)
+    pixels = np.dstack([(rng.integers(0, 40, (96, 128, 3)) * 5 << (depth - 8)).astype(dtype), opacity])
+    pixels[:48] = pixels[:1]  # common colours
+    found = reduced(pixels, 60, depth=depth, alpha=True)
+    assert (found != pixels).any()
+    np.testing.assert_array_equal(found[:, :, 3], pixels[:, :, 3])
+
+
 def test_only_the_chosen_pixels_change() -> None:
     pixels = discs()
     chosen = np.zeros(pixels.shape[:2], bool)

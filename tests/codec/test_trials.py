@@ -34,6 +34,7 @@ def test_scans_of_letters_become_indices_of_few_grey_levels() -> None:
     data = vqcodec.encode(pixels)
     assert without_layers(data)
     assert 1 < len(np.unique(vqcodec.decode(data))) < 64
+    assert not vqcodec.info(data)["lossless"]
     assert len(data) < 0.7 * len(vqcodec.encode(pixels, lossless=True))
 
 

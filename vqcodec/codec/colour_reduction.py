@@ -26,7 +26,7 @@ _ROUNDS: Final = 6
 _SMOOTH_WEIGHT: Final = 16.0
 """Weight of an error in a flat area; it falls to 1 where neighbours differ by much more than a step."""
 _SEPARATE: Final = 1e4
-"""Factor on differences of alpha: colours of unlike alpha are never merged, since alpha stays exact."""
+"""Factor on differences of alpha: colours of unlike alpha are hardly ever merged, since alpha stays exact."""
 _COLOURS_AT_ONCE: Final = 1 << 9
 
 
@@ -59,6 +59,8 @@ def reduce_colours(pixels: Pixels, chosen: Bool | None, *, step_levels: float, l
     exact = 2 * found.weights[leader] >= np.bincount(codeword_of, found.weights)  # bool [K]
     codewords[exact] = colours[leader[exact]]
     table = codewords[codeword_of]  # [n, C]
+    if alpha:
+        table[:, -1] = colours[:, -1]  # also of colours that are left to a codeword of another alpha
     result = pixels.copy()
     for band in bands(pixels):
         own = colour_keys(pixels[band])
