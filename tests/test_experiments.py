@@ -23,7 +23,9 @@ from helpers.processes import program_environment
 EXPERIMENTS = REPOSITORY / "experiments"
 
 
-@pytest.mark.parametrize("script", fast_first(["measure", "make_results", "make_scans", "blind", "previews", "ray_decode"]))
+@pytest.mark.parametrize(
+    "script", fast_first(["measure", "make_results", "make_scans", "held_out", "blind", "previews", "ray_decode"])
+)
 def test_help_names_the_command(script: str) -> None:
     command = [sys.executable, EXPERIMENTS / f"{script}.py", "--help"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=program_environment())

@@ -16,7 +16,7 @@ from vqcodec.train.watch import Watch
 
 def test_a_picture_is_held_out_in_any_order() -> None:
     images = [data.TrainingImage(f"{letter}/{number}", np.zeros((1, 1, 1), np.uint8)) for letter in "abc" for number in range(10)]
-    names = [{image.name for image in data._split(given).held_out} for given in (images, images[::-1], images[7:] + images[:7])]
+    names = [{image.name for image in data.split(given).held_out} for given in (images, images[::-1], images[7:] + images[:7])]
     assert names[0] == names[1] == names[2]
     assert len({name[0] for name in names[0]}) > 1  # not the first ones by name
 

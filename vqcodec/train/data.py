@@ -121,8 +121,8 @@ def count_pixels(images: list[TrainingImage]) -> int:
 def load_corpus(folder: Path, progress: Progress) -> Corpus:
     """Read every image below a folder, or of the image, .tar or gzipped idx file `folder`. Raises InputError if there is none."""
     if folder.suffix == idx.SUFFIX and folder.is_file():
-        split = _split([TrainingImage(one.name, one.pixels) for one in idx.read_pictures(folder)])
-        return Corpus(split.train, split.held_out, [], {})
+        parts = split([TrainingImage(one.name, one.pixels) for one in idx.read_pictures(folder)])
+        return Corpus(parts.train, parts.held_out, [], {})
     images: list[TrainingImage] = []
     skipped: list[Skipped] = []
     licences: dict[str, str] = {}
@@ -152,8 +152,8 @@ def load_corpus(folder: Path, progress: Progress) -> Corpus:
     if not images:
         why = f" ({len(skipped)} left out, first {skipped[0].name}: {skipped[0].reason})" if skipped else ""
         raise InputError(f"{folder}: no images to train on{why}")
-    split = _split(images)
-    return Corpus(split.train, split.held_out, skipped, licences)
+    parts = split(images)
+    return Corpus(parts.train, parts.held_out, skipped, licences)
 
 
 @dataclass(frozen=True)
@@ -244,15 +244,15 @@ def held_out_of(count: int) -> int:
     return max(1, round(count / 10)) if count > 1 else 0
 
 
-class _Split(NamedTuple):
+class Split(NamedTuple):
     """Images to train on and held-out ones."""
 
     train: list[TrainingImage]
     held_out: list[TrainingImage]
 
 
-def _split(images: list[TrainingImage]) -> _Split:
+def split(images: list[TrainingImage]) -> Split:
     """Hold out a tenth by a hash of the names, so that it is the same in every run, whatever the order."""
     ranked = sorted(images, key=lambda image: hashlib.sha256(os.fsencode(image.name)).digest())
     held = {id(image) for image in ranked[: held_out_of(len(images))]}
-    return _Split([i for i in images if id(i) not in held], [i for i in images if id(i) in held])
+    return Split([i for i in images if id(i) not in held], [i for i in images if id(i) in held])
