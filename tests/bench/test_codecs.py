@@ -9,7 +9,17 @@ import numpy as np
 import pytest
 from PIL import Image, features
 
-from vqcodec.bench.codecs import BenchUsageError, VqzCodec, bracket, open_codec, parse_vqz, to_grey, with_decoders
+from vqcodec.bench.codecs import (
+    BenchUsageError,
+    VqzCodec,
+    bracket,
+    open_codec,
+    parse_avif,
+    parse_jxl,
+    parse_vqz,
+    to_grey,
+    with_decoders,
+)
 from vqcodec.bench.metrics import psnr_rgb_db
 from vqcodec.errors import CorruptError, MissingExtraError
 from vqcodec.options import DEFAULT_EFFORT
@@ -25,13 +35,13 @@ def picture(*shape: int) -> np.ndarray:
     return planes.clip(0, 255).astype(np.uint8)
 
 
-@pytest.mark.parametrize("spec", ["jpeg", "webp", "avif"])
+@pytest.mark.parametrize("spec", ["jpeg", "webp", "avif", "avif:8:444:psnr"])
 @pytest.mark.parametrize("shape", [(48, 64, 3), (33, 47, 3), (1, 1, 3), (48, 64), (17, 9)])
 def test_round_trip_through_a_real_file(spec, shape):
     codec = open_codec(spec)
     original = picture(*shape)
     data = codec.encode(original, 88)
-    assert Image.open(BytesIO(data)).format == spec.upper()
+    assert Image.open(BytesIO(data)).format == spec.split(":")[0].upper()
     decoded = codec.decode(data)
     if original.ndim == 2 and not codec.has_grey and decoded.ndim == 3:
         decoded = to_grey(decoded)
@@ -84,7 +94,7 @@ def test_a_model_named_lossless_has_a_path():
     assert not parse_vqz("vqz:./lossless").lossless
 
 
-@pytest.mark.parametrize("spec", ["jpeg", "webp", "avif"])
+@pytest.mark.parametrize("spec", ["jpeg", "webp", "avif", "avif:444:psnr", "avif:9:psnr"])
 def test_the_default_sweep_spans_a_tenth_of_a_bit_to_two(spec):
     if not KODAK.exists():
         pytest.skip("../shared/data/kodak is missing: no photos to encode")
@@ -100,11 +110,80 @@ def test_the_default_sweep_spans_a_tenth_of_a_bit_to_two(spec):
     [
         *("jpg", "", "jpeg:4", "none:1", "vqz:m:10", "vqz:m:0", "vqz:m:x", "vqz:m:5:6", "vqz:m:5:ssim:x", "vqz:m:ssim", "jpeg+gan"),
         *("vqz+sharp", "vqz:lossless:5:ssim", "vqz:lossless+none", "png:9", "webp:lossy", "avif:lossless", "png+gan"),
+        *("avif:", "avif:11", "avif:-1", "avif:06", "avif:422", "avif:444:420", "avif:3:4", "avif:psnr:psnr", "avif:iq"),
+        *("avif+gan", "avif:444+gan"),
+        *("jxl:", "jxl:0", "jxl:11", "jxl:07", "jxl:7:8", "jxl:lossless:9", "jxl:psnr", "jxl+best"),
     ],
 )
 def test_an_invalid_spec_is_refused(spec):
     with pytest.raises(BenchUsageError):
         open_codec(spec)
+
+
+@pytest.mark.parametrize(
+    ("spec", "name", "description"),
+    [
+        ("avif", "avif", "speed 6, 4:2:0, default tune"),
+        ("avif:420:6", "avif", "speed 6, 4:2:0, default tune"),
+        ("avif:444", "avif:444", "speed 6, 4:4:4, default tune"),
+        ("avif:psnr", "avif:psnr", "speed 6, 4:2:0, tune psnr"),
+        ("avif:psnr:444", "avif:444:psnr", "speed 6, 4:4:4, tune psnr"),
+        ("avif:0", "avif:0", "speed 0, 4:2:0, default tune"),
+        ("avif:444:psnr:3", "avif:3:444:psnr", "speed 3, 4:4:4, tune psnr"),
+        ("avif:psnr:10", "avif:10:psnr", "speed 10, 4:2:0, tune psnr"),
+    ],
+)
+def test_settings_of_avif_have_one_name_in_any_order(spec, name, description):
+    codec = open_codec(spec)
+    assert (codec.name, codec.description) == (name, description)
+    assert parse_avif(name) == parse_avif(spec)
+
+
+@pytest.mark.parametrize(("spec", "effort", "name"), [("jxl", 7, "jxl"), ("jxl:7", 7, "jxl"), ("jxl:10", 10, "jxl:10")])
+def test_jpeg_xl_takes_an_effort(spec, effort, name, monkeypatch):
+    asked = []
+    library = SimpleNamespace(
+        JPEGXL=SimpleNamespace(available=True),
+        jpegxl_version=lambda: "libjxl 1",
+        jpegxl_encode=lambda pixels, **options: asked.append(options["effort"]) or b"file",
+        __version__="2",
+    )
+    monkeypatch.setitem(sys.modules, "imagecodecs", library)
+    codec = open_codec(spec)
+    assert parse_jxl(spec) == effort
+    assert (codec.name, codec.description) == (name, f"effort {effort}")
+    assert codec.encode(picture(8, 8), 50) == b"file"
+    assert asked == [effort]
+
+
+@pytest.mark.parametrize("one", ["avif:444", "avif:psnr", "avif:9"])
+def test_each_setting_of_avif_changes_the_file(one):
+    colour = picture(48, 64, 3)
+    assert open_codec(one).encode(colour, 50) != open_codec("avif").encode(colour, 50)
+
+
+def test_avif_tuned_for_psnr_has_the_higher_psnr_at_equal_size():
+    if not KODAK.exists():
+        pytest.skip("../shared/data/kodak is missing: no photos to encode")
+    original = np.array(Image.open(KODAK / "kodim10.png"))[128:384, 128:384]
+    usual, tuned = open_codec("avif"), open_codec("avif:psnr")
+    size_bytes = len(usual.encode(original, 60))
+    files = {codec: bracket(codec, original, size_bytes).below for codec in (usual, tuned)}
+    assert psnr_rgb_db(original, tuned.decode(files[tuned])) > psnr_rgb_db(original, usual.decode(files[usual]))
+
+
+def test_grey_avif_has_no_chroma_to_subsample():
+    grey = picture(48, 64)
+    assert open_codec("avif:444").encode(grey, 50) == open_codec("avif").encode(grey, 50)
+
+
+def test_wrong_settings_have_one_line_that_says_what_to_write():
+    with pytest.raises(BenchUsageError, match=r"^codec 'avif:422': write avif:SPEED:SUBSAMPLING:TUNE, .*420 or 444, psnr$"):
+        open_codec("avif:422")
+    with pytest.raises(BenchUsageError, match=r"^codec 'jxl:11': write jxl:EFFORT, with an effort from 1 to 10, or jxl:lossless$"):
+        open_codec("jxl:11")
+    with pytest.raises(BenchUsageError, match=r"^codec 'avif:444\+gan': only vqz takes a decoder$"):
+        open_codec("avif:444+gan")
 
 
 @pytest.mark.parametrize("quality", [50.5, -1, 101])

@@ -1,10 +1,16 @@
 """Adapters of the codecs that the bench compares. Each has the interface `Codec`; `open_codec` makes one from its spec.
 
-A spec is a codec's name: `jpeg`, `webp`, `avif`, `jxl`, `none` or `vqz`. `vqz` takes a model, an effort and a metric to tune for:
-`vqz:MODEL`, `vqz:MODEL:EFFORT:TUNE`, `vqz:::ssim`; an empty part is the default. A suffix selects its decoder: `vqz+gan`,
-`vqz:MODEL+none`. `vqz:lossless`, `vqz:lossless:EFFORT`, `png`, `webp:lossless`, `jxl:lossless` and `none` are lossless and have one
-point (AVIF is not among them: Pillow's files of quality 100 have errors). Pixels are uint8, [H, W] for grey and [H, W, 3] for RGB;
-every codec receives grey as grey. Pillow's codecs run at settings that favour small files.
+A spec is a codec's name, with settings behind colons:
+- `vqz:MODEL:EFFORT:TUNE`: a model, an effort and a metric to tune for; an empty part is the default, as in `vqz:::ssim`. A suffix
+  selects the decoder: `vqz+gan`, `vqz:MODEL+none`.
+- `avif:SPEED:SUBSAMPLING:TUNE`, in any order, each at most once: speed 0 (slowest) to 10, default 6; `420` (default) or `444`;
+  `psnr` for libaom's tune=psnr, default libavif's own tune. Examples: `avif:444`, `avif:3:444:psnr`.
+- `jxl:EFFORT`: 1 to 10, default 7; libjxl before 0.10 has no effort 10.
+- `jpeg`, `webp`: no settings.
+- `vqz:lossless`, `vqz:lossless:EFFORT`, `png`, `webp:lossless`, `jxl:lossless` and `none` are lossless and have one point. AVIF is
+  not among them: Pillow's files of quality 100 have errors.
+Pixels are uint8, [H, W] for grey and [H, W, 3] for RGB; every codec receives grey as grey. Pillow's codecs run at settings that
+favour small files.
 """
 
 import importlib
@@ -207,52 +213,94 @@ class WebpLosslessCodec(WebpCodec):
         return _pillow_encode(pixels, "WEBP", lossless=True, method=6, quality=100)
 
 
-class AvifCodec:
-    """libavif (libaom, dav1d) through Pillow: speed 6, 4:2:0; 4:0:0 for grey."""
+@dataclass(frozen=True, kw_only=True)
+class AvifSpec:
+    """Parts of a spec `avif:SPEED:SUBSAMPLING:TUNE`."""
 
-    name = "avif"
-    description = "speed 6, 4:2:0"
+    speed: int = 6  # 0 (slowest) to 10
+    subsampling: str = "420"  # or "444"
+    tune: str | None = None  # "psnr", or None for libavif's default, which favours perceived quality
+
+    @property
+    def name(self) -> str:
+        """The spec in its shortest form."""
+        parts = ["avif"]
+        if self.speed != DEFAULT_AVIF.speed:
+            parts.append(str(self.speed))
+        if self.subsampling != DEFAULT_AVIF.subsampling:
+            parts.append(self.subsampling)
+        if self.tune is not None:
+            parts.append(self.tune)
+        return ":".join(parts)
+
+
+DEFAULT_AVIF = AvifSpec()
+_AVIF_PARTS = {
+    "speed": frozenset(map(str, range(11))),
+    "subsampling": frozenset({"420", "444"}),
+    "tune": frozenset({"psnr"}),
+}
+"""Values of each part of a spec of AVIF. No value belongs to two parts, so their order is free."""
+
+
+class AvifCodec:
+    """libavif (libaom, dav1d) through Pillow; 4:0:0 for grey."""
+
     qualities: tuple[float, ...] = (5, 12, 20, 30, 40, 50, 60, 70, 80, 88)
     has_grey = True
     lossless = False
 
-    def __init__(self, *, threads: int | None = 1) -> None:
+    def __init__(self, spec: AvifSpec = DEFAULT_AVIF, *, threads: int | None = 1) -> None:
+        """`threads` is a count or None for all cores."""
         if not features.check("avif"):
             raise MissingExtraError("this Pillow was built without AVIF: pip install --force-reinstall pillow")
+        self._subsampling = ":".join(spec.subsampling)
+        self._options: dict[str, object] = {"speed": spec.speed}
+        if threads is not None:
+            self._options["max_threads"] = threads
+        if spec.tune is not None:
+            self._options["advanced"] = {"tune": spec.tune}  # Pillow passes it on to libaom
         self._threads = threads
+        self.name = spec.name
+        self.description = f"speed {spec.speed}, {self._subsampling}, {f'tune {spec.tune}' if spec.tune else 'default tune'}"
         self.version = _pillow_version("libavif", "avif")
 
     def encode(self, pixels: UInt8, quality: float) -> bytes:
-        threads = {} if self._threads is None else {"max_threads": self._threads}
-        return _pillow_encode(pixels, "AVIF", quality=_whole_quality(quality, self.name), speed=6, **threads)
+        options = self._options if pixels.ndim == 2 else self._options | {"subsampling": self._subsampling}
+        return _pillow_encode(pixels, "AVIF", quality=_whole_quality(quality, self.name), **options)
 
     def decode(self, data: bytes) -> UInt8:
         AvifImagePlugin.DEFAULT_MAX_THREADS = self._threads or 0  # Pillow's only setting for it; 0 is all cores
         return _pillow_decode(data, "AVIF")
 
 
+DEFAULT_JXL_EFFORT = 7
+
+
 class JxlCodec:
     """libjxl through imagecodecs."""
 
-    name = "jxl"
-    description = "effort 7"
     qualities: tuple[float, ...] = (0, 8, 20, 28, 43, 60, 72, 82, 88, 93)
     has_grey = True
     lossless = False
 
-    def __init__(self, *, threads: int | None = 1) -> None:
+    def __init__(self, effort: int = DEFAULT_JXL_EFFORT, *, threads: int | None = 1) -> None:
+        """`effort` is 1 to 10; `threads` is a count or None for all cores."""
         try:
             self._library = importlib.import_module("imagecodecs")
         except ImportError as error:
             raise MissingExtraError("JPEG XL needs imagecodecs: pip install 'vqcodec[jxl]'") from error
         if not self._library.JPEGXL.available:
             raise MissingExtraError("this imagecodecs was built without JPEG XL")
+        self._effort = effort
         self._threads = {1: 0, None: -1}.get(threads, threads)  # 0 is the calling thread, -1 all cores
+        self.name = "jxl" if effort == DEFAULT_JXL_EFFORT else f"jxl:{effort}"
+        self.description = f"effort {effort}"
         self.version = f"{self._library.jpegxl_version()} (imagecodecs {self._library.__version__})"
 
     def encode(self, pixels: UInt8, quality: float) -> bytes:
         distance = _jxl_distance(quality)
-        return bytes(self._library.jpegxl_encode(pixels, distance=distance, effort=7, numthreads=self._threads))
+        return bytes(self._library.jpegxl_encode(pixels, distance=distance, effort=self._effort, numthreads=self._threads))
 
     def decode(self, data: bytes) -> UInt8:
         return np.asarray(self._library.jpegxl_decode(data, numthreads=self._threads))
@@ -261,13 +309,16 @@ class JxlCodec:
 class JxlLosslessCodec(JxlCodec):
     """Lossless JPEG XL through imagecodecs."""
 
-    name = "jxl:lossless"
-    description = "lossless, effort 7"
     qualities = _ONE_POINT
     lossless = True
 
+    def __init__(self, *, threads: int | None = 1) -> None:
+        super().__init__(threads=threads)
+        self.name = "jxl:lossless"
+        self.description = f"lossless, effort {self._effort}"
+
     def encode(self, pixels: UInt8, quality: float) -> bytes:
-        return bytes(self._library.jpegxl_encode(pixels, lossless=True, effort=7, numthreads=self._threads))
+        return bytes(self._library.jpegxl_encode(pixels, lossless=True, effort=self._effort, numthreads=self._threads))
 
 
 def _jxl_distance(quality: float) -> float:
@@ -311,15 +362,16 @@ def open_codec(spec: str, *, threads: int | None = 1) -> Codec:
 
     Raises BenchUsageError for an invalid spec and MissingExtraError when a package that it needs is not installed.
     """
-    kind = split_decoder(spec).spec.split(":")[0]
+    name, decoder = split_decoder(spec)
+    kind = name.split(":")[0]
     if kind == "vqz":
         parsed = parse_vqz(spec)
         return (VqzLosslessCodec if parsed.lossless else VqzCodec)(parsed, threads=threads)
     makers: dict[str, Callable[[], Codec]] = {
         "jpeg": JpegCodec,
         "webp": WebpCodec,
-        "avif": lambda: AvifCodec(threads=threads),
-        "jxl": lambda: JxlCodec(threads=threads),
+        "avif": lambda: AvifCodec(parse_avif(spec), threads=threads),
+        "jxl": lambda: JxlCodec(parse_jxl(spec), threads=threads),
         "png": PngCodec,
         "webp:lossless": WebpLosslessCodec,
         "jxl:lossless": lambda: JxlLosslessCodec(threads=threads),
@@ -327,10 +379,14 @@ def open_codec(spec: str, *, threads: int | None = 1) -> Codec:
     }
     if kind not in makers:
         raise BenchUsageError(f"unknown codec {kind!r}: choose from {', '.join(CODEC_NAMES)}")
-    if spec not in makers:
-        options = f"no options but {LOSSLESS}" if f"{kind}:{LOSSLESS}" in makers else "no options"
-        raise BenchUsageError(f"codec {spec!r}: {kind} takes {options}")
-    return makers[spec]()
+    if decoder is not None:
+        raise BenchUsageError(f"codec {spec!r}: only vqz takes a decoder")
+    if spec in makers:
+        return makers[spec]()
+    if kind in ("avif", "jxl"):
+        return makers[kind]()
+    options = f"no options but {LOSSLESS}" if f"{kind}:{LOSSLESS}" in makers else "no options"
+    raise BenchUsageError(f"codec {spec!r}: {kind} takes {options}")
 
 
 def with_decoders(specs: Sequence[str], decoders: Sequence[str]) -> list[str]:
@@ -371,6 +427,29 @@ def parse_vqz(spec: str) -> VqzSpec:
     known_model = None if lossless else model or None
     found_effort = int(effort) if effort else None
     return VqzSpec(lossless=lossless, model=known_model, effort=found_effort, tune=tune or None, decoder=decoder)
+
+
+def parse_avif(spec: str) -> AvifSpec:
+    """Parse a spec `avif[:SPEED][:SUBSAMPLING][:TUNE]`, its parts in any order. Raises BenchUsageError."""
+    found: dict[str, str] = {}
+    for value in spec.split(":")[1:]:
+        part = next((part for part, known in _AVIF_PARTS.items() if value in known), None)
+        if part is None or part in found:
+            raise BenchUsageError(f"codec {spec!r}: write avif:SPEED:SUBSAMPLING:TUNE, with a speed from 0 to 10, 420 or 444, psnr")
+        found[part] = value
+    return AvifSpec(
+        speed=int(found.get("speed", DEFAULT_AVIF.speed)),
+        subsampling=found.get("subsampling", DEFAULT_AVIF.subsampling),
+        tune=found.get("tune"),
+    )
+
+
+def parse_jxl(spec: str) -> int:
+    """Parse a spec `jxl[:EFFORT]` to the effort. Raises BenchUsageError."""
+    _, colon, effort = spec.partition(":")
+    if colon and effort not in map(str, range(1, 11)):
+        raise BenchUsageError(f"codec {spec!r}: write jxl:EFFORT, with an effort from 1 to 10, or jxl:{LOSSLESS}")
+    return int(effort) if colon else DEFAULT_JXL_EFFORT
 
 
 def to_grey(pixels: UInt8) -> UInt8:

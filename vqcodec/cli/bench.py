@@ -20,8 +20,10 @@ def bench(
         typer.Option(
             "--codecs",
             metavar="A,B",
-            help="Compare these codecs. vqz:MODEL:EFFORT:TUNE is vqz with other settings. vqz:lossless:EFFORT, png, webp:lossless"
-            " and jxl:lossless are lossless.",
+            help="Compare these codecs: vqz, jpeg, webp, avif, jxl. vqz:MODEL:EFFORT:TUNE is vqz with other settings,"
+            " avif:SPEED:444:psnr is AVIF with another speed (6), full chroma and libaom's tune=psnr (each part may be left out),"
+            " jxl:EFFORT is JPEG XL with another effort (7). vqz:lossless:EFFORT, png, webp:lossless and jxl:lossless are"
+            " lossless.",
         ),
     ] = "vqz,jpeg,webp,avif",
     qualities: Annotated[
