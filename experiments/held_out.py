@@ -16,7 +16,7 @@ from PIL import Image
 from vqcodec.train.data import TrainingImage, load_corpus, split
 
 SETS: Final = ("photos-", "native")
-"""How the names of the archives of each set begin."""
+"""Beginnings of the names of the archives, one for each set."""
 SIDE: Final = 432
 
 
