@@ -15,8 +15,8 @@ from measure import FIGURES, HEADING, title
 from pages import DOCS, OUT, code_block, write_page
 
 from vqcodec.bench.bdrate import Curve, RatePoint, bd_rate
-from vqcodec.bench.report import BD_RANGE_BPP, SPEED_BPP, markdown_table, point_nearest, run_facts, to_markdown
-from vqcodec.bench.results import BenchResults
+from vqcodec.bench.report import SPEED_BPP, markdown_table, point_nearest, run_facts, to_markdown
+from vqcodec.bench.results import BD_RANGE_BPP, BenchResults
 
 LABELS = {
     "vqz": "**photo** (default)",

@@ -24,7 +24,8 @@ from figures.coded import (
 from figures.common import PHOTO, SAMPLES, avif_points, in_processes, largest, load, pngs, vqz_points
 from vqcodec.arrays import Pixels, UInt8
 from vqcodec.bench.bdrate import bd_rate
-from vqcodec.bench.report import BD_RANGE_BPP, markdown_table
+from vqcodec.bench.report import markdown_table
+from vqcodec.bench.results import BD_RANGE_BPP
 from vqcodec.errors import VqcodecError
 from vqcodec.io.image_reader import read_image
 

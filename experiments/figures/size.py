@@ -10,8 +10,7 @@ from figures.common import DOMAINS, LITE, PHOTO, curve, in_processes, kodak, loa
 from vqcodec import api
 from vqcodec.arrays import UInt8
 from vqcodec.bench.bdrate import bd_rate
-from vqcodec.bench.report import BD_RANGE_BPP
-from vqcodec.bench.results import BenchResults
+from vqcodec.bench.results import BD_RANGE_BPP, BenchResults
 from vqcodec.codec import rate_control
 from vqcodec.codec.picture import picture_of
 from vqcodec.codec.pipeline import Encoder

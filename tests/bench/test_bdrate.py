@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vqcodec.bench.bdrate import RatePoint, at_psnr, at_rate, bd_rate, common_psnr, useful_points
+from vqcodec.bench.bdrate import (
+    PictureRates,
+    RatePoint,
+    at_rate,
+    at_value,
+    bd_rate,
+    common_values,
+    picture_rates,
+    useful_points,
+)
 
 PEERS = Path(__file__).resolve().parents[3] / "shared" / "anchors" / "kodak_peers_avg.csv"
 
@@ -61,7 +70,7 @@ def test_without_a_common_range_the_bd_rate_is_nan():
 
 
 def test_the_rate_range_applies_to_both_curves():
-    low, high = common_psnr(CURVE, scaled(0.5), bpp_range=(0.25, 1))
+    low, high = common_values(CURVE, scaled(0.5), bpp_range=(0.25, 1))
     assert low == pytest.approx(at_rate(scaled(0.5), 0.25))  # the smaller one reaches 0.25 bpp at a higher PSNR
     assert high == pytest.approx(34.5)  # the larger one is at 1 bpp
     assert bd_rate(CURVE, scaled(0.5), bpp_range=(0.25, 1)) == pytest.approx(-50)
@@ -83,7 +92,7 @@ def test_only_pareto_optimal_points_are_useful():
 @pytest.mark.parametrize(("bpp", "psnr"), CURVE)
 def test_interpolation_passes_through_the_points(bpp, psnr):
     assert at_rate(CURVE, bpp) == pytest.approx(psnr)
-    assert at_psnr(CURVE, psnr) == pytest.approx(bpp)
+    assert at_value(CURVE, psnr) == pytest.approx(bpp)
 
 
 def test_interpolation_is_monotone_and_never_extrapolates():
@@ -91,9 +100,33 @@ def test_interpolation_is_monotone_and_never_extrapolates():
     assert psnrs == sorted(psnrs)
     assert math.isnan(at_rate(CURVE, 0.099))
     assert math.isnan(at_rate(CURVE, 2.001))
-    assert math.isnan(at_psnr(CURVE, 25.9))
-    assert math.isnan(at_psnr(CURVE, 39.1))
+    assert math.isnan(at_value(CURVE, 25.9))
+    assert math.isnan(at_value(CURVE, 39.1))
     assert math.isnan(at_rate([], 1))
+
+
+def test_values_may_be_negative_or_undefined():
+    """SSIMULACRA2 is negative for bad pictures, and nan where it was not measured."""
+    eyes = [RatePoint(bpp, 10 * psnr - 300) for bpp, psnr in CURVE]
+    cheaper = [RatePoint(bpp * 0.8, value) for bpp, value in eyes] + [RatePoint(0.3, math.nan)]
+    assert eyes[0].value < 0
+    assert bd_rate(eyes, cheaper) == pytest.approx(-20)
+
+
+def test_each_picture_has_a_rate_of_its_own_curves():
+    far = [RatePoint(bpp, psnr + 20) for bpp, psnr in CURVE]
+    anchors = {"a": CURVE, "b": CURVE, "c": scaled(2), "d": CURVE}
+    found = picture_rates(anchors, {"a": scaled(0.4), "b": far, "c": CURVE, "e": CURVE})
+    assert found.percents == pytest.approx({"a": -60, "b": math.nan, "c": -50}, nan_ok=True)
+    assert [rate.picture for rate in found.defined] == ["c", "a"]
+    assert (found.mean, found.median) == (pytest.approx(-55), pytest.approx(-55))
+
+
+def test_figures_over_no_picture_are_undefined():
+    none = PictureRates({"a": math.nan})
+    assert none.defined == []
+    assert math.isnan(none.mean)
+    assert math.isnan(none.median)
 
 
 @pytest.fixture(scope="module")

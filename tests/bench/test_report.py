@@ -7,7 +7,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from vqcodec.bench.report import RATES_BPP, exact_summaries, print_results, summaries, to_markdown
+from vqcodec.bench.report import RATES_BPP, exact_summaries, print_results, summaries, tables, to_markdown
 from vqcodec.bench.results import BenchResults, CodecInfo, Failure, ImageInfo, Row
 
 
@@ -19,8 +19,9 @@ def printed(results: BenchResults, width: int = 80) -> str:
 
 def test_summary_figures(results):
     ours, anchor = summaries(results)
-    assert ours.bd_percent == pytest.approx(-20)
-    assert ours.bd_in_range_percent == pytest.approx(-20)
+    assert ours.bd_all_rates_percent == pytest.approx(-20)
+    assert ours.bd_rates["PSNR"].of_mean_curve == pytest.approx(-20)
+    assert ours.bd_rates["PSNR"].pictures.percents == {"set/a.png": pytest.approx(-20)}
     assert anchor.is_anchor
     assert 25 < anchor.psnr_at_db[0] < ours.psnr_at_db[0]
     assert ours.psnr_at_db[3] > anchor.psnr_at_db[3]  # at 0.5 bpp
@@ -90,7 +91,7 @@ def test_exact_codecs_are_compared_by_size_alone(results_of, rows):
     assert [line.size_percent for line in exact_summaries(results)] == pytest.approx([0, 60])
     against = replace(results, anchor="png")
     assert [line.size_percent for line in exact_summaries(against)] == pytest.approx([-37.5, 0])
-    assert all(math.isnan(line.bd_percent) for line in summaries(against))
+    assert all(math.isnan(line.bd_rates["PSNR"].of_mean_curve) for line in summaries(against))
     text = printed(against)
     assert max(map(len, text.splitlines())) <= 80
     assert "size vs png" in text
@@ -137,8 +138,11 @@ def test_markdown_has_everything_needed_to_repeat_the_run(results):
     lines = text.splitlines()
     assert lines[0] == "## Kodak"
     assert "1 image, 0.1 MP, 1 thread (set)." in lines
-    assert "| codec | BD-rate vs jpeg | 0.1-2 bpp | enc MP/s | dec MP/s |" in lines
-    assert "| vqz | -20.0 % | -20.0 % | 1.0 | 10.0 |" in lines
+    assert "BD-rate vs jpeg:" in lines
+    assert "| codec | PSNR | enc MP/s | dec MP/s |" in lines
+    assert "| vqz | -20.0 % | 1.0 | 10.0 |" in lines
+    assert "BD-rate vs jpeg of the mean curves:" in lines
+    assert "| vqz | -20.0 % | -20.0 % |" in lines
     assert "| 50 | 0.3200 | 32.11 | 35.12 | 0.9000 | 0.9500 | 1.0 | 10.0 |" in lines
     assert "![Rate and PSNR of every codec](rd.png)" in lines
     assert "**vqz**: v1, settings" in lines
@@ -147,9 +151,70 @@ def test_markdown_has_everything_needed_to_repeat_the_run(results):
 
 
 def test_every_row_of_a_markdown_table_has_the_same_columns(results):
-    rows_of_tables = [line for line in to_markdown(results).splitlines() if line.startswith("|")]
-    assert len(rows_of_tables) == 3 * 4 + 2 * 7
-    assert {line.count("|") for line in rows_of_tables} == {6, 9}
+    blocks = [part.splitlines() for part in to_markdown(results).split("\n\n") if part.startswith("|")]
+    assert [len(block) for block in blocks] == [4] * 4 + [7] * 2
+    assert [{line.count("|") for line in block} for block in blocks] == [{5}, {4}, {9}, {9}, {9}, {9}]
+
+
+def eye_rows(given: list[Row], name: str, factor: float) -> list[Row]:
+    """Rows of the picture set/NAME.png, with MS-SSIM and SSIMULACRA2 of a codec whose files are `factor` times as large."""
+    found = []
+    for row in given:
+        level = math.log(row.bytes / factor)
+        found.append(replace(row, image=f"set/{name}.png", ms_ssim=1 - math.exp(-level / 3), ssimulacra2=12 * level))
+    return found
+
+
+@pytest.fixture
+def several(results_of, rows) -> BenchResults:
+    """Five pictures by vqz, anchor jpeg: PSNR by 0.8 on all, metrics of eyes by 0.9 to 1.3; picture e shares no range with jpeg."""
+    factors = {"a": 0.9, "b": 1.0, "c": 1.3, "d": 1.2}
+    ours = [row for name, factor in factors.items() for row in eye_rows(rows("vqz", 0.8), name, factor)]
+    theirs = [row for name in factors for row in eye_rows(rows("jpeg"), name, 1)]
+    far = [replace(row, mse_rgb=row.mse_rgb / 1e6) for row in eye_rows(rows("vqz", 0.8), "e", 1e-9)]
+    results = results_of(("vqz", ours + far), ("jpeg", theirs + eye_rows(rows("jpeg"), "e", 1)))
+    return replace(results, images=[ImageInfo(f"set/{name}.png", 400, 250, 3) for name in "abcde"])
+
+
+def test_bd_rates_of_pictures_have_a_mean_a_median_and_the_worst(several):
+    ours, anchor = summaries(several)
+    for name in ("MS-SSIM", "SSIMULACRA2"):
+        pictures = ours.bd_rates[name].pictures
+        assert pictures.percents == pytest.approx(
+            {"set/a.png": -10, "set/b.png": 0, "set/c.png": 30, "set/d.png": 20, "set/e.png": math.nan}, abs=0.1, nan_ok=True
+        )
+        assert (pictures.mean, pictures.median) == (pytest.approx(10, abs=0.1), pytest.approx(10, abs=0.1))
+        assert [rate.picture for rate in pictures.defined] == ["set/c.png", "set/d.png", "set/b.png", "set/a.png"]
+    assert ours.bd_rates["PSNR"].pictures.mean == pytest.approx(-20, abs=0.1)
+    assert anchor.bd_rates["SSIMULACRA2"].pictures.mean == pytest.approx(0)
+
+
+def test_the_first_table_has_the_means_by_every_metric(several):
+    first, *others = tables(several)
+    assert first.title == "BD-rate vs jpeg, mean over the pictures"
+    assert first.header[:4] == ("codec", "PSNR", "MS-SSIM", "SSIMULACRA2")
+    assert first.rows[0][:4] == ("vqz", "-20.0 %", "+10.0 %", "+10.0 %")
+    assert first.rows[1][:4] == ("jpeg", "anchor", "anchor", "anchor")
+    of_eyes = next(table for table in others if table.title == "BD-rate vs jpeg of each picture by SSIMULACRA2")
+    worst = "set/c.png +30.0 %, set/d.png +20.0 %, set/b.png +0.0 %"
+    assert of_eyes.rows == [("vqz", "+10.0 %", "+10.0 %", "4 of 5", worst)]
+    text = printed(several)
+    assert max(map(len, text.splitlines())) <= 80
+    assert "…" not in text
+    assert text.index(of_eyes.title) < text.index(first.title)  # the most important is the last that a terminal shows
+
+
+def test_a_picture_alone_has_no_table_of_pictures(results):
+    titles = [table.title for table in tables(results)]
+    assert titles[:2] == ["BD-rate vs jpeg", "BD-rate vs jpeg of the mean curves"]
+    assert not any("each picture" in title for title in titles)
+
+
+def test_metrics_that_nobody_measured_have_no_column(several):
+    without = replace(several, rows=[replace(row, ms_ssim=math.nan, ssimulacra2=math.nan) for row in several.rows])
+    first, *others = tables(without)
+    assert first.header == ("codec", "PSNR", "enc MP/s", "dec MP/s")
+    assert [table.title for table in others if "each picture" in table.title] == ["BD-rate vs jpeg of each picture by PSNR"]
 
 
 FACTORS = ("vqz", 0.8), ("jpeg", 1)
@@ -163,7 +228,7 @@ def test_a_flat_picture_does_not_change_the_figures_of_others(results_of, rows) 
     both.images.append(ImageInfo("set/flat.png", 400, 250, 3))
     assert both.compared_images() == ["set/a.png"]
     assert both.left_out() == ["set/flat.png"]
-    assert summaries(both)[0].bd_percent == pytest.approx(-20)
+    assert summaries(both)[0].bd_rates["PSNR"].pictures.mean == pytest.approx(-20)
     assert "1 of 2 images" in printed(both)
     for text in (printed(both), to_markdown(both)):
         assert "set/flat.png: a codec decodes without error there" in text

@@ -1,8 +1,11 @@
 """Tests of bench/results.py; test_run.py covers results of whole runs."""
 
+import json
+import math
+
 import pytest
 
-from vqcodec.bench.results import BenchResults
+from vqcodec.bench.results import MS_SSIM, BenchResults, ms_ssim_db
 
 
 def test_results_survive_their_json(results):
@@ -16,3 +19,32 @@ def test_results_survive_their_json(results):
 def test_other_json_is_refused(text):
     with pytest.raises(ValueError, match=r"result file|Expecting value"):
         BenchResults.from_json(text)
+
+
+def test_the_json_has_the_bd_rates(results):
+    document = json.loads(results.to_json())
+    assert document["bd_range_bpp"] == [0.1, 2.0]
+    ours, anchor = (codec["bd_rates"] for codec in document["codecs"])
+    assert ours["psnr-rgb"] == {
+        "mean_curve": pytest.approx(-20),
+        "mean": pytest.approx(-20),
+        "median": pytest.approx(-20),
+        "pictures": {"set/a.png": pytest.approx(-20)},
+    }
+    assert anchor["psnr-rgb"]["mean"] == pytest.approx(0)
+    assert ours["ssimulacra2"] == {"mean_curve": None, "mean": None, "median": None, "pictures": {"set/a.png": None}}
+
+
+def test_a_file_without_bd_rates_still_loads(results):
+    document = json.loads(results.to_json())
+    del document["bd_range_bpp"]
+    for codec in document["codecs"]:
+        del codec["bd_rates"]
+    assert BenchResults.from_json(json.dumps(document)) == results
+
+
+def test_ms_ssim_has_decibels(results):
+    assert ms_ssim_db(0.99) == pytest.approx(20)
+    assert ms_ssim_db(1.0) == math.inf
+    assert math.isnan(ms_ssim_db(math.nan))
+    assert [point.value for point in results.curve("vqz", MS_SSIM)] == pytest.approx([ms_ssim_db(0.95)] * 5)

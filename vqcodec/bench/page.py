@@ -15,19 +15,7 @@ from PIL import Image
 from vqcodec.arrays import UInt8
 from vqcodec.bench.codecs import Codec, bracket
 from vqcodec.bench.metrics import psnr_rgb_db
-from vqcodec.bench.report import (
-    EXACT_TITLE,
-    NOTES,
-    RATE_HEADER,
-    comparison_cells,
-    comparison_header,
-    exact_cells,
-    exact_header,
-    exact_summaries,
-    metric_tables,
-    psnr_cells,
-    summaries,
-)
+from vqcodec.bench.report import NOTES, TextTable, tables
 from vqcodec.bench.results import BenchResults, ImageFile
 from vqcodec.io.image_reader import read_opaque
 from vqcodec.runtime import progress
@@ -96,18 +84,14 @@ def largest_within(codec: Codec, pixels: UInt8, size_bytes: int) -> bytes:
 
 def to_html(results: BenchResults, svg: str, crops: Iterable[ImageCrops]) -> str:
     """The whole page; `svg` is the plot."""
-    lines, exact = summaries(results), exact_summaries(results)
+    found = list(tables(results))
     parts = [
         f"<!doctype html><html lang='en'><meta charset='utf-8'><title>vqcodec bench</title><style>{_STYLE}</style>",
         "<h1>vqcodec bench</h1>",
         f"<p>{len(results.compared_images())} images, {html.escape(results.date)}, {html.escape(str(results.machine['cpu']))}.</p>",
+        *map(_table, found[:1]),
         svg[svg.index("<svg") :],
-        "<h2>Size at equal PSNR, and speed</h2>",
-        _table(("codec", *comparison_header(results.anchor)), ((line.codec, *comparison_cells(line)) for line in lines)),
-        "<h2>PSNR in dB at equal rate</h2>",
-        _table(("codec", *RATE_HEADER), ((line.codec, *psnr_cells(line)) for line in lines)),
-        *(f"<h2>{t.name} at equal rate</h2>{_table(('codec', *RATE_HEADER), t.rows)}" for t in metric_tables(lines)),
-        f"<h2>{EXACT_TITLE}</h2>{_table(exact_header(exact), map(exact_cells, exact))}" if exact else "",
+        *map(_table, found[1:]),
         f"<p class='notes'>{html.escape(NOTES)}</p>",
         f"<h2>Crops at {CROP_BPP:g} bits per pixel</h2>",
         f"<p class='notes'>The middle of each picture at 1:1, from each codec's largest file of at most {CROP_BPP:g} bpp, or its "
@@ -150,7 +134,8 @@ def _figure(crop: Crop) -> str:
     return f"<figure><img alt='{html.escape(crop.codec)}' src='data:image/png;base64,{data}'>{caption}</figure>"
 
 
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = ["".join(f"<th>{html.escape(cell)}</th>" for cell in header)]
-    lines += ["".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in rows]
-    return "<table>" + "".join(f"<tr>{line}</tr>" for line in lines) + "</table>"
+def _table(table: TextTable) -> str:
+    """A table as HTML, with its title as a heading."""
+    lines = ["".join(f"<th>{html.escape(cell)}</th>" for cell in table.header)]
+    lines += ["".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in table.rows]
+    return f"<h2>{html.escape(table.title)}</h2><table>" + "".join(f"<tr>{line}</tr>" for line in lines) + "</table>"

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vqcodec.bench.bdrate import Curve, RatePoint, at_psnr, at_rate, bd_rate, common_psnr, useful_points
+from vqcodec.bench.bdrate import Curve, RatePoint, at_rate, at_value, bd_rate, common_values, useful_points
 from vqcodec.bench.results import BenchResults
 from vqcodec.errors import MissingExtraError
 
@@ -49,7 +49,7 @@ def _draw_rates(axes: Axes, curves: dict[str, list[RatePoint]], colours: dict[st
         shown = [point for point in curves[name] if SHOWN_BPP[0] <= point.bpp <= SHOWN_BPP[1]]
         label = name if name == anchor else f"{name}  {_bd_text(curves.get(anchor, []), curves[name])}"
         style = _stroke(name)
-        axes.plot([p.bpp for p in shown], [p.psnr_db for p in shown], color=colours[name], label=label, **style)
+        axes.plot([p.bpp for p in shown], [p.value for p in shown], color=colours[name], label=label, **style)
     axes.set_xscale("log")
     axes.set_xticks(TICKS_BPP)
     axes.xaxis.set_minor_locator(NullLocator())
@@ -69,11 +69,11 @@ def _draw_sizes(axes: Axes, curves: dict[str, list[RatePoint]], colours: dict[st
     axes.axhline(0, color=colours.get(anchor, MUTED), linewidth=1.4)
     ends: dict[str, _LineEnd] = {}
     for name, points in curves.items():
-        low, high = common_psnr(curves.get(anchor, []), points)
+        low, high = common_values(curves.get(anchor, []), points)
         if name == anchor or not low < high:
             continue
         psnrs = np.linspace(low, high, 200)[1:-1]
-        sizes = [100 * (at_psnr(points, psnr) / at_psnr(curves[anchor], psnr) - 1) for psnr in psnrs]
+        sizes = [100 * (at_value(points, psnr) / at_value(curves[anchor], psnr) - 1) for psnr in psnrs]
         axes.plot(psnrs, sizes, color=colours[name], **_stroke(name, marker=False))
         ends[name] = _LineEnd(float(psnrs[-1]), sizes[-1])
     axes.margins(y=0.08)
@@ -126,7 +126,7 @@ def _stroke(name: str, *, marker: bool = True) -> dict[str, Any]:
 def _height(points: Curve) -> float:
     """Sort key of the legend: PSNR at 0.5 bpp, or at the end of a curve that does not reach it."""
     psnr = at_rate(points, 0.5)
-    return points[-1].psnr_db if math.isnan(psnr) else psnr
+    return points[-1].value if math.isnan(psnr) else psnr
 
 
 def _bd_text(anchor: Curve, test: Curve) -> str:

@@ -12,25 +12,27 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from vqcodec.bench.bdrate import at_rate, bd_rate
-from vqcodec.bench.results import BenchResults, CodecInfo, RdPoint
+from vqcodec.bench.bdrate import PictureRates, at_rate, bd_rate
+from vqcodec.bench.results import BD_METRICS, BD_RANGE_BPP, BdMetric, BdRates, BenchResults, CodecInfo, RdPoint
 
 RATES_BPP = (0.1, 0.15, 0.25, 0.5, 0.75, 1.0, 1.5)
-BD_RANGE_BPP = (0.1, 2.0)
-"""Range of rates of the second BD-rate."""
 SPEED_BPP = 0.5
 """Rate at which speeds are compared: each codec's setting nearest to it."""
 SHOWN_FAILURES = 20
+SHOWN_WORST = 3
+"""Number of pictures named in the tables of BD-rates of pictures."""
 ANCHOR_CELL = "anchor"
 
 NOTES = (
     "bpp is 8 x the bytes of the whole file over width x height. All metrics compare the 8-bit pixels that the decoder wrote. "
-    "A point is the mean bpp and mean PSNR over the images. BD-rate: mean difference in size at equal RGB PSNR (Bjøntegaard, "
-    "PCHIP on log-rate) over the PSNR range that both sweeps cover; negative means smaller files. The second BD-rate covers the "
-    f"part where both rates lie in {BD_RANGE_BPP[0]:g}-{BD_RANGE_BPP[1]:g} bpp. Speeds are megapixels per second in process, at "
-    f"the setting nearest {SPEED_BPP:g} bpp. SSIM and MS-SSIM are per RGB channel; MS-SSIM needs 161 pixels a side. High band: "
-    "energy of luma minus its 3x3 blur, divided by the original's. Codecs whose decodes all equal the originals have an infinite "
-    "PSNR, and are compared by size alone."
+    "BD-rate: mean difference in size at equal RGB PSNR, MS-SSIM or SSIMULACRA2 (Bjøntegaard, PCHIP on log-rate), over the "
+    f"range of the metric that both sweeps reach with rates in {BD_RANGE_BPP[0]:g}-{BD_RANGE_BPP[1]:g} bpp; negative means "
+    "smaller files. BD-rates by MS-SSIM take it in decibels, -10 log10(1 - MS-SSIM). Each picture has a BD-rate between its own "
+    "curves. Mean, median and the worst (largest) are over the pictures where the two curves share a range; the column of "
+    "pictures counts them. The BD-rate of the mean curves is between curves of mean bpp and mean metric over the images. Speeds "
+    f"are megapixels per second in process, at the setting nearest {SPEED_BPP:g} bpp. SSIM and MS-SSIM are per RGB channel; MS- "
+    "SSIM needs 161 pixels a side. High band: energy of luma minus its 3x3 blur, divided by the original's. Codecs whose "
+    "decodes all equal the originals have an infinite PSNR, and are compared by size alone."
 )
 
 
@@ -40,8 +42,8 @@ class Summary:
 
     codec: str
     is_anchor: bool
-    bd_percent: float  # BD-rate against the anchor over the common PSNR range
-    bd_in_range_percent: float  # BD-rate over rates within BD_RANGE_BPP
+    bd_rates: dict[str, BdRates]  # against the anchor, by the names of BD_METRICS
+    bd_all_rates_percent: float  # BD-rate of the mean curves by PSNR over all rates, also those outside BD_RANGE_BPP
     psnr_at_db: tuple[float, ...]  # PSNR at each of RATES_BPP
     metrics_at: dict[str, tuple[float, ...]]  # for each of METRICS, its value at each of RATES_BPP
     encode_mps: float
@@ -83,8 +85,8 @@ def summaries(results: BenchResults) -> list[Summary]:
             Summary(
                 codec=codec.name,
                 is_anchor=codec.name == results.anchor,
-                bd_percent=bd_rate(anchor, curve),
-                bd_in_range_percent=bd_rate(anchor, curve, bpp_range=BD_RANGE_BPP),
+                bd_rates={metric.name: results.bd_rates(codec.name, metric) for metric in BD_METRICS},
+                bd_all_rates_percent=bd_rate(anchor, curve),
                 psnr_at_db=tuple(at_rate(curve, bpp) for bpp in RATES_BPP),
                 metrics_at={n: tuple(_interpolated(points, get, bpp) for bpp in RATES_BPP) for n, get in METRICS.items()},
                 encode_mps=speed.encode_mps,
@@ -132,58 +134,104 @@ def _interpolated(points: Sequence[RdPoint], get: Callable[[RdPoint], float], bp
     return float(np.interp(np.log(bpp), np.log(rates), [get(point) for point in points]))
 
 
-# ---------------------------------------------------------------------------------------------- cells of the tables
-
-POINT_HEADER = ("quality", "bpp", "PSNR", "PSNR-Y", "SSIM", "MS-SSIM", "enc MP/s", "dec MP/s")
+# ---------------------------------------------------------------------------------------------- tables
 
 
-def comparison_header(anchor: str) -> tuple[str, ...]:
-    """Column titles of `comparison_cells`."""
-    low, high = BD_RANGE_BPP
-    return (f"BD-rate vs {anchor}", f"{low:g}-{high:g} bpp", "enc MP/s", "dec MP/s")
+class TextTable(NamedTuple):
+    """A table of text. The first column has the codecs' names."""
+
+    title: str
+    header: tuple[str, ...]
+    rows: Sequence[tuple[str, ...]]
 
 
-def comparison_cells(line: Summary) -> tuple[str, ...]:
-    """BD-rates and speeds of one codec as text."""
-    rates = (_percent(line.bd_percent), _percent(line.bd_in_range_percent))
-    rates = (ANCHOR_CELL, ANCHOR_CELL) if line.is_anchor else rates
-    return (*rates, _speed(line.encode_mps), _speed(line.decode_mps))
+def tables(results: BenchResults) -> Iterator[TextTable]:
+    """All tables but those of points, the most important first: BD-rates, metrics at equal rate, sizes of exact files."""
+    lines, exact = summaries(results), exact_summaries(results)
+    if lines:
+        yield from bd_tables(lines, results)
+        yield from rate_tables(lines)
+    if exact:
+        yield exact_table(exact)
 
 
-EXACT_TITLE = "Size of exact files"
+def bd_tables(lines: Sequence[Summary], results: BenchResults) -> Iterator[TextTable]:
+    """Means over the pictures; then, of several pictures, a table of each metric with the worst ones; then the mean curves."""
+    metrics = _measured(lines)
+    names = tuple(metric.name for metric in metrics)
+    several = len(results.compared_images()) > 1
+    yield TextTable(
+        f"BD-rate vs {results.anchor}{', mean over the pictures' if several else ''}",
+        ("codec", *names, "enc MP/s", "dec MP/s"),
+        [(line.codec, *_mean_cells(line, metrics), _speed(line.encode_mps), _speed(line.decode_mps)) for line in lines],
+    )
+    if several:
+        for metric in metrics:
+            yield TextTable(
+                f"BD-rate vs {results.anchor} of each picture by {metric.name}",
+                ("codec", "mean", "median", "pictures", "worst"),
+                [(line.codec, *_picture_cells(line.bd_rates[metric.name].pictures)) for line in lines if not line.is_anchor],
+            )
+    yield TextTable(
+        f"BD-rate vs {results.anchor} of the mean curves",
+        ("codec", *names, "PSNR, all rates"),
+        [
+            (line.codec, *_curve_cells(line, metrics), ANCHOR_CELL if line.is_anchor else _percent(line.bd_all_rates_percent))
+            for line in lines
+        ],
+    )
 
 
-def exact_header(lines: Sequence[ExactSummary]) -> tuple[str, ...]:
-    """Column titles of `exact_cells`."""
-    return ("codec", "bpp", f"size vs {lines[0].reference}", "enc MP/s", "dec MP/s")
+def _measured(lines: Sequence[Summary]) -> list[BdMetric]:
+    """PSNR, and the other metrics of BD-rates for which any codec has one."""
+    return [
+        metric
+        for metric in BD_METRICS
+        if metric is BD_METRICS[0] or not all(math.isnan(line.bd_rates[metric.name].pictures.mean) for line in lines)
+    ]
 
 
-def exact_cells(line: ExactSummary) -> tuple[str, ...]:
-    """Name, size and speeds of a codec that decodes everything exactly as text."""
-    return (line.codec, _number(line.bpp, 4), _percent(line.size_percent), _speed(line.encode_mps), _speed(line.decode_mps))
+def _mean_cells(line: Summary, metrics: Sequence[BdMetric]) -> list[str]:
+    """Mean BD-rate over the pictures by each metric."""
+    return [ANCHOR_CELL if line.is_anchor else _percent(line.bd_rates[metric.name].pictures.mean) for metric in metrics]
 
 
-RATE_HEADER = tuple(f"{bpp:g} bpp" for bpp in RATES_BPP)
+def _curve_cells(line: Summary, metrics: Sequence[BdMetric]) -> list[str]:
+    """BD-rate of the mean curves by each metric."""
+    return [ANCHOR_CELL if line.is_anchor else _percent(line.bd_rates[metric.name].of_mean_curve) for metric in metrics]
 
 
-def psnr_cells(line: Summary) -> tuple[str, ...]:
-    """PSNR of one codec at each of RATES_BPP as text."""
-    return tuple(_number(psnr, 2) for psnr in line.psnr_at_db)
+def _picture_cells(rates: PictureRates) -> tuple[str, ...]:
+    """Mean, median, number of pictures with a BD-rate, and the worst pictures with their names."""
+    count, asked = len(rates.defined), len(rates.percents)
+    worst = ", ".join(f"{rate.picture} {_percent(rate.percent)}" for rate in rates.defined[:SHOWN_WORST])
+    return _percent(rates.mean), _percent(rates.median), f"{count}" if count == asked else f"{count} of {asked}", worst or "-"
 
 
-class MetricTable(NamedTuple):
-    """Values of one of METRICS at RATES_BPP as text, one row per codec, the codec's name first."""
-
-    name: str
-    rows: list[tuple[str, ...]]
+RATE_HEADER = ("codec", *(f"{bpp:g}" for bpp in RATES_BPP))
 
 
-def metric_tables(lines: Sequence[Summary]) -> Iterator[MetricTable]:
-    """A table for each of METRICS that was measured."""
+def rate_tables(lines: Sequence[Summary]) -> Iterator[TextTable]:
+    """PSNR, and each of METRICS that was measured, at equal rate."""
+    rows = [(line.codec, *(_number(psnr, 2) for psnr in line.psnr_at_db)) for line in lines]
+    yield TextTable("PSNR in dB at equal rate, in bpp", RATE_HEADER, rows)
     for name in METRICS:
         if not all(math.isnan(value) for line in lines for value in line.metrics_at[name]):
             places = 4 if name == "MS-SSIM" else 3
-            yield MetricTable(name, [(line.codec, *(_number(value, places) for value in line.metrics_at[name])) for line in lines])
+            rows = [(line.codec, *(_number(value, places) for value in line.metrics_at[name])) for line in lines]
+            yield TextTable(f"{name} at equal rate, in bpp", RATE_HEADER, rows)
+
+
+def exact_table(lines: Sequence[ExactSummary]) -> TextTable:
+    """Sizes and speeds of the codecs that decode everything exactly."""
+    rows = [
+        (line.codec, _number(line.bpp, 4), _percent(line.size_percent), _speed(line.encode_mps), _speed(line.decode_mps))
+        for line in lines
+    ]
+    return TextTable("Size of exact files", ("codec", "bpp", f"size vs {lines[0].reference}", "enc MP/s", "dec MP/s"), rows)
+
+
+POINT_HEADER = ("quality", "bpp", "PSNR", "PSNR-Y", "SSIM", "MS-SSIM", "enc MP/s", "dec MP/s")
 
 
 def point_cells(point: RdPoint) -> tuple[str, ...]:
@@ -208,7 +256,8 @@ def _number(value: float, digits: int) -> str:
 
 
 def _percent(value: float) -> str:
-    return "-" if math.isnan(value) else f"{value:+.1f} %"
+    """A signed percentage to one decimal place; "-" for nan."""
+    return "-" if math.isnan(value) else f"{round(value, 1) + 0.0:+.1f} %"  # adding 0 makes -0.0 positive
 
 
 def _speed(mps: float) -> str:
@@ -222,27 +271,16 @@ def _speed(mps: float) -> str:
 
 
 def print_results(results: BenchResults, console: Console) -> None:
-    """Print every codec's points, the comparison, missing codecs and failures."""
+    """Print every codec's points, the tables with the most important last, missing codecs and failures."""
     for codec in results.codecs:
         points = results.points(codec.name)
         if points:
             title = f"[bold]{escape(codec.name)}[/]  {escape(codec.version)}, {escape(codec.description)}"
             console.print(_table(title, POINT_HEADER, (point_cells(point) for point in points)))
-    lines = summaries(results)
-    if lines:
-        title = f"[bold]PSNR in dB at equal rate[/]  {_scope(results)}"
-        console.print(_table(title, ("codec", *RATE_HEADER), ((line.codec, *psnr_cells(line)) for line in lines)))
-        for metric in metric_tables(lines):
-            console.print(_table(f"[bold]{metric.name} at equal rate[/]", ("codec", *RATE_HEADER), metric.rows))
-        title = f"[bold]Size at equal PSNR[/]  and speed at {SPEED_BPP:g} bpp"
-        header = ("codec", *comparison_header(results.anchor))
-        console.print(_table(title, header, ((line.codec, *comparison_cells(line)) for line in lines)))
-    exact = exact_summaries(results)
-    if exact:
-        title = f"[bold]{EXACT_TITLE}[/]  {_scope(results)}"
-        console.print(_table(title, exact_header(exact), map(exact_cells, exact)))
-    if not lines and not exact:
-        console.print("[red]No codec completed any image.[/]")
+    found = list(tables(results))
+    for table in reversed(found):
+        console.print(_table(f"[bold]{escape(table.title)}[/]", table.header, table.rows))
+    console.print(_scope(results) if found else "[red]No codec completed any image.[/]")
     if results.left_out():
         console.print(f"[yellow]left out[/] {escape(_left_out_text(results))}", soft_wrap=True)
     for missing in (codec for codec in results.codecs if codec.missing):
@@ -254,7 +292,9 @@ def print_results(results: BenchResults, console: Console) -> None:
 def _table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     table = Table(title=title, title_justify="left", title_style="", box=box.SIMPLE_HEAD, pad_edge=False)
     for index, name in enumerate(header):
-        table.add_column(name, justify="left" if index == 0 and name == "codec" else "right", no_wrap=True)
+        wraps = name == "worst"  # names of pictures
+        left = wraps or (index == 0 and name == "codec")
+        table.add_column(name, justify="left" if left else "right", no_wrap=not wraps, overflow="fold" if wraps else "ellipsis")
     for cells in rows:
         table.add_row(*(escape(cell) for cell in cells))
     return table
@@ -299,16 +339,8 @@ def to_markdown(results: BenchResults, *, title: str = "Rate and distortion", pl
     """The run as a Markdown section: comparison, `plot` (a link to the picture), points, machine, command."""
     folders = sorted({image.name.split("/")[0] for image in results.images if "/" in image.name})
     parts = [f"## {title}", f"{_scope(results)}{' (' + ', '.join(folders) + ')' if folders else ''}."]
-    lines, exact = summaries(results), exact_summaries(results)
-    if lines or not exact:
-        header = ("codec", *comparison_header(results.anchor))
-        parts.append(markdown_table(header, ((line.codec, *comparison_cells(line)) for line in lines)))
-        parts.append("PSNR in dB at equal rate:")
-        parts.append(markdown_table(("codec", *RATE_HEADER), ((line.codec, *psnr_cells(line)) for line in lines)))
-    for metric in metric_tables(lines):
-        parts += [f"{metric.name} at equal rate:", markdown_table(("codec", *RATE_HEADER), metric.rows)]
-    if exact:
-        parts += [f"{EXACT_TITLE}:", markdown_table(exact_header(exact), map(exact_cells, exact))]
+    for table in tables(results):
+        parts += [f"{table.title}:", markdown_table(table.header, table.rows)]
     if plot is not None:
         parts.append(f"![Rate and PSNR of every codec]({plot})")
     parts.append(textwrap.fill(NOTES, 120))

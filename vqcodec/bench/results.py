@@ -1,9 +1,9 @@
-"""Results of a bench run: rows as measured, curves made from them, and their JSON file.
+"""Results of a bench run: rows as measured, curves and BD-rates made from them, and their JSON file.
 
 The JSON is one object. Its `codecs` are objects in CompressAI's result layout (name, description, results: lists with one
-entry per quality, under CompressAI's keys and a few more). The object also has the rows they were made from, the images, the
-failures, and the command, machine and versions needed to repeat the run. Numbers that JSON cannot represent (an infinite PSNR,
-an undefined MS-SSIM) are null.
+entry per quality, under CompressAI's keys and a few more), with their BD-rates against the anchor. The object also has the rows
+they were made from, the images, the failures, and the command, machine and versions needed to repeat the run. Numbers that JSON
+cannot represent (an infinite PSNR, an undefined MS-SSIM) are null.
 """
 
 import json
@@ -11,13 +11,15 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from vqcodec.bench.bdrate import RatePoint
+from vqcodec.bench.bdrate import Curve, PictureRates, RatePoint, bd_rate, picture_rates
 from vqcodec.bench.metrics import psnr_db
 
 JSON_KIND = "vqcodec-bench"
 JSON_VERSION = 1
+BD_RANGE_BPP = (0.1, 2.0)
+"""Range of rates that BD-rates cover, by every metric."""
 _RUN_FIELDS = ("date", "command", "machine", "versions", "threads", "anchor")
 
 
@@ -111,6 +113,49 @@ class RdPoint:
     decode_mps: float
 
 
+class Measured(Protocol):
+    """Rate and metrics of a row or a point."""
+
+    @property
+    def bpp(self) -> float: ...
+    @property
+    def psnr_rgb(self) -> float: ...
+    @property
+    def ms_ssim(self) -> float: ...
+    @property
+    def ssimulacra2(self) -> float: ...
+
+
+def ms_ssim_db(ms_ssim: float) -> float:
+    """MS-SSIM in decibels, -10 log10(1 - MS-SSIM); inf for 1."""
+    return math.inf if ms_ssim >= 1 else -10 * math.log10(1 - ms_ssim)
+
+
+@dataclass(frozen=True)
+class BdMetric:
+    """A metric that BD-rates are computed by. Its values grow with quality."""
+
+    name: str
+    key: str  # its key in the JSON file
+    unit: str  # of the values, for the axis of a plot; empty if they have none
+    value: Callable[[Measured], float]
+
+
+PSNR = BdMetric("PSNR", "psnr-rgb", "dB", lambda p: p.psnr_rgb)
+MS_SSIM = BdMetric("MS-SSIM", "ms-ssim-rgb", "dB", lambda p: ms_ssim_db(p.ms_ssim))
+"""In decibels: MS-SSIM itself hardly changes above 0.5 bpp, so that low rates alone would count."""
+SSIMULACRA2 = BdMetric("SSIMULACRA2", "ssimulacra2", "", lambda p: p.ssimulacra2)
+BD_METRICS = (PSNR, MS_SSIM, SSIMULACRA2)
+
+
+@dataclass(frozen=True)
+class BdRates:
+    """BD-rates of a codec against the anchor by one metric, over rates within BD_RANGE_BPP, in percent; nan if undefined."""
+
+    of_mean_curve: float  # between the curves of mean rate and mean value
+    pictures: PictureRates
+
+
 @dataclass(frozen=True)
 class BenchResults:
     """Results of a run, complete or up to the last image that finished."""
@@ -169,9 +214,24 @@ class BenchResults:
         points = [_mean_point(quality, rows) for quality, rows in by_quality.items() if len(rows) == len(compared)]
         return sorted(points, key=lambda point: point.bpp)
 
-    def curve(self, codec: str) -> list[RatePoint]:
-        """Points of a codec as (bpp, RGB PSNR) for bdrate."""
-        return [RatePoint(point.bpp, point.psnr_rgb) for point in self.points(codec)]
+    def curve(self, codec: str, metric: BdMetric = PSNR) -> list[RatePoint]:
+        """Points of a codec, means over the compared images, as (bpp, value of the metric) for bdrate."""
+        return [RatePoint(point.bpp, metric.value(point)) for point in self.points(codec)]
+
+    def picture_curves(self, codec: str, metric: BdMetric = PSNR) -> dict[str, Curve]:
+        """Curve of each compared image by name, as (bpp, value of the metric)."""
+        curves: dict[str, list[RatePoint]] = {name: [] for name in self.compared_images()}
+        for row in self.rows:
+            if row.codec == codec and row.image in curves:
+                curves[row.image].append(RatePoint(row.bpp, metric.value(row)))
+        return {name: curve for name, curve in curves.items() if curve}
+
+    def bd_rates(self, codec: str, metric: BdMetric = PSNR) -> BdRates:
+        """BD-rates of a codec against the anchor by a metric."""
+        return BdRates(
+            bd_rate(self.curve(self.anchor, metric), self.curve(codec, metric), bpp_range=BD_RANGE_BPP),
+            picture_rates(self.picture_curves(self.anchor, metric), self.picture_curves(codec, metric), bpp_range=BD_RANGE_BPP),
+        )
 
     def to_json(self) -> str:
         """The run as one object of strict JSON, without NaN or Infinity."""
@@ -179,6 +239,7 @@ class BenchResults:
             "kind": JSON_KIND,
             "version": JSON_VERSION,
             **{key: getattr(self, key) for key in _RUN_FIELDS},
+            "bd_range_bpp": BD_RANGE_BPP,
             "codecs": [self._codec_object(codec) for codec in self.codecs],
             "images": [vars(image) for image in self.images],
             "failures": [vars(failure) for failure in self.failures],
@@ -187,7 +248,7 @@ class BenchResults:
         return json.dumps(_without_nan(document), indent=1, allow_nan=False) + "\n"
 
     def _codec_object(self, codec: CodecInfo) -> dict[str, Any]:
-        """One codec in CompressAI's layout: {"name", "description", "results": {key: one number per quality}}."""
+        """One codec in CompressAI's layout: {"name", "description", "results": {key: one number per quality}}, and its BD-rates."""
         points = self.points(codec.name)
         columns: dict[str, Callable[[RdPoint], float]] = {
             "bpp": lambda p: p.bpp,
@@ -205,7 +266,13 @@ class BenchResults:
             "decoding_mps": lambda p: p.decode_mps,
         }
         results = {key: [value(point) for point in points] for key, value in columns.items()}
-        return {**vars(codec), "results": results}
+        return {**vars(codec), "results": results, "bd_rates": {m.key: self._bd_object(codec.name, m) for m in BD_METRICS}}
+
+    def _bd_object(self, codec: str, metric: BdMetric) -> dict[str, Any]:
+        """BD-rates of a codec by a metric, in percent: of the mean curve, and the mean, the median and all those of pictures."""
+        rates = self.bd_rates(codec, metric)
+        pictures = rates.pictures
+        return {"mean_curve": rates.of_mean_curve, "mean": pictures.mean, "median": pictures.median, "pictures": pictures.percents}
 
     @classmethod
     def from_json(cls, text: str) -> "BenchResults":
