@@ -10,8 +10,8 @@ from PIL import Image
 
 from vqcodec.arrays import UInt8
 from vqcodec.bench.codecs import open_codec
-from vqcodec.bench.page import crop_sheet, largest_within, make_crops
-from vqcodec.bench.results import ImageFile
+from vqcodec.bench.page import crop_sheet, largest_within, make_crops, to_html
+from vqcodec.bench.results import BenchResults, ImageFile
 
 
 class LinearCodec:
@@ -67,3 +67,11 @@ def test_a_crop_is_left_out_if_no_file_is_near_the_rate(tmp_path: Path) -> None:
 
 def test_the_smallest_file_is_taken_if_none_is_small_enough() -> None:
     assert len(largest_within(LinearCodec("fine", 10), np.zeros((2, 2), np.uint8), 1)) == 20
+
+
+def test_the_page_leads_with_the_bd_rates(results: BenchResults) -> None:
+    page = to_html(results, "<?xml?><svg></svg>", [])
+    headings = [part.split("</h2>")[0] for part in page.split("<h2>")[1:]]
+    assert headings[:2] == ["BD-rate vs jpeg", "BD-rate vs jpeg of the mean curves"]
+    assert page.index(headings[0]) < page.index("<svg>") < page.index(headings[1])
+    assert "<tr><td>vqz</td><td>-20.0 %</td><td>1.0</td><td>10.0</td></tr>" in page

@@ -144,7 +144,7 @@ def test_markdown_has_everything_needed_to_repeat_the_run(results):
     assert "BD-rate vs jpeg of the mean curves:" in lines
     assert "| vqz | -20.0 % | -20.0 % |" in lines
     assert "| 50 | 0.3200 | 32.11 | 35.12 | 0.9000 | 0.9500 | 1.0 | 10.0 |" in lines
-    assert "![Rate and PSNR of every codec](rd.png)" in lines
+    assert "![Rate and distortion of every codec](rd.png)" in lines
     assert "**vqz**: v1, settings" in lines
     for fact in ("A Processor, 2 cores", "2001-02-03", "vqcodec 1.2.3", "```\nvqcodec bench set\n```"):
         assert fact in text

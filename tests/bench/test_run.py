@@ -379,20 +379,20 @@ def test_a_report_folder_is_filled(folder, tmp_path):
     report = tmp_path / "new" / "report"
     run(folder, FakeCodec("one"), FakeCodec("two"), report_dir=report, anchor="one")
     assert sorted(path.name for path in report.iterdir()) == [
-        "crops.png", "rate_psnr.png", "rate_psnr.svg", "results.html", "results.json", "results.md",
+        "crops.png", "rate_distortion.png", "rate_distortion.svg", "results.html", "results.json", "results.md",
     ]  # fmt: skip
     page = (report / "results.html").read_text()
     assert not re.search(r"""<(?:link|script)|src=["']http""", page)  # the page is self-contained
     assert page.count("<img alt='original'") == 3
     assert "<img alt='two'" not in page  # its smallest files are far from 0.25 bpp
     assert page.count("two: no file near 0.25 bpp, the nearest has ") == 3
-    with Image.open(report / "rate_psnr.png") as plot:
+    with Image.open(report / "rate_distortion.png") as plot:
         assert plot.size[0] > 1000
         assert len(np.unique(np.array(plot.convert("L")))) > 50  # something is drawn
-    assert "![Rate and PSNR of every codec](rate_psnr.png)" in (report / "results.md").read_text()
+    assert "![Rate and distortion of every codec](rate_distortion.png)" in (report / "results.md").read_text()
 
 
-@pytest.mark.parametrize("name", fast_first(["results.json", "results.md", "rate_psnr.png"]))
+@pytest.mark.parametrize("name", fast_first(["results.json", "results.md", "rate_distortion.png"]))
 def test_no_output_is_overwritten_without_the_option(folder, tmp_path, name):
     report = tmp_path / "report"
     report.mkdir()

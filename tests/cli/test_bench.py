@@ -1,6 +1,7 @@
 """The command bench, briefly; tests/bench has more."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -32,3 +33,13 @@ def test_a_report_of_the_bench_is_not_written_over_its_pictures(
     code, _, err = run(capsys, "bench", plain, "--codecs", "jpeg", "--qualities", "jpg=10")
     assert code == 2
     assert "'jpg', which is not among the codecs" in err
+
+
+def test_a_note_says_how_to_measure_ssimulacra2(
+    photo: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ssimulacra2", None)  # hides the package
+    words = ("bench", photo, "--codecs", "jpeg", "--qualities", "30")
+    assert "note: SSIMULACRA2 is left out: pip install 'vqcodec[metrics]'" in run(capsys, *words)[2]
+    for option in ("--psnr-only", "--quiet"):
+        assert "SSIMULACRA2" not in run(capsys, *words, option)[2]

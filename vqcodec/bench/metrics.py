@@ -10,8 +10,8 @@ divided by 257, so their peak of 65535 becomes 255, and squared errors, PSNR, SS
 - High band: energy of BT.601 luma minus its [1 2 1] / 4 blur, divided by the original's. 1 is as sharp (or as noisy) as the
   original, below 1 is blurred. It compares two sums, so it says nothing about where the sharpness is.
 - LPIPS: by the function that `open_lpips` returns, which needs the weights; otherwise, and for uint16, nan.
-- SSIMULACRA2 (Sneyers 2022): by the package ssimulacra2 if it is installed; otherwise, and for uint16, nan. 100 for identical
-  pictures, 90 for no visible difference, 70 for high quality, 30 for low quality.
+- SSIMULACRA2 (Sneyers 2022): by the package ssimulacra2 (extra `metrics`) if it is installed; otherwise, and for uint16, nan. 100
+  for identical pictures, 90 for no visible difference, 70 for high quality, 30 for low quality.
 A grey picture has one channel: its PSNR RGB and PSNR Y are equal.
 """
 
@@ -126,9 +126,14 @@ def open_lpips(folder: Path) -> LpipsFunction:
     return Lpips(folder).between
 
 
+def has_ssimulacra2() -> bool:
+    """True if the package for SSIMULACRA2 is installed."""
+    return find_spec("ssimulacra2") is not None
+
+
 def _ssimulacra2(original: UInt8, decoded: UInt8) -> float:
     """SSIMULACRA2 by its package; nan without it or for pictures that are too small."""
-    if find_spec("ssimulacra2") is None or min(original.shape[:2]) < _SSIMULACRA2_MIN_SIDE:
+    if not has_ssimulacra2() or min(original.shape[:2]) < _SSIMULACRA2_MIN_SIDE:
         return math.nan
     import ssimulacra2
 

@@ -342,7 +342,7 @@ def to_markdown(results: BenchResults, *, title: str = "Rate and distortion", pl
     for table in tables(results):
         parts += [f"{table.title}:", markdown_table(table.header, table.rows)]
     if plot is not None:
-        parts.append(f"![Rate and PSNR of every codec]({plot})")
+        parts.append(f"![Rate and distortion of every codec]({plot})")
     parts.append(textwrap.fill(NOTES, 120))
     parts += [_markdown_codec(results, codec) for codec in results.codecs if results.points(codec.name)]
     problems = [f"- left out: {_left_out_text(results)}"] if results.left_out() else []

@@ -42,7 +42,7 @@ Metrics = Callable[[UInt8, UInt8], Distance]
 DEFAULT_CODECS = ("vqz", "jpeg", "webp", "avif")
 DEFAULT_ANCHOR = "jpeg"
 REPORT_JSON, REPORT_MARKDOWN, REPORT_PAGE = "results.json", "results.md", "results.html"
-REPORT_PLOT, REPORT_VECTORS, REPORT_CROPS = "rate_psnr.png", "rate_psnr.svg", "crops.png"
+REPORT_PLOT, REPORT_VECTORS, REPORT_CROPS = "rate_distortion.png", "rate_distortion.svg", "crops.png"
 _REPORT_FILES = (REPORT_MARKDOWN, REPORT_PAGE, REPORT_PLOT, REPORT_VECTORS, REPORT_CROPS)
 
 
