@@ -7,15 +7,15 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 PYTEST := python -m pytest --quiet --numprocesses 2 --dist worksteal
 LOWEST := $(VENV)-lowest
 BENCH_IMAGES ?= ../shared/data/kodak
-BENCH_CODECS ?= vqz,vqz:::ssim,vqz:photo-lite,jpeg,webp,avif,jxl
+BENCH_CODECS ?= vqz,vqz:::ssim,vqz:photo-lite,jpeg,webp,avif,avif:444:psnr,avif:3,jxl
 TRAIN_IMAGES ?= ../shared/data/photos
 MNIST ?= ../shared/data/mnist
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-lowest test-slow lint bench train-lite mnist golden man clean
+.PHONY: help demo test test-fast test-lowest test-slow lint bench bench-held-out train-lite mnist golden man clean
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 24
 
 demo: $(VENV)/.base ## encode and decode the samples: a table, and a picture beside JPEG and AVIF in out/
 	$(BIN)/python samples/demo.py
@@ -43,6 +43,10 @@ lint: $(VENV)/.dev ## style, types, and that imports point down only
 
 bench: $(VENV)/.dev ## rate and distortion against the other codecs on BENCH_IMAGES: tables and a plot in out/bench
 	$(BIN)/vqcodec bench $(BENCH_IMAGES) --codecs $(BENCH_CODECS) -o out/bench -f
+
+bench-held-out: $(VENV)/.dev ## the same on the photographs of TRAIN_IMAGES that no model learned from, in out/bench-held-out
+	$(BIN)/python experiments/held_out.py $(TRAIN_IMAGES) out/held-out
+	$(BIN)/vqcodec bench out/held-out --codecs $(BENCH_CODECS) -o out/bench-held-out -f
 
 train-lite: $(VENV)/.dev ## train models/photo-lite anew from TRAIN_IMAGES, into out/
 	$(BIN)/vqcodec train $(TRAIN_IMAGES) -o out/photo-lite --init none -f

@@ -19,6 +19,7 @@ from helpers.marks import fast_first
 from helpers.paths import REPOSITORY
 from helpers.pictures import photo
 from helpers.processes import program_environment
+from vqcodec.bench.results import BenchResults, CodecInfo, ImageInfo, Row
 
 EXPERIMENTS = REPOSITORY / "experiments"
 
@@ -140,36 +141,103 @@ def test_the_table_of_kinds_has_a_row_for_each(
     assert "dB" not in lossless
 
 
-def test_the_first_table_has_sizes_against_the_anchor_and_times_against_avif(monkeypatch: pytest.MonkeyPatch) -> None:
+def sweep_rows(codec: str, picture: str, factor: float, eye_factor: float, seconds: float = 1.0) -> list[Row]:
+    """A sweep whose files are `factor` times as large at equal PSNR, and `eye_factor` times at equal SSIMULACRA2."""
+    sweep = [(10, 1000, 200.0), (30, 2500, 90.0), (50, 5000, 40.0), (70, 11000, 15.0)]
+    return [
+        Row(
+            *(codec, quality, picture, 100_000, round(size * factor), mse, mse, 0.9, math.nan, seconds, seconds),
+            ssimulacra2=10 * math.log(size * factor / eye_factor),
+        )
+        for quality, size, mse in sweep
+    ]
+
+
+@pytest.fixture
+def bench_results() -> BenchResults:
+    """Two pictures by JPEG, AVIF and vqz. By SSIMULACRA2 AVIF is smallest on b, and vqz on a."""
+    factors = {
+        ("jpeg", "a"): (1.0, 1.0, 0.1),
+        ("jpeg", "b"): (1.0, 1.0, 0.1),
+        ("avif", "a"): (0.5, 0.5, 1.0),
+        ("avif", "b"): (0.5, 0.5, 1.0),
+        ("vqz", "a"): (0.4, 0.4, 2.0),
+        ("vqz", "b"): (0.4, 0.7, 2.0),
+    }
+    return BenchResults(
+        date="2001-02-03",
+        command="vqcodec bench set",
+        machine={"cpu": "A Processor", "cores": 2, "system": "Linux"},
+        versions={"vqcodec": "1.2.3"},
+        threads=1,
+        anchor="jpeg",
+        images=[ImageInfo(name, 400, 250, 3) for name in "ab"],
+        codecs=[CodecInfo(name, "1", "", (10, 30, 50, 70)) for name in ("jpeg", "avif", "vqz")],
+        rows=[row for (codec, picture), facts in factors.items() for row in sweep_rows(codec, picture, *facts)],
+    )
+
+
+def test_the_first_table_has_sizes_by_every_metric_and_times_against_avif(
+    monkeypatch: pytest.MonkeyPatch, bench_results: BenchResults
+) -> None:
     monkeypatch.syspath_prepend(EXPERIMENTS)
     from make_results import first_table
 
-    from vqcodec.bench.results import BenchResults, CodecInfo, ImageInfo, Row
-
-    def rows(codec: str, factor: float, seconds: float) -> list[Row]:
-        sweep = [(10, 1000, 200.0), (30, 2500, 90.0), (50, 5000, 40.0), (70, 11000, 15.0)]
-        return [
-            Row(codec, quality, "a", 100_000, round(size * factor), mse, mse, 0.9, 0.9, seconds, seconds, ssimulacra2=quality)
-            for quality, size, mse in sweep
-        ]
-
-    codecs = {"jpeg": (1.0, 0.1), "avif": (0.5, 1.0), "vqz": (0.4, 2.0)}
-    results = BenchResults(
-        date="2001-02-03",
-        command="",
-        machine={},
-        versions={},
-        threads=1,
-        anchor="jpeg",
-        images=[ImageInfo("a", 400, 250, 3)],
-        codecs=[CodecInfo(name, "1", "", (10, 30, 50, 70)) for name in codecs],
-        rows=[row for name, facts in codecs.items() for row in rows(name, *facts)],
-    )
-    assert first_table(results).splitlines()[2:] == [
+    header, _, *lines = first_table(bench_results).splitlines()
+    assert header == "| codec | size at equal PSNR | size at equal SSIMULACRA2 | encode time | decode time |"
+    assert lines == [
         "| JPEG | 0 % | 0 % | 0.1 | 0.1 |",
         "| AVIF | -50 % | -50 % | 1 | 1 |",
-        "| **photo** (default) | -60 % | -60 % | 2 | 2 |",
+        "| **photo** (default) | -60 % | -45 % | 2 | 2 |",
     ]
+
+
+def test_the_results_say_who_wins_where(monkeypatch: pytest.MonkeyPatch, bench_results: BenchResults) -> None:
+    monkeypatch.syspath_prepend(EXPERIMENTS)
+    from make_results import against_avif, winners_table
+
+    assert winners_table(bench_results).splitlines()[2:] == [
+        "| PSNR | **photo** (default) (-20.0 %) | AVIF (+0.0 %) | **photo** (default) 2 |",
+        "| SSIMULACRA2 | AVIF (+0.0 %) | **photo** (default) (+10.0 %) | **photo** (default) 1, AVIF 1 |",
+    ]
+    assert against_avif(bench_results).splitlines()[2:] == [
+        "| **photo** (default) | PSNR | -20.0 % | -20.0 % | 2 of 2 | a -20.0 %, b -20.0 % |",
+        "| **photo** (default) | SSIMULACRA2 | +10.0 % | +10.0 % | 1 of 2 | b +40.0 %, a -20.0 % |",
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("has_held_out", [True, False])
+def test_the_page_of_results_has_both_sets_of_pictures(
+    has_held_out: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    bench_results: BenchResults,
+) -> None:
+    monkeypatch.syspath_prepend(EXPERIMENTS)
+    import make_results
+    import pages
+
+    out, docs = tmp_path / "out", tmp_path / "docs"
+    docs.mkdir()
+    for name in ("bench", "bench-held-out") if has_held_out else ("bench",):
+        (out / name).mkdir(parents=True)
+        (out / name / "results.json").write_text(bench_results.to_json())
+    (out / "figures.txt").write_text("== speed: 2001-02-03\nfast\n")
+    for module in (make_results, pages):
+        monkeypatch.setattr(module, "DOCS", docs)
+    monkeypatch.setattr(make_results, "OUT", out)
+    monkeypatch.setattr(sys, "argv", ["make_results.py"])
+    make_results.main()
+    text = (docs / "results.md").read_text()
+    headings = [line for line in text.splitlines() if line.startswith("## ")]
+    sets = ["## Kodak", "## Held-out photographs"] if has_held_out else ["## Kodak"]
+    assert headings == [*sets, "## Figures", "## Rate and distortion"]
+    plots = ["rate_distortion.png", "rate_distortion_held_out.png"][: len(sets)]
+    assert sorted(path.name for path in docs.iterdir()) == [*plots, "results.md"]
+    assert all(f"]({name})" in text for name in plots)
+    assert ("make bench-held-out" in capsys.readouterr().err) != has_held_out
 
 
 # ------------------------------------------------------------------------------------------------ figures of small data folders

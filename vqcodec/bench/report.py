@@ -170,7 +170,7 @@ def bd_tables(lines: Sequence[Summary], results: BenchResults) -> Iterator[TextT
             yield TextTable(
                 f"BD-rate vs {results.anchor} of each picture by {metric.name}",
                 ("codec", "mean", "median", "pictures", "worst"),
-                [(line.codec, *_picture_cells(line.bd_rates[metric.name].pictures)) for line in lines if not line.is_anchor],
+                [(line.codec, *picture_cells(line.bd_rates[metric.name].pictures)) for line in lines if not line.is_anchor],
             )
     yield TextTable(
         f"BD-rate vs {results.anchor} of the mean curves",
@@ -201,7 +201,7 @@ def _curve_cells(line: Summary, metrics: Sequence[BdMetric]) -> list[str]:
     return [ANCHOR_CELL if line.is_anchor else _percent(line.bd_rates[metric.name].of_mean_curve) for metric in metrics]
 
 
-def _picture_cells(rates: PictureRates) -> tuple[str, ...]:
+def picture_cells(rates: PictureRates) -> tuple[str, ...]:
     """Mean, median, number of pictures with a BD-rate, and the worst pictures with their names."""
     count, asked = len(rates.defined), len(rates.percents)
     worst = ", ".join(f"{rate.picture} {_percent(rate.percent)}" for rate in rates.defined[:SHOWN_WORST])
