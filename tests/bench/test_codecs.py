@@ -254,6 +254,7 @@ def test_vqz_passes_its_options_to_the_api(spec, name, options, decoder):
     api = RecordingApi()
     codec = VqzCodec(parse_vqz(spec), threads=3, api=api)
     assert codec.name == name
+    assert f"effort {options.get('effort', DEFAULT_EFFORT)}, tuned for {options.get('tune', 'psnr')}" in codec.description
     assert codec.version.endswith("model photo-lite 0123")
     original = picture(8, 8, 3)
     api.calls.clear()

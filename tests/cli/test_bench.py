@@ -43,3 +43,11 @@ def test_a_note_says_how_to_measure_ssimulacra2(
     assert "note: SSIMULACRA2 is left out: pip install 'vqcodec[metrics]'" in run(capsys, *words)[2]
     for option in ("--psnr-only", "--quiet"):
         assert "SSIMULACRA2" not in run(capsys, *words, option)[2]
+
+
+@pytest.mark.parametrize(("spec", "wanted"), [("avif:33", "avif:SPEED:SUBSAMPLING:TUNE"), ("jxl:0", "jxl:EFFORT")])
+def test_wrong_settings_of_a_codec_are_one_line(photo: Path, capsys: pytest.CaptureFixture[str], spec: str, wanted: str) -> None:
+    code, out, err = run(capsys, "bench", photo, "--codecs", spec)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"vqcodec: codec '{spec}': write {wanted}, ")
+    assert err.count("\n") == 1

@@ -91,11 +91,12 @@ class VqzCodec:
         """`threads` is a count or None for all cores. Tests replace `api`."""
         self._api = api
         self._spec = spec
+        self._effort = spec.effort or DEFAULT_EFFORT
+        self._tune = spec.tune or TUNES[0]
         self._threads = threads
         self.name = spec.name
-        self.description = f"{Path(spec.model).name if spec.model else 'default'} model, {spec.effort or 'default'} effort"
-        if spec.tune:
-            self.description += f", tuned for {spec.tune}"
+        model = f"{Path(spec.model).name if spec.model else 'default'} model"
+        self.description = f"{model}, effort {self._effort}, tuned for {self._tune}"
         if spec.decoder:
             self.description += f", decoder {spec.decoder}"
         probe = self.encode(np.zeros((8, 8), np.uint8), 50)  # reports a missing model now, and names the model in use
@@ -108,8 +109,8 @@ class VqzCodec:
             pixels,
             quality=quality,
             model=self._spec.model,
-            effort=self._spec.effort or DEFAULT_EFFORT,
-            tune=self._spec.tune or TUNES[0],
+            effort=self._effort,
+            tune=self._tune,
             threads=self._threads,
         )
 
@@ -131,7 +132,7 @@ class VqzLosslessCodec:
         self._effort = spec.effort or DEFAULT_EFFORT
         self._threads = threads
         self.name = spec.name
-        self.description = f"lossless, {spec.effort or 'default'} effort"
+        self.description = f"lossless, effort {self._effort}"
         self.version = f"vqcodec {__version__}, no model"
 
     def encode(self, pixels: UInt8, quality: float) -> bytes:
