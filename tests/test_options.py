@@ -76,6 +76,7 @@ WRONG: dict[str, dict[str, list[Any]]] = {
         "bpp": [*NUMBERS, 0],
         "size": [*WHOLE_NUMBERS, 0],
         "psnr": [*NUMBERS, 0],
+        "ssimulacra2": [*NUMBERS, 101],
         "model": NAMES,
         "effort": [*WHOLE_NUMBERS, None, 0, 10],
         "tune": [*CHOICES, None],
@@ -170,7 +171,9 @@ def test_unknown_keywords_are_type_errors_of_the_function(function: str, data: b
             calls[function](**{name: None})
 
 
-@pytest.mark.parametrize("given", [{"quality": 60}, {"bpp": 1}, {"size": 900}, {"psnr": 40}, {"model": "photo"}])
+@pytest.mark.parametrize(
+    "given", [{"quality": 60}, {"bpp": 1}, {"size": 900}, {"psnr": 40}, {"ssimulacra2": 70}, {"model": "photo"}]
+)
 def test_lossless_files_have_neither_target_nor_model(given: dict[str, Any]) -> None:
     (name,) = given
     with pytest.raises(InputError, match=f"lossless .* {name}$") as caught:

@@ -79,8 +79,9 @@ def encode(
 
     The other keywords are the fields of options.EncodeOptions:
 
-    - `quality` 0..100 (default 60), or one of three targets: `bpp` (bits per pixel) or `size` (bytes) for the largest file not
-      above it, or `psnr` (dB over the visible pixels of the decode) for the smallest file not below it.
+    - `quality` 0..100 (default 60), or one of four targets: `bpp` (bits per pixel) or `size` (bytes) for the largest file not
+      above it; `psnr` (dB over the visible pixels of the decode) or `ssimulacra2` (0..100, with transparent pixels over mid grey)
+      for the smallest file not below it. `ssimulacra2` needs vqcodec[metrics], 8 bits a sample and 8 pixels a side.
     - `effort` 1..9 (default 5): higher is slower and makes smaller files; from 7 on four times as slow or more, with models that
       have a synthesis.
     - `tune`: "psnr", or "ssim" for better perceived quality at equal bytes, in quiet areas and low frequencies, and lower PSNR.
@@ -94,7 +95,8 @@ def encode(
 
     An ICC profile of grey beside RGB, or of RGB beside grey, is converted or left out, with a warning. Samples of uint16 are coded
     with 10, 12 or 16 bits, the least that hold them all, alpha included. A token model has a fixed rate and 8 bits: it refuses
-    quality, bpp, size, psnr, tune, tile and uint16. Raises InputError, ModelError, and LimitError if no file meets the target.
+    targets, quality, tune, tile and uint16. Raises InputError, ModelError, MissingExtraError without the package for SSIMULACRA2,
+    and LimitError if no file meets the target.
     """
     check_names("encode", choices, EncodeChoices)
     options = EncodeOptions(**choices)

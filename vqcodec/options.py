@@ -46,6 +46,8 @@ class EncodeOptions:
     """Target: at most this many bytes."""
     psnr: float | None = None
     """Target: at least this PSNR in dB, over visible pixels."""
+    ssimulacra2: float | None = None
+    """Target: at least this SSIMULACRA2, 0..100, over mid grey; 8 bits only. Needs its package."""
     effort: int = DEFAULT_EFFORT
     """1..9: higher is slower and makes smaller files."""
     tune: Tune = "psnr"
@@ -59,10 +61,11 @@ class EncodeOptions:
     """Cores to use; None: all."""
 
     def __post_init__(self) -> None:
-        targets = [name for name in ("quality", "bpp", "size", "psnr") if getattr(self, name) is not None]
+        names = ("quality", "bpp", "size", "psnr", "ssimulacra2")
+        targets = [name for name in names if getattr(self, name) is not None]
         if len(targets) > 1:
             exclusive = " and ".join(f"--{name}" for name in targets)
-            raise InputError("give one of quality, bpp, size and psnr", for_option=f"{exclusive} exclude each other")
+            raise InputError("give one of quality, bpp, size, psnr and ssimulacra2", for_option=f"{exclusive} exclude each other")
         if self.lossless and targets:
             raise InputError(f"lossless has no {targets[0]}", for_option=f"--lossless and --{targets[0]} exclude each other")
         set_field = object.__setattr__  # the dataclass is frozen; checks turn numpy scalars into Python's
@@ -70,6 +73,7 @@ class EncodeOptions:
         set_field(self, "bpp", None if self.bpp is None else checks.positive("bpp", self.bpp))
         set_field(self, "size", None if self.size is None else min(checks.whole("size", self.size, 1), sys.maxsize))
         set_field(self, "psnr", None if self.psnr is None else checks.positive("psnr", self.psnr))
+        set_field(self, "ssimulacra2", None if self.ssimulacra2 is None else checks.number("ssimulacra2", self.ssimulacra2, 0, 100))
         set_field(self, "effort", checks.whole("effort", self.effort, 1, 9))
         set_field(self, "exact", checks.flag("exact", self.exact))
         set_field(self, "lossless", checks.flag("lossless", self.lossless))
@@ -128,6 +132,7 @@ class EncodeChoices(TypedDict, total=False):
     bpp: float | None
     size: int | None
     psnr: float | None
+    ssimulacra2: float | None
     effort: int
     tune: Tune
     tile: int | None

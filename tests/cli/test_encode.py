@@ -5,7 +5,9 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,7 @@ from helpers.commands import pixels_of, run, temporary_files
 from helpers.marks import fast_first
 from helpers.pictures import smooth_picture
 from helpers.processes import program_command, program_environment
+from vqcodec.codec.ssimulacra2 import score
 
 
 def test_there_and_back(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -52,6 +55,26 @@ def test_targets(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert run(capsys, "encode", photo, tmp_path / "psnr.vqz", "--psnr", "30")[0] == 0
     error = vqcodec.decode((tmp_path / "psnr.vqz").read_bytes()).astype(float) - pixels_of(photo)
     assert 10 * np.log10(255**2 / np.mean(error**2)) > 29.9
+
+
+def test_an_ssimulacra2_needs_its_package(
+    photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ssimulacra2", None)  # hides it
+    message = "vqcodec: SSIMULACRA2 needs its package: pip install 'vqcodec[metrics]'\n"
+    for source in (photo, photo.parent):  # of a folder, too, there is one line
+        assert run(capsys, "encode", source, tmp_path / "out", "--ssimulacra2", "70") == (2, "", message)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(find_spec("ssimulacra2") is None, reason="the package ssimulacra2 is not installed")
+def test_an_ssimulacra2_is_reached(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.png").write_bytes(photo.read_bytes())
+    assert run(capsys, "encode", photo, tmp_path / "a.vqz", "--ssimulacra2", "70")[0] == 0
+    assert run(capsys, "encode", tmp_path / "in", tmp_path / "out", "--ssimulacra2", "70")[0] == 0
+    assert (tmp_path / "out" / "a.vqz").read_bytes() == (tmp_path / "a.vqz").read_bytes()
+    assert score(pixels_of(photo), vqcodec.decode(tmp_path / "a.vqz")) >= 70
 
 
 def test_json(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

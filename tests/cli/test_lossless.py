@@ -113,7 +113,8 @@ def test_streams(picture: Path, program: Program) -> None:
 
 
 @pytest.mark.parametrize(
-    ("option", "value"), [("--quality", 50), ("--bpp", 1), ("--size", 900), ("--psnr", 40), ("--model", "photo")]
+    ("option", "value"),
+    [("--quality", 50), ("--bpp", 1), ("--size", 900), ("--psnr", 40), ("--ssimulacra2", 70), ("--model", "photo")],
 )
 def test_what_lossless_files_do_not_have_is_refused(
     option: str, value: object, picture: Path, capsys: pytest.CaptureFixture[str]

@@ -1,4 +1,4 @@
-"""Rate control: quality, and targets of bytes and PSNR."""
+"""Rate control: quality, and targets of bytes, PSNR and SSIMULACRA2."""
 
 from collections.abc import Callable
 from copy import copy
@@ -12,6 +12,7 @@ from helpers.marks import fast_first
 from helpers.paths import REPOSITORY
 from helpers.pictures import half_busy, psnr_db, sample
 from vqcodec import api
+from vqcodec.arrays import Pixels
 from vqcodec.codec import rate_control
 from vqcodec.codec.pipeline import Encoder
 from vqcodec.errors import LimitError
@@ -81,14 +82,14 @@ def test_psnr_target_is_met_closely() -> None:
 
 
 class FakeEncoder:
-    """An encoder whose file sizes and PSNRs are given functions of the step; it records all trials."""
+    """An encoder whose file sizes and PSNRs, or SSIMULACRA2, are given functions of the step; it records all trials."""
 
     pixels, depth, others = np.zeros((8, 8, 3), np.uint8), 8, ()
 
     def __init__(
         self, size: Callable[[int, bool], float], psnr: Callable[[int], float] = lambda step: 0.0, rounds: int = 1
     ) -> None:
-        self.size, self.psnr, self.rounds = size, psnr, 1
+        self.size, self.psnr, self.rounds = size, psnr, rounds
         self.tried: list[tuple[bool, int, float]] = []
         """Whether it was aimed, the step, and the size or the PSNR."""
 
@@ -97,9 +98,16 @@ class FakeEncoder:
         self.tried.append((self.rounds > 0, step_64, size))
         return bytes((self.rounds > 0,)) + step_64.to_bytes(2, "big") + bytes(max(0, size - 3))
 
-    def psnr_db(self, step_64: int) -> float:
+    def decoded(self, step_64: int) -> Pixels:
+        return np.full((1, 1, 1), step_64, np.uint16)
+
+    def psnr_of(self, decoded: Pixels) -> float:
+        step_64 = int(decoded[0, 0, 0])
         self.tried.append((self.rounds > 0, step_64, self.psnr(step_64)))
         return self.tried[-1][2]
+
+    def ssimulacra2_of(self, decoded: Pixels) -> float:
+        return self.psnr_of(decoded)
 
     def layout(self, step_64: int) -> Layout:
         return COLOR_8X8
@@ -143,6 +151,59 @@ def test_a_search_returns_its_best_trial_with_aiming() -> None:
         assert int.from_bytes(found[1:3], "big") == max(met)
 
 
+@pytest.mark.parametrize("power", [0.55, 0.71, 0.9])  # photographs differ
+@pytest.mark.parametrize("factor", [3.0, 4.5, 8.0])
+def test_few_trials_meet_an_ssimulacra2(power: float, factor: float) -> None:
+    """Scores fall like those of photographs, with ripples of 0.2 points."""
+
+    def score(step_64: int) -> float:
+        return 100 - factor * (step_64 / 64) ** power + 0.2 * np.sin(9 * step_64)
+
+    encoder = FakeEncoder(lambda step, aimed: 2e6 * step**-1.07, score, rounds=0)
+    trials = []
+    for target in (30, 50, 70, 80, 90):
+        encoder.tried.clear()
+        found = int.from_bytes(rate_control.file_of_ssimulacra2(encoder, target)[1:3], "big")
+        assert target <= score(found) <= target + 0.5
+        assert found == max(step for _, step, figure in encoder.tried[:-1] if figure >= target)
+        trials.append(len(encoder.tried) - 1)
+    assert max(trials) <= 11
+    assert np.mean(trials) <= 6
+
+
+def test_a_coarser_step_than_one_that_misses_may_have_the_ssimulacra2() -> None:
+    """Between two neighbouring steps the score falls by more than a point, and rises again later."""
+
+    def score(step_64: int) -> float:
+        smooth = 100 - 4.5 * (step_64 / 64) ** 0.71
+        return smooth + (1.0 if step_64 <= 2000 else -0.5 if step_64 < 2020 else 1.0)
+
+    target = 100 - 4.5 * (2000 / 64) ** 0.71
+    encoder = FakeEncoder(lambda step, aimed: 2e6 * step**-1.07, score, rounds=0)
+    found = int.from_bytes(rate_control.file_of_ssimulacra2(encoder, target)[1:3], "big")
+    assert found > 2020
+    assert target <= score(found) < target + 0.5
+
+
+def test_a_search_for_an_ssimulacra2_goes_on_until_a_step_has_it() -> None:
+    """The score falls at one step alone, so that slopes mislead."""
+    for edge in (33, 40, 100, 700, 5000, container.MAX_STEP_64):
+        encoder = FakeEncoder(
+            lambda step, aimed: 2e6 * step**-1.07, lambda step, edge=edge: 60.0 if step > edge else 90.0, rounds=0
+        )
+        found = int.from_bytes(rate_control.file_of_ssimulacra2(encoder, 70)[1:3], "big")
+        assert found <= edge
+
+
+def test_an_ssimulacra2_out_of_reach_is_refused() -> None:
+    encoder = FakeEncoder(lambda step, aimed: 1e3, lambda step: 93.25 - step / 1e5)
+    with pytest.raises(LimitError, match=r"no file of at least SSIMULACRA2 99: the most that the model can make here is 93\.2\d$"):
+        rate_control.file_of_ssimulacra2(encoder, 99)
+    with pytest.raises(LimitError):
+        rate_control.file_of_ssimulacra2(encoder, 100)
+    assert rate_control.file_of_ssimulacra2(encoder, 20)[1:3] == container.MAX_STEP_64.to_bytes(2, "big")
+
+
 def test_quality_100_is_finer_the_deeper_the_samples() -> None:
     steps = [rate_control.step_of_quality(100, depth) for depth in (8, 9, 10, 16)]
     assert steps == [128, 64, rate_control.FINEST_STEP_64, rate_control.FINEST_STEP_64]
@@ -171,7 +232,7 @@ def test_the_psnr_of_a_step_is_that_of_its_file(model: str, depth: int, tile: in
     data = encoder.file(64 * step)
     decoded = api.decode(data).reshape(pixels.shape)
     mse = np.square(decoded.astype(float) - pixels).mean()
-    assert encoder.psnr_db(64 * step) == pytest.approx(10 * np.log10(((1 << depth) - 1) ** 2 / mse), abs=1e-3)
+    assert encoder.psnr_of(encoder.decoded(64 * step)) == pytest.approx(10 * np.log10(((1 << depth) - 1) ** 2 / mse), abs=1e-3)
     assert decoded.dtype == pixels.dtype
 
 

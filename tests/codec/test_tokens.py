@@ -307,7 +307,9 @@ def test_a_region_is_that_part_of_the_picture() -> None:
         np.testing.assert_array_equal(opened.read((7, 3, 20, 30)), api.decode(FILES[1], model=COLOR)[3:33, 7:27])
 
 
-@pytest.mark.parametrize("options", [{"quality": 50}, {"bpp": 1.0}, {"size": 1000}, {"psnr": 30.0}, {"tile": 64}])
+@pytest.mark.parametrize(
+    "options", [{"quality": 50}, {"bpp": 1.0}, {"size": 1000}, {"psnr": 30.0}, {"ssimulacra2": 70.0}, {"tile": 64}]
+)
 def test_the_rate_is_fixed(options: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="test is a token model: its rate is fixed"):
         api.encode(PICTURE, model=COLOR, **options)

@@ -15,19 +15,17 @@ divided by 257, so their peak of 65535 becomes 255, and squared errors, PSNR, SS
 A grey picture has one channel: its PSNR RGB and PSNR Y are equal.
 """
 
-import io
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from vqcodec.arrays import Float64, Int32, Pixels, UInt8
+from vqcodec.codec import ssimulacra2
 from vqcodec.errors import MissingExtraError
-from vqcodec.io.image_writer import write_image
 from vqcodec.runtime import progress
 
 try:
@@ -47,7 +45,6 @@ C2 = (0.03 * PEAK) ** 2
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang et al. 2003, section 3.2
 SSIM_MIN_SIDE = 2 * WINDOW_RADIUS + 1
 MS_SSIM_MIN_SIDE = 2 * WINDOW_RADIUS * 2 ** (len(SCALE_WEIGHTS) - 1) + 1
-_SSIMULACRA2_MIN_SIDE = 8  # for smaller pictures the package returns 100 whatever they are
 _LPIPS_MIN_SIDE = 17  # below, the network's last pooling has no input
 
 
@@ -126,22 +123,10 @@ def open_lpips(folder: Path) -> LpipsFunction:
     return Lpips(folder).between
 
 
-def has_ssimulacra2() -> bool:
-    """True if the package for SSIMULACRA2 is installed."""
-    return find_spec("ssimulacra2") is not None
-
-
 def _ssimulacra2(original: UInt8, decoded: UInt8) -> float:
     """SSIMULACRA2 by its package; nan without it or for pictures that are too small."""
-    if not has_ssimulacra2() or min(original.shape[:2]) < _SSIMULACRA2_MIN_SIDE:
-        return math.nan
-    import ssimulacra2
-
-    files = [io.BytesIO(), io.BytesIO()]  # the package reads colour pictures from files
-    for pixels, file in zip((original, decoded), files, strict=True):
-        write_image(pixels if pixels.ndim == 3 else np.repeat(pixels[:, :, None], 3, axis=2), file, format="PNG")
-        file.seek(0)
-    return float(ssimulacra2.compute_ssimulacra2(*files))
+    measurable = ssimulacra2.is_installed() and min(original.shape[:2]) >= ssimulacra2.MIN_SIDE
+    return ssimulacra2.score(original, decoded) if measurable else math.nan
 
 
 def _high_band_energy(pixels: UInt8 | Float64) -> float:

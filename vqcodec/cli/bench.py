@@ -87,9 +87,9 @@ def bench(
     Needs vqcodec[bench]. Tables are printed on standard output, or on standard error if the JSON is written to standard output.
     """
     from vqcodec.bench.codecs import with_decoders
-    from vqcodec.bench.metrics import has_ssimulacra2
     from vqcodec.bench.report import print_results
     from vqcodec.bench.run import BenchSettings, parse_qualities, run_bench
+    from vqcodec.codec import ssimulacra2
 
     settings = BenchSettings(
         paths=tuple(paths),
@@ -115,7 +115,7 @@ def bench(
                 tell(line)
 
         results = run_bench(settings, tell=tell_line)
-    if not (psnr_only or quiet or has_ssimulacra2()):
+    if not (psnr_only or quiet or ssimulacra2.is_installed()):
         tell("note: SSIMULACRA2 is left out: pip install 'vqcodec[metrics]'")
     print_results(results, console(stderr=json_on_stdout, quiet=json_on_stdout and quiet))
     raise typer.Exit(0 if results.rows else InputError.exit_code)

@@ -65,6 +65,15 @@ def encode(
         float | None,
         typer.Option("--psnr", metavar="DB", help="Reach a PSNR of at least DB.", show_default=False),
     ] = None,
+    ssimulacra2: Annotated[
+        float | None,
+        typer.Option(
+            "--ssimulacra2",
+            metavar="0..100",
+            help="Reach at least this SSIMULACRA2, such as 70 for high quality. Needs vqcodec[metrics].",
+            show_default=False,
+        ),
+    ] = None,
     lossless: Annotated[
         bool,
         typer.Option(
@@ -122,6 +131,7 @@ def encode(
             bpp=bpp,
             size=size,
             psnr=psnr,
+            ssimulacra2=ssimulacra2,
             effort=effort,
             tune=tune,
             tile=tile,
@@ -134,6 +144,10 @@ def encode(
     check_json(as_json, paths.output)
 
     begin_with_one_thread()
+    if ssimulacra2 is not None:
+        from vqcodec.codec.ssimulacra2 import require
+
+        require()  # one line, not one for each picture of a folder
     from vqcodec.io.convert import Encoding
     from vqcodec.io.kinds import is_picture_name
 

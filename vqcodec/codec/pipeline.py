@@ -103,10 +103,10 @@ class Encoder(Source):
         header, own = replace(header, merge_map=merge_map), [Section(container.INDICES, data) for data in sections]
         return container.write_file(header, [*self.graphic_sections, *own, *self.others])
 
-    def psnr_db(self, step_64: int) -> float:
-        """PSNR over the visible samples of the best decode at a step. Raises TooFineError."""
+    def decoded(self, step_64: int) -> Pixels:
+        """The samples [H, W, components] of the best decode at a step, without graphic cells. Raises TooFineError."""
         header, coded = self.code(step_64, with_latents=True)
-        return self.psnr_of(reconstruction.best_pixels(header, self.model, [group.latents for group in coded], self.threads))
+        return reconstruction.best_pixels(header, self.model, [group.latents for group in coded], self.threads)
 
 
 class ExactCodec(ExactFiles):

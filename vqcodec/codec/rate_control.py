@@ -1,10 +1,11 @@
-"""Rate control: quality -> quantiser step, and the search for the step that meets a target of bytes or PSNR."""
+"""Rate control: quality -> quantiser step, and the search for the step that meets a target of bytes, PSNR or SSIMULACRA2."""
 
 from __future__ import annotations
 
 import math
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Final, Protocol, Self
 
@@ -29,12 +30,24 @@ _STEP_LEVELS: Final = (130.0, 28.0, 12.7, 4.0, 2.0)
 _FIRST_STEP_64: Final = 28 * 64
 _BYTES_TOLERANCE: Final = 0.002
 _PSNR_TOLERANCE: Final = 0.01
+_SSIMULACRA2_TOLERANCE: Final = 0.25
+_SSIMULACRA2_ROUGH: Final = 1.0
 _ROUGH: Final = 0.01
 """Relative error in bytes at which the search without aiming ends: aiming changes the size by as much."""
 _BYTES_SLOPE: Final = -1.1
 _PSNR_SLOPE: Final = -6.0
 """Approximate derivatives of log(bytes) and of PSNR in dB by the logarithm of the step."""
+_SSIMULACRA2_SLOPE: Final = -0.71
+_SSIMULACRA2_FACTOR: Final = 4.5
+"""100 - SSIMULACRA2 is about this factor times the step in grey levels to the power of minus the slope."""
+_LEAST_LOSS: Final = 1e-9
+"""Least difference of SSIMULACRA2 from 100, in place of 0, whose logarithm is infinite."""
 _MAX_TRIALS: Final = 18
+_MAX_SSIMULACRA2_TRIALS: Final = 8
+"""Fewer than for PSNR: one takes about a second for each 0.4 megapixels."""
+_SSIMULACRA2_LEAPS: Final = (1.0, 0.5, 0.25)
+"""Steps that are tried beyond one that meets the target amply, as shares of the way to the target. SSIMULACRA2 does not fall
+evenly: at low quality by up to a point between neighbouring steps, and it rises again further on."""
 _MUCH: Final = 100.0
 """Excess returned for a step that is too fine to be coded."""
 
@@ -58,9 +71,12 @@ class StepEncoder(Protocol):
         """The file at a step. Raises TooFineError."""
         ...
 
-    def psnr_db(self, step_64: int) -> float:
-        """PSNR of the decode at a step. Raises TooFineError."""
+    def decoded(self, step_64: int) -> Pixels:
+        """The decode at a step. Raises TooFineError."""
         ...
+
+    def psnr_of(self, decoded: Pixels) -> float: ...
+    def ssimulacra2_of(self, decoded: Pixels) -> float: ...
 
     def layout(self, step_64: int) -> Layout: ...
     def without_aiming(self) -> Self: ...
@@ -77,6 +93,8 @@ def file_for(encoder: StepEncoder, options: EncodeOptions) -> bytes:
     """The file that meets the options' target. Raises LimitError if no file does."""
     if options.psnr is not None:
         return file_of_psnr(encoder, options.psnr)
+    if options.ssimulacra2 is not None:
+        return file_of_ssimulacra2(encoder, options.ssimulacra2)
     size = size_of(encoder.pixels, options)
     if size is not None:
         return file_of_size(encoder, size)
@@ -132,13 +150,76 @@ def file_of_size(encoder: StepEncoder, size: int) -> bytes:
 
 def file_of_psnr(encoder: StepEncoder, psnr_db: float) -> bytes:
     """The file at the largest step that the search finds with a PSNR of at least `psnr_db`. Raises LimitError if there is none."""
+    goal = _Goal(
+        text=f"{psnr_db:g} dB",
+        excess=lambda coder, step_64: coder.psnr_of(coder.decoded(step_64)) - psnr_db,
+        figure=lambda excess: psnr_db + excess,
+        start_64=_FIRST_STEP_64,
+        slope=_PSNR_SLOPE,
+        tolerance=_PSNR_TOLERANCE,
+        rough=(0, _PSNR_TOLERANCE),
+        most_trials=_MAX_TRIALS,
+        leaps=(),
+    )
+    return _file_of(encoder, goal)
+
+
+def file_of_ssimulacra2(encoder: StepEncoder, target: float) -> bytes:
+    """The file at the largest step that the search finds with an SSIMULACRA2 of at least `target`.
+
+    Raises LimitError if there is none.
+    """
+
+    def log_excess(score: float) -> float:
+        """log((100 - target) / (100 - score)): nearly linear in the logarithm of the step."""
+        return math.log(max(100 - target, _LEAST_LOSS) / max(100 - score, _LEAST_LOSS))
+
+    start_64 = 64 * (max(100 - target, _LEAST_LOSS) / _SSIMULACRA2_FACTOR) ** (-1 / _SSIMULACRA2_SLOPE)
+    goal = _Goal(
+        text=f"SSIMULACRA2 {target:g}",
+        excess=lambda coder, step_64: log_excess(coder.ssimulacra2_of(coder.decoded(step_64))),
+        figure=lambda excess: 100 - max(100 - target, _LEAST_LOSS) / math.exp(excess),
+        start_64=max(FINEST_STEP_64, round(start_64)),
+        slope=_SSIMULACRA2_SLOPE,
+        tolerance=log_excess(target + _SSIMULACRA2_TOLERANCE),
+        rough=(log_excess(target - _SSIMULACRA2_ROUGH), log_excess(target + _SSIMULACRA2_ROUGH)),
+        most_trials=_MAX_SSIMULACRA2_TRIALS,
+        leaps=_SSIMULACRA2_LEAPS,
+    )
+    return _file_of(encoder, goal)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Goal:
+    """The least value of a measure of the decode, and how to search for it."""
+
+    text: str
+    """The value in messages."""
+    excess: Callable[[StepEncoder, int], float]
+    """Excess of the decode at a step over the value, on a scale that falls nearly linearly with the step's logarithm."""
+    figure: Callable[[float], float]
+    """The measure for an excess."""
+    start_64: int
+    slope: float
+    """Approximate derivative of the excess by the logarithm of the step."""
+    tolerance: float
+    rough: tuple[float, float]
+    """Least and greatest excess at which the search without aiming ends."""
+    most_trials: int
+    """Trials of a search, unless none of them meets the value."""
+    leaps: tuple[float, ...]
+    """Shares of the way to the value, by the slope, that are tried last from a step whose excess is above the tolerance."""
+
+
+def _file_of(encoder: StepEncoder, goal: _Goal) -> bytes:
+    """The file at the largest step that the search finds to meet the goal. Raises LimitError if there is none."""
     best_step_64, best_excess, largest_excess, too_coarse = 0, 0.0, -float("inf"), container.MAX_STEP_64
 
     def excess(coder: StepEncoder, step_64: int) -> float:
-        """PSNR at a step less the target. Remembers the largest step that meets the target with all of the effort's aiming."""
+        """The excess at a step. Remembers the largest step that meets the goal with all of the effort's aiming."""
         nonlocal best_step_64, best_excess, largest_excess, too_coarse
         try:
-            found = coder.psnr_db(step_64) - psnr_db
+            found = goal.excess(coder, step_64)
         except TooFineError:
             return _MUCH
         if coder.rounds == encoder.rounds:
@@ -149,25 +230,34 @@ def file_of_psnr(encoder: StepEncoder, psnr_db: float) -> bytes:
                 best_step_64, best_excess = step_64, found
         return min(found, _MUCH)  # infinite for a decode without error
 
-    start = _FIRST_STEP_64
+    def search(coder: StepEncoder, start_64: int, enough: tuple[float, float]) -> int:
+        return _search(partial(excess, coder), start_64, goal.slope, enough, goal.most_trials)
+
+    start_64, enough = goal.start_64, (0.0, goal.tolerance)
     if encoder.rounds:
-        start = _search(partial(excess, encoder.without_aiming()), start, _PSNR_SLOPE, (0, _PSNR_TOLERANCE))
-    _search(partial(excess, encoder), start, _PSNR_SLOPE, (0, _PSNR_TOLERANCE))
+        start_64 = search(encoder.without_aiming(), start_64, goal.rough)
+    search(encoder, start_64, enough)
     if not best_step_64:
-        raise LimitError(
-            f"no file of at least {psnr_db:g} dB: the most that the model can make here is {psnr_db + largest_excess:.2f}"
-        )
-    if best_excess > _PSNR_TOLERANCE and (encoder.layout(best_step_64), encoder.layout(too_coarse)) == (COLOR_8X8, COLOR_4X4):
+        most = goal.figure(largest_excess)
+        raise LimitError(f"no file of at least {goal.text}: the most that the model can make here is {most:.2f}")
+    if best_excess > goal.tolerance and (encoder.layout(best_step_64), encoder.layout(too_coarse)) == (COLOR_8X8, COLOR_4X4):
         encoder = encoder.with_large_layout()
-        _search(partial(excess, encoder), best_step_64, _PSNR_SLOPE, (0, _PSNR_TOLERANCE))
+        search(encoder, best_step_64, enough)
+    for number, leap in enumerate(goal.leaps, start=1):
+        step_64 = math.ceil(best_step_64 * math.exp(leap * min(best_excess, 1) / -goal.slope))
+        if best_excess > goal.tolerance and step_64 <= container.MAX_STEP_64:
+            with progress.stage(f"trial {goal.most_trials + number}"):
+                excess(encoder, step_64)
     return encoder.file(best_step_64)
 
 
-def _search(excess: Callable[[int], float], start: int, slope: float, enough: tuple[float, float]) -> int:
+def _search(
+    excess: Callable[[int], float], start: int, slope: float, enough: tuple[float, float], most_trials: int = _MAX_TRIALS
+) -> int:
     """The last step tried, in 1/64 grey level, in a search for one whose excess over the target lies within `enough` (least, most).
 
     The excess falls with the step, by about `-slope` for each unit of the step's logarithm. Regula falsi between the nearest trials
-    above and below, with a bisection after every third trial.
+    above and below, with a bisection after every third trial. It ends after `most_trials` if one of them is above.
     """
     low, high = FINEST_STEP_64 - 1, container.MAX_STEP_64 + 1
     above, below = None, None  # the excess at low and at high
@@ -182,7 +272,7 @@ def _search(excess: Callable[[int], float], start: int, slope: float, enough: tu
             low, above = step_64, found
         else:
             high, below = step_64, found
-        if high - low <= 1:
+        if high - low <= 1 or (trial >= most_trials and above is not None and above < _MUCH):
             break
         if above is not None and below is not None:
             share = 0.5 if trial % 3 == 0 else (above - wanted) / (above - below)

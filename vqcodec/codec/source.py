@@ -10,7 +10,7 @@ from typing import Final, Self, TypeVar
 import numpy as np
 
 from vqcodec.arrays import Bool, Float32, Pixels
-from vqcodec.codec import choices, chroma, graphics
+from vqcodec.codec import choices, chroma, graphics, ssimulacra2
 from vqcodec.codec.groups import Settings
 from vqcodec.codec.picture import Picture, picture_of
 from vqcodec.format import container
@@ -45,7 +45,7 @@ class Source:
         """
         options = options or EncodeOptions()
         picture = pixels if isinstance(pixels, Picture) else picture_of(pixels, options, Metadata())
-        self.pixels, self.model, self.visible = picture.colours, model, picture.visible
+        self.pixels, self.model, self.visible, self.opacity = picture.colours, model, picture.visible, picture.opacity
         self.others, self.depth = picture.sections(options.effort), picture.depth
         self.effort = choices.effort_of(options.effort)
         self.rounds = choices.rounds_of(model, options.effort)
@@ -153,6 +153,12 @@ class Source:
         mse = float(np.mean(np.square(error, dtype=np.int64 if self.depth > 8 else np.int32))) if error.size else 0.0
         peak = float((1 << self.depth) - 1)
         return float("inf") if mse == 0 else 10 * float(np.log10(peak**2 / mse))
+
+    def ssimulacra2_of(self, decoded: Pixels) -> float:
+        """SSIMULACRA2 of decoded samples uint8 [H, W, components], transparent ones over mid grey. Graphic cells have no error."""
+        shown = decoded if self._graphics is None else np.where(self._graphics.pixels[:, :, None], self.pixels, decoded)
+        with progress.stage("measuring"):
+            return ssimulacra2.score(*(ssimulacra2.as_seen(each, self.opacity) for each in (self.pixels, shown)))
 
     def without_aiming(self) -> Self:
         """A copy that codes without aiming: several times as fast, at nearly the same bytes and PSNR."""

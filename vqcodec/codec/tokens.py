@@ -178,9 +178,9 @@ class TokenCodec:
     def encode(self, picture: Picture, options: EncodeOptions) -> bytes:
         """A file of a picture of 8 bits. Raises InputError for options that set the rate, which is fixed."""
         colours = picture.colours  # [H, W, 1 or 3]
-        name, rates = self.model.name, (options.quality, options.bpp, options.size, options.psnr, options.tile)
-        if any(value is not None for value in rates) or options.tune != "psnr":
-            fixed = "its rate is fixed, and it takes no quality, bpp, size, psnr, tune or tile"
+        name, targets = self.model.name, (options.quality, options.bpp, options.size, options.psnr, options.ssimulacra2)
+        if any(value is not None for value in (*targets, options.tile)) or options.tune != "psnr":
+            fixed = "its rate is fixed, and it takes no quality, bpp, size, psnr, ssimulacra2, tune or tile"
             raise InputError(f"{name} is a token model: {fixed}")
         if colours.dtype != np.uint8:
             raise InputError(f"{name} is a token model, of 8 bits a sample: scale deeper ones to uint8 first")

@@ -1,7 +1,7 @@
 """Trials of the encoder: a picture coded with DCT blocks in all cells, in some, or in none. The file of least cost is kept.
 
-The cost is bits plus error over lambda for a quality, bytes for a PSNR, and error for a size. Graphics lose colours (see
-colour_reduction.py) unless they cost more then. What only graphics need is imported in functions: it takes time.
+The cost is bits plus error over lambda for a quality, bytes for a PSNR or an SSIMULACRA2, and error for a size. Graphics lose
+colours (see colour_reduction.py) unless they cost more then. What only graphics need is imported in functions: it takes time.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 
 from vqcodec.arrays import Bool, Float32, Pixels
-from vqcodec.codec import content
+from vqcodec.codec import content, ssimulacra2
 from vqcodec.codec.channels import with_opacity
 from vqcodec.codec.choices import lambda_of
 from vqcodec.codec.picture import Picture
@@ -39,7 +39,9 @@ _PACKED: Final = 0.6
 """Least share of its entropy that an index took in scans of text, which have few repeats."""
 _SIZE_STEPS: Final = (8.0, 14.0, 24.0, 42.0, 72.0, 128.0)
 """Quantiser steps in grey levels of the colours that are tried for a size."""
-_PSNR_ROUNDS: Final = 6
+_LIKENESS_ROUNDS: Final = 6
+_STEPS_LEVELS: Final = (2.0, 512.0)
+"""Finest and coarsest step in grey levels of the colours that are tried for an SSIMULACRA2."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +65,13 @@ class Trials:
     """Gives the samples [H, W, 1 or 3] of a file with layers."""
 
     def best(self) -> bytes:
-        """The file of least cost. Raises LimitError if none meets the options' target."""
+        """The file of least cost.
+
+        Raises LimitError if none meets the options' target; InputError, LimitError and MissingExtraError if it is an SSIMULACRA2
+        that cannot be measured.
+        """
+        if self.options.ssimulacra2 is not None:
+            ssimulacra2.check(self.picture)
         graphic = content.may_hold_graphics(self.picture.samples, self.picture.depth)
         return self._of_graphics() if graphic else self._of_photograph()
 
@@ -72,9 +80,9 @@ class Trials:
         try:
             layered = self._layered(None)
         except LimitError:
-            if self.options.psnr is None:
+            if not self._has_likeness:
                 raise
-            return self._exact().data  # it has any PSNR
+            return self._exact().data  # it has any PSNR and any SSIMULACRA2
         if self._has_target:
             return layered.data
         entropy = content.entropy_of_colours(self.picture.samples, self._step_levels, self.picture.depth)
@@ -136,8 +144,8 @@ class Trials:
 
         `share`: of the entropy of an index, what it takes.
         """
-        if self.options.psnr is not None:
-            return [self._graphic(other) for other in self._of_psnr(share, self.options.psnr)]
+        if self._has_likeness:
+            return [self._graphic(other) for other in self._of_likeness(share)]
         most = size_of(self.picture.colours, self.options)
         if most is None:
             return [self._graphic(other) for other in self._with_fewer_colours(self._step_levels, share)]
@@ -148,17 +156,17 @@ class Trials:
                     return [coded]
         return []
 
-    def _of_psnr(self, share: float, psnr_db: float) -> list[Picture]:
-        """The picture with the fewest colours that are found at a PSNR: steps are bisected."""
+    def _of_likeness(self, share: float) -> list[Picture]:
+        """The picture with the fewest colours that are found at a PSNR or an SSIMULACRA2: steps are bisected."""
         found: list[Picture] = []
-        low, high = 0.0, 512 * 10 ** (-psnr_db / 20)  # a step whose error is as large as this PSNR allows, and more
-        for _ in range(_PSNR_ROUNDS):
-            step_levels = (low + high) / 2
-            others = self._with_fewer_colours(step_levels, share)
-            if others and self._psnr_db(others[0]) < psnr_db:
-                high = step_levels
+        low, high = 0.0, 1.0
+        for _ in range(_LIKENESS_ROUNDS):
+            middle = (low + high) / 2
+            others = self._with_fewer_colours(self._step_levels_at(middle), share)
+            if others and not self._is_alike(others[0]):
+                high = middle
             else:
-                low, found = step_levels, others or found
+                low, found = middle, others or found
         return found
 
     def _with_fewer_colours(self, step_levels: float, share: float) -> list[Picture]:
@@ -190,7 +198,7 @@ class Trials:
         return min(found, key=self._cost) if len(found) > 1 else found[0]
 
     def _cost(self, coded: _Coded) -> float:
-        if self.options.psnr is not None:
+        if self._has_likeness:
             return len(coded.data)
         error = self._squared_error(coded.shown())
         if size_of(self.picture.colours, self.options) is not None:
@@ -214,8 +222,15 @@ class Trials:
             found[:, :, :-1] *= found[:, :, -1:] * np.float32(1 / ((1 << self.picture.depth) - 1))
         return found
 
+    def _is_alike(self, other: Picture) -> bool:
+        """Whether another picture has the PSNR or the SSIMULACRA2 that is asked for."""
+        if self.options.ssimulacra2 is None:
+            return self._psnr_db(other) >= (self.options.psnr or 0)
+        shown = (ssimulacra2.as_seen(each.colours, each.opacity) for each in (self.picture, other))
+        return ssimulacra2.score(*shown) >= self.options.ssimulacra2
+
     def _psnr_db(self, other: Picture) -> float:
-        """PSNR of other samples over the visible pixels, as `Encoder.psnr_db`; at most that of an error of 1 in one sample."""
+        """PSNR of other samples over the visible pixels, as `Source.psnr_of`; at most that of an error of 1 in one sample."""
         error = np.square(np.subtract(other.colours, self.picture.colours, dtype=np.float64))
         if self.picture.visible is not None:
             error = error[self.picture.visible]
@@ -228,8 +243,19 @@ class Trials:
 
     @property
     def _has_target(self) -> bool:
-        """Whether a PSNR or a size is asked for, not a quality."""
-        return self.options.psnr is not None or size_of(self.picture.colours, self.options) is not None
+        """Whether a PSNR, an SSIMULACRA2 or a size is asked for, not a quality."""
+        return self._has_likeness or size_of(self.picture.colours, self.options) is not None
+
+    @property
+    def _has_likeness(self) -> bool:
+        """Whether a PSNR or an SSIMULACRA2 is asked for, which the file without layers of the picture itself has."""
+        return self.options.psnr is not None or self.options.ssimulacra2 is not None
+
+    def _step_levels_at(self, place: float) -> float:
+        """A step in grey levels of those that may meet a PSNR or an SSIMULACRA2, at a place from 0, fine, to 1, coarse."""
+        if self.options.psnr is not None:  # at 1 the error is as large as this PSNR allows, and more
+            return place * 512 * 10 ** (-self.options.psnr / 20)
+        return _STEPS_LEVELS[0] ** (1 - place) * _STEPS_LEVELS[1] ** place
 
     @property
     def _step_levels(self) -> float:

@@ -81,7 +81,7 @@ def _measure_one(model: ExactModel, image: TrainingImage) -> list[Point]:
     for step_levels in HELD_OUT_STEP_LEVELS:
         step_64 = round(step_levels * 64)
         bpp = 8 * len(encoder.file(step_64)) / image.pixels[:, :, 0].size
-        psnr_db = min(encoder.psnr_db(step_64), _MOST_DB)
+        psnr_db = min(encoder.psnr_of(encoder.decoded(step_64)), _MOST_DB)
         points.append(Point(bpp, psnr_db, float(np.log(bpp)) - psnr_db / 10 * float(np.log(10))))
     return points
 
