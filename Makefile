@@ -7,7 +7,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 PYTEST := python -m pytest --quiet --numprocesses 2 --dist worksteal
 LOWEST := $(VENV)-lowest
 BENCH_IMAGES ?= ../shared/data/kodak
-BENCH_CODECS ?= vqz,vqz:::ssim,vqz:photo-lite,jpeg,webp,avif,avif:444:psnr,avif:3,jxl
+BENCH_CODECS ?= vqz,vqz:::psnr,vqz:photo-lite,jpeg,webp,avif,avif:444:psnr,avif:3,jxl
 TRAIN_IMAGES ?= ../shared/data/photos
 MNIST ?= ../shared/data/mnist
 

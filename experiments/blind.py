@@ -1,6 +1,6 @@
 """Makes the sheets for a blind comparison of `decode --refine gan` with AVIF at equal bytes, for docs/blind.md.
 
-Command: `python experiments/blind.py ../shared/data/kodak --tune ssim`
+Command: `python experiments/blind.py ../shared/data/kodak`
 
 Each row of a sheet shows the middle of an original and, in random order and without labels, the decodes by AVIF (speed 6) and by
 the refiner. The folder `exchanged` has the same sheets with the two decodes exchanged, since judges prefer the one in the middle.
@@ -66,7 +66,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="folder of PNG pictures")
     parser.add_argument("--bpp", type=float, default=0.15, help="bits per pixel (default 0.15)")
-    parser.add_argument("--tune", default="psnr", choices=TUNES, help="metric of the encoder (default psnr)")
+    parser.add_argument("--tune", default="ssim", choices=TUNES, help="metric of the encoder (default ssim)")
     parser.add_argument("-o", "--output", type=Path, default=Path("out/blind"), help="output folder (default out/blind)")
     arguments = parser.parse_args()
     output: Path = arguments.output

@@ -22,7 +22,7 @@ from vqcodec.bench.results import BD_METRICS, BD_RANGE_BPP, BdMetric, BenchResul
 
 LABELS = {
     "vqz": "**photo** (default)",
-    "vqz:::ssim": "**photo --tune ssim**",
+    "vqz:::psnr": "**photo --tune psnr**",
     "vqz:photo-lite": "**photo-lite**",
     "jpeg": "JPEG",
     "webp": "WebP",
@@ -82,7 +82,7 @@ at the old default effort, which is effort 7 today. Figures of photo-lite dated 
 layout of chroma; see [experiments](experiments/README.md).
 """
 BENCH_INTRO = """
-`vqz` is the default model, photo; `vqz:::ssim` is photo with `--tune ssim`; `vqz:photo-lite` is photo-lite; `avif:3` is AVIF with
+`vqz` is the default model, photo; `vqz:::psnr` is photo with `--tune psnr`; `vqz:photo-lite` is photo-lite; `avif:3` is AVIF with
 speed 3, `avif:444:psnr` with 4:4:4 and tune=psnr. Other programs ran during the bench, so absolute speeds are lower than on an idle
 machine.
 """

@@ -84,7 +84,8 @@ def encode(
       for the smallest file not below it. `ssimulacra2` needs vqcodec[metrics], 8 bits a sample and 8 pixels a side.
     - `effort` 1..9 (default 5): higher is slower and makes smaller files; from 7 on four times as slow or more, with models that
       have a synthesis.
-    - `tune`: "psnr", or "ssim" for better perceived quality at equal bytes, in quiet areas and low frequencies, and lower PSNR.
+    - `tune`: "ssim" (default) for perceived quality, with more bytes for quiet areas and low frequencies, or "psnr" for the least
+      squared error (default with a target `psnr`).
     - `tile`: side of tile groups, which can be decoded one by one, in pixels: a power of two from 64 to 65536. By default 1024 in
       pictures above 4 megapixels, one group in others.
     - `exact`: keep the colours under alpha 0; by default they are replaced by smooth ones that take fewer bytes. Alpha is lossless.

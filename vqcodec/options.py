@@ -50,7 +50,8 @@ class EncodeOptions:
     """Target: at least this SSIMULACRA2, 0..100, over mid grey; 8 bits only. Needs its package."""
     effort: int = DEFAULT_EFFORT
     """1..9: higher is slower and makes smaller files."""
-    tune: Tune = "psnr"
+    tune: Tune | None = None
+    """None: "psnr" for a PSNR target, else "ssim"."""
     tile: int | None = None
     """Side of tile groups in pixels, one of TILES. None: 1024 above 4 megapixels, else one group."""
     exact: bool = False
@@ -77,9 +78,14 @@ class EncodeOptions:
         set_field(self, "effort", checks.whole("effort", self.effort, 1, 9))
         set_field(self, "exact", checks.flag("exact", self.exact))
         set_field(self, "lossless", checks.flag("lossless", self.lossless))
-        set_field(self, "tune", checks.one_of("tune", self.tune, TUNES))
+        set_field(self, "tune", None if self.tune is None else checks.one_of("tune", self.tune, TUNES))
         set_field(self, "tile", None if self.tile is None else checks.one_of("tile", self.tile, TILES))
         set_field(self, "threads", _threads(self.threads))
+
+    @property
+    def tuned_for(self) -> Tune:
+        """The quality measure, chosen or by default."""
+        return self.tune or ("ssim" if self.psnr is None else "psnr")
 
     def check_model(self, model: object) -> None:
         """Raise InputError for a model, other than None, beside `lossless`: lossless files have none."""
@@ -134,7 +140,7 @@ class EncodeChoices(TypedDict, total=False):
     psnr: float | None
     ssimulacra2: float | None
     effort: int
-    tune: Tune
+    tune: Tune | None
     tile: int | None
     exact: bool
     lossless: bool

@@ -81,8 +81,8 @@ def bits_per_pixel(image: UInt8, file: bytes) -> float:
 def vqz_points(
     image: UInt8, *, model: str = LITE, qualities: Sequence[float] = QUALITIES, effort: int = DEFAULT_EFFORT
 ) -> list[RatePoint]:
-    """Points of one image, one per quality."""
-    files = [api.encode(image, quality=quality, model=model, effort=effort, threads=1) for quality in qualities]
+    """Points of one image tuned for PSNR, one per quality."""
+    files = [api.encode(image, quality=quality, model=model, effort=effort, tune="psnr", threads=1) for quality in qualities]
     return [RatePoint(bits_per_pixel(image, f), psnr_rgb_db(image, api.decode(f, model=model, threads=1))) for f in files]
 
 

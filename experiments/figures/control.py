@@ -113,7 +113,7 @@ def effort(data: Path) -> None:
 
 
 def _encode_all(images: Sequence[UInt8], model: str, level: int, quality: float = 50) -> list[bytes]:
-    return [api.encode(image, quality=quality, model=model, effort=level, threads=1) for image in images]
+    return [api.encode(image, quality=quality, model=model, effort=level, tune="psnr", threads=1) for image in images]
 
 
 def tune(data: Path) -> None:

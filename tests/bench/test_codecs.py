@@ -254,12 +254,12 @@ def test_vqz_passes_its_options_to_the_api(spec, name, options, decoder):
     api = RecordingApi()
     codec = VqzCodec(parse_vqz(spec), threads=3, api=api)
     assert codec.name == name
-    assert f"effort {options.get('effort', DEFAULT_EFFORT)}, tuned for {options.get('tune', 'psnr')}" in codec.description
+    assert f"effort {options.get('effort', DEFAULT_EFFORT)}, tuned for {options.get('tune', 'ssim')}" in codec.description
     assert codec.version.endswith("model photo-lite 0123")
     original = picture(8, 8, 3)
     api.calls.clear()
     assert np.array_equal(codec.decode(codec.encode(original, 62.5)), original)
-    encoding = {"quality": 62.5, "threads": 3, "model": None, "effort": DEFAULT_EFFORT, "tune": "psnr", **options}
+    encoding = {"quality": 62.5, "threads": 3, "model": None, "effort": DEFAULT_EFFORT, "tune": "ssim", **options}
     assert api.calls == [encoding, {"threads": 3, "model": options.get("model"), "refine": decoder}]
 
 

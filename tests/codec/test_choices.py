@@ -84,12 +84,13 @@ def test_tune_is_an_option_of_every_way_to_encode(tmp_path: Path) -> None:
     pixels, photo = half_busy(160, 3) // 2 + grain, tmp_path / "a.png"
     Image.fromarray(pixels).save(photo)
     options = {"quality": 30, "model": "photo-lite"}
-    wanted = api.encode(pixels, tune="ssim", **options)
+    wanted = api.encode(pixels, tune="psnr", **options)
     assert wanted != api.encode(pixels, **options)
-    assert EncodeOptions().tune == "psnr"
-    assert main(["encode", str(photo), str(tmp_path / "a.vqz"), "-q", "30", "-m", "photo-lite", "--tune", "ssim", "--strip"]) == 0
+    assert (EncodeOptions().tuned_for, EncodeOptions(psnr=40).tuned_for) == ("ssim", "psnr")
+    assert EncodeOptions(psnr=40, tune="ssim").tuned_for == "ssim"
+    assert main(["encode", str(photo), str(tmp_path / "a.vqz"), "-q", "30", "-m", "photo-lite", "--tune", "psnr", "--strip"]) == 0
     assert (tmp_path / "a.vqz").read_bytes() == wanted
-    Image.fromarray(pixels).save(tmp_path / "b.vqz", tune="ssim", **options)
+    Image.fromarray(pixels).save(tmp_path / "b.vqz", tune="psnr", **options)
     assert (tmp_path / "b.vqz").read_bytes() == wanted
     assert main(["encode", str(photo), str(tmp_path / "c.vqz"), "--tune", "grain"]) == 2
     with pytest.raises(InputError, match="tune is one of psnr, ssim"):

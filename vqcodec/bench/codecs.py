@@ -1,7 +1,7 @@
 """Adapters of the codecs that the bench compares. Each has the interface `Codec`; `open_codec` makes one from its spec.
 
 A spec is a codec's name, with settings behind colons:
-- `vqz:MODEL:EFFORT:TUNE`: a model, an effort and a metric to tune for; an empty part is the default, as in `vqz:::ssim`. A suffix
+- `vqz:MODEL:EFFORT:TUNE`: a model, an effort and a metric to tune for; an empty part is the default, as in `vqz:::psnr`. A suffix
   selects the decoder: `vqz+gan`, `vqz:MODEL+none`.
 - `avif:SPEED:SUBSAMPLING:TUNE`, in any order, each at most once: speed 0 (slowest) to 10, default 6; `420` (default) or `444`;
   `psnr` for libaom's tune=psnr, default libavif's own tune. Examples: `avif:444`, `avif:3:444:psnr`.
@@ -29,7 +29,7 @@ from PIL import AvifImagePlugin, Image, features
 from vqcodec import __version__, api
 from vqcodec.arrays import UInt8
 from vqcodec.errors import CorruptError, MissingExtraError, VqcodecError
-from vqcodec.options import DEFAULT_EFFORT, TUNES
+from vqcodec.options import DEFAULT_EFFORT, TUNES, EncodeOptions
 
 
 class BenchUsageError(VqcodecError):
@@ -92,7 +92,7 @@ class VqzCodec:
         self._api = api
         self._spec = spec
         self._effort = spec.effort or DEFAULT_EFFORT
-        self._tune = spec.tune or TUNES[0]
+        self._tune = EncodeOptions(tune=spec.tune).tuned_for
         self._threads = threads
         self.name = spec.name
         model = f"{Path(spec.model).name if spec.model else 'default'} model"

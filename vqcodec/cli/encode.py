@@ -93,9 +93,14 @@ def encode(
         ),
     ] = DEFAULT_EFFORT,
     tune: Annotated[
-        Tune,
-        typer.Option("--tune", metavar="|".join(TUNES), help="Optimise for PSNR, or for perceived quality (ssim)."),
-    ] = "psnr",
+        Tune | None,
+        typer.Option(
+            "--tune",
+            metavar="|".join(TUNES),
+            help="Optimise for perceived quality (ssim) or for PSNR. [default: ssim; psnr with --psnr]",
+            show_default=False,
+        ),
+    ] = None,
     tile: Annotated[
         int | None,
         typer.Option(

@@ -63,7 +63,7 @@ class Source:
             depth=picture.depth,
             alpha=picture.opacity is not None,
             pixels=graphic is not None,
-            masking=choices.masking_of(options.tune),
+            masking=choices.masking_of(options.tuned_for),
         )
         self._graphics = None if graphic is None else graphics.pack(picture.flat, graphic, self.frame, options.effort, self.threads)
         self._coded = self.pixels if self._graphics is None else graphics.without_graphics(self.pixels, self._graphics)

@@ -179,7 +179,7 @@ class TokenCodec:
         """A file of a picture of 8 bits. Raises InputError for options that set the rate, which is fixed."""
         colours = picture.colours  # [H, W, 1 or 3]
         name, targets = self.model.name, (options.quality, options.bpp, options.size, options.psnr, options.ssimulacra2)
-        if any(value is not None for value in (*targets, options.tile)) or options.tune != "psnr":
+        if any(value is not None for value in (*targets, options.tune, options.tile)):
             fixed = "its rate is fixed, and it takes no quality, bpp, size, psnr, ssimulacra2, tune or tile"
             raise InputError(f"{name} is a token model: {fixed}")
         if colours.dtype != np.uint8:

@@ -1,4 +1,4 @@
-"""Masking: codewords scaled by the visibility of errors (`--tune ssim`).
+"""Masking: codewords scaled by the visibility of errors (`--tune ssim`, the default).
 
 Eyes notice an error less where a picture is busy, in high frequencies and in chroma, and more where it is flat. The codewords of a
 cell's tiles are therefore scaled, by the activity of the cell's DCs, which are decoded first, and by frequency. The header stores

@@ -77,7 +77,7 @@ def measure(model: ExactModel, pieces: list[TrainingImage], watch: Watch, share:
 def _measure_one(model: ExactModel, image: TrainingImage) -> list[Point]:
     """The points of one piece at HELD_OUT_STEP_LEVELS; runs in a worker process."""
     points = []
-    encoder = Encoder(image.pixels, model, EncodeOptions(threads=1))
+    encoder = Encoder(image.pixels, model, EncodeOptions(threads=1, tune="psnr"))
     for step_levels in HELD_OUT_STEP_LEVELS:
         step_64 = round(step_levels * 64)
         bpp = 8 * len(encoder.file(step_64)) / image.pixels[:, :, 0].size

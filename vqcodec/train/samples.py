@@ -75,7 +75,7 @@ def _on_grid(rows: Float32, found: Coded) -> NDArray[np.float16]:
 
 def make_sample(image: TrainingImage, step_levels: float, model: ExactModel) -> Sample:
     """Inputs of the synthesis network for an image, and the error of the plain decode."""
-    found = coded(image, step_levels, model, TUNES[0])
+    found = coded(image, step_levels, model, "psnr")
     full = found.layout.whole
     missing = dct.forward(image.pixels, full, model.color) * np.float32(1 / step_levels)
     missing[: found.layout.channels] -= found.latents * np.float32(1 / LATENT_UNIT)
