@@ -78,7 +78,8 @@ worst pictures are those with the largest BD-rate.
 FIGURES_INTRO = """
 Each section has its command, the date, and the models or the commit that was measured. In the output, "bar" marks a required
 value and "goal" a desired one. Figures of photo dated before 2026-11-29, except `parts`, `process` and `memory`, were measured
-at the old default effort, which is effort 7 today. Figures of photo-lite dated before 2026-11-29 differ from today's only by the
+at the old default effort, which is effort 7 today. Those dated before 2026-11-30 and those by PSNR have `--tune psnr`, the
+default until then, unless they name a tune. Figures of photo-lite dated before 2026-11-29 differ from today's only by the
 layout of chroma; see [experiments](experiments/README.md).
 """
 BENCH_INTRO = """

@@ -16,7 +16,7 @@ from vqcodec import api
 from vqcodec.errors import VqcodecError
 from vqcodec.io.image_reader import read_image
 
-SETTINGS: tuple[dict[str, Any], ...] = ({}, {"effort": 1}, {"quality": 30}, {"quality": 90}, {"tune": "ssim"})
+SETTINGS: tuple[dict[str, Any], ...] = ({}, {"effort": 1}, {"quality": 30}, {"quality": 90}, {"tune": "psnr"})
 TOLERANCE_DB = 0.05
 ODD_PICTURES = 200
 """Odd pictures of `best`, drawn by chance."""
