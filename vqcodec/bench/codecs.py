@@ -29,7 +29,7 @@ from PIL import AvifImagePlugin, Image, features
 from vqcodec import __version__, api
 from vqcodec.arrays import UInt8
 from vqcodec.errors import CorruptError, MissingExtraError, VqcodecError
-from vqcodec.options import DEFAULT_EFFORT, TUNES, EncodeOptions
+from vqcodec.options import DEFAULT_EFFORT, TUNES, EncodeOptions, Tune
 
 
 class BenchUsageError(VqcodecError):
@@ -67,7 +67,7 @@ class VqzSpec:
     lossless: bool = False
     model: str | None = None
     effort: int | None = None
-    tune: str | None = None
+    tune: Tune | None = None
     decoder: str | None = None
 
     @property
@@ -427,7 +427,13 @@ def parse_vqz(spec: str) -> VqzSpec:
         raise BenchUsageError(f"codec {spec!r}: write vqz:{LOSSLESS}:EFFORT, as lossless files have neither tune nor decoder")
     known_model = None if lossless else model or None
     found_effort = int(effort) if effort else None
-    return VqzSpec(lossless=lossless, model=known_model, effort=found_effort, tune=tune or None, decoder=decoder)
+    return VqzSpec(
+        lossless=lossless,
+        model=known_model,
+        effort=found_effort,
+        tune=next((one for one in TUNES if one == tune), None),
+        decoder=decoder,
+    )
 
 
 def parse_avif(spec: str) -> AvifSpec:
