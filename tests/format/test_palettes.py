@@ -12,6 +12,10 @@ from vqcodec.transform.palette import MAX_COLOURS, Palette
 LIMIT = 5000
 
 
+def pack(palette: Palette, levels: tuple[int, ...]) -> palettes.PackedPalette:
+    return palettes.pack_palette(palette, palettes.chain(palette.colours), levels)
+
+
 def random_palette(seed: int, count: int, components: int, dtype: type, first: int) -> Palette:
     rng = np.random.default_rng(seed)
     return Palette(rng.integers(0, np.iinfo(dtype).max + 1, (count, components)).astype(dtype), first, bool(rng.integers(2)))
@@ -27,7 +31,7 @@ def random_palette(seed: int, count: int, components: int, dtype: type, first: i
 )
 def test_palettes_come_back(seed: int, count: int, components: int, dtype: type, first: int) -> None:
     palette = random_palette(seed, count, components, dtype, first)
-    packed = palettes.pack_palette(palette, (1,))
+    packed = pack(palette, (1,))
     found = palettes.unpack_palette(packed.data, components, np.dtype(dtype), LIMIT)
     assert (found.complete, found.levels) == (palette.complete, palette.levels)
     assert packed.index_of[-1] == count
@@ -40,14 +44,21 @@ def test_palettes_come_back(seed: int, count: int, components: int, dtype: type,
 
 def test_the_bytes_of_a_palette() -> None:
     palette = Palette(np.array([[10, 20, 30], [11, 21, 32]], np.uint8), 255, complete=False)
-    data = palettes.pack_palette(palette, (1,)).data
+    data = pack(palette, (1,)).data
     # 2 * 2 + 1; first level 255; verbatim; differences of the first component less those of the second, and so on
     assert data == bytes((5, 0, 0, 256 - 10, 0, 20, 1, 10, 1))
 
 
+def test_a_chain_goes_to_the_nearest_colour_left() -> None:
+    colours = np.array([[90, 90, 90], [0, 0, 1], [91, 90, 92], [0, 3, 0], [5, 0, 0]], np.uint8)
+    assert palettes.chain(colours).tolist() == [1, 3, 4, 0, 2]  # differences of the second component count for all three
+    assert palettes.chain(colours[:, :2]).tolist() == [1, 3, 4, 0, 2]
+    assert palettes.chain(colours[:0]).tolist() == []
+
+
 def test_similar_colours_take_few_bytes() -> None:
     greys = np.repeat(np.random.default_rng(0).permutation(256).astype(np.uint8)[:, None], 3, axis=1)
-    assert len(palettes.pack_palette(Palette(greys[:255], 255, complete=True), (19,)).data) < 40
+    assert len(pack(Palette(greys[:255], 255, complete=True), (19,)).data) < 40
 
 
 @pytest.mark.parametrize(
@@ -73,7 +84,7 @@ def test_damaged_palettes_are_refused(data: bytes) -> None:
 
 
 def test_a_palette_has_no_more_colours_than_pixels() -> None:
-    data = palettes.pack_palette(random_palette(0, 9, 3, np.uint8, 255), (1,)).data
+    data = pack(random_palette(0, 9, 3, np.uint8, 255), (1,)).data
     assert len(palettes.unpack_palette(data, 3, np.dtype(np.uint8), 9).colours) == 9
     with pytest.raises(CorruptError, match="too many colours"):
         palettes.unpack_palette(data, 3, np.dtype(np.uint8), 8)
@@ -81,6 +92,6 @@ def test_a_palette_has_no_more_colours_than_pixels() -> None:
 
 def test_the_largest_palette() -> None:
     palette = random_palette(1, MAX_COLOURS, 1, np.uint16, 15)
-    packed = palettes.pack_palette(palette, (1,))
+    packed = pack(palette, (1,))
     found = palettes.unpack_palette(packed.data, 1, np.dtype(np.uint16), LIMIT)
     np.testing.assert_array_equal(found.colours[packed.index_of[:-1]], palette.colours)

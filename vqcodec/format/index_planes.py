@@ -133,6 +133,17 @@ class _Group(NamedTuple):
     """Their colours [H, W] (`CommonColours.ranks`); 0 outside the graphic cells."""
 
 
+class _Level(NamedTuple):
+    """A level of a palette."""
+
+    first: int
+    """Colours of lower levels."""
+    size: int
+    """Its colours."""
+    symbols: int
+    """One for each of its colours, and one more if there are pixels of higher levels or of rare colours."""
+
+
 class _Look(NamedTuple):
     """The result of a first look at a group."""
 
@@ -157,26 +168,27 @@ def pack_all(pictures: Sequence[Pixels], graphic: Sequence[Bool | None], effort:
 
     def size_with_each(number: int) -> list[int]:
         group, orders = _group(pictures[number], maps[number], common), looks[number].orders
-        return [len(_pack_group(group, orders, *both, search.levels)) for both in zip(found, tables, strict=True)]
+        return [len(data) for data in _pack_with_each(group, orders, found, tables, search.levels)]
 
     def pack(number: int) -> bytes:
         group, orders = _group(pictures[number], maps[number], common), looks[number].orders
-        return _pack_group(group, orders, best, table, search.final)
+        return _pack_with_each(group, orders, [best], [table], search.final)[0]
 
     with progress.stage("", 3):
         looks = side_by_side(look, groups, threads)
         progress.advance()
         found = _palettes(common, search, smooth=any(look.smooth for look in looks))
+        chains = {size: palettes.chain(common.colours[:size]) for size in {len(palette.colours) for palette in found}}
         best = found[0]
         if len(found) > 1:
-            tables = [palettes.pack_palette(palette, search.levels) for palette in found]
+            tables = [palettes.pack_palette(palette, chains[len(palette.colours)], search.levels) for palette in found]
             areas = accumulate((picture.shape[0] * picture.shape[1] for picture in pictures), initial=0)
             tried = [number for number, area in zip(groups, areas, strict=False) if area < _TRIED_PIXELS]
             each = zip([len(table.data) for table in tables], *side_by_side(size_with_each, tried, threads), strict=True)
             totals = [sum(sizes) for sizes in each]
             best = found[totals.index(min(totals))]
         progress.advance()
-        table = palettes.pack_palette(best, search.final)
+        table = palettes.pack_palette(best, chains[len(best.colours)], search.final)
         return Packed(table.data, side_by_side(pack, groups, threads))
 
 
@@ -277,21 +289,37 @@ def _places(shape: tuple[int, int], mask: Bool | None, heights: tuple[int, ...])
     return _scanned(np.arange(shape[0] * shape[1], dtype=np.int32).reshape(shape), mask, heights)
 
 
-def _pack_group(
-    group: _Group, orders: list[tuple[int, ...]], palette: Palette, table: PackedPalette, levels: tuple[int, ...]
-) -> bytes:
-    """The bytes of a group in the best of some orders, b"" without any; `unpack` is the inverse. `table`: the packed palette."""
-    if not orders:
-        return b""
-    indices = table.index_of[np.minimum(group.ranks, len(palette.colours))]
-    found = []
+def _pack_with_each(
+    group: _Group,
+    orders: list[tuple[int, ...]],
+    choices: list[Palette],
+    tables: list[PackedPalette],
+    zstd_levels: tuple[int, ...],
+) -> list[bytes]:
+    """The bytes of a group with each of some palettes, whose packed forms are `tables`, in the best of some orders; b"" without any
+    order. `unpack` is the inverse.
+
+    Palettes of equally many colours differ in their first LEVEL colours only. The rest is packed once for all of them.
+    """
+    found = [b""] * len(choices)
     for heights in orders:
-        packed, rare = _pack_levels(_scanned(indices, group.mask, heights), palette, levels)
-        data = _write_heights(heights, levels) + packed
-        if len(rare):
-            data += _pack_rare(group.pixels, _places(indices.shape, group.mask, heights)[rare], levels)
-        found.append(data)
-    return min(found, key=len)
+        head = _write_heights(heights, zstd_levels)
+        ranks, places = _scanned(group.ranks, group.mask, heights), _places(group.ranks.shape, group.mask, heights)
+        rests: dict[int, bytes] = {}
+        for number, (palette, table) in enumerate(zip(choices, tables, strict=True)):
+            colours, levels = len(palette.colours), _levels(palette)
+            indices = table.index_of[np.minimum(ranks, colours)]
+            common = sum(level.first < LEVEL for level in levels)
+            data, higher = _pack_levels(indices, levels[:common], zstd_levels)
+            if colours not in rests:
+                rest, rare = _pack_levels(indices[higher], levels[common:], zstd_levels)
+                rests[colours] = rest
+                if len(rare):
+                    rests[colours] += _pack_rare(group.pixels, places[higher][rare], zstd_levels)
+            data = head + data + rests[colours]
+            if not found[number] or len(data) < len(found[number]):
+                found[number] = data
+    return found
 
 
 def _write_heights(heights: tuple[int, ...], levels: tuple[int, ...]) -> bytes:
@@ -315,16 +343,16 @@ def _read_heights(reader: ByteReader, rows: int) -> tuple[int, ...]:
     return tuple(heights.tolist())
 
 
-def _pack_levels(indices: UInt16, palette: Palette, levels: tuple[int, ...]) -> tuple[bytes, Int32]:
-    """Parts of the levels for indices uint16 [n], and which of these are rare; the inverse of `_unpack_levels`."""
-    parts, first = [], 0
+def _pack_levels(indices: UInt16, palette_levels: list[_Level], levels: tuple[int, ...]) -> tuple[bytes, Int32]:
+    """Parts of consecutive levels for indices uint16 [n] of these or higher levels, and which of the indices are higher."""
+    parts = []
     higher = np.arange(len(indices), dtype=np.int32)
-    for size, symbols in _alphabets(palette):
-        own = np.minimum(indices - np.uint16(first), size).astype(np.uint8)
-        if symbols > 1 and len(own):
-            parts.append(_pack_symbols(own, symbols, levels))
-        indices, higher = indices[own == size], higher[own == size]
-        first += size
+    for level in palette_levels:
+        own = np.minimum(indices - np.uint16(level.first), level.size).astype(np.uint8)
+        if level.symbols > 1 and len(own):
+            parts.append(_pack_symbols(own, level.symbols, levels))
+        rest = own == level.size
+        indices, higher = indices[rest], higher[rest]
     return b"".join(parts), higher
 
 
@@ -335,23 +363,26 @@ def _unpack_levels(reader: ByteReader, count: int, palette: Palette) -> tuple[ND
         raise CorruptError("corrupt file: a palette without colours")
     dtype = np.uint8 if total <= LEVEL else np.uint16
     indices: NDArray[Any] = np.full(count, total, dtype)
-    higher, first = np.arange(count) if not total else np.zeros(0, np.intp), 0
-    for level, (size, symbols) in enumerate(_alphabets(palette)):
-        own = _unpack_symbols(reader, len(higher) if level else count, symbols).astype(dtype, copy=False)
-        rest = np.flatnonzero(own == size) if symbols > size else np.zeros(0, np.intp)
-        if level:
-            indices[higher] = own + np.asarray(first, dtype)
+    higher = np.arange(count) if not total else np.zeros(0, np.intp)
+    for level in _levels(palette):
+        own = _unpack_symbols(reader, len(higher) if level.first else count, level.symbols).astype(dtype, copy=False)
+        rest = np.flatnonzero(own == level.size) if level.symbols > level.size else np.zeros(0, np.intp)
+        if level.first:
+            indices[higher] = own + np.asarray(level.first, dtype)
             higher = higher[rest]
         else:
             indices, higher = (own if len(palette.levels) == 1 else own.copy()), rest
-        first += size
     return indices, higher
 
 
-def _alphabets(palette: Palette) -> list[tuple[int, int]]:
-    """Colours and symbols of each level."""
+def _levels(palette: Palette) -> list[_Level]:
+    """The levels of a palette, lowest first."""
+    firsts = accumulate(palette.levels, initial=0)
     last = len(palette.levels) - 1
-    return [(size, size + (level < last or not palette.complete)) for level, size in enumerate(palette.levels)]
+    return [
+        _Level(first, size, size + (number < last or not palette.complete))
+        for number, (first, size) in enumerate(zip(firsts, palette.levels, strict=False))
+    ]
 
 
 def _pack_symbols(symbols: UInt8, alphabet: int, levels: tuple[int, ...]) -> bytes:

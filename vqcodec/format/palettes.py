@@ -51,8 +51,11 @@ class PackedPalette(NamedTuple):
     """The index, after unpacking, of each colour of the palette that was packed; uint16 [n + 1], the last one is n."""
 
 
-def pack_palette(palette: Palette, levels: tuple[int, ...]) -> PackedPalette:
-    """Bytes of a palette, whose colours may change their order within levels. `levels` are those of zstd."""
+def pack_palette(palette: Palette, order: Intp, levels: tuple[int, ...]) -> PackedPalette:
+    """Bytes of a palette, whose colours may change their order within levels. `levels` are those of zstd.
+
+    `order`: the `chain` of its colours.
+    """
     colours = palette.colours
     count = len(colours)
     index_of = np.arange(count + 1, dtype=np.uint16)
@@ -60,15 +63,34 @@ def pack_palette(palette: Palette, levels: tuple[int, ...]) -> PackedPalette:
     if not count:
         return PackedPalette(head, index_of)
     own = np.repeat(np.arange(len(palette.levels), dtype=np.uint8), palette.levels)
-    chain = _chain(colours)
-    index_of[chain[np.argsort(own[chain], kind="stable")]] = np.arange(count, dtype=np.uint16)
-    differences = np.diff(colours[chain], axis=0, prepend=np.zeros((1, colours.shape[1]), colours.dtype))
+    index_of[order[np.argsort(own[order], kind="stable")]] = np.arange(count, dtype=np.uint16)
+    differences = np.diff(colours[order], axis=0, prepend=np.zeros((1, colours.shape[1]), colours.dtype))
     if colours.shape[1] >= 3:
         differences[:, [0, 2]] -= differences[:, [1]]
-    parts = [own[chain].tobytes()] if len(palette.levels) > 1 else []
+    parts = [own[order].tobytes()] if len(palette.levels) > 1 else []
     parts.append(sample_bytes.planes(differences))
     stored = b"".join(write_part(zstd_blocks.compress_whole(part, levels), 0) for part in parts)
     return PackedPalette(head + bytes((FIRST_LEVELS.index(palette.first),)) + stored, index_of)
+
+
+def chain(colours: Pixels) -> Intp:
+    """An order of colours [n, C] in which each one is the nearest of those left to the one before; the darkest is first."""
+    if not len(colours):
+        return np.zeros(0, np.intp)
+    values = colours.astype(np.int32).T  # [C, n]
+    at = int(values.sum(axis=0).argmin())
+    if len(values) >= 3:
+        values = np.concatenate([values, values[[0, 2]] - values[1]])
+    values = np.ascontiguousarray(values)
+    left, order = np.arange(len(colours)), []
+    while True:
+        order.append(int(left[at]))
+        here, last = values[:, at].copy(), len(left) - 1
+        if not last:
+            return np.array(order)
+        left[at], values[:, at] = left[last], values[:, last]
+        left, values = left[:last], values[:, :last]
+        at = int(np.abs(values - here[:, None]).sum(axis=0).argmin())
 
 
 def unpack_palette(data: bytes, components: int, dtype: np.dtype[np.uint8 | np.uint16], most: int) -> Palette:
@@ -124,22 +146,3 @@ def read_data(reader: ByteReader, head: int, size: int) -> UInt8:
     mode = _MODES[head & 3]
     stored = reader.take(size if mode == Mode.VERBATIM else reader.varint())
     return np.frombuffer(zstd_blocks.decompress_whole(StoredPart(size, mode, stored)), np.uint8)
-
-
-def _chain(colours: Pixels) -> Intp:
-    """An order of colours [n, C] in which each one is the nearest of those left to the one before; the darkest is first."""
-    values = colours.astype(np.int32)
-    left = np.arange(len(values))
-    at = int(values.sum(axis=1).argmin())
-    order = []
-    while True:
-        order.append(int(left[at]))
-        here, left[at], values[at] = values[at].copy(), left[-1], values[-1]
-        left, values = left[:-1], values[:-1]
-        if not len(left):
-            return np.array(order)
-        steps = values - here
-        distance = np.abs(steps).sum(axis=1)
-        if steps.shape[1] >= 3:
-            distance += np.abs(steps[:, 0] - steps[:, 1]) + np.abs(steps[:, 2] - steps[:, 1])
-        at = int(distance.argmin())
