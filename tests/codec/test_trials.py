@@ -5,8 +5,9 @@ import pytest
 
 import vqcodec
 from helpers.contents import samples, smooth
-from vqcodec.arrays import Pixels
+from vqcodec.arrays import Bool, Pixels
 from vqcodec.codec import content
+from vqcodec.format import index_planes
 
 LETTERS = 255 - 255 * np.kron(np.random.default_rng(0).integers(0, 2, (24, 32)), np.ones((5, 5))).astype(np.uint8)
 
@@ -43,6 +44,25 @@ def test_few_colours_are_tried_for_scans_that_are_no_graphics(monkeypatch: pytes
     assert without_layers(vqcodec.encode(scan()))
     rng = np.random.default_rng(0)
     assert not without_layers(vqcodec.encode(samples(smooth, rng, (120, 160, 3), 8)))
+
+
+def test_a_file_that_loses_by_its_sketch_is_not_coded_in_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    efforts: list[int] = []
+    pack = index_planes.pack_all
+
+    def watching(pictures: list[Pixels], maps: list[Bool | None], effort: int, threads: int) -> index_planes.Packed:
+        efforts.append(effort)
+        return pack(pictures, maps, effort, threads)
+
+    monkeypatch.setattr(index_planes, "pack_all", watching)
+    monkeypatch.setattr(content, "may_hold_graphics", lambda *_: True)
+    monkeypatch.setattr(content, "graphic_map", lambda pixels, *_: np.zeros((15, 20), bool))
+    data = vqcodec.encode(scan(), effort=5, threads=1)
+    assert efforts == [1, 1, 5]  # sketches of the picture and of one with fewer colours, which is smaller
+    assert len(data) <= len(vqcodec.encode(scan(), effort=1, threads=1))
+    efforts.clear()
+    vqcodec.encode(samples(smooth, np.random.default_rng(0), (120, 160, 3), 8), effort=5, threads=1)
+    assert set(efforts) == {1}  # blocks cost less than any file without layers can
 
 
 def test_a_lower_quality_takes_fewer_bytes() -> None:

@@ -1,4 +1,5 @@
 """Trials of the encoder: a picture coded with DCT blocks in all cells, in some, or in none. The file of least cost is kept.
+Files without layers are sketched, at effort 1, to tell which of them are worth coding in full.
 
 The cost is bits plus error over lambda for a quality, bytes for a PSNR or an SSIMULACRA2, and error for a size. Graphics lose
 colours (see colour_reduction.py) unless they cost more then. What only graphics need is imported in functions: it takes time.
@@ -26,9 +27,13 @@ from vqcodec.weights.exact import ExactModel
 
 _MAPS: Final = (*[(32,)] * 6, (20, 32), (12, 32, 48), (12, 20, 32, 48))
 """Most colours of graphic cells in the maps that are tried, by effort 1 to 9."""
-_CHEAP_BPP: Final = 0.5
+_CHEAP_BPP: Final = 0.58
 """Bits per pixel of an exact file up to which blocks are not tried below `_THOROUGH`: photographs take more."""
 _THOROUGH: Final = 7
+"""Effort from which everything is coded in full."""
+_FILE_OF_SKETCH: Final = 0.9
+_LEAST_OF_SKETCH: Final = 0.6
+"""Bytes of a file without layers over those of its sketch: about, and at least. They were 0.64 to 1 on screens."""
 _MATCHED: Final = 2.0
 """An index counts as this number times its entropy, times the exact file's ratio of bytes to entropy: matches of zstd are dear to
 break, and an error is seen."""
@@ -91,28 +96,72 @@ class Trials:
         return self._cheapest([layered, *self._reduced(1.0)]).data
 
     def _of_graphics(self) -> bytes:
-        """The best of files without layers, and of those with blocks in all or in some cells. All are one stage of progress."""
-        maps, refusal = [None, *self._maps()], None
+        """The best of files without layers, and of those with blocks in all or in some cells."""
+        thorough = self.options.effort >= _THOROUGH or self._area <= content.SMALL
+        sized = size_of(self.picture.colours, self.options) is not None
+        return (self._of_full_files() if thorough or sized else self._of_sketches()).data
+
+    def _of_full_files(self) -> _Coded:
+        """The file of least cost, all of them coded in full. All are one stage of progress."""
+        maps = [None, *self._maps()]
         most = size_of(self.picture.colours, self.options)
         with progress.stage("", 2 + len(maps)):
             exact = self._exact()
             progress.advance()
-            entropy = content.entropy_of_colours(self.picture.samples, 1.0, self.picture.depth)
-            matched = 8 * len(exact.data) / max(1.0, entropy * self._area)
-            found = [exact, *self._reduced(min(1.0, max(_LEAST_SHARE, _MATCHED * matched)))]
+            found = [exact, *self._reduced(self._share_of_entropy(len(exact.data)))]
             progress.advance()
             found = [coded for coded in found if most is None or len(coded.data) <= most]
-            if found and self.options.effort < _THOROUGH and 8 * len(exact.data) <= _CHEAP_BPP * self._area:
-                return self._cheapest(found).data
-            for cells in maps:
-                try:
-                    found.append(self._layered(cells))
-                except LimitError as error:
-                    refusal = refusal or error
-                progress.advance()
-        if not found:
+            if found and self.options.effort < _THOROUGH and self._is_cheap(len(exact.data)):
+                return self._cheapest(found)
+            return self._cheapest([*found, *self._each_layered(maps, needed=not found)])
+
+    def _of_sketches(self) -> _Coded:
+        """The file of least cost, for a target other than a size. All are one stage of progress.
+
+        Files without layers are sketched first. The better one is coded in full, unless files with layers cost clearly less.
+        """
+        maps = [None, *self._maps()]
+        with progress.stage("", 2 + len(maps)):
+            sketch = self._sketch(self.picture)
+            size = round(_FILE_OF_SKETCH * len(sketch.data))
+            fewer = self._pictures_of_fewer_colours(self._share_of_entropy(size))
+            best, picture = sketch, self.picture
+            for other in fewer:
+                best, picture = min((best, picture), (self._sketch(other), other), key=lambda pair: self._cost(pair[0]))
+            progress.advance()
+            layered = [] if self._is_cheap(size) else self._each_layered(maps, needed=False)
+            if layered:
+                cheapest = self._cheapest(layered)
+                spared = (1 - _LEAST_OF_SKETCH) * len(best.data)
+                if self._cost(cheapest) < self._cost(best) - spared * (1 if self._has_likeness else 8):
+                    return cheapest
+            full = self._exact() if picture is self.picture else self._graphic(picture)
+            progress.advance()
+            return self._cheapest([full, *layered])
+
+    def _each_layered(self, maps: list[Bool | None], *, needed: bool) -> list[_Coded]:
+        """The files with layers that meet the target, for maps of graphic cells. Raises LimitError if one is `needed`."""
+        found: list[_Coded] = []
+        refusal = None
+        for cells in maps:
+            try:
+                found.append(self._layered(cells))
+            except LimitError as error:
+                refusal = refusal or error
+            progress.advance()
+        if needed and not found:
             raise refusal or LimitError("no file meets the target")
-        return self._cheapest(found).data
+        return found
+
+    def _share_of_entropy(self, exact_bytes: int) -> float:
+        """The share of its entropy that an index takes, by the bytes of the exact file."""
+        entropy = content.entropy_of_colours(self.picture.samples, 1.0, self.picture.depth)
+        matched = 8 * exact_bytes / max(1.0, entropy * self._area)
+        return min(1.0, max(_LEAST_SHARE, _MATCHED * matched))
+
+    def _is_cheap(self, exact_bytes: int) -> bool:
+        """Whether blocks are not worth a trial, by the bytes of the exact file."""
+        return 8 * exact_bytes <= _CHEAP_BPP * self._area
 
     # -------------------------------------------------------------------------------------------- files
 
@@ -124,9 +173,17 @@ class Trials:
 
     def _graphic(self, picture: Picture) -> _Coded:
         """The file without layers of a picture of few colours."""
+        return self._graphic_at(picture, self.options.effort)
+
+    def _sketch(self, picture: Picture) -> _Coded:
+        """The file without layers of a picture, coded fast: larger than it could be."""
+        return self._graphic_at(picture, 1)
+
+    def _graphic_at(self, picture: Picture, effort: int) -> _Coded:
         from vqcodec.codec.pixel_codec import PixelCodec
 
-        return _Coded(PixelCodec(BUILT_IN).encode_graphic(picture, self.options), lambda: picture.samples)
+        data = PixelCodec(BUILT_IN).encode_graphic(picture, replace(self.options, effort=effort))
+        return _Coded(data, lambda: picture.samples)
 
     def _layered(self, cells: Bool | None) -> _Coded:
         """The file with layers and these graphic cells, bool [h, w]."""
@@ -144,17 +201,19 @@ class Trials:
 
         `share`: of the entropy of an index, what it takes.
         """
-        if self._has_likeness:
-            return [self._graphic(other) for other in self._of_likeness(share)]
         most = size_of(self.picture.colours, self.options)
         if most is None:
-            return [self._graphic(other) for other in self._with_fewer_colours(self._step_levels, share)]
+            return [self._graphic(other) for other in self._pictures_of_fewer_colours(share)]
         for step_levels in _SIZE_STEPS:
             for other in self._with_fewer_colours(step_levels, share):
                 coded = self._graphic(other)
                 if len(coded.data) <= most:
                     return [coded]
         return []
+
+    def _pictures_of_fewer_colours(self, share: float) -> list[Picture]:
+        """The picture with fewer colours for a target other than a size, if there is one."""
+        return self._of_likeness(share) if self._has_likeness else self._with_fewer_colours(self._step_levels, share)
 
     def _of_likeness(self, share: float) -> list[Picture]:
         """The picture with the fewest colours that are found at a PSNR or an SSIMULACRA2: steps are bisected."""
