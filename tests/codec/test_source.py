@@ -62,7 +62,10 @@ def test_quality_is_monotone_on_coloured_detail(name: str, model: str, samples: 
     All blocks of stripes are equal, so PSNR ripples with the ratio of step and coefficients; the bounds allow for it.
     """
     pixels = COLOURED[name](samples)
-    files = [encode_blocks(pixels, quality=quality, model=model, threads=1) for quality in (10, 30, 50, 60, 70, 75, 80, 85, 90)]
+    files = [
+        encode_blocks(pixels, quality=quality, model=model, tune="psnr", threads=1)
+        for quality in (10, 30, 50, 60, 70, 75, 80, 85, 90)
+    ]
     quality = [psnr_db(pixels, api.decode(data)) for data in files]
     assert all(len(after) > 0.93 * len(before) for before, after in pairwise(files))
     assert all(-2.5 < after - before < 12 for before, after in pairwise(quality))
@@ -78,9 +81,9 @@ def test_targets_are_met_on_coloured_detail(name: str, model: str, samples: Path
     pixels = COLOURED[name](samples)
     for target in (24.0, 30.0, 38.0):
         assert target <= psnr_db(pixels, api.decode(encode_blocks(pixels, psnr=target, model=model, threads=1))) < target + 3
-    largest = len(encode_blocks(pixels, quality=90, model=model, threads=1))
+    largest = len(encode_blocks(pixels, quality=90, model=model, tune="psnr", threads=1))
     for size in (largest // 4, largest // 2):
-        assert 0.9 * size <= len(encode_blocks(pixels, size=size, model=model, threads=1)) <= size
+        assert 0.9 * size <= len(encode_blocks(pixels, size=size, model=model, tune="psnr", threads=1)) <= size
 
 
 @pytest.mark.slow
@@ -91,12 +94,12 @@ def test_targets_between_the_layouts_are_met() -> None:
     for row, colour in enumerate(((255, 0, 0), (0, 0, 255), (0, 150, 0), (200, 0, 200))):
         draw.text((6, 2 + 23 * row), "Coloured 0123", fill=colour, font_size=18)
     pixels = np.asarray(image)
-    encoder = Encoder(pixels, registry.find("photo-lite"), EncodeOptions(threads=1))
+    encoder = Encoder(pixels, registry.find("photo-lite"), EncodeOptions(tune="psnr", threads=1))
     last = next(step for step in range(64, 1 << 14, 64) if encoder.layout(step) is COLOR_4X4)
     small, large = (len(encoder.file(step)) for step in (last, last - 64))
     assert large > 1.1 * small
     for size in np.linspace(1.04 * small, 0.98 * large, 3).astype(int).tolist():
-        assert 0.97 * size <= len(encode_blocks(pixels, size=size, model="photo-lite", threads=1)) <= size
+        assert 0.97 * size <= len(encode_blocks(pixels, size=size, model="photo-lite", tune="psnr", threads=1)) <= size
 
 
 @pytest.mark.slow
@@ -105,7 +108,7 @@ def test_lettering_keeps_its_colour(samples: Path) -> None:
     pixels = lettering(samples)
     letters = pixels != photo()
     for quality, most in ((60, 11), (75, 7)):
-        error = np.abs(api.decode(encode_blocks(pixels, quality=quality)).astype(int) - pixels)
+        error = np.abs(api.decode(encode_blocks(pixels, quality=quality, tune="psnr")).astype(int) - pixels)
         assert error[letters].mean() < most
 
 

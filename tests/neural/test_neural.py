@@ -607,7 +607,7 @@ def test_pictures_of_the_log_are_those_of_the_codec(picture: np.ndarray) -> None
     assert found.shape == (64, 3 * 96, 3)
     original, plain, refined = (found[:, 96 * i : 96 * (i + 1)].astype(int) for i in range(3))
     assert np.abs(original - pixels).max() <= 3  # coefficients are stored as float16
-    encoder = Encoder(pixels, LITE, EncodeOptions(threads=1))
+    encoder = Encoder(pixels, LITE, EncodeOptions(tune="psnr", threads=1))
     header = encoder.header(20 * 64)
     image = reconstruction.Plain(header, LITE)
     image.add(header.groups[0], encoder.group(0, header).latents)

@@ -76,7 +76,7 @@ def test_training_agrees_with_decoding(picture: Pixels) -> None:
     scene.x[0, -NOISE:] = torch.from_numpy(sharpening.noise((0, 0), 12, 12))  # crops get noise from random positions
     scene.grain[0] = torch.from_numpy(sharpening.grain((0, 0), 12, 12))
     found = scene.refined(load_tensors(REFINER.tensors, "refiner")).detach()[0].permute(1, 2, 0).mul(255).numpy()
-    data = Encoder(pixels, model, EncodeOptions(threads=1)).file(40 * 64)
+    data = Encoder(pixels, model, EncodeOptions(tune="psnr", threads=1)).file(40 * 64)
     decoded = api.decode(data, refine="gan", strength=1, refiner=REFINER)
     assert np.abs(np.clip(found, 0, 255) - decoded).max() < 3  # samples hold coefficients as float16
 

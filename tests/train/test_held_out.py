@@ -40,7 +40,7 @@ def test_held_out_costs_are_of_bits_a_pixel_and_squared_errors() -> None:
     points = held_out._measure_one(model, data.TrainingImage("crop", pixels))
     costs = []
     for step, (bpp, psnr, _) in zip(held_out.HELD_OUT_STEP_LEVELS, points, strict=True):
-        coded = Encoder(pixels, model, EncodeOptions(threads=1)).file(round(64 * step))
+        coded = Encoder(pixels, model, EncodeOptions(tune="psnr", threads=1)).file(round(64 * step))
         mse = np.square(api.decode(coded, model=model).astype(float) - pixels).mean()
         assert bpp == pytest.approx(8 * len(coded) / (64 * 48))
         assert psnr == pytest.approx(psnr_db(mse), abs=1e-3)
