@@ -78,13 +78,14 @@ worst pictures are those with the largest BD-rate.
 FIGURES_INTRO = """
 Each section has its command, the date, and the models or the commit that was measured. In the output, "bar" marks a required
 value and "goal" a desired one. Figures of photo dated before 2026-11-29, except `parts`, `process` and `memory`, were measured
-at the old default effort, which is effort 7 today. Those dated before 2026-11-30 and those by PSNR have `--tune psnr`, the
-default until then, unless they name a tune. Figures of photo-lite dated before 2026-11-29 differ from today's only by the
-layout of chroma; see [experiments](experiments/README.md).
+at the old default effort, which is effort 7 today. Those dated before 2026-11-30, `best` and `memory` of that day, and those by
+PSNR have `--tune psnr`, the default until then, unless they name a tune. Figures of photo-lite dated before 2026-11-29 differ from
+today's only by the layout of chroma; see [experiments](experiments/README.md).
 """
 BENCH_INTRO = """
 `vqz` is the default model, photo; `vqz:::psnr` is photo with `--tune psnr`; `vqz:photo-lite` is photo-lite; `avif:3` is AVIF with
-speed 3, `avif:444:psnr` with 4:4:4 and tune=psnr. Other programs ran during the bench, so absolute speeds are lower than on an idle
+speed 3, `avif:444:psnr` with 4:4:4 and tune=psnr. A bench dated before 2026-11-30 ran when `vqz` was tuned for PSNR: its codecs
+have today's names here, and the same files. Other programs ran during the bench, so absolute speeds are lower than on an idle
 machine.
 """
 

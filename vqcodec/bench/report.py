@@ -30,8 +30,8 @@ NOTES = (
     "smaller files. BD-rates by MS-SSIM take it in decibels, -10 log10(1 - MS-SSIM). Each picture has a BD-rate between its own "
     "curves. Mean, median and the worst (largest) are over the pictures where the two curves share a range; the column of "
     "pictures counts them. The BD-rate of the mean curves is between curves of mean bpp and mean metric over the images. Speeds "
-    f"are megapixels per second in process, at the setting nearest {SPEED_BPP:g} bpp. SSIM and MS-SSIM are per RGB channel; MS- "
-    "SSIM needs 161 pixels a side. High band: energy of luma minus its 3x3 blur, divided by the original's. Codecs whose "
+    f"are megapixels per second in process, at the setting nearest {SPEED_BPP:g} bpp. SSIM and MS-SSIM are per RGB channel; "
+    "MS-SSIM needs 161 pixels a side. High band: energy of luma minus its 3x3 blur, divided by the original's. Codecs whose "
     "decodes all equal the originals have an infinite PSNR, and are compared by size alone."
 )
 
