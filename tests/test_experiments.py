@@ -25,7 +25,7 @@ EXPERIMENTS = REPOSITORY / "experiments"
 
 
 @pytest.mark.parametrize(
-    "script", fast_first(["measure", "make_results", "make_scans", "held_out", "blind", "previews", "ray_decode"])
+    "script", fast_first(["measure", "make_results", "make_scans", "held_out", "blind", "look", "previews", "ray_decode"])
 )
 def test_help_names_the_command(script: str) -> None:
     command = [sys.executable, EXPERIMENTS / f"{script}.py", "--help"]

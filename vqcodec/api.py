@@ -28,7 +28,7 @@ from vqcodec.weights import registry
 from vqcodec.weights.builtin import BUILT_IN
 from vqcodec.weights.denoiser import Denoiser
 from vqcodec.weights.exact import ExactModel
-from vqcodec.weights.kinds import AnyModel
+from vqcodec.weights.kinds import AnyModel, FileModel
 from vqcodec.weights.refiner import Refiner
 from vqcodec.weights.token import TokenModel
 
@@ -37,7 +37,7 @@ RefinerName = str | Path | Refiner | None
 DenoiserName = str | Path | Denoiser | None
 
 
-def _model(model: ModelName) -> AnyModel:
+def _model(model: ModelName) -> FileModel:
     if isinstance(model, ExactModel | TokenModel):
         return model
     return registry.find_any(None if model is None else arguments.name_or_folder("model", model))
@@ -45,7 +45,9 @@ def _model(model: ModelName) -> AnyModel:
 
 def _model_of_file(header: Header, model: ModelName) -> AnyModel:
     """The model to read a file with: `model`, by default that of the file; BUILT_IN for files without a model."""
-    return registry.find_by_id(header.model_id) if model is None or not header.model_id else _model(model)
+    if model is None or not header.model_id:
+        return registry.find_by_id(header.model_id)
+    return registry.serving(_model(model), header.model_id)
 
 
 def _refiner(name: RefinerName) -> Refiner:

@@ -138,6 +138,45 @@ def test_the_none_codec_proves_the_bench(folder, tmp_path):
     assert [row["mse_rgb"] for row in document["rows"]] == [0.0] * 3
 
 
+def test_codecs_of_an_earlier_run_are_shown_too(folder, tmp_path):
+    """Those that run again are replaced; the anchor may be one that does not."""
+    first, second = tmp_path / "first.json", tmp_path / "second.json"
+    run(folder, FakeCodec("old"), FakeCodec("again"), json_path=first)
+
+    class Better(FakeCodec):
+        qualities = (94,)
+
+    results = run(folder, FakeCodec("new"), Better("again"), json_path=second, earlier_path=first, anchor="old")
+    assert [codec.name for codec in results.codecs] == ["new", "again", "old"]
+    assert [[point.quality for point in results.points(name)] for name in ("new", "again", "old")] == [[90, 98], [94], [90, 98]]
+    assert results.anchor == "old"
+    assert BenchResults.from_json(second.read_text()) == results
+    jpeg = run(folder, FakeCodec("jpeg"), json_path=first, overwrite=True)
+    assert run(folder, FakeCodec("new"), earlier_path=first).anchor == jpeg.anchor == "jpeg"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "cannot read .*: No such file or directory"),
+        ("[]", "not a result file of vqcodec bench"),
+        ("{", "Expecting property name"),
+        ("fewer pictures", "its results are of other pictures"),
+    ],
+)
+def test_earlier_results_that_do_not_fit_are_refused_before_the_work(folder, tmp_path, text, message):
+    path = tmp_path / "earlier.json"
+    if text == "fewer pictures":
+        run(folder, FakeCodec(), limit=2, json_path=path)
+    elif text is not None:
+        path.write_text(text)
+    output, codec = tmp_path / "new.json", FakeCodec()
+    with pytest.raises(InputError, match=message):
+        run(folder, codec, earlier_path=path, json_path=output)
+    assert not output.exists()
+    assert not codec.files
+
+
 @pytest.mark.parametrize("spec", ["jpeg", "webp", "avif"])
 def test_real_codecs_run_on_colour_and_grey(folder, spec):
     results = run(folder, codecs=(spec,), qualities={"": (50, 90)}, clock=iter(range(10**6)).__next__)

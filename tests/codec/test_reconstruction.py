@@ -11,13 +11,18 @@ from PIL import Image
 from helpers.encoded import grouped
 from helpers.layers import encode_blocks
 from helpers.marks import fast_first
+from helpers.networks import random_network
 from helpers.pictures import smooth_picture
+from helpers.small_models import REFINER
+from helpers.vqz_fields import resealed, with_synthesis
 from vqcodec import api
 from vqcodec.errors import InputError
 from vqcodec.io.image_reader import read_image
+from vqcodec.nets.synthesis import FEATURES, OUTPUTS
 from vqcodec.transform import dct
 from vqcodec.transform.layouts import COLOR_8X8, GREY
 from vqcodec.weights import registry
+from vqcodec.weights.exact import ExactModel
 
 LITE = registry.find("photo-lite")
 PHOTO = registry.find("photo")
@@ -33,6 +38,28 @@ def test_parts_of_a_masked_file_are_those_of_the_whole(samples: Path) -> None:
     h, w = (side // 2 * 2 for side in whole.shape[:2])
     means = whole[:h, :w].astype(float).reshape(h // 2, 2, w // 2, 2, 3).mean(axis=(1, 3))
     assert np.abs(half[: h // 2, : w // 2] - means).mean() < 2
+
+
+def test_files_go_through_the_synthesis_that_was_trained_for_their_tune() -> None:
+    """A refiner is shown the decode that it was trained on: that of the synthesis for squared error."""
+    eyes = random_network(5, 1, 0.1, kind="synthesis_ssim", ends=(FEATURES, OUTPUTS))
+    both = ExactModel("both", LITE.tensors | random_network(6, 1, 0.1, seed=1) | eyes)
+    assert both.held is not None
+    only_eyes = {name.replace("_ssim", ""): array for name, array in eyes.items()}
+    other = ExactModel("other", LITE.tensors | only_eyes)  # the second network in the place of the first
+    picture = smooth_picture(72, 88)
+    for tune, wanted in (("psnr", both.held), ("ssim", other)):
+        data = with_synthesis(api.encode(picture, quality=30, model=both, tune=tune))
+
+        def decoded(model: ExactModel, refine: str, data: bytes = data) -> np.ndarray:
+            named = resealed(data.replace(both.file_id, model.file_id, 1))
+            options: dict[str, Any] = {"strength": 1, "refiner": REFINER} if refine == "gan" else {}
+            return api.decode(named, model=model, refine=refine, **options)
+
+        np.testing.assert_array_equal(decoded(both, "none"), decoded(wanted, "none"))
+        np.testing.assert_array_equal(decoded(both, "best"), decoded(wanted, "best"))
+        np.testing.assert_array_equal(decoded(both, "gan"), decoded(both.held, "gan"))
+    assert (decoded(both, "best") != decoded(both.held, "best")).any()  # or the test would pass without a choice
 
 
 @pytest.mark.parametrize("tile", fast_first([128, 64, 1024, 65536]))

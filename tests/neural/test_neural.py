@@ -417,7 +417,7 @@ def test_a_few_steps_lower_the_loss_and_a_checkpoint_continues(folder: Path, tmp
     from vqcodec.train.samples import make_samples
 
     images = load_corpus(folder, Watch())
-    samples = make_samples(images.train + images.held_out, LITE, 0, "samples", Watch())
+    samples = make_samples(images.train + images.held_out, LITE, "psnr", 0, "samples", Watch())
     settings = synthesis.SynthesisSettings(width=16, blocks=1, batch=4, crop=12, steps=120)
     untrained = networks.ConvNetwork(16, 1)
     assert synthesis.held_out_error(untrained, samples, "cpu") == 0  # corrections start at zero
@@ -442,6 +442,42 @@ def test_a_few_steps_lower_the_loss_and_a_checkpoint_continues(folder: Path, tmp
     synthesis.fit_synthesis(samples, samples, longer, LoopOptions(checkpoint=checkpoint, report=rest.append))
     assert [facts["step"] for facts in rest] == [550, 600]
     assert rest[-1]["loss"] < lines[0]["loss"]
+
+
+@pytest.mark.slow
+def test_a_synthesis_for_eyes_continues_that_for_squared_error_and_gains_likeness(folder: Path) -> None:
+    pytest.importorskip("torch", reason="torch is not installed")
+    from vqcodec.neural import networks, synthesis
+    from vqcodec.neural.synthesis import FOR_EYES
+    from vqcodec.train.data import load_corpus
+    from vqcodec.train.samples import make_samples
+
+    images = load_corpus(folder, Watch())
+    samples = make_samples(images.train + images.held_out, LITE, FOR_EYES.tune, 0, "samples", Watch())
+    start = networks.load_tensors(
+        synthesis.fit_synthesis(samples, samples, synthesis.SynthesisSettings(width=16, blocks=1, steps=60))
+    )
+    settings = synthesis.SynthesisSettings(width=16, blocks=1, batch=4, crop=12, steps=120, rate=1e-3)
+    before = synthesis.held_out_error(start, samples, "cpu", FOR_EYES)
+    found = synthesis.fit_synthesis(samples, samples, settings, goal=FOR_EYES, start=start)
+    assert all(name.startswith("synthesis_ssim.") for name in found)
+    after = synthesis.held_out_error(networks.load_tensors(found, FOR_EYES.kind), samples, "cpu", FOR_EYES)
+    assert after < min(before, 0) - 0.5  # percent
+
+
+def test_a_second_synthesis_moves_with_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch", reason="torch is not installed")
+    from vqcodec.train import stages
+
+    first, second = random_network(6, 1, 0.1), random_network(6, 1, 0.1, seed=1)
+    for_eyes = {name.replace("synthesis", "synthesis_ssim"): array + np.float16(0.25) for name, array in first.items()}
+    others = {"color": LITE.color}
+    assert stages.moved_along(others | first, second).keys() == (others | first).keys()
+    found = stages.moved_along(others | first | for_eyes, second)
+    for name, array in second.items():
+        np.testing.assert_allclose(found[name.replace("synthesis", "synthesis_ssim")], array + 0.25, atol=1e-3)
+    grown = random_network(8, 1, 0.1)
+    assert stages.moved_along(others | first | for_eyes, grown).keys() == (others | first).keys()
 
 
 def test_a_grown_synthesis_keeps_its_outputs_and_trains_all_weights() -> None:
@@ -501,7 +537,7 @@ def test_training_samples_cover_octaves_of_steps_and_some_are_grey(monkeypatch: 
     assert sum(step < (low * high) ** 0.5 for step in steps) == 32
     images = [TrainingImage(str(number), np.full((8, 8, 3), number, np.uint8)) for number in range(32)]
     monkeypatch.setattr(samples, "some_in_processes", lambda call, *given, **_: list(zip(*given, strict=True)))
-    made = samples.make_samples(images, LITE, 0, "samples", Watch())
+    made = samples.make_samples(images, LITE, "psnr", 0, "samples", Watch())
     refined = samples.make_refiner_samples(images, ["one", "other"], 0, "samples", Watch())  # type: ignore[list-item]
     for jobs in (made, refined):
         assert [image.pixels.shape[2] for image, *_ in jobs] == [3, 3, 3, 3, 3, 3, 3, 1] * 4
@@ -529,7 +565,7 @@ def test_a_synthesis_that_is_no_better_is_not_kept(folder: Path, tmp_path: Path,
         return random_network(8, 1, 0.3)
 
     def samples(images: Any, model: ExactModel, *_: Any) -> list[Any]:
-        return [make_sample(TrainingImage("crop", np.ascontiguousarray(images[0].pixels[:48, :48])), 30.0, model)]
+        return [make_sample(TrainingImage("crop", np.ascontiguousarray(images[0].pixels[:48, :48])), 30.0, model, "psnr")]
 
     monkeypatch.setattr(synthesis, "fit_synthesis", fit)
     monkeypatch.setattr(stages, "make_samples", samples)
@@ -601,7 +637,7 @@ def test_pictures_of_the_log_are_those_of_the_codec(picture: np.ndarray) -> None
     from vqcodec.train.samples import make_sample
 
     pixels = np.ascontiguousarray(picture[:64, :96])
-    sample = make_sample(TrainingImage("crop", pixels), 20.0, LITE)
+    sample = make_sample(TrainingImage("crop", pixels), 20.0, LITE, "psnr")
     network = networks.load_tensors(random_network(8, 1, 0.1))
     found = synthesis.compare(network, sample, LITE.color)
     assert found.shape == (64, 3 * 96, 3)

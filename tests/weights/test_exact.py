@@ -7,6 +7,7 @@ from helpers.damage import Change, add, damaged, gone, put
 from helpers.networks import random_network
 from vqcodec.entropy.codebooks import ALPHABET, ALPHABET_RAW_BITS
 from vqcodec.errors import ModelError
+from vqcodec.nets.synthesis import FEATURES, OUTPUTS
 from vqcodec.transform.color import COLOR_LIMIT
 from vqcodec.weights import registry
 from vqcodec.weights.exact import ExactModel
@@ -162,3 +163,18 @@ def test_bad_weights_of_the_synthesis_are_refused(name: str) -> None:
     if name != "head":  # without a head there is no network
         with pytest.raises(ModelError, match="is missing"):
             with_network(tensors)
+
+
+def test_files_with_masking_have_a_synthesis_of_their_own_where_the_model_has_one() -> None:
+    eyes = random_network(5, 2, 0.1, kind="synthesis_ssim", ends=(FEATURES, OUTPUTS))
+    for tensors, kinds in (
+        ({}, ("synthesis", "synthesis")),
+        (random_network(4, 1, 0.1), ("synthesis", "synthesis")),
+        (random_network(4, 1, 0.1) | eyes, ("synthesis", "synthesis_ssim")),
+    ):
+        model = ExactModel("test", {**LITE.tensors, **tensors})
+        model.check()
+        assert (model.synthesis_kind(0), model.synthesis_kind(4)) == kinds
+        assert (model.held is None) == ("synthesis_ssim" not in kinds)
+    with pytest.raises(ModelError, match=r"synthesis_ssim\.tail is wrong"):
+        with_network({**eyes, "synthesis_ssim.tail": eyes["synthesis_ssim.tail"][1:]})

@@ -5,13 +5,20 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from helpers.damage import add, damaged, put
+from helpers.networks import random_network
+from helpers.pictures import smooth_picture
+from vqcodec import api
 from vqcodec.cli.main import main
 from vqcodec.errors import ModelError
+from vqcodec.nets.synthesis import FEATURES, OUTPUTS
 from vqcodec.transform.color import COLOR_LIMIT
 from vqcodec.weights import registry
+from vqcodec.weights.exact import ExactModel
 from vqcodec.weights.folder import save_model
 from vqcodec.weights.kinds import DENOISER, EXACT, REFINER
 
@@ -58,6 +65,43 @@ def test_a_retrained_model_is_loaded_again(tmp_path: Path) -> None:
     assert [model.color[0, 0] - LITE.color[0, 0] for model in found] == [1, 1, 2, 2]
     assert found[0] is found[1]
     assert found[2] is found[3]
+
+
+def with_eyes(model: ExactModel) -> ExactModel:
+    """The model with a second synthesis for files with masking, and model.json as training writes it."""
+    tensors = model.tensors | random_network(6, 1, 0.1) | random_network(6, 1, 0.1, kind="synthesis_ssim", ends=(FEATURES, OUTPUTS))
+    made = ExactModel("newer", tensors)
+    assert made.held is not None
+    return replace(made, summary={"name": "newer", "kind": "neural", "id": made.id, "base_id": made.held.id})
+
+
+def test_a_model_with_a_second_synthesis_decodes_files_of_the_one_it_was_made_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files name the older model, and decode as before, with or without -m."""
+    monkeypatch.setenv("VQCODEC_MODELS", str(tmp_path))
+    newer = with_eyes(LITE)
+    older = newer.held
+    assert older is not None
+    assert older.held is None
+    assert older.id != newer.id
+    save_model(tmp_path / "newer", newer)
+    assert registry.find_by_id(newer.file_id).tensors.keys() == newer.tensors.keys()
+    assert registry.find_by_id(older.file_id).tensors.keys() == older.tensors.keys()
+    assert [registry.name_by_id(model.file_id) for model in (older, newer)] == ["newer", "newer"]
+    picture = smooth_picture(72, 88)
+    for model in (older, newer):
+        data = api.encode(picture, quality=30, model=model, tune="ssim")
+        wanted = api.decode(data, model=model)
+        np.testing.assert_array_equal(api.decode(data), wanted)
+        np.testing.assert_array_equal(api.decode(data, model=newer), wanted)
+        (tmp_path / "a.vqz").write_bytes(data)
+        assert main(["decode", str(tmp_path / "a.vqz"), str(tmp_path / "a.png"), "-m", str(tmp_path / "newer"), "-f"]) == 0
+        with Image.open(tmp_path / "a.png") as image:
+            np.testing.assert_array_equal(np.asarray(image), wanted)
+    save_model(tmp_path / "newer", replace(newer, summary=newer.summary | {"base_id": "f" * 64}))
+    with pytest.raises(ModelError, match="not installed"):
+        registry.find_by_id(older.file_id)
 
 
 @pytest.mark.parametrize(

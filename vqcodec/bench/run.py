@@ -60,6 +60,7 @@ class BenchSettings:
     anchor: str | None = None  # None: jpeg if it is benched, else the first codec
     json_path: Path | None = None
     report_dir: Path | None = None
+    earlier_path: Path | None = None  # JSON of an earlier run on the same images; its codecs that do not run again are shown too
     psnr_only: bool = False
     lpips_weights: Path | None = None  # folder of LPIPS's weights; None: LPIPS is not measured
     threads: int | None = 1  # None: all cores
@@ -107,17 +108,21 @@ def run_bench(
     outputs = _json_outputs(settings)
     _check_outputs(settings, outputs, [image.path for image in images])
     metrics = metrics or _metrics(settings)  # reports missing weights or packages before the work starts
-    anchor = _anchor(settings)
+    earlier = _earlier(settings.earlier_path, images)
+    anchor = _anchor(settings, earlier)
     codecs = _open_codecs(settings, opener or _open_codec)
+    kept = [info for info in earlier.codecs if info.name not in {own.name for own in codecs.infos}] if earlier else []
     results = BenchResults(
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         command=settings.command,
         machine=_machine(),
         versions=_versions(),
         threads=settings.threads,
-        anchor=codecs.infos[settings.codecs.index(anchor)].name,
-        codecs=codecs.infos,
+        anchor=codecs.infos[settings.codecs.index(anchor)].name if anchor in settings.codecs else anchor,
+        codecs=[*codecs.infos, *kept],
     )
+    if earlier:
+        results.rows.extend(row for row in earlier.rows if row.codec in {info.name for info in kept})
     _write_json(results, outputs, overwrite=settings.overwrite)  # claims the names before the work starts
     trials = sum(len(info.qualities) for info in codecs.infos)
     if settings.jobs == 1:
@@ -360,14 +365,30 @@ def _warm_up(codec: Codec) -> None:
         codec.decode(codec.encode(ramp, quality))
 
 
-def _anchor(settings: BenchSettings) -> str:
-    """Spec of the anchor. Raises BenchUsageError if it is not among the codecs."""
+def _earlier(path: Path | None, images: Sequence[ImageFile]) -> BenchResults | None:
+    """The results in the JSON file of an earlier run on the same images. Raises InputError."""
+    if path is None:
+        return None
+    try:
+        earlier = BenchResults.from_json(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"cannot read {printable(path)}: {error.strerror}") from error
+    except ValueError as error:
+        raise InputError(f"{printable(path)}: {error}") from error
+    if {image.name for image in earlier.images} != {image.name for image in images}:
+        raise InputError(f"{printable(path)}: its results are of other pictures")
+    return earlier
+
+
+def _anchor(settings: BenchSettings, earlier: BenchResults | None) -> str:
+    """Spec of the anchor, or its name in the earlier results. Raises BenchUsageError if it is not among the codecs."""
     if not settings.codecs:
         raise BenchUsageError("no codecs to bench")
+    known = (*settings.codecs, *(info.name for info in earlier.codecs)) if earlier else settings.codecs
     if settings.anchor is None:
-        return DEFAULT_ANCHOR if DEFAULT_ANCHOR in settings.codecs else settings.codecs[0]
-    if settings.anchor not in settings.codecs:
-        raise BenchUsageError(f"the anchor {settings.anchor!r} is not among the codecs {', '.join(settings.codecs)}")
+        return DEFAULT_ANCHOR if DEFAULT_ANCHOR in known else settings.codecs[0]
+    if settings.anchor not in known:
+        raise BenchUsageError(f"the anchor {settings.anchor!r} is not among the codecs {', '.join(known)}")
     return settings.anchor
 
 

@@ -56,6 +56,14 @@ def bench(
             "-o", "--output", callback=not_a_picture, metavar="DIR", help="Write a report: JSON, tables, a plot, a page with crops."
         ),
     ] = None,
+    earlier: Annotated[
+        Path | None,
+        path_option(
+            "--with",
+            metavar="FILE",
+            help="Also show the codecs in FILE, the JSON of an earlier run on the same pictures, that do not run again.",
+        ),
+    ] = None,
     psnr_only: Annotated[bool, typer.Option("--psnr-only", help="Measure PSNR only.")] = False,
     refine: Annotated[
         str | None,
@@ -98,6 +106,7 @@ def bench(
         anchor=anchor,
         json_path=json_path,
         report_dir=report_dir,
+        earlier_path=earlier,
         psnr_only=psnr_only,
         lpips_weights=perceptual,
         threads=threads,

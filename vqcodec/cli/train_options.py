@@ -15,7 +15,9 @@ TrainingDevice = Literal["cpu", "cuda"]
 CellSide = Literal["8", "16"]
 NEURAL_KINDS: Final[tuple[Kind, ...]] = ("neural", "refiner", "token", "token-prior", "denoiser")
 """Kinds with networks in torch."""
-_PARTS: Final[dict[Kind, tuple[str, ...]]] = {"neural": ("context", "synthesis"), "token": ("encoder", "decoder")}
+_PARTS: Final[dict[Kind, tuple[str, ...]]] = {"neural": ("context", "synthesis", "synthesis-ssim"), "token": ("encoder", "decoder")}
+"""Networks that --parts can name."""
+_DEFAULT_PARTS: Final[dict[Kind, tuple[str, ...]]] = {"neural": ("context", "synthesis"), "token": ("encoder", "decoder")}
 """Networks that can be trained separately."""
 _MOST_MINUTES: Final = 1_000_000
 """Two years."""
@@ -78,8 +80,8 @@ Parts = Annotated[
     _network(
         "--parts",
         metavar="PARTS",
-        help="Train only these networks, separated by commas: context, synthesis (neural); encoder,decoder, or decoder with"
-        " --init (token). [default: all]",
+        help="Train only these networks, separated by commas: context, synthesis, synthesis-ssim (neural); encoder,decoder, or"
+        " decoder with --init (token). [default: context,synthesis; encoder,decoder]",
     ),
 ]
 Steps = Annotated[int | None, _network("--steps", min=1, metavar="N", help="Stop after N steps of the optimiser.")]
@@ -188,10 +190,10 @@ def required_base(kind: Kind, base: str | Path | None) -> str | Path:
 
 
 def parts_of(kind: Kind, value: str | None) -> list[str]:
-    """The networks to train: all of the kind unless some are named. Raises UsageError."""
+    """The networks to train: the usual ones of the kind unless some are named. Raises UsageError."""
     known = _PARTS.get(kind, ())
     if value is None:
-        return list(known)
+        return list(_DEFAULT_PARTS.get(kind, ()))
     only_for(kind, {"--parts": value}, *_PARTS)
     parts = value.split(",")
     for part in parts:

@@ -4,7 +4,7 @@ A reconstruction says which tile groups and layers it needs, takes the latents o
 pixels at the end:
 
     Plain       exact; the whole picture or a region
-    Restored    the same through the model's synthesis, and a refiner behind it
+    Restored    the same through a synthesis of the model, and a refiner behind it
     Scaled      the picture 2, 4 or 8 times smaller, from low frequencies
 """
 
@@ -21,7 +21,7 @@ from vqcodec.codec.sharpening import Sharpener
 from vqcodec.codec.walk import layer_of_tile
 from vqcodec.format.header import Header
 from vqcodec.nets import convolution
-from vqcodec.nets.convolution import RunNetwork
+from vqcodec.nets.convolution import ConvNetwork, RunNetwork
 from vqcodec.nets.synthesis import MIN_STEP_LEVELS, DecodeRows, plain_coefficients, synthesise
 from vqcodec.runtime import progress
 from vqcodec.runtime.workers import shared_empty, side_by_side
@@ -89,7 +89,7 @@ class Plain(Reconstruction):
 
 
 class Restored(Reconstruction):
-    """The decode through the model's synthesis, if it has one, and a sharpener; within 1 of 255 the same on every machine."""
+    """The decode through a synthesis of the model, if it has one, and a sharpener; within 1 of 255 the same on every machine."""
 
     def __init__(
         self,
@@ -102,10 +102,11 @@ class Restored(Reconstruction):
     ) -> None:
         """`run` runs the synthesis on another device, strip by strip. None: numpy."""
         super().__init__(header)
-        self._model, self._run, self._sharpener = model, run, sharpener
+        self._color, self._run, self._sharpener = model.color, run, sharpener
+        self._synthesis = model.syntheses.get(synthesis_kind(header, model, sharpener))
         self._region = region or Rect(0, 0, header.height, header.width)
         self._around = _with_seams(header, self._region)
-        halo = (model.synthesis.halo if model.synthesis else 0) + (sharpener.halo if sharpener else 0)
+        halo = (self._synthesis.halo if self._synthesis else 0) + (sharpener.halo if sharpener else 0)
         grid = Rect(0, 0, *header.cells)
         touched = _cells_touched(self._around)
         reached = Rect(touched.top - halo, touched.left - halo, touched.height + 2 * halo, touched.width + 2 * halo)
@@ -119,13 +120,13 @@ class Restored(Reconstruction):
         self._latents[:, *_slices(common, self._cells)] = given
 
     def pixels(self, threads: int = 1) -> Pixels:
-        header, model, cells = self.header, self._model, self._cells
+        header, cells = self.header, self._cells
         h, w = cells.shape
         covered = cells.scale(8).intersection(Rect(0, 0, header.height, header.width))
-        matrix = (dct.inverse_matrix(self.layout.whole, model.color) / (1 << dct.SHIFT)).astype(np.float32)
+        matrix = (dct.inverse_matrix(self.layout.whole, self._color) / (1 << dct.SHIFT)).astype(np.float32)
         pixels = shared_empty((*covered.shape, self.layout.components), dct.sample_type(header.depth))
         latents, step_levels = self._latents.reshape(len(self._latents), -1), header.step_levels
-        decode_rows, halo = best_coefficients(model, latents, step_levels, (h, w), self.layout, self._run)
+        decode_rows, halo = best_coefficients(self._synthesis, latents, step_levels, (h, w), self.layout, self._run)
         elsewhere = self._run is not None
         if (sharpener := self._sharpener) is not None:
             halo, elsewhere = sharpener.halo, elsewhere or sharpener.run is not None
@@ -192,6 +193,11 @@ class Scaled(Reconstruction):
         return self._mixed is not None and bool(self._mixed[_slices(place.scale(self._side))].any())
 
 
+def synthesis_kind(header: Header, model: ExactModel, sharpener: Sharpener | None) -> str:
+    """The key in `model.syntheses` of the network for a file; refiners were trained behind the one for squared error."""
+    return "synthesis" if sharpener else model.synthesis_kind(header.masking)
+
+
 def best(
     header: Header,
     model: ExactModel,
@@ -218,19 +224,18 @@ def best_pixels(header: Header, model: ExactModel, latents: Sequence[Int16], thr
 
 
 def best_coefficients(
-    model: ExactModel,
+    synthesis: ConvNetwork | None,
     latents: Int16,
     step_levels: float,
     grid: tuple[int, int],
     layout: Layout,
     run: RunNetwork | None = None,
 ) -> tuple[DecodeRows, int]:
-    """A decoder of rows of latents int16 [C, h * w], with the model's synthesis if it has one; and its halo in cells."""
-    if model.synthesis is None:
+    """A decoder of rows of latents int16 [C, h * w], through a synthesis if there is one; and its halo in cells."""
+    if synthesis is None:
         return partial(plain_coefficients, latents, step_levels, grid, layout), 0
-    halo = model.synthesis.halo
-    run = run or partial(convolution.run_network, model.synthesis)
-    return partial(synthesise, run, halo, latents, step_levels, grid, layout), halo
+    run = run or partial(convolution.run_network, synthesis)
+    return partial(synthesise, run, synthesis.halo, latents, step_levels, grid, layout), synthesis.halo
 
 
 # ------------------------------------------------------------------------------------------------ seams and rectangles

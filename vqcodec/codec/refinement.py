@@ -58,5 +58,6 @@ def choose(
         if not np.array_equal(refiner.color, model.color):
             raise ModelError(f"refiner {refiner.name} works in other colours than model {model.name}")
         sharpener = Sharpener(refiner, strength, devices.runner(options.device, refiner, "refiner", refiner.network, tell))
-    run = devices.runner(options.device, model, "synthesis", model.synthesis, tell)
+    kind = reconstruction.synthesis_kind(header, model, sharpener)
+    run = devices.runner(options.device, model, kind, model.syntheses.get(kind), tell)
     return reconstruction.best(header, model, region, run=run, sharpener=sharpener)

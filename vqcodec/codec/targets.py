@@ -43,7 +43,8 @@ def targets_of(
     moves the targets towards latents that the synthesis turns into the coefficients; it needs the channels of COLOR_8X8 in colour.
     Each round advances the caller's progress stage by two.
     """
-    network, step_levels, layout = model.synthesis, settings.step_64 / 64, LAYOUTS[settings.layout]
+    network = model.syntheses.get(model.synthesis_kind(settings.masking))
+    step_levels, layout = settings.step_64 / 64, LAYOUTS[settings.layout]
     wanted = coefficients * np.float32(1 / step_levels)  # float32 [C', h * w] in steps
     plain = wanted[: layout.channels]
     if network is None or not rounds or step_levels < MIN_STEP_LEVELS:

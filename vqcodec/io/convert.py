@@ -167,7 +167,8 @@ class Decoding:
             if self.options.region is None and self.options.scale == 1 and not self.allow_partial:
                 reader.file.check()
             model_id = reader.header.model_id  # b"" if the file needs no model
-            model = registry.find_any(self.model) if self.model is not None and model_id else registry.find_by_id(model_id)
+            own = self.model is None or not model_id
+            model = registry.find_by_id(model_id) if own else registry.serving(registry.find_any(self.model), model_id)
             refiner = registry.find_refiner(self.refiner) if refinement.uses_refiner(self.options, reader.header) else None
             pixels = pipeline.read(reader, model, self.options, refiner)
             metadata = reader.read_metadata()

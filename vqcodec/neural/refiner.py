@@ -55,6 +55,7 @@ from vqcodec.neural.loop import (
 )
 from vqcodec.neural.networks import ConvNetwork, load_tensors, to_tensors
 from vqcodec.neural.perceptual import GradientStatistics
+from vqcodec.neural.pictures import to_pictures
 from vqcodec.neural.synthesis import relative_error
 from vqcodec.transform import dct, lapped
 from vqcodec.transform.color import COLOR_SHIFT, OPPONENT
@@ -191,21 +192,6 @@ def weigh(texture: Tensor) -> Tensor:
     side = 2 * sharpening.REPEAT_RADIUS + 1
     around = functional.pad(weighed[:, high], (sharpening.REPEAT_RADIUS,) * 4, mode="replicate")
     return weighed.index_add(1, high, functional.avg_pool2d(around, side, stride=1), alpha=-1)
-
-
-def to_pictures(coefficients: Tensor) -> Tensor:
-    """Coefficients [B, 192, h, w] in grey levels to pictures [B, 3, 8 h, 8 w], 0 to 1, not clipped."""
-    weights = _pixel_weights().to(coefficients.device)
-    with torch.autocast(coefficients.device.type, enabled=False):  # a bfloat16 has fewer bits than a pixel
-        return functional.pixel_shuffle(functional.conv2d(coefficients, weights), dct.BLOCK) * (1 / 255) + 128 / 255
-
-
-@lru_cache(maxsize=1)
-def _pixel_weights() -> Tensor:
-    """The inverse DCT as a 1x1 convolution [192, 192, 1, 1] to pixels in the order of pixel_shuffle: component, row, column."""
-    matrix = dct.inverse_matrix(COLOR_8X8, OPPONENT) / (1 << dct.SHIFT)  # float64 [channel, row, column, component]
-    by_component = matrix.reshape(-1, dct.BLOCK * dct.BLOCK, _DCS).transpose(2, 1, 0).reshape(-1, COLOR_8X8.channels)
-    return torch.from_numpy(by_component.astype(np.float32))[:, :, None, None]
 
 
 def added_pixels(coefficients: Tensor) -> Tensor:

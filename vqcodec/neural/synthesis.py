@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from vqcodec.arrays import Float64, Int32, UInt8
 from vqcodec.nets.synthesis import SEEN, STEP_CENTRE_LEVELS
+from vqcodec.neural import ssimulacra2
 from vqcodec.neural.crops import (
     FEATURE_ORDER,
     FEATURE_SIGNS,
@@ -23,8 +24,10 @@ from vqcodec.neural.crops import (
     usable_crop,
 )
 from vqcodec.neural.loop import ON_CPU, Batch, LoopOptions, Schedule, fit
-from vqcodec.neural.networks import ConvNetwork, grown, load_tensors, to_tensors
-from vqcodec.transform import dct
+from vqcodec.neural.networks import ConvNetwork, grown, to_tensors
+from vqcodec.neural.pictures import to_pictures
+from vqcodec.options import Tune
+from vqcodec.transform.color import OPPONENT
 from vqcodec.transform.layouts import COLOR_4X4, COLOR_8X8, shared_channels
 
 
@@ -51,8 +54,52 @@ def relative_error(restored: Tensor, missing: Tensor) -> Tensor:
     return (after / (before + _FLOOR)).mean()
 
 
-_FLOOR = 1e-3
+def unlikeness(inputs: Tensor, restored: Tensor, missing: Tensor) -> Tensor:
+    """Loss by SSIMULACRA2 of the pictures, with some of the squared error: alone, it would teach faults that it does not see.
+
+    The logarithm of the difference gives every picture the same weight, as relative errors do; scores of the worst would dominate.
+    """
+    original, shown = (255 * pictures_of(inputs, added).clamp(0, 1) for added in (missing, restored))
+    different = torch.log(ssimulacra2.difference(original, shown) + _LEAST_DIFFERENCE)
+    return different.mean() + _ERROR_WEIGHT * relative_error(restored, missing)
+
+
+_FLOOR: Final = 1e-3
 """Squared steps, added to limit the weight of flat pictures, which lose nothing."""
+_LEAST_DIFFERENCE: Final = 0.05
+"""Added for the same reason."""
+_ERROR_WEIGHT: Final = 0.15
+_SHARED: Final = shared_channels(COLOR_4X4, COLOR_8X8)[1]
+
+
+def _lost_psnr(inputs: Tensor, restored: Tensor, missing: Tensor) -> float:
+    """Loss of PSNR of a picture by the restoration, dB."""
+    before, after = missing.square().mean(), (missing - restored).square().mean()
+    return 10 * float(torch.log10((after + 1e-9) / (before + 1e-9)))
+
+
+def _lost_likeness(inputs: Tensor, restored: Tensor, missing: Tensor) -> float:
+    """The rise of `unlikeness` of a picture by the restoration, percent."""
+    after, before = (float(unlikeness(inputs, added, missing)) for added in (restored, torch.zeros_like(missing)))
+    return 100 * (after - before)
+
+
+@dataclass(frozen=True)
+class Goal:
+    """The purpose of a synthesis network. Functions take inputs [B, 97, h, w], the network's outputs and errors [B, 192, h, w]."""
+
+    kind: str
+    """Prefix of the network's tensors."""
+    tune: Tune
+    """The tune of the files that it restores."""
+    loss: Callable[[Tensor, Tensor, Tensor], Tensor]
+    lost: Callable[[Tensor, Tensor, Tensor], float]
+    """Loss of one picture by the network, in `unit`; negative values are gains."""
+    unit: str
+
+
+FOR_PSNR: Final = Goal("synthesis", "psnr", lambda inputs, restored, missing: relative_error(restored, missing), _lost_psnr, "db")
+FOR_EYES: Final = Goal("synthesis_ssim", "ssim", unlikeness, _lost_likeness, "percent")
 
 
 def draw_batch(samples: Sequence[Sample], batch: int, crop: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
@@ -65,38 +112,37 @@ def draw_batch(samples: Sequence[Sample], batch: int, crop: int, rng: np.random.
     return stacked(inputs), stacked(targets)
 
 
-def held_out_error(network: ConvNetwork, samples: Sequence[Sample], device: str) -> float:
+def held_out_error(network: ConvNetwork, samples: Sequence[Sample], device: str, goal: Goal = FOR_PSNR) -> float:
     """Mean of `held_out_errors`."""
-    return float(held_out_errors(network, samples, device).mean())
+    return float(held_out_errors(network, samples, device, goal).mean())
 
 
-def held_out_errors(network: ConvNetwork, samples: Sequence[Sample], device: str) -> Float64:
-    """Loss of PSNR of each whole sample by the network, dB, float64 [samples]; negative values are gains."""
-    gains = []
+def held_out_errors(network: ConvNetwork, samples: Sequence[Sample], device: str, goal: Goal = FOR_PSNR) -> Float64:
+    """Loss of each whole sample by the network, float64 [samples] in the goal's unit; negative values are gains."""
+    found = []
     with torch.no_grad():
         for sample in samples:
             inputs, missing = (torch.from_numpy(a.astype(np.float32))[None].to(device) for a in (sample.features, sample.missing))
-            before, after = missing.square().mean(), (missing - network(inputs)).square().mean()
-            gains.append(10 * float(torch.log10((after + 1e-9) / (before + 1e-9))))
-    return np.array(gains)
+            found.append(goal.lost(inputs, network(inputs), missing))
+    return np.array(found)
 
 
 def compare(network: ConvNetwork, sample: Sample, color: Int32) -> UInt8:
     """A sample's original, plain and refined pictures side by side, uint8 [H, 3 W, 3]; `color` is the model's colour matrix."""
-    seen = sample.features[:SEEN].astype(np.float32)
-    plain = np.zeros(sample.missing.shape, np.float32)
-    plain[shared_channels(COLOR_4X4, COLOR_8X8)[1]] = np.sign(seen) * np.expm1(np.abs(seen))  # inverts synthesis_features
-    step_levels = STEP_CENTRE_LEVELS * float(np.exp(sample.features[SEEN, 0, 0].astype(np.float32)))
+    inputs, missing = (torch.from_numpy(a.astype(np.float32))[None] for a in (sample.features, sample.missing))
     with torch.no_grad():
-        device = next(network.parameters()).device
-        inputs = torch.from_numpy(sample.features.astype(np.float32))[None].to(device)
-        restored = network(inputs)[0].cpu().numpy()
-    matrix = (dct.inverse_matrix(COLOR_8X8, color) / (1 << dct.SHIFT)).astype(np.float32)
-    h, w = sample.missing.shape[1:]
-    pictures = [np.empty((8 * h, 8 * w, 3), np.uint8) for _ in range(3)]
-    for added, pixels in zip((sample.missing.astype(np.float32), 0, restored), pictures, strict=True):
-        dct.inverse_float(((plain + added) * np.float32(step_levels)).reshape(len(plain), -1), w, matrix, pixels)
-    return np.concatenate(pictures, axis=1)
+        restored = network(inputs.to(next(network.parameters()).device)).cpu()
+    shown = [pictures_of(inputs, added, color) for added in (missing, torch.zeros_like(missing), restored)]
+    levels = (255 * torch.cat(shown, dim=3)[0]).clamp(0, 255).round()
+    return levels.permute(1, 2, 0).numpy().astype(np.uint8)
+
+
+def pictures_of(inputs: Tensor, added: Tensor, color: Int32 = OPPONENT) -> Tensor:
+    """Pictures [B, 3, 8 h, 8 w], 0 to 1, not clipped: latents in `inputs` [B, 97, h, w] with `added` [B, 192, h, w] in steps."""
+    seen = inputs[:, :SEEN]
+    coefficients = added.clone()
+    coefficients[:, _SHARED] += torch.sign(seen) * torch.expm1(seen.abs())  # inverts synthesis_features
+    return to_pictures(coefficients * (STEP_CENTRE_LEVELS * torch.exp(inputs[:, SEEN:, :1, :1])), color)
 
 
 def fit_synthesis(
@@ -105,27 +151,27 @@ def fit_synthesis(
     settings: SynthesisSettings,
     options: LoopOptions = ON_CPU,
     *,
-    start: dict[str, NDArray[Any]] | None = None,
+    goal: Goal = FOR_PSNR,
+    start: ConvNetwork | None = None,
     show: Callable[[ConvNetwork], None] = lambda network: None,
 ) -> dict[str, NDArray[Any]]:
-    """Train from scratch or from the tensors `start`, which grow to the settings' size; returns the tensors `synthesis.*`.
+    """Train from scratch or from the network `start`, which grows to the settings' size; returns tensors of the goal's kind.
 
     The weights are a moving average; `show` gets it whenever the held-out samples are scored.
     """
     torch.manual_seed(settings.seed)
-    network = ConvNetwork(settings.width, settings.blocks)
-    if start is not None:
-        network = grown(load_tensors(start), settings.width, settings.blocks)
+    network = ConvNetwork(settings.width, settings.blocks) if start is None else grown(start, settings.width, settings.blocks)
+    network.kind = goal.kind
     crop = usable_crop([sample.features.shape[1:] for sample in train], settings.crop)
     usable = [sample for sample in train if min(sample.features.shape[1:]) >= crop]
 
     def loss_of(network: ConvNetwork, batch: Batch) -> Tensor:
         inputs, missing = batch
-        return relative_error(network(inputs.contiguous(memory_format=torch.channels_last)).float(), missing)
+        return goal.loss(inputs, network(inputs.contiguous(memory_format=torch.channels_last)).float(), missing)
 
     def look(network: ConvNetwork) -> float:
         show(network)
-        return held_out_error(network, held_out, options.device)
+        return held_out_error(network, held_out, options.device, goal)
 
     def draw(rng: np.random.Generator) -> Batch:
         return draw_batch(usable, settings.batch, crop, rng)

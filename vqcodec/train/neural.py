@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from vqcodec.neural.loop import check_device, join_processes, leave_processes
+from vqcodec.neural.synthesis import FOR_EYES, FOR_PSNR
 from vqcodec.train.pipeline import fit_context, fit_synthesis
 from vqcodec.train.stages import CHECKPOINTS, NeuralTraining
 from vqcodec.train.training_run import TrainingRun
-from vqcodec.train.watch import OutOfTimeError
+from vqcodec.train.watch import OutOfTimeError, Watch
 from vqcodec.weights import registry
 from vqcodec.weights.exact import ExactModel
+from vqcodec.weights.folder import Tensors
 
-_FITS: Final = {"context": fit_context, "synthesis": fit_synthesis}
-PARTS: Final = tuple(_FITS)
+_FITS: Final[dict[str, Callable[[NeuralTraining, Tensors, Watch], Tensors]]] = {
+    "context": fit_context,
+    "synthesis": partial(fit_synthesis, goal=FOR_PSNR),
+    "synthesis-ssim": partial(fit_synthesis, goal=FOR_EYES),
+}
+PARTS: Final = ("context", "synthesis")
+"""Networks that are trained unless some are named."""
 _CONTEXT_TIME: Final = 0.45
 """Share of the time for the context and its codebooks, if both parts are trained."""
 
@@ -58,8 +66,10 @@ def train_neural(run: TrainingRun, *, init: str | Path, parts: Sequence[str] = P
 def network_sizes(model: ExactModel) -> dict[str, Any]:
     """Parameters and multiplications per pixel of the networks, for model.json."""
     found: dict[str, Any] = {}
-    for name, network in (("context", model.context), ("synthesis", model.synthesis)):
-        if network is not None:
-            found[f"{name}_parameters"] = sum(a.size for key, a in model.tensors.items() if key.startswith(f"{name}."))
-            found[f"{name}_macs_per_pixel"] = round(network.macs_per_pixel)
+    macs = {name: network.macs_per_pixel for name, network in model.syntheses.items()}
+    if model.context is not None:
+        macs = {"context": model.context.macs_per_pixel} | macs
+    for name, number in macs.items():
+        found[f"{name}_parameters"] = sum(a.size for key, a in model.tensors.items() if key.startswith(f"{name}."))
+        found[f"{name}_macs_per_pixel"] = round(number)
     return found

@@ -34,6 +34,7 @@ from vqcodec.weights.exact import ExactModel
 from vqcodec.weights.folder import Tensors
 
 if TYPE_CHECKING:  # torch is an extra
+    from vqcodec.neural.synthesis import Goal
     from vqcodec.train.stages import NeuralTraining
 
 _COUNTED, _CODED = 0.3, 0.6
@@ -119,10 +120,10 @@ def refit_codebooks(training: NeuralTraining, model: ExactModel, watch: Watch) -
     return fitted
 
 
-def fit_synthesis(training: NeuralTraining, tensors: Tensors, watch: Watch) -> Tensors:
-    """The synthesis network. Returns the tensors with it if held-out pictures gain, else unchanged."""
+def fit_synthesis(training: NeuralTraining, tensors: Tensors, watch: Watch, goal: Goal) -> Tensors:
+    """A synthesis network of the goal's kind. Returns the tensors with it if held-out pictures gain, else unchanged."""
     from vqcodec.train import stages
 
-    samples = stages.synthesis_samples(training, tensors, watch)  # features float16 [97, h, w], missing float16 [192, h, w] each
-    network = stages.fit_synthesis_network(training, samples, tensors, watch)  # tensors float16 `synthesis.*`
-    return stages.best_synthesis(training, samples, tensors, network)
+    samples = stages.synthesis_samples(training, tensors, goal, watch)  # features float16 [97, h, w], missing float16 [192, h, w]
+    network = stages.fit_synthesis_network(training, samples, goal, tensors, watch)  # tensors float16 `synthesis.*`
+    return stages.best_synthesis(training, samples, goal, tensors, network)

@@ -73,9 +73,9 @@ def _on_grid(rows: Float32, found: Coded) -> NDArray[np.float16]:
 # ------------------------------------------------------------------------------------------------------- synthesis
 
 
-def make_sample(image: TrainingImage, step_levels: float, model: ExactModel) -> Sample:
+def make_sample(image: TrainingImage, step_levels: float, model: ExactModel, tune: Tune) -> Sample:
     """Inputs of the synthesis network for an image, and the error of the plain decode."""
-    found = coded(image, step_levels, model, "psnr")
+    found = coded(image, step_levels, model, tune)
     full = found.layout.whole
     missing = dct.forward(image.pixels, full, model.color) * np.float32(1 / step_levels)
     missing[: found.layout.channels] -= found.latents * np.float32(1 / LATENT_UNIT)
@@ -84,14 +84,14 @@ def make_sample(image: TrainingImage, step_levels: float, model: ExactModel) -> 
 
 
 def make_samples(
-    images: list[TrainingImage], model: ExactModel, seed: int, stage: str, watch: Watch, share: float = 1.0
+    images: list[TrainingImage], model: ExactModel, tune: Tune, seed: int, stage: str, watch: Watch, share: float = 1.0
 ) -> list[Sample]:
     """Samples of the images, each at its own step, every eighth one in grey; only the first ones if the time is short.
 
     Raises OutOfTimeError if there is no time for any.
     """
     step_levels = draw_network_step_levels(len(images), NETWORK_STEP_LEVELS, np.random.default_rng(seed))
-    call = partial(make_sample, model=model)
+    call = partial(make_sample, model=model, tune=tune)
     return some_in_processes(call, with_some_grey(images), step_levels, stage=stage, watch=watch, share=share, least=1)
 
 
@@ -101,7 +101,7 @@ def make_samples(
 def make_refiner_sample(image: TrainingImage, step_levels: float, model: ExactModel, tune: Tune) -> RefinerSample:
     """Inputs of a refiner for an image, the model's best decode, and the original."""
     found = coded(image, step_levels, model, tune)
-    restored, _ = best_coefficients(model, found.latents, step_levels, (found.h, found.w), found.layout)
+    restored, _ = best_coefficients(model.synthesis, found.latents, step_levels, (found.h, found.w), found.layout)
     base = _spread(restored((0, found.h)) * np.float32(1 / step_levels), found.layout.whole)
     height, width = image.pixels.shape[:2]
     padded = np.pad(image.pixels, ((0, 8 * found.h - height), (0, 8 * found.w - width), (0, 0)), mode="edge")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Final, TypeVar
 
 import numpy as np
@@ -12,6 +13,7 @@ from vqcodec.neural import context, context_fit, synthesis
 from vqcodec.neural.context_samples import ContextSamples
 from vqcodec.neural.loop import LoopOptions, Schedule
 from vqcodec.neural.networks import ConvNetwork, load_tensors
+from vqcodec.neural.synthesis import Goal
 from vqcodec.train.assembly import Fitted
 from vqcodec.train.data import Corpus, TrainingImage, count_pixels
 from vqcodec.train.held_out import CHECKING, NO_BETTER, Figures, is_better, is_beyond_chance, measure
@@ -27,6 +29,7 @@ CHECKPOINTS: Final = {
     "tiles": "training the context network of tiles",
     "dcs": "training the context network of means",
     "synthesis": "training the synthesis network",
+    "synthesis_ssim": "training the synthesis network for eyes",
 }
 """Networks that have a checkpoint of their own, and their names in the progress display."""
 BASE, CONTEXT, CONTEXT_AND_CODEBOOKS = "base", "context", "context and codebooks"
@@ -47,6 +50,11 @@ _SAMPLED, _HELD_OUT_SAMPLED = 0.2, 0.1
 """Shares of a part's time left for its samples, and for those of held-out pictures."""
 _FITTED: Final = {"tiles": 0.45, "dcs": 0.3, "synthesis": 0.85}
 """Share of a part's time left when the fit of each network starts."""
+_SETTINGS: Final[dict[str, Callable[..., synthesis.SynthesisSettings]]] = {
+    synthesis.FOR_PSNR.kind: synthesis.SynthesisSettings,
+    synthesis.FOR_EYES.kind: partial(synthesis.SynthesisSettings, batch=6, crop=24, rate=1.6e-3),
+}
+"""Settings of the synthesis networks. SSIMULACRA2 sees eighths of larger crops, and takes as long as the network."""
 _CONTINUED: Final = 0.25
 """Factor on the peak learning rate when a trained network continues: at the full rate it first loses what it knew."""
 REFIT_PIXELS: Final = 40_000_000
@@ -165,50 +173,66 @@ class SynthesisSplit:
     held_out: list[synthesis.Sample]
 
 
-def synthesis_samples(training: NeuralTraining, tensors: Tensors, watch: Watch) -> SynthesisSplit:
+def synthesis_samples(training: NeuralTraining, tensors: Tensors, goal: Goal, watch: Watch) -> SynthesisSplit:
     """Code pictures and record the error of the plain decode. Raises OutOfTimeError."""
     model = ExactModel("in training", tensors)
     images, pieces = _selection(training.corpus.train, _SYNTHESIS_PIXELS, training.seed), cut_in_pieces(training.held_out())
     stage, held_out_stage = f"coding {len(images)} pictures", f"coding {len(pieces)} held-out pictures"
-    train = make_samples(images, model, training.seed, stage, watch, _SAMPLED)
-    held_out = make_samples(pieces, model, training.seed + 1, held_out_stage, watch, _HELD_OUT_SAMPLED)
+    train = make_samples(images, model, goal.tune, training.seed, stage, watch, _SAMPLED)
+    held_out = make_samples(pieces, model, goal.tune, training.seed + 1, held_out_stage, watch, _HELD_OUT_SAMPLED)
     return SynthesisSplit(train, held_out)
 
 
-def fit_synthesis_network(training: NeuralTraining, samples: SynthesisSplit, tensors: Tensors, watch: Watch) -> Tensors:
-    """Tensors `synthesis.*` of a network, new or continued."""
-    run, start = training.run, _synthesis_of(tensors)
-    settings = training.scheduled(synthesis.SynthesisSettings)
+def fit_synthesis_network(training: NeuralTraining, samples: SynthesisSplit, goal: Goal, tensors: Tensors, watch: Watch) -> Tensors:
+    """Tensors of a synthesis network of the goal's kind, new or continued."""
+    run, start = training.run, _synthesis_of(tensors, goal)
+    settings = training.scheduled(_SETTINGS[goal.kind])
     if start is not None:  # grows to the settings' size, and never shrinks
-        width, blocks = max(settings.width, len(start["synthesis.head"])), max(settings.blocks, len(start["synthesis.expand"]))
+        width, blocks = max(settings.width, len(start.head.weight)), max(settings.blocks, len(start.body))
         settings = replace(settings, rate=settings.rate * _CONTINUED, width=width, blocks=blocks)
 
     def show(network: ConvNetwork) -> None:
-        number = int(run.results.get("synthesis_steps", 0))
+        number = int(run.results.get(f"{goal.kind}_steps", 0))
         for place, sample in enumerate(samples.held_out[:_SHOWN]):
             sheet = synthesis.compare(network, sample, training.base.color)
             run.training_log.picture(f"original, plain, refined/{place}", number, sheet)
 
     settings = run.timed(settings, watch, _FITTED["synthesis"])
-    run.results["synthesis_settings"] = asdict(settings)
-    options = training.loop_options("synthesis")
-    return synthesis.fit_synthesis(samples.train, samples.held_out, settings, options, start=start, show=show)
+    run.results[f"{goal.kind}_settings"] = asdict(settings)
+    options = training.loop_options(goal.kind)
+    return synthesis.fit_synthesis(samples.train, samples.held_out, settings, options, goal=goal, start=start, show=show)
 
 
-def best_synthesis(training: NeuralTraining, samples: SynthesisSplit, tensors: Tensors, network: Tensors) -> Tensors:
+def best_synthesis(training: NeuralTraining, samples: SynthesisSplit, goal: Goal, tensors: Tensors, network: Tensors) -> Tensors:
     """`tensors` with the new synthesis network if held-out pictures gain by more than chance, else unchanged."""
-    run, start, held_out = training.run, _synthesis_of(tensors), samples.held_out
+    run, start, held_out = training.run, _synthesis_of(tensors, goal), samples.held_out
     run.tell(CHECKING, 0, 1)
-    after = -synthesis.held_out_errors(load_tensors(network), held_out, "cpu")
-    before = np.zeros(len(held_out)) if start is None else -synthesis.held_out_errors(load_tensors(start), held_out, "cpu")
-    run.results["held_out_gain_db_before"] = round(float(before.mean()), 4)
-    run.results["held_out_gain_db"] = round(float(after.mean()), 4)
+    after = -synthesis.held_out_errors(load_tensors(network, goal.kind), held_out, "cpu", goal)
+    before = np.zeros(len(held_out)) if start is None else -synthesis.held_out_errors(start, held_out, "cpu", goal)
+    run.results[f"held_out_gain_{goal.unit}_before"] = round(float(before.mean()), 4)
+    run.results[f"held_out_gain_{goal.unit}"] = round(float(after.mean()), 4)
     if not is_beyond_chance(after - before):
-        run.notes.append(f"the synthesis of {training.base.name} is kept: on {len(held_out)} held-out pictures {NO_BETTER}")
+        run.notes.append(f"the {goal.kind} of {training.base.name} is kept: on {len(held_out)} held-out pictures {NO_BETTER}")
         return tensors
-    return {**tensors, **network}
+    return {**moved_along(tensors, network), **network} if goal is synthesis.FOR_PSNR else {**tensors, **network}
 
 
-def _synthesis_of(tensors: Tensors) -> Tensors | None:
-    """The tensors if they have a synthesis network."""
-    return tensors if "synthesis.head" in tensors else None
+def moved_along(tensors: Tensors, network: Tensors) -> Tensors:
+    """`tensors` with `synthesis_ssim.*` changed as `network` changes `synthesis.*` (task arithmetic, Ilharco et al. 2023).
+
+    Both networks learn the same pictures, so what one learned serves the other. Without it if the network has grown.
+    """
+    others = {name: array for name, array in tensors.items() if not name.startswith("synthesis_ssim.")}
+    if len(others) == len(tensors) or any(network[name].shape != tensors[name].shape for name in network):
+        return others
+    for name, array in network.items():
+        for_eyes = name.replace("synthesis.", "synthesis_ssim.")
+        change = array.astype(np.float32) - tensors[name]
+        others[for_eyes] = (tensors[for_eyes] + change).astype(np.float16)
+    return others
+
+
+def _synthesis_of(tensors: Tensors, goal: Goal) -> ConvNetwork | None:
+    """The network that a training for `goal` continues: that of its kind, else the synthesis, if the model has one."""
+    kinds = (kind for kind in (goal.kind, synthesis.FOR_PSNR.kind) if f"{kind}.head" in tensors)
+    return next((load_tensors(tensors, kind) for kind in kinds), None)

@@ -1,7 +1,7 @@
 """Exact models: codebooks, streams and predictors, and perhaps networks. folder.py describes the folder and the id of a model.
 
 All tensors that parsing needs are integers, so there are no NaNs. Every value is checked when a model is loaded (exact_checks.py).
-The networks `context.*` and `synthesis.*` are optional.
+The networks `context.*`, `synthesis.*` and `synthesis_ssim.*` are optional.
 
     color                int32 [3, 3]      colour matrix (color.py)
     book.table           int16 [2, 4, 32]  codebook of (DC or AC, log2 tile size, class); -1 codes nothing
@@ -26,6 +26,7 @@ The networks `context.*` and `synthesis.*` are optional.
         shift [1], 1..10; luma.dc, luma.step, chroma.dc, chroma.step, tile.TT.state, .own, .hidden, .out, dc.C.L.P.first, .second,
         .out; biases of the last five int32, as NAME_bias
     synthesis.NAME       float16           weights of convolution.ConvNetwork; not in every model, and not needed to parse a file
+    synthesis_ssim.NAME  float16           the same for files with masking; not in every model that has a synthesis
 """
 
 from __future__ import annotations
@@ -163,11 +164,25 @@ class ExactModel(Weights):
         return ContextNetwork.from_tensors(self.tensors) if own else None
 
     @cached_property
+    def syntheses(self) -> dict[str, ConvNetwork]:
+        """The networks that restore what the quantiser lost, by the first part of their tensors' names; {} if there are none."""
+        kinds = [kind for kind in ("synthesis", "synthesis_ssim") if f"{kind}.head" in self.tensors]
+        return {kind: ConvNetwork.from_tensors(self.tensors, kind, inputs=FEATURES, outputs=OUTPUTS) for kind in kinds}
+
+    @property
     def synthesis(self) -> ConvNetwork | None:
-        """The synthesis network, which restores what the quantiser lost, if the model has one."""
-        if "synthesis.head" not in self.tensors:
-            return None
-        return ConvNetwork.from_tensors(self.tensors, "synthesis", inputs=FEATURES, outputs=OUTPUTS)
+        """The synthesis network trained for squared error, if the model has one."""
+        return self.syntheses.get("synthesis")
+
+    def synthesis_kind(self, masking: int) -> str:
+        """The key in `syntheses` of the one that shows files of a masking strength."""
+        return "synthesis_ssim" if masking and "synthesis_ssim" in self.syntheses else "synthesis"
+
+    @cached_property
+    def held(self) -> ExactModel | None:
+        """The model without `synthesis_ssim`, whose id older files have; None for models without it."""
+        rest = {name: array for name, array in self.tensors.items() if not name.startswith("synthesis_ssim.")}
+        return ExactModel(self.name, rest, self.summary) if len(rest) < len(self.tensors) else None
 
     def check(self) -> None:
         """Raise ModelError unless every tensor is present, of the right shape, and within bounds."""
@@ -179,4 +194,4 @@ class ExactModel(Weights):
                 found = PredictorShape.of(self.predictors[name])
                 require(found == wanted, f"weights of {name} have shapes {tuple(found)}, not {tuple(wanted)}")
                 self.predictors[name].check_bounds(name)
-            _ = self.streams, self.context, self.synthesis
+            _ = self.streams, self.context, self.syntheses

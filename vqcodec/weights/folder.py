@@ -34,7 +34,7 @@ _TYPES: Final[dict[str, type[np.generic]]] = {
     r"book\.(dim|alphabet)|merge\.(maps|form)|pairs\.zeros|dictionary\..*|prior\.token_id": np.uint8,
     r"book\.(size|bits)|merge\.dictionary|prior\.picture": np.uint16,
     r"token\.(mean|scale)": np.float32,
-    r"token\.words|(synthesis|refiner|denoiser|encoder|decoder|prior)\..*": np.float16,
+    r"token\.words|(synthesis|synthesis_ssim|refiner|denoiser|encoder|decoder|prior)\..*": np.float16,
 }
 """Types of tensors, by the first pattern that matches the whole name."""
 

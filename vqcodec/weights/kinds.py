@@ -72,7 +72,7 @@ def serves_as(folder: Path, kind: AnyKind) -> bool:
 
 
 def claimed(folder: Path, name: str) -> str:
-    """The entry `id`, `name` or `kind` of a folder's model.json, unchecked; empty if there is none."""
+    """The entry `id`, `base_id`, `name` or `kind` of a folder's model.json, unchecked; empty if there is none."""
     try:
         return str(_summary(folder, (folder / SUMMARY).stat().st_mtime_ns)[name])
     except (OSError, ValueError, KeyError, TypeError):
