@@ -8,6 +8,10 @@ PYTEST := python -m pytest --quiet --numprocesses 2 --dist worksteal
 LOWEST := $(VENV)-lowest
 BENCH_IMAGES ?= ../shared/data/kodak
 BENCH_CODECS ?= vqz,vqz:::psnr,vqz:photo-lite,jpeg,webp,avif,avif:444:psnr,avif:3,jxl
+HELD_OUT_CODECS ?= vqz,vqz:::psnr,jpeg,avif,jxl
+# From below 0.1 to above 2 bits per pixel. Each codec's own sweep is twice as fine, and takes twice as long.
+BENCH_QUALITIES ?= vqz=10,20,32,44,56,68,80,91;jpeg=1,5,12,27,55,82,90;webp=0,4,12,25,58,84,91;avif=5,12,20,30,40,60,80,88;jxl=0,20,43,60,72,88,93
+BENCH := $(BIN)/vqcodec bench --qualities "$(BENCH_QUALITIES)"
 TRAIN_IMAGES ?= ../shared/data/photos
 MNIST ?= ../shared/data/mnist
 
@@ -42,11 +46,11 @@ lint: $(VENV)/.dev ## style, types, and that imports point down only
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.dev ## rate and distortion against the other codecs on BENCH_IMAGES: tables and a plot in out/bench
-	$(BIN)/vqcodec bench $(BENCH_IMAGES) --codecs $(BENCH_CODECS) -o out/bench -f
+	$(BENCH) $(BENCH_IMAGES) --codecs $(BENCH_CODECS) -o out/bench -f
 
 bench-held-out: $(VENV)/.dev ## the same on the photographs of TRAIN_IMAGES that no model learned from, in out/bench-held-out
 	$(BIN)/python experiments/held_out.py $(TRAIN_IMAGES) out/held-out
-	$(BIN)/vqcodec bench out/held-out --codecs $(BENCH_CODECS) -o out/bench-held-out -f
+	$(BENCH) out/held-out --codecs $(HELD_OUT_CODECS) -o out/bench-held-out -f
 
 train-lite: $(VENV)/.dev ## train models/photo-lite anew from TRAIN_IMAGES, into out/
 	$(BIN)/vqcodec train $(TRAIN_IMAGES) -o out/photo-lite --init none -f
