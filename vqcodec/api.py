@@ -23,7 +23,6 @@ from vqcodec.io.arguments import Picture, Source
 from vqcodec.options import DecodeChoices, DecodeOptions, EncodeChoices, EncodeOptions, Region, Scale, check_names, takes
 from vqcodec.runtime.blas import with_one_thread
 from vqcodec.runtime.workers import usable_cores
-from vqcodec.transform.layouts import LAYOUTS
 from vqcodec.weights import registry
 from vqcodec.weights.builtin import BUILT_IN
 from vqcodec.weights.denoiser import Denoiser
@@ -168,7 +167,7 @@ class VqzFile:
     @property
     def channels(self) -> int:
         """1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha."""
-        return LAYOUTS[self.header.layout].components + self.header.alpha
+        return self.header.channels
 
     @property
     def metadata(self) -> Metadata:

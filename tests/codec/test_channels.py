@@ -3,6 +3,7 @@
 import io
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -258,3 +259,52 @@ def test_metadata_counts_for_a_target() -> None:
 def test_too_much_metadata_is_refused() -> None:
     with pytest.raises(InputError, match="16 MiB"):
         api.encode(smooth_picture(8, 8), metadata=Metadata(xmp=bytes((1 << 24) + 1)))
+
+
+# ------------------------------------------------------------------------------------------------ black and white in colour
+
+
+def in_three(grey: np.ndarray) -> np.ndarray:
+    """Samples [H, W] in three equal components."""
+    return grey[:, :, None].repeat(3, axis=2)
+
+
+@pytest.mark.parametrize(
+    "options", [{"quality": 40}, {"quality": 40, "tile": 64}, {"psnr": 33.0}, {"quality": 20, "model": "photo-lite", "effort": 1}]
+)
+def test_equal_components_are_coded_once(options: dict[str, Any]) -> None:
+    grey = smooth_picture(136, 152)[:, :, 0]
+    data, alone = (api.encode(picture, **options) for picture in (in_three(grey), grey))
+    assert api.info(data)["layout"].startswith("grey")
+    assert api.info(data)["channels"] == 3
+    assert 0 <= len(data) - len(alone) <= 10
+    np.testing.assert_array_equal(api.decode(data), in_three(api.decode(alone)))
+    with api.open_vqz(io.BytesIO(data)) as opened, api.open_vqz(io.BytesIO(alone)) as other:
+        assert opened.channels == 3
+        parts: tuple[dict[str, Any], ...] = {"region": (5, 7, 40, 50)}, {"scale": 4}
+        for part in parts:
+            np.testing.assert_array_equal(opened.read(**part), in_three(other.read(**part)))
+
+
+def test_equal_components_with_alpha_or_of_16_bits_come_back() -> None:
+    grey = smooth_picture(136, 152)[:, :, 0]
+    alpha = np.full_like(grey, 77)
+    decoded = api.decode(api.encode(np.dstack([in_three(grey), alpha]), quality=70))
+    assert decoded.shape == (136, 152, 4)
+    assert (decoded[:, :, 3] == alpha).all()
+    deep = in_three(grey.astype(np.uint16) * 257)
+    decoded = api.decode(api.encode(deep, quality=70))
+    assert (decoded.shape, decoded.dtype) == (deep.shape, deep.dtype)
+    assert np.abs(decoded.astype(int) - deep).mean() < 1285  # five grey levels of 256
+
+
+def test_one_pixel_in_colour_or_few_pixels_are_coded_in_colour() -> None:
+    almost = in_three(smooth_picture(136, 152)[:, :, 0])
+    almost[100, 20, 1] ^= 1
+    for picture in (almost, in_three(smooth_picture(64, 72)[:, :, 0])):
+        assert api.info(api.encode(picture, quality=40))["layout"].startswith("colour")
+
+
+def test_without_loss_equal_components_stay_three() -> None:
+    picture = in_three(smooth_picture(136, 152)[:, :, 0])
+    np.testing.assert_array_equal(api.decode(api.encode(picture, lossless=True)), picture)

@@ -10,7 +10,7 @@ from vqcodec.arrays import Pixels
 from vqcodec.codec.reader import METADATA
 from vqcodec.errors import InputError
 from vqcodec.format import alpha, container
-from vqcodec.format.header import MAX_METADATA, Metadata, Section
+from vqcodec.format.header import MAX_METADATA, Header, Metadata, Section
 from vqcodec.transform import downscaling
 from vqcodec.transform.rect import Rect
 
@@ -50,6 +50,11 @@ def join(pixels: Pixels, opacity: Pixels | None, region: Rect | None = None, sca
     if region is not None:
         plane = plane[region.rows, region.columns]
     return np.concatenate([pixels, plane[:, :, None]], axis=2)
+
+
+def in_colour(colours: Pixels, header: Header) -> Pixels:
+    """Decoded samples [h, w, 1 or 3] with the components of the picture, of which a grey file may hold one of three equal ones."""
+    return colours.repeat(3, axis=2) if header.equal_components else colours
 
 
 def depth_of(*samples: Pixels) -> int:

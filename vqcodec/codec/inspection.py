@@ -41,7 +41,7 @@ def header_facts(reader: Reader) -> dict[str, Any]:
     return {
         "width": header.width,
         "height": header.height,
-        "channels": layout.components + header.alpha,
+        "channels": header.channels,
         "depth": header.depth,
         "layout": "tokens" if header.tokens else layout.name if header.layers else "pixels",
         "version": ".".join(map(str, container.PIXELS_VERSION if header.pixels else container.VERSION)),

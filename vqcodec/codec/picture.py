@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Final
+
+import numpy as np
 
 from vqcodec.arrays import Bool, Pixels
 from vqcodec.codec import channels, hidden
 from vqcodec.codec.choices import effort_of
 from vqcodec.format.header import Metadata, Section
 from vqcodec.options import EncodeOptions
+
+_LEAST_PIXELS: Final = 1 << 14
+"""Size from which chroma without content takes more bytes than a table of sections, which says that there is none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +33,15 @@ class Picture:
     metadata: list[Section]
     unchanged: bool
     """Whether `samples` are those that were given: no hidden colour was replaced, or all were 0."""
+
+    equal_components: bool = False
+    """Whether the colours are one of the three equal components of a picture in colour."""
+
+    def in_grey(self) -> Picture:
+        """One of the components, if there are three and they are equal in a picture that is not small, else the picture itself."""
+        first, others = self.colours[:, :, :1], self.colours[:, :, 1:]
+        equal = others.shape[2] == 2 and first.size >= _LEAST_PIXELS and bool((others == first).all())
+        return replace(self, colours=np.ascontiguousarray(first), equal_components=True) if equal else self
 
     @cached_property
     def flat(self) -> Pixels:

@@ -138,7 +138,7 @@ class ExactCodec(ExactFiles):
 
         graphic = Overlay(reader, image.groups)
         groups.open_each(header, graphic, model, image.groups, finish, threads=threads, layers=image.layers)
-        return graphic.paint(image.pixels(threads), region, options.scale, opacity)  # synthesis and refiner, seams; graphic cells
+        return channels.in_colour(graphic.paint(image.pixels(threads), region, options.scale, opacity), header)  # networks, seams
 
 
 def codec_of(model: AnyModel) -> FileCodec:

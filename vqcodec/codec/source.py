@@ -40,11 +40,14 @@ class Source:
         *,
         layers: int | None = None,
     ) -> None:
-        """`pixels`: a picture, or its samples [H, W, 1 or 3]; `graphic` bool [h, w]: graphic cells, None: none; `layers` 1..3,
-        by default 3 with tile groups, else 1.
+        """`pixels`: a picture, or samples [H, W, 1 or 3], which are coded as they are; `graphic` bool [h, w]: graphic cells,
+        None: none; `layers` 1..3, by default 3 with tile groups, else 1.
         """
         options = options or EncodeOptions()
-        picture = pixels if isinstance(pixels, Picture) else picture_of(pixels, options, Metadata())
+        if isinstance(pixels, Picture):
+            picture = pixels if graphic is not None else pixels.in_grey()
+        else:
+            picture = picture_of(pixels, options, Metadata())
         self.pixels, self.model, self.visible, self.opacity = picture.colours, model, picture.visible, picture.opacity
         self.others, self.depth = picture.sections(options.effort), picture.depth
         self.effort = choices.effort_of(options.effort)
@@ -64,6 +67,7 @@ class Source:
             alpha=picture.opacity is not None,
             pixels=graphic is not None,
             masking=choices.masking_of(options.tuned_for),
+            equal_components=picture.equal_components,
         )
         self._graphics = None if graphic is None else graphics.pack(picture.flat, graphic, self.frame, options.effort, self.threads)
         self._coded = self.pixels if self._graphics is None else graphics.without_graphics(self.pixels, self._graphics)

@@ -20,6 +20,7 @@ Shifts of negative integers round towards minus infinity. *Reserved* bits and va
                                   files;  bits 0, 1: critical features, both reserved (0: step map, 1: pattern codebook);
                                   bits 4-7: optional features (4: the plain decode is closer to the original than the synthesis
                                   of the model; 5, in files without layers: the samples are those that the encoder was given;
+                                  6, in grey files with layers: the picture is in colour, its three components are equal;
                                   others unused)
     1 byte *  group               0: one tile group; k = 3..13: tile groups of 2**k x 2**k cells; others are reserved
     6 bytes   model id            the first 6 bytes of the model's SHA-256          ) absent without layers; token files have
@@ -364,6 +365,7 @@ _HAS_ALPHA: Final = 0x04
 _HAS_PIXELS: Final = 0x08
 _BEST_IS_PLAIN: Final = 0x10
 _LOSSLESS: Final = 0x20
+_EQUAL_COMPONENTS: Final = 0x40
 """Bits of the flags byte."""
 _CRITICAL_NAMES: Final = {0: "a step map", 1: "a pattern codebook"}
 """Critical features by bit of the flags byte."""
@@ -391,7 +393,8 @@ class FileHead(NamedTuple):
 
 def write_file(header: Header, sections: Sequence[Section]) -> bytes:
     """A whole .vqz file, whose sections are put into order by type. The inverse of `read_file`."""
-    tabled = bool(header.group_log2) or header.layers != 1 or len(sections) != 1 or header.best_is_plain
+    flagged = header.best_is_plain or header.equal_components
+    tabled = bool(header.group_log2) or header.layers != 1 or len(sections) != 1 or flagged
     head = bytearray(MAGIC)
     version = PIXELS_VERSION if header.pixels else VERSION
     head.append(version[0] << 4 | version[1])
@@ -403,6 +406,7 @@ def write_file(header: Header, sections: Sequence[Section]) -> bytes:
             _HAS_PIXELS: header.pixels,
             _BEST_IS_PLAIN: header.best_is_plain,
             _LOSSLESS: header.lossless,
+            _EQUAL_COMPONENTS: header.equal_components,
         }
         head += bytes((sum(bit for bit, there in features.items() if there), header.group_log2))
     head += header.model_id
@@ -475,7 +479,7 @@ def read_header(data: bytes, max_pixels: int = MAX_PIXELS) -> FileHead:
     elif header.pixels and layout >> 4 & 3 == _NO_LAYERS:
         header, reserved = _read_pixel_fields(reader, header, layout, flags)
     else:
-        header, reserved = _read_dct_fields(reader, header, layout)
+        header, reserved = _read_dct_fields(reader, header, layout, flags)
     table = _read_table(reader, header) if tabled else []
     end = reader.cursor
     checksum, rest = reader.integer(4), b"" if tabled else data[end + 4 :]
@@ -509,7 +513,7 @@ def _after_version(data: bytes) -> tuple[ByteReader, tuple[int, int]]:
     return reader, version
 
 
-def _read_dct_fields(reader: ByteReader, header: Header, layout: int) -> tuple[Header, bool]:
+def _read_dct_fields(reader: ByteReader, header: Header, layout: int, flags: int) -> tuple[Header, bool]:
     """The header with model, step, merge map and the fields of the layout byte; and whether a reserved value is set."""
     model_id, step_64 = reader.take(ID_BYTES), reader.integer(2)
     masking, merge_map = divmod(reader.byte(), 1 << _MASKING_SHIFT)
@@ -522,6 +526,7 @@ def _read_dct_fields(reader: ByteReader, header: Header, layout: int) -> tuple[H
         depth=_DEPTHS[layout >> 2 & 3],
         fine_dcs=bool(layout & _FINE_DCS),
         masking=masking,
+        equal_components=header.layout == GREY.code and bool(flags & _EQUAL_COMPONENTS),
     )
     return header, header.layers == 4 or step_64 == 0 or _reserved_group(header)
 

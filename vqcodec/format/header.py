@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
+from vqcodec.transform.layouts import LAYOUTS
 from vqcodec.transform.rect import Rect
 
 
@@ -47,12 +48,19 @@ class Header:
     """Strength of masking, 0..7 (masking.py)."""
     best_is_plain: bool = False
     """Whether the plain decode is closer to the original than that of the model's synthesis, so that "best" is the plain one."""
+    equal_components: bool = False
+    """Whether a grey file shows a picture in colour whose three components are equal."""
     pixels: bool = False
     """Whether each tile group has a pixel section (pixel_sections.py)."""
     lossless: bool = False
     """Whether the samples are known to be those that the encoder was given; only in files without layers."""
     tokens: Tokens | None = None
     """The grid of a token file, which has one layer, one tile group and 8 bits per sample; None in other files."""
+
+    @property
+    def channels(self) -> int:
+        """Channels of the picture, 1 to 4."""
+        return (3 if self.equal_components else LAYOUTS[self.layout].components) + self.alpha
 
     @property
     def step_levels(self) -> float:
