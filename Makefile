@@ -8,7 +8,7 @@ PYTEST := python -m pytest --quiet --numprocesses 2 --dist worksteal
 LOWEST := $(VENV)-lowest
 BENCH_IMAGES ?= ../shared/data/kodak
 BENCH_CODECS ?= vqz,vqz:::psnr,vqz:photo-lite,jpeg,webp,avif,avif:444:psnr,avif:3,jxl
-HELD_OUT_CODECS ?= vqz,vqz:::psnr,jpeg,avif,jxl
+HELD_OUT_CODECS ?= vqz,vqz:::psnr,avif
 # From below 0.1 to above 2 bits per pixel. Each codec's own sweep is twice as fine, and takes twice as long.
 BENCH_QUALITIES ?= vqz=10,20,32,44,56,68,80,91;jpeg=1,5,12,27,55,82,90;webp=0,4,12,25,58,84,91;avif=5,12,20,30,40,60,80,88;jxl=0,20,43,60,72,88,93
 BENCH := $(BIN)/vqcodec bench --qualities "$(BENCH_QUALITIES)"
