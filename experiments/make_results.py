@@ -84,9 +84,8 @@ today's only by the layout of chroma; see [experiments](experiments/README.md).
 """
 BENCH_INTRO = """
 `vqz` is the default model, photo; `vqz:::psnr` is photo with `--tune psnr`; `vqz:photo-lite` is photo-lite; `avif:3` is AVIF with
-speed 3, `avif:444:psnr` with 4:4:4 and tune=psnr. A bench dated before 2026-11-30 ran when `vqz` was tuned for PSNR: its codecs
-have today's names here, and the same files. Other programs ran during the bench, so absolute speeds are lower than on an idle
-machine.
+speed 3, `avif:444:psnr` with 4:4:4 and tune=psnr. Other programs ran during the bench, so absolute speeds are lower than on an
+idle machine; codecs that a `--with` in the command took from an earlier run had other load beside them than the others.
 """
 
 

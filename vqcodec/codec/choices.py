@@ -19,7 +19,7 @@ _FINE_DCS_FROM_LEVELS: Final = 24.0
 DEFAULT_TILE: Final = 1024
 _GROUPED_ABOVE: Final = 1 << 22
 """Pixels above which a picture has tile groups by default."""
-_MASKING: Final = {"psnr": 0, "ssim": 4}
+_MASKING: Final = {"psnr": 0, "ssim": 5}
 """Strength of masking (entropy/masking.py)."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -23,7 +24,7 @@ from vqcodec.neural.crops import (
     stacked,
     usable_crop,
 )
-from vqcodec.neural.loop import ON_CPU, Batch, LoopOptions, Schedule, fit
+from vqcodec.neural.loop import ON_CPU, Batch, LoopOptions, Schedule, average_in, fit
 from vqcodec.neural.networks import ConvNetwork, grown, to_tensors
 from vqcodec.neural.pictures import to_pictures
 from vqcodec.options import Tune
@@ -96,10 +97,12 @@ class Goal:
     lost: Callable[[Tensor, Tensor, Tensor], float]
     """Loss of one picture by the network, in `unit`; negative values are gains."""
     unit: str
+    share: float = 1.0
+    """Share of the change of the weights that is kept, where a network continues (WiSE-FT, Wortsman et al. 2022)."""
 
 
 FOR_PSNR: Final = Goal("synthesis", "psnr", lambda inputs, restored, missing: relative_error(restored, missing), _lost_psnr, "db")
-FOR_EYES: Final = Goal("synthesis_ssim", "ssim", unlikeness, _lost_likeness, "percent")
+FOR_EYES: Final = Goal("synthesis_ssim", "ssim", unlikeness, _lost_likeness, "percent", share=0.6)
 
 
 def draw_batch(samples: Sequence[Sample], batch: int, crop: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
@@ -176,4 +179,8 @@ def fit_synthesis(
     def draw(rng: np.random.Generator) -> Batch:
         return draw_batch(usable, settings.batch, crop, rng)
 
-    return to_tensors(fit(network, draw, loss_of, look, settings, options))
+    begun = copy.deepcopy(network)
+    fitted = fit(network, draw, loss_of, look, settings, options)
+    if start is not None:
+        average_in(fitted, begun, goal.share)
+    return to_tensors(fitted)
