@@ -14,6 +14,8 @@ from vqcodec.codec.choices import effort_of
 from vqcodec.format.header import Metadata, Section
 from vqcodec.options import EncodeOptions
 
+_STRIP: Final = 64
+"""Rows of pixels that are compared at a time."""
 _LEAST_PIXELS: Final = 1 << 14
 """Size from which chroma without content takes more bytes than a table of sections, which says that there is none."""
 
@@ -40,7 +42,10 @@ class Picture:
     def in_grey(self) -> Picture:
         """One of the components, if there are three and they are equal in a picture that is not small, else the picture itself."""
         first, others = self.colours[:, :, :1], self.colours[:, :, 1:]
-        equal = others.shape[2] == 2 and first.size >= _LEAST_PIXELS and bool((others == first).all())
+        if others.shape[2] != 2 or first.size < _LEAST_PIXELS:
+            return self
+        strips = (slice(top, top + _STRIP) for top in range(0, len(first), _STRIP))
+        equal = all((others[strip] == first[strip]).all() for strip in strips)  # the first strip of most pictures is in colour
         return replace(self, colours=np.ascontiguousarray(first), equal_components=True) if equal else self
 
     @cached_property

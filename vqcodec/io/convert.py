@@ -167,8 +167,8 @@ class Decoding:
             if self.options.region is None and self.options.scale == 1 and not self.allow_partial:
                 reader.file.check()
             model_id = reader.header.model_id  # b"" if the file needs no model
-            own = self.model is None or not model_id
-            model = registry.find_by_id(model_id) if own else registry.serving(registry.find_any(self.model), model_id)
+            given = self.model if model_id else None
+            model = registry.find_by_id(model_id) if given is None else registry.serving(registry.find_any(given), model_id)
             refiner = registry.find_refiner(self.refiner) if refinement.uses_refiner(self.options, reader.header) else None
             pixels = pipeline.read(reader, model, self.options, refiner)
             metadata = reader.read_metadata()
