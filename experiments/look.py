@@ -2,7 +2,7 @@
 
 Command: `python experiments/look.py ../shared/data/kodak out/held-out`, after `make bench-held-out` or held_out.py
 
-A sheet for each rate, in out/look: skies, skin, foliage, fabric, lettering and saturated edges, each detail enlarged twice.
+A sheet for each rate, in out/look: skies, hair, skin, foliage, fabric, lettering, saturated edges, lines; enlarged twice.
 """
 
 import argparse
@@ -35,13 +35,13 @@ class Detail(NamedTuple):
 DETAILS = (
     Detail("kodim21", 60, 330),  # sky behind a lighthouse
     Detail("photos-3-573", 300, 200),  # clouds
-    Detail("kodim04", 200, 150),  # face
+    Detail("kodim04", 200, 150),  # hair
     Detail("photos-2-396", 200, 250),  # face
-    Detail("kodim13", 330, 60),  # foliage
-    Detail("photos-2-273", 150, 300),  # ferns
+    Detail("kodim13", 330, 60),  # water
+    Detail("photos-2-273", 150, 300),  # foliage
     Detail("kodim15", 330, 330),  # knitwear
     Detail("photos-3-432", 60, 250),  # denim
-    Detail("kodim08", 330, 320),  # lettering
+    Detail("kodim08", 330, 320),  # a window in the shade
     Detail("photos-1-098", 0, 0),  # lettering
     Detail("kodim23", 120, 350),  # saturated edges
     Detail("photos-1-141", 150, 90),  # saturated edges
