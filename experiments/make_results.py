@@ -184,8 +184,12 @@ def set_section(heading: str, command: str, results: BenchResults, picture: str)
 
 
 def read_results(folder: Path) -> BenchResults:
-    """Results of the bench's report in a folder."""
-    return BenchResults.from_json((folder / "results.json").read_text())
+    """Results of the bench's report in a folder, with the codecs in the order of LABELS."""
+    results = BenchResults.from_json((folder / "results.json").read_text())
+    order = list(LABELS)
+    return replace(
+        results, codecs=sorted(results.codecs, key=lambda codec: order.index(codec.name) if codec.name in order else len(order))
+    )
 
 
 def figure_section(name: str, measured: Measured) -> list[str]:
