@@ -111,4 +111,4 @@ def test_plain_grey_stays_plain(dtype: type, plain: int, samples: Path) -> None:
     grey = np.where(blocks, plain, picture[:, :, 1].astype(int) * (plain or 255) // 256).astype(dtype)
     for refine in ("none", None):
         decoded = api.decode(api.encode(grey, quality=60, threads=1), refine=refine)
-        assert (decoded[blocks] != plain).mean() < 0.03
+        assert (decoded[blocks] != plain).mean() < 0.035

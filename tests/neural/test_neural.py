@@ -578,6 +578,35 @@ def test_a_synthesis_that_is_no_better_is_not_kept(folder: Path, tmp_path: Path,
     assert (anew.width, on.width, on.blocks) == (224, 240, 6)
 
 
+def test_a_synthesis_for_eyes_is_kept_beside_the_first_if_pictures_gain(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("torch", reason="torch is not installed")
+    from helpers.small_training import let_few_pictures_be_enough
+    from vqcodec.neural import synthesis
+    from vqcodec.train import neural
+    from vqcodec.train.training_run import TrainingRun
+
+    let_few_pictures_be_enough(monkeypatch.setattr)
+    start = with_synthesis(random_network(16, 1, 0.02))
+    save_model(tmp_path / "start", start)
+    tried: list[synthesis.SynthesisSettings] = []
+
+    def fit(train: Any, held_out: Any, settings: synthesis.SynthesisSettings, *_: Any, **given: Any) -> dict[str, np.ndarray]:
+        tried.append(settings)
+        assert given["goal"] is synthesis.FOR_EYES
+        return random_network(16, 1, float(len(tried) - 1), kind="synthesis_ssim", ends=(FEATURES, OUTPUTS))
+
+    monkeypatch.setattr(synthesis, "fit_synthesis", fit)
+    for name, kept in (("better", True), ("worse", False)):
+        run = TrainingRun(folder, tmp_path / name, steps=1)
+        facts = neural.train_neural(run, init=tmp_path / "start", parts=("synthesis-ssim",))
+        made = ExactModel.load(tmp_path / name)
+        assert (made.held is not None, facts["held_out_gain_percent"] > facts["held_out_gain_percent_before"]) == (kept, kept)
+        assert (made.held or made).id == start.id
+    assert {(settings.batch, settings.crop) for settings in tried} == {(6, 24)}
+
+
 def test_a_network_has_the_time_that_is_left_when_its_fit_begins() -> None:
     pytest.importorskip("torch", reason="torch is not installed")
     from vqcodec.neural.loop import Schedule

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from typing import Final, TypeVar
 
 import numpy as np
@@ -50,11 +49,6 @@ _SAMPLED, _HELD_OUT_SAMPLED = 0.2, 0.1
 """Shares of a part's time left for its samples, and for those of held-out pictures."""
 _FITTED: Final = {"tiles": 0.45, "dcs": 0.3, "synthesis": 0.85}
 """Share of a part's time left when the fit of each network starts."""
-_SETTINGS: Final[dict[str, Callable[..., synthesis.SynthesisSettings]]] = {
-    synthesis.FOR_PSNR.kind: synthesis.SynthesisSettings,
-    synthesis.FOR_EYES.kind: partial(synthesis.SynthesisSettings, batch=6, crop=24, rate=1.6e-3),
-}
-"""Settings of the synthesis networks. SSIMULACRA2 sees eighths of larger crops, and takes as long as the network."""
 _CONTINUED: Final = 0.25
 """Factor on the peak learning rate when a trained network continues: at the full rate it first loses what it knew."""
 REFIT_PIXELS: Final = 40_000_000
@@ -186,7 +180,9 @@ def synthesis_samples(training: NeuralTraining, tensors: Tensors, goal: Goal, wa
 def fit_synthesis_network(training: NeuralTraining, samples: SynthesisSplit, goal: Goal, tensors: Tensors, watch: Watch) -> Tensors:
     """Tensors of a synthesis network of the goal's kind, new or continued."""
     run, start = training.run, _synthesis_of(tensors, goal)
-    settings = training.scheduled(_SETTINGS[goal.kind])
+    settings = training.scheduled(synthesis.SynthesisSettings)
+    if goal is synthesis.FOR_EYES:  # SSIMULACRA2 sees eighths of larger crops, and takes as long as the network
+        settings = replace(settings, batch=6, crop=24, rate=1.6e-3)
     if start is not None:  # grows to the settings' size, and never shrinks
         width, blocks = max(settings.width, len(start.head.weight)), max(settings.blocks, len(start.body))
         settings = replace(settings, rate=settings.rate * _CONTINUED, width=width, blocks=blocks)
