@@ -79,8 +79,9 @@ FIGURES_INTRO = """
 Each section has its command, the date, and the models or the commit that was measured. In the output, "bar" marks a required
 value and "goal" a desired one. Figures of photo dated before 2026-11-29, except `parts`, `process` and `memory`, were measured
 at the old default effort, which is effort 7 today. Those dated before 2026-11-30, `best` and `memory` of that day, and those by
-PSNR have `--tune psnr`, the default until then, unless they name a tune. Figures of photo-lite dated before 2026-11-29 differ from
-today's only by the layout of chroma; see [experiments](experiments/README.md).
+PSNR have `--tune psnr`, the default until then, unless they name a tune. Those of photo d4a69553fc8e are from before its second
+synthesis and masking of strength 5, which change what is tuned for `ssim`. Figures of photo-lite dated before 2026-11-29 differ
+from today's only by the layout of chroma; see [experiments](experiments/README.md).
 """
 BENCH_INTRO = """
 `vqz` is the default model, photo; `vqz:::psnr` is photo with `--tune psnr`; `vqz:photo-lite` is photo-lite; `avif:3` is AVIF with
