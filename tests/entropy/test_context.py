@@ -49,6 +49,25 @@ def body(data: bytes, model: ExactModel) -> bytes:
     return b"".join(section.data for section in container.read_file(data)[1])
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (1, 7), (5, 1), (6, 9)])
+def test_cells_near_marked_ones(shape: tuple[int, int]) -> None:
+    marked = np.random.default_rng(3).random(shape) < 0.1
+    for radius in (1, 2):
+        padded = np.pad(marked, radius)
+        near = [[padded[y : y + 2 * radius + 1, x : x + 2 * radius + 1].any() for x in range(shape[1])] for y in range(shape[0])]
+        np.testing.assert_array_equal(context._dilated(marked, radius), near)
+
+
+@pytest.mark.parametrize("share", [0.0, 2.0])
+def test_states_gain_the_same_whether_all_cells_are_computed_or_some(
+    share: float, picture: np.ndarray, model: ExactModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cells whose surroundings are all zero may be left out."""
+    wanted = [api.encode(picture, quality=quality, model=model) for quality in (5, 40)]
+    monkeypatch.setattr(context, "_MOST_COPIED", share)
+    assert [api.encode(picture, quality=quality, model=model) for quality in (5, 40)] == wanted
+
+
 @pytest.mark.parametrize("quality", fast_first([60, 15, 97]))
 def test_a_network_of_zeros_writes_the_indices_of_its_base_model(picture: np.ndarray, quality: int) -> None:
     given = random_context()

@@ -20,7 +20,7 @@ from typing import Any, Final, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from vqcodec.arrays import Float32, Float64, Int16, Int32
+from vqcodec.arrays import Bool, Float32, Float64, Int16, Int32, Intp
 from vqcodec.entropy import dc_pyramid, linear
 from vqcodec.entropy.features import Grid, log16
 from vqcodec.entropy.linear import CLASSES, FLOAT32_EXACT, SCALE_SHIFT
@@ -45,6 +45,8 @@ CROSS: Final = ((0, -1), (0, 1), (-1, 0), (1, 0))
 DC_AROUND: Final = tuple(place for place in WIDE if place != (0, 0))
 MARGIN: Final = 2
 """Cells of padding around a plane: the reach of WIDE."""
+_MOST_COPIED: Final = 0.85
+"""Share of the cells above which all are computed instead of copies of some."""
 SCORE_MAX: Final = (CLASSES << SCALE_SHIFT) - 1
 _SCORE_INPUT: Final = np.float32(1 / 4096)
 """Factor of a score as an input of a layer: quarters of a class."""
@@ -97,13 +99,14 @@ def dc_inputs_of(name: str) -> int:
 
 @dataclass(frozen=True, eq=False)
 class Layer:
-    """An affine map: `weights` float32 [out, in] and `bias` float32 [out, 1], integers or integers over a power of two."""
+    """An affine map: `weights` float32 [out, in] and `bias` float32 [out], integers or integers over a power of two."""
 
     weights: Float32
     bias: Float32
 
     def __call__(self, x: Float32) -> Float32:
-        result: Float32 = self.weights @ x
+        """Outputs float32 [n, out] for inputs float32 [n, in]."""
+        result: Float32 = x @ self.weights.T
         result += self.bias
         return result
 
@@ -112,7 +115,7 @@ class Layer:
 
     def check(self, name: str, shape: tuple[int, int], limit: int) -> None:
         """Raise ModelError unless the shape is right and no output, for inputs of at most UNIT_MAX, reaches `limit`."""
-        _require(self.weights.shape == shape and self.bias.shape == (shape[0], 1), name, "has a wrong shape")
+        _require(self.weights.shape == shape and self.bias.shape == shape[:1], name, "has a wrong shape")
         _require(int(_reach(self.weights, self.bias).max(initial=0)) < limit, name, "is too large to be exact")
 
 
@@ -248,20 +251,20 @@ class _Reader:
         return array.astype(np.float32)
 
     def layer(self, name: str) -> Layer:
-        return Layer(self.weights(name), self.bias(name)[:, None])
+        return Layer(self.weights(name), self.bias(name))
 
     def halves(self, name: str) -> tuple[Layer, Layer]:
         """The layers of the even and of the odd half."""
         both, bias = self.weights(name), self.bias(name)
         if both.ndim != 3 or len(both) != 2 or bias.shape != both.shape[:2]:
             raise ValueError(f"context.{name} has a wrong shape")
-        return Layer(both[0], bias[0][:, None]), Layer(both[1], bias[1][:, None])
+        return Layer(both[0], bias[0]), Layer(both[1], bias[1])
 
 
 def _reach(weights: Float32, bias: Float32 | int) -> Float64:
     """Largest magnitude of each output for inputs of at most UNIT_MAX, float64 [out]."""
     weight: Float64 = np.abs(weights.astype(np.float64)).sum(axis=1)
-    return weight * UNIT_MAX + np.abs(np.asarray(bias, np.float64)).reshape(-1)
+    return weight * UNIT_MAX + np.abs(np.asarray(bias, np.float64))
 
 
 def _require(condition: bool, name: str, message: str) -> None:
@@ -270,12 +273,12 @@ def _require(condition: bool, name: str, message: str) -> None:
 
 
 def unit(sums: Float32, out: Float32) -> Float32:
-    """clamp(floor(sums), 0, UNIT_MAX), written into `out`."""
-    return np.floor(sums.clip(*_UNIT_BOUNDS, out=out), out=out)
+    """clamp(floor(sums), 0, UNIT_MAX), written into `out`; `sums` are overwritten."""
+    return np.floor(sums.clip(*_UNIT_BOUNDS, out=sums), out=out)
 
 
 def hidden_units(layer: Layer, x: Float32) -> Float32:
-    """Units of a hidden layer, float32 [out, n]."""
+    """Units of a hidden layer, float32 [n, out], for inputs float32 [n, in]."""
     sums = layer(x)
     return unit(sums, sums)
 
@@ -349,72 +352,96 @@ class DcContextCorrector:
 
 
 class ContextCorrector(DcContextCorrector):
-    """Corrects one tile group with a context network; holds its states."""
+    """Corrects one tile group with a context network; holds its states.
+
+    Cells are rows of the states and of what is multiplied: that is the faster order for BLAS, and some cells are copied fast. Those
+    whose surroundings are all zero in a tile, as most are in high frequencies, need no product for their state.
+    """
 
     def __init__(self, network: ContextNetwork, grid: Grid, step_64: int) -> None:
         super().__init__(network, step_64)
         self.grid = grid
-        self.states: list[tuple[Float32, Float32]] = []
-        """States of luma and of chroma, each for both halves: float32 [W, n]."""
-        self.values = np.zeros((0, 0, 0), np.float32)
-        """Features of the current tile's latents, then of its residuals' sizes: float32 [2 T, h + 2 MARGIN, w + 2 MARGIN]."""
+        self.states: list[Float32] = []
+        """States of luma and of chroma, float32 [h * w, W] each."""
+        self.values = np.zeros((0, 0), np.float32)
+        """Features of the current tile's latents, then of its residuals' sizes: float32 [(h + 2 MARGIN) * (w + 2 MARGIN), 2 T]."""
+        self.coded = np.zeros(grid.h * grid.w, np.bool_)
+        """Cells where not all values of the current tile are zero, bool [h * w]."""
+        rows, columns = np.divmod(np.arange(grid.h * grid.w), grid.w)
+        width = grid.w + 2 * MARGIN
+        self.places = (rows + MARGIN) * width + columns + MARGIN
+        """Rows in `values` of all cells, intp [h * w]."""
+        self.offsets = {taps: np.array([y * width + x for y, x in taps]) for taps in (CROSS, NEAR, WIDE)}
+        """Differences of these rows to those of other cells, intp [taps]."""
 
     def dc_done(self) -> None:
         h, w = self.grid.h, self.grid.w
         for bank in range(min(self.grid.layout.components, 2)):
-            rows = dc_differences(self.grid.latents[bank : 2 * bank + 1].reshape(-1, h, w))
-            states = []
-            for half, cells in enumerate(self.grid.halves):
-                own = np.empty((len(rows), len(cells)), np.float32)
-                self.grid.take(rows, half, own)
-                state = self.network.dc_weights[bank] @ own
-                state += self.network.step_weights[bank] @ self.step_inputs[:, None]
-                states.append(state)
-            self.states.append((states[0], states[1]))
+            around = dc_differences(self.grid.latents[bank : 2 * bank + 1].reshape(-1, h, w)).reshape(-1, h * w)
+            state = around.T @ self.network.dc_weights[bank].T  # float32 [h * w, W]
+            state += self.step_inputs @ self.network.step_weights[bank].T
+            self.states.append(state)
 
     def half(self, tile: Tile, half: int, means: Int32, score: Float32) -> Corrected:
         if tile.number >= TILES:
             return Corrected(0, score)
         clamp_score(score)
         weights, bank = self.network.tiles[tile.number], min(tile.component, 1)
-        states = [state[half] for state in self.states[: bank + 1]]
         if half == 0:
-            self.values = np.zeros((2 * tile.size, self.grid.h + 2 * MARGIN, self.grid.w + 2 * MARGIN), np.float32)
-        else:
-            states[bank] = states[bank] + weights.own @ self._columns(CROSS, half)
-        width = sum(map(len, states))
-        x = np.empty((width + 1 + len(means), len(score)), np.float32)
+            self.values = np.zeros(((self.grid.h + 2 * MARGIN) * (self.grid.w + 2 * MARGIN), 2 * tile.size), np.float32)
+        cells = self.grid.halves[half]
+        states = [state.take(cells, axis=0) for state in self.states[: bank + 1]]  # float32 [n, W] each
+        if half:
+            states[bank] += self._around(cells, CROSS) @ weights.own.T
+        x = np.empty((len(cells), sum(state.shape[1] for state in states) + 1 + tile.size), np.float32)
         first = 0
         for state in states:
-            unit(state, x[first : first + len(state)])
-            first += len(state)
-        np.floor(score * _SCORE_INPUT, out=x[width])
-        x[width + 1 :] = feature(means)
+            unit(state, x[:, first : first + state.shape[1]])
+            first += state.shape[1]
+        np.floor(score * _SCORE_INPUT, out=x[:, first])
+        x[:, first + 1 :] = feature(means).T
         return _corrected(weights.out[half](hidden_units(weights.hidden[half], x)), score)
 
     def half_done(self, tile: Tile, half: int, residuals: Int32) -> None:
         if tile.number >= TILES:
             return
         cells = self.grid.halves[half]
-        inner = self.values[:, MARGIN:-MARGIN, MARGIN:-MARGIN]
-        found = np.concatenate([feature(self.grid.latents[tile.channels].take(cells, axis=1)), np.abs(feature(residuals))])
-        inner[:, cells // self.grid.w, cells % self.grid.w] = found
-        if half == 1 and self.values.any():  # tiles of high frequencies are often all zero
-            weights, taps = self.network.tiles[tile.number].state, taps_of(tile)
-            for number, state in enumerate(self.states[min(tile.component, 1)]):
-                state += weights @ self._columns(taps, number)
+        latents = self.grid.latents[tile.channels].take(cells, axis=1)
+        self.values[self.places[cells]] = np.concatenate([feature(latents), np.abs(feature(residuals))]).T
+        self.coded[cells] = latents.any(axis=0) | residuals.any(axis=0)
+        if half == 0:
+            return
+        taps = taps_of(tile)
+        near = _some(_dilated(self.coded.reshape(self.grid.h, self.grid.w), MARGIN if taps is WIDE else 1).reshape(-1))
+        around = self._around(np.arange(len(self.places))[near], taps)
+        self.states[min(tile.component, 1)][near] += around @ self.network.tiles[tile.number].state.T
 
-    def _columns(self, taps: tuple[tuple[int, int], ...], half: int) -> Float32:
-        """`values` at the offsets `taps` around each cell of a half, float32 [taps 2 T, n]."""
-        h, w = self.grid.h, self.grid.w
-        found = np.empty((len(taps), len(self.values), len(self.grid.halves[half])), np.float32)
-        for (y, x), own in zip(taps, found, strict=True):
-            self.grid.take(self.values[:, MARGIN + y : MARGIN + y + h, MARGIN + x : MARGIN + x + w], half, own)
-        return found.reshape(len(taps) * len(self.values), found.shape[2])
+    def _around(self, cells: Intp, taps: tuple[tuple[int, int], ...]) -> Float32:
+        """`values` at the offsets `taps` around cells intp [n], float32 [n, taps 2 T]."""
+        around = self.values.take(self.places[cells, None] + self.offsets[taps], axis=0)  # float32 [n, taps, 2 T]
+        return around.reshape(len(cells), around.shape[1] * around.shape[2])
+
+
+def _some(wanted: Bool) -> Intp | slice:
+    """Indices intp [k] of the wanted ones of bool [n]; a slice of all if few are unwanted, as copying the others takes longer."""
+    return np.flatnonzero(wanted) if np.count_nonzero(wanted) < _MOST_COPIED * len(wanted) else slice(None)
+
+
+def _dilated(marked: Bool, radius: int) -> Bool:
+    """Cells bool [h, w] with a marked one in the square of `radius` cells around them."""
+    found = marked
+    for _ in range(radius):
+        rows = found.copy()
+        rows[1:] |= found[:-1]
+        rows[:-1] |= found[1:]
+        found = rows.copy()
+        found[:, 1:] |= rows[:, :-1]
+        found[:, :-1] |= rows[:, 1:]
+    return found
 
 
 def dc_features(inputs: dc_pyramid.Inputs, means: Int32, score: Float32, step_rows: Float32) -> Float32:
-    """Inputs of a DC pass's network, float32 [rows, n]; `step_rows` are `step_inputs`."""
+    """Inputs of a DC pass's network, float32 [n, inputs]; `step_rows` are `step_inputs`."""
     rows = feature(inputs.mean.astype(np.int32))
     n = rows.shape[1]
     return np.concatenate(
@@ -426,7 +453,7 @@ def dc_features(inputs: dc_pyramid.Inputs, means: Int32, score: Float32, step_ro
             feature(means),
             np.broadcast_to(step_rows[:, None], (3, n)),
         ]
-    )
+    ).T
 
 
 def dc_differences(planes: Int16) -> Float32:
@@ -443,9 +470,9 @@ def dc_differences(planes: Int16) -> Float32:
 
 
 def _corrected(out: Float32, score: Float32) -> Corrected:
-    """The correction by a network's outputs, float32 [1 or 1 + T, n]; `score` is changed in place."""
-    score += out[0]
-    if len(out) == 1:
+    """The correction by a network's outputs, float32 [n, 1 or 1 + T]; `score` is changed in place."""
+    score += out[:, 0]
+    if out.shape[1] == 1:
         return Corrected(0, score)
-    added = np.floor((out[1:] + np.float32(1 << (MEAN_OUT_SHIFT - 1))) * np.float32(1.0 / (1 << MEAN_OUT_SHIFT)))
+    added = np.floor((out[:, 1:].T + np.float32(1 << (MEAN_OUT_SHIFT - 1))) * np.float32(1.0 / (1 << MEAN_OUT_SHIFT)))
     return Corrected(added.astype(np.int32), score)

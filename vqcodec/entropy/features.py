@@ -134,15 +134,6 @@ class Grid:
         for row in (0, 1):
             lines[..., row::2, (row + half) % 2 :: 2] = own[..., row::2, :]
 
-    def take(self, lines: NDArray[Any], half: int, out: NDArray[Any]) -> None:
-        """Copy the cells of a half of lines [..., h, w] into out [..., n]; the inverse of `put`."""
-        if self.w % 2:
-            out[:] = lines.reshape(*lines.shape[:-2], -1)[..., half::2]
-            return
-        own = out.reshape(*out.shape[:-1], self.h, self.w // 2)
-        for row in (0, 1):
-            own[..., row::2, :] = lines[..., row::2, (row + half) % 2 :: 2]
-
     def dc_done(self) -> None:
         """Add the features of the DC planes; to be called once, when all DCs are decoded."""
         for component in range(self.layout.components):

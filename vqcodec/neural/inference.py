@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from vqcodec.arrays import Float32
 from vqcodec.entropy.context import ContextNetwork, DcLayers, Layer
@@ -56,15 +57,27 @@ def model_on(device: str, model: ExactModel) -> ModelOn:
 
 
 class _Matrix:
-    """Weights float32 [out, in] on a device; factors and products are numpy arrays."""
+    """Weights float32 on a device; factors and products are numpy arrays."""
 
-    def __init__(self, weights: Float32, device: str) -> None:
-        self.there = torch.from_numpy(weights).to(device)
+    __array_ufunc__ = None  # numpy leaves products with it to this class
+
+    def __init__(self, there: Tensor) -> None:
+        self.there = there
+
+    @property
+    def T(self) -> _Matrix:  # noqa: N802  # numpy's name
+        return _Matrix(self.there.T)
+
+    # never TF32 (off by default): it would round the integers to 11 bits
 
     def __matmul__(self, x: Float32) -> Float32:
-        # never TF32 (off by default): it would round the integers to 11 bits
         with torch.inference_mode():
             found: Float32 = (self.there @ torch.from_numpy(x).to(self.there.device)).cpu().numpy()
+        return found
+
+    def __rmatmul__(self, x: Float32) -> Float32:
+        with torch.inference_mode():
+            found: Float32 = (torch.from_numpy(x).to(self.there.device) @ self.there).cpu().numpy()
         return found
 
 
@@ -72,7 +85,7 @@ def _moved(network: ContextNetwork, device: str) -> ContextNetwork:
     """The network, checked already, with its matrices on a device."""
 
     def there(weights: Float32) -> Any:
-        return _Matrix(weights, device)
+        return _Matrix(torch.from_numpy(weights).to(device))
 
     def moved(*layers: Layer) -> Any:
         return tuple(replace(layer, weights=there(layer.weights)) for layer in layers)

@@ -145,7 +145,7 @@ class Recorder:
     def dc_pass(self, dc_pass: dc_pyramid.Pass, inputs: dc_pyramid.Inputs, means: Int32, score: Float32) -> context.Corrected:
         if dc_pass.name in context.dc_pass_names():
             context.clamp_score(score)
-            features = context.dc_features(inputs, means, score, self.step_inputs).T.astype(np.int8)
+            features = context.dc_features(inputs, means, score, self.step_inputs).astype(np.int8)
             linear = (inputs.base + means[0]).astype(np.float32) / np.float32(LATENT_UNIT)
             targets = self.session.targets[dc_pass.component, dc_pass.cells] - linear
             self.passes[dc_pass.name] = PassSample(features, _classes(score), targets.astype(np.float16))
