@@ -46,7 +46,7 @@ def _model_of_file(header: Header, model: ModelName) -> AnyModel:
     """The model to read a file with: `model`, by default that of the file; BUILT_IN for files without a model."""
     if model is None or not header.model_id:
         return registry.find_by_id(header.model_id)
-    return registry.serving(_model(model), header.model_id)
+    return _model(model)
 
 
 def _refiner(name: RefinerName) -> Refiner:

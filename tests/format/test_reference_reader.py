@@ -23,7 +23,6 @@ from vqcodec.format import container
 from vqcodec.format.header import Metadata
 from vqcodec.options import EncodeOptions
 from vqcodec.transform.rect import Rect
-from vqcodec.weights import registry
 from vqcodec.weights.exact import ExactModel
 from vqcodec.weights.folder import save_model
 
@@ -35,8 +34,7 @@ def assert_readers_agree(data: bytes, model_folder: Path = MODEL) -> int:
     """Assert that both readers decode the same latents and pixels. Returns the number of tile groups."""
     file = container.File(io.BytesIO(data))
     header = file.header
-    model = registry.serving(ExactModel.load(model_folder), header.model_id)
-    assert isinstance(model, ExactModel)
+    model = ExactModel.load(model_folder)
     inspection.ExactFiles(model).check(header)
     together: dict[Rect, np.ndarray] = {}  # as pixels are decoded: the DCs of several groups at once
 

@@ -175,6 +175,5 @@ def test_files_with_masking_have_a_synthesis_of_their_own_where_the_model_has_on
         model = ExactModel("test", {**LITE.tensors, **tensors})
         model.check()
         assert (model.synthesis_kind(0), model.synthesis_kind(4)) == kinds
-        assert (model.held is None) == ("synthesis_ssim" not in kinds)
     with pytest.raises(ModelError, match=r"synthesis_ssim\.tail is wrong"):
         with_network({**eyes, "synthesis_ssim.tail": eyes["synthesis_ssim.tail"][1:]})

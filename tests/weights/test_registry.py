@@ -12,10 +12,10 @@ from PIL import Image
 from helpers.damage import add, damaged, put
 from helpers.networks import random_network
 from helpers.pictures import smooth_picture
+from helpers.vqz_fields import resealed, with_synthesis
 from vqcodec import api
 from vqcodec.cli.main import main
 from vqcodec.errors import ModelError
-from vqcodec.nets.synthesis import FEATURES, OUTPUTS
 from vqcodec.transform.color import COLOR_LIMIT
 from vqcodec.weights import registry
 from vqcodec.weights.exact import ExactModel
@@ -67,41 +67,38 @@ def test_a_retrained_model_is_loaded_again(tmp_path: Path) -> None:
     assert found[2] is found[3]
 
 
-def with_eyes(model: ExactModel) -> ExactModel:
-    """The model with a second synthesis for files with masking, and model.json as training writes it."""
-    tensors = model.tensors | random_network(6, 1, 0.1) | random_network(6, 1, 0.1, kind="synthesis_ssim", ends=(FEATURES, OUTPUTS))
-    made = ExactModel("newer", tensors)
-    assert made.held is not None
-    return replace(made, summary={"name": "newer", "kind": "neural", "id": made.id, "base_id": made.held.id})
-
-
-def test_a_model_with_a_second_synthesis_decodes_files_of_the_one_it_was_made_from(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Files name the older model, and decode as before, with or without -m."""
+def test_a_model_decodes_files_of_those_that_it_replaces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files name the older model; with or without -m, the newer one shows them as its own files."""
     monkeypatch.setenv("VQCODEC_MODELS", str(tmp_path))
-    newer = with_eyes(LITE)
-    older = newer.held
-    assert older is not None
-    assert older.held is None
-    assert older.id != newer.id
+    older = ExactModel("older", LITE.tensors | random_network(6, 1, 0.1))
+    made = ExactModel("newer", LITE.tensors | random_network(4, 2, 0.1))
+    newer = replace(made, summary={"name": "newer", "kind": "neural", "id": made.id, "older_ids": ["e" * 64, older.id]})
     save_model(tmp_path / "newer", newer)
-    assert registry.find_by_id(newer.file_id).tensors.keys() == newer.tensors.keys()
-    assert registry.find_by_id(older.file_id).tensors.keys() == older.tensors.keys()
+    assert registry.find_by_id(older.file_id).id == registry.find_by_id(newer.file_id).id == newer.id != older.id
     assert [registry.name_by_id(model.file_id) for model in (older, newer)] == ["newer", "newer"]
     picture = smooth_picture(72, 88)
-    for model in (older, newer):
-        data = api.encode(picture, quality=30, model=model, tune="ssim")
-        wanted = api.decode(data, model=model)
-        np.testing.assert_array_equal(api.decode(data), wanted)
-        np.testing.assert_array_equal(api.decode(data, model=newer), wanted)
-        (tmp_path / "a.vqz").write_bytes(data)
-        assert main(["decode", str(tmp_path / "a.vqz"), str(tmp_path / "a.png"), "-m", str(tmp_path / "newer"), "-f"]) == 0
+    data = with_synthesis(api.encode(picture, quality=30, model=older))
+    assert older.file_id in data
+    np.testing.assert_array_equal(api.decode(data, refine="none"), api.decode(data, model=older, refine="none"))
+    wanted = api.decode(resealed(data.replace(older.file_id, newer.file_id, 1)), model=newer)
+    assert (wanted != api.decode(data, model=older)).any()  # the two networks restore differently
+    (tmp_path / "a.vqz").write_bytes(data)
+    for given in ([], ["-m", str(tmp_path / "newer")]):
+        assert main(["decode", str(tmp_path / "a.vqz"), str(tmp_path / "a.png"), "-f", *given]) == 0
         with Image.open(tmp_path / "a.png") as image:
             np.testing.assert_array_equal(np.asarray(image), wanted)
-    save_model(tmp_path / "newer", replace(newer, summary=newer.summary | {"base_id": "f" * 64}))
+
+
+@pytest.mark.parametrize("claimed", [["f" * 64], "e" * 64, 5, None])
+def test_a_model_decodes_no_files_of_others(claimed: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VQCODEC_MODELS", str(tmp_path))
+    made = ExactModel("newer", LITE.tensors | random_network(4, 2, 0.1))
+    save_model(tmp_path / "newer", replace(made, summary={"name": "newer", "id": made.id, "older_ids": claimed}))
     with pytest.raises(ModelError, match="not installed"):
-        registry.find_by_id(older.file_id)
+        registry.find_by_id(bytes.fromhex("e" * 32))
+    data = api.encode(smooth_picture(16, 16), model=replace(made, tensors=LITE.tensors | random_network(6, 1, 0.1)))
+    with pytest.raises(ModelError, match="the file was made with model"):
+        api.decode(data, model=tmp_path / "newer")
 
 
 @pytest.mark.parametrize(

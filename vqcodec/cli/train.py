@@ -26,6 +26,7 @@ def train(
     quiet: Quiet = False,
     as_json: Json = False,
     parts: given.Parts = None,
+    distil: given.Distil = None,
     steps: given.Steps = None,
     device: given.DeviceOption = "cpu",
     resume: given.Resume = False,
@@ -59,6 +60,8 @@ def train(
     given.only_for(kind, networks, *given.NEURAL_KINDS)
     given.only_for(kind, losses | {"--perceptual": perceptual, "--sheets": sheets}, "refiner", "token")
     given.only_for(kind, {"--refiner": refiner, "--lambda-t": lambda_t}, "refiner")
+    given.only_for(kind, {"--distil": distil}, "neural")
+    size_of_students = None if distil is None else given.network_size(distil)
     given.only_for(kind, size | {"--batch": batch, "--beta": beta}, "token")
     base = given.base_of(kind, init)
     if kind in ("neural", "refiner", "token-prior"):
@@ -121,6 +124,7 @@ def train(
                 run,
                 base,
                 trained,
+                distil=size_of_students,
                 refiner=refiner,
                 perceptual=perceptual,
                 refiner_options=refiner_options,
@@ -135,6 +139,7 @@ def _train_networks(
     base: str | Path | None,
     parts: Sequence[str],
     *,
+    distil: tuple[int, int, int] | None,
     refiner: str | None,
     perceptual: Path | None,
     refiner_options: "RefinerOptions",
@@ -142,9 +147,10 @@ def _train_networks(
 ) -> dict[str, Any]:
     """Train a kind that needs torch; returns its model.json."""
     if kind == "neural":
+        from vqcodec.neural.networks import Size
         from vqcodec.train.neural import train_neural
 
-        return train_neural(run, init=given.required_base(kind, base), parts=parts)
+        return train_neural(run, init=given.required_base(kind, base), parts=parts, distil=Size(*distil) if distil else None)
     if kind == "refiner":
         from vqcodec.train.refiner import train_refiner
 

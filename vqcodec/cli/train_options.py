@@ -1,6 +1,7 @@
 """Options of `train`: their types and help, and the checks of those that depend on each other."""
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -82,6 +83,15 @@ Parts = Annotated[
         metavar="PARTS",
         help="Train only these networks, separated by commas: context, synthesis, synthesis-ssim (neural); encoder,decoder, or"
         " decoder with --init (token). [default: context,synthesis; encoder,decoder]",
+    ),
+]
+Distil = Annotated[
+    str | None,
+    _network(
+        "--distil",
+        metavar="WxB[xI]",
+        help="Replace the synthesis networks that --parts names by others with W channels, B blocks, and I channels inside a block"
+        " (2 W), such as 224x6x160. They learn from those of --init, and start from them if only I is smaller; neural only.",
     ),
 ]
 Steps = Annotated[int | None, _network("--steps", min=1, metavar="N", help="Stop after N steps of the optimiser.")]
@@ -202,6 +212,15 @@ def parts_of(kind: Kind, value: str | None) -> list[str]:
     if kind == "token" and "decoder" not in parts:
         raise UsageError("--parts encoder: add decoder, which must be trained with its codebook")
     return parts
+
+
+def network_size(value: str) -> tuple[int, int, int]:
+    """Channels, blocks and channels inside a block in the value of --distil. Raises UsageError."""
+    found = re.fullmatch(r"(\d{1,4})x(\d{1,2})(?:x(\d{1,4}))?", value)
+    width, blocks, inside = (int(found[1]), int(found[2]), int(found[3] or 2 * int(found[1]))) if found else (0, 0, 0)
+    if not width * blocks * inside:
+        raise UsageError(f"--distil {value!r}: give channels, blocks and channels inside a block, such as 144x4 or 224x6x160")
+    return width, blocks, inside
 
 
 def check_token_options(base: str | Path | None, parts: Sequence[str], *, sized: bool, adaptive_alone: bool) -> None:

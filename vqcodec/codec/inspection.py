@@ -245,7 +245,7 @@ class ExactFiles:
     def check(self, header: Header) -> None:
         """Raise ModelError or CorruptError unless the file was made with this model."""
         model = self.model
-        if header.model_id != model.file_id:
+        if not model.decodes(header.model_id):
             raise ModelError(f"the file was made with model {header.model_id.hex()}, not with {model.name} ({model.file_id.hex()})")
         if header.tokens:
             raise CorruptError("corrupt file: it has tokens, and its model has none")

@@ -168,7 +168,7 @@ class Decoding:
                 reader.file.check()
             model_id = reader.header.model_id  # b"" if the file needs no model
             given = self.model if model_id else None
-            model = registry.find_by_id(model_id) if given is None else registry.serving(registry.find_any(given), model_id)
+            model = registry.find_by_id(model_id) if given is None else registry.find_any(given)
             refiner = registry.find_refiner(self.refiner) if refinement.uses_refiner(self.options, reader.header) else None
             pixels = pipeline.read(reader, model, self.options, refiner)
             metadata = reader.read_metadata()

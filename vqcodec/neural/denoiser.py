@@ -166,5 +166,5 @@ def fit_denoiser(
     network = ConvNetwork(settings.width, settings.blocks, "denoiser") if start is None else load_tensors(start, "denoiser")
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's types lack it
     found = fit(network, draw, loss_of, error, settings, options)
-    assert found.tail.out_channels == OUTPUTS
+    assert found.tail.out_features == OUTPUTS
     return to_tensors(found)

@@ -49,6 +49,8 @@ class Schedule:
     """Side of a crop in cells; less if pictures are smaller."""
     rate: float = 4e-3
     """Peak learning rate of Adam."""
+    matrix_rate: float = 0.0
+    """Peak learning rate of Muon for the matrices inside a network; 0: Adam trains them, too."""
     warmup: float = 0.02
     """Share of the schedule in which the learning rate rises; then it falls along a cosine."""
     average: float = 0.998
@@ -131,13 +133,14 @@ def fit(
     options: LoopOptions = ON_CPU,
     *,
     rate_factor: Callable[[nn.Parameter], float] = lambda parameter: 1.0,
+    matrices: Callable[[N], Sequence[Tensor]] = lambda network: (),
 ) -> N:
     """Train `network` and return the moving average of its weights that was best on the held-out samples.
 
     The best average is not always the last: a small folder is memorised before the schedule ends. Time starts with the call, and
     there is always a first step. `draw` makes a batch, `loss_of` its loss, `held_out` the figure of the averaged network (lower is
-    better); `rate_factor` multiplies the learning rate of a parameter. Continues from a checkpoint with the same settings, if there
-    is one.
+    better); `rate_factor` multiplies the learning rate of a parameter, and `matrices` are those that Muon trains (Jordan et al.
+    2024), if the settings have a rate for them. Continues from a checkpoint with the same settings, if there is one.
     """
     begun, device = time.monotonic(), options.device
     rank = join_processes(device)
@@ -145,7 +148,7 @@ def fit(
     network.to(device)
     trained: Any = DistributedDataParallel(network) if together else network
     average = copy.deepcopy(network)
-    optimiser = _adam(network, settings.rate, rate_factor)
+    optimiser = _optimisers(network, settings, rate_factor, matrices(network) if settings.matrix_rate else ())
     best = Best(copy.deepcopy(network))
     parts = {"network": network, "average": average, "optimiser": optimiser, "best": best}
     number, spent_s = load_checkpoint(options.checkpoint, settings, parts)
@@ -174,15 +177,52 @@ def fit(
     return best.network.to("cpu")
 
 
-def _adam(network: nn.Module, rate: float, rate_factor: Callable[[nn.Parameter], float]) -> torch.optim.Optimizer:
-    """Adam with a parameter group for each factor on the learning rate."""
+@dataclass(frozen=True)
+class Optimisers:
+    """Several optimisers, of different parameters, as one."""
+
+    each: Sequence[torch.optim.Optimizer]
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        return [group for optimiser in self.each for group in optimiser.param_groups]
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        for optimiser in self.each:
+            optimiser.zero_grad(set_to_none)
+
+    def step(self) -> None:
+        for optimiser in self.each:
+            optimiser.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {str(number): optimiser.state_dict() for number, optimiser in enumerate(self.each)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for number, optimiser in enumerate(self.each):
+            optimiser.load_state_dict(state[str(number)])
+
+
+def _optimisers(
+    network: nn.Module, settings: Schedule, rate_factor: Callable[[nn.Parameter], float], matrices: Sequence[Tensor]
+) -> Optimisers:
+    """Muon for the `matrices`, if there are any, and Adam with a parameter group for each factor on its rate for the others.
+
+    Factors are on `settings.rate`, also that of Muon.
+    """
     groups: dict[float, list[nn.Parameter]] = {}
+    chosen = set(map(id, matrices))
     for parameter in network.parameters():
-        groups.setdefault(rate_factor(parameter), []).append(parameter)
-    return torch.optim.Adam([{"params": given, "factor": factor} for factor, given in groups.items()], lr=rate)
+        if id(parameter) not in chosen:
+            groups.setdefault(rate_factor(parameter), []).append(parameter)
+    adam = torch.optim.Adam([{"params": given, "factor": factor} for factor, given in groups.items()], lr=settings.rate)
+    if not matrices:
+        return Optimisers([adam])
+    group = {"params": list(matrices), "factor": settings.matrix_rate / settings.rate}
+    return Optimisers([adam, torch.optim.Muon([group], lr=settings.matrix_rate, weight_decay=0.0)])
 
 
-def descend(network: nn.Module, optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
+def descend(network: nn.Module, optimiser: torch.optim.Optimizer | Optimisers, loss: Tensor) -> None:
     """One step of the optimiser along the gradient of `loss`, clipped to norm 1."""
     optimiser.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]  # torch has no type for it

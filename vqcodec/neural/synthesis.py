@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -24,8 +24,8 @@ from vqcodec.neural.crops import (
     stacked,
     usable_crop,
 )
-from vqcodec.neural.loop import ON_CPU, Batch, LoopOptions, Schedule, average_in, fit
-from vqcodec.neural.networks import ConvNetwork, grown, to_tensors
+from vqcodec.neural.loop import ON_CPU, Batch, LoopOptions, Schedule, average_in, fast_bfloat16, fit
+from vqcodec.neural.networks import ConvNetwork, Size, grown, thinned, to_tensors
 from vqcodec.neural.pictures import to_pictures
 from vqcodec.options import Tune
 from vqcodec.transform.color import OPPONENT
@@ -36,8 +36,8 @@ from vqcodec.transform.layouts import COLOR_4X4, COLOR_8X8, shared_channels
 class SynthesisSettings(Schedule):
     """Everything that decides the outcome, besides the samples."""
 
-    width: int = 224
-    blocks: int = 6
+    width: int = 144
+    blocks: int = 4
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,10 @@ _FLOOR: Final = 1e-3
 _LEAST_DIFFERENCE: Final = 0.05
 """Added for the same reason."""
 _ERROR_WEIGHT: Final = 0.15
+_TEACHER_SHARE: Final = 0.8
+"""Share of the teacher's outputs in a student's aim."""
+_THINNED_CROPS, _THINNED_CROP = 20, 24
+"""Crops, and their side in cells, on which channels of a teacher are compared."""
 _SHARED: Final = shared_channels(COLOR_4X4, COLOR_8X8)[1]
 
 
@@ -103,6 +107,21 @@ class Goal:
 
 FOR_PSNR: Final = Goal("synthesis", "psnr", lambda inputs, restored, missing: relative_error(restored, missing), _lost_psnr, "db")
 FOR_EYES: Final = Goal("synthesis_ssim", "ssim", unlikeness, _lost_likeness, "percent", share=0.6)
+
+
+def taught(samples: Sequence[Sample], teacher: ConvNetwork, device: str = "cpu") -> Iterator[Sample]:
+    """Samples for a student: the error to restore is that which the teacher restores, with a little of the original's.
+
+    The larger part of the true error cannot be known from the inputs. It averages out in long trainings only; the teacher's
+    outputs have none of it (Hinton et al. 2015).
+    """
+    network = teacher.to(device).eval()
+    for sample in samples:
+        inputs = torch.from_numpy(sample.features.astype(np.float32))[None].to(device)
+        with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=fast_bfloat16(device)):
+            restored = network(inputs.contiguous(memory_format=torch.channels_last)).float()[0].cpu().numpy()
+        aim = _TEACHER_SHARE * restored + (1 - _TEACHER_SHARE) * sample.missing.astype(np.float32)
+        yield Sample(sample.features, aim.astype(np.float16))
 
 
 def draw_batch(samples: Sequence[Sample], batch: int, crop: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
@@ -180,7 +199,39 @@ def fit_synthesis(
         return draw_batch(usable, settings.batch, crop, rng)
 
     begun = copy.deepcopy(network)
-    fitted = fit(network, draw, loss_of, look, settings, options)
+    fitted = fit(network, draw, loss_of, look, settings, options, matrices=lambda network: network.inner)
     if start is not None:
         average_in(fitted, begun, goal.share)
     return to_tensors(fitted)
+
+
+def new_student(teacher: ConvNetwork, size: Size, samples: Sequence[Sample], seed: int) -> ConvNetwork:
+    """A network of a size that is to learn from the teacher.
+
+    If it differs from the teacher only by fewer channels inside its blocks, it starts from those that matter most for the samples.
+    """
+    if size[:2] != teacher.size[:2] or size.inside >= teacher.size.inside:
+        torch.manual_seed(seed)
+        return ConvNetwork(size.width, size.blocks, inside=size.inside)
+    crop = usable_crop([sample.features.shape[1:] for sample in samples], _THINNED_CROP)
+    usable = [sample for sample in samples if min(sample.features.shape[1:]) >= crop]
+    inputs, _ = draw_batch(usable, _THINNED_CROPS, crop, np.random.default_rng(seed))
+    return thinned(teacher.cpu(), size.inside, inputs)
+
+
+def fit_student(
+    student: ConvNetwork,
+    samples: Sequence[Sample],
+    held_out: Sequence[Sample],
+    settings: SynthesisSettings,
+    options: LoopOptions = ON_CPU,
+    *,
+    goal: Goal,
+    show: Callable[[ConvNetwork], None] = lambda network: None,
+) -> dict[str, NDArray[Any]]:
+    """Train a student on samples that `taught` made; returns tensors of the goal's kind.
+
+    The loss is the squared error, whatever the goal: the teacher's outputs already serve it.
+    """
+    by_teacher = replace(goal, loss=FOR_PSNR.loss, share=1.0)
+    return fit_synthesis(samples, held_out, settings, options, goal=by_teacher, start=student, show=show)

@@ -8,9 +8,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+
 from vqcodec.neural.loop import check_device, join_processes, leave_processes
-from vqcodec.neural.synthesis import FOR_EYES, FOR_PSNR
-from vqcodec.train.pipeline import fit_context, fit_synthesis
+from vqcodec.neural.networks import Size
+from vqcodec.neural.synthesis import FOR_EYES, FOR_PSNR, Goal
+from vqcodec.train.pipeline import distil_synthesis, fit_context, fit_synthesis
 from vqcodec.train.stages import CHECKPOINTS, NeuralTraining
 from vqcodec.train.training_run import TrainingRun
 from vqcodec.train.watch import OutOfTimeError, Watch
@@ -18,22 +21,26 @@ from vqcodec.weights import registry
 from vqcodec.weights.exact import ExactModel
 from vqcodec.weights.folder import Tensors
 
-_FITS: Final[dict[str, Callable[[NeuralTraining, Tensors, Watch], Tensors]]] = {
+Fit = Callable[[NeuralTraining, Tensors, Watch], Tensors]
+_FITS: Final[dict[str, Fit]] = {
     "context": fit_context,
     "synthesis": partial(fit_synthesis, goal=FOR_PSNR),
     "synthesis-ssim": partial(fit_synthesis, goal=FOR_EYES),
 }
+_GOALS: Final = {"synthesis": FOR_PSNR, "synthesis-ssim": FOR_EYES}
+"""The goals of the parts that can be distilled."""
 PARTS: Final = ("context", "synthesis")
 """Networks that are trained unless some are named."""
 _CONTEXT_TIME: Final = 0.45
 """Share of the time for the context and its codebooks, if both parts are trained."""
 
 
-def train_neural(run: TrainingRun, *, init: str | Path, parts: Sequence[str] = PARTS) -> dict[str, Any]:
+def train_neural(run: TrainingRun, *, init: str | Path, parts: Sequence[str] = PARTS, distil: Size | None = None) -> dict[str, Any]:
     """Train networks for the model `init` and write the model's folder. Returns model.json.
 
     Only the `parts` are trained; the others stay those of `init`. A network that `init` has is continued. A part of `init` is kept
-    if there are too few pictures, if the time ends, or if held-out pictures do not gain by more than chance; "notes" say why.
+    if there are too few pictures, if the time ends, or if held-out pictures do not gain by more than chance; "notes" say why. With
+    `distil`, new synthesis networks of that size learn from those of `init` and replace them, also where they restore less.
     Minutes are divided among the parts; steps count for each. Under torchrun, the first process writes the model. Raises
     InputError, ModelError, OutputError, MissingExtraError, OutOfTimeError.
     """
@@ -47,20 +54,38 @@ def train_neural(run: TrainingRun, *, init: str | Path, parts: Sequence[str] = P
     if training.corpus.shortage:
         run.notes.append(f"{base.name} is kept as it is: {training.corpus.shortage}")
     else:
-        for name in parts:
-            watch = run.watch.part(_CONTEXT_TIME) if name == "context" and "synthesis" in parts else run.watch
+        fits = _FITS if distil is None else _FITS | {name: _distilling(goal, distil) for name, goal in _GOALS.items()}
+        for number, name in enumerate(parts):
+            share = 1 / (len(parts) - number)  # of the time left
+            watch = run.watch.part(min(share, _CONTEXT_TIME) if name == "context" and share < 1 else share)
             try:
-                tensors = _FITS[name](training, tensors, watch)
+                tensors = fits[name](training, tensors, watch)
             except OutOfTimeError as error:
                 run.notes.append(f"the {name} of {base.name} is kept as it is: {error}")
     model = ExactModel(run.output.name, tensors)
     model.check()
-    facts = {"base": base.name, "base_id": base.id, **network_sizes(model)}
-    summary = run.summary(model, "neural", {"init": init, "parts": ",".join(parts)}, facts, training.corpus)
+    facts = {"base": base.name, "base_id": base.id, "older_ids": replaced_ids(base, model), **network_sizes(model)}
+    options = {"init": init, "parts": ",".join(parts), **({"distil": "x".join(map(str, distil))} if distil else {})}
+    summary = run.summary(model, "neural", options, facts, training.corpus)
     if rank == 0:
         run.write(model, summary, tuple(CHECKPOINTS))
     leave_processes()
     return summary
+
+
+def _distilling(goal: Goal, size: Size) -> Fit:
+    return partial(distil_synthesis, goal=goal, size=size)
+
+
+def replaced_ids(base: ExactModel, model: ExactModel) -> list[str]:
+    """Ids of models whose files `model` decodes as well: those of `base`, if only synthesis networks differ."""
+
+    def parsing(tensors: Tensors) -> Tensors:
+        return {name: array for name, array in tensors.items() if not name.startswith(("synthesis.", "synthesis_ssim."))}
+
+    old, new = parsing(base.tensors), parsing(model.tensors)
+    same = old.keys() == new.keys() and all(np.array_equal(array, new[name]) for name, array in old.items())
+    return [base.id, *base.older_ids] if same and model.id != base.id else []
 
 
 def network_sizes(model: ExactModel) -> dict[str, Any]:

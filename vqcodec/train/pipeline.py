@@ -4,7 +4,7 @@
 
     kind         fitted, in this order                                             page
     lite         predictors -> codebooks, twice; code lengths; streams             fit_linear_model (below), lite.py
-    neural       context network -> codebooks, code lengths, streams; synthesis    fit_context, fit_synthesis (below), neural.py
+    neural       context network -> codebooks, code lengths, streams; synthesis    fit_context and further (below), neural.py
     refiner      generator against discriminator, on pictures of two models        refiner.py
     token        encoder, codebook and decoder together, on pictures               token.py
     token-prior  transformer, on a token model's indices of pictures               token_prior.py
@@ -34,6 +34,7 @@ from vqcodec.weights.exact import ExactModel
 from vqcodec.weights.folder import Tensors
 
 if TYPE_CHECKING:  # torch is an extra
+    from vqcodec.neural.networks import Size
     from vqcodec.neural.synthesis import Goal
     from vqcodec.train.stages import NeuralTraining
 
@@ -127,3 +128,13 @@ def fit_synthesis(training: NeuralTraining, tensors: Tensors, watch: Watch, goal
     samples = stages.synthesis_samples(training, tensors, goal, watch)  # features float16 [97, h, w], missing float16 [192, h, w]
     network = stages.fit_synthesis_network(training, samples, goal, tensors, watch)  # tensors float16 `synthesis.*`
     return stages.best_synthesis(training, samples, goal, tensors, network)
+
+
+def distil_synthesis(training: NeuralTraining, tensors: Tensors, watch: Watch, goal: Goal, size: Size) -> Tensors:
+    """A new synthesis network of the goal's kind, taught by the base model's. Returns the tensors with it. Raises ModelError."""
+    from vqcodec.train import stages
+
+    teacher = stages.teacher_of(training, goal)
+    samples = stages.synthesis_samples(training, tensors, goal, watch)  # features float16 [97, h, w], missing float16 [192, h, w]
+    network = stages.fit_student_network(training, samples, goal, teacher, size, watch)  # tensors float16 `synthesis.*`
+    return {**tensors, **network}

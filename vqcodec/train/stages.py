@@ -8,10 +8,12 @@ from typing import Final, TypeVar
 
 import numpy as np
 
+from vqcodec.arrays import Float64
+from vqcodec.errors import ModelError
 from vqcodec.neural import context, context_fit, synthesis
 from vqcodec.neural.context_samples import ContextSamples
 from vqcodec.neural.loop import LoopOptions, Schedule
-from vqcodec.neural.networks import ConvNetwork, load_tensors
+from vqcodec.neural.networks import ConvNetwork, Size, load_tensors
 from vqcodec.neural.synthesis import Goal
 from vqcodec.train.assembly import Fitted
 from vqcodec.train.data import Corpus, TrainingImage, count_pixels
@@ -49,6 +51,10 @@ _SAMPLED, _HELD_OUT_SAMPLED = 0.2, 0.1
 """Shares of a part's time left for its samples, and for those of held-out pictures."""
 _FITTED: Final = {"tiles": 0.45, "dcs": 0.3, "synthesis": 0.85}
 """Share of a part's time left when the fit of each network starts."""
+_MATRIX_RATE: Final = 0.02
+"""Peak learning rate of Muon in new synthesis networks. Those that continue are trained by Adam alone, as they always were."""
+_THINNED: Final = 0.5
+"""Factor on the rates of a student that starts from its teacher's channels."""
 _CONTINUED: Final = 0.25
 """Factor on the peak learning rate when a trained network continues: at the full rate it first loses what it knew."""
 REFIT_PIXELS: Final = 40_000_000
@@ -181,34 +187,79 @@ def fit_synthesis_network(training: NeuralTraining, samples: SynthesisSplit, goa
     """Tensors of a synthesis network of the goal's kind, new or continued."""
     run, start = training.run, _synthesis_of(tensors, goal)
     settings = training.scheduled(synthesis.SynthesisSettings)
+    if start is None:
+        settings = replace(settings, matrix_rate=_MATRIX_RATE)
     if goal is synthesis.FOR_EYES:  # SSIMULACRA2 sees eighths of larger crops, and takes as long as the network
         settings = replace(settings, batch=6, crop=24, rate=1.6e-3)
     if start is not None:  # grows to the settings' size, and never shrinks
         width, blocks = max(settings.width, len(start.head.weight)), max(settings.blocks, len(start.body))
         settings = replace(settings, rate=settings.rate * _CONTINUED, width=width, blocks=blocks)
 
-    def show(network: ConvNetwork) -> None:
-        number = int(run.results.get(f"{goal.kind}_steps", 0))
-        for place, sample in enumerate(samples.held_out[:_SHOWN]):
-            sheet = synthesis.compare(network, sample, training.base.color)
-            run.training_log.picture(f"original, plain, refined/{place}", number, sheet)
-
     settings = run.timed(settings, watch, _FITTED["synthesis"])
     run.results[f"{goal.kind}_settings"] = asdict(settings)
-    options = training.loop_options(goal.kind)
+    options, show = training.loop_options(goal.kind), _shower(training, samples, goal)
     return synthesis.fit_synthesis(samples.train, samples.held_out, settings, options, goal=goal, start=start, show=show)
+
+
+def teacher_of(training: NeuralTraining, goal: Goal) -> ConvNetwork:
+    """The base model's network that a new one for `goal` learns from. Raises ModelError if it has none."""
+    teacher = _synthesis_of(training.base.tensors, goal)
+    if teacher is None:
+        raise ModelError(f"--distil: {training.base.name} has no synthesis network that a new one could learn from")
+    return teacher
+
+
+def fit_student_network(
+    training: NeuralTraining, samples: SynthesisSplit, goal: Goal, teacher: ConvNetwork, size: Size, watch: Watch
+) -> Tensors:
+    """Tensors of a new synthesis network of a size, of the goal's kind, that learns from the teacher."""
+    run, settings = training.run, training.scheduled(synthesis.SynthesisSettings)
+    student = synthesis.new_student(teacher, size, samples.train, training.seed)
+    factor = _THINNED if size[:2] == teacher.size[:2] else 1.0
+    settings = replace(
+        settings, rate=settings.rate * factor, matrix_rate=_MATRIX_RATE * factor, width=size.width, blocks=size.blocks
+    )
+    known = []
+    for number, sample in enumerate(synthesis.taught(samples.train, teacher, run.device)):
+        run.tell("asking the teacher", number, len(samples.train))
+        known.append(sample)
+    settings = run.timed(settings, watch, _FITTED["synthesis"])
+    run.results[f"{goal.kind}_settings"] = asdict(settings)
+    options, show = training.loop_options(goal.kind), _shower(training, samples, goal)
+    network = synthesis.fit_student(student, known, samples.held_out, settings, options, goal=goal, show=show)
+    _note_gains(run, samples, goal, teacher, network)
+    return network
+
+
+def _shower(training: NeuralTraining, samples: SynthesisSplit, goal: Goal) -> Callable[[ConvNetwork], None]:
+    """A function that logs what a network makes of some held-out pictures."""
+
+    def show(network: ConvNetwork) -> None:
+        number = int(training.run.results.get(f"{goal.kind}_steps", 0))
+        for place, sample in enumerate(samples.held_out[:_SHOWN]):
+            sheet = synthesis.compare(network, sample, training.base.color)
+            training.run.training_log.picture(f"original, plain, refined/{place}", number, sheet)
+
+    return show
+
+
+def _note_gains(run: TrainingRun, samples: SynthesisSplit, goal: Goal, before: ConvNetwork | None, network: Tensors) -> Float64:
+    """Gain of each held-out sample over the network `before`, float64 [samples]; the means of both go to the run's results."""
+    run.tell(CHECKING, 0, 1)
+    held_out = samples.held_out
+    new = -synthesis.held_out_errors(load_tensors(network, goal.kind), held_out, "cpu", goal)
+    old = np.zeros(len(held_out)) if before is None else -synthesis.held_out_errors(before, held_out, "cpu", goal)
+    run.results[f"held_out_gain_{goal.unit}_before"] = round(float(old.mean()), 4)
+    run.results[f"held_out_gain_{goal.unit}"] = round(float(new.mean()), 4)
+    return new - old
 
 
 def best_synthesis(training: NeuralTraining, samples: SynthesisSplit, goal: Goal, tensors: Tensors, network: Tensors) -> Tensors:
     """`tensors` with the new synthesis network if held-out pictures gain by more than chance, else unchanged."""
-    run, start, held_out = training.run, _synthesis_of(tensors, goal), samples.held_out
-    run.tell(CHECKING, 0, 1)
-    after = -synthesis.held_out_errors(load_tensors(network, goal.kind), held_out, "cpu", goal)
-    before = np.zeros(len(held_out)) if start is None else -synthesis.held_out_errors(start, held_out, "cpu", goal)
-    run.results[f"held_out_gain_{goal.unit}_before"] = round(float(before.mean()), 4)
-    run.results[f"held_out_gain_{goal.unit}"] = round(float(after.mean()), 4)
-    if not is_beyond_chance(after - before):
-        run.notes.append(f"the {goal.kind} of {training.base.name} is kept: on {len(held_out)} held-out pictures {NO_BETTER}")
+    run, start = training.run, _synthesis_of(tensors, goal)
+    if not is_beyond_chance(_note_gains(run, samples, goal, start, network)):
+        pictures = len(samples.held_out)
+        run.notes.append(f"the {goal.kind} of {training.base.name} is kept: on {pictures} held-out pictures {NO_BETTER}")
         return tensors
     return {**moved_along(tensors, network), **network} if goal is synthesis.FOR_PSNR else {**tensors, **network}
 

@@ -178,12 +178,6 @@ class ExactModel(Weights):
         """The key in `syntheses` of the one that shows files of a masking strength."""
         return "synthesis_ssim" if masking and "synthesis_ssim" in self.syntheses else "synthesis"
 
-    @cached_property
-    def held(self) -> ExactModel | None:
-        """The model without `synthesis_ssim`, whose id older files have; None for models without it."""
-        rest = {name: array for name, array in self.tensors.items() if not name.startswith("synthesis_ssim.")}
-        return ExactModel(self.name, rest, self.summary) if len(rest) < len(self.tensors) else None
-
     def check(self) -> None:
         """Raise ModelError unless every tensor is present, of the right shape, and within bounds."""
         with checking("model", self.tensors):

@@ -98,9 +98,24 @@ class Weights:
         return bytes.fromhex(self.id)[:ID_BYTES]
 
     @property
+    def older_ids(self) -> list[str]:
+        """Ids of the models that this one replaces, from model.json: they differed in synthesis networks only."""
+        return older_ids_in(self.summary)
+
+    def decodes(self, file_id: bytes) -> bool:
+        """Whether it decodes files that name `file_id`."""
+        return file_id == self.file_id or any(older.startswith(file_id.hex()) for older in self.older_ids)
+
+    @property
     def color(self) -> Int32:
         """Colour matrix (color.py), int32 [3, 3]."""
         return self.tensors["color"]
+
+
+def older_ids_in(summary: Any) -> list[str]:
+    """The entry `older_ids` of a model.json, which may hold anything; [] if there is none."""
+    found = summary.get("older_ids") if isinstance(summary, dict) else None
+    return [str(older) for older in found] if isinstance(found, list) else []
 
 
 def read_weights(folder: Path) -> Weights:

@@ -12,7 +12,7 @@ from typing import Any, Final, Generic, TypeVar
 from vqcodec.weights.builtin import BuiltIn
 from vqcodec.weights.denoiser import Denoiser, has_denoiser
 from vqcodec.weights.exact import ExactModel
-from vqcodec.weights.folder import SUMMARY, Weights, read_weights
+from vqcodec.weights.folder import SUMMARY, Weights, older_ids_in, read_weights
 from vqcodec.weights.refiner import Refiner
 from vqcodec.weights.token import TokenModel
 from vqcodec.weights.token_prior import TokenPrior
@@ -72,11 +72,19 @@ def serves_as(folder: Path, kind: AnyKind) -> bool:
 
 
 def claimed(folder: Path, name: str) -> str:
-    """The entry `id`, `base_id`, `name` or `kind` of a folder's model.json, unchecked; empty if there is none."""
+    """The entry `id`, `name` or `kind` of a folder's model.json, unchecked; empty if there is none."""
     try:
         return str(_summary(folder, (folder / SUMMARY).stat().st_mtime_ns)[name])
     except (OSError, ValueError, KeyError, TypeError):
         return ""
+
+
+def claimed_older_ids(folder: Path) -> list[str]:
+    """The entry `older_ids` of a folder's model.json, unchecked."""
+    try:
+        return older_ids_in(_summary(folder, (folder / SUMMARY).stat().st_mtime_ns))
+    except (OSError, ValueError):
+        return []
 
 
 @lru_cache(maxsize=64)

@@ -28,6 +28,7 @@ from vqcodec.weights.kinds import (
     Loaded,
     ModelKind,
     claimed,
+    claimed_older_ids,
     kind_of,
     load_file_model,
     serves_as,
@@ -152,7 +153,7 @@ def name_by_id(file_id: bytes) -> str:
     if not file_id:
         return BUILT_IN.name
     claimants = _claimants(file_id, _installed_folders())
-    if claimants and claimed(claimants[0], "id").startswith(file_id.hex()):
+    if claimants and claimed(claimants[0], "id"):
         return claimed(claimants[0], "name") or claimants[0].name
     return _find_by_id(file_id).name
 
@@ -171,29 +172,23 @@ def _with_id(file_id: bytes, folders: list[Path], missing: str) -> FileModel:
             if damaged is None and claimed(folder, "id"):
                 damaged = error
             continue
-        if (found := serving(model, file_id)).file_id == file_id:
-            return found
+        if model.decodes(file_id):
+            return model
     raise damaged or ModelError(missing)
 
 
 def _claimants(file_id: bytes, folders: list[Path]) -> list[Path]:
-    """Folders of exact and token models that claim the id, in order of lookup; then those made from a model with it, which may hold
-    that one (`serving`); then those that claim no id.
+    """Folders of exact and token models that claim the id, in order of lookup; then those that replace a model with it; then those
+    that claim no id.
 
     A model that claims another id either has that one or is damaged, so it is not loaded.
     """
     serving_files = [folder for folder in folders if _serves_as_any(folder, FILE_KINDS)]
     return [
         *(folder for folder in serving_files if claimed(folder, "id").startswith(file_id.hex())),
-        *(folder for folder in serving_files if claimed(folder, "base_id").startswith(file_id.hex())),
+        *(folder for folder in serving_files if any(older.startswith(file_id.hex()) for older in claimed_older_ids(folder))),
         *(folder for folder in serving_files if not claimed(folder, "id")),
     ]
-
-
-def serving(model: FileModel, file_id: bytes) -> FileModel:
-    """The model that decodes a file: the older one that `model` holds, if the file names that one, else `model` itself."""
-    held = model.held if isinstance(model, ExactModel) and model.file_id != file_id else None
-    return held if held is not None and held.file_id == file_id else model
 
 
 # ------------------------------------------------------------------------------------------------ all models
