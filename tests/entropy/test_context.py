@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from helpers.marks import fast_first
-from helpers.networks import random_context
+from helpers.networks import neural_model, random_context
 from helpers.pictures import smooth_picture
 from helpers.processes import program_environment
 from vqcodec import api
@@ -25,12 +25,6 @@ from vqcodec.weights.folder import save_model
 LITE = registry.find("photo-lite")
 
 
-def with_context(tensors: dict[str, np.ndarray]) -> ExactModel:
-    model = ExactModel("with-context", {**LITE.tensors, **tensors})
-    model.check()
-    return model
-
-
 @pytest.fixture(scope="module")
 def picture(samples: Path) -> np.ndarray:
     with Image.open(samples / "landscape.png") as image:
@@ -39,7 +33,7 @@ def picture(samples: Path) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def model() -> ExactModel:
-    return with_context(random_context())
+    return neural_model(random_context())
 
 
 def body(data: bytes, model: ExactModel) -> bytes:
@@ -71,7 +65,7 @@ def test_states_gain_the_same_whether_all_cells_are_computed_or_some(
 @pytest.mark.parametrize("quality", fast_first([60, 15, 97]))
 def test_a_network_of_zeros_writes_the_indices_of_its_base_model(picture: np.ndarray, quality: int) -> None:
     given = random_context()
-    silent = with_context({name: array if name.endswith("shift") else np.zeros_like(array) for name, array in given.items()})
+    silent = neural_model({name: array if name.endswith("shift") else np.zeros_like(array) for name, array in given.items()})
     for pixels in (picture, picture[:, :, 0], smooth_picture(1, 1), smooth_picture(3, 200)):
         found = [api.encode(pixels, quality=quality, model=given) for given in (LITE, silent)]
         assert body(found[0], LITE) == body(found[1], silent)
@@ -169,10 +163,10 @@ def test_bad_weights_are_refused(name: str, spoil: Any) -> None:
     tensors = random_context()
     tensors[f"context.{name}"] = spoil(tensors[f"context.{name}"])
     with pytest.raises(ModelError):
-        with_context(tensors)
+        neural_model(tensors)
     del tensors[f"context.{name}"]
     with pytest.raises(ModelError, match="missing"):
-        with_context(tensors)
+        neural_model(tensors)
 
 
 @pytest.mark.parametrize(
@@ -197,7 +191,7 @@ def test_sums_may_come_up_to_their_limit(name: str, limit: int) -> None:
         weight[..., -1, 0], bias[..., -1] = -1000, 1000 * context.UNIT_MAX - most
         tensors |= {f"context.{name}": weight, f"context.{name}_bias": bias}
         if most < limit:
-            with_context(tensors)
+            neural_model(tensors)
         else:
             with pytest.raises(ModelError, match=f"context.{name} is too large to be exact"):
-                with_context(tensors)
+                neural_model(tensors)

@@ -1,4 +1,7 @@
-"""Tensors of small random networks."""
+"""Tensors of small random networks, and models with them."""
+
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,6 +10,8 @@ from vqcodec.entropy import context
 from vqcodec.nets import convolution
 from vqcodec.nets.synthesis import INPUTS, OUTPUTS
 from vqcodec.transform.layouts import COLOR_4X4
+from vqcodec.weights import registry
+from vqcodec.weights.exact import ExactModel
 
 
 def random_context(seed: int = 0, scale: float = 1.0) -> dict[str, np.ndarray]:
@@ -77,3 +82,10 @@ def with_scarce_memory(limit: int, run: convolution.RunNetwork) -> convolution.R
         return run(x, kept)
 
     return scarce_run
+
+
+def neural_model(tensors: Mapping[str, Any]) -> ExactModel:
+    """photo-lite with the tensors of a network."""
+    model = ExactModel("test", {**registry.find("photo-lite").tensors, **tensors})
+    model.check()
+    return model

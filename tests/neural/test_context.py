@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from helpers.networks import neural_model
 from vqcodec import api
 from vqcodec.codec import walk
 from vqcodec.entropy import context
@@ -19,12 +20,6 @@ from vqcodec.weights import registry
 from vqcodec.weights.exact import ExactModel
 
 LITE = registry.find("photo-lite")
-
-
-def with_context(tensors: dict[str, np.ndarray]) -> ExactModel:
-    model = ExactModel("with-context", {**LITE.tensors, **tensors})
-    model.check()
-    return model
 
 
 class Replay:
@@ -187,7 +182,7 @@ def test_large_weights_are_kept_in_a_coarser_unit_and_stay_exact() -> None:
             weight *= 6
     tensors = neural.to_tensors(tiles, dcs)
     assert tensors["context.shift"] < fine
-    with_context(tensors)
+    neural_model(tensors)
     wanted = tiles.state[0].detach().numpy()
     np.testing.assert_allclose(tensors["context.tile.00.state"] / 2.0 ** tensors["context.shift"], wanted, atol=0.02)
 

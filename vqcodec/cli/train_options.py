@@ -91,7 +91,7 @@ Distil = Annotated[
         "--distil",
         metavar="WxB[xI]",
         help="Replace the synthesis networks that --parts names by others with W channels, B blocks, and I channels inside a block"
-        " (2 W), such as 224x6x160. They learn from those of --init, and start from them if only I is smaller; neural only.",
+        " (default 2 W), such as 224x6x160. They learn from those of --init, and start from them if only I is less; neural only.",
     ),
 ]
 Steps = Annotated[int | None, _network("--steps", min=1, metavar="N", help="Stop after N steps of the optimiser.")]

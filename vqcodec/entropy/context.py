@@ -392,7 +392,7 @@ class ContextCorrector(DcContextCorrector):
         cells = self.grid.halves[half]
         states = [state.take(cells, axis=0) for state in self.states[: bank + 1]]  # float32 [n, W] each
         if half:
-            states[bank] += self._around(cells, CROSS) @ weights.own.T
+            states[bank] += self._around(self.places[cells], CROSS) @ weights.own.T
         x = np.empty((len(cells), sum(state.shape[1] for state in states) + 1 + tile.size), np.float32)
         first = 0
         for state in states:
@@ -413,13 +413,13 @@ class ContextCorrector(DcContextCorrector):
             return
         taps = taps_of(tile)
         near = _some(_dilated(self.coded.reshape(self.grid.h, self.grid.w), MARGIN if taps is WIDE else 1).reshape(-1))
-        around = self._around(np.arange(len(self.places))[near], taps)
+        around = self._around(self.places[near], taps)
         self.states[min(tile.component, 1)][near] += around @ self.network.tiles[tile.number].state.T
 
-    def _around(self, cells: Intp, taps: tuple[tuple[int, int], ...]) -> Float32:
-        """`values` at the offsets `taps` around cells intp [n], float32 [n, taps 2 T]."""
-        around = self.values.take(self.places[cells, None] + self.offsets[taps], axis=0)  # float32 [n, taps, 2 T]
-        return around.reshape(len(cells), around.shape[1] * around.shape[2])
+    def _around(self, places: Intp, taps: tuple[tuple[int, int], ...]) -> Float32:
+        """`values` at the offsets `taps` around the cells at `places` intp [n], float32 [n, taps 2 T]."""
+        around = self.values.take(places[:, None] + self.offsets[taps], axis=0)  # float32 [n, taps, 2 T]
+        return around.reshape(len(places), around.shape[1] * around.shape[2])
 
 
 def _some(wanted: Bool) -> Intp | slice:

@@ -36,8 +36,8 @@ from vqcodec.transform.layouts import COLOR_4X4, COLOR_8X8, shared_channels
 class SynthesisSettings(Schedule):
     """Everything that decides the outcome, besides the samples."""
 
-    width: int = 144
-    blocks: int = 4
+    width: int = 224
+    blocks: int = 6
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from vqcodec.train import codebooks, streams
 from vqcodec.train.codebooks import CodebookLayout, TrainedCodebook, codebook_layout
 from vqcodec.transform.color import OPPONENT
 from vqcodec.transform.layouts import LATENT_UNIT
-from vqcodec.weights.exact import ExactModel
+from vqcodec.weights.exact import SYNTHESES, ExactModel
 from vqcodec.weights.folder import Tensors
 
 
@@ -27,7 +27,7 @@ class Draft:
     weights: dict[str, dict[str, Int32]] = field(default_factory=dict)
     """Tensors of each predictor that is fitted, by the predictor's name and the tensor's."""
     networks: dict[str, NDArray[Any]] = field(default_factory=dict)
-    """Tensors `context.*` and `synthesis.*`."""
+    """Tensors `context.*`, `synthesis.*` and `synthesis_ssim.*`."""
 
     @classmethod
     def start(cls, base: ExactModel | None) -> Draft:
@@ -42,7 +42,7 @@ class Draft:
             owner, _, kind = name.rpartition(".")
             if owner in weights:
                 weights[owner][kind] = array
-        networks = {name: array for name, array in model.tensors.items() if name.startswith(("context.", "synthesis."))}
+        networks = {name: array for name, array in model.tensors.items() if name.startswith(("context.", *SYNTHESES))}
         return cls(model.color, weights=weights, networks=networks)
 
 

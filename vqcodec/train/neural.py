@@ -12,23 +12,18 @@ import numpy as np
 
 from vqcodec.neural.loop import check_device, join_processes, leave_processes
 from vqcodec.neural.networks import Size
-from vqcodec.neural.synthesis import FOR_EYES, FOR_PSNR, Goal
+from vqcodec.neural.synthesis import FOR_EYES, FOR_PSNR
 from vqcodec.train.pipeline import distil_synthesis, fit_context, fit_synthesis
 from vqcodec.train.stages import CHECKPOINTS, NeuralTraining
 from vqcodec.train.training_run import TrainingRun
 from vqcodec.train.watch import OutOfTimeError, Watch
 from vqcodec.weights import registry
-from vqcodec.weights.exact import ExactModel
+from vqcodec.weights.exact import SYNTHESES, ExactModel
 from vqcodec.weights.folder import Tensors
 
 Fit = Callable[[NeuralTraining, Tensors, Watch], Tensors]
-_FITS: Final[dict[str, Fit]] = {
-    "context": fit_context,
-    "synthesis": partial(fit_synthesis, goal=FOR_PSNR),
-    "synthesis-ssim": partial(fit_synthesis, goal=FOR_EYES),
-}
 _GOALS: Final = {"synthesis": FOR_PSNR, "synthesis-ssim": FOR_EYES}
-"""The goals of the parts that can be distilled."""
+"""Purposes of the synthesis networks, by part."""
 PARTS: Final = ("context", "synthesis")
 """Networks that are trained unless some are named."""
 _CONTEXT_TIME: Final = 0.45
@@ -54,12 +49,11 @@ def train_neural(run: TrainingRun, *, init: str | Path, parts: Sequence[str] = P
     if training.corpus.shortage:
         run.notes.append(f"{base.name} is kept as it is: {training.corpus.shortage}")
     else:
-        fits = _FITS if distil is None else _FITS | {name: _distilling(goal, distil) for name, goal in _GOALS.items()}
         for number, name in enumerate(parts):
             share = 1 / (len(parts) - number)  # of the time left
             watch = run.watch.part(min(share, _CONTEXT_TIME) if name == "context" and share < 1 else share)
             try:
-                tensors = fits[name](training, tensors, watch)
+                tensors = _fit_of(name, distil)(training, tensors, watch)
             except OutOfTimeError as error:
                 run.notes.append(f"the {name} of {base.name} is kept as it is: {error}")
     model = ExactModel(run.output.name, tensors)
@@ -73,19 +67,26 @@ def train_neural(run: TrainingRun, *, init: str | Path, parts: Sequence[str] = P
     return summary
 
 
-def _distilling(goal: Goal, size: Size) -> Fit:
-    return partial(distil_synthesis, goal=goal, size=size)
+def _fit_of(part: str, distil: Size | None) -> Fit:
+    """The fit of a part."""
+    if part == "context":
+        return fit_context
+    goal = _GOALS[part]
+    return partial(fit_synthesis, goal=goal) if distil is None else partial(distil_synthesis, goal=goal, size=distil)
 
 
 def replaced_ids(base: ExactModel, model: ExactModel) -> list[str]:
-    """Ids of models whose files `model` decodes as well: those of `base`, if only synthesis networks differ."""
+    """Ids of models that `model` replaces: `base` and those before it, if it has its name and differs in synthesis networks only.
+
+    A model of another name would show files of `base` in its place where that one is missing.
+    """
 
     def parsing(tensors: Tensors) -> Tensors:
-        return {name: array for name, array in tensors.items() if not name.startswith(("synthesis.", "synthesis_ssim."))}
+        return {name: array for name, array in tensors.items() if not name.startswith(SYNTHESES)}
 
     old, new = parsing(base.tensors), parsing(model.tensors)
     same = old.keys() == new.keys() and all(np.array_equal(array, new[name]) for name, array in old.items())
-    return [base.id, *base.older_ids] if same and model.id != base.id else []
+    return [base.id, *base.older_ids] if same and model.name == base.name and model.id != base.id else []
 
 
 def network_sizes(model: ExactModel) -> dict[str, Any]:

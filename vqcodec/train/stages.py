@@ -212,21 +212,20 @@ def teacher_of(training: NeuralTraining, goal: Goal) -> ConvNetwork:
 def fit_student_network(
     training: NeuralTraining, samples: SynthesisSplit, goal: Goal, teacher: ConvNetwork, size: Size, watch: Watch
 ) -> Tensors:
-    """Tensors of a new synthesis network of a size, of the goal's kind, that learns from the teacher."""
+    """Tensors of a new synthesis network of a size, of the goal's kind, that learns from the teacher; `samples` become its own."""
     run, settings = training.run, training.scheduled(synthesis.SynthesisSettings)
     student = synthesis.new_student(teacher, size, samples.train, training.seed)
     factor = _THINNED if size[:2] == teacher.size[:2] else 1.0
     settings = replace(
         settings, rate=settings.rate * factor, matrix_rate=_MATRIX_RATE * factor, width=size.width, blocks=size.blocks
     )
-    known = []
     for number, sample in enumerate(synthesis.taught(samples.train, teacher, run.device)):
         run.tell("asking the teacher", number, len(samples.train))
-        known.append(sample)
+        samples.train[number] = sample  # in place: they are gigabytes
     settings = run.timed(settings, watch, _FITTED["synthesis"])
     run.results[f"{goal.kind}_settings"] = asdict(settings)
     options, show = training.loop_options(goal.kind), _shower(training, samples, goal)
-    network = synthesis.fit_student(student, known, samples.held_out, settings, options, goal=goal, show=show)
+    network = synthesis.fit_student(student, samples.train, samples.held_out, settings, options, goal=goal, show=show)
     _note_gains(run, samples, goal, teacher, network)
     return network
 

@@ -54,6 +54,8 @@ DC_SET: Final = 0
 """First index into `book.table` for DCs."""
 AC_SET: Final = 1
 """First index into `book.table` for tiles."""
+SYNTHESES: Final = ("synthesis.", "synthesis_ssim.")
+"""Beginnings of the names of tensors that are not needed to parse a file."""
 
 
 @dataclass(frozen=True)
