@@ -17,18 +17,18 @@ import importlib
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple, Protocol
 
 import numpy as np
 import PIL
-from PIL import AvifImagePlugin, Image, features
+from PIL import Image, features
 
 from vqcodec import __version__, api
 from vqcodec.arrays import UInt8
 from vqcodec.errors import CorruptError, MissingExtraError, VqcodecError
+from vqcodec.io import peers
 from vqcodec.options import DEFAULT_EFFORT, TUNES, EncodeOptions, Tune
 
 
@@ -155,10 +155,10 @@ class PngCodec:
         self.version = _pillow_version("zlib", "zlib")
 
     def encode(self, pixels: UInt8, quality: float) -> bytes:
-        return _pillow_encode(pixels, "PNG", optimize=True)
+        return peers.png(pixels)
 
     def decode(self, data: bytes) -> UInt8:
-        return _pillow_decode(data, "PNG")
+        return peers.decoded(data, "PNG")
 
 
 class JpegCodec:
@@ -174,11 +174,10 @@ class JpegCodec:
         self.version = _pillow_version("libjpeg-turbo", "libjpeg_turbo")
 
     def encode(self, pixels: UInt8, quality: float) -> bytes:
-        options = {"optimize": True, "progressive": True, "subsampling": "4:2:0"}
-        return _pillow_encode(pixels, "JPEG", quality=_whole_quality(quality, self.name), **options)
+        return peers.jpeg(pixels, _whole_quality(quality, self.name))
 
     def decode(self, data: bytes) -> UInt8:
-        return _pillow_decode(data, "JPEG")
+        return peers.decoded(data, "JPEG")
 
 
 class WebpCodec:
@@ -191,15 +190,14 @@ class WebpCodec:
     lossless = False
 
     def __init__(self) -> None:
-        if not features.check("webp"):
-            raise MissingExtraError("this Pillow was built without WebP: pip install --force-reinstall pillow")
+        peers.require_format("webp", "WebP")
         self.version = _pillow_version("libwebp", "webp")
 
     def encode(self, pixels: UInt8, quality: float) -> bytes:
-        return _pillow_encode(pixels, "WEBP", quality=_whole_quality(quality, self.name), method=6)
+        return peers.webp(pixels, _whole_quality(quality, self.name))
 
     def decode(self, data: bytes) -> UInt8:
-        return _pillow_decode(data, "WEBP")
+        return peers.decoded(data, "WEBP")
 
 
 class WebpLosslessCodec(WebpCodec):
@@ -211,14 +209,14 @@ class WebpLosslessCodec(WebpCodec):
     lossless = True
 
     def encode(self, pixels: UInt8, quality: float) -> bytes:
-        return _pillow_encode(pixels, "WEBP", lossless=True, method=6, quality=100)
+        return peers.lossless_webp(pixels)
 
 
 @dataclass(frozen=True, kw_only=True)
 class AvifSpec:
     """Parts of a spec `avif:SPEED:SUBSAMPLING:TUNE`."""
 
-    speed: int = 6  # 0 (slowest) to 10
+    speed: int = peers.AVIF_SPEED  # 0 (slowest) to 10
     subsampling: str = "420"  # or "444"
     tune: str | None = None  # "psnr", or None for libavif's default, which favours perceived quality
 
@@ -253,26 +251,19 @@ class AvifCodec:
 
     def __init__(self, spec: AvifSpec = DEFAULT_AVIF, *, threads: int | None = 1) -> None:
         """`threads` is a count or None for all cores."""
-        if not features.check("avif"):
-            raise MissingExtraError("this Pillow was built without AVIF: pip install --force-reinstall pillow")
+        peers.require_format("avif", "AVIF")
         self._subsampling = ":".join(spec.subsampling)
-        self._options: dict[str, object] = {"speed": spec.speed}
-        if threads is not None:
-            self._options["max_threads"] = threads
-        if spec.tune is not None:
-            self._options["advanced"] = {"tune": spec.tune}  # Pillow passes it on to libaom
-        self._threads = threads
+        self._speed, self._tune, self._threads = spec.speed, spec.tune, threads
         self.name = spec.name
         self.description = f"speed {spec.speed}, {self._subsampling}, {f'tune {spec.tune}' if spec.tune else 'default tune'}"
         self.version = _pillow_version("libavif", "avif")
 
     def encode(self, pixels: UInt8, quality: float) -> bytes:
-        options = self._options if pixels.ndim == 2 else self._options | {"subsampling": self._subsampling}
-        return _pillow_encode(pixels, "AVIF", quality=_whole_quality(quality, self.name), **options)
+        whole = _whole_quality(quality, self.name)
+        return peers.avif(pixels, whole, speed=self._speed, subsampling=self._subsampling, tune=self._tune, threads=self._threads)
 
     def decode(self, data: bytes) -> UInt8:
-        AvifImagePlugin.DEFAULT_MAX_THREADS = self._threads or 0  # Pillow's only setting for it; 0 is all cores
-        return _pillow_decode(data, "AVIF")
+        return peers.decoded(data, "AVIF", self._threads)
 
 
 DEFAULT_JXL_EFFORT = 7
@@ -498,15 +489,3 @@ def _whole_quality(quality: float, name: str) -> int:
 
 def _pillow_version(library: str, feature: str) -> str:
     return f"{library} {features.version(feature) or '?'} (Pillow {PIL.__version__})"
-
-
-def _pillow_encode(pixels: UInt8, file_format: str, **options: object) -> bytes:
-    stream = BytesIO()
-    Image.fromarray(pixels).save(stream, file_format, **options)  # mode L or RGB, by the array's shape
-    return stream.getvalue()
-
-
-def _pillow_decode(data: bytes, file_format: str) -> UInt8:
-    with Image.open(BytesIO(data), formats=(file_format,)) as picture:
-        pixels: UInt8 = np.array(picture)  # uint8 [H, W] for mode L, [H, W, 3] for RGB
-    return pixels
