@@ -86,7 +86,10 @@ def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
         assert f"\n  {command} " in overview
         assert run(capsys, command, "--help")[0] == 0
     assert not re.search(r"\.\.\.$", overview.replace("[ARGS]...", ""), re.MULTILINE)  # no line is cut
-    assert run(capsys, "--version") == (0, f"vqcodec {vqcodec.__version__}\n", "")
+    assert run(capsys, "--version") == run(capsys, "-V") == (0, f"vqcodec {vqcodec.__version__}\n", "")
+    assert run(capsys, "help") == (0, overview, "")
+    assert run(capsys, "help", "encode") == run(capsys, "encode", "-h")
+    assert run(capsys, "help", "encode")[1].startswith("Usage: vqcodec encode [OPTIONS] IN [OUT]\n")
 
 
 @pytest.mark.parametrize(

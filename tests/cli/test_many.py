@@ -47,7 +47,7 @@ def test_several_inputs_go_to_one_folder(
         "none.png": "cannot read none.png: No such file or directory",
         "sub": "cannot read sub: it is a folder, which needs a command of its own",
     }
-    assert "3 failed" in err.splitlines()[-1]
+    assert err.splitlines()[-1].split() == ["failed", "3"]
     assert sorted(path.name for path in Path("out").iterdir()) == ["b.vqz", "photo.jpg.vqz", "photo.png.vqz"]
     again = json.loads(run(capsys, "encode", *names, "-o", "out", "--json", "--manifest", "m.jsonl")[1])
     assert (again["done"], again["left_out"]) == (0, 3)
@@ -56,3 +56,38 @@ def test_several_inputs_go_to_one_folder(
     assert sorted(path.name for path in Path("back").iterdir()) == ["b.jpg", "photo.jpg.jpg", "photo.png.jpg"]
     assert run(capsys, "encode", "sub/b.png", "-o", "one", "--quiet")[0] == 0  # a single match of a pattern
     assert Path("one/b.vqz").is_file()
+
+
+def test_several_inputs_are_converted_beside_themselves(
+    photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("sub").mkdir()
+    for name in ("photo.jpg", "sub/b.png"):
+        Image.fromarray(smooth_picture(20, 24)).save(name)
+    assert run(capsys, "encode", "photo.png", "sub/b.png", "--quiet", "--effort", "1", "--keep-times") == (
+        0,
+        "",
+        "",
+    )  # two names, too
+    assert Path("photo.vqz").stat().st_mtime_ns == photo.stat().st_mtime_ns
+    names = ["photo.png", "sub/b.png", "photo.jpg", "photo.vqz", "none.png"]
+    code, out, err = run(capsys, "encode", *names, "--json", "--effort", "1", "--manifest", "m.jsonl")
+    assert (code, json.loads(out)["done"]) == (5, 2)
+    assert {failed["source"]: failed["error"] for failed in json.loads(out)["failed"]} == {
+        "sub/b.png": "sub/b.vqz exists already; -f overwrites it",
+        "photo.vqz": "photo.vqz: a .vqz file already",
+        "none.png": "cannot read none.png: No such file or directory",
+    }
+    made = {"photo.vqz", "photo.png.vqz", "photo.jpg.vqz"}  # equal names keep their suffixes
+    assert {path.name for path in Path().iterdir()} == {"photo.png", "photo.jpg", "sub", "m.jsonl", *made}
+    assert Path("sub/b.vqz").is_file()
+    rows = [line.split() for line in err.splitlines()[-3:]]
+    assert rows[0] == ["files", "megapixels", "bytes", "in", "bytes", "out", "change", "time"]
+    sizes = [f"{sum(Path(f'photo.{kind}{end}').stat().st_size for kind in ('png', 'jpg')):,}" for end in ("", ".vqz")]
+    assert rows[1][:5] == ["done", "2", "0.0", *sizes]
+    assert rows[2] == ["failed", "3"]
+    Path("sub/b.png").unlink()
+    assert run(capsys, "decode", "photo.vqz", "sub/b.vqz", "--to", "webp", "-j", "2", "--quiet") == (0, "", "")
+    assert Path("photo.webp").is_file()
+    assert Path("sub/b.webp").is_file()

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from vqcodec.checks import MAX_PIXELS
-from vqcodec.cli.many import check_only_for_many, convert_many, paths_of
+from vqcodec.cli.many import ManyFiles, check_only_for_many, convert_many, paths_of
 from vqcodec.cli.options import (
     Force,
     Jobs,
@@ -38,7 +38,8 @@ def decode(
         list[Path] | None,
         path_argument(
             metavar="[OUT]",
-            help="Write this picture or folder; - is standard output. With -o, one more input. [default: IN's name with .png]",
+            help="Write this picture or folder; - is standard output. Another existing .vqz file, any of three or more names, and"
+            " all names beside -o are further inputs. [default: the inputs' names with .png, beside them]",
         ),
     ] = None,
     into: OutputFolder = None,
@@ -122,10 +123,10 @@ def decode(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Decode a .vqz file to a picture, or a folder to a folder.
+    """Decode .vqz files to pictures, or a folder to a folder.
 
-    The picture's name selects its format: .png .ppm .pgm .jpg .webp .tif .bmp; a stream is PNG. Several inputs go to one folder:
-    -o DIR.
+    The picture's name selects its format: .png .ppm .pgm .jpg .webp .tif .bmp; a stream is PNG. Several files are
+    decoded beside themselves, or to the folder of -o.
     """
     part = None if region is None else region_of(region)
     with as_usage_errors():
@@ -148,9 +149,10 @@ def decode(
         keep_times=keep_times,
         max_pixels=max_pixels,
     )
-    if quality is not None and (suffix if paths.many else paths.output.suffix.lower()) not in (".jpg", ".jpeg", ".webp"):
+    written = suffix if isinstance(paths, ManyFiles) else paths.output.suffix.lower()
+    if quality is not None and written not in (".jpg", ".jpeg", ".webp"):
         raise UsageError("--quality is for JPEG and WebP outputs")
-    if paths.many:
+    if isinstance(paths, ManyFiles):
         convert_many(
             paths,
             decoding,

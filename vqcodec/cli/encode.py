@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from vqcodec.checks import MAX_PIXELS
-from vqcodec.cli.many import check_only_for_many, convert_many, paths_of
+from vqcodec.cli.many import ManyFiles, OneFile, check_only_for_many, convert_many, paths_of
 from vqcodec.cli.options import (
     Force,
     Jobs,
@@ -27,6 +27,7 @@ from vqcodec.cli.options import (
 from vqcodec.cli.printing import progress_line, tell
 from vqcodec.cli.single import check_json, report_file
 from vqcodec.errors import printable
+from vqcodec.io.kinds import is_picture_name
 from vqcodec.options import DEFAULT_EFFORT, TUNES, EncodeOptions, Tune
 from vqcodec.runtime.blas import begin_with_one_thread
 
@@ -37,7 +38,8 @@ def encode(
         list[Path] | None,
         path_argument(
             metavar="[OUT]",
-            help="Write this .vqz file or folder; - is standard output. With -o, one more input. [default: IN's name with .vqz]",
+            help="Write this .vqz file or folder; - is standard output. Another existing picture, any of three or more names, and"
+            " all names beside -o are further inputs. [default: the inputs' names with .vqz, beside them]",
         ),
     ] = None,
     into: OutputFolder = None,
@@ -125,10 +127,10 @@ def encode(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Encode a picture to a .vqz file, or a folder to a folder.
+    """Encode pictures to .vqz files, or a folder to a folder.
 
     Reads PNG, JPEG, WebP, AVIF, TIFF and other formats. Every picture of a folder is encoded, whatever its name; other files are
-    listed with the reason. Several inputs go to one folder: -o DIR.
+    listed with the reason. Several pictures are encoded beside themselves, or to the folder of -o.
     """
     with as_usage_errors():
         options = EncodeOptions(
@@ -147,6 +149,9 @@ def encode(
         options.check_model(model)
     paths = paths_of("encode", source, others or [], into, ".vqz")
     check_json(as_json, paths.output)
+    if isinstance(paths, OneFile) and is_picture_name(paths.output.name) and paths.output != source:
+        hint = "name OUT.vqz, or pictures that exist"
+        raise UsageError(f"{printable(paths.output)} is a picture's name, and encode writes .vqz files: {hint}")
 
     begin_with_one_thread()
     if ssimulacra2 is not None:
@@ -154,10 +159,9 @@ def encode(
 
         require()  # one line, not one for each picture of a folder
     from vqcodec.io.convert import Encoding
-    from vqcodec.io.kinds import is_picture_name
 
     encoding = Encoding(options=options, model=model, strip=strip, keep_times=keep_times, max_pixels=max_pixels)
-    if paths.many:
+    if isinstance(paths, ManyFiles):
         convert_many(
             paths,
             encoding,
@@ -172,9 +176,6 @@ def encode(
         )
         return
     check_only_for_many({"-j": jobs, "--shard": shard, "--manifest": manifest, "--strict": strict or None})
-    if is_picture_name(paths.output.name) and paths.output != source:
-        hint = "OUT.vqz, or -o DIR for several inputs"
-        raise UsageError(f"{printable(paths.output)} is a picture's name, and encode writes .vqz files: {hint}")
     with progress_line(quiet=quiet):
         done = encoding.convert(source, paths.output, overwrite=force)
     bpp_made = 8 * done.bytes_out / (done.width * done.height)

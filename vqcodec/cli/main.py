@@ -69,7 +69,7 @@ def _print_version(wanted: bool) -> None:
 
 def _common(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+        bool, typer.Option("-V", "--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     pass
@@ -98,6 +98,11 @@ def _run(words: list[str]) -> int:
     if any(word == "" or (word.startswith("--") and word.endswith("=")) for word in words):
         raise UsageError("an argument is empty: is a shell variable not set?")  # pathlib takes "" for the current folder
     words = [os.path.abspath(word) if word == "./-" else word for word in words]  # pathlib drops "./", which makes it a file
+    if words[0] == "help":
+        words = [*words[1:2], "--help"]
+    elif words[0] not in COMMANDS and os.path.exists(words[0]):
+        command = "decode" if words[0].lower().endswith(".vqz") else "encode"
+        raise UsageError(f"{words[0]} is a file, not a command: vqcodec {command} {words[0]}")
     try:
         app = app_with(words[:1] if words[0] in COMMANDS else COMMANDS)
         code = int(app(words, prog_name="vqcodec", standalone_mode=False) or 0)
@@ -118,10 +123,18 @@ def _report(error: Exception) -> int:
     if isinstance(error, VqcodecError):
         code, message = error.exit_code, str(error)
     elif isinstance(error, typer.TyperException):
-        code, message = USAGE, error.format_message()
+        code, message = USAGE, _usage_message(error)
     elif isinstance(error, MemoryError):
         code, message = OUT_OF_MEMORY, "not enough memory"
     else:
         code, message = INTERNAL, f"internal error ({type(error).__name__}: {error}); --debug shows the traceback"
     tell(message)
     return code
+
+
+def _usage_message(error: typer.TyperException) -> str:
+    """The message of Typer's error, with a hint to the help unless it names values or suggestions."""
+    message, context = error.format_message(), getattr(error, "ctx", None)
+    if context is None or any(words in message for words in ("Did you mean", "Possible options", "Invalid value")):
+        return message
+    return f"{message.removesuffix('.')}; {context.command_path} --help lists all"

@@ -3,6 +3,7 @@
 import os
 import re
 import time
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -13,6 +14,7 @@ from vqcodec.cli.options import UsageError
 from vqcodec.cli.printing import console, print_json, tell
 from vqcodec.errors import InputError, printable
 from vqcodec.io.files import STREAM, name_of, why_no_file
+from vqcodec.io.kinds import is_picture_name
 
 if TYPE_CHECKING:
     from vqcodec.io.convert import Conversion
@@ -22,37 +24,74 @@ _MOST_NAMED: Final = 100
 """Skipped files that are named one by one. More are counted by reason."""
 
 
-class Paths(NamedTuple):
-    """Inputs and output of a command. `many`: the output is a folder, for a folder or several files."""
+class OneFile(NamedTuple):
+    """A file or stream to convert, and its output."""
 
-    sources: tuple[Path, ...]
+    source: Path
     output: Path
-    many: bool
-
-    @property
-    def folder_or_files(self) -> Path | tuple[Path, ...]:
-        """The input in the form that `BatchSettings` takes."""
-        return self.sources[0] if len(self.sources) == 1 and os.path.isdir(self.sources[0]) else self.sources
 
 
-def paths_of(command: str, first: Path, others: list[Path], into: str | None, suffix: str) -> Paths:
-    """Inputs and output from the arguments of a command and its option -o, `into`. Without an output it is beside the input, with
-    `suffix`. Raises UsageError."""
-    if into is None and len(others) > 1:
-        raise UsageError(f"{command} IN OUT takes two names, not {1 + len(others)}: several inputs go to a folder, -o DIR")
+class ManyFiles(NamedTuple):
+    """A folder, or files, to convert. `output` is a folder; None, for files only: outputs beside them."""
+
+    source: Path | tuple[Path, ...]
+    output: Path | None
+
+
+def paths_of(command: str, first: Path, others: list[Path], into: str | None, suffix: str) -> OneFile | ManyFiles:
+    """Inputs and output from the arguments of a command and its option -o, `into`. Outputs have `suffix` unless they are named.
+
+    Without -o, the second of two names is the output, unless it is another existing file with an input's name; several inputs are
+    converted beside themselves. Raises UsageError.
+    """
     if into is None and not others:
-        return Paths((first,), _output_beside(first, suffix), many=False)
+        return OneFile(first, _output_beside(first, suffix))
+    if into is None and (len(others) > 1 or _is_another_input(first, others[0], suffix)):
+        return ManyFiles(_checked_inputs(command, (first, *others), suffix), None)
     sources, output = ((first,), others[0]) if into is None else ((first, *others), Path(into))
     is_folder = len(sources) == 1 and os.path.isdir(first)
     if not is_folder and (into is None or (len(sources) == 1 and not _is_folder_name(into))):
-        return Paths(sources, output, many=False)
+        return OneFile(first, output)
     _check_folder_output(f"{name_of(first)} is a folder" if is_folder else "several inputs", output, into)
     if STREAM in sources:
         raise UsageError("standard input goes to a file, not to a folder: name the output file")
-    names = [source.name for source in sources]
-    if equal := [printable(source) for source in sources if names.count(source.name) > 1]:
+    counts = Counter(source.name for source in sources)
+    if equal := [printable(source) for source in sources if counts[source.name] > 1]:
         raise UsageError(f"{equal[0]} and {equal[1]} would have the same output: convert them one by one")
-    return Paths(sources, output, many=True)
+    return ManyFiles(first if is_folder else sources, output)
+
+
+def _is_another_input(first: Path, second: Path, suffix: str) -> bool:
+    """Whether the second of two names is an input, as the first is, and not the output: another file with an input's name."""
+    several = not (first in (second, STREAM) or os.path.isdir(first))
+    return several and _is_named_as_input(second, suffix) and os.path.isfile(second)
+
+
+def _checked_inputs(command: str, sources: tuple[Path, ...], suffix: str) -> tuple[Path, ...]:
+    """Several inputs whose outputs go beside them. Raises UsageError for streams, folders and devices, for a file that is named
+    twice, and for a last name that may be meant as the output."""
+    for source in sources:
+        if source == STREAM or (os.path.exists(source) and not os.path.isfile(source)):
+            raise UsageError(f"{name_of(source)} is not a file: {command} it alone, or name a folder for all outputs, -o DIR")
+    if twice := [source for source, count in Counter(sources).items() if count > 1]:
+        raise UsageError(f"{printable(twice[0])} is named twice")
+    last = sources[-1]
+    if not (_is_named_as_input(last, suffix) or (os.path.lexists(last) and not _is_named_as_output(last, suffix))):
+        raise UsageError(f"{printable(last)} is no input, and several inputs have no single output: name their folder, -o DIR")
+    return sources
+
+
+def _is_named_as_input(path: Path, suffix: str) -> bool:
+    """Whether a path has the name of an input, if outputs have `suffix`."""
+    return _is_vqz(path) if suffix != ".vqz" else is_picture_name(path.name)
+
+
+def _is_named_as_output(path: Path, suffix: str) -> bool:
+    return _is_vqz(path) if suffix == ".vqz" else is_picture_name(path.name)
+
+
+def _is_vqz(path: Path) -> bool:
+    return path.suffix.lower() == ".vqz"
 
 
 def _output_beside(source: Path, suffix: str) -> Path:
@@ -71,11 +110,9 @@ def _is_folder_name(name: str) -> bool:
 
 def _check_folder_output(reason: str, output: Path, into: str | None) -> None:
     """Refuse an output that is not a folder, or a new one with a file's name."""
-    from vqcodec.io.kinds import is_picture_name
-
     if output == STREAM or (os.path.lexists(output) and not os.path.isdir(output)):
         raise UsageError(f"{reason}: the output must be a folder")
-    named_as_file = output.suffix.lower() == ".vqz" or is_picture_name(output.name)
+    named_as_file = _is_vqz(output) or is_picture_name(output.name)
     if named_as_file and not os.path.isdir(output) and not (into or "").endswith(os.sep):
         raise UsageError(f"{reason}: the output must be a folder, and {printable(output)} is a file's name")
 
@@ -83,7 +120,7 @@ def _check_folder_output(reason: str, output: Path, into: str | None) -> None:
 def check_only_for_many(options: Mapping[str, object]) -> None:
     """Refuse options of runs over folders, unless they are None."""
     if given := [name for name, value in options.items() if value is not None]:
-        raise UsageError(f"{' and '.join(given)}: for folders only")
+        raise UsageError(f"{' and '.join(given)}: for folders and several inputs only")
 
 
 def _shard_of(text: str | None) -> "Shard":
@@ -98,7 +135,7 @@ def _shard_of(text: str | None) -> "Shard":
 
 
 def convert_many(
-    paths: Paths,
+    files: ManyFiles,
     conversion: "Conversion",
     suffix: str,
     *,
@@ -110,14 +147,14 @@ def convert_many(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Convert a folder or several files to outputs with this suffix, and print the report. Exits with the code of the first failure
+    """Convert a folder or files to outputs with this suffix, and print the report. Exits with the code of the first failure
     or, if `strict`, with that of InputError for skipped files."""
-    from vqcodec.cli.tables import batch_progress, print_batch
+    from vqcodec.cli.tables import batch_progress, print_summary
     from vqcodec.io.batch import BatchSettings, run_batch
 
     settings = BatchSettings(
-        source=paths.folder_or_files,
-        output=paths.output,
+        source=files.source,
+        output=files.output,
         conversion=conversion,
         suffix=suffix,
         jobs=jobs or 1,
@@ -149,7 +186,7 @@ def convert_many(
         name = printable(outcome.source)
         tell(outcome.error if name in outcome.error else f"{name}: {outcome.error}")
     if not quiet:
-        print_batch(summary, seconds, console(stderr=True))
+        print_summary(summary, seconds, console(stderr=True))
     code_for_skipped = InputError.exit_code if strict and summary.skipped else 0
     raise typer.Exit(summary.failed[0].exit_code if summary.failed else code_for_skipped)
 

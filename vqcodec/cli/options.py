@@ -35,7 +35,10 @@ def as_usage_errors() -> Iterator[None]:
 
 
 class GroupedCommand(TyperCommand):
-    """A command whose plain help has a section for each `rich_help_panel` of its options."""
+    """A command whose plain help has a section for each `rich_help_panel` of its options, and required arguments without braces."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         sections: dict[str, list[tuple[str, str]]] = {}
@@ -144,8 +147,7 @@ OutputFolder = Annotated[
         "-o",
         "--output",
         metavar="OUT",
-        help="Write to this file or, for several inputs, to this folder. All other names are then inputs. A new name without a"
-        " suffix is a folder.",
+        help="Write to this file or, for several inputs, to this folder. A new name without a suffix is a folder.",
         show_default=False,
     ),
 ]
@@ -186,7 +188,7 @@ Seed = Annotated[
 Force = Annotated[bool, typer.Option("-f", "--force", help="Overwrite the output if it exists.")]
 Jobs = Annotated[
     int | None,
-    typer.Option("-j", "--jobs", min=1, metavar="N", help="Use N processes for a folder. [default: 1]", show_default=False),
+    typer.Option("-j", "--jobs", min=1, metavar="N", help="Use N processes for many files. [default: 1]", show_default=False),
 ]
 Shard = Annotated[
     str | None,
@@ -198,7 +200,7 @@ Manifest = Annotated[
         "--manifest",
         callback=not_a_stream,
         metavar="FILE",
-        help="Append a JSON line to FILE for each file of a folder. A later run with the same FILE resumes.",
+        help="Append a JSON line to FILE for each of many files. A later run with the same FILE resumes.",
     ),
 ]
 Strict = Annotated[bool, typer.Option("--strict", help="Exit with code 3 if a file of a folder is skipped.")]
@@ -209,7 +211,7 @@ Threads = Annotated[
         "--threads",
         min=1,
         metavar="N",
-        help="Use N cores. [default: all; 1 for each process of a folder]",
+        help="Use N cores. [default: all; 1 for each process of -j]",
         show_default=False,
     ),
 ]

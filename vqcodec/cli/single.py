@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from vqcodec.io.convert import Converted
 
 
-def check_json(as_json: bool, output: Path) -> None:
+def check_json(as_json: bool, output: Path | None) -> None:
     """Refuse --json if the output goes to standard output as well."""
     if as_json and output in STDOUT:
         raise UsageError("--json and an output on standard output exclude each other")
@@ -22,7 +22,7 @@ def check_json(as_json: bool, output: Path) -> None:
 def check_picture_name(command: str, output: Path) -> None:
     """Refuse the name of a .vqz file for a picture."""
     if output.suffix.lower() == ".vqz":
-        hint = ", or -o DIR for several inputs" if command == "decode" else "; use encode to make a .vqz file"
+        hint = "; several inputs must exist" if command == "decode" else "; use encode to make a .vqz file"
         raise UsageError(f"{printable(output)} is a .vqz file's name, and {command} writes pictures: OUT.png, OUT.jpg, ...{hint}")
 
 

@@ -149,21 +149,22 @@ def batch_progress(console: Console) -> Iterator[tuple[Callable[[int], None], Ca
         yield started, progress
 
 
-def print_batch(summary: Summary, seconds: float, console: Console) -> None:
-    """Print the result for a folder on one line."""
-    text = f"{summary.done} file{'s' if summary.done != 1 else ''}, {summary.bytes_in} bytes to {summary.bytes_out}"
+def print_summary(summary: Summary, seconds: float, console: Console) -> None:
+    """Print the result for a folder or several files as a table: a row for the files done, and one for each other outcome."""
+    table = _table(None)
+    for name in ("", "files", "megapixels", "bytes in", "bytes out", "change", "time"):
+        table.add_column(name, justify="right" if name else "left", no_wrap=True)
+    sizes = ("", "", "", "")
     if summary.bytes_in:
-        text += f" ({summary.bytes_out / summary.bytes_in - 1:+.1%})"
-    text += f", {summary.pixels / 1e6:.1f} megapixels in {seconds:.1f} s"
-    if summary.grew:
-        text += f"; {summary.grew} of {summary.done} grew: keep those originals, or see the notes"
-    if summary.skipped:
-        text += f"; {len(summary.skipped)} skipped"
-    if summary.left_out:
-        text += f"; {summary.left_out} done before"
-    if summary.failed:
-        text += f"; {len(summary.failed)} failed"
-    console.print(f"vqcodec: {text}", markup=False, soft_wrap=True)
+        change = f"{summary.bytes_out / summary.bytes_in - 1:+.1%}"
+        sizes = (f"{summary.pixels / 1e6:.1f}", f"{summary.bytes_in:,}", f"{summary.bytes_out:,}", change)
+    table.add_row("done", str(summary.done), *sizes, f"{seconds:.1f} s")
+    others = {"  of them larger": summary.grew, "done before": summary.left_out}
+    others |= {"skipped": len(summary.skipped), "failed": len(summary.failed)}
+    for name, count in others.items():
+        if count:
+            table.add_row(name, str(count))
+    console.print(table)
 
 
 def _table(title: str | None) -> Table:

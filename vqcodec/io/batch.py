@@ -1,4 +1,5 @@
-"""Folders: every picture of a tree to a .vqz file in a mirror of it, or back, in several processes; or several files to one folder.
+"""Folders: every picture of a tree to a .vqz file in a mirror of it, or back, in several processes; or several files, to one folder
+or each beside itself.
 
 A file that fails does not end the run. With a manifest, a later run skips the files that are done and unchanged, and redoes those
 that were begun and not finished (manifest.py). Shards divide a tree among machines that do not communicate: shard i of n takes
@@ -43,10 +44,11 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class BatchSettings:
-    """Settings of a run. `source` is a folder or several files, `output` a folder, `suffix` that of the outputs."""
+    """Settings of a run. `source` is a folder or several files. `output` is a folder; None, for files only: outputs beside them.
+    `suffix` is that of the outputs."""
 
     source: Path | tuple[Path, ...]
-    output: Path
+    output: Path | None
     conversion: Conversion
     suffix: str
     jobs: int = 1
@@ -166,8 +168,9 @@ def run_batch(
     left = [with_retry(job, entries) for job in tree.jobs[part] if not is_done(job, entries)]
     summary.left_out = len(tree.jobs[part]) - len(left)
     started(len(left))
-    if settings.manifest is not None and settings.manifest.parent.resolve() == settings.output.resolve():
-        make_mirror(source if isinstance(source, Path) else source[0].parent, settings.output, 0)
+    output = settings.output
+    if settings.manifest is not None and output is not None and settings.manifest.parent.resolve() == output.resolve():
+        make_mirror(source if isinstance(source, Path) else source[0].parent, output, 0)
     with (
         open_manifest(settings.manifest) as add_line,
         closing(convert_all(noting_begun(left, add_line), settings)) as outcomes,
@@ -192,6 +195,7 @@ def _tree(settings: BatchSettings) -> Tree:
     source, output, suffix = settings.source, settings.output, settings.suffix
     if isinstance(source, tuple):
         return list_jobs(source, output, suffix)
+    assert output is not None
     if not os.path.isdir(source):
         raise InputError(f"{printable(source)}: no such folder")
     tree = find_jobs(source, output, suffix, settings.conversion.why_not, settings.manifest)

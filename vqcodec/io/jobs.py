@@ -81,10 +81,17 @@ def find_jobs(folder: Path, output: Path, suffix: str, why_not: Callable[[Path],
     return tree
 
 
-def list_jobs(files: tuple[Path, ...], output: Path, suffix: str) -> Tree:
-    """Jobs for files that are named one by one, no two with the same name, with outputs in the folder `output`."""
-    outputs = _output_names([file.name for file in files], suffix)
-    return Tree([Job(file, output / made) for file, made in zip(files, outputs, strict=True)])
+def list_jobs(files: tuple[Path, ...], output: Path | None, suffix: str) -> Tree:
+    """Jobs for different files that are named one by one. Outputs are in the folder `output`, for which no two files may have the
+    same name, or if it is None beside each file."""
+    groups: dict[Path, list[Path]] = {}
+    for file in files:
+        groups.setdefault(output or file.parent, []).append(file)
+    outputs: dict[Path, Path] = {}
+    for folder, group in groups.items():
+        for file, name in zip(group, _output_names([file.name for file in group], suffix), strict=True):
+            outputs[file] = folder / name if output or name != file.name else folder / f"{name}{suffix}"
+    return Tree([Job(file, outputs[file]) for file in files])
 
 
 def _own_files(place: Path, mirror: Path, outputs: list[str], manifest: Path | None) -> set[str]:
