@@ -16,7 +16,7 @@ TRAIN_IMAGES ?= ../shared/data/photos
 MNIST ?= ../shared/data/mnist
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-lowest test-slow lint bench bench-held-out train-lite mnist golden man clean
+.PHONY: help demo test test-fast test-lowest test-slow lint bench bench-held-out remake mnist golden man clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 24
@@ -52,8 +52,8 @@ bench-held-out: $(VENV)/.dev ## the same on the photographs of TRAIN_IMAGES that
 	$(BIN)/python experiments/held_out.py $(TRAIN_IMAGES) out/held-out
 	$(BENCH) out/held-out --codecs $(HELD_OUT_CODECS) -o out/bench-held-out -f
 
-train-lite: $(VENV)/.dev ## train models/photo-lite anew from TRAIN_IMAGES, into out/
-	$(BIN)/vqcodec train $(TRAIN_IMAGES) -o out/photo-lite --init none -f
+remake: $(VENV)/.dev ## train photo-lite and photo anew from TRAIN_IMAGES, into out/remake; nine hours on two cores
+	$(BIN)/python experiments/remake.py models/photo/recipe.toml $(TRAIN_IMAGES) out/remake
 
 mnist: $(VENV)/.dev ## train and evaluate the models of docs/mnist.md on the idx files in MNIST; half an hour on two cores
 	$(BIN)/python experiments/mnist.py train $(MNIST) out/mnist

@@ -25,7 +25,7 @@ EXPERIMENTS = REPOSITORY / "experiments"
 
 
 @pytest.mark.parametrize(
-    "script", fast_first(["measure", "make_results", "make_scans", "held_out", "blind", "look", "previews", "ray_decode"])
+    "script", fast_first(["measure", "make_results", "make_scans", "held_out", "blind", "look", "previews", "ray_decode", "remake"])
 )
 def test_help_names_the_command(script: str) -> None:
     command = [sys.executable, EXPERIMENTS / f"{script}.py", "--help"]
@@ -406,3 +406,33 @@ def test_measure_runs_figures_in_processes(data: Path) -> None:
     heading, first, *_ = done.stdout.splitlines()
     assert heading.startswith("== photographs: ")
     assert first.startswith("photo: Kodak, 1 pictures: ")
+
+
+@pytest.fixture
+def remake(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(EXPERIMENTS)
+    return importlib.import_module("remake")
+
+
+def test_a_recipe_goes_on_where_it_failed(remake: ModuleType, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    recipe, folder = tmp_path / "recipe.toml", tmp_path / "out"
+    recipe.write_text('[[step]]\ncommand = "vqcodec models"\n[[step]]\ncommand = "vqcodec info photos/late.vqz"\n')
+    with pytest.raises(SystemExit, match="step 2 failed"):
+        remake.remake(recipe, tmp_path, folder)
+    assert "late.vqz: No such file" in capfd.readouterr().err
+    (tmp_path / "late.vqz").write_bytes(vqcodec.encode(photo(16)))
+    remake.remake(recipe, tmp_path, folder)
+    printed = capfd.readouterr().out
+    assert "step 1 of 2: vqcodec models (done)\n" in printed
+    assert "photo-lite" not in printed  # the first step did not run again
+    assert "width        16" in printed
+    recipe.write_text('[[step]]\ncommand = "vqcodec models --json"\n')
+    with pytest.raises(SystemExit, match="step 1 was another"):
+        remake.remake(recipe, tmp_path, folder)
+
+
+def test_a_rehearsal_shortens_every_step(remake: ModuleType) -> None:
+    commands = remake.read_commands(REPOSITORY / "models/photo/recipe.toml")
+    assert remake.shortened(commands[1], 0.01) == commands[1].replace("--minutes 60", "--minutes 0.6")
+    assert [command.split()[4] for command in commands] == ["photo-lite"] + 6 * ["photo"]
+    assert not any("--init photo" in command for command in commands)  # that would be the photo that is shipped
