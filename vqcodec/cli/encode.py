@@ -3,32 +3,41 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from vqcodec.checks import MAX_PIXELS
 from vqcodec.cli.many import ManyFiles, OneFile, check_only_for_many, convert_many, paths_of
 from vqcodec.cli.options import (
+    Bpp,
+    Effort,
+    Exact,
     Force,
     Jobs,
     Json,
     KeepTimes,
+    Lossless,
     Manifest,
     MaxPixels,
+    ModelForFiles,
     OutputFolder,
+    Psnr,
+    Quality,
     Quiet,
     Shard,
+    Size,
+    Ssimulacra2,
     Strict,
+    Strip,
     Threads,
+    Tile,
+    TuneFor,
     UsageError,
     as_usage_errors,
     path_argument,
-    size_of,
 )
 from vqcodec.cli.printing import progress_line, tell
 from vqcodec.cli.single import check_json, report_file
 from vqcodec.errors import printable
 from vqcodec.io.kinds import is_picture_name
-from vqcodec.options import DEFAULT_EFFORT, TUNES, EncodeOptions, Tune
+from vqcodec.options import DEFAULT_EFFORT, EncodeOptions
 from vqcodec.runtime.blas import begin_with_one_thread
 
 
@@ -43,79 +52,18 @@ def encode(
         ),
     ] = None,
     into: OutputFolder = None,
-    quality: Annotated[
-        float | None,
-        typer.Option(
-            "-q",
-            "--quality",
-            metavar="0..100",
-            help="Encode at this quality. [default: 60]",
-            show_default=False,
-        ),
-    ] = None,
-    bpp: Annotated[
-        float | None,
-        typer.Option("--bpp", metavar="X", help="Use at most X bits per pixel.", show_default=False),
-    ] = None,
-    size: Annotated[
-        int | None,
-        typer.Option(
-            "--size", parser=size_of, metavar="BYTES", help="Use at most this many bytes: 20000, 20k, 20KiB.", show_default=False
-        ),
-    ] = None,
-    psnr: Annotated[
-        float | None,
-        typer.Option("--psnr", metavar="DB", help="Reach a PSNR of at least DB.", show_default=False),
-    ] = None,
-    ssimulacra2: Annotated[
-        float | None,
-        typer.Option(
-            "--ssimulacra2",
-            metavar="0..100",
-            help="Reach at least this SSIMULACRA2, such as 70 for high quality. Needs vqcodec[metrics].",
-            show_default=False,
-        ),
-    ] = None,
-    lossless: Annotated[
-        bool,
-        typer.Option(
-            "--lossless", help="Keep every pixel exactly. Such a file has no model and no quality, and --tune has no effect."
-        ),
-    ] = False,
-    model: Annotated[
-        str | None,
-        typer.Option("-m", "--model", metavar="M", help="Use this model, by name or folder. [default: photo]", show_default=False),
-    ] = None,
-    effort: Annotated[
-        int,
-        typer.Option(
-            "--effort",
-            metavar="1..9",
-            help="Spend more time to save bytes. 7 takes four to five times as long as 5, and saves 1.5 %.",
-        ),
-    ] = DEFAULT_EFFORT,
-    tune: Annotated[
-        Tune | None,
-        typer.Option(
-            "--tune",
-            metavar="|".join(TUNES),
-            help="Optimise for perceived quality (ssim) or for PSNR. [default: ssim; psnr with --psnr]",
-            show_default=False,
-        ),
-    ] = None,
-    tile: Annotated[
-        int | None,
-        typer.Option(
-            "--tile",
-            metavar="N",
-            help="Make tile groups of N pixels a side, which can be decoded alone. [default: none; 1024 above 4 megapixels]",
-            show_default=False,
-        ),
-    ] = None,
-    exact: Annotated[
-        bool, typer.Option("--exact", help="Keep the colours of fully transparent pixels instead of replacing them.")
-    ] = False,
-    strip: Annotated[bool, typer.Option("--strip", help="Leave out the ICC profile, EXIF and XMP.")] = False,
+    quality: Quality = None,
+    bpp: Bpp = None,
+    size: Size = None,
+    psnr: Psnr = None,
+    ssimulacra2: Ssimulacra2 = None,
+    lossless: Lossless = False,
+    model: ModelForFiles = None,
+    effort: Effort = DEFAULT_EFFORT,
+    tune: TuneFor = None,
+    tile: Tile = None,
+    exact: Exact = False,
+    strip: Strip = False,
     keep_times: KeepTimes = False,
     force: Force = False,
     jobs: Jobs = None,

@@ -13,7 +13,7 @@ from typer.core import TyperCommand
 
 from vqcodec.errors import InputError, VqcodecError, printable
 from vqcodec.io.files import STREAM
-from vqcodec.options import Region
+from vqcodec.options import TUNES, Region, Tune
 
 USAGE: Final = 2
 """Exit code for wrong usage."""
@@ -218,3 +218,75 @@ Threads = Annotated[
 MaxPixels = Annotated[int, typer.Option("--max-pixels", min=1, metavar="N", help="Refuse pictures with more than N pixels.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print no notes, summary or progress. Errors are still printed.")]
+
+# ------------------------------------------------------------------------------------------------ options of encoding
+
+Quality = Annotated[
+    float | None,
+    typer.Option(
+        "-q",
+        "--quality",
+        metavar="0..100",
+        help="Encode at this quality. [default: 60]",
+        show_default=False,
+    ),
+]
+Bpp = Annotated[
+    float | None,
+    typer.Option("--bpp", metavar="X", help="Use at most X bits per pixel.", show_default=False),
+]
+Size = Annotated[
+    int | None,
+    typer.Option(
+        "--size", parser=size_of, metavar="BYTES", help="Use at most this many bytes: 20000, 20k, 20KiB.", show_default=False
+    ),
+]
+Psnr = Annotated[
+    float | None,
+    typer.Option("--psnr", metavar="DB", help="Reach a PSNR of at least DB.", show_default=False),
+]
+Ssimulacra2 = Annotated[
+    float | None,
+    typer.Option(
+        "--ssimulacra2",
+        metavar="0..100",
+        help="Reach at least this SSIMULACRA2, such as 70 for high quality. Needs vqcodec[metrics].",
+        show_default=False,
+    ),
+]
+Lossless = Annotated[
+    bool,
+    typer.Option("--lossless", help="Keep every pixel exactly. Such a file has no model and no quality, and --tune has no effect."),
+]
+ModelForFiles = Annotated[
+    str | None,
+    typer.Option("-m", "--model", metavar="M", help="Use this model, by name or folder. [default: photo]", show_default=False),
+]
+Effort = Annotated[
+    int,
+    typer.Option(
+        "--effort",
+        metavar="1..9",
+        help="Spend more time to save bytes. 7 takes four to five times as long as 5, and saves 1.5 %.",
+    ),
+]
+TuneFor = Annotated[
+    Tune | None,
+    typer.Option(
+        "--tune",
+        metavar="|".join(TUNES),
+        help="Optimise for perceived quality (ssim) or for PSNR. [default: ssim; psnr with --psnr]",
+        show_default=False,
+    ),
+]
+Tile = Annotated[
+    int | None,
+    typer.Option(
+        "--tile",
+        metavar="N",
+        help="Make tile groups of N pixels a side, which can be decoded alone. [default: none; 1024 above 4 megapixels]",
+        show_default=False,
+    ),
+]
+Exact = Annotated[bool, typer.Option("--exact", help="Keep the colours of fully transparent pixels instead of replacing them.")]
+Strip = Annotated[bool, typer.Option("--strip", help="Leave out the ICC profile, EXIF and XMP.")]
