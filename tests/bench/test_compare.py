@@ -14,7 +14,7 @@ def test_the_difference_is_signed_and_the_largest_is_absolute():
     second = first.copy()
     second[1, 2] = (90, 103, 100)
     for one, other, sign in ((first, second, 1), (second, first, -1)):
-        figures, difference = compare(one, other)
+        figures, difference, _ = compare(one, other)
         assert (figures["largest_difference"], figures["pixels_that_differ"]) == (10, 1)
         assert difference[1, 2].tolist() == [128 - sign * 80, 128 + sign * 24, 128]
         assert (np.delete(difference.reshape(-1, 3), 7, axis=0) == 128).all()
@@ -24,7 +24,7 @@ def test_transparent_pictures_are_compared_on_the_background_with_the_larger_err
     colours = np.full((20, 20, 4), 255, np.uint8)
     opaque, transparent = colours.copy(), colours.copy()
     transparent[..., 3] = 0
-    figures, difference = compare(opaque, transparent)
+    figures, difference, _ = compare(opaque, transparent)
     assert figures["background"] == "black"  # on white both are white
     assert figures["psnr"] == 0
     assert figures["psnr_alpha"] == 0
@@ -34,7 +34,7 @@ def test_transparent_pictures_are_compared_on_the_background_with_the_larger_err
 def test_a_picture_without_alpha_is_opaque_and_grey_is_compared_as_colour():
     grey = np.full((20, 20), 90, np.uint8)
     colour = np.stack([grey, grey, grey, np.full_like(grey, 255)], axis=2)
-    figures, difference = compare(grey, colour)
+    figures, difference, _ = compare(grey, colour)
     assert figures["psnr"] == figures["psnr_alpha"] == math.inf
     assert difference.shape == (20, 20, 3)
 
@@ -54,7 +54,7 @@ def test_pictures_of_16_bits_have_a_peak_of_65535():
     first = rng.integers(0, 65536, (24, 20, 4)).astype(np.uint16)
     second = np.clip(first + rng.normal(0, 500, first.shape), 0, 65535).astype(np.uint16)
     first[..., 3] = second[..., 3] = 65535
-    figures, difference = compare(first, second)
+    figures, difference, _ = compare(first, second)
     error = second.astype(float) - first
     assert figures["psnr"] == pytest.approx(10 * math.log10(65535**2 / np.square(error[..., :3]).mean()))
     assert figures["largest_difference"] == np.abs(error).max()
@@ -62,7 +62,7 @@ def test_pictures_of_16_bits_have_a_peak_of_65535():
     assert np.abs(difference.astype(float) - np.clip(128 + 8 * error[..., :3] / 257, 0, 255)).max() <= 1
     assert 0 < figures["ssim"] < 1
     second[..., 3] = 0
-    figures, _ = compare(first, second)
+    figures, _, _ = compare(first, second)
     assert figures["psnr_alpha"] == 0
 
 

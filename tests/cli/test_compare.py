@@ -115,3 +115,19 @@ def test_compare_with_transparency(tmp_path: Path, capsys: pytest.CaptureFixture
     assert run(capsys, "encode", tmp_path / "a.png", tmp_path / "a.vqz")[0] == 0
     assert run(capsys, "compare", tmp_path / "a.png", tmp_path / "a.vqz", "-o", tmp_path / "d.png")[0] == 0
     assert pixels_of(tmp_path / "d.png").shape == (8, 8, 3)
+
+
+def test_compare_writes_a_page(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.open(photo).save(tmp_path / "other.jpg", quality=20)
+    photo.chmod(0o600)
+    page = tmp_path / "page.html"
+    code, out, _ = run(capsys, "compare", photo, tmp_path / "other.jpg", "--html", page, "-o", tmp_path / "d.png")
+    assert code == 0
+    text = page.read_text(encoding="utf-8")
+    assert "<title>photo.png and other.jpg</title>" in text
+    assert str(tmp_path) not in text
+    assert f"<td>photo.png</td><td>{photo.stat().st_size:,} bytes" in text
+    assert re.search(r"^psnr +(\S+)$", out, re.MULTILINE)[1] in text
+    assert page.stat().st_mode & 0o777 == 0o600  # it shows a private picture
+    assert run(capsys, "compare", photo, tmp_path / "other.jpg", "--html", page)[0] == 5
+    assert run(capsys, "compare", photo, tmp_path / "other.jpg", "--html", tmp_path / "page.png")[0] == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -29,6 +30,14 @@ class Comparison(NamedTuple):
 
     figures: dict[str, float | int | str]
     difference: UInt8  # [H, W] or [H, W, 3]: 128 where the pictures are equal
+    shown: tuple[UInt8, UInt8]  # the compared pictures, [H, W] or [H, W, 3], reduced to 8 bits
+
+
+class Source(NamedTuple):
+    """A picture to compare, [H, W] or [H, W, 2 to 4], and the size of its file."""
+
+    pixels: Pixels
+    bytes: int
 
 
 class _Layers(NamedTuple):
@@ -36,8 +45,8 @@ class _Layers(NamedTuple):
     alpha: Pixels | None  # [H, W]
 
 
-def read_any(path: Path, max_pixels: int, model: str | None = None) -> Pixels:
-    """Read a picture, or decode a .vqz file with `model`: [H, W] or [H, W, 2 to 4], as `api.decode` returns it.
+def read_any(path: Path, max_pixels: int, model: str | None = None) -> Source:
+    """Read a picture, or decode a .vqz file with `model`.
 
     Raises VqcodecError.
     """
@@ -45,8 +54,10 @@ def read_any(path: Path, max_pixels: int, model: str | None = None) -> Pixels:
     with naming(path), progress.stage(f"reading {name}"):
         data = read_input(path, limit_bytes=stream_limit(max_pixels))
         if data.startswith(MAGIC):
-            return api.decode(data, model=model, max_pixels=max_pixels)
-        return read_image(BytesIO(data), name=name, max_pixels=max_pixels).pixels
+            pixels = api.decode(data, model=model, max_pixels=max_pixels)
+        else:
+            pixels = read_image(BytesIO(data), name=name, max_pixels=max_pixels).pixels
+    return Source(pixels, len(data))
 
 
 def compare(first: Pixels, second: Pixels) -> Comparison:
@@ -93,7 +104,19 @@ def compare(first: Pixels, second: Pixels) -> Comparison:
     }
     if not math.isnan(distance.ssimulacra2):
         figures["ssimulacra2"] = distance.ssimulacra2
-    return Comparison(figures, np.clip(128 + amplified, 0, 255).astype(np.uint8))
+    return Comparison(figures, np.clip(128 + amplified, 0, 255).astype(np.uint8), (_reduced(one), _reduced(other)))
+
+
+def spoken(figures: Mapping[str, float | int | str]) -> list[tuple[str, str]]:
+    """Names and values of figures as text; undefined ones are left out, and an infinite PSNR is "identical"."""
+    lines = []
+    for name, value in figures.items():
+        if isinstance(value, str):
+            lines.append((name.replace("_", " "), value))
+        elif not math.isnan(value):
+            shown = "identical" if math.isinf(value) else format(value, "d" if isinstance(value, int) else ".6g")
+            lines.append((name.replace("_", " "), shown))
+    return lines
 
 
 def undefined(shape: tuple[int, ...]) -> list[str]:
@@ -116,3 +139,9 @@ def _composited(colours: Pixels, alpha: Pixels, level: int, white: int) -> Pixel
     """Colours [H, W, c] with an alpha plane [H, W] on a background of one grey level, 0 to `white`, rounded."""
     weight = alpha[:, :, None].astype(np.int64)
     return ((colours * weight + level * (white - weight) + white // 2) // white).astype(colours.dtype)
+
+
+def _reduced(pixels: Pixels) -> UInt8:
+    """Pixels rounded to 8 bits."""
+    levels = pixels if pixels.dtype == np.uint8 else (pixels.astype(np.uint32) + DEEP // 2) // DEEP
+    return levels.astype(np.uint8)

@@ -1,10 +1,9 @@
-"""The bench's report as one self-contained HTML page: curves, tables, and crops of every codec at equal file size."""
+"""The bench's report as one self-contained HTML page: curves, tables, and crops of every codec at equal file size
+in a viewer."""
 
 from __future__ import annotations
 
-import base64
 import html
-import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -15,8 +14,9 @@ from PIL import Image
 from vqcodec.arrays import UInt8
 from vqcodec.bench.codecs import Codec, bracket
 from vqcodec.bench.metrics import psnr_rgb_db
-from vqcodec.bench.report import NOTES, TextTable, tables
+from vqcodec.bench.report import NOTES, tables
 from vqcodec.bench.results import BenchResults, ImageFile
+from vqcodec.bench.viewer import HELP, Figure, document, png, table, viewer
 from vqcodec.io.image_reader import read_opaque
 from vqcodec.runtime import progress
 
@@ -26,13 +26,6 @@ CROP_TOLERANCE: Final = 0.25
 """Largest relative error of a file's rate; beyond it the crop is left out, since crops compare codecs at equal size."""
 CROPPED_IMAGES: Final = 6
 _SIDE: Final = 256  # pixels
-_STYLE: Final = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #212529; max-width: 1120px; margin: 2rem auto; padding: 0 1rem }
-h1, h2 { font-weight: 600 } svg { width: 100%; height: auto } small, .notes { color: #6c757d }
-table { border-collapse: collapse; margin: 1rem 0 } th, td { padding: .2rem .8rem .2rem 0; text-align: right }
-th:first-child, td:first-child { text-align: left } tr { border-bottom: 1px solid #e9ecef }
-.crops { display: flex; flex-wrap: wrap; gap: 8px } figure { margin: 0 } figcaption { font-size: 12px } img { display: block }
-"""
 
 
 @dataclass(frozen=True)
@@ -86,22 +79,20 @@ def to_html(results: BenchResults, svg: str, crops: Iterable[ImageCrops]) -> str
     """The whole page; `svg` is the plot."""
     found = list(tables(results))
     parts = [
-        f"<!doctype html><html lang='en'><meta charset='utf-8'><title>vqcodec bench</title><style>{_STYLE}</style>",
         "<h1>vqcodec bench</h1>",
         f"<p>{len(results.compared_images())} images, {html.escape(results.date)}, {html.escape(str(results.machine['cpu']))}.</p>",
-        *map(_table, found[:1]),
+        *map(table, found[:1]),
         svg[svg.index("<svg") :],
-        *map(_table, found[1:]),
+        *map(table, found[1:]),
         f"<p class='notes'>{html.escape(NOTES)}</p>",
         f"<h2>Crops at {CROP_BPP:g} bits per pixel</h2>",
-        f"<p class='notes'>The middle of each picture at 1:1, from each codec's largest file of at most {CROP_BPP:g} bpp, or its "
-        f"smallest file. A crop is left out if the file's rate is more than {CROP_TOLERANCE:.0%} away.</p>",
+        f"<p class='notes'>The middle of each picture, from each codec's largest file of at most {CROP_BPP:g} bpp, or its "
+        f"smallest file. A crop is left out if the file's rate is more than {CROP_TOLERANCE:.0%} away. {HELP} A click on a picture "
+        "shows it at the right.</p>",
     ]
-    for entry in crops:
-        figures = "".join(map(_figure, entry.crops))
-        parts.append(f"<h3>{html.escape(entry.image)}</h3><div class='crops'>{figures}</div>")
-    parts.append(f"<p><small>{html.escape(results.command)}</small></p></html>")
-    return "\n".join(parts) + "\n"
+    parts += [f"<h3>{html.escape(entry.image)}</h3>{viewer([_figure(crop) for crop in entry.crops])}" for entry in crops]
+    parts.append(f"<p><small>{html.escape(results.command)}</small></p>")
+    return document("vqcodec bench", parts)
 
 
 def crop_sheet(crops: Sequence[ImageCrops]) -> bytes:
@@ -114,28 +105,12 @@ def crop_sheet(crops: Sequence[ImageCrops]) -> bytes:
         for column, crop in enumerate(entry.crops):
             if crop.pixels is not None:
                 sheet.paste(Image.fromarray(crop.pixels), (column * width, row * height))
-    return _png(sheet)
+    return png(sheet)
 
 
-def _png(image: Image.Image) -> bytes:
-    stream = io.BytesIO()
-    image.save(stream, "PNG")
-    return stream.getvalue()
-
-
-def _figure(crop: Crop) -> str:
-    """One crop as HTML, or a note that it is left out."""
+def _figure(crop: Crop) -> Figure:
+    """A crop with its caption, which says so if the crop is left out."""
     if crop.pixels is None:
-        note = f"{crop.codec}: no file near {CROP_BPP:g} bpp, the nearest has {crop.bpp:.3f}"
-        return f"<figure><figcaption>{html.escape(note)}</figcaption></figure>"
-    data = base64.b64encode(_png(Image.fromarray(crop.pixels))).decode()
+        return Figure(crop.codec, f"{crop.codec}: no file near {CROP_BPP:g} bpp, the nearest has {crop.bpp:.3f}", None)
     figures = "" if crop.codec == "original" else f", {crop.bpp:.3f} bpp, {crop.psnr_db:.2f} dB"
-    caption = f"<figcaption>{html.escape(crop.codec)}{figures}</figcaption>"
-    return f"<figure><img alt='{html.escape(crop.codec)}' src='data:image/png;base64,{data}'>{caption}</figure>"
-
-
-def _table(table: TextTable) -> str:
-    """A table as HTML, with its title as a heading."""
-    lines = ["".join(f"<th>{html.escape(cell)}</th>" for cell in table.header)]
-    lines += ["".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in table.rows]
-    return f"<h2>{html.escape(table.title)}</h2><table>" + "".join(f"<tr>{line}</tr>" for line in lines) + "</table>"
+    return Figure(crop.codec, f"{crop.codec}{figures}", crop.pixels)
