@@ -105,3 +105,7 @@ def test_all_is_every_extra() -> None:
     extras = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     (every,) = map(Requirement, extras.pop("all"))
     assert (every.name, every.extras) == ("vqcodec", set(extras))
+
+
+def test_the_package_says_that_it_is_typed() -> None:
+    assert (Path(vqcodec.__file__).parent / "py.typed").is_file()
