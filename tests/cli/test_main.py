@@ -92,9 +92,7 @@ def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(capsys, "help", "encode")[1].startswith("Usage: vqcodec encode [OPTIONS] IN [OUT]\n")
 
 
-@pytest.mark.parametrize(
-    "command", ["encode", "decode", "denoise", "generate", "repair", "info", "verify", "models", "compare", "bench", "train"]
-)
+@pytest.mark.parametrize("command", cli.COMMANDS)
 def test_help_is_in_whole_sentences_and_not_cut(
     command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -37,7 +37,20 @@ INTERNAL, OUT_OF_MEMORY, INTERRUPTED, BROKEN_PIPE = 1, 6, 130, 141
 _STDOUT_ERRORS = {errno.ENOSPC, errno.EPIPE, errno.EBADF, errno.EIO, errno.EFBIG, errno.EDQUOT}
 """Errors of writing to standard output. Code that uses other files raises VqcodecErrors."""
 
-COMMANDS: Final = ("encode", "decode", "denoise", "generate", "repair", "info", "verify", "models", "compare", "bench", "train")
+COMMANDS: Final = (
+    "encode",
+    "decode",
+    "denoise",
+    "generate",
+    "repair",
+    "info",
+    "verify",
+    "models",
+    "compare",
+    "view",
+    "bench",
+    "train",
+)
 """Names of the commands, each a function of this name in a module of this name."""
 
 
