@@ -9,11 +9,14 @@ from functools import partial
 
 from vqcodec.cli.main import main
 from vqcodec.neural import synthesis
-from vqcodec.train import data, held_out, lite, stages
+from vqcodec.train import comparison, data, held_out, lite, stages
 
 
 def let_few_pictures_be_enough(patch: Callable[[object, str, object], None] = setattr) -> None:
-    """Let `train` accept few pixels and keep any gain. `patch` is setattr, or monkeypatch.setattr to undo it later."""
+    """Let `train` accept few pixels and keep any gain, without a comparison with other formats. `patch` is setattr, or
+    monkeypatch.setattr to undo it later."""
+    patch(comparison, "PIXELS", 0)
+    patch(comparison, "_LOOKED_AT", 0)
     for module, name in ((data, "LEAST_HELD_OUT"), (data, "LEAST_TRAINED_ON"), (held_out, "_STANDARD_ERRORS")):
         patch(module, name, 0)
     for module in (held_out, lite):

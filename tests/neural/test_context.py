@@ -302,7 +302,7 @@ def test_the_command_keeps_a_context_that_serves_held_out_pictures(
             image.crop((90 * number, 100, 90 * number + 136, 232)).save(folder / f"{number}.png")
     target = tmp_path / "mine"
     arguments = ["train", str(folder), "-o", str(target), "--kind", "neural", "--init", "photo-lite", "--parts", "context"]
-    assert main([*arguments, "--steps", "3"]) == 0
+    assert main([*arguments, "--steps", "3", "--keep"]) == 0
     assert not list(tmp_path.glob("*.checkpoint"))
     trained = ExactModel.load(target)
     assert trained.synthesis is None

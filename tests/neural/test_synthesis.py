@@ -271,7 +271,10 @@ def test_train_command_makes_a_model_that_decodes_better(
     model = ExactModel.load(target)
     assert model.summary["kind"] == "neural"
     assert model.synthesis is not None
-    assert [json.loads(line)["step"] for line in log.read_text().splitlines()] == [50, 100, 150]
+    plan, *steps, result = map(json.loads, log.read_text().splitlines())
+    assert (plan["part"], plan["kind"], plan["base"], plan["held_out"]) == ("plan", "neural", "photo-lite", 1)
+    assert [line["step"] for line in steps] == [50, 100, 150]
+    assert (result["part"], result["written"]) == ("result", True)
     assert not list(target.parent.glob("*.checkpoint"))
     pixels = np.asarray(Image.open(folder / "0.png"))
     data = api.encode(pixels, quality=30, model=model)
@@ -324,7 +327,9 @@ def test_a_synthesis_that_is_no_better_is_not_kept(folder: Path, tmp_path: Path,
     monkeypatch.setattr(synthesis, "fit_synthesis", fit)
     monkeypatch.setattr(stages, "make_samples", samples)
     for init, kept in (("photo-lite", LITE), (tmp_path / "old", ExactModel.load(tmp_path / "old"))):
-        facts = neural.train_neural(TrainingRun(folder, tmp_path / f"new-{kept.name}", steps=1), init=init, parts=("synthesis",))
+        facts = neural.train_neural(
+            TrainingRun(folder, tmp_path / f"new-{kept.name}", steps=1), init=init, parts=("synthesis",)
+        ).summary
         assert facts["held_out_gain_db"] < facts["held_out_gain_db_before"]
         assert facts["id"] == kept.id
     anew, on = tried
@@ -353,8 +358,8 @@ def test_a_synthesis_for_eyes_is_kept_beside_the_first_if_pictures_gain(
 
     monkeypatch.setattr(synthesis, "fit_synthesis", fit)
     for name, kept in (("better", True), ("worse", False)):
-        run = TrainingRun(folder, tmp_path / name, steps=1)
-        facts = neural.train_neural(run, init=tmp_path / "start", parts=("synthesis-ssim",))
+        run = TrainingRun(folder, tmp_path / name, steps=1, keep=True)
+        facts = neural.train_neural(run, init=tmp_path / "start", parts=("synthesis-ssim",)).summary
         made = ExactModel.load(tmp_path / name)
         gained = facts["held_out_gain_percent"] > facts["held_out_gain_percent_before"]
         assert (gained, "synthesis_ssim" in made.syntheses, made.id != start.id) == (kept, kept, kept)

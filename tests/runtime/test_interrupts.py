@@ -19,6 +19,7 @@ import vqcodec
 from helpers.marks import fast_first
 from helpers.pictures import smooth_picture
 from helpers.processes import program_command, program_environment, restore_default_signals
+from vqcodec.runtime import interrupts
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 linux = pytest.mark.skipif(sys.platform != "linux", reason="processes are looked up in /proc")
@@ -131,11 +132,11 @@ def test_a_signal_while_copies_share_the_work(tmp_path: Path, number: signal.Sig
 @linux
 @pytest.mark.parametrize("number", fast_first(ENDING))
 def test_a_signal_to_training(tmp_path: Path, number: signal.Signals) -> None:
-    """To the program alone, while models and pictures are sent to its processes."""
+    """To the program alone, while models and pictures are sent to its processes: nothing is better yet, and nothing is written."""
     (tmp_path / "in").mkdir()
     for seed in range(24):  # the least number for training
         Image.fromarray(smooth_picture(256, 256, seed=seed)).save(tmp_path / "in" / f"{seed}.png")
-    command = program_command("train", tmp_path / "in", "-o", tmp_path / "out" / "model")
+    command = program_command("train", tmp_path / "in", "-o", tmp_path / "out" / "model", "--quiet")
     process = subprocess.Popen(command, env=program_environment(), stderr=subprocess.PIPE, preexec_fn=restore_default_signals)
     deadline = time.monotonic() + 60
     while not (workers := children(process.pid)):
@@ -308,3 +309,23 @@ def test_a_named_pipe_without_reader_is_an_error_of_the_output(photo: Path, tmp_
         tmp_path / "pipe",
     )
     assert (done.returncode, done.stderr) == (5, f"vqcodec: cannot write {tmp_path / 'pipe'}: Broken pipe\n")
+
+
+def test_the_first_interrupt_asks_and_the_second_has_its_usual_effect() -> None:
+    asked: list[int] = []
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with interrupts.first_interrupt(lambda: asked.append(1)):
+            signal.raise_signal(signal.SIGINT)
+            assert asked == [1]
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):  # after the block
+            signal.raise_signal(signal.SIGINT)
+        assert asked == [1]
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # as in the background
+        with interrupts.first_interrupt(lambda: asked.append(2)):
+            signal.raise_signal(signal.SIGINT)
+        assert asked == [1]
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -14,13 +15,13 @@ import pytest
 from PIL import Image
 
 from helpers.paths import REPOSITORY
-from helpers.processes import program_environment
+from helpers.processes import program_environment, restore_default_signals
 from vqcodec.cli.main import main
 from vqcodec.cli.tables import stage_progress
 from vqcodec.errors import InputError
 from vqcodec.train import lite
 from vqcodec.train.data import TrainingImage
-from vqcodec.train.watch import OutOfTimeError, Watch, in_processes, some_in_processes
+from vqcodec.train.watch import OutOfTimeError, Stop, StoppedError, Watch, in_processes, some_in_processes
 from vqcodec.weights.exact import ExactModel
 
 LITE_ID = ExactModel.load(REPOSITORY / "models" / "photo-lite").id
@@ -83,15 +84,18 @@ def test_work_that_is_not_done_in_time_is_left_out_or_an_error() -> None:
 def test_a_lite_model_that_is_not_better_in_time_is_the_base_model(
     minutes: str, enough: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["train", str(enough), "-o", str(tmp_path / "own"), "--minutes", minutes]) == 0
-    reported = capsys.readouterr().err
-    assert re.fullmatch(r"vqcodec: note: photo-lite is kept as it is: the time was over while .*: give more --minutes\n", reported)
+    assert main(["train", str(enough), "-o", str(tmp_path / "own"), "--minutes", minutes]) == 7
+    why = "photo-lite is kept as it is: the time was over while .*: give more --minutes"
+    assert re.search(f"vqcodec: it does not pay to train on this folder: {why}; nothing is written", capsys.readouterr().err)
+    assert not (tmp_path / "own").exists()
+    assert main(["train", str(enough), "-o", str(tmp_path / "own"), "--minutes", minutes, "--keep"]) == 0
+    assert re.search(f"vqcodec: note: {why}\n", capsys.readouterr().err)
     assert ExactModel.load(tmp_path / "own").id == LITE_ID
 
 
 def test_without_a_base_model_too_little_time_is_an_error(enough: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", str(enough), "-o", str(tmp_path / "own"), "--init", "none", "--minutes", "0.001"]) == 6
-    assert re.fullmatch(r"vqcodec: the time was over while .* \(\d+ %\): give more --minutes\n", capsys.readouterr().err)
+    assert re.search(r"^vqcodec: the time was over while .* \(\d+ %\): give more --minutes\n\Z", capsys.readouterr().err, re.M)
     assert not list(tmp_path.iterdir())
 
 
@@ -107,14 +111,99 @@ def test_minutes_are_positive(minutes: str, enough: Path, tmp_path: Path, capsys
     assert "--minutes" in capsys.readouterr().err
 
 
+# ------------------------------------------------------------------------------------------------ Ctrl-C
+
+
+def test_a_request_to_stop_ends_fits_at_once_and_checks_after_a_grace(monkeypatch: pytest.MonkeyPatch) -> None:
+    stop = Stop()
+    watch = Watch.start(None, 10.0, stop)
+    watch("fitting", 1, 2)
+    stop.ask()
+    with pytest.raises(StoppedError, match=r"^stopped while fitting \(50 %\)$"):
+        watch("fitting", 1, 2)
+    watch("fitting", 2, 2)
+    check = watch.for_check().part(0.5)
+    check("checking", 1, 2)
+    assert check.left is not None
+    assert 0 < check.left < 60
+    stop.at -= 1000
+    with pytest.raises(StoppedError):
+        check("checking", 1, 2)
+    assert StoppedError("").exit_code == 130
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("grace", [False, True])
+def test_a_request_to_stop_interrupts_processes_that_fit_but_not_those_that_check(grace: bool) -> None:
+    """The handler of a timer signal makes the request while this process waits."""
+    watch = Watch.start(None, None)
+    watch = watch.for_check() if grace else watch
+    before = signal.signal(signal.SIGALRM, lambda *_: watch.stop.ask())
+    signal.setitimer(signal.ITIMER_REAL, 4)
+    begun = time.monotonic()
+    try:
+        if grace:
+            assert some_in_processes(time.sleep, [6.0], stage="work", watch=watch) == [None]
+        else:
+            with pytest.raises(StoppedError, match=r"stopped while work \(0 %\)"):
+                some_in_processes(time.sleep, [600.0], stage="work", watch=watch)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert time.monotonic() - begun < 60
+    assert not watch.stop.interruptible
+
+
+@pytest.mark.slow
+def test_ctrl_c_writes_the_best_network_so_far_and_a_second_one_ends_at_once(enough: Path, tmp_path: Path) -> None:
+    """Signals to a real process while it trains a small synthesis network, for longer than any test."""
+    pytest.importorskip("torch", reason="torch is not installed")
+    command = [sys.executable, "-m", "helpers.small_training", "train", str(enough), "-o", "mine", "--kind", "neural"]
+    command += ["--init", "photo-lite", "--parts", "synthesis", "--steps", "1000000"]
+    environment = program_environment() | {"OMP_NUM_THREADS": "1"}
+    environment["PYTHONPATH"] = os.pathsep.join([str(REPOSITORY / "tests"), environment["PYTHONPATH"]])
+    for twice in (False, True):
+        process = subprocess.Popen(
+            [*command, *["-f"] * twice], cwd=tmp_path, env=environment, stderr=subprocess.PIPE, preexec_fn=restore_default_signals
+        )
+        deadline = time.monotonic() + 240
+        checkpoint = tmp_path / "mine.synthesis.checkpoint"
+        checkpoint.unlink(missing_ok=True)
+        while not checkpoint.exists():
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        model = (tmp_path / "mine" / "model.json").read_bytes() if twice else b""
+        process.send_signal(signal.SIGINT)
+        if twice:
+            time.sleep(0.05)
+            process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=120)
+        assert b"vqcodec: stopping with the best so far; Ctrl-C again stops at once\n" in errors
+        assert b"Traceback" not in errors
+        assert process.returncode in ((130, -signal.SIGINT) if twice else (130,))
+        assert not list(tmp_path.glob(".*"))  # nothing half written
+        made = ExactModel.load(tmp_path / "mine")
+        assert made.synthesis is not None
+        assert checkpoint.exists()  # --resume continues
+        if not twice:
+            assert made.summary["synthesis_steps"] >= 50
+        else:
+            assert (tmp_path / "mine" / "model.json").read_bytes() == model or process.returncode == 130
+
+
 # ------------------------------------------------------------------------------------------------ pictures
 
 
 @pytest.mark.slow
 def test_too_few_pictures_leave_the_base_model(few: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["train", str(few), "-o", str(tmp_path / "own")]) == 0
+    assert main(["train", str(few), "-o", str(tmp_path / "own")]) == 7
     reported = capsys.readouterr().err
-    assert "note: photo-lite is kept as it is: 4 pictures of 4 pixels are too few to train on" in reported
+    assert "photo-lite is kept as it is: 4 pictures of 4 pixels are too few to train on" in reported
+    assert "nothing is written (--keep writes a model anyway)" in reported
+    assert not (tmp_path / "own").exists()
+    assert main(["train", str(few), "-o", str(tmp_path / "own"), "--keep"]) == 0
+    assert "note: photo-lite is kept as it is: 4 pictures" in capsys.readouterr().err
     assert ExactModel.load(tmp_path / "own").id == LITE_ID
     assert main(["train", str(few), "-o", str(tmp_path / "new"), "--init", "none"]) == 3
     assert f"{few}: 4 pictures of 4 pixels are too few" in capsys.readouterr().err
@@ -126,8 +215,10 @@ def test_too_few_pictures_leave_the_networks_of_the_base_model(
 ) -> None:
     pytest.importorskip("torch", reason="torch is not installed")
     given = ["--kind", "neural", "--init", "photo-lite", "--steps", "1"]
-    assert main(["train", str(few), "-o", str(tmp_path / "own"), *given]) == 0
-    assert "note: photo-lite is kept as it is: 4 pictures of 4 pixels are too few" in capsys.readouterr().err
+    assert main(["train", str(few), "-o", str(tmp_path / "own"), *given]) == 7
+    assert "photo-lite is kept as it is: 4 pictures of 4 pixels are too few" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+    assert main(["train", str(few), "-o", str(tmp_path / "own"), *given, "--keep"]) == 0
     assert ExactModel.load(tmp_path / "own").id == LITE_ID
 
 
@@ -155,7 +246,7 @@ def test_a_model_may_lie_among_its_pictures(few: Path, tmp_path: Path, capsys: p
     for number in range(2):
         Image.new("L", (8, 8)).save(tmp_path / f"{number}.png")
     for _ in range(2):
-        assert main(["train", str(tmp_path), "-o", str(tmp_path / "model"), "-f"]) == 0
+        assert main(["train", str(tmp_path), "-o", str(tmp_path / "model"), "-f", "--keep"]) == 0
     assert json.loads((tmp_path / "model" / "model.json").read_text())["corpus"]["images"] == 2
     assert main(["train", str(tmp_path), "-o", str(tmp_path), "-f"]) == 5
     assert len(list(tmp_path.glob("*.png"))) == 2
@@ -165,19 +256,34 @@ def test_a_model_may_lie_among_its_pictures(few: Path, tmp_path: Path, capsys: p
 
 
 def test_json_is_one_object_with_the_notes(few: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["train", str(few), "-o", str(tmp_path / "own"), "--json"]) == 0
-    printed = capsys.readouterr()
-    facts = json.loads(printed.out)
-    assert (facts["output"], facts["kind"], facts["id"]) == (str(tmp_path / "own"), "lite", LITE_ID)
-    (note,) = facts["notes"]
-    assert printed.err == f"vqcodec: note: {note}\n"
+    log = tmp_path / "log"
+    given = ["train", str(few), "-o", str(tmp_path / "own"), "--json", "--log", str(log)]
+    for keep in (False, True):
+        assert main([*given, *["--keep"] * keep]) == (0 if keep else 7)
+        printed = capsys.readouterr()
+        facts = json.loads(printed.out)
+        assert (facts["output"], facts["kind"], facts["id"]) == (str(tmp_path / "own"), "lite", LITE_ID)
+        assert (facts["written"], facts["stopped"], facts["comparison"]) == (keep, False, None)
+        assert (facts["refusal"] == "") == keep
+        plan = facts["plan"]
+        assert (plan["kind"], plan["base"], plan["pictures"], plan["held_out"]) == ("lite", "photo-lite", 4, 1)
+        assert plan["stages"]
+        assert not plan["limited"]
+        (note,) = facts["notes"]
+        assert printed.err.splitlines()[-1].startswith(
+            f"vqcodec: {'note' if keep else 'it does not pay to train on this folder'}: {note}"
+        )
+        lines = [json.loads(line) for line in log.read_text().splitlines()][-2:]
+        assert lines[0] == {"part": "plan", **plan}
+        assert (lines[1]["part"], lines[1]["written"]) == ("result", keep)
 
 
 @pytest.mark.slow
 def test_quiet_prints_nothing(few: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["train", str(few), "-o", str(tmp_path / "own"), "--quiet"]) == 0
+    assert main(["train", str(few), "-o", str(tmp_path / "own"), "--quiet"]) == 7
+    assert main(["train", str(few), "-o", str(tmp_path / "own"), "--quiet", "--keep"]) == 0
     assert capsys.readouterr() == ("", "")
-    assert main(["train", str(few), "-o", str(tmp_path / "own"), "--quiet", "--json", "-f"]) == 0
+    assert main(["train", str(few), "-o", str(tmp_path / "own"), "--quiet", "--json", "-f", "--keep"]) == 0
     printed = capsys.readouterr()
     assert (json.loads(printed.out)["id"], printed.err) == (LITE_ID, "")
     assert main(["train", str(few), "-o", str(tmp_path / "own"), "--quiet"]) == 5

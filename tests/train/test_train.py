@@ -114,14 +114,14 @@ def test_same_pictures_and_seed_same_model(pictures: Path, from_scratch: Path, t
             if path.is_file():
                 tar.add(path, path.relative_to(pictures))
     again = lite.train_lite(archive, tmp_path / "again", init=None, settings=FEW)
-    assert again["id"] == summary(from_scratch)["id"]
+    assert again.summary["id"] == summary(from_scratch)["id"]
 
 
 @pytest.mark.slow
 def test_a_refined_model_is_never_worse(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lite, "STRENGTHS", (300.0,))
     monkeypatch.setattr(selection, "_SMALLEST_PIECE", 24)
-    facts = lite.train_lite(pictures, tmp_path / "own", init="photo-lite", settings=FEW)
+    facts = lite.train_lite(pictures, tmp_path / "own", init="photo-lite", settings=FEW, keep=True).summary
     candidates = facts["candidates"]
     assert len(candidates) == 2
     assert candidates[facts["method"]] <= candidates["photo-lite unchanged"]
@@ -143,9 +143,9 @@ def test_files_that_are_left_out_are_reported(
     for name in ("model.json", TENSORS):
         (tmp_path / "photo-lite" / name).write_bytes(b"")
     monkeypatch.chdir(tmp_path)
-    assert main(["train", str(folder), "-o", "own"]) == 0
+    assert main(["train", str(folder), "-o", "own", "--keep"]) == 0
     reported = capsys.readouterr().err
-    assert "vqcodec: note: 2 files were left out, first a.tar: a tar archive that cannot be read\n" in reported
+    assert "held out to check the result; 2 files left out, first a.tar: a tar archive that cannot be read\n" in reported
     assert summary(tmp_path / "own")["command"].startswith("vqcodec train pictures -o own --init photo-lite ")
     assert main(["train", str(folder / "a.tar"), "-o", "another"]) == 3
     assert "a.tar: no images to train on (1 left out, first a.tar: a tar" in capsys.readouterr().err
@@ -214,7 +214,7 @@ def test_a_failure_leaves_the_old_model(
     monkeypatch.setattr(lite, "save_model", fail)
     monkeypatch.setattr(lite, "STRENGTHS", ())  # nothing is trained, so the test reaches the writing
     with pytest.raises((OutputError, KeyboardInterrupt)):
-        lite.train_lite(pictures, old, init="photo-lite", overwrite=True)
+        lite.train_lite(pictures, old, init="photo-lite", overwrite=True, keep=True)
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
     assert ExactModel.load(old).id == ExactModel.load(REPOSITORY / "models" / "photo-lite").id
 
@@ -242,9 +242,9 @@ def test_a_finished_model_replaces_the_old_one(pictures: Path, tmp_path: Path, m
     (old / "notes.txt").write_bytes(b"mine")
     monkeypatch.setattr(lite, "STRENGTHS", ())
     with pytest.raises(OutputError, match=r"notes\.txt in it would be lost"):
-        lite.train_lite(pictures, old, init="photo-lite", overwrite=True)
+        lite.train_lite(pictures, old, init="photo-lite", overwrite=True, keep=True)
     (old / "notes.txt").unlink()
-    lite.train_lite(pictures, old, init="photo-lite", overwrite=True)
+    lite.train_lite(pictures, old, init="photo-lite", overwrite=True, keep=True)
     assert sorted(path.name for path in old.iterdir()) == ["model.json", TENSORS]
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
@@ -314,7 +314,7 @@ def test_held_out_pictures_are_not_trained_on(kind: str, tmp_path: Path, monkeyp
         from vqcodec.train import denoiser, neural, refiner, stages, token, token_prior
         from vqcodec.train.training_run import TrainingRun
 
-        run = TrainingRun(folder, output, steps=1)
+        run = TrainingRun(folder, output, steps=1, keep=True)
         if kind in neural.PARTS:
             monkeypatch.setattr(stages, "make_samples", note_samples)
             monkeypatch.setattr(stages, "make_context_samples", note_samples)
@@ -357,7 +357,7 @@ def test_the_seed_is_the_one_that_is_given(
     monkeypatch.setattr(lite, "FEWEST_PIECES", 1)
     monkeypatch.setattr(lite, "measure", lambda *_: Figures.of([[Point(0, 0, 0)] * 3]))
     with pytest.raises(KeyboardInterrupt):
-        lite.train_lite(pictures, tmp_path / "own", init=init, seed=7)
+        lite.train_lite(pictures, tmp_path / "own", init=init, seed=7, keep=True)
     assert seeds == [7]
 
 

@@ -9,6 +9,7 @@ Results go to standard output, logs and progress to standard error. An error is 
     4    model missing, damaged or mismatched
     5    output refused or unwritable
     6    limit or memory exceeded
+    7    training brings no gain on this folder, and nothing is written
     130  interrupted
     141  standard output closed by its reader
 

@@ -17,6 +17,8 @@ from vqcodec.options import TUNES, Region, Tune
 
 USAGE: Final = 2
 """Exit code for wrong usage."""
+NO_GAIN: Final = 7
+"""Exit code of a training that brings no gain: nothing is written."""
 
 
 class UsageError(VqcodecError):

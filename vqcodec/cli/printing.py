@@ -41,6 +41,13 @@ def tell(message: str) -> None:
         print(f"vqcodec: {printable(message)}", file=sys.stderr)
 
 
+def tell_at_once(message: str) -> None:
+    """Print a line on standard error without Python's buffers, as a signal handler must; where a progress line may be."""
+    with suppress(OSError, ValueError):
+        start = "\r\n" if sys.stderr.isatty() else ""
+        os.write(sys.stderr.fileno(), f"{start}vqcodec: {message}\n".encode())
+
+
 class _IfRead(io.TextIOBase):
     """A text stream that ignores write errors, for a standard error that may be closed."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -28,6 +29,8 @@ from vqcodec.weights.registry import ModelEntry
 
 if TYPE_CHECKING:
     from vqcodec.io.batch import Outcome, Summary
+    from vqcodec.train.comparison import Comparison
+    from vqcodec.train.result import Trained
 
 
 def print_streams(facts: Mapping[str, Any], console: Console) -> None:
@@ -68,11 +71,39 @@ def print_models(entries: Sequence[ModelEntry], console: Console) -> None:
     console.print(table)
 
 
-def print_training(facts: Mapping[str, Any], output: Path, console: Console) -> None:
-    """Print the path of a new model, and the text and number values of its model.json."""
+def print_training(trained: Trained, output: Path, console: Console) -> None:
+    """Print the comparison of a new model, the path of the model, the text and number values of model.json, and how to use it."""
+    if trained.comparison is not None:
+        _print_comparison(trained.comparison, console)
+    if not trained.written:
+        return
     console.print(f"wrote {printable(output)}", markup=False)
-    for name, value in plain_facts(facts).items():
+    for name, value in plain_facts(trained.summary).items():
         console.print(f"{name:<12} {_text(value)}", markup=False)
+    if trained.summary["kind"] in ("lite", "neural"):
+        folder = output if output.is_absolute() else f"./{output}"
+        console.print(
+            f"{'use it':<12} vqcodec encode PICTURES -o OUT -m {printable(folder)}; decode takes the same -m", markup=False
+        )
+
+
+def _print_comparison(comparison: Comparison, console: Console) -> None:
+    """Print the bytes a picture of each codec, and after how many pictures a model pays."""
+    table = _table(f"{comparison.pictures} held-out pictures: mean bytes at equal PSNR")
+    table.add_column("")
+    for psnr_db in comparison.psnr_db:
+        table.add_column(f"{psnr_db:.1f} dB", justify="right")
+    table.add_column("lossless", justify="right")
+    table.add_column(f"against {escape(printable(comparison.lines[0].name))}", justify="right")
+    for number, line in enumerate(comparison.lines):
+        sizes = ["-" if math.isnan(size) else f"{size:.0f}" for size in (*line.bytes, line.lossless_bytes)]
+        change = "" if number == 0 or math.isnan(line.percent) else f"{line.percent:+.1f} %"
+        table.add_row(escape(printable(line.name)), *sizes, change)
+    console.print(table)
+    weight = f"the model weighs {comparison.model_bytes} bytes"
+    if comparison.pays_after is not None:
+        weight += f" and pays after {comparison.pays_after} pictures like these"
+    console.print(weight, markup=False)
 
 
 def plain_facts(facts: Mapping[str, Any]) -> dict[str, str | int | float]:

@@ -4,14 +4,17 @@ import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import typer
 
 from vqcodec.cli import train_options as given
-from vqcodec.cli.options import Force, Json, Quiet, UsageError
-from vqcodec.cli.printing import console, print_json, tell
+from vqcodec.cli.options import NO_GAIN, Force, Json, Quiet, UsageError
+from vqcodec.cli.printing import console, print_json, tell, tell_at_once
 
 if TYPE_CHECKING:
     from vqcodec.train.options import RefinerOptions, TokenOptions
+    from vqcodec.train.result import Plan, Trained
     from vqcodec.train.training_run import TrainingRun
 
 
@@ -23,6 +26,7 @@ def train(
     minutes: given.Minutes = None,
     seed: given.TrainingSeed = 0,
     force: Force = False,
+    keep: given.Keep = False,
     quiet: Quiet = False,
     as_json: Json = False,
     parts: given.Parts = None,
@@ -48,7 +52,7 @@ def train(
     beta: given.Beta = None,
 ) -> None:
     """Train a model on a folder of pictures."""
-    networks = {"--steps": steps, "--device": device != "cpu", "--resume": resume, "--log": log, "--tensorboard": board}
+    of_networks = {"--steps": steps, "--device": device != "cpu", "--resume": resume, "--tensorboard": board}
     losses = {
         "--lambda-r": lambda_r,
         "--lambda-p": lambda_p,
@@ -57,7 +61,7 @@ def train(
         "--adaptive": adaptive,
     }
     size = {"--cell": cell, "--codewords": codewords, "--cosine": cosine}
-    given.only_for(kind, networks, *given.NEURAL_KINDS)
+    given.only_for(kind, of_networks, *given.NEURAL_KINDS)
     given.only_for(kind, losses | {"--perceptual": perceptual, "--sheets": sheets}, "refiner", "token")
     given.only_for(kind, {"--refiner": refiner, "--lambda-t": lambda_t}, "refiner")
     given.only_for(kind, {"--distil": distil}, "neural")
@@ -66,9 +70,9 @@ def train(
     base = given.base_of(kind, init)
     if kind in ("neural", "refiner", "token-prior"):
         base = given.required_base(kind, base)
-    trained = given.parts_of(kind, parts)
+    networks = given.parts_of(kind, parts)
     if kind == "token":
-        given.check_token_options(base, trained, sized=bool(given.given(size)), adaptive_alone=adaptive and not lambda_a)
+        given.check_token_options(base, networks, sized=bool(given.given(size)), adaptive_alone=adaptive and not lambda_a)
     if kind in ("refiner", "token-prior") and base is not None and given.is_same_folder(base, output):
         raise UsageError("--init and -o name the same folder: -o would replace the model that the new one depends on")
     if steps is not None and minutes is not None:
@@ -76,8 +80,9 @@ def train(
 
     started = time.monotonic()
     from vqcodec.cli.tables import stage_progress
+    from vqcodec.runtime.interrupts import first_interrupt
     from vqcodec.train import options
-    from vqcodec.train.watch import DEFAULT_MINUTES
+    from vqcodec.train.watch import DEFAULT_MINUTES, Stop, StoppedError
 
     refiner_options = options.RefinerOptions(
         lambda_r=lambda_r, lambda_p=lambda_p, lambda_a=lambda_a, lambda_c=lambda_c, adaptive=adaptive, lambda_t=lambda_t
@@ -96,11 +101,37 @@ def train(
     )
 
     limit = minutes if kind == "lite" or minutes or steps else DEFAULT_MINUTES
-    with stage_progress(console(stderr=True, quiet=quiet), limit) as progress:
+    stop = Stop()
+    plans: list[Plan] = []
+
+    def announce(plan: "Plan") -> None:
+        plans.append(plan)
+        if not quiet:
+            for line in plan.lines():
+                tell(line)
+
+    def ask_to_stop() -> None:
+        if not quiet:
+            tell_at_once("stopping with the best so far; Ctrl-C again stops at once")
+        stop.ask()
+
+    with first_interrupt(ask_to_stop), stage_progress(console(stderr=True, quiet=quiet), limit) as progress:
         if kind == "lite":
             from vqcodec.train.lite import train_lite
 
-            facts = train_lite(folder, output, init=base, seed=seed, minutes=minutes, overwrite=force, progress=progress)
+            trained = train_lite(
+                folder,
+                output,
+                init=base,
+                seed=seed,
+                minutes=minutes,
+                overwrite=force,
+                keep=keep,
+                progress=progress,
+                announce=announce,
+                stop=stop,
+                log=log,
+            )
         else:
             from vqcodec.train.training_run import TrainingRun as Run  # needs torch
 
@@ -113,24 +144,31 @@ def train(
                 device=device,
                 resume=resume,
                 overwrite=force,
+                keep=keep,
                 progress=progress,
+                announce=announce,
+                stop=stop,
                 log=log,
                 board=board,
                 sheets=sheets,
                 started=started,
             )
-            facts = _train_networks(
+            trained = _train_networks(
                 kind,
                 run,
                 base,
-                trained,
+                networks,
                 distil=size_of_students,
                 refiner=refiner,
                 perceptual=perceptual,
                 refiner_options=refiner_options,
                 token_options=token_options,
             )
-    _report(facts, output, quiet=quiet, as_json=as_json)
+    _report(trained, plans[-1], output, quiet=quiet, as_json=as_json)
+    if trained.stopped:
+        raise typer.Exit(StoppedError.exit_code)
+    if not trained.written:
+        raise typer.Exit(NO_GAIN)
 
 
 def _train_networks(
@@ -144,8 +182,8 @@ def _train_networks(
     perceptual: Path | None,
     refiner_options: "RefinerOptions",
     token_options: "TokenOptions",
-) -> dict[str, Any]:
-    """Train a kind that needs torch; returns its model.json."""
+) -> "Trained":
+    """Train a kind that needs torch."""
     if kind == "neural":
         from vqcodec.neural.networks import Size
         from vqcodec.train.neural import train_neural
@@ -169,17 +207,19 @@ def _train_networks(
     return train_denoiser(run, init=base)
 
 
-def _report(facts: dict[str, Any], output: Path, *, quiet: bool, as_json: bool) -> None:
-    """Print the notes of a training and the plain facts of its model.json."""
+def _report(trained: "Trained", plan: "Plan", output: Path, *, quiet: bool, as_json: bool) -> None:
+    """Print the notes of a training, its comparison with other formats, and where the model is."""
     from vqcodec.cli.tables import plain_facts, print_training
 
-    notes = list(facts.get("notes", []))
-    if count := facts["corpus"]["skipped"]:
-        notes.append(f"{count} files were left out, first {facts['corpus']['skipped_files'][0]}")
+    notes = list(trained.summary.get("notes", []))
     if not quiet:
-        for note in notes:
-            tell(f"note: {note}")
+        if trained.refusal:
+            tell(f"it does not pay to train on this folder: {trained.refusal}; nothing is written (--keep writes a model anyway)")
+        else:
+            for note in notes:
+                tell(f"note: {note}")
     if as_json:
-        print_json(output=os.fspath(output), **plain_facts(facts), notes=notes)
+        facts = plain_facts(trained.summary)
+        print_json(output=os.fspath(output), **facts, notes=notes, plan=plan.facts(), **trained.facts())
     elif not quiet:
-        print_training(facts, output, console())
+        print_training(trained, output, console())

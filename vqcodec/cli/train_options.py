@@ -102,8 +102,15 @@ Resume = Annotated[bool, _network("--resume", help="Continue from the checkpoint
 Log = Annotated[
     Path | None,
     path_option(
-        "--log", callback=not_a_stream, metavar="FILE", help="Append a JSON line to FILE every 50 steps.", rich_help_panel=_NETWORKS
+        "--log",
+        callback=not_a_stream,
+        metavar="FILE",
+        help="Append JSON lines to FILE: the plan, figures every 50 steps of a network, and the result.",
     ),
+]
+Keep = Annotated[
+    bool,
+    typer.Option("--keep", help="Write the model even if it does not pay: if it saves nothing, or too little for its own size."),
 ]
 Board = Annotated[
     Path | None,

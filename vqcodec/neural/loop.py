@@ -83,11 +83,19 @@ class Schedule:
 
 @dataclass(frozen=True)
 class LoopOptions:
-    """Device of a training loop, the checkpoint that it continues from and writes, and the callback for its figures."""
+    """Device of a training loop, the checkpoint that it continues from and writes, and the callback for its figures.
+
+    The loop ends after the step in which `stopped` returns True.
+    """
 
     device: str = "cpu"
     checkpoint: Path | None = None
     report: Report | None = None
+    stopped: Callable[[], bool] = lambda: False
+
+    def share_done(self, settings: Schedule, number: int, seconds: float) -> float:
+        """Share of a schedule that is over after `number` steps and `seconds`; 1 if the loop is stopped."""
+        return 1.0 if self.stopped() else settings.share_done(number, seconds)
 
 
 ON_CPU: Final = LoopOptions()
@@ -155,7 +163,7 @@ def fit(
     rng = np.random.default_rng([settings.seed, rank, number] if number else [settings.seed, rank])
     losses: list[Tensor] = []
     begun -= spent_s
-    while (done := _agreed(settings.share_done(number, time.monotonic() - begun), device)) < 1 or number == 0:
+    while (done := _agreed(options.share_done(settings, number, time.monotonic() - begun), device)) < 1 or number == 0:
         for group in optimiser.param_groups:
             group["lr"] = group["factor"] * (settings.rate * settings.share_of_rate(done) + 1e-6)
         batch = tuple(tensor.to(device) for tensor in draw(rng))

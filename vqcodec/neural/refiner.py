@@ -401,7 +401,7 @@ def fit_refiner(
     number, spent_s = load_checkpoint(options.checkpoint, settings, parts, _FREE)
     rng = np.random.default_rng([settings.seed, number])
     begun, lines = begun - spent_s, []
-    while (done := settings.share_done(number, time.monotonic() - begun)) < 1 or number == 0:
+    while (done := options.share_done(settings, number, time.monotonic() - begun)) < 1 or number == 0:
         players.set_rates(done)
         scene = draw_scene(usable, settings.batch, crop, rng, device)
         with torch.autocast(device, torch.bfloat16, enabled=fast_bfloat16(device)):

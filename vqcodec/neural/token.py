@@ -432,7 +432,7 @@ def fit_tokens(
         _start_codebook(players, draw, rng)
     begun, lines = begun - spent_s, []
     counts = torch.zeros(settings.codewords)
-    while (done := settings.share_done(number, time.monotonic() - begun)) < 1 or number == 0:
+    while (done := options.share_done(settings, number, time.monotonic() - begun)) < 1 or number == 0:
         players.set_rates(done)
         facts, vectors, index = training_step(players, draw(rng), settings.lambda_a * min(1.0, done / settings.ramp))
         if not settings.frozen:

@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from types import FrameType
 from typing import Any, Final
@@ -71,6 +71,28 @@ def _raise_once(caught: dict[int, Any]) -> Iterator[None]:
             signal.signal(number, handler)
         if came and (caught[came[0]] is signal.SIG_DFL or not isinstance(sys.exception(), KeyboardInterrupt)):
             signal.raise_signal(came[0])
+
+
+@contextmanager
+def first_interrupt(ask: Callable[[], None]) -> Iterator[None]:
+    """Call `ask` for the first SIGINT in the block, in the main thread, where it may raise; the second has its usual effect.
+
+    The block changes nothing where SIGINT is ignored or has a handler of its own, and outside the main thread.
+    """
+    before = _handlers().get(signal.SIGINT)
+    if before not in (signal.SIG_DFL, signal.default_int_handler):
+        yield
+        return
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, before)
+        ask()
+
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -17,11 +17,13 @@ from vqcodec.codec.denoising import denoise
 from vqcodec.errors import ModelError
 from vqcodec.neural.denoiser import SCORED_SIGMAS, DenoiserSettings, fit_denoiser
 from vqcodec.train.held_out import CHECKING
+from vqcodec.train.result import Trained
 from vqcodec.train.training_run import TrainingRun
 from vqcodec.transform.color import OPPONENT
 from vqcodec.weights import kinds, registry
 from vqcodec.weights.denoiser import Denoiser
 
+_STAGES: Final = ("the denoiser", "a check on held-out pictures")
 _CONTINUED: Final = 0.5
 """Factor on the peak learning rate when a denoiser continues."""
 _SCORED: Final = 24
@@ -30,8 +32,8 @@ _SCORED_A_MINUTE: Final = 2
 _SCORED_SIDE: Final = 256
 
 
-def train_denoiser(run: TrainingRun, *, init: str | Path | None = None) -> dict[str, Any]:
-    """Train a denoiser, or continue the denoiser `init`, and write its folder. Returns model.json.
+def train_denoiser(run: TrainingRun, *, init: str | Path | None = None) -> Trained:
+    """Train a denoiser, or continue the denoiser `init`, and write its folder.
 
     Raises InputError, ModelError, OutputError, MissingExtraError.
     """
@@ -39,6 +41,7 @@ def train_denoiser(run: TrainingRun, *, init: str | Path | None = None) -> dict[
     if start is not None and (start.color != OPPONENT).any():
         raise ModelError(f"{init}: its colour matrix differs from the one that denoisers are trained with")
     corpus = run.begin()
+    run.tell_plan(corpus, kinds.DENOISER.name, start, _STAGES)
     settings = run.scheduled(DenoiserSettings, corpus, start)
     if start is not None:  # keeps its size
         width, blocks = len(start.network.head), len(start.network.expand)
@@ -59,8 +62,7 @@ def train_denoiser(run: TrainingRun, *, init: str | Path | None = None) -> dict[
         "settings": asdict(settings),
     }
     summary = run.summary(made, kinds.DENOISER.name, {"init": init}, facts, corpus)
-    run.write(made, summary)
-    return summary
+    return run.finish(made, summary)
 
 
 def mean_gain_db(denoiser: Denoiser, pictures: Sequence[UInt8], sigma: float) -> float:

@@ -42,6 +42,10 @@ class TrainingLog:
                 if name != "step":
                     self._writer.add_scalar(f"{part}/{name}", value, int(facts["step"]))
 
+    def entry(self, part: str, facts: Mapping[str, Any]) -> None:
+        """Log other facts of a part, such as the plan, as a JSON line."""
+        self._write({"part": part, **facts})
+
     def codebooks(self, report: Sequence[Mapping[str, Any]]) -> None:
         """Log the codewords in use and the perplexity (2 to the entropy) of every codebook."""
         for number, book in enumerate(report):

@@ -13,11 +13,13 @@ import numpy as np
 from vqcodec.neural.loop import check_device, join_processes, leave_processes
 from vqcodec.neural.networks import Size
 from vqcodec.neural.synthesis import FOR_EYES, FOR_PSNR
+from vqcodec.train.comparison import GRAPHICS, are_graphics, compare, installed_models
 from vqcodec.train.pipeline import distil_synthesis, fit_context, fit_synthesis
+from vqcodec.train.result import Trained, why_no_gain
 from vqcodec.train.stages import CHECKPOINTS, NeuralTraining
 from vqcodec.train.training_run import TrainingRun
 from vqcodec.train.watch import OutOfTimeError, Watch
-from vqcodec.weights import registry
+from vqcodec.weights import kinds, registry
 from vqcodec.weights.exact import SYNTHESES, ExactModel
 from vqcodec.weights.folder import Tensors
 
@@ -26,16 +28,20 @@ _GOALS: Final = {"synthesis": FOR_PSNR, "synthesis-ssim": FOR_EYES}
 """Purposes of the synthesis networks, by part."""
 PARTS: Final = ("context", "synthesis")
 """Networks that are trained unless some are named."""
+_CHECKS: Final = ("checks on held-out pictures", "a comparison with other formats")
+_TRAINED: Final = 0.93
+"""Share of the time for the parts; the rest is for the report."""
 _CONTEXT_TIME: Final = 0.45
 """Share of the time for the context and its codebooks, if both parts are trained."""
 
 
-def train_neural(run: TrainingRun, *, init: str | Path, parts: Sequence[str] = PARTS, distil: Size | None = None) -> dict[str, Any]:
-    """Train networks for the model `init` and write the model's folder. Returns model.json.
+def train_neural(run: TrainingRun, *, init: str | Path, parts: Sequence[str] = PARTS, distil: Size | None = None) -> Trained:
+    """Train networks for the model `init` and write the model's folder.
 
     Only the `parts` are trained; the others stay those of `init`. A network that `init` has is continued. A part of `init` is kept
     if there are too few pictures, if the time ends, or if held-out pictures do not gain by more than chance; "notes" say why. With
-    `distil`, new synthesis networks of that size learn from those of `init` and replace them, also where they restore less.
+    `distil`, new synthesis networks of that size learn from those of `init` and replace them, also where they restore less. Without
+    it, nothing is written if no part gains or if the gain is too small to pay for the model's size, unless the run keeps any model.
     Minutes are divided among the parts; steps count for each. Under torchrun, the first process writes the model. Raises
     InputError, ModelError, OutputError, MissingExtraError, OutOfTimeError.
     """
@@ -44,14 +50,17 @@ def train_neural(run: TrainingRun, *, init: str | Path, parts: Sequence[str] = P
     if rank:
         run = replace(run, log=None, board=None)
     base = registry.find(init)
-    training = NeuralTraining(run, base, run.begin(tuple(CHECKPOINTS)))
+    corpus = run.begin(tuple(CHECKPOINTS))
+    training = NeuralTraining(run, base, corpus)
+    run.tell_plan(corpus, "neural", base, [*(f"{name} network" for name in parts), *_CHECKS])
     tensors = dict(base.tensors)
-    if training.corpus.shortage:
-        run.notes.append(f"{base.name} is kept as it is: {training.corpus.shortage}")
+    if reason := _why_not(training, gate=distil is None and not run.keep):
+        run.notes.append(f"{base.name} is kept as it is: {reason}")
     else:
+        fits = run.watch.part(_TRAINED)
         for number, name in enumerate(parts):
             share = 1 / (len(parts) - number)  # of the time left
-            watch = run.watch.part(min(share, _CONTEXT_TIME) if name == "context" and share < 1 else share)
+            watch = fits.part(min(share, _CONTEXT_TIME) if name == "context" and share < 1 else share)
             try:
                 tensors = _fit_of(name, distil)(training, tensors, watch)
             except OutOfTimeError as error:
@@ -60,11 +69,23 @@ def train_neural(run: TrainingRun, *, init: str | Path, parts: Sequence[str] = P
     model.check()
     facts = {"base": base.name, "base_id": base.id, "older_ids": replaced_ids(base, model), **network_sizes(model)}
     options = {"init": init, "parts": ",".join(parts), **({"distil": "x".join(map(str, distil))} if distil else {})}
-    summary = run.summary(model, "neural", options, facts, training.corpus)
-    if rank == 0:
-        run.write(model, summary, tuple(CHECKPOINTS))
     leave_processes()
-    return summary
+    if rank:
+        return Trained(run.summary(model, "neural", options, facts, corpus))
+    comparison = None
+    if model.id != base.id and not run.stop.asked:
+        comparison = compare(base, model, installed_models(kinds.DEFAULT_MODEL), corpus.held_out, run.watch)
+        facts |= {} if comparison is None else {"comparison": comparison.facts()}
+    refusal = "" if run.keep or distil else why_no_gain(base, model, comparison, run.notes)
+    summary = run.summary(model, "neural", options, facts, corpus)
+    return run.finish(model, summary, tuple(CHECKPOINTS), refusal=refusal, comparison=comparison)
+
+
+def _why_not(training: NeuralTraining, *, gate: bool) -> str:
+    """Why nothing is trained: too few pictures, or, if `gate`, graphics; empty otherwise. Raises OutOfTimeError."""
+    if training.corpus.shortage:
+        return training.corpus.shortage
+    return GRAPHICS if gate and are_graphics(training.corpus.train, training.base, training.run.watch) else ""
 
 
 def _fit_of(part: str, distil: Size | None) -> Fit:

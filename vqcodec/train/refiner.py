@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from vqcodec.errors import ModelError
 from vqcodec.neural.perceptual import GradientStatistics, Lpips
 from vqcodec.neural.refiner import RefinerSettings, fit_refiner
 from vqcodec.train.options import NO_REFINER_OPTIONS, RefinerOptions, command_options
+from vqcodec.train.result import Trained
 from vqcodec.train.samples import make_refiner_samples
 from vqcodec.train.selection import pick
 from vqcodec.train.training_run import TrainingRun
@@ -24,6 +25,7 @@ from vqcodec.transform.color import OPPONENT
 from vqcodec.weights import kinds, registry
 from vqcodec.weights.refiner import Refiner
 
+_STAGES: Final = ("coding pictures", "the refiner against a discriminator", "a check on held-out pictures")
 _SHEET: Final = "original, decoded, refined"
 _PIXELS: Final = 120_000_000
 """Most pixels of all samples, 12 bytes each."""
@@ -42,8 +44,8 @@ def train_refiner(
     refiner: str | None = None,
     perceptual: Path | None = None,
     options: RefinerOptions = NO_REFINER_OPTIONS,
-) -> dict[str, Any]:
-    """Train a refiner on pictures coded by the model `init` and the lite model, and write its folder. Returns model.json.
+) -> Trained:
+    """Train a refiner on pictures coded by the model `init` and the lite model, and write its folder.
 
     `refiner` is one whose generator continues, against a new discriminator. `perceptual` is the folder of the LPIPS weights;
     without them, gradient statistics are the perceptual distance. Raises InputError, ModelError, OutputError, MissingExtraError.
@@ -55,6 +57,7 @@ def train_refiner(
         raise ModelError(f"{init}: its colour matrix differs from the one that refiners work with")
     start = None if refiner is None else registry.find_refiner(refiner)
     corpus = run.begin()
+    run.tell_plan(corpus, kinds.REFINER.name, start, _STAGES)
     settings = options.applied(run.scheduled(RefinerSettings, corpus, *models, start))
     if start is not None:  # keeps its size
         width, blocks = len(start.network.head), len(start.network.expand)
@@ -88,5 +91,4 @@ def train_refiner(
     }
     command = {"init": init, "refiner": refiner, "perceptual": perceptual, **command_options(options)}
     summary = run.summary(made, kinds.REFINER.name, command, facts, corpus)
-    run.write(made, summary)
-    return summary
+    return run.finish(made, summary)

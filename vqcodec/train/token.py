@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from vqcodec.neural.token import Scaling, TokenSettings, fit_tokens
 from vqcodec.train.data import TrainingImage
 from vqcodec.train.held_out import CHECKING
 from vqcodec.train.options import NO_TOKEN_OPTIONS, TokenOptions, command_options
+from vqcodec.train.result import Trained
 from vqcodec.train.selection import pick
 from vqcodec.train.training_run import TrainingRun
 from vqcodec.transform.color import OPPONENT
@@ -29,6 +30,7 @@ from vqcodec.weights import kinds, registry
 from vqcodec.weights.folder import Tensors
 from vqcodec.weights.token import TokenModel
 
+_STAGES: Final = ("the token model", "a check on held-out pictures")
 _MEASURED_PIXELS: Final = 4_000_000
 """Pixels of the pictures that give the coefficients' means and deviations."""
 _HELD_OUT_PIXELS: Final = 500_000
@@ -51,8 +53,8 @@ def train_token(
     parts: Sequence[str] = ("encoder", "decoder"),
     perceptual: Path | None = None,
     options: TokenOptions = NO_TOKEN_OPTIONS,
-) -> dict[str, Any]:
-    """Train a token model, or continue the token model `init`, and write its folder. Returns model.json.
+) -> Trained:
+    """Train a token model, or continue the token model `init`, and write its folder.
 
     The model is for grey pictures if all pictures are grey, else for colour. Without "encoder" among `parts`, encoder and codebook
     of `init` stay as they are. `perceptual` is the folder of the LPIPS weights; without them, gradient statistics are the
@@ -61,6 +63,7 @@ def train_token(
     start = None if init is None else registry.find_token(init)
     lpips = None if perceptual is None else Lpips(perceptual)
     corpus = run.begin()
+    run.tell_plan(corpus, kinds.TOKEN.name, start, _STAGES)
     settings = replace(options.applied(run.scheduled(TokenSettings, corpus, start)), frozen="encoder" not in parts)
     images = corpus.train + corpus.held_out
     components = max(image.pixels.shape[2] for image in images)
@@ -105,8 +108,7 @@ def train_token(
     }
     own = {"init": init, "parts": "decoder" if settings.frozen else None, "perceptual": perceptual}
     summary = run.summary(made, kinds.TOKEN.name, own | command_options(options), facts, corpus)
-    run.write(made, summary)
-    return summary
+    return run.finish(made, summary)
 
 
 def _check_start(start: TokenModel, components: int, folder: Path) -> None:

@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Final
 
 import numpy as np
 
 from vqcodec.errors import InputError
 from vqcodec.neural.token_prior import Grid, PriorSettings, encode_all, fit_prior
 from vqcodec.train.data import TrainingImage
+from vqcodec.train.result import Trained
 from vqcodec.train.token import whole_cells
 from vqcodec.train.training_run import TrainingRun
 from vqcodec.train.watch import Progress
@@ -22,15 +23,18 @@ from vqcodec.weights import kinds, registry
 from vqcodec.weights.token import TokenModel
 from vqcodec.weights.token_prior import TokenPrior
 
+_STAGES: Final = ("indices of all pictures", "the prior")
 
-def train_prior(run: TrainingRun, *, init: str | Path) -> dict[str, Any]:
-    """Train a prior for the token model `init` and write its folder. Returns model.json.
+
+def train_prior(run: TrainingRun, *, init: str | Path) -> Trained:
+    """Train a prior for the token model `init` and write its folder.
 
     If the pictures lie in two or more folders, these are the classes; pictures of an idx file have their labels for folders. Raises
     InputError, ModelError, OutputError, MissingExtraError.
     """
     model = registry.find_token(init)
     corpus = run.begin()
+    run.tell_plan(corpus, kinds.TOKEN_PRIOR.name, model, _STAGES)
     if any(image.pixels.shape[2] > model.components for image in corpus.train + corpus.held_out):
         raise InputError(f"{run.folder}: has pictures in colour, and token model {model.name} is for grey ones")
     labels = classes_of(corpus.train + corpus.held_out)
@@ -54,8 +58,7 @@ def train_prior(run: TrainingRun, *, init: str | Path) -> dict[str, Any]:
         "settings": asdict(settings),
     }
     summary = run.summary(made, kinds.TOKEN_PRIOR.name, {"init": init}, facts, corpus)
-    run.write(made, summary)
-    return summary
+    return run.finish(made, summary)
 
 
 def class_of(image: TrainingImage) -> str:

@@ -12,9 +12,11 @@ from typing import Any, Final, TypeVar
 
 from vqcodec.errors import MissingExtraError, OutputError
 from vqcodec.io.files import check_new_folder, make_parent, new_folder, output_errors
+from vqcodec.train.comparison import Comparison
 from vqcodec.train.data import Corpus, identity, load_corpus
 from vqcodec.train.log import TrainingLog
-from vqcodec.train.watch import DEFAULT_MINUTES, OutOfTimeError, Progress, Watch
+from vqcodec.train.result import Announce, Plan, Trained
+from vqcodec.train.watch import DEFAULT_MINUTES, OutOfTimeError, Progress, Stop, Watch
 from vqcodec.weights.folder import SUMMARY, TENSORS, Weights, save_model
 
 try:
@@ -33,6 +35,7 @@ class TrainingRun:
 
     It lasts `steps` steps of the optimiser or, if these are None, `minutes` in total. `log` is a file that gets a JSON line every
     50 steps, `board` a folder for TensorBoard, `sheets` a folder for PNGs. `resume` continues from checkpoints beside `output`.
+    With `keep`, the model is written even if it does not pay. `announce` gets the plan, and `stop` ends the training early.
     """
 
     folder: Path
@@ -44,7 +47,10 @@ class TrainingRun:
     device: str = "cpu"
     resume: bool = False
     overwrite: bool = False
+    keep: bool = False
     progress: Progress | None = None
+    announce: Announce = lambda plan: None
+    stop: Stop = field(default_factory=Stop)
     log: Path | None = None
     board: Path | None = None
     sheets: Path | None = None
@@ -74,6 +80,12 @@ class TrainingRun:
                 raise OutputError(f"cannot remove {checkpoint}: {error.strerror}") from error
         return corpus
 
+    def tell_plan(self, corpus: Corpus, kind: str, base: Weights | None, stages: Sequence[str]) -> None:
+        """Announce and log what the training is about to do."""
+        plan = Plan.of(corpus, kind, None if base is None else base.name, stages, limit=self.limit_minutes)
+        self.announce(plan)
+        self.training_log.entry("plan", plan.facts())
+
     # ------------------------------------------------------------------------------------------------ time
 
     @property
@@ -88,7 +100,7 @@ class TrainingRun:
     @cached_property
     def watch(self) -> Watch:
         """A watch of the whole training."""
-        watch = Watch() if self.progress is None else Watch(self.progress)
+        watch = Watch.start(self.progress, None, self.stop)
         return watch if self.limit_minutes is None else replace(watch, deadline=self.started + 60 * self.limit_minutes)
 
     @staticmethod
@@ -101,8 +113,13 @@ class TrainingRun:
         return replace(settings, minutes=share * watch.left / 60)
 
     def limited(self, most: int, a_minute: int) -> int:
-        """Number of held-out pictures or pixels to check: at most `most`, and `a_minute` per minute, so that training dominates."""
+        """Number of held-out pictures or pixels to check: at most `most`, and `a_minute` per minute, so that training dominates.
+
+        1 if the training was stopped.
+        """
         minutes = self.limit_minutes
+        if self.stop.asked:
+            return 1
         return most if minutes is None else min(most, max(1, round(minutes * a_minute)))
 
     # ------------------------------------------------------------------------------------------------ checkpoints and reports
@@ -141,7 +158,7 @@ class TrainingRun:
             self.tell(stage, round(1000 * facts["share"]), 1000)
             self.training_log.facts(name, facts)
 
-        return LoopOptions(self.device, self.checkpoint(part), report)
+        return LoopOptions(self.device, self.checkpoint(part), report, lambda: self.stop.asked)
 
     # ------------------------------------------------------------------------------------------------ the model
 
@@ -152,7 +169,12 @@ class TrainingRun:
 
         `given` are the options of the command besides its schedule.
         """
-        if self.steps is None and not self.notes and not any(name.endswith("_steps") for name in self.results):
+        if (
+            self.steps is None
+            and not self.notes
+            and not self.stop.asked
+            and not any(name.endswith("_steps") for name in self.results)
+        ):
             self.notes.append(f"fewer than {EVERY} steps of training were made: give more --minutes")
         schedule = {"seed": self.seed, "minutes": self.limit_minutes, "steps": self.steps}
         command = {"kind": kind, "init": given.get("init"), **schedule, **given}
@@ -165,13 +187,27 @@ class TrainingRun:
             "corpus": corpus.facts(),
         }
 
-    def write(self, made: Weights, summary: dict[str, Any], parts: Sequence[str] = ("",)) -> None:
-        """Write the model folder completely or not at all, then remove the checkpoints of its parts."""
+    def finish(
+        self,
+        made: Weights,
+        summary: dict[str, Any],
+        parts: Sequence[str] = ("",),
+        *,
+        refusal: str = "",
+        comparison: Comparison | None = None,
+    ) -> Trained:
+        """Write the model folder completely or not at all, unless a `refusal` says why it does not pay; then remove the checkpoints
+        of its parts, unless the training was stopped and can be continued."""
+        if not refusal:
+            with new_folder(self.output, overwrite=self.overwrite, marker=TENSORS, known=[SUMMARY]) as folder_of_model:
+                save_model(folder_of_model, replace(made, summary=summary))
+        if not self.stop.asked:
+            for checkpoint in map(self.checkpoint, parts):
+                checkpoint.unlink(missing_ok=True)
+        trained = Trained(summary, refusal, comparison, self.stop.asked)
+        self.training_log.entry("result", trained.facts())
         self.training_log.close()
-        with new_folder(self.output, overwrite=self.overwrite, marker=TENSORS, known=[SUMMARY]) as folder_of_model:
-            save_model(folder_of_model, replace(made, summary=summary))
-        for checkpoint in map(self.checkpoint, parts):
-            checkpoint.unlink(missing_ok=True)
+        return trained
 
 
 def _exists(path: Path) -> bool:

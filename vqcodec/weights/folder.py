@@ -135,12 +135,16 @@ def read_weights(folder: Path) -> Weights:
     return Weights(str(summary.get("name", folder.name)), tensors, summary)
 
 
-def save_model(folder: Path, model: Weights) -> None:
-    """Write a model folder, whose parent must exist; the inverse of `Weights.load`."""
+def packed(model: Weights) -> bytes:
+    """The content of a model's TENSORS file."""
     from safetensors.numpy import save
 
+    return save({name: np.ascontiguousarray(array) for name, array in sorted(model.tensors.items())})
+
+
+def save_model(folder: Path, model: Weights) -> None:
+    """Write a model folder, whose parent must exist; the inverse of `Weights.load`."""
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = save({name: np.ascontiguousarray(array) for name, array in sorted(model.tensors.items())})
-    (folder / TENSORS).write_bytes(tensors)  # unlike save_file, this gives the permissions of new files
+    (folder / TENSORS).write_bytes(packed(model))  # unlike save_file, this gives the permissions of new files
     text = json.dumps(model.summary, indent=2, ensure_ascii=False) + "\n"
     (folder / SUMMARY).write_text(text, encoding="utf-8", errors="backslashreplace")  # file names may be any bytes

@@ -1,1 +1,0 @@
-"""Models for vqcodec, one folder each; vqcodec finds them here."""
