@@ -16,7 +16,7 @@ TRAIN_IMAGES ?= ../shared/data/photos
 MNIST ?= ../shared/data/mnist
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-lowest test-slow lint bench bench-held-out remake mnist golden man clean
+.PHONY: help demo test test-fast test-lowest test-slow lint bench bench-held-out remake mnist golden man wheels clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 24
@@ -64,6 +64,10 @@ golden: $(VENV)/.dev ## write the golden files anew; for a new format version on
 
 man: $(VENV)/.base ## the man page, into out/
 	mkdir -p out && $(BIN)/python packaging/make_man.py > out/vqcodec.1
+
+wheels: $(VENV)/.dev ## the wheels of vqcodec and of the models that most do not need, into dist/
+	$(BIN)/python -m build --wheel --outdir dist .
+	$(BIN)/python -m build --wheel --outdir dist packaging/models-extra
 
 clean: ## remove the environment and all that was built
 	rm -rf .venv .venv-lowest build dist out .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

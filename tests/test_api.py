@@ -260,6 +260,13 @@ def test_an_open_file_is_not_copied(data: bytes) -> None:
 # ------------------------------------------------------------------------------------------------ pictures to encode
 
 
+class DLPack:
+    """An array that has DLPack only."""
+
+    def __init__(self, pixels: np.ndarray) -> None:
+        self.__dlpack__, self.__dlpack_device__ = pixels.__dlpack__, pixels.__dlpack_device__
+
+
 KINDS_OF_PIXELS: dict[str, Callable[[np.ndarray], Any]] = {
     "Fortran order": np.asfortranarray,
     "negative strides": lambda pixels: pixels[::-1, ::-1].copy()[::-1, ::-1],
@@ -270,6 +277,7 @@ KINDS_OF_PIXELS: dict[str, Callable[[np.ndarray], Any]] = {
     "big-endian int32": lambda pixels: pixels.astype(">i4"),
     "uint64": lambda pixels: pixels.astype(np.uint64),
     "PIL image": Image.fromarray,
+    "DLPack": lambda pixels: DLPack(pixels),
     "array interface": lambda pixels: type("Interface", (), {"__array_interface__": pixels.__array_interface__})(),
 }
 

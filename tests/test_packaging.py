@@ -1,8 +1,10 @@
 """The files in packaging/ agree with the program."""
 
+import json
 import subprocess
 import sys
 import tomllib
+import zlib
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -19,6 +21,7 @@ from helpers.pictures import smooth_picture
 from helpers.processes import program_environment
 from vqcodec.cli.main import COMMANDS, app_with
 from vqcodec.format import container
+from vqcodec.weights import registry
 
 PACKAGING = REPOSITORY / "packaging"
 
@@ -101,7 +104,37 @@ def test_the_lowest_versions_that_are_tested_are_those_that_are_declared() -> No
         assert Version(tested[requirement.name]) == Version(lowest), requirement.name
 
 
+def included(project: Path) -> set[str]:
+    """The files and folders of models that a project's wheel holds."""
+    build = tomllib.loads((project / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+    return {Path(source).name for source in build["force-include"]}
+
+
+def test_every_model_is_in_one_wheel_and_in_the_table_of_models() -> None:
+    base, extra = included(REPOSITORY) - {"README.md"}, included(PACKAGING / "models-extra")
+    assert sorted([*base, *extra]) == sorted(path.name for path in (REPOSITORY / "models").iterdir() if path.is_dir())
+    ids = {name: json.loads((REPOSITORY / "models" / name / "model.json").read_text())["id"] for name in extra}
+    assert {name: model_id[: 2 * container.ID_BYTES] for name, model_id in ids.items()} == registry.EXTRA_MODELS
+    for text, names in (((REPOSITORY / "models" / "README.md"), base | extra), (PACKAGING / "models-extra" / "README.md", extra)):
+        assert [name for name in names if f"`{name}`" not in text.read_text()] == []
+
+
+def test_the_two_wheels_have_one_version() -> None:
+    projects = [tomllib.loads((path / "pyproject.toml").read_text()) for path in (REPOSITORY, PACKAGING / "models-extra")]
+    assert [project["project"]["version"] for project in projects] == [vqcodec.__version__] * 2
+
+
+def test_the_models_of_the_wheel_stay_small() -> None:
+    """Compressed they are the wheel but for half a megabyte; its limit is 12 MB."""
+    names = included(REPOSITORY) - {"README.md"}
+    assert sum(len(zlib.compress((REPOSITORY / "models" / n / "model.safetensors").read_bytes())) for n in names) < 11_400_000
+
+
 def test_all_is_every_extra() -> None:
     extras = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     (every,) = map(Requirement, extras.pop("all"))
     assert (every.name, every.extras) == ("vqcodec", set(extras))
+
+
+def test_the_package_says_that_it_is_typed() -> None:
+    assert (Path(vqcodec.__file__).parent / "py.typed").is_file()

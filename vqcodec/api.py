@@ -74,9 +74,10 @@ def encode(
     """Encode a picture to the bytes of a .vqz file.
 
     `pixels` are uint8 or uint16, [H, W] or [H, W, 1] (grey), [H, W, 2] (grey and alpha), [H, W, 3] (RGB) or [H, W, 4] (RGB and
-    alpha): an array, a tensor on the CPU, a PIL image, or a picture file, as its path or opened in binary mode. Integers of other
-    types are accepted if they lie in 0 to 255; bool is black and white. A picture file is read as by the command, upright, with a
-    warning for content that is not kept; a PIL image is taken as it is. Their metadata is kept unless `metadata` is given.
+    alpha): an array or a tensor on the CPU, of any library with `__array__`, `__array_interface__` or `__dlpack__`; a PIL image; or
+    a picture file, as its path or opened in binary mode. Integers of other types are accepted if they lie in 0 to 255; bool is
+    black and white. A picture file is read as by the command, upright, with a warning for content that is not kept; a PIL image is
+    taken as it is. Their metadata is kept unless `metadata` is given.
 
     The other keywords are the fields of options.EncodeOptions:
 

@@ -124,3 +124,35 @@ def test_a_model_of_another_kind_is_refused(find: Callable[[str], object], name:
 def test_each_kind_has_its_default() -> None:
     for kind, find in ((EXACT, registry.find), (REFINER, registry.find_refiner), (DENOISER, registry.find_denoiser)):
         assert find(None).name == kind.default
+
+
+@pytest.fixture
+def wheel_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Only the models of the wheel are installed. A package of further models can be made in the folder."""
+    models = Path(registry.__file__).resolve().parents[2] / "models"
+    for name in ("photo", "photo-lite", "photo-denoise"):
+        (tmp_path / "wheel").mkdir(exist_ok=True)
+        (tmp_path / "wheel" / name).symlink_to(models / name)
+    folders = registry.search_folders
+    monkeypatch.setattr(registry, "search_folders", lambda: [tmp_path / "wheel", *folders()[:-1]])
+    monkeypatch.syspath_prepend(tmp_path)
+    return tmp_path
+
+
+def test_a_missing_model_of_the_other_wheel_says_how_to_get_it(wheel_only: Path) -> None:
+    with pytest.raises(ModelError, match=r"^model photo-gan is not installed: pip install vqcodec-models-extra "):
+        registry.find_refiner(None)
+    with pytest.raises(ModelError, match=r"^model mnist-prior is not installed: pip install vqcodec-models-extra "):
+        registry.find_prior("mnist-prior")
+    with pytest.raises(ModelError, match=r"^the file needs model photo-preview, .*: pip install vqcodec-models-extra "):
+        registry.find_by_id(bytes.fromhex(registry.EXTRA_MODELS["photo-preview"]))
+    assert registry.find_denoiser(None).name == "photo-denoise"
+
+
+def test_models_of_the_other_wheel_are_found(wheel_only: Path) -> None:
+    package = wheel_only / registry.EXTRA_PACKAGE
+    package.mkdir()
+    (package / "__init__.py").write_text("raise AssertionError('imported')")
+    (package / "photo-gan").symlink_to(Path(registry.__file__).resolve().parents[2] / "models" / "photo-gan")
+    assert registry.find_refiner(None).name == "photo-gan"
+    assert package / "photo-gan" in [entry.path for entry in registry.list_models()]

@@ -3,6 +3,7 @@
 // Without scripts the figures stand side by side.
 
 const LARGEST_ZOOM = 32;
+const LARGEST_ENLARGED = 600; // height of the frame for a small picture
 const KEYS = { s: "slider", l: "left", r: "right", d: "difference" };
 const CONTROLS = `
   <div class="bar">
@@ -120,7 +121,8 @@ class Viewer {
 
   fit() {
     const ratio = window.devicePixelRatio;
-    const wholeZoom = Math.max(1, Math.floor((ratio * this.frame.clientWidth) / this.width));
+    const room = Math.min(this.frame.clientWidth / this.width, LARGEST_ENLARGED / this.height);
+    const wholeZoom = Math.max(1, Math.floor(ratio * room));
     this.frame.style.maxHeight = `min(75vh, max(240px, ${(wholeZoom * this.height) / ratio}px))`;
     const largest = ratio * Math.min(this.frame.clientWidth / this.width, this.frame.clientHeight / this.height);
     this.zoomTo(largest < 1 ? largest : Math.min(LARGEST_ZOOM, Math.floor(largest)));

@@ -33,11 +33,18 @@ class _HasArrayInterface(Protocol):
     def __array_interface__(self) -> dict[str, Any]: ...
 
 
-Picture = NDArray[Any] | _HasArray | _HasArrayInterface | str | os.PathLike[str] | IO[bytes]
-"""An array, a CPU tensor, a PIL image, or a picture file as a path or an open binary file."""
+class _HasDLPack(Protocol):
+    def __dlpack__(self) -> Any: ...
+
+    def __dlpack_device__(self) -> tuple[Any, Any]: ...
+
+
+Picture = NDArray[Any] | _HasArray | _HasArrayInterface | _HasDLPack | str | os.PathLike[str] | IO[bytes]
+"""An array or a CPU tensor of any library, a PIL image, or a picture file as a path or an open binary file."""
 Source = bytes | bytearray | memoryview | str | os.PathLike[str] | IO[bytes]
 """A .vqz file as bytes, a path or an open binary file."""
 _LONGEST_PATH: Final = 4096
+_ARRAY_PROTOCOLS: Final = ("__array__", "__array_interface__", "__dlpack__")
 
 
 # ------------------------------------------------------------------------------------------------ numbers and names
@@ -134,7 +141,8 @@ def _bytes_of(value: object) -> bytes:
     except (TypeError, ValueError, BufferError):
         view = None
     if view is None or view.ndim != 1 or view.itemsize != 1:
-        raise InputError(f"a .vqz file is given as its bytes, its path or an open binary file, not as {what}")
+        hint = "; encode makes one from a picture" if hasattr(value, "__array__") or hasattr(value, "__array_interface__") else ""
+        raise InputError(f"a .vqz file is given as its bytes, its path or an open binary file, not as {what}{hint}")
     return bytes(view)
 
 
@@ -202,7 +210,7 @@ def samples(name: str, value: object) -> Pixels:
         raise InputError(f"{name} are a {kind}: np.array({name}) makes an array of one picture's samples")
     if _is_of(value, "numpy.ma", "MaskedArray"):
         raise InputError(f"{name} are a {kind}: {name}.filled(0) is an array without a mask")
-    if not hasattr(value, "__array__") and not hasattr(value, "__array_interface__"):
+    if not any(hasattr(value, protocol) for protocol in _ARRAY_PROTOCOLS):
         raise InputError(f"{name} are an array [H, W] or [H, W, 1 to 4], a PIL image or a picture file, not {described(value)}")
     array, tensor = _array_of(name, value), _is_of(value, "torch", "Tensor")
     what = f"{array.dtype.name} {list(array.shape)} ({kind})"
@@ -244,7 +252,7 @@ def _narrowed(name: str, array: NDArray[Any], what: str, to_8_bits: str) -> Pixe
 def mask(value: object) -> Bool:
     """A mask as an array, bool [H, W]. Raises InputError."""
     wanted = "a mask is a bool array [H, W], true for pixels to repair"
-    if not hasattr(value, "__array__") and not hasattr(value, "__array_interface__"):
+    if not any(hasattr(value, protocol) for protocol in _ARRAY_PROTOCOLS):
         raise InputError(f"{wanted}, not {described(value)}")
     found = _array_of("mask", value)
     if found.dtype != np.bool_:
@@ -254,6 +262,8 @@ def mask(value: object) -> Bool:
 
 def _array_of(name: str, value: object) -> NDArray[Any]:
     try:
-        return np.asarray(value)
+        if hasattr(value, "__array__") or hasattr(value, "__array_interface__"):
+            return np.asarray(value)
+        return np.from_dlpack(cast(Any, value))
     except Exception as error:  # any: torch raises a TypeError that suggests .cpu(), cupy one that suggests .get()
         raise InputError(f"{name} of type {type(value).__name__} cannot be read: {printable(str(error))}") from error

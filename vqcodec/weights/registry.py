@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
@@ -39,6 +40,17 @@ from vqcodec.weights.token_prior import TokenPrior
 
 LITE_MODEL: Final = "photo-lite"
 """The model that training of lite models starts from."""
+EXTRA_PACKAGE: Final = "vqcodec_models_extra"
+"""The package of the models in EXTRA_MODELS, one folder each."""
+EXTRA_MODELS: Final = {
+    "mnist-prior": "9e008d1999e1",
+    "mnist-token": "19b64b6d2f7d",
+    "mnist-vqvae": "fc748997978d",
+    "photo-gan": "80bc7e8a2b31",
+    "photo-preview": "267671592624",
+}
+"""Ids by name of the models that are not in vqcodec's wheel, to say where they are if they are missing."""
+_GET_EXTRA: Final = "pip install vqcodec-models-extra (from a clone: pip install ./packaging/models-extra)"
 
 
 # ------------------------------------------------------------------------------------------------ by path or name
@@ -83,6 +95,8 @@ def find_prior(name: str | Path) -> tuple[TokenPrior, TokenModel]:
 def installed(name: str, kinds: Sequence[AnyKind] = FILE_KINDS) -> Path:
     """The folder of an installed model of some kinds. Folders in the working directory do not count. Raises ModelError."""
     folders = _installed_folders()
+    if name in EXTRA_MODELS and not any(folder.name == name for folder in folders):
+        raise ModelError(f"model {name} is not installed: {_GET_EXTRA}")
     serving = [folder for folder in folders if _serves_as_any(folder, kinds)]
     for folder in serving:
         if folder.name == name:
@@ -142,6 +156,9 @@ def find_by_id(file_id: bytes) -> FileModel | BuiltIn:
 
 def _find_by_id(file_id: bytes) -> FileModel:
     missing = f"the file needs model {file_id.hex()}, which is not installed (-m PATH, or $VQCODEC_MODELS)"
+    for name, extra_id in EXTRA_MODELS.items():
+        if file_id.hex() == extra_id:
+            missing = f"the file needs model {name}, which is not installed: {_GET_EXTRA}"
     return _with_id(file_id, _installed_folders(), missing)
 
 
@@ -225,10 +242,17 @@ def list_models() -> list[ModelEntry]:
 
 
 def search_folders() -> list[Path]:
-    """Folders that hold model folders, in order of lookup: $VQCODEC_MODELS, the user's data folder, the wheel, the checkout."""
+    """Folders that hold model folders, in order of lookup: $VQCODEC_MODELS, the user's data folder, the wheel, that of
+    vqcodec-models-extra, the checkout."""
     package = Path(__file__).resolve().parents[1]
     given = [Path(part) for part in os.environ.get("VQCODEC_MODELS", "").split(os.pathsep) if part]
-    return [*given, *_data_folders(), package / "models", package.parent / "models"]
+    return [*given, *_data_folders(), package / "models", *_extra_folders(), package.parent / "models"]
+
+
+def _extra_folders() -> list[Path]:
+    """The folder of EXTRA_PACKAGE, which is not imported; none if it is not installed."""
+    found = find_spec(EXTRA_PACKAGE)
+    return [] if found is None or found.origin is None else [Path(found.origin).parent]
 
 
 def _data_folders() -> list[Path]:

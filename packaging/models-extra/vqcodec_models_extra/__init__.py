@@ -1,0 +1,1 @@
+"""Models for vqcodec, one folder each; vqcodec finds them here."""
