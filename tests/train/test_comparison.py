@@ -1,6 +1,7 @@
 """The report of a training, and whether a model pays."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ LITE = registry.find("photo-lite")
 
 def compared(own: tuple[float, ...], percent: float, model_bytes: int = 1000) -> Comparison:
     lines = Line("base", (400, 200, 100), 900, 0.0), Line("own", own, math.nan, percent)
-    return Comparison(3, (40.0, 35.0, 30.0), lines, model_bytes)
+    return Comparison(3, 2, (40.0, 35.0, 30.0), lines, model_bytes)
 
 
 def test_bytes_are_interpolated_between_files_and_never_far_beyond_them() -> None:
@@ -44,6 +45,15 @@ def test_a_model_pays_when_it_has_saved_its_own_size() -> None:
     for own, percent in (((400, 200, 100), 0.0), ((420, 201, 99), 2.0), ((math.nan,) * 3, math.nan)):
         assert compared(own, percent).pays_after is None
         assert not compared(own, percent).pays
+
+
+def test_an_untrained_model_that_is_better_is_named() -> None:
+    other, avif = Line("other", (300, 150, 75), math.nan, -25.0), Line("AVIF", (200, 100, 50), math.nan, -50.0)
+    found = compared((380, 190, 95), -5.0)
+    found = replace(found, models=3, lines=(*found.lines, other, avif))
+    assert found.better == other
+    assert replace(found, lines=(found.lines[0], replace(found.lines[1], percent=-26.0), other, avif)).better is None
+    assert compared((380, 190, 95), -5.0).better is None
 
 
 def test_a_folder_where_no_model_pays_is_told_why() -> None:

@@ -85,17 +85,20 @@ class Schedule:
 class LoopOptions:
     """Device of a training loop, the checkpoint that it continues from and writes, and the callback for its figures.
 
-    The loop ends after the step in which `stopped` returns True.
+    `progress` gets the share that is done before each step. The loop ends after the step in which `stopped` returns True.
     """
 
     device: str = "cpu"
     checkpoint: Path | None = None
     report: Report | None = None
+    progress: Callable[[float], None] = lambda share: None
     stopped: Callable[[], bool] = lambda: False
 
     def share_done(self, settings: Schedule, number: int, seconds: float) -> float:
-        """Share of a schedule that is over after `number` steps and `seconds`; 1 if the loop is stopped."""
-        return 1.0 if self.stopped() else settings.share_done(number, seconds)
+        """Share of a schedule that is over after `number` steps and `seconds`, which is reported; 1 if the loop is stopped."""
+        share = 1.0 if self.stopped() else settings.share_done(number, seconds)
+        self.progress(min(share, 1.0))
+        return share
 
 
 ON_CPU: Final = LoopOptions()

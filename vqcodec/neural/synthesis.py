@@ -139,11 +139,18 @@ def held_out_error(network: ConvNetwork, samples: Sequence[Sample], device: str,
     return float(held_out_errors(network, samples, device, goal).mean())
 
 
-def held_out_errors(network: ConvNetwork, samples: Sequence[Sample], device: str, goal: Goal = FOR_PSNR) -> Float64:
+def held_out_errors(
+    network: ConvNetwork,
+    samples: Sequence[Sample],
+    device: str,
+    goal: Goal = FOR_PSNR,
+    progress: Callable[[int], None] = lambda done: None,
+) -> Float64:
     """Loss of each whole sample by the network, float64 [samples] in the goal's unit; negative values are gains."""
-    found = []
+    found: list[float] = []
     with torch.no_grad():
         for sample in samples:
+            progress(len(found))
             inputs, missing = (torch.from_numpy(a.astype(np.float32))[None].to(device) for a in (sample.features, sample.missing))
             found.append(goal.lost(inputs, network(inputs), missing))
     return np.array(found)

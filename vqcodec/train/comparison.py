@@ -125,6 +125,8 @@ class Comparison:
     """Lines for the base model (first), the new model (second) and others, on some held-out pictures."""
 
     pictures: int
+    models: int
+    """Number of lines of models; those of other formats follow."""
     psnr_db: tuple[float, ...]
     """Mean PSNR of the base model's files at each of QUALITIES, dB."""
     lines: tuple[Line, ...]
@@ -143,6 +145,12 @@ class Comparison:
         if not self.lines[1].percent < 0 or not self.saved_bytes > 0:
             return None
         return math.ceil(self.model_bytes / self.saved_bytes)
+
+    @property
+    def better(self) -> Line | None:
+        """The line of an untrained model with smaller files than the new one's; None if there is none."""
+        found = [line for line in self.lines[2 : self.models] if line.percent < self.lines[1].percent]
+        return min(found, key=lambda line: line.percent, default=None)
 
     @property
     def pays(self) -> bool:
@@ -182,7 +190,7 @@ def compare(
     means = np.mean([one.bytes for one in found], axis=0)  # float64 [codecs, qualities + 1]
     lines = [_line(name, sizes, means[0]) for name, sizes in zip([*names, *_OTHERS], means, strict=True)]
     psnr = np.mean([one.psnr_db for one in found], axis=0).tolist()
-    return Comparison(len(found), tuple(psnr), tuple(lines), len(packed(own)))
+    return Comparison(len(found), len(models), tuple(psnr), tuple(lines), len(packed(own)))
 
 
 def _line(name: str, sizes: Float64, at_base: Float64) -> Line:

@@ -52,11 +52,14 @@ def train_denoiser(run: TrainingRun, *, init: str | Path | None = None) -> Train
     found = fit_denoiser(train, held_out, settings, options, start=None if start is None else start.tensors)
     made = Denoiser(run.output.name, found | {"color": OPPONENT})
     made.check()
-    run.tell(CHECKING, 0, 1)
     scored = held_out[: run.limited(_SCORED, _SCORED_A_MINUTE)]
+    gains = {}
+    for number, sigma in enumerate(SCORED_SIGMAS):
+        run.tell(CHECKING, number, len(SCORED_SIGMAS))
+        gains[sigma] = mean_gain_db(made, scored, sigma)
     facts = {
         **({} if start is None else {"init_id": start.id}),
-        **{f"held_out_gain_db_at_{sigma:g}": round(mean_gain_db(made, scored, sigma), 3) for sigma in SCORED_SIGMAS},
+        **{f"held_out_gain_db_at_{sigma:g}": round(gain_db, 3) for sigma, gain_db in gains.items()},
         "parameters": sum(array.size for array in found.values()),
         "macs_per_pixel": round(made.network.macs_per_pixel),
         "settings": asdict(settings),

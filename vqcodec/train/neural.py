@@ -73,7 +73,7 @@ def train_neural(run: TrainingRun, *, init: str | Path, parts: Sequence[str] = P
     if rank:
         return Trained(run.summary(model, "neural", options, facts, corpus))
     comparison = None
-    if model.id != base.id and not run.stop.asked:
+    if not run.stop.asked and set(parts) != {"synthesis-ssim"}:  # which serves files that are not tuned for PSNR
         comparison = compare(base, model, installed_models(kinds.DEFAULT_MODEL), corpus.held_out, run.watch)
         facts |= {} if comparison is None else {"comparison": comparison.facts()}
     refusal = "" if run.keep or distil else why_no_gain(base, model, comparison, run.notes)

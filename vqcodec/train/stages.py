@@ -244,10 +244,15 @@ def _shower(training: NeuralTraining, samples: SynthesisSplit, goal: Goal) -> Ca
 
 def _note_gains(run: TrainingRun, samples: SynthesisSplit, goal: Goal, before: ConvNetwork | None, network: Tensors) -> Float64:
     """Gain of each held-out sample over the network `before`, float64 [samples]; the means of both go to the run's results."""
-    run.tell(CHECKING, 0, 1)
     held_out = samples.held_out
-    new = -synthesis.held_out_errors(load_tensors(network, goal.kind), held_out, "cpu", goal)
-    old = np.zeros(len(held_out)) if before is None else -synthesis.held_out_errors(before, held_out, "cpu", goal)
+    count = len(held_out)
+    total = count if before is None else 2 * count
+    new = -synthesis.held_out_errors(
+        load_tensors(network, goal.kind), held_out, "cpu", goal, lambda done: run.tell(CHECKING, done, total)
+    )
+    old = np.zeros(count)
+    if before is not None:
+        old = -synthesis.held_out_errors(before, held_out, "cpu", goal, lambda done: run.tell(CHECKING, count + done, total))
     run.results[f"held_out_gain_{goal.unit}_before"] = round(float(old.mean()), 4)
     run.results[f"held_out_gain_{goal.unit}"] = round(float(new.mean()), 4)
     return new - old

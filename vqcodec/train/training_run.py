@@ -151,14 +151,16 @@ class TrainingRun:
         `name` is used in the log and `stage` in the progress display. model.json gets the number of steps as `counted`, and the
         facts named in `kept`.
         """
-        self.tell(stage, 0, 1000)
+
+        def progress(share: float) -> None:
+            self.tell(stage, round(1000 * share), 1000)
 
         def report(facts: dict[str, float]) -> None:
             self.results.update({counted: facts["step"], **{key: round(facts[key], 1) for key in kept}})
-            self.tell(stage, round(1000 * facts["share"]), 1000)
             self.training_log.facts(name, facts)
 
-        return LoopOptions(self.device, self.checkpoint(part), report, lambda: self.stop.asked)
+        progress(0)
+        return LoopOptions(self.device, self.checkpoint(part), report, progress, lambda: self.stop.asked)
 
     # ------------------------------------------------------------------------------------------------ the model
 
