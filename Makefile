@@ -16,7 +16,7 @@ TRAIN_IMAGES ?= ../shared/data/photos
 MNIST ?= ../shared/data/mnist
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-lowest test-slow lint bench bench-held-out remake mnist golden man wheels clean
+.PHONY: help demo test test-fast test-lowest test-slow lint bench bench-held-out remake mnist golden man docs wheels clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 24
@@ -65,6 +65,9 @@ golden: $(VENV)/.dev ## write the golden files anew; for a new format version on
 man: $(VENV)/.base ## the man page, into out/
 	mkdir -p out && $(BIN)/python packaging/make_man.py > out/vqcodec.1
 
+docs: $(VENV)/.docs ## all pages and the reference as HTML, into out/docs/VERSION
+	$(BIN)/python packaging/make_docs.py out/docs
+
 wheels: $(VENV)/.dev ## the wheels of vqcodec and of the models that most do not need, into dist/
 	$(BIN)/python -m build --wheel --outdir dist .
 	$(BIN)/python -m build --wheel --outdir dist packaging/models-extra
@@ -88,6 +91,10 @@ $(VENV)/.base: $(VENV)/.pip pyproject.toml constraints.txt
 $(VENV)/.dev: $(VENV)/.pip pyproject.toml constraints.txt
 	$(INSTALL) --editable ".[bench,train]" --group dev
 	@touch $@ $(VENV)/.base
+
+$(VENV)/.docs: $(VENV)/.base
+	$(INSTALL) --group docs
+	@touch $@
 
 $(LOWEST)/.test: $(LOWEST)/.pip pyproject.toml constraints-lowest.txt
 	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints-lowest.txt --editable ".[bench,jxl]" --group test

@@ -11,6 +11,22 @@ import typer.main
 from vqcodec import __version__
 from vqcodec.cli.main import COMMANDS, app_with
 
+EXIT_CODES = {
+    0: "done",
+    1: "internal error, or a process died",
+    2: "usage, or a package is missing",
+    3: "corrupt, unsupported or unreadable input",
+    4: "model missing, damaged or mismatched",
+    5: "output refused or unwritable",
+    6: "limit or memory exceeded",
+    130: "interrupted by SIGINT (143: by SIGTERM, 129: by SIGHUP)",
+    141: "ended by SIGPIPE: the reader of standard output closed it",
+}
+ENVIRONMENT = {
+    "VQCODEC_MODELS": "Folders of models, separated by colons, that are searched first.",
+    "XDG_DATA_HOME": "Base of the folder vqcodec/models, which is searched next; default ~/.local/share.",
+}
+
 
 def escaped(text: str) -> str:
     """Escape text for roff: backslashes, hyphens, and request characters at the start of a line."""
@@ -49,22 +65,11 @@ def man_page() -> str:
             lines += [".TP", f"\\fI{escaped(argument.metavar or argument.name.upper())}\\fR", escaped(argument.help or "")]
         lines += options_of(command)
     lines += [".SH EXIT STATUS"]
-    meanings = {0: "done", 1: "internal error, or a process died", 2: "usage, or a package is missing"}
-    meanings |= {3: "corrupt, unsupported or unreadable input"}
-    meanings |= {4: "model missing, damaged or mismatched", 5: "output refused or unwritable", 6: "limit or memory exceeded"}
-    meanings |= {130: "interrupted by SIGINT (143: by SIGTERM, 129: by SIGHUP)"}
-    meanings |= {141: "ended by SIGPIPE: the reader of standard output closed it"}
-    for code, meaning in meanings.items():
+    for code, meaning in EXIT_CODES.items():
         lines += [".TP", f"\\fB{code}\\fR", meaning]
-    lines += [
-        ".SH ENVIRONMENT",
-        ".TP",
-        r"\fBVQCODEC_MODELS\fR",
-        "Folders of models, separated by colons, that are searched first.",
-        ".TP",
-        r"\fBXDG_DATA_HOME\fR",
-        "Base of the folder vqcodec/models, which is searched next; default ~/.local/share.",
-    ]
+    lines += [".SH ENVIRONMENT"]
+    for name, meaning in ENVIRONMENT.items():
+        lines += [".TP", f"\\fB{name}\\fR", escaped(meaning)]
     return "\n".join(lines) + "\n"
 
 

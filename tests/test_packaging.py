@@ -1,6 +1,7 @@
 """The files in packaging/ agree with the program."""
 
 import json
+import re
 import subprocess
 import sys
 import tomllib
@@ -54,6 +55,25 @@ def test_the_man_page_has_every_command_argument_and_option(man_page: str) -> No
                 name = f"\\fI{parameter.metavar or parameter.name.upper()}\\fR"
             assert parameter.hidden or reported.pop(name.replace("-", "\\-")).strip(), f"{title}: {parameter.name}"
         assert not reported
+
+
+def test_the_reference_has_every_command_option_and_function(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, PACKAGING / "make_reference.py", tmp_path], check=True, env=program_environment())
+    commands = dict(part.split("\n", 1) for part in (tmp_path / "commands.md").read_text().split("\n## ")[1:])
+    program = get_command(app_with(COMMANDS))
+    assert set(commands) == {*program.commands, "Exit codes", "Environment"}
+    for name, command in program.commands.items():
+        for parameter in command.params:
+            shown = ", ".join(parameter.opts) if parameter.param_type_name == "option" else parameter.metavar
+            assert parameter.hidden or re.search(rf"^\| `{re.escape(shown)}[ `]", commands[name], re.MULTILINE), f"{name}: {shown}"
+    functions = (tmp_path / "python.md").read_text()
+    for name in ("encode", "decode", "open_vqz", "VqzFile", "VqzFile.read", "Errors"):
+        assert re.search(rf"^##+ {name}$", functions, re.MULTILINE), name
+    assert "    quality: " in functions
+
+
+def test_the_citation_has_the_version() -> None:
+    assert f"\nversion: {vqcodec.__version__}\n" in (REPOSITORY / "CITATION.cff").read_text()
 
 
 def test_the_man_page_has_defaults_and_common_options(man_page: str) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.util import find_spec
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any, Final
 
@@ -251,7 +251,7 @@ def search_folders() -> list[Path]:
 
 def _extra_folders() -> list[Path]:
     """The folder of EXTRA_PACKAGE, which is not imported; none if it is not installed."""
-    found = find_spec(EXTRA_PACKAGE)
+    found = PathFinder.find_spec(EXTRA_PACKAGE)
     return [] if found is None or found.origin is None else [Path(found.origin).parent]
 
 
