@@ -1,6 +1,7 @@
 """The report of a training, and whether a model pays."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +13,7 @@ from vqcodec import api
 from vqcodec.train import comparison
 from vqcodec.train.comparison import MOST_PICTURES, Comparison, CurvePoint, Line, bytes_at
 from vqcodec.train.data import TrainingImage
-from vqcodec.train.result import why_no_gain
+from vqcodec.train.result import why_not_written
 from vqcodec.train.watch import Stop, Watch
 from vqcodec.weights import registry
 from vqcodec.weights.exact import ExactModel
@@ -47,6 +48,10 @@ def test_a_model_pays_when_it_has_saved_its_own_size() -> None:
         assert not compared(own, percent).pays
 
 
+def why(made: ExactModel, found: Comparison | None, notes: Sequence[str] = (), *, unfinished: bool = False) -> str:
+    return why_not_written(LITE, made, found, notes, unfinished=unfinished)
+
+
 def test_an_untrained_model_that_is_better_is_named() -> None:
     other, avif = Line("other", (300, 150, 75), math.nan, -25.0), Line("AVIF", (200, 100, 50), math.nan, -50.0)
     found = compared((380, 190, 95), -5.0)
@@ -58,11 +63,12 @@ def test_an_untrained_model_that_is_better_is_named() -> None:
 
 def test_a_folder_where_no_model_pays_is_told_why() -> None:
     other = ExactModel("own", LITE.tensors | {"color": LITE.color * 2})
-    assert why_no_gain(LITE, LITE, None, ["photo-lite is kept as it is: chance"]) == "photo-lite is kept as it is: chance"
-    assert why_no_gain(LITE, other, compared((380, 190, 95), -5.0), []) == ""
-    assert why_no_gain(LITE, other, None, []) == ""  # no time for the report
-    assert "not smaller than with photo-lite (+2.0 %)" in why_no_gain(LITE, other, compared((420, 201, 99), 2.0), [])
-    dear = why_no_gain(LITE, other, compared((380, 190, 95), -5.0, 10**9), [])
+    assert why(LITE, None, ["kept: chance"]) == "it does not pay to train on this folder: kept: chance"
+    assert why(LITE, None, ["kept: no time"], unfinished=True) == "kept: no time"
+    assert why(other, compared((380, 190, 95), -5.0)) == ""
+    assert why(other, None) == ""  # no time for the report
+    assert "not smaller than with photo-lite (+2.0 %)" in why(other, compared((420, 201, 99), 2.0))
+    dear = why(other, compared((380, 190, 95), -5.0, 10**9))
     assert "5.0 % smaller than with photo-lite, and the model of 1000000000 bytes would pay after 100000000 pictures" in dear
 
 

@@ -82,7 +82,7 @@ def train(
     from vqcodec.cli.tables import stage_progress
     from vqcodec.runtime.interrupts import first_interrupt
     from vqcodec.train import options
-    from vqcodec.train.watch import DEFAULT_MINUTES, Stop, StoppedError
+    from vqcodec.train.watch import DEFAULT_MINUTES, OutOfTimeError, Stop, StoppedError
 
     refiner_options = options.RefinerOptions(
         lambda_r=lambda_r, lambda_p=lambda_p, lambda_a=lambda_a, lambda_c=lambda_c, adaptive=adaptive, lambda_t=lambda_t
@@ -168,7 +168,7 @@ def train(
     if trained.stopped:
         raise typer.Exit(StoppedError.exit_code)
     if not trained.written:
-        raise typer.Exit(NO_GAIN)
+        raise typer.Exit(OutOfTimeError.exit_code if trained.unfinished else NO_GAIN)
 
 
 def _train_networks(
@@ -214,7 +214,7 @@ def _report(trained: "Trained", plan: "Plan", output: Path, *, quiet: bool, as_j
     notes = list(trained.summary.get("notes", []))
     if not quiet:
         if trained.refusal:
-            tell(f"it does not pay to train on this folder: {trained.refusal}; nothing is written (--keep writes a model anyway)")
+            tell(f"{trained.refusal}; nothing is written (--keep writes a model anyway)")
         else:
             for note in notes:
                 tell(f"note: {note}")

@@ -19,7 +19,7 @@ from vqcodec.train.data import LEAST_HELD_OUT, Corpus, count_pixels, identity, l
 from vqcodec.train.held_out import FEWEST_PIECES, NO_BETTER, Figures, is_better, measure
 from vqcodec.train.log import TrainingLog
 from vqcodec.train.pipeline import fit_linear_model
-from vqcodec.train.result import Announce, Plan, Trained, why_no_gain
+from vqcodec.train.result import Announce, Plan, Trained, why_not_written
 from vqcodec.train.selection import cut_in_pieces, shuffled
 from vqcodec.train.settings import DEFAULTS, ExactSettings
 from vqcodec.train.watch import OutOfTimeError, Progress, Stop, StoppedError, Watch
@@ -59,6 +59,8 @@ class Outcome:
     attempts: list[Attempt]
     chosen: Attempt
     notes: list[str] = field(default_factory=list)
+    unfinished: bool = False
+    """Whether the time was over before all attempts were made that might have been better."""
 
 
 def train_lite(
@@ -119,11 +121,11 @@ def train_lite(
         **({} if comparison is None else {"comparison": comparison.facts()}),
         "codebooks": chosen.codebooks,
     }
-    refusal = "" if base is None or keep else why_no_gain(base, made, comparison, outcome.notes)
+    refusal = "" if base is None or keep else why_not_written(base, made, comparison, outcome.notes, unfinished=outcome.unfinished)
     if not refusal:
         with new_folder(output, overwrite=overwrite, marker=TENSORS, known=[SUMMARY]) as folder_of_model:
             save_model(folder_of_model, replace(made, summary=summary))
-    trained = Trained(summary, refusal, comparison, watch.stop.asked)
+    trained = Trained(summary, refusal, outcome.unfinished, comparison, watch.stop.asked)
     training_log.entry("result", trained.facts())
     return trained
 
@@ -160,11 +162,11 @@ def _adapt(base: ExactModel, corpus: Corpus, settings: ExactSettings, watch: Wat
         pieces, begun = shuffled(cut_in_pieces(corpus.held_out)), time.monotonic()
         unchanged = replace(unchanged, figures=measure(base, pieces, watch, _CHECKED))
     except StoppedError as error:
-        return Outcome([unchanged], unchanged, [f"{kept}: {error}"])
+        return Outcome([unchanged], unchanged, [f"{kept}: {error}"], unfinished=True)
     pieces = pieces[: len(unchanged.figures)]
     if len(pieces) < FEWEST_PIECES or count_pixels(pieces) < LEAST_HELD_OUT:
         note = f"{kept}: the time was over while checking it on held-out pictures: give more --minutes"
-        return Outcome([unchanged], unchanged, [note])
+        return Outcome([unchanged], unchanged, [note], unfinished=True)
     checking_s, attempts = time.monotonic() - begun, [unchanged]
     for number, strength in enumerate(STRENGTHS):
         begun = time.monotonic()
@@ -174,7 +176,7 @@ def _adapt(base: ExactModel, corpus: Corpus, settings: ExactSettings, watch: Wat
             fitted = fit_linear_model(corpus.train, one_sweep, base, own.but(1.2 * checking_s))
             figures = measure(fitted.model, pieces, own.for_check())
         except OutOfTimeError as error:
-            return Outcome(attempts, unchanged, [f"{kept}: {error}"])
+            return Outcome(attempts, unchanged, [f"{kept}: {error}"], unfinished=True)
         attempts.append(Attempt(f"{base.name} with a pull of {strength:g} samples", fitted.model, figures, fitted.codebooks))
         if len(figures) == len(pieces) and is_better(figures, unchanged.figures):
             return Outcome(attempts, attempts[-1])

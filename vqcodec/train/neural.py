@@ -15,7 +15,7 @@ from vqcodec.neural.networks import Size
 from vqcodec.neural.synthesis import FOR_EYES, FOR_PSNR
 from vqcodec.train.comparison import GRAPHICS, are_graphics, compare, installed_models
 from vqcodec.train.pipeline import distil_synthesis, fit_context, fit_synthesis
-from vqcodec.train.result import Trained, why_no_gain
+from vqcodec.train.result import Trained, why_not_written
 from vqcodec.train.stages import CHECKPOINTS, NeuralTraining
 from vqcodec.train.training_run import TrainingRun
 from vqcodec.train.watch import OutOfTimeError, Watch
@@ -53,7 +53,7 @@ def train_neural(run: TrainingRun, *, init: str | Path, parts: Sequence[str] = P
     corpus = run.begin(tuple(CHECKPOINTS))
     training = NeuralTraining(run, base, corpus)
     run.tell_plan(corpus, "neural", base, [*(f"{name} network" for name in parts), *_CHECKS])
-    tensors = dict(base.tensors)
+    tensors, unfinished = dict(base.tensors), False
     if reason := _why_not(training, gate=distil is None and not run.keep):
         run.notes.append(f"{base.name} is kept as it is: {reason}")
     else:
@@ -64,6 +64,7 @@ def train_neural(run: TrainingRun, *, init: str | Path, parts: Sequence[str] = P
             try:
                 tensors = _fit_of(name, distil)(training, tensors, watch)
             except OutOfTimeError as error:
+                unfinished = True
                 run.notes.append(f"the {name} of {base.name} is kept as it is: {error}")
     model = ExactModel(run.output.name, tensors)
     model.check()
@@ -76,9 +77,9 @@ def train_neural(run: TrainingRun, *, init: str | Path, parts: Sequence[str] = P
     if not run.stop.asked and set(parts) != {"synthesis-ssim"}:  # which serves files that are not tuned for PSNR
         comparison = compare(base, model, installed_models(kinds.DEFAULT_MODEL), corpus.held_out, run.watch)
         facts |= {} if comparison is None else {"comparison": comparison.facts()}
-    refusal = "" if run.keep or distil else why_no_gain(base, model, comparison, run.notes)
+    refusal = "" if run.keep or distil else why_not_written(base, model, comparison, run.notes, unfinished=unfinished)
     summary = run.summary(model, "neural", options, facts, corpus)
-    return run.finish(model, summary, tuple(CHECKPOINTS), refusal=refusal, comparison=comparison)
+    return run.finish(model, summary, tuple(CHECKPOINTS), refusal=refusal, unfinished=unfinished, comparison=comparison)
 
 
 def _why_not(training: NeuralTraining, *, gate: bool) -> str:

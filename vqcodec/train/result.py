@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from vqcodec.train.comparison import MOST_PICTURES, Comparison
 from vqcodec.train.data import Corpus, Skipped
@@ -92,6 +92,7 @@ def _minutes(minutes: float) -> str:
     return _count(max(1, round(60 * minutes)), "second") if minutes < 1 else _count(round(minutes), "minute")
 
 
+_NO_GAIN: Final = "it does not pay to train on this folder"
 Announce = Callable[[Plan], None]
 """Called with the plan before the work starts."""
 
@@ -102,7 +103,9 @@ class Trained:
 
     summary: dict[str, Any]
     refusal: str = ""
-    """Why training on this folder does not pay, and the model is not written; empty if it was written."""
+    """Why the model is not written: training on this folder does not pay, or was not finished; empty if it was written."""
+    unfinished: bool = False
+    """Whether the time was over, or a request to stop came, before all parts were trained."""
     comparison: Comparison | None = None
     stopped: bool = False
     """Whether a request to stop ended it."""
@@ -117,20 +120,27 @@ class Trained:
             "written": self.written,
             "refusal": self.refusal,
             "stopped": self.stopped,
+            "unfinished": self.unfinished,
             "comparison": None if self.comparison is None else self.comparison.facts(),
         }
 
 
-def why_no_gain(base: ExactModel, made: ExactModel, comparison: Comparison | None, notes: Sequence[str]) -> str:
-    """Why a model does not pay beside the base model that it started from; empty if it pays. `notes` are those of the training."""
+def why_not_written(
+    base: ExactModel, made: ExactModel, comparison: Comparison | None, notes: Sequence[str], *, unfinished: bool
+) -> str:
+    """Why a model is not worth writing beside the base model that it started from; empty if it pays.
+
+    `notes` are those of the training, and say why the base model was kept.
+    """
     if made.id == base.id:
-        return "; ".join(notes) or f"nothing was better than {base.name}"
+        reason = "; ".join(notes) or f"nothing was better than {base.name}"
+        return reason if unfinished else f"{_NO_GAIN}: {reason}"
     if comparison is None or comparison.pays:
         return ""
     pictures, percent = comparison.pictures, comparison.lines[1].percent
     if comparison.pays_after is None:
-        return f"files of {pictures} held-out pictures are not smaller than with {base.name} ({percent:+.1f} %)"
+        return f"{_NO_GAIN}: files of {pictures} held-out pictures are not smaller than with {base.name} ({percent:+.1f} %)"
     return (
-        f"files of {pictures} held-out pictures are {-percent:.1f} % smaller than with {base.name}, and the model of"
+        f"{_NO_GAIN}: files of {pictures} held-out pictures are {-percent:.1f} % smaller than with {base.name}, and the model of"
         f" {comparison.model_bytes} bytes would pay after {comparison.pays_after} pictures, more than {MOST_PICTURES}"
     )

@@ -196,9 +196,10 @@ class TrainingRun:
         parts: Sequence[str] = ("",),
         *,
         refusal: str = "",
+        unfinished: bool = False,
         comparison: Comparison | None = None,
     ) -> Trained:
-        """Write the model folder completely or not at all, unless a `refusal` says why it does not pay; then remove the checkpoints
+        """Write the model folder completely or not at all, unless a `refusal` says why not; then remove the checkpoints
         of its parts, unless the training was stopped and can be continued."""
         if not refusal:
             with new_folder(self.output, overwrite=self.overwrite, marker=TENSORS, known=[SUMMARY]) as folder_of_model:
@@ -206,7 +207,7 @@ class TrainingRun:
         if not self.stop.asked:
             for checkpoint in map(self.checkpoint, parts):
                 checkpoint.unlink(missing_ok=True)
-        trained = Trained(summary, refusal, comparison, self.stop.asked)
+        trained = Trained(summary, refusal, unfinished, comparison, self.stop.asked)
         self.training_log.entry("result", trained.facts())
         self.training_log.close()
         return trained
