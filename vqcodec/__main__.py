@@ -19,7 +19,7 @@ def main() -> int:
     code = cli.main()
     if code == cli.INTERRUPTED:
         die_by(signal.SIGINT)
-    if code == cli.BROKEN_PIPE:
+    if code == cli.BROKEN_PIPE and hasattr(signal, "SIGPIPE"):
         die_by(signal.SIGPIPE)
     return code
 

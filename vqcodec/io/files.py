@@ -25,6 +25,9 @@ STDOUT: Final = (STREAM, Path("/dev/stdout"))
 """Names of standard output. Opening the device would truncate a file to which the shell appends with >>."""
 _NO_LINKS: Final = {errno.EPERM, errno.EACCES, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK}
 """Errors of os.link on file systems without hard links (FAT, some network mounts)."""
+_NONBLOCK: Final = getattr(os, "O_NONBLOCK", 0)
+_BINARY: Final = getattr(os, "O_BINARY", 0)
+"""Flags of os.open that only POSIX or only Windows has."""
 
 
 def name_of(path: Path, stream: str = "standard input") -> str:
@@ -126,7 +129,7 @@ def read_input(path: Path, *, limit_bytes: int) -> bytes:
 
 def read_head(path: Path, count: int) -> bytes:
     """The first `count` bytes of a file, or all if it has fewer. Never waits for the writer of a pipe. Raises OSError."""
-    with open(path, "rb", buffering=0, opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+    with open(path, "rb", buffering=0, opener=lambda name, flags: os.open(name, flags | _NONBLOCK)) as file:
         return file.read(count) or b""
 
 
@@ -296,8 +299,9 @@ def new_folder(path: Path, *, overwrite: bool, marker: str, known: Sequence[str]
 
 def _sync(folder: Path) -> None:
     """Write the files of a folder and their names to the disk."""
-    for path in (*folder.iterdir(), folder):
-        descriptor = os.open(path, os.O_RDONLY)
+    windows = sys.platform == "win32"  # it syncs no folders, and files only if they are open for writing
+    for path in (*folder.iterdir(), *([] if windows else [folder])):
+        descriptor = os.open(path, os.O_RDWR if windows else os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:
@@ -359,13 +363,16 @@ def _write_path(path: Path, data: bytes | memoryview, overwrite: bool, attribute
 
 def _write_synced(path: Path, data: bytes | memoryview, old_mode: int | None, attributes: Attributes) -> None:
     """Write a new file to the disk. `old_mode` is that of the file that it will replace."""
-    descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666 & attributes.mode)
+    highest_mode = attributes.mode
+    if sys.platform == "win32":
+        highest_mode |= stat.S_IWRITE  # a read-only file cannot get its name
+    descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | _BINARY, 0o666 & highest_mode)
     try:
         if old_mode is not None:
-            os.fchmod(descriptor, stat.S_IMODE(old_mode) & attributes.mode)  # a private file stays private
+            os.chmod(path, stat.S_IMODE(old_mode) & highest_mode)  # a private file stays private
         write_all(descriptor, data)
         if attributes.times is not None:
-            os.utime(descriptor, ns=attributes.times)
+            os.utime(path, ns=attributes.times)
         os.fsync(descriptor)
     finally:
         os.close(descriptor)

@@ -114,6 +114,9 @@ class Pool:
 
         Raises TimeoutError if one lasts beyond the deadline, in seconds of time.monotonic().
         """
+        if sys.platform == "win32":
+            yield from _answered_here(function, calls)
+            return
         numbered = enumerate(calls)
         ended: list[_Answered] = []
         with selectors.DefaultSelector() as busy:
@@ -155,6 +158,16 @@ class Pool:
         """End all processes, whatever they do."""
         _end(self._all)
         self._all.clear()
+
+
+def _answered_here(function: Callable[..., Any], calls: Iterable[Arguments]) -> Iterator[_Answered]:
+    """Calls in this process, one after the other: Windows can neither wait for several pipes nor pass them on by number."""
+    for number, arguments in enumerate(calls):
+        try:
+            answer = _Answer(function(*arguments), None)
+        except Exception as error:
+            answer = _Answer(None, error)
+        yield _Answered(number, arguments, answer)
 
 
 class _Process:
