@@ -89,7 +89,7 @@ $(VENV)/.base: $(VENV)/.pip pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.pip pyproject.toml constraints.txt
-	$(INSTALL) --editable ".[bench,train]" --group dev
+	$(INSTALL) --editable ".[bench,train,zarr]" --group dev
 	@touch $@ $(VENV)/.base
 
 $(VENV)/.docs: $(VENV)/.base
@@ -97,5 +97,5 @@ $(VENV)/.docs: $(VENV)/.base
 	@touch $@
 
 $(LOWEST)/.test: $(LOWEST)/.pip pyproject.toml constraints-lowest.txt
-	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints-lowest.txt --editable ".[bench,jxl]" --group test
+	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints-lowest.txt --editable ".[bench,jxl,zarr]" --group test
 	@touch $@

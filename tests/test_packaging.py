@@ -116,7 +116,13 @@ def test_desktop_files_have_the_magic_number_and_type() -> None:
 def test_the_lowest_versions_that_are_tested_are_those_that_are_declared() -> None:
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
     extras = project["project"]["optional-dependencies"]
-    declared = [*project["project"]["dependencies"], *extras["bench"], *extras["jxl"], *project["dependency-groups"]["test"]]
+    declared = [
+        *project["project"]["dependencies"],
+        *extras["bench"],
+        *extras["jxl"],
+        *extras["zarr"],
+        *project["dependency-groups"]["test"],
+    ]
     lines = (REPOSITORY / "constraints-lowest.txt").read_text().splitlines()
     tested = dict(line.split("==") for line in lines if not line.startswith("#"))
     for requirement in map(Requirement, declared):

@@ -1,0 +1,1 @@
+"""Plugins for other libraries, each imported only with its library."""
