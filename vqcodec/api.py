@@ -1,14 +1,15 @@
-"""The Python interface: encode, decode, open_vqz, generate, repair, denoise, estimate_sigma, info, verify."""
+"""The Python interface: encode, decode, open_vqz, open_pack, generate, repair, denoise, estimate_sigma, info, verify."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, NoReturn, Self, Unpack
+from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, Self, Unpack
 
 from vqcodec import checks
 from vqcodec.arrays import Bool, Pixels, UInt8, UInt32
@@ -30,6 +31,9 @@ from vqcodec.weights.exact import ExactModel
 from vqcodec.weights.kinds import AnyModel, FileModel
 from vqcodec.weights.refiner import Refiner
 from vqcodec.weights.token import TokenModel
+
+if TYPE_CHECKING:
+    from vqcodec.format.pack import Lost, Place
 
 ModelName = str | Path | ExactModel | TokenModel | None
 RefinerName = str | Path | Refiner | None
@@ -220,6 +224,117 @@ def open_vqz(
     with ExitStack() as stack:
         stream = stack.enter_context(arguments.open_source(source, limit))
         opened = VqzFile(stream, model=model, max_pixels=limit, allow_partial=in_part)
+        opened._resources, opened._given = stack.pop_all(), source
+    return opened
+
+
+class Pack(Mapping[str, Pixels]):
+    """An open pack of pictures, made by `open_pack`: `pack[name]` decodes one, as `decode` does. Names are in order.
+
+    `close`, the end of a `with` block, or the end of the object closes what `open_pack` opened.
+    """
+
+    def __init__(self, source: BinaryIO, *, model: ModelName, max_pixels: int, allow_partial: bool) -> None:
+        from vqcodec.io.pack_reader import PackReader  # files need none of it
+
+        self._reader = PackReader(source, max_pixels=max_pixels, allow_partial=allow_partial)
+        self._model = None if model is None else _model(model)
+        self._resources = ExitStack()  # closed with it
+        self._given: Source = source
+        self.lost: list[Lost] = self._reader.pack.gaps
+        """Parts of a damaged pack that were found to be lost; with `allow_partial` only."""
+        self._allow_partial, self._max_pixels, self._names = allow_partial, max_pixels, list[str]()
+        self.closed = False
+
+    def __enter__(self) -> Self:
+        self._check_open()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Pack is an open file, which cannot be copied or pickled: hand on its path or bytes instead")
+
+    def close(self) -> None:
+        """Close the pack, unless it is the caller's own stream. Everything but `len` raises InputError from now on."""
+        self.closed = True
+        self._resources.close()
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise InputError("the pack is closed: read from it before close() or inside of the with block")
+
+    @property
+    def names(self) -> list[str]:
+        """The names of all pictures, sorted. Raises FormatError for damage, unless the pack was opened with `allow_partial`."""
+        self._check_open()
+        if not self._names:
+            with arguments.naming_source(self._given):
+                places = self._reader.pack.each(self.lost if self._allow_partial else None)
+                self._names = sorted((place.entry.name for place in places), key=lambda name: name.encode())
+        return list(self._names)
+
+    def __len__(self) -> int:
+        return len(self._reader.pack)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __contains__(self, name: object) -> bool:
+        self._check_open()
+        return isinstance(name, str) and self._reader.pack.find(name) is not None
+
+    def __getitem__(self, name: str) -> Pixels:
+        """The pixels of a picture. Raises KeyError, FormatError, ModelError, LimitError."""
+        return self.read(name)
+
+    @takes(DecodeOptions, DecodeChoices)
+    def read(self, name: str, *, refiner: RefinerName = None, **choices: Unpack[DecodeChoices]) -> Pixels:
+        """The pixels of a picture; arguments and errors are those of `decode`. Raises KeyError for a name that is not there."""
+        check_names("Pack.read", choices, DecodeChoices)
+        options = DecodeOptions(**choices)
+        if refiner is not None:
+            options.require_gan()
+        with arguments.naming_source(self._given):
+            place = self._place(name)
+            wanted = _refiner(refiner) if refinement.uses_refiner(options, self._reader.header(place)) else None
+            return self._reader.pixels(place, options, self._model, wanted)
+
+    def bytes(self, name: str) -> bytes:
+        """A picture as the bytes of a .vqz file that decodes to the same pixels. Raises KeyError and the errors of `decode`."""
+        with arguments.naming_source(self._given):
+            return self._reader.file(self._place(name), self._model)
+
+    def file(self, name: str) -> VqzFile:
+        """A picture as an open .vqz file: its header, its metadata, and parts of it. Raises KeyError and the errors of `decode`."""
+        return open_vqz(self.bytes(name), model=self._model, max_pixels=self._max_pixels)
+
+    def _place(self, name: str) -> Place:
+        self._check_open()
+        found = self._reader.pack.find(name)
+        if found is None:
+            raise KeyError(name)
+        return found
+
+
+def open_pack(
+    source: Source,
+    *,
+    model: ModelName = None,
+    max_pixels: int = MAX_PIXELS,
+    allow_partial: bool = False,
+) -> Pack:
+    """Open a pack for reading, with or without `with`: a path, bytes, or a binary stream, which stays open.
+
+    Only the index is read at first. With `allow_partial`, a pack that is cut or damaged is read as far as it is intact. Raises
+    InputError, FormatError and its subclasses, ModelError, LimitError.
+    """
+    limit = checks.whole("max_pixels", max_pixels, 1)
+    in_part = checks.flag("allow_partial", allow_partial)
+    with ExitStack() as stack:
+        stream = stack.enter_context(arguments.open_source(source, limit))
+        opened = Pack(stream, model=model, max_pixels=limit, allow_partial=in_part)
         opened._resources, opened._given = stack.pop_all(), source
     return opened
 

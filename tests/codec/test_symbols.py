@@ -30,7 +30,9 @@ def test_residuals_of_a_half_tile_come_back(seed: int, size: int, count: int, we
     for book, found in writer.calls[0]:
         streams[MODEL.maps[0][book]].append(found)
     found = [np.concatenate(parts) for parts in streams]
-    reader = symbols.SymbolReader(MODEL, 0, [symbols.GroupStreams(lambda layer: symbols.Layer(found, raw))])
+    reader = symbols.SymbolReader(
+        MODEL, [symbols.GroupStreams(lambda layer: symbols.LayerStreams(found, raw, MODEL.maps[0].tolist()))]
+    )
     reader.start_layer(0)
     np.testing.assert_array_equal(reader.code(*arguments), residuals)
     reader.finish()

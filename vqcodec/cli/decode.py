@@ -16,19 +16,21 @@ from vqcodec.cli.options import (
     MaxPixels,
     ModelOfFiles,
     OutputFolder,
+    PictureQuality,
     Quiet,
+    RefineBy,
     Shard,
     Strict,
     Threads,
+    To,
     UsageError,
     as_usage_errors,
     path_argument,
-    picture_suffix,
     region_of,
 )
 from vqcodec.cli.printing import progress_line
 from vqcodec.cli.single import check_json, check_picture_name, report_file
-from vqcodec.options import DEVICES, REFINES, SCALES, DecodeOptions, Device, Refine, Scale
+from vqcodec.options import DEVICES, SCALES, DecodeOptions, Device, Scale
 from vqcodec.runtime.blas import begin_with_one_thread
 
 
@@ -44,16 +46,7 @@ def decode(
     ] = None,
     into: OutputFolder = None,
     model: ModelOfFiles = None,
-    refine: Annotated[
-        Refine | None,
-        typer.Option(
-            "--refine",
-            metavar="|".join(REFINES),
-            help="Decode exactly (none), with the model's network (best), or with invented sharpness (gan). [default: best if the"
-            " model has a network, else none] Files without a model are always decoded exactly.",
-            show_default=False,
-        ),
-    ] = None,
+    refine: RefineBy = None,
     strength: Annotated[
         float | None,
         typer.Option(
@@ -91,27 +84,8 @@ def decode(
     allow_partial: Annotated[
         bool, typer.Option("--allow-partial", help="Decode the intact tile groups of a damaged or truncated file.")
     ] = False,
-    to: Annotated[
-        str | None,
-        typer.Option(
-            "--to",
-            callback=picture_suffix,
-            metavar="png|...",
-            help="Write this format if no OUT names one. [default: png]",
-            show_default=False,
-        ),
-    ] = None,
-    quality: Annotated[
-        int | None,
-        typer.Option(
-            "--quality",
-            min=0,
-            max=100,
-            metavar="0..100",
-            help="Write JPEG or WebP at this quality. [default: 95 for JPEG, lossless for WebP]",
-            show_default=False,
-        ),
-    ] = None,
+    to: To = None,
+    quality: PictureQuality = None,
     keep_times: KeepTimes = False,
     force: Force = False,
     jobs: Jobs = None,

@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
 
 import typer
 
@@ -17,6 +17,7 @@ from vqcodec.io.files import STREAM, name_of, why_no_file
 from vqcodec.io.kinds import is_picture_name
 
 if TYPE_CHECKING:
+    from vqcodec.io.batch import Summary
     from vqcodec.io.convert import Conversion
     from vqcodec.io.jobs import Shard, Skipped
 
@@ -149,7 +150,7 @@ def convert_many(
 ) -> None:
     """Convert a folder or files to outputs with this suffix, and print the report. Exits with the code of the first failure
     or, if `strict`, with that of InputError for skipped files."""
-    from vqcodec.cli.tables import batch_progress, print_summary
+    from vqcodec.cli.tables import batch_progress
     from vqcodec.io.batch import BatchSettings, run_batch
 
     settings = BatchSettings(
@@ -165,7 +166,13 @@ def convert_many(
     start = time.perf_counter()
     with batch_progress(console(stderr=True, quiet=quiet)) as (started, progress):
         summary = run_batch(settings, started, progress)
-    seconds = time.perf_counter() - start
+    report(summary, time.perf_counter() - start, strict=strict, as_json=as_json, quiet=quiet)
+
+
+def report(summary: "Summary", seconds: float, *, strict: bool, as_json: bool, quiet: bool) -> NoReturn:
+    """Print the result of many files, and exit with the code of the first failure or, if `strict`, of skipped files."""
+    from vqcodec.cli.tables import print_summary
+
     if as_json:
         print_json(
             done=summary.done,

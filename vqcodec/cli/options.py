@@ -13,7 +13,7 @@ from typer.core import TyperCommand
 
 from vqcodec.errors import InputError, VqcodecError, printable
 from vqcodec.io.files import STREAM
-from vqcodec.options import TUNES, Region, Tune
+from vqcodec.options import REFINES, TUNES, Refine, Region, Tune
 
 USAGE: Final = 2
 """Exit code for wrong usage."""
@@ -292,3 +292,37 @@ Tile = Annotated[
 ]
 Exact = Annotated[bool, typer.Option("--exact", help="Keep the colours of fully transparent pixels instead of replacing them.")]
 Strip = Annotated[bool, typer.Option("--strip", help="Leave out the ICC profile, EXIF and XMP.")]
+
+# ------------------------------------------------------------------------------------------------ options of decoding
+
+RefineBy = Annotated[
+    Refine | None,
+    typer.Option(
+        "--refine",
+        metavar="|".join(REFINES),
+        help="Decode exactly (none), with the model's network (best), or with invented sharpness (gan). [default: best if the"
+        " model has a network, else none] Files without a model are always decoded exactly.",
+        show_default=False,
+    ),
+]
+To = Annotated[
+    str | None,
+    typer.Option(
+        "--to",
+        callback=picture_suffix,
+        metavar="png|...",
+        help="Write this format if no OUT names one. [default: png]",
+        show_default=False,
+    ),
+]
+PictureQuality = Annotated[
+    int | None,
+    typer.Option(
+        "--quality",
+        min=0,
+        max=100,
+        metavar="0..100",
+        help="Write JPEG or WebP at this quality. [default: 95 for JPEG, lossless for WebP]",
+        show_default=False,
+    ),
+]

@@ -116,9 +116,12 @@ def _share_of_clear_cells(pixels: Pixels, depth: int) -> float:
 
 def may_hold_graphics(pixels: Pixels, depth: int) -> bool:
     """Whether a picture [H, W, C] may hold graphics; False for almost all photographs, at little cost."""
-    if pixels.shape[0] * pixels.shape[1] <= SMALL or equal_share(pixels) >= _EQUAL_SHARE:
-        return True
-    return _share_of_clear_cells(pixels, depth) >= _CLEAR_SHARE
+    return pixels.shape[0] * pixels.shape[1] <= SMALL or shows_graphics(pixels, depth)
+
+
+def shows_graphics(pixels: Pixels, depth: int) -> bool:
+    """Whether the content of a picture [H, W, C], whatever its size, is that of graphics: equal neighbours, or clear cells."""
+    return equal_share(pixels) >= _EQUAL_SHARE or _share_of_clear_cells(pixels, depth) >= _CLEAR_SHARE
 
 
 def few_coloured(pixels: Pixels, most: int) -> Bool:

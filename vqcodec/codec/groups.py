@@ -113,7 +113,7 @@ def decode_group(
     `ideal` float64 [C], if given: the ideal code length in bits of the symbols read is added to it, by channel.
     """
     grid = Grid(*cells, LAYOUTS[header.layout], graphic)
-    walk(grid, model, header, SymbolReader(model, header.merge_map, [streams.unpack(header, sections, cells, model)], ideal))
+    walk(grid, model, header, SymbolReader(model, [streams.unpack(header, sections, cells, model)], ideal))
     return grid.latents
 
 
@@ -139,7 +139,7 @@ def open_groups(
     places, layout = [header.groups[number] for number in numbers], LAYOUTS[header.layout]
     cells = places[0].shape
     each = [streams.unpack(header, stored, cells, model) for stored in sections]
-    reader = SymbolReader(model, header.merge_map, each)
+    reader = SymbolReader(model, each)
     skipped = None if graphic is None else np.concatenate([own.reshape(-1) for own in graphic])
     dcs = walk_dc(cells, layout, model, header, reader, dc_corrector_of(model, header.step_64), len(numbers), skipped)
     apart = dcs.astype(np.int16).reshape(layout.components, len(numbers), -1)
@@ -158,7 +158,7 @@ def finish_group(header: Header, group: OpenGroup, model: ExactModel, tiles: int
         return group.dcs
     grid = Grid(*group.place.shape, LAYOUTS[header.layout], group.graphic)
     grid.latents[: grid.layout.components] = group.dcs
-    reader = SymbolReader(model, header.merge_map, [group.streams])
+    reader = SymbolReader(model, [group.streams])
     walk_tiles(grid, model, header, reader, corrector_of(model, grid, header.step_64), tiles)
     return grid.latents
 

@@ -152,8 +152,8 @@ class _Found:
 class _Recorder(SymbolReader):
     """A reader of one tile group that keeps the index of every vector."""
 
-    def __init__(self, model: ExactModel, merge_map: int, group: GroupStreams) -> None:
-        super().__init__(model, merge_map, [group])
+    def __init__(self, model: ExactModel, group: GroupStreams) -> None:
+        super().__init__(model, [group])
         self._found: list[_Found] = []
 
     def code(
@@ -193,7 +193,7 @@ def index_table(
     """
     tables = []
     for number, place in enumerate(header.groups):
-        recorder = _Recorder(model, header.merge_map, streams.unpack(header, indices(number, header.layers), place.shape, model))
+        recorder = _Recorder(model, streams.unpack(header, indices(number, header.layers), place.shape, model))
         walk(Grid(*place.shape, LAYOUTS[header.layout], None if graphic is None else graphic[number]), model, header, recorder)
         table = recorder.columns()
         row, column = np.divmod(table.pop("cell"), np.uint32(place.width))
@@ -217,7 +217,7 @@ def describe(header: Header, indices: Indices, model: ExactModel, graphic: Mappi
     for number, place in enumerate(progress.steps(header.groups, "decoding")):
         sections = indices(number, header.layers)
         for section in sections:
-            assert section is not None
+            assert isinstance(section, bytes)
             parts, raw = read_streams(section, streams.mean_lengths(merged), _ANY_SIZE)
             for number_of_part, part in enumerate([*parts, StoredPart(len(raw), Mode.VERBATIM, raw)]):
                 counts[number_of_part] += part.size

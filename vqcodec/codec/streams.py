@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 
 from vqcodec.arrays import UInt8
 from vqcodec.codec.choices import Effort
-from vqcodec.codec.symbols import Calls, GroupStreams, GroupSymbols, Layer
+from vqcodec.codec.symbols import Calls, GroupStreams, GroupSymbols, Layer, LayerStreams
 from vqcodec.format import zstd_blocks
 from vqcodec.format.header import Header
 from vqcodec.format.stream_records import read_streams, write_streams
@@ -23,7 +23,17 @@ _SMALL_FILE: Final = 8192
 """Bytes up to which all merge maps are tried."""
 _GROUPS_TRIED: Final = 3
 """Tile groups, evenly spread, on which merge maps are tried; all of them would take a third of a large picture's encoding time."""
-Stored = Sequence[bytes | None]
+
+
+class Opens(Protocol):
+    """A layer that is stored in another form than an index section (symbol_coder.py)."""
+
+    def opened(self, model: ExactModel) -> Layer:
+        """The layer, to be read. Raises CorruptError."""
+        ...
+
+
+Stored = Sequence[bytes | Opens | None]
 """The index sections of one tile group, one a layer. None: lost; its residuals count as zero."""
 
 
@@ -44,8 +54,9 @@ def pack_layer(calls: Calls, raw: bytes, model: ExactModel, merge_map: int, leve
     return write_streams(parts, mean_lengths(model.streams[merge_map]), raw)
 
 
-def unpack_layer(section: bytes, streams: Sequence[Stream], limit: int) -> Layer:
+def unpack_layer(section: bytes, model: ExactModel, merge_map: int, limit: int) -> LayerStreams:
     """The symbols of every stream and the raw bits of an index section. Raises CorruptError, also for more than `limit` symbols."""
+    streams = model.streams[merge_map]
     given = [dictionary for stream in streams for dictionary in stream.dictionaries]
     stored, raw = read_streams(section, mean_lengths(streams), 2 * limit + 16)
     parts = iter([zstd_blocks.decompress(part, dictionary) for part, dictionary in zip(stored, given, strict=True)])
@@ -53,7 +64,7 @@ def unpack_layer(section: bytes, streams: Sequence[Stream], limit: int) -> Layer
     for stream in streams:
         symbols.append(stream.form.unpack([next(parts) for _ in stream.dictionaries], limit))
         limit -= len(symbols[-1])
-    return Layer(symbols, raw)
+    return LayerStreams(symbols, raw, model.maps[merge_map].tolist())
 
 
 def mean_lengths(streams: Sequence[Stream]) -> list[list[int]]:
@@ -98,10 +109,11 @@ def _sections(
 def unpack(header: Header, sections: Stored, cells: tuple[int, int], model: ExactModel) -> GroupStreams:
     """The streams of one tile group of `cells` (rows, columns), each layer unpacked when its turn comes."""
     limit = 2 * LAYOUTS[header.layout].channels * cells[0] * cells[1]  # symbols: at worst an escape and then its values
-    streams = model.streams[header.merge_map]
 
     def layer(number: int) -> Layer | None:
         section = sections[number]
-        return None if section is None else unpack_layer(section, streams, limit)
+        if section is None:
+            return None
+        return unpack_layer(section, model, header.merge_map, limit) if isinstance(section, bytes) else section.opened(model)
 
     return GroupStreams(layer)

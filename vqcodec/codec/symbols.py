@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 
@@ -243,48 +243,85 @@ class EncoderWriter(SymbolWriter):
 # ------------------------------------------------------------------------------------------------ decoding
 
 
-class Layer(NamedTuple):
-    """Contents of an index section: the symbols of every stream, and raw bits."""
+class Layer(Protocol):
+    """The contents of an index section, read from its start to its end."""
 
-    symbols: list[UInt8]
-    raw: bytes
+    def take(self, codebook: int, count: int) -> UInt8:
+        """The next symbols uint8 [count] of a codebook. Raises CorruptError."""
+        ...
+
+    def take_raw(self, widths: UInt8) -> Int32:
+        """The next raw bits: values int32 [n] of `widths` uint8 [n] bits (0..16). Raises CorruptError."""
+        ...
+
+    def finish(self) -> None:
+        """Raise CorruptError if part of the section was not read."""
+        ...
+
+
+class LayerStreams:
+    """A layer as streams of symbols, which codebooks share, and raw bits."""
+
+    def __init__(self, symbols: list[UInt8], raw: bytes, stream_of: Sequence[int]) -> None:
+        """`symbols` uint8 [n] of each stream; `stream_of`: the stream of each codebook."""
+        self.symbols, self._stream_of = symbols, stream_of
+        self._cursors = [0] * len(symbols)
+        self._bits = BitReader(raw)
+
+    def take(self, codebook: int, count: int) -> UInt8:
+        """The next symbols uint8 [count] of a codebook; zeros where its stream has ended."""
+        stream = self._stream_of[codebook]
+        start = self._cursors[stream]
+        self._cursors[stream] = start + count
+        symbols = self.symbols[stream][start : start + count]
+        if len(symbols) < count:
+            symbols = np.concatenate([symbols, np.zeros(count - len(symbols), np.uint8)])
+        return symbols
+
+    def take_raw(self, widths: UInt8) -> Int32:
+        """The next raw bits int32 [n]. Raises CorruptError past the end."""
+        return self._bits.take_array(widths)
+
+    def finish(self) -> None:
+        """Raise CorruptError if part of the section was not read."""
+        if any(len(s) > c for s, c in zip(self.symbols, self._cursors, strict=True)):
+            raise CorruptError("corrupt file: indices left over")
+        self._bits.finish()
 
 
 class GroupStreams:
-    """The streams of one tile group: cursors into the symbols of the current layer, and its raw bits."""
+    """The layers of one tile group, each opened when its turn comes."""
 
     def __init__(self, unpack: Callable[[int], Layer | None]) -> None:
         """`unpack` returns a layer, given its number, when its turn comes; None: the layer is lost, and its residuals are zero."""
         self._unpack = unpack
-        self.lost = True
-        self._streams: list[UInt8] = []
+        self._layer: Layer | None = None
+
+    @property
+    def lost(self) -> bool:
+        """Whether there is no layer to read."""
+        return self._layer is None
 
     def start_layer(self, layer: int) -> None:
         """Unpack the next layer. Raises CorruptError."""
         self.finish()
-        found = self._unpack(layer)
-        self.lost = found is None
-        if found is not None:
-            self._streams, raw = found.symbols, found.raw
-            self._cursors = [0] * len(self._streams)
-            self.bits = BitReader(raw)
+        self._layer = self._unpack(layer)
 
     def finish(self) -> None:
         """Raise CorruptError if part of the current layer was not read."""
-        if not self.lost:
-            if any(len(s) > c for s, c in zip(self._streams, self._cursors, strict=True)):
-                raise CorruptError("corrupt file: indices left over")
-            self.bits.finish()
-            self.lost, self._streams = True, []  # frees memory: many groups wait for their next layer
+        if self._layer is not None:
+            self._layer.finish()
+            self._layer = None  # frees memory: many groups wait for their next layer
 
-    def take(self, stream: int, count: int) -> UInt8:
-        """The next symbols uint8 [count] of a stream; zeros where it has ended."""
-        start = self._cursors[stream]
-        self._cursors[stream] = start + count
-        symbols = self._streams[stream][start : start + count]
-        if len(symbols) < count:
-            symbols = np.concatenate([symbols, np.zeros(count - len(symbols), np.uint8)])
-        return symbols
+    def take(self, codebook: int, count: int) -> UInt8:
+        """The next symbols uint8 [count] of a codebook. Raises CorruptError."""
+        assert self._layer is not None
+        return self._layer.take(codebook, count)
+
+    def take_raw(self, widths: UInt8) -> Int32:
+        """The next raw bits, int32 [n] of `widths` uint8 [n] bits. Raises CorruptError."""
+        assert self._layer is not None
+        return self._layer.take_raw(widths)
 
 
 class ClassSpan(NamedTuple):
@@ -305,13 +342,12 @@ class SymbolReader:
     Codebooks of one dimension are looked up together, so that a class adds little more than a slice of its stream.
     """
 
-    def __init__(self, model: ExactModel, merge_map: int, groups: Sequence[GroupStreams], ideal: Float64 | None = None) -> None:
+    def __init__(self, model: ExactModel, groups: Sequence[GroupStreams], ideal: Float64 | None = None) -> None:
         """`ideal` float64 [C], if given: the ideal code length in bits of the symbols read is added to it, by channel."""
         self.codebooks, self.symbol_tables = model.codebooks, model.symbol_tables
         self.table = [[[*codebooks, -1] for codebooks in by_size] for by_size in model.table.tolist()]  # the last: NOT_CODED
         self.dims = [*(codebook.dim for codebook in model.codebooks), 0]  # the last entry serves codebook -1
         self.escapes = [codebook.escape for codebook in model.codebooks]
-        self.stream_of = model.maps[merge_map].tolist()
         self.groups = groups
         self.ideal = ideal
 
@@ -368,7 +404,7 @@ class SymbolReader:
 
     def take(self, span: ClassSpan, count: int) -> UInt8:
         """The next symbols uint8 [count] of a span."""
-        return span.group.take(self.stream_of[span.codebook], count)
+        return span.group.take(span.codebook, count)
 
     def _codewords(self, dim: int, spans: list[ClassSpan], size: int) -> tuple[Int32, float]:
         """Codewords int32 [vectors, d] of spans of d-dimensional codebooks, escapes resolved; and the ideal length in bits."""
@@ -380,7 +416,7 @@ class SymbolReader:
             if escape >= 0 and escape in found.tobytes():  # their values follow at once
                 escaped = np.flatnonzero(found == escape)
                 last = len(self.codebooks) - 1
-                values = span.group.take(self.stream_of[last], dim * len(escaped))
+                values = span.group.take(last, dim * len(escaped))
                 codewords, length = self._look_up(1, [ClassSpan(1, span.group, last, 0, 0)], [values])
                 escapes.append((first + escaped, codewords.reshape(-1, dim)))
                 bits += length
@@ -405,6 +441,6 @@ class SymbolReader:
             for group, some in groupby(zip(spans, lengths, strict=True), key=lambda pair: pair[0].group):
                 stop = start + sum(length for _, length in some)
                 raw = start + np.flatnonzero(widths[start:stop])
-                codewords[raw, 0] = with_low_bits(codewords[raw, 0], group.bits.take_array(widths[raw]))
+                codewords[raw, 0] = with_low_bits(codewords[raw, 0], group.take_raw(widths[raw]))
                 start = stop
         return codewords, 0.0 if self.ideal is None else float(table.bits.take(places).sum(dtype=np.float64))

@@ -72,7 +72,7 @@ def find_jobs(folder: Path, output: Path, suffix: str, why_not: Callable[[Path],
         folders[:] = sorted(name for name in folders if (here / name).resolve() != inside)
         reasons = {name: why_not(here / name) for name in sorted(names)}
         wanted = [name for name, reason in reasons.items() if not reason]
-        outputs = _output_names(wanted, suffix)
+        outputs = output_names(wanted, suffix)
         for name, made in zip(wanted, outputs, strict=True):
             tree.jobs.append(Job(here / name, output / below / made, depth=len(below.parts)))
         own = _own_files(here.resolve(), output / below, outputs, manifest)
@@ -89,7 +89,7 @@ def list_jobs(files: tuple[Path, ...], output: Path | None, suffix: str) -> Tree
         groups.setdefault(output or file.parent, []).append(file)
     outputs: dict[Path, Path] = {}
     for folder, group in groups.items():
-        for file, name in zip(group, _output_names([file.name for file in group], suffix), strict=True):
+        for file, name in zip(group, output_names([file.name for file in group], suffix), strict=True):
             outputs[file] = folder / name if output or name != file.name else folder / f"{name}{suffix}"
     return Tree([Job(file, outputs[file]) for file in files])
 
@@ -102,7 +102,7 @@ def _own_files(place: Path, mirror: Path, outputs: list[str], manifest: Path | N
     return written
 
 
-def _output_names(names: list[str], suffix: str) -> list[str]:
+def output_names(names: list[str], suffix: str) -> list[str]:
     """Distinct output names for the files of a folder. Names that differ in case only count as equal, for file systems that ignore
     case, unless the files' own names do."""
     made = [Path(name).stem + suffix for name in names]

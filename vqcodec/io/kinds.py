@@ -137,6 +137,7 @@ def _matches(pattern: bytes) -> Callable[[bytes], bool]:
 
 
 VQZ: Final = Kind(".vqz", "a .vqz file already")
+PACK: Final = Kind(".vqzs pack", "a pack of pictures: unpack it")
 _PNG: Final = _picture("PNG", "PNG")
 _JPEG: Final = _picture("JPEG", "JPEG")
 _JPEG_2000: Final = _picture("JPEG 2000", "JPEG2000")
@@ -194,6 +195,7 @@ _RAW_SUFFIXES: Final = frozenset((
 
 _SURE: Final[Tests] = (
     (_starts(bytes((0x89, 0x56, 0x51, 0x5A, 0x0D, 0x0A, 0x1A, 0x0A))), VQZ),
+    (_starts(bytes((0x89, 0x56, 0x51, 0x53, 0x0D, 0x0A, 0x1A, 0x0A))), PACK),
     (_starts(b"\x89PNG\r\n\x1a\n"), _PNG),
     (_starts(b"\xff\xd8\xff"), _JPEG),
     (_starts(b"GIF87a", b"GIF89a"), _BY_SUFFIX[".gif"]),
