@@ -175,7 +175,7 @@ def symbols_of(header: Header, code: RangeCode, model: ExactModel) -> GroupSymbo
 
 
 def taken_from(header: Header, section: bytes, model: ExactModel) -> list[Taken]:
-    """What a decoder takes from an index section, in its order. Raises CorruptError."""
+    """Symbols and raw bits of an index section, in the order in which a decoder takes them. Raises CorruptError."""
     limit = 2 * LAYOUTS[header.layout].channels * header.cells[0] * header.cells[1]
     layer = _Recorded(streams.unpack_layer(section, model, header.merge_map, limit))
     _walk(header, layer, model)
