@@ -28,7 +28,7 @@ def verify(
         bool, typer.Option("--quiet", help="Print no notes, summary or progress, and only the files that fail.")
     ] = False,
 ) -> None:
-    """Check .vqz files and packs: verify all checksums and decode all pixels.
+    """Check .vqz files and packs: all checksums and all pixels.
 
     "ok, lossless" is a file that holds exactly the pixels that the encoder was given.
     """
