@@ -61,9 +61,11 @@ def verify(
 
 def _facts_of(file: Path, model: str | None, max_pixels: int) -> dict[str, Any]:
     """Facts of a .vqz file, or of a pack named on the command line, all of which decodes. Raises VqcodecError."""
-    from vqcodec.io.pack_reader import is_pack, verify_pack
+    from vqcodec.io.jobs import is_pack
 
     if is_pack(file):
+        from vqcodec.io.pack_reader import verify_pack
+
         result = verify_pack(file, model=model, max_pixels=max_pixels)
         if result.lost:
             named = ", ".join(f"{printable(lost.name)} ({lost.reason})" for lost in result.lost[:_MOST_NAMED])

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from vqcodec.io.files import read_head, why_no_file
-from vqcodec.io.kinds import HEAD_BYTES, VQZ, kind_of
+from vqcodec.io.kinds import HEAD_BYTES, PACK, VQZ, kind_of
 
 
 @dataclass(frozen=True)
@@ -136,6 +136,12 @@ def why_not_decoded(path: Path) -> str:
     if kind == VQZ:
         return ""
     return f"not a .vqz file ({kind.name})" if kind.name else kind.reason.replace("not a picture", "not a .vqz file")
+
+
+def is_pack(path: Path) -> bool:
+    """Whether a path is a pack, by its first bytes; False if it cannot be read."""
+    head = _head(path) if os.path.isfile(path) else None
+    return head is not None and kind_of("", head) == PACK
 
 
 def _head(path: Path) -> bytes | None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO, Final, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from vqcodec.arrays import Pixels
 from vqcodec.checks import MAX_PIXELS
@@ -14,23 +13,13 @@ from vqcodec.codec.packed import CodedReader, Packed
 from vqcodec.codec.reader import Reader
 from vqcodec.errors import FormatError, InputError, LimitError, ModelError, VqcodecError, printable
 from vqcodec.format.header import Header
-from vqcodec.format.pack import MAGIC, Lost, PackFile, Place
-from vqcodec.io.files import naming, open_input, read_head
+from vqcodec.format.pack import Lost, PackFile, Place
+from vqcodec.io.files import naming, open_input
 from vqcodec.options import DecodeOptions
 from vqcodec.weights import registry
 from vqcodec.weights.exact import ExactModel
 from vqcodec.weights.kinds import AnyModel
 from vqcodec.weights.refiner import Refiner
-
-SUFFIX: Final = ".vqzs"
-
-
-def is_pack(path: Path) -> bool:
-    """Whether a path is a file that begins like a pack; False if it cannot be read."""
-    try:
-        return os.path.isfile(path) and read_head(path, len(MAGIC)) == MAGIC
-    except OSError:
-        return False
 
 
 class PackReader:
