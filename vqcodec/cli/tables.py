@@ -106,7 +106,9 @@ def _print_comparison(comparison: Comparison, console: Console) -> None:
     console.print(weight, markup=False)
     if (better := comparison.better) is not None:
         less = 1 - (100 + better.percent) / (100 + comparison.lines[1].percent)
-        text = f"{better.name}, untrained, makes files that are {less:.1%} smaller, and takes longer: --kind neural trains it"
+        text = (
+            f"{better.name}, untrained, makes files that are {100 * less:.1f} % smaller, and takes longer: --kind neural trains it"
+        )
         console.print(printable(text), markup=False)
 
 

@@ -28,6 +28,8 @@ _RARE: Final = (0.0, 1e-5, 1e-4, 1e-3)
 """Thresholds, as shares of all bytes, below which a byte gets no code: many unused codes of 11 bits would lengthen the others."""
 _SYMBOLS: Final = 1000
 """A merge map of n streams is trained on files of fewer than this times n * n symbols."""
+_SORTING: Final = "sorting symbols into streams"
+"""Name of the stage."""
 _RECORD_BYTES: Final = 2.5
 _OWN_CODE_BYTES, _OWN_CODE_BYTES_A_VALUE = 7.0, 0.45
 """Size of a frame's own code: bytes of headers, and bytes per distinct byte value."""
@@ -126,6 +128,7 @@ def train_streams(files: list[File], sizes: Int64, watch: Watch) -> StreamModel:
 
     Raises OutOfTimeError.
     """
+    watch(_SORTING, 0, 1)
     counts = np.zeros((len(sizes), 256))
     for calls in files:
         for book, symbols in calls:
@@ -141,6 +144,7 @@ def train_streams(files: list[File], sizes: Int64, watch: Watch) -> StreamModel:
     places: list[_Place] = []
     given, largest = [], []
     for m, stream_of in enumerate(maps):
+        watch(_SORTING, m, len(maps))
         limit = _SYMBOLS * (int(stream_of.max()) + 1) ** 2
         users = files if m == 0 else [f for f, n in zip(files, symbols_of, strict=True) if n < limit]
         for stream, own in enumerate(_by_stream(users, stream_of)):
