@@ -23,6 +23,7 @@ def folder(tmp_path: Path, samples: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of the libraries
 @pytest.mark.parametrize("page", PAGES)
 def test_examples(page: str, folder: Path) -> None:
     results = run_examples((REPOSITORY / page).read_text(), page)
