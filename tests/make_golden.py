@@ -3,19 +3,20 @@
 - every file: the SHA-256 of its exact pixels;
 - files of `photo`: the SHA-256 of their latents, and the picture after synthesis, which other machines match within 1 of 255;
 - token files: the SHA-256 of their indices, and the picture;
-- lossless files: the SHA-256 of their pixels;
+- lossless files: the SHA-256 of their pixels; for those with a pattern codebook, its model, too;
 - broken files, made of small ones and named after their defect.
 
 Run it only for a new format version or a new shipped model: a released golden file decodes forever. Existing files are kept; delete
 those that are to be made again.
 """
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from helpers import lossless_golden
+from helpers import graphic_models, lossless_golden
 from helpers.golden import CROPS, LITE_CROPS, TOKEN_CROPS, encoded, indices_digest, latents_digest, pixels_digest, pixels_of
 from helpers.paths import REPOSITORY
 from helpers.pixel_files import broken_pixel_files
@@ -66,6 +67,17 @@ def write_lossless(folder: Path) -> None:
         (folder / f"{name}.sha256").write_text(pixels_digest(data) + "\n")
 
 
+def write_patterns(folder: Path) -> None:
+    if not (folder / graphic_models.GOLDEN_MODEL).exists():
+        graphic_models.saved_model(folder, graphic_models.golden_model())
+    model = registry.find_graphic(folder / graphic_models.GOLDEN_MODEL)
+    for name, (pixels, options) in graphic_models.golden_pictures().items():
+        if not (folder / f"{name}.vqz").exists():
+            data = api.encode(pixels, lossless=True, model=model, metadata=graphic_models.METADATA, threads=1, **options)
+            (folder / f"{name}.vqz").write_bytes(data)
+            (folder / f"{name}.sha256").write_text(hashlib.sha256(api.decode(data, model=model).tobytes()).hexdigest() + "\n")
+
+
 def write_errors(folder: Path, good: bytes) -> None:
     for name, data in (broken_files(good, registry.find("photo-lite")) | broken_pixel_files()).items():
         if not (folder / f"{name}.vqz").exists():
@@ -73,10 +85,11 @@ def write_errors(folder: Path, good: bytes) -> None:
 
 
 if __name__ == "__main__":
-    for kind in ("decode", "neural", "token", "lossless", "errors"):
+    for kind in ("decode", "neural", "token", "lossless", "patterns", "errors"):
         (GOLDEN / kind).mkdir(parents=True, exist_ok=True)
     write_decode(GOLDEN / "decode", "photo-lite")
     write_neural(GOLDEN / "neural")
     write_token(GOLDEN / "token")
     write_lossless(GOLDEN / "lossless")
+    write_patterns(GOLDEN / "patterns")
     write_errors(GOLDEN / "errors", (GOLDEN / "decode" / "pixel.vqz").read_bytes())

@@ -17,9 +17,10 @@ from PIL import Image
 import vqcodec
 from helpers.pictures import smooth_picture
 from vqcodec import Metadata, VqcodecError, api
-from vqcodec.errors import InputError
+from vqcodec.errors import InputError, ModelError
 from vqcodec.options import DecodeChoices, DecodeOptions, EncodeChoices, EncodeOptions
 from vqcodec.weights import registry
+from vqcodec.weights.graphic import GraphicModel, tensors_of
 
 PIXELS = smooth_picture(20, 24)
 GREY = PIXELS[:, :, 0]
@@ -171,19 +172,21 @@ def test_unknown_keywords_are_type_errors_of_the_function(function: str, data: b
             calls[function](**{name: None})
 
 
-@pytest.mark.parametrize(
-    "given", [{"quality": 60}, {"bpp": 1}, {"size": 900}, {"psnr": 40}, {"ssimulacra2": 70}, {"model": "photo"}]
-)
-def test_lossless_files_have_neither_target_nor_model(given: dict[str, Any]) -> None:
+@pytest.mark.parametrize("given", [{"quality": 60}, {"bpp": 1}, {"size": 900}, {"psnr": 40}, {"ssimulacra2": 70}])
+def test_lossless_files_have_no_target(given: dict[str, Any]) -> None:
     (name,) = given
     with pytest.raises(InputError, match=f"lossless .* {name}$") as caught:
         vqcodec.encode(PIXELS, lossless=True, **given)
     assert caught.value.for_option == f"--lossless and --{name} exclude each other"
 
 
-def test_a_model_object_beside_lossless_is_refused() -> None:
-    with pytest.raises(InputError, match="lossless files have no model"):
+def test_lossless_files_take_graphic_models_alone() -> None:
+    with pytest.raises(ModelError, match=r"no graphic model named photo .*: photo is a lite or neural model, for encode -m"):
+        vqcodec.encode(PIXELS, lossless=True, model="photo")
+    with pytest.raises(InputError, match="lossless files are made with a graphic model or none: photo-lite is a lite or neural"):
         vqcodec.encode(PIXELS, lossless=True, model=registry.find("photo-lite"))
+    with pytest.raises(InputError, match="of-a-folder is a graphic model, which lossless files alone are made with"):
+        vqcodec.encode(PIXELS, model=GraphicModel("of-a-folder", tensors_of([], [])))
 
 
 def test_tune_and_exact_change_no_lossless_file() -> None:

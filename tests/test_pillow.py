@@ -232,7 +232,7 @@ def test_options(tmp_path: Path) -> None:
     ("options", "message"),
     [
         ({"lossless": True, "quality": 100}, "lossless has no quality"),
-        ({"lossless": True, "model": "photo"}, "lossless files have no model"),
+        ({"lossless": True, "model": "photo"}, "no graphic model named photo"),
         ({"lossless": "yes"}, r"lossless is .*\(str\)"),
         ({"append": True}, "VQZ holds one image"),
         ({"quality": "keep"}, r"quality is a number .*'keep' \(str\)"),

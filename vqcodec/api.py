@@ -28,29 +28,41 @@ from vqcodec.weights import registry
 from vqcodec.weights.builtin import BUILT_IN
 from vqcodec.weights.denoiser import Denoiser
 from vqcodec.weights.exact import ExactModel
-from vqcodec.weights.kinds import AnyModel, FileModel
+from vqcodec.weights.folder import Weights
+from vqcodec.weights.graphic import GraphicModel
+from vqcodec.weights.kinds import AnyModel, FileModel, profiles_of
 from vqcodec.weights.refiner import Refiner
 from vqcodec.weights.token import TokenModel
 
 if TYPE_CHECKING:
     from vqcodec.format.pack import Lost, Place
 
-ModelName = str | Path | ExactModel | TokenModel | None
+ModelName = str | Path | ExactModel | TokenModel | GraphicModel | None
 RefinerName = str | Path | Refiner | None
 DenoiserName = str | Path | Denoiser | None
 
 
-def _model(model: ModelName) -> FileModel:
-    if isinstance(model, ExactModel | TokenModel):
+def _model(model: ModelName, *, lossless: bool) -> AnyModel:
+    """The model to encode with. Raises InputError, ModelError."""
+    if isinstance(model, GraphicModel) and not lossless:
+        raise InputError(f"{model.name} is {model.noun}, which lossless files alone are made with")
+    if isinstance(model, ExactModel | TokenModel) and lossless:
+        raise InputError(f"lossless files are made with a graphic model or none: {model.name} is {model.noun}")
+    if isinstance(model, Weights):
         return model
-    return registry.find_any(None if model is None else arguments.name_or_folder("model", model))
+    return registry.find_for_encoding(None if model is None else arguments.name_or_folder("model", model), lossless=lossless)
 
 
 def _model_of_file(header: Header, model: ModelName) -> AnyModel:
     """The model to read a file with: `model`, by default that of the file; BUILT_IN for files without a model."""
     if model is None or not header.model_id:
         return registry.find_by_id(header.model_id)
-    return _model(model)
+    return _given_model(model)
+
+
+def _given_model(model: str | Path | FileModel) -> FileModel:
+    """A model to decode files with. Raises InputError, ModelError."""
+    return model if isinstance(model, Weights) else registry.find_for_decoding(arguments.name_or_folder("model", model))
 
 
 def _refiner(name: RefinerName) -> Refiner:
@@ -95,8 +107,8 @@ def encode(
     - `tile`: side of tile groups, which can be decoded one by one, in pixels: a power of two from 64 to 65536. By default 1024 in
       pictures above 4 megapixels, one group in others.
     - `exact`: keep the colours under alpha 0; by default they are replaced by smooth ones that take fewer bytes. Alpha is lossless.
-    - `lossless`: keep every sample, colours under alpha 0 included. The file needs no model and has no quality: `model`, `quality`
-      and targets are refused, and `tune` has no effect.
+    - `lossless`: keep every sample, colours under alpha 0 included. The file has no quality: `quality` and targets are refused, and
+      `tune` has no effect. It needs no model, unless `model` is a graphic one, of which cells are copied; others are refused.
     - `threads`: cores that share the tile groups, all by default. Forked processes do the work if this process has no threads
       besides those that OpenBLAS keeps, else threads, which gain little.
 
@@ -107,8 +119,7 @@ def encode(
     """
     check_names("encode", choices, EncodeChoices)
     options = EncodeOptions(**choices)
-    options.check_model(model)
-    found = BUILT_IN if options.lossless else _model(model)
+    found = _model(model, lossless=options.lossless)
     given = None if metadata is None else arguments.metadata(metadata)
     samples, own_metadata = arguments.picture("pixels", pixels)
     if given is not None:
@@ -179,7 +190,8 @@ class VqzFile:
         """ICC profile, EXIF and XMP. Raises FormatError, InputError."""
         self._check_open()
         with arguments.naming_source(self._given):
-            return self._reader.read_metadata()
+            model = _model_of_file(self.header, self._model_name) if self.header.patterns else BUILT_IN
+            return self._reader.read_metadata(profiles_of(model))
 
     @takes(DecodeOptions, DecodeChoices)
     def read(
@@ -238,7 +250,7 @@ class Pack(Mapping[str, Pixels]):
         from vqcodec.io.pack_reader import PackReader  # files need none of it
 
         self._reader = PackReader(source, max_pixels=max_pixels, allow_partial=allow_partial)
-        self._model = None if model is None else _model(model)
+        self._model = None if model is None else _given_model(model)
         self._resources = ExitStack()  # closed with it
         self._given: Source = source
         self.lost: list[Lost] = self._reader.pack.gaps

@@ -57,7 +57,8 @@ class EncodeOptions:
     exact: bool = False
     """Keep the colours of fully transparent pixels."""
     lossless: bool = False
-    """Keep every sample. There is no other target and no model then, `exact` is implied, and `tune` has no effect."""
+    """Keep every sample. There is no other target then, and no model but a graphic one, `exact` is implied, and `tune` has no
+    effect."""
     threads: int | None = None
     """Cores to use; None: all."""
 
@@ -86,11 +87,6 @@ class EncodeOptions:
     def tuned_for(self) -> Tune:
         """The quality measure, chosen or by default."""
         return self.tune or ("ssim" if self.psnr is None else "psnr")
-
-    def check_model(self, model: object) -> None:
-        """Raise InputError for a model, other than None, beside `lossless`: lossless files have none."""
-        if self.lossless and model is not None:
-            raise InputError("lossless files have no model", for_option="--lossless and --model exclude each other")
 
 
 @dataclass(frozen=True, kw_only=True)

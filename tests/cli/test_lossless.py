@@ -11,6 +11,7 @@ from PIL import Image
 
 import vqcodec
 from helpers.commands import pixels_of, run
+from helpers.graphic_models import desktop, icons
 from helpers.pictures import smooth_picture
 from helpers.processes import Program
 from vqcodec.format import container
@@ -114,7 +115,7 @@ def test_streams(picture: Path, program: Program) -> None:
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("--quality", 50), ("--bpp", 1), ("--size", 900), ("--psnr", 40), ("--ssimulacra2", 70), ("--model", "photo")],
+    [("--quality", 50), ("--bpp", 1), ("--size", 900), ("--psnr", 40), ("--ssimulacra2", 70)],
 )
 def test_what_lossless_files_do_not_have_is_refused(
     option: str, value: object, picture: Path, capsys: pytest.CaptureFixture[str]
@@ -248,3 +249,31 @@ def test_damaged_groups_are_named(stored: Path, mixed_pixels: np.ndarray, capsys
     code, _, err = run(capsys, "decode", stored, back, "--allow-partial")
     assert (code, err) == (0, "vqcodec: note: 1 of 4 tile groups were damaged\n")
     np.testing.assert_array_equal(pixels_of(back)[:, :64], mixed_pixels[:, :64])
+
+
+def test_a_graphic_model_of_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    of = icons(np.random.default_rng(1))
+    (tmp_path / "screens").mkdir()
+    for number in range(6):
+        Image.fromarray(desktop(np.random.default_rng(number), of)).save(tmp_path / "screens" / f"{number}.png")
+    new, model = tmp_path / "new.png", tmp_path / "model"
+    Image.fromarray(desktop(np.random.default_rng(50), of)).save(new)
+    code, out, err = run(capsys, "train", tmp_path / "screens", "-o", model, "--kind", "graphic")
+    assert (code, "held-out pictures without loss" in err, "encode PICTURES -o OUT --lossless -m" in out) == (0, True, True)
+    assert run(capsys, "encode", "--lossless", "-m", model, new, tmp_path / "new.vqz", "-q", "50")[0] == 2
+    assert run(capsys, "encode", "--lossless", "-m", model, new, tmp_path / "new.vqz")[0] == 0
+    assert run(capsys, "encode", "--lossless", new, tmp_path / "plain.vqz")[0] == 0
+    assert (tmp_path / "new.vqz").stat().st_size < 0.8 * (tmp_path / "plain.vqz").stat().st_size
+    code, _, err = run(capsys, "decode", tmp_path / "new.vqz", tmp_path / "back.png")
+    assert (code, "needs model" in err, "is not installed" in err) == (4, True, True)
+    assert run(capsys, "decode", "-m", model, tmp_path / "new.vqz", tmp_path / "back.png")[0] == 0
+    with Image.open(new) as first, Image.open(tmp_path / "back.png") as second:
+        assert np.array_equal(first, second)
+    code, _, err = run(capsys, "encode", "-m", model, new, tmp_path / "lossy.vqz")
+    assert (code, "it is a graphic model, for encode --lossless -m" in err) == (4, True)
+    packs = [tmp_path / "with.vqzs", tmp_path / "without.vqzs"]
+    for pack, options in zip(packs, (["-m", model], []), strict=True):
+        assert run(capsys, "pack", "--lossless", tmp_path / "screens", pack, *options)[0] == 0
+    assert packs[0].stat().st_size < 0.7 * packs[1].stat().st_size
+    with vqcodec.open_pack(packs[0], model=model) as pack:
+        assert np.array_equal(pack["3.png"], desktop(np.random.default_rng(3), of))

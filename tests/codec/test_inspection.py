@@ -39,7 +39,7 @@ def test_info_counts_the_cells_of_a_file_of_pixels() -> None:
     graphic = np.zeros((12, 15), bool)
     graphic[:4] = True
     header = pixel_codec.header_of(pixels, 8, 64, lossless=False)
-    data = pixel_codec.file_of_map(pixels, graphic, header, [], EncodeOptions(lossless=True, threads=1))
+    data = pixel_codec.code_map(pixels, graphic, header, EncodeOptions(lossless=True, threads=1)).file(header, [])
     np.testing.assert_array_equal(api.decode(data), pixels)
     facts = api.info(data, streams=True)
     assert (facts["cells"], facts["graphic_cells"], facts["colours"], facts["lossless"]) == (180, 60, 1, False)

@@ -69,7 +69,7 @@ def numbers_of(channels: int = 1, *, root: int = 10, mean: int = 0, scale: int =
 def lossless_file(pixels: np.ndarray, graphic: np.ndarray, depth: int = 8, *, tile: int | None = None, effort: int = 2) -> bytes:
     """A lossless file of pixels [H, W, C] with a given map of graphic cells bool [h, w]."""
     header = pixel_codec.header_of(pixels, depth, tile, lossless=True)
-    return pixel_codec.file_of_map(pixels, graphic, header, [], EncodeOptions(effort=effort, threads=1))
+    return pixel_codec.code_map(pixels, graphic, header, EncodeOptions(effort=effort, threads=1)).file(header, [])
 
 
 def small_file(depth: int = 8, channels: int = 3) -> bytes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import islice
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -122,21 +123,63 @@ def with_second(change: list[int]) -> list[int]:
 # pixel_sections.py
 
 
+class Copied(NamedTuple):
+    """A sheet of the model, and the displacement of a cell there."""
+
+    sheet: int
+    rows: int
+    columns: int
+
+
 @dataclass
 class Section:
     graphic: Map
     indices: bytes
     predicted: bytes
+    copies: list[list[Copied | None]]
+
+    def known(self, *, copied: bool) -> Map:
+        """The graphic cells that are not copied, together with the copied cells if `copied`."""
+        pairs = zip(self.graphic, self.copies, strict=True)
+        return [[own if one is None else copied for own, one in zip(*rows, strict=True)] for rows in pairs]
 
 
-def read_section(data: bytes, h: int, w: int, *, layers: bool) -> Section:
+def read_copies(reader: Bytes, h: int, w: int) -> list[list[Copied | None]]:
+    """The copied cells (patterns.py)."""
+    count = reader.varint()
+    require(count <= 65535, "too many displacements")
+    planes = read_part(reader, 6 * count) if count else b""
+    values = [[planes[(2 * i) * count + n] + 256 * planes[(2 * i + 1) * count + n] for i in range(3)] for n in range(count)]
+    numbers = list(read_part(reader, h * w)) if count else [0] * (h * w)
+    if count > 255:
+        numbers = [low + 256 * high for low, high in zip(numbers, read_part(reader, h * w), strict=True)]
+    require(max(numbers) <= count, "no such displacement")
+    cells = [Copied(*values[number - 1]) if number else None for number in numbers]
+    return [cells[y * w : (y + 1) * w] for y in range(h)]
+
+
+def paste(picture: Picture, copies: list[list[Copied | None]], sheets: list[Picture]) -> None:
+    """Copy cells from the sheets [H, W, 4] of the model."""
+    samples = {1: [0], 2: [0, 3], 3: [0, 1, 2], 4: [0, 1, 2, 3]}[picture.shape[2]]
+    for y, x in np.ndindex(picture.shape[:2]):
+        copied = copies[y // 8][x // 8]
+        if copied is not None:
+            require(copied.sheet < len(sheets), "no such sheet")
+            sheet, row, column = sheets[copied.sheet], (y + copied.rows) % 65536, (x + copied.columns) % 65536
+            require(row < sheet.shape[0] and column < sheet.shape[1], "outside of the sheet")
+            picture[y, x] = sheet[row, column, samples]
+
+
+def read_section(data: bytes, h: int, w: int, *, layers: bool, patterns: bool = False) -> Section:
     reader = Bytes(data)
+    copies = read_copies(reader, h, w) if patterns else [[None] * w for _ in range(h)]
     kind = reader.integer(1)
     require(kind < 3, "a reserved kind")
     if kind < 2:
-        require(kind == 0 or not layers or len(data) == 1, "bytes after a pixel section")
+        rest = data[reader.at :]
+        require(kind == 0 or not layers or not rest, "bytes after a pixel section")
         graphic = [[kind == 0] * w for _ in range(h)]
-        return Section(graphic, b"" if kind else data[1:], data[1:] if kind else b"")
+        return Section(graphic, b"" if kind else rest, rest if kind else b"", copies)
     bits = "".join(f"{byte:08b}" for byte in read_part(reader, -(-h * w // 8)))
     require("1" not in bits[h * w :], "unused bits are not 0")
     graphic = [[False] * w for _ in range(h)]
@@ -147,7 +190,7 @@ def read_section(data: bytes, h: int, w: int, *, layers: bool) -> Section:
             graphic[y][x] = (bits[y * w + x] == "1") ^ left ^ above ^ corner
     require({True, False} == {cell for row in graphic for cell in row}, "a map of one kind")
     indices = reader.take(len(data) - reader.at if layers else reader.varint())
-    return Section(graphic, indices, data[reader.at :])
+    return Section(graphic, indices, data[reader.at :], copies)
 
 
 # index_planes.py

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
 from helpers.reference_basics import NEIGHBOURS, Bytes, clamp, lattices_of, log16, raw_bits_of, require, unpacked
-from helpers.reference_pixels import Kind, Map, Palette, Predicted, read_graphic, read_palette, read_section
+from helpers.reference_pixels import Kind, Map, Palette, Predicted, paste, read_graphic, read_palette, read_section
 from helpers.reference_pixels import Section as PixelSection
 
 LISTS = {
@@ -612,6 +612,7 @@ class File:
     grid: int
     depth: int
     alpha: bool
+    patterns: bool
     pixels: list[bytes]
     sections: list[bytes]
     others: dict[int, bytes]
@@ -647,7 +648,7 @@ class File:
     def pixel_section(self, number: int) -> PixelSection:
         """The pixel section of a tile group; without graphic cells if the file has none."""
         h, w = self.groups[number]
-        return read_section(self.pixels[number] if self.pixels else b"\x01", h, w, layers=self.layers > 0)
+        return read_section(self.pixels[number] if self.pixels else b"\x01", h, w, layers=self.layers > 0, patterns=self.patterns)
 
 
 def read_file(data: bytes) -> File:
@@ -659,15 +660,16 @@ def read_file(data: bytes) -> File:
     require(1 <= width <= 65535 and 1 <= height <= 65535, "bad size")
     bits = reader.integer(1)
     flags = reader.integer(1) if bits & 64 else 0
-    require(flags & 3 == 0, "unknown flags")
-    pixels = bool(flags & 8)
+    pixels, patterns = bool(flags & 8), bool(flags & 2)
+    require(flags & 1 == 0, "unknown flags")
+    require(not patterns or (pixels and bits & 3 != TOKENS and bits >> 4 & 3 == 3), "patterns beside layers")
     require(pixels == (version == 4), "another version")
     group_log2 = reader.integer(1) if bits & 64 else 0
     layout, layers = bits & 3, ((bits >> 4 & 3) + 1) % 4
     require(layers > 0 or pixels, "reserved layout")
     require(group_log2 == 0 or 3 <= group_log2 <= 13, "reserved group")
     step, coding, grid, depth = 0, 0, -1, (8, 10, 12, 16)[bits >> 2 & 3]
-    if layers:
+    if layers or patterns:
         reader.take(6)  # model id
     if layout == TOKENS:
         require(bits & 0xB8 == 0 and group_log2 == 0 and not pixels, "reserved layout")
@@ -692,6 +694,7 @@ def read_file(data: bytes) -> File:
         grid=grid,
         depth=depth,
         alpha=bool(flags & 4),
+        patterns=patterns,
         pixels=[],
         sections=[],
         others={},
@@ -802,19 +805,32 @@ def places_of(file: File) -> list[tuple[slice, slice]]:
     return [(slice(8 * y, min(8 * (y + h), file.height)), slice(8 * x, min(8 * (x + w), file.width))) for (y, x), (h, w) in corners]
 
 
-def read_without_layers(data: bytes) -> NDArray[np.int64]:
-    """The pixels [H, W, samples] of a file without layers, alpha included; no model is needed (6.2)."""
+def read_without_layers(data: bytes, model_folder: Path | None = None) -> NDArray[np.int64]:
+    """The pixels [H, W, samples] of a file without layers, alpha included; files with patterns need their model (6.2)."""
     file = read_file(data)
     require(file.layers == 0, "layers")
     palette, kind = file.palette, file.kind
+    sheets = [] if model_folder is None else read_sheets(model_folder)
+    require(model_folder is not None or not file.patterns, "no model")
     pixels = np.zeros((file.height, file.width, kind.samples), np.int64)
     for number, place in enumerate(places_of(file)):
         section, own = file.pixel_section(number), pixels[place]
-        read_graphic(section.indices, own, section.graphic, palette, kind)
-        if not all(map(all, section.graphic)):
-            Predicted(section.predicted, own, section.graphic, kind)
+        read_graphic(section.indices, own, section.known(copied=False), palette, kind)
+        paste(own, section.copies, sheets)
+        known = section.known(copied=True)
+        if not all(map(all, known)):
+            Predicted(section.predicted, own, known, kind)
     require(pixels.max() < 2**file.depth, "a sample of too many bits")
     return pixels
+
+
+def read_sheets(model_folder: Path) -> list[NDArray[np.int64]]:
+    """The sheets [H, W, 4] of a graphic model (graphic.py)."""
+    tensors, at, found = load_file(model_folder / "model.safetensors"), 0, []
+    for size in tensors["sheet.bytes"].tolist():
+        found.append(read_without_layers(tensors["sheet.data"][at : at + size].tobytes()))
+        at += size
+    return found
 
 
 def smooth_seam(lines: NDArray[np.int64], border: int, limit: int, most: int) -> None:

@@ -31,7 +31,7 @@ def take_apart(data: bytes) -> Fields:
         tokens = "layout" in fields and fields["layout"][0] & 3 == 3
         there = name not in ("step", "map") if tokens else name != "grid"
         if fields.get("flags", b"\0")[0] & 8 and fields["layout"][0] & 0x30 == 0x30:  # no layers
-            there = name not in ("model", "step", "map", "grid")
+            there = name not in ("step", "map", "grid") and (name != "model" or bool(fields["flags"][0] & 2))
         if there and (name not in _TABLED or fields["layout"][0] & 0x40):
             end = at + (length or 1)
             while not length and data[end - 1] & 0x80:
@@ -66,6 +66,7 @@ def resealed(data: bytes) -> bytes:
             reader.take(container.ID_BYTES + (1 if layout & 3 == 3 else 3))
         else:
             layers = 0
+            reader.take(container.ID_BYTES if flags & 2 else 0)
         found, fields = bytearray(data), []
         if layout & 0x40:
             others, pixels = reader.varint(), 8 << min(group_log2, 16)

@@ -94,7 +94,6 @@ def encode(
             lossless=lossless,
             threads=threads,
         )
-        options.check_model(model)
     paths = paths_of("encode", source, others or [], into, ".vqz")
     check_json(as_json, paths.output)
     if isinstance(paths, OneFile) and is_picture_name(paths.output.name) and paths.output != source:

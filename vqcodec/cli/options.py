@@ -258,7 +258,10 @@ Ssimulacra2 = Annotated[
 ]
 Lossless = Annotated[
     bool,
-    typer.Option("--lossless", help="Keep every pixel exactly. Such a file has no model and no quality, and --tune has no effect."),
+    typer.Option(
+        "--lossless",
+        help="Keep every pixel exactly. Such a file has no quality, --tune has no effect, and -m takes graphic models only.",
+    ),
 ]
 ModelForFiles = Annotated[
     str | None,

@@ -84,7 +84,6 @@ def pack(
             lossless=lossless,
             threads=threads,
         )
-        options.check_model(model)
     if append and force:
         raise UsageError("--append and -f exclude each other")
     if not folder.is_dir():

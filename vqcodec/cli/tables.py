@@ -80,11 +80,11 @@ def print_training(trained: Trained, output: Path, console: Console) -> None:
     console.print(f"wrote {printable(output)}", markup=False)
     for name, value in plain_facts(trained.summary).items():
         console.print(f"{name:<12} {_text(value)}", markup=False)
-    if trained.summary["kind"] in ("lite", "neural"):
+    if trained.summary["kind"] in ("lite", "neural", "graphic"):
         folder = output if output.is_absolute() else f"./{output}"
-        console.print(
-            f"{'use it':<12} vqcodec encode PICTURES -o OUT -m {printable(folder)}; decode takes the same -m", markup=False
-        )
+        lossless = " --lossless" if trained.summary["kind"] == "graphic" else ""
+        command = f"vqcodec encode PICTURES -o OUT{lossless} -m {printable(folder)}"
+        console.print(f"{'use it':<12} {command}; decode takes the same -m", markup=False)
 
 
 def _print_comparison(comparison: Comparison, console: Console) -> None:

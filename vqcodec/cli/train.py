@@ -100,7 +100,7 @@ def train(
         beta=beta,
     )
 
-    limit = minutes if kind == "lite" or minutes or steps else DEFAULT_MINUTES
+    limit = minutes if kind in ("lite", "graphic") or minutes or steps else DEFAULT_MINUTES
     stop = Stop()
     plans: list[Plan] = []
 
@@ -124,6 +124,20 @@ def train(
                 output,
                 init=base,
                 seed=seed,
+                minutes=minutes,
+                overwrite=force,
+                keep=keep,
+                progress=progress,
+                announce=announce,
+                stop=stop,
+                log=log,
+            )
+        elif kind == "graphic":
+            from vqcodec.train.graphic import train_graphic
+
+            trained = train_graphic(
+                folder,
+                output,
                 minutes=minutes,
                 overwrite=force,
                 keep=keep,

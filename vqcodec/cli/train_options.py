@@ -11,7 +11,7 @@ import typer
 
 from vqcodec.cli.options import MAX_SEED, UsageError, finite, not_a_stream, path_argument, path_option, positive
 
-Kind = Literal["lite", "neural", "refiner", "token", "token-prior", "denoiser"]
+Kind = Literal["lite", "graphic", "neural", "refiner", "token", "token-prior", "denoiser"]
 TrainingDevice = Literal["cpu", "cuda"]
 CellSide = Literal["8", "16"]
 NEURAL_KINDS: Final[tuple[Kind, ...]] = ("neural", "refiner", "token", "token-prior", "denoiser")
@@ -48,9 +48,10 @@ KindOption = Annotated[
     typer.Option(
         "--kind",
         metavar="KIND",
-        help="Train this kind of model: lite (predictors and codebooks; needs numpy only), neural (context and synthesis networks"
-        " for an existing model), refiner (sharpens decoded pictures), token (one index per cell, at a low rate), token-prior"
-        " (generates pictures for a token model), or denoiser.",
+        help="Train this kind of model: lite (predictors and codebooks; needs numpy only), graphic"
+        " (what screenshots or sprites have in common, for encode --lossless; needs numpy only), neural (context and synthesis"
+        " networks for an existing model), refiner (sharpens decoded pictures), token (one index per cell, at a low rate),"
+        " token-prior (generates pictures for a token model), or denoiser.",
     ),
 ]
 Init = Annotated[
@@ -69,7 +70,7 @@ Minutes = Annotated[
         callback=positive,
         max=_MOST_MINUTES,
         metavar="N",
-        help="Stop after N minutes in total. [default: 20; no limit for lite]",
+        help="Stop after N minutes in total. [default: 20; no limit for lite and graphic]",
     ),
 ]
 TrainingSeed = Annotated[

@@ -87,6 +87,8 @@ class _PixelContents:
     map_bytes: int = 0
     index_bytes: int = 0
     predicted_bytes: int = 0
+    copied_cells: int = 0
+    copied_pixels: int = 0
 
     def __add__(self, other: _PixelContents) -> _PixelContents:
         return _PixelContents(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
@@ -101,12 +103,14 @@ def _pixel_contents(reader: Reader) -> _PixelContents:
     total = _PixelContents()
     for number, place in enumerate(header.groups):
         data = reader.file.pixels(number)
-        section = pixel_sections.read(data, place.shape, layers=header.layers > 0)
+        section = pixel_sections.read(data, place.shape, layers=header.layers > 0, copied=header.patterns)
         shape = place.scale(8).intersection(Rect(0, 0, header.height, header.width)).shape
         total += _PixelContents(
             cells=section.graphic.size,
-            graphic_cells=int(np.count_nonzero(section.graphic)),
-            graphic_pixels=int(np.count_nonzero(pixels_of_cells(section.graphic, *shape))),
+            graphic_cells=int(np.count_nonzero(section.drawn)),
+            graphic_pixels=int(np.count_nonzero(pixels_of_cells(section.drawn, *shape))),
+            copied_cells=int(np.count_nonzero(section.copied)),
+            copied_pixels=int(np.count_nonzero(pixels_of_cells(section.copied, *shape))),
             map_bytes=len(data) - len(section.indices) - len(section.predicted),
             index_bytes=len(section.indices),
             predicted_bytes=len(section.predicted),
@@ -115,19 +119,25 @@ def _pixel_contents(reader: Reader) -> _PixelContents:
 
 
 def _pixel_facts(reader: Reader) -> dict[str, Any]:
-    """Numbers of cells, of graphic cells and of the palette's colours. Raises CorruptError, TruncatedError."""
+    """Numbers of cells, of graphic ones, of copied ones with a pattern codebook, and of the palette's colours.
+
+    Raises CorruptError, TruncatedError.
+    """
     found, palette = _pixel_contents(reader), reader.file.other(container.PALETTE)
     colours = ByteReader(palette).varint() >> 1 if palette else 0
-    return {"cells": found.cells, "graphic_cells": found.graphic_cells, "colours": colours}
+    copied = {"copied_cells": found.copied_cells} if reader.header.patterns else {}
+    return {"cells": found.cells, "graphic_cells": found.graphic_cells, **copied, "colours": colours}
 
 
 def describe_pixels(reader: Reader) -> dict[str, Any]:
     """Bytes of the maps, graphic pixels and predicted pixels of a file without layers, and their shares with the palette's.
 
+    Copied cells are in the bytes of the maps.
+
     Raises CorruptError, TruncatedError.
     """
     header, found = reader.header, _pixel_contents(reader)
-    predicted_pixels = header.width * header.height - found.graphic_pixels
+    predicted_pixels = header.width * header.height - found.graphic_pixels - found.copied_pixels
     counts = {"map": found.cells, "graphic pixels": found.graphic_pixels, "predicted pixels": predicted_pixels}
     sizes = {"map": found.map_bytes, "graphic pixels": found.index_bytes, "predicted pixels": found.predicted_bytes}
     palette = len(reader.file.other(container.PALETTE))

@@ -109,7 +109,7 @@ class CodedReader(Reader):
     def indices(self, group: int, layers: int) -> Stored:
         return [self.code]
 
-    def read_metadata(self) -> Metadata:
+    def read_metadata(self, profiles: bytes = b"") -> Metadata:
         return Metadata()
 
 

@@ -1,12 +1,14 @@
 """Files without layers: every cell is stored as pixels, graphic cells as palette indices and the others by prediction.
 
-They need no model. What the encoder was given is what the decoder gives back; a picture may have been changed before (graphics.py).
+They need no model, unless cells are copied from the pattern codebook of a graphic model. What the encoder was given is what the
+decoder gives back; a picture may have been changed before (graphics.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from dataclasses import replace
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -14,12 +16,15 @@ from vqcodec.arrays import Bool, Pixels, UInt32
 from vqcodec.codec import content, inspection, predicted
 from vqcodec.codec.choices import effort_of, tile_of
 from vqcodec.codec.file_palette import check_depth, empty_palette, palette_of, samples_of
+from vqcodec.codec.pattern_book import PatternBook, book_of
+from vqcodec.codec.pattern_search import find_copies
 from vqcodec.codec.picture import Picture
 from vqcodec.codec.reader import Reader
 from vqcodec.entropy.pixel_pyramid import Shape
-from vqcodec.errors import CorruptError, FormatError
-from vqcodec.format import container, index_planes, palettes, pixel_sections
+from vqcodec.errors import CorruptError, FormatError, ModelError
+from vqcodec.format import container, index_planes, palettes, pixel_sections, profile_parts
 from vqcodec.format.header import Header, Section
+from vqcodec.format.patterns import Copies, no_copies
 from vqcodec.format.pixel_sections import PixelSection
 from vqcodec.options import DecodeOptions, EncodeOptions
 from vqcodec.runtime import progress
@@ -30,6 +35,7 @@ from vqcodec.transform.layouts import COLOR_8X8, GREY
 from vqcodec.transform.palette import CELL, Palette, pixels_of_cells
 from vqcodec.transform.rect import Rect
 from vqcodec.weights.builtin import BuiltIn
+from vqcodec.weights.graphic import GraphicModel
 from vqcodec.weights.refiner import Refiner
 
 _SHAPES: Final = ((1 << 12, Shape(1, False, 1)), (1 << 15, Shape(1, True, 1)), (1 << 17, Shape(2, True, 1)))
@@ -66,32 +72,55 @@ def header_of(pixels: Pixels, depth: int, tile: int | None, *, lossless: bool) -
     )
 
 
-def file_of_map(pixels: Pixels, graphic: Bool, header: Header, others: Sequence[Section], options: EncodeOptions) -> bytes:
-    """The file of samples [H, W, C] with a map of graphic cells bool [h, w]; `others` are its metadata sections."""
+class Coded(NamedTuple):
+    """The pixel sections of a picture, and its palette, b"" if it has none."""
+
+    sections: list[PixelSection]
+    palette: bytes
+
+    def file(self, header: Header, others: Sequence[Section]) -> bytes:
+        """The file with these; `others` are its metadata sections."""
+        found = [Section(container.PIXELS, pixel_sections.write(section, layers=False)) for section in self.sections]
+        table = [Section(container.PALETTE, self.palette)] if self.palette else []
+        return container.write_file(header, [*found, *table, *others])
+
+
+def code_map(
+    pixels: Pixels, graphic: Bool, header: Header, options: EncodeOptions, copies: Sequence[Copies] | None = None
+) -> Coded:
+    """Samples [H, W, C] coded with a map of graphic cells bool [h, w]; `copies` are the copied cells of each tile group, if any."""
     places = header.groups
-    parts = [pixels[place.scale(8).rows, place.scale(8).columns] for place in places]  # [8 h, 8 w, C]
+    parts = parts_of(pixels, header)
     maps = [graphic[place.rows, place.columns] for place in places]  # bool [h, w]
+    if copies is not None:  # a copied cell is of the kind that the others are
+        maps = [own | one.cells if (own | one.cells).all() else own & ~one.cells for own, one in zip(maps, copies, strict=True)]
+    kinds = [PixelSection(own, b"", b"", copies[number] if copies else None) for number, own in enumerate(maps)]
     effort = _MOST if pixels.shape[0] * pixels.shape[1] <= content.SMALL else options.effort
     threads = options.threads or usable_cores()
 
-    def one(number: int) -> bytes:
-        rest = b"" if maps[number].all() else _predict(parts[number], maps[number], header.depth, options.effort)
-        section = PixelSection(maps[number], packed.groups[number] if packed else b"", rest)
-        return pixel_sections.write(section, layers=False)
+    drawn = [kind.drawn for kind in kinds]
+
+    def one(number: int) -> PixelSection:
+        left = kinds[number].is_predicted
+        rest = _predict(parts[number], left, header.depth, options.effort) if left.any() else b""
+        return kinds[number]._replace(indices=packed.groups[number] if packed else b"", predicted=rest)
 
     with progress.stage("", 2):
-        packed = index_planes.pack_all(parts, maps, effort, threads) if graphic.any() else None
+        packed = index_planes.pack_all(parts, drawn, effort, threads) if any(own.any() for own in drawn) else None
         progress.advance()
         sections = side_by_side(one, range(len(places)), threads)
-    found = [Section(container.PIXELS, data) for data in sections]
-    table = [Section(container.PALETTE, packed.palette)] if packed and packed.palette != palettes.EMPTY else []
-    return container.write_file(header, [*found, *table, *others])
+    return Coded(sections, packed.palette if packed and packed.palette != palettes.EMPTY else b"")
 
 
-def _predict(pixels: Pixels, graphic: Bool, depth: int, effort: int) -> bytes:
-    """The predicted pixels of a tile group [H, W, C]: all but those of graphic cells."""
+def parts_of(pixels: Pixels, header: Header) -> list[Pixels]:
+    """The samples [8 h, 8 w, C] of each tile group, fewer at the picture's edges."""
+    return [pixels[place.scale(8).rows, place.scale(8).columns] for place in header.groups]
+
+
+def _predict(pixels: Pixels, cells: Bool, depth: int, effort: int) -> bytes:
+    """The predicted pixels of a tile group [H, W, C]: those of `cells` bool [h, w]."""
     planes = predicted.planes_of(pixels)  # [C, H, W]
-    coded = ~pixels_of_cells(graphic, *pixels.shape[:2]) if graphic.any() else None
+    coded = None if cells.all() else pixels_of_cells(cells, *pixels.shape[:2])
     samples = planes.size if coded is None else len(planes) * int(np.count_nonzero(coded))
     shape = next((shape for most, shape in _SHAPES if samples <= most), _LARGE)
     return predicted.encode(planes, coded, (1 << depth) - 1, shape, effort_of(effort).residual_levels)
@@ -120,25 +149,49 @@ def maps_to_try(pixels: Pixels, depth: int, effort: int) -> list[Bool]:
 # ------------------------------------------------------------------------------------------------ decoding
 
 
-def decode_group(data: bytes, header: Header, place: Rect, palette: Palette) -> Pixels:
+def decode_group(data: bytes, header: Header, place: Rect, palette: Palette, book: PatternBook | None) -> Pixels:
     """Samples [8 h, 8 w, C] of the tile group at `place` in cells, fewer at the picture's edges. Raises CorruptError."""
-    section = pixel_sections.read(data, place.shape, layers=False)
+    section = pixel_sections.read(data, place.shape, layers=False, copied=header.patterns)
     shape = place.scale(8).intersection(Rect(0, 0, header.height, header.width)).shape
-    pixels = index_planes.unpack(section.indices, shape, palette, section.graphic)
-    if not section.graphic.all():
+    pixels = index_planes.unpack(section.indices, shape, palette, section.drawn)
+    if section.copies is not None and book is not None:
+        book.paste(pixels, section.copies)
+    left = section.is_predicted
+    if left.any():
         planes = predicted.planes_of(pixels)
-        coded = ~pixels_of_cells(section.graphic, *shape) if section.graphic.any() else None
+        coded = None if left.all() else pixels_of_cells(left, *shape)
         predicted.decode(section.predicted, planes, coded, (1 << header.depth) - 1)
         pixels = predicted.pixels_of(planes)
     check_depth(pixels, header.depth)
     return pixels
 
 
+class _Trial(NamedTuple):
+    """A file without a model, and the map of graphic cells bool [h, w] that it is made with."""
+
+    cells: Bool
+    coded: Coded
+    file: bytes
+
+
+def _with_profile_of(model: GraphicModel, section: Section) -> Section:
+    """An ICC section by means of the profiles of the model, if that is shorter; other sections as they are."""
+    if section.type != container.ICC or len(model.profiles) < profile_parts.LEAST_CONTENT:
+        return section
+    data = profile_parts.write(section.data, model.profiles)
+    return section if len(data) >= len(section.data) else Section(container.MODEL_ICC, data)
+
+
 class PixelCodec:
     """Encodes and decodes files without layers."""
 
-    def __init__(self, model: BuiltIn) -> None:
+    def __init__(self, model: BuiltIn | GraphicModel) -> None:
         self.model = model
+
+    @property
+    def book(self) -> PatternBook | None:
+        """The pattern codebook, with a graphic model."""
+        return book_of(self.model) if isinstance(self.model, GraphicModel) else None
 
     def encode(self, picture: Picture, options: EncodeOptions) -> bytes:
         """The smallest exact file found of a picture's samples."""
@@ -153,8 +206,38 @@ class PixelCodec:
         """The smallest of the exact files with these maps of graphic cells, bool [h, w]."""
         pixels = picture.samples  # [H, W, C]
         header = header_of(pixels, picture.depth, tile_of(pixels, options.tile), lossless=picture.unchanged)
-        files = [file_of_map(pixels, cells, header, picture.metadata, options) for cells in progress.steps(maps, "coding")]
-        return min(files, key=len)
+        model = self.model if isinstance(self.model, GraphicModel) else None
+        with progress.stage("coding", len(maps) + (model is not None)):
+            trials = []
+            for cells in maps:
+                coded = code_map(pixels, cells, header, options)
+                trials.append(_Trial(cells, coded, coded.file(header, picture.metadata)))
+                progress.advance()
+            best = min(trials, key=lambda trial: len(trial.file))
+            if model is None:
+                return best.file
+            return min([best.file, *self._files_of_model(model, picture, best, header, options)], key=len)
+
+    @staticmethod
+    def _files_of_model(
+        model: GraphicModel, picture: Picture, plain: _Trial, header: Header, options: EncodeOptions
+    ) -> list[bytes]:
+        """The files of a picture that use the model, with the map of the file that does not."""
+        found = []
+        header = replace(header, patterns=True, model_id=model.file_id)
+        others = [_with_profile_of(model, section) for section in picture.metadata]
+        if others != picture.metadata:
+            without = [section._replace(copies=no_copies(section.graphic.shape)) for section in plain.coded.sections]
+            found.append(plain.coded._replace(sections=without).file(header, others))
+        if picture.depth == 8:
+            book, parts = book_of(model), parts_of(picture.samples, header)
+            _ = book.windows  # before other processes need them
+            copies = side_by_side(
+                lambda number: find_copies(parts[number], book), range(len(parts)), options.threads or usable_cores()
+            )
+            if any(one.cells.any() for one in copies):
+                found.append(code_map(picture.samples, plain.cells, header, options, copies).file(header, others))
+        return found
 
     def decode(
         self, reader: Reader, options: DecodeOptions, region: Rect | None, opacity: Pixels | None, refiner: Refiner | None
@@ -163,7 +246,7 @@ class PixelCodec:
         header, threads = reader.header, options.threads or usable_cores()
         whole = Rect(0, 0, header.height, header.width)
         wanted = region or whole
-        palette = self._palette(reader)
+        palette, book = self._palette(reader), self.book
         pixels = shared_empty((*wanted.shape, samples_of(header)), sample_type(header.depth))
         numbers = [number for number, place in enumerate(header.groups) if not place.scale(8).intersection(wanted).empty]
         # read here: forks would share one file offset
@@ -178,7 +261,7 @@ class PixelCodec:
                 target[:] = 1 << (header.depth - 1)
                 return
             inner = seen.shift(-here.top, -here.left)
-            target[:] = decode_group(data, header, place, palette or empty_palette(header))[inner.rows, inner.columns]
+            target[:] = decode_group(data, header, place, palette or empty_palette(header), book)[inner.rows, inner.columns]
 
         with progress.stage("decoding"):
             side_by_side(one, numbers, threads)
@@ -198,7 +281,7 @@ class PixelCodec:
         allows that."""
         try:
             data = reader.file.pixels(number)
-            if without_graphic and pixel_sections.read(data, reader.header.groups[number].shape, layers=False).graphic.any():
+            if without_graphic and self._read_section(reader, number, data).drawn.any():
                 raise CorruptError("corrupt file: graphic cells without a palette")
             return data
         except FormatError:
@@ -207,10 +290,18 @@ class PixelCodec:
             reader.lost.add(number)
             return None
 
+    @staticmethod
+    def _read_section(reader: Reader, number: int, data: bytes) -> PixelSection:
+        """The contents of the pixel section of a tile group. Raises FormatError."""
+        return pixel_sections.read(data, reader.header.groups[number].shape, layers=False, copied=reader.header.patterns)
+
     def check(self, header: Header) -> None:
-        """Raise CorruptError unless the file has no layers."""
+        """Raise CorruptError unless the file has no layers, and ModelError unless it was made with this model, if with one."""
         if header.layers or header.tokens:
             raise CorruptError("corrupt file: it names no model")
+        if header.patterns and not (isinstance(self.model, GraphicModel) and self.model.decodes(header.model_id)):
+            used = f"{self.model.name} ({self.model.file_id.hex()})"
+            raise ModelError(f"the file was made with model {header.model_id.hex()}, not with {used}")
 
     def indices(self, reader: Reader) -> dict[str, UInt32]:
         """Columns without entries: the file has no codebook of a model."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import BinaryIO, Final
 
 import numpy as np
@@ -10,7 +11,7 @@ from vqcodec.arrays import Pixels
 from vqcodec.checks import MAX_PIXELS
 from vqcodec.codec.streams import Stored
 from vqcodec.errors import CorruptError, FormatError, InputError, TruncatedError
-from vqcodec.format import alpha, container
+from vqcodec.format import alpha, container, profile_parts
 from vqcodec.format.header import Metadata
 from vqcodec.options import Region
 from vqcodec.transform.dct import sample_type
@@ -76,9 +77,12 @@ class Reader:
             self.tell("the alpha plane was damaged: all is opaque")
             return np.full((height, width), (1 << depth) - 1, sample_type(depth))
 
-    def read_metadata(self) -> Metadata:
-        """The metadata; damaged parts are left out. Raises FormatError."""
-        return Metadata(**{name: self._other(kind) for name, kind in METADATA.items()})
+    def read_metadata(self, profiles: bytes = b"") -> Metadata:
+        """The metadata; damaged parts are left out. `profiles` are the ICC profiles of the file's model. Raises FormatError."""
+        found = Metadata(**{name: self._other(kind) for name, kind in METADATA.items()})
+        if self.header.patterns and (stored := self._other(container.MODEL_ICC)):
+            return replace(found, icc=profile_parts.read(stored, profiles))
+        return found
 
     def _other(self, kind: int) -> bytes:
         try:

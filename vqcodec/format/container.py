@@ -17,16 +17,17 @@ Shifts of negative integers round towards minus infinity. *Reserved* bits and va
                                   bit 6: the fields marked * are present
                                   bit 7: fine DCs (5.1), reserved in token files and without layers
     1 byte *  flags               bit 2: there is an alpha plane;  bit 3: each tile group has a pixel section, reserved in token
-                                  files;  bits 0, 1: critical features, both reserved (0: step map, 1: pattern codebook);
+                                  files;  bit 1: there is a pattern codebook (6.2), reserved in files with layers and token files;
+                                  bit 0: critical, reserved (step map);
                                   bits 4-7: optional features (4: the plain decode is closer to the original than the synthesis
                                   of the model; 5, in files without layers: the samples are those that the encoder was given;
                                   6, in grey files with layers: the picture is in colour, its three components are equal;
                                   others unused)
     1 byte *  group               0: one tile group; k = 3..13: tile groups of 2**k x 2**k cells; others are reserved
-    6 bytes   model id            the first 6 bytes of the model's SHA-256          ) absent without layers; token files have
-    u16       step                quantiser step in 1/64 of a grey level, 1..65535  ) one other byte in place of the last two
-    1 byte    merge map           bits 0-4: number of one of the model's merge maps ) of these three fields (section 7)
-                                  bits 5-7: strength of masking (5.5)               )
+    6 bytes   model id            the first 6 bytes of the model's SHA-256          ) absent without layers, but the model id is
+    u16       step                quantiser step in 1/64 of a grey level, 1..65535  ) there with a pattern codebook; token files
+    1 byte    merge map           bits 0-4: number of one of the model's merge maps ) have one other byte in place of the last two
+                                  bits 5-7: strength of masking (5.5)               ) of these three fields (section 7)
     varint *  others              number of sections besides the pixel and index sections
   * for each pixel section, then for each index section:
       varint  length              stored bytes of the section
@@ -45,7 +46,8 @@ row by row. Without layers the layout is 0 (grey) or 2 (colour), others are rese
 sections: 01 alpha plane in files of 8 bits per sample, 02 deep alpha plane in all others, both described in alpha.py's docstring;
 03 palette, at most one, only in files with pixel sections; every other type of 00-7F, and 01 to 03 where they do not belong, is
 reserved and critical (refuse); 81 ICC profile, 82 EXIF from its TIFF header on, 83 XMP (at most 16 MiB and one section of each);
-other optional types are skipped. Every checksum is verified before the bytes are used.
+84, with a pattern codebook: an ICC profile by means of the model (profile_parts.py), at most one and not beside 81; other optional
+types are skipped. Every checksum is verified before the bytes are used.
 
 2. GEOMETRY
 ===========
@@ -223,8 +225,9 @@ palettes.py in format/, rare_colours.py in transform/). The palette section is s
 has no colours, so all colours are rare. Cells at the right and bottom edge have only those of their pixels that are in the picture.
   With layers a pixel has the samples of 6.1, one or three, and those of graphic cells replace 6.1's after the seams are smoothed.
   Without layers the pixel section also holds all other pixels, by prediction (predicted.py in codec/, pixel_pyramid.py in
-  entropy/). A pixel has one sample or three, red, green and blue; then one for alpha, if bit 2 of the flags is set. Seams are not
-  smoothed. Sections 3 to 5 do not apply, except as far as those docstrings refer to them.
+  entropy/). With a pattern codebook, a list of pictures in a graphic model (graphic.py in weights/), it begins with cells that are
+  copied from these (patterns.py in format/). A pixel has one sample or three, red, green and blue; then one for alpha, if bit 2 of
+  the flags is set. Seams are not smoothed. Sections 3 to 5 do not apply, except as far as those docstrings refer to them.
 A sample of 2**depth or more, in a palette or in a pixel, is an error. Samples of more than 8 bits have 16 bits in all that is taken
 modulo the size of a sample.
 
@@ -295,7 +298,8 @@ All other residuals are 0, and the other latents equal their means. Every row of
     0.3   the records of an index section are bits, together at its start. Added later under the same number, because older readers
           refuse what they do not know: alpha, 10 to 16 bits per sample, tokens, fine DCs, masking, deep alpha planes;
           and bit 4 of the flags, which they ignore
-    0.4   pixel sections, palettes, and files without layers; only files with pixel sections have this number
+    0.4   pixel sections, palettes, and files without layers; only files with pixel sections have this number. Added later under the
+          same number, because older readers refuse it: the pattern codebook (bit 1 of the flags)
 """
 
 from __future__ import annotations
@@ -325,7 +329,7 @@ ID_BYTES: Final = 6
 MAX_SIDE: Final = 65535
 MAX_STEP_64: Final = 65535
 MIN_GROUP_LOG2, MAX_GROUP_LOG2 = 3, 13
-INDICES, ALPHA, DEEP_ALPHA, PALETTE, ICC, EXIF, XMP = 0x00, 0x01, 0x02, 0x03, 0x81, 0x82, 0x83
+INDICES, ALPHA, DEEP_ALPHA, PALETTE, ICC, EXIF, XMP, MODEL_ICC = 0x00, 0x01, 0x02, 0x03, 0x81, 0x82, 0x83, 0x84
 PIXELS: Final = 0x100
 """Types of sections. `PIXELS` and `INDICES`, of tile groups, are not written to files: their sections have fixed places."""
 NAMES: Final = {
@@ -337,6 +341,7 @@ NAMES: Final = {
     ICC: "ICC",
     EXIF: "EXIF",
     XMP: "XMP",
+    MODEL_ICC: "ICC of the model",
 }
 _ORDER: Final = {PIXELS: 0, INDICES: 1}
 """Order of the sections of tile groups, which come before all others."""
@@ -361,6 +366,7 @@ _GRID_OF_16: Final = 0x10
 _GRID_RESERVED: Final = 0xE0
 """Bits of the grid byte of token files."""
 _CRITICAL: Final = 0x0F
+_HAS_PATTERNS: Final = 0x02
 _HAS_ALPHA: Final = 0x04
 _HAS_PIXELS: Final = 0x08
 _BEST_IS_PLAIN: Final = 0x10
@@ -402,6 +408,7 @@ def write_file(header: Header, sections: Sequence[Section]) -> bytes:
     head.append(_layout_byte(header) | (_TABLED if tabled else 0))
     if tabled:
         features = {
+            _HAS_PATTERNS: header.patterns,
             _HAS_ALPHA: header.alpha,
             _HAS_PIXELS: header.pixels,
             _BEST_IS_PLAIN: header.best_is_plain,
@@ -445,7 +452,7 @@ def read_file(data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[Header, list[S
     """
     file = File(BytesIO(data), max_pixels)
     file.check()
-    known = (*_ORDER, ALPHA, DEEP_ALPHA, PALETTE, *_METADATA)
+    known = (*_ORDER, ALPHA, DEEP_ALPHA, PALETTE, *_METADATA, *((MODEL_ICC,) if file.header.patterns else ()))
     return file.header, [Section(entry.type, file.section(n)) for n, entry in enumerate(file.table) if entry.type in known]
 
 
@@ -459,6 +466,8 @@ def read_header(data: bytes, max_pixels: int = MAX_PIXELS) -> FileHead:
     tabled = bool(layout & _TABLED)
     flags, group_log2 = (reader.byte(), reader.byte()) if tabled else (0, 0)
     known = _HAS_ALPHA | (_HAS_PIXELS if version == PIXELS_VERSION else 0)
+    if flags & _HAS_PIXELS and layout & _LAYOUT_BITS != _TOKENS and layout >> 4 & 3 == _NO_LAYERS:
+        known |= _HAS_PATTERNS
     if flags & _CRITICAL & ~known:
         needs = [name for bit, name in _CRITICAL_NAMES.items() if flags >> bit & 1] or ["an unknown feature"]
         raise UnsupportedError(f"unsupported file: it needs {', '.join(needs)}")
@@ -533,7 +542,15 @@ def _read_dct_fields(reader: ByteReader, header: Header, layout: int, flags: int
 
 def _read_pixel_fields(reader: ByteReader, header: Header, layout: int, flags: int) -> tuple[Header, bool]:
     """The header of a file without layers; and whether a reserved value is set."""
-    header = replace(header, layers=0, depth=_DEPTHS[layout >> 2 & 3], lossless=bool(flags & _LOSSLESS))
+    patterns = bool(flags & _HAS_PATTERNS)
+    header = replace(
+        header,
+        layers=0,
+        model_id=reader.take(ID_BYTES) if patterns else b"",
+        depth=_DEPTHS[layout >> 2 & 3],
+        patterns=patterns,
+        lossless=bool(flags & _LOSSLESS),
+    )
     return header, header.layout not in (GREY.code, COLOR_8X8.code) or bool(layout & _FINE_DCS) or _reserved_group(header)
 
 
@@ -581,10 +598,15 @@ class File:
         if unknown:
             raise UnsupportedError(f"unsupported file: it needs sections of type {unknown[0]:#04x}")
         has_alpha = self.header.alpha and self.header.layers > 0  # without layers alpha is in the pixel sections
-        if kinds.count(of_alpha) != has_alpha or any(kinds.count(kind) > 1 for kind in (PALETTE, *_METADATA)):
+        repeated = any(kinds.count(kind) > 1 for kind in (PALETTE, *_METADATA)) or self._has_two_profiles(kinds)
+        if kinds.count(of_alpha) != has_alpha or repeated:
             raise CorruptError("corrupt file: its sections do not match its header")
         if any(entry.type in _METADATA and entry.length > MAX_METADATA for entry in self.table):
             raise LimitError("a metadata section is larger than 16 MiB")
+
+    def _has_two_profiles(self, kinds: list[int]) -> bool:
+        """Whether sections of these types give more than one ICC profile."""
+        return self.header.patterns and MODEL_ICC in kinds and kinds.count(MODEL_ICC) + kinds.count(ICC) > 1
 
     def _read_head(self, max_pixels: int) -> FileHead:
         """`read_header` on as few bytes as it needs: a file without a table is read whole, for its checksum."""

@@ -33,7 +33,7 @@ class Header:
     group_log2: int
     """Tile groups are 2**group_log2 cells square; 0: the whole picture is one group."""
     model_id: bytes
-    """First bytes of the model's SHA-256; b"" without layers."""
+    """First bytes of the model's SHA-256; b"" without layers, unless there is a pattern codebook."""
     step_64: int
     """Quantiser step in 1/64 of a grey level (of 256), 1..65535; 0 in files without layers and in token files, which have none."""
     merge_map: int = 0
@@ -52,6 +52,8 @@ class Header:
     """Whether a grey file shows a picture in colour whose three components are equal."""
     pixels: bool = False
     """Whether each tile group has a pixel section (pixel_sections.py)."""
+    patterns: bool = False
+    """Whether cells may be copied from the pattern codebook of a graphic model; only in files without layers."""
     lossless: bool = False
     """Whether the samples are known to be those that the encoder was given; only in files without layers."""
     tokens: Tokens | None = None

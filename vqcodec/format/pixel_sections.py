@@ -1,5 +1,6 @@
 """Pixel sections: a map of the cells of a tile group, and the bytes of its graphic and of its predicted pixels.
 
+    bytes     with a pattern codebook: the copied cells (patterns.py); none of their pixels are stored below
     1 byte    kind: 0 all cells are graphic, 1 none is, 2 a map follows; others are reserved
     part      if there is a map: one bit for each cell of the group, row by row; most significant bit of each byte first, the last
               byte filled up with zeros
@@ -20,9 +21,10 @@ import numpy as np
 
 from vqcodec.arrays import Bool
 from vqcodec.errors import CorruptError
-from vqcodec.format import zstd_blocks
+from vqcodec.format import patterns, zstd_blocks
 from vqcodec.format.bits import ByteReader, write_varint
 from vqcodec.format.palettes import read_part, write_part
+from vqcodec.format.patterns import Copies
 
 _ALL, _NONE, _MAPPED = range(3)
 _LEVELS: Final = (19,)
@@ -37,33 +39,54 @@ class PixelSection(NamedTuple):
     """The graphic pixels, b"" without graphic cells."""
     predicted: bytes
     """The predicted pixels, b"" if there are none."""
+    copies: Copies | None = None
+    """The copied cells, with a pattern codebook."""
+
+    @property
+    def copied(self) -> Bool:
+        """The copied cells, bool [h, w]."""
+        return np.zeros_like(self.graphic) if self.copies is None else self.copies.cells
+
+    @property
+    def drawn(self) -> Bool:
+        """The cells whose indices are stored, bool [h, w]: graphic ones that are not copied."""
+        return self.graphic & ~self.copied
+
+    @property
+    def is_predicted(self) -> Bool:
+        """The cells whose pixels are predicted, if there are no layers; bool [h, w]."""
+        return ~(self.graphic | self.copied)
 
 
 def write(section: PixelSection, *, layers: bool) -> bytes:
     """The bytes of a pixel section; the inverse of `read`."""
-    graphic = section.graphic
+    graphic, head = section.graphic, b"" if section.copies is None else patterns.write(section.copies)
     if graphic.all():
-        return bytes((_ALL,)) + section.indices
+        return head + bytes((_ALL,)) + section.indices
     if not graphic.any():
-        return bytes((_NONE,)) + section.predicted
+        return head + bytes((_NONE,)) + section.predicted
     bits = graphic.copy()
     bits[:, 1:] ^= graphic[:, :-1]
     bits[1:] ^= bits[:-1].copy()
     part = write_part(zstd_blocks.compress_whole(np.packbits(bits).tobytes(), _LEVELS), 0)
     length = b"" if layers else write_varint(len(section.indices))
-    return bytes((_MAPPED,)) + part + length + section.indices + section.predicted
+    return head + bytes((_MAPPED,)) + part + length + section.indices + section.predicted
 
 
-def read(data: bytes, cells: tuple[int, int], *, layers: bool) -> PixelSection:
-    """The contents of the pixel section of a tile group of `cells` (rows, columns). Raises CorruptError, TruncatedError."""
+def read(data: bytes, cells: tuple[int, int], *, layers: bool, copied: bool = False) -> PixelSection:
+    """The contents of the pixel section of a tile group of `cells` (rows, columns). Raises CorruptError, TruncatedError.
+
+    `copied`: the file has a pattern codebook.
+    """
     reader = ByteReader(data)
+    copies = patterns.read(reader, cells) if copied else None
     kind = reader.byte()
     if kind == _ALL:
-        return PixelSection(np.ones(cells, bool), data[1:], b"")
+        return PixelSection(np.ones(cells, bool), data[reader.cursor :], b"", copies)
     if kind == _NONE:
-        if layers and len(data) > 1:
+        if layers and len(data) > reader.cursor:
             raise CorruptError("corrupt file: bytes are left over in a pixel section")
-        return PixelSection(np.zeros(cells, bool), b"", data[1:])
+        return PixelSection(np.zeros(cells, bool), b"", data[reader.cursor :], copies)
     if kind != _MAPPED:
         raise CorruptError("corrupt file: a reserved value in a pixel section")
     count = cells[0] * cells[1]
@@ -74,6 +97,6 @@ def read(data: bytes, cells: tuple[int, int], *, layers: bool) -> PixelSection:
     if graphic.all() or not graphic.any():
         raise CorruptError("corrupt file: a map of graphic cells has one kind of cells only")
     if layers:
-        return PixelSection(graphic, data[reader.cursor :], b"")
+        return PixelSection(graphic, data[reader.cursor :], b"", copies)
     indices = reader.take(reader.varint())
-    return PixelSection(graphic, indices, data[reader.cursor :])
+    return PixelSection(graphic, indices, data[reader.cursor :], copies)

@@ -222,6 +222,26 @@ def decompress_whole(part: StoredPart) -> bytes:
     return _decompressed(part, None, _window_log_of(part.size))
 
 
+def compress_after(data: bytes, content: bytes, level: int) -> bytes:
+    """A frame of `data`, without its head, that refers to the raw `content` of a dictionary; the inverse of `decompress_after`."""
+    size = len(data) + len(content)
+    parameters = zstandard.ZstdCompressionParameters.from_level(
+        level, source_size=size, window_log=_window_log_of(size), write_content_size=0, write_checksum=0, write_dict_id=0
+    )
+    compressor = zstandard.ZstdCompressor(compression_params=parameters, dict_data=_raw(content))
+    return compressor.compress(data)[_HEAD_BYTES:]
+
+
+def decompress_after(frame: bytes, size: int, content: bytes) -> bytes:
+    """The `size` bytes of a frame that refers to the raw `content` of a dictionary. Raises CorruptError for any other size."""
+    window_log = _window_log_of(size + len(content))
+    return _decompress_frame(frame, size, _raw(content), window_log)
+
+
+def _raw(content: bytes) -> zstandard.ZstdCompressionDict:
+    return zstandard.ZstdCompressionDict(content, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
+
+
 def _compressed(data: bytes, parameters: zstandard.ZstdCompressionParameters) -> StoredPart:
     """`data` as a frame, or as a block where the frame holds nothing else."""
     frame = zstandard.ZstdCompressor(compression_params=parameters).compress(data)[_HEAD_BYTES:]
@@ -234,19 +254,26 @@ def _decompressed(part: StoredPart, dictionary: Dictionary | None, window_log: i
 
     Frames have our own head, so they cannot declare a content size, and at most `part.size` bytes are allocated.
     """
-    if part.mode == Mode.VERBATIM:
-        data = part.data
-    else:
+    data = part.data
+    if part.mode != Mode.VERBATIM:
         frame, given = part.data, None
         if part.mode == Mode.BLOCK:
             frame = _frame_of(part.data, part.size, _COMPRESSED)
         elif part.mode == Mode.BLOCK_WITH_DICTIONARY and dictionary is not None:
             frame, given = _frame_of(part.data, part.size, _TREELESS), dictionary
-        try:
-            decompressor = zstandard.ZstdDecompressor(dict_data=given.zstd if given else None, max_window_size=1 << window_log)
-            data = decompressor.decompress(_head(window_log) + frame, max_output_size=part.size, allow_extra_data=False)
-        except zstandard.ZstdError as error:
-            raise CorruptError("corrupt file: a zstd frame does not decompress") from error
+        return _decompress_frame(frame, part.size, given.zstd if given else None, window_log)
     if len(data) != part.size:
+        raise CorruptError("corrupt file: decompressed data has the wrong size")
+    return data
+
+
+def _decompress_frame(frame: bytes, size: int, dictionary: zstandard.ZstdCompressionDict | None, window_log: int) -> bytes:
+    """The `size` bytes of a frame without its head. Raises CorruptError for any other size."""
+    try:
+        decompressor = zstandard.ZstdDecompressor(dict_data=dictionary, max_window_size=1 << window_log)
+        data = decompressor.decompress(_head(window_log) + frame, max_output_size=size, allow_extra_data=False)
+    except zstandard.ZstdError as error:
+        raise CorruptError("corrupt file: a zstd frame does not decompress") from error
+    if len(data) != size:
         raise CorruptError("corrupt file: decompressed data has the wrong size")
     return data

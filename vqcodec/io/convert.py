@@ -32,7 +32,7 @@ from vqcodec.io.kinds import HEAD_BYTES, VQZ, kind_of, lossy_kind
 from vqcodec.options import DecodeOptions, EncodeOptions
 from vqcodec.runtime import progress
 from vqcodec.weights import registry
-from vqcodec.weights.builtin import BUILT_IN
+from vqcodec.weights.kinds import profiles_of
 
 if TYPE_CHECKING:
     from vqcodec.io.image_reader import ImageData
@@ -105,7 +105,7 @@ class Encoding:
         with naming(source):
             image = read_picture(source, self.max_pixels)
             start = time.perf_counter()
-            model = BUILT_IN if self.options.lossless else registry.find_any(self.model)
+            model = registry.find_for_encoding(self.model, lossless=self.options.lossless)
             data = pipeline.encode(image.pixels, model, self.options, None if self.strip else image.metadata)
             seconds = time.perf_counter() - start
         header = container.read_header(data, self.max_pixels).header
@@ -168,10 +168,10 @@ class Decoding:
                 reader.file.check()
             model_id = reader.header.model_id  # b"" if the file needs no model
             given = self.model if model_id else None
-            model = registry.find_by_id(model_id) if given is None else registry.find_any(given)
+            model = registry.find_by_id(model_id) if given is None else registry.find_for_decoding(given)
             refiner = registry.find_refiner(self.refiner) if refinement.uses_refiner(self.options, reader.header) else None
             pixels = pipeline.read(reader, model, self.options, refiner)
-            metadata = reader.read_metadata()
+            metadata = reader.read_metadata(profiles_of(model))
         seconds = time.perf_counter() - start
         with naming(output, "standard output"):
             picture = picture_file(pixels, picture_format, metadata, self.quality)

@@ -124,7 +124,7 @@ class Verified(NamedTuple):
 
 def verify_pack(source: Path, *, model: str | None, max_pixels: int) -> Verified:
     """Check all checksums of a pack, and decode all pictures. Raises FormatError, InputError, ModelError."""
-    given = None if model is None else registry.find_any(model)
+    given = None if model is None else registry.find_for_decoding(model)
     with naming(source), open_input(source) as stream:
         pack = PackReader(stream, max_pixels=max_pixels)
         lost: list[Lost] = []

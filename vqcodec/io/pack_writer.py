@@ -33,7 +33,6 @@ from vqcodec.io.kinds import HEAD_BYTES, VQZ, kind_of
 from vqcodec.options import EncodeOptions
 from vqcodec.runtime.interrupts import termination_raises
 from vqcodec.weights import registry
-from vqcodec.weights.builtin import BUILT_IN
 from vqcodec.weights.kinds import AnyModel
 
 _PIECE_BYTES: Final = 1 << 20
@@ -70,7 +69,7 @@ class Packing:
                 data = read_input(source, limit_bytes=stream_limit(self.max_pixels))
             else:
                 image = read_picture(source, self.max_pixels)
-                model = BUILT_IN if self.options.lossless else registry.find_any(self.model)
+                model = registry.find_for_encoding(self.model, lossless=self.options.lossless)
                 data = packed.encode(image.pixels, model, self.options, Metadata() if self.strip else image.metadata)
                 notes = image.notes
             own = packed.pack(data, self._model_of(data), self.max_pixels)
@@ -84,7 +83,7 @@ class Packing:
     def _model_of(self, file: bytes) -> AnyModel | None:
         """The model of a .vqz file: that of `model`, an installed one, or None. Raises ModelError for a missing `model`."""
         file_id = container.read_header(file, self.max_pixels).header.model_id
-        if self.model is not None and (found := registry.find_any(self.model)).decodes(file_id):
+        if self.model is not None and (found := registry.find_for_decoding(self.model)).decodes(file_id):
             return found
         try:
             return registry.find_by_id(file_id)

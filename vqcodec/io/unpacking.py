@@ -20,6 +20,7 @@ from vqcodec.io.jobs import Job, output_names
 from vqcodec.io.pack_reader import PackReader
 from vqcodec.options import DecodeOptions
 from vqcodec.weights import registry
+from vqcodec.weights.kinds import profiles_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +57,7 @@ class Unpacking:
         check_output(output, overwrite=overwrite)
         start = time.perf_counter()
         place = pack.place(source.as_posix())
-        model = None if self.model is None else registry.find_any(self.model)
+        model = None if self.model is None else registry.find_for_decoding(self.model)
         if self.files:
             header, data = pack.header(place), pack.file(place, model)
             facts = header.width, header.height, header.channels, place.entry.size, len(data)
@@ -64,9 +65,10 @@ class Unpacking:
         else:
             reader = pack.reader(place)
             refiner = registry.find_refiner(None) if refinement.uses_refiner(self.options, reader.header) else None
-            pixels = pipeline.read(reader, pack.model(reader.header, model), self.options, refiner)
+            used = pack.model(reader.header, model)
+            pixels = pipeline.read(reader, used, self.options, refiner)
             seconds = time.perf_counter() - start
-            picture = picture_file(pixels, output_format(output), reader.read_metadata(), self.quality)
+            picture = picture_file(pixels, output_format(output), reader.read_metadata(profiles_of(used)), self.quality)
             data = picture.data
             made = result_of(pixels, place.entry.size, len(data), seconds, (*reader.notes, *picture.notes))
         write_atomic(output, data, overwrite=overwrite)

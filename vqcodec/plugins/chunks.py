@@ -53,8 +53,9 @@ class ChunkOptions:
     four."""
 
     def __post_init__(self) -> None:
-        options = self.encode_options()
-        options.check_model(self.model)
+        self.encode_options()  # raises InputError
+        if self.lossless and self.model is not None:
+            raise InputError("lossless chunks have no model")
         checks.one_of("refine", self.refine, ("none", "best"))
         if self.channels_last is not None:
             checks.flag("channels_last", self.channels_last)

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePath
-from typing import Any, Final, NamedTuple
+from typing import Any, BinaryIO, Final, NamedTuple
 
 import numpy as np
 
@@ -54,10 +54,11 @@ def identity(model_id: str, kind: str, paths: tuple[Path, Path], options: dict[s
 
 @dataclass(frozen=True)
 class TrainingImage:
-    """An image of the corpus: its name within the folder and its pixels uint8 [H, W, 1 or 3]."""
+    """An image of the corpus: its name within the folder, its pixels uint8 [H, W, 1 or 3], and its ICC profile if it was kept."""
 
     name: str
     pixels: UInt8
+    icc: bytes = b""
 
 
 class Skipped(NamedTuple):
@@ -118,8 +119,11 @@ def count_pixels(images: list[TrainingImage]) -> int:
     return sum(image.pixels.shape[0] * image.pixels.shape[1] for image in images)
 
 
-def load_corpus(folder: Path, progress: Progress) -> Corpus:
-    """Read every image below a folder, or of the image, .tar or gzipped idx file `folder`. Raises InputError if there is none."""
+def load_corpus(folder: Path, progress: Progress, read_one: Callable[[str, BinaryIO], TrainingImage] | None = None) -> Corpus:
+    """Read every image below a folder, or of the image, .tar or gzipped idx file `folder`. Raises InputError if there is none.
+
+    `read_one` reads an image of a name from a stream, and raises InputError for one that is left out; None: `read_middle`.
+    """
     if folder.suffix == idx.SUFFIX and folder.is_file():
         parts = split([TrainingImage(one.name, one.pixels) for one in idx.read_pictures(folder)])
         return Corpus(parts.train, parts.held_out, [], {})
@@ -142,8 +146,7 @@ def load_corpus(folder: Path, progress: Progress) -> Corpus:
             if reason := why_not_read(name, read(HEAD_BYTES)):
                 skipped.append(Skipped(name, reason))
                 continue
-            pixels = read_opaque(io.BytesIO(read(-1)))
-            images.append(TrainingImage(name, _middle(pixels.reshape(*pixels.shape[:2], -1))))
+            images.append((read_one or read_middle)(name, io.BytesIO(read(-1))))
         except OSError as error:
             skipped.append(Skipped(name, f"cannot be read: {error.strerror}"))
         except VqcodecError as error:
@@ -231,6 +234,12 @@ def _archive_errors(path: Path) -> Iterator[None]:
 def _first_line(data: bytes) -> str:
     lines = (line.strip() for line in data.decode("utf-8", "replace").splitlines())
     return next((line[:100] for line in lines if line), "")
+
+
+def read_middle(name: str, stream: BinaryIO) -> TrainingImage:
+    """The middle of an opaque image of 8 bits a sample. Raises InputError, LimitError."""
+    pixels = read_opaque(stream)
+    return TrainingImage(name, _middle(pixels.reshape(*pixels.shape[:2], -1)))
 
 
 def _middle(pixels: UInt8) -> UInt8:

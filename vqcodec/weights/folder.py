@@ -31,8 +31,9 @@ Tensors = dict[str, NDArray[Any]]
 _TYPES: Final[dict[str, type[np.generic]]] = {
     r"color|(tile|dc)\..*|context\..*_bias": np.int32,
     r"book\.(table|escape|words)|pairs\.tails|context\..*": np.int16,
-    r"book\.(dim|alphabet)|merge\.(maps|form)|pairs\.zeros|dictionary\..*|prior\.token_id": np.uint8,
+    r"book\.(dim|alphabet)|merge\.(maps|form)|pairs\.zeros|dictionary\..*|prior\.token_id|sheet\.data|profiles": np.uint8,
     r"book\.(size|bits)|merge\.dictionary|prior\.picture": np.uint16,
+    r"sheet\.bytes": np.uint32,
     r"token\.(mean|scale)": np.float32,
     r"token\.words|(synthesis|synthesis_ssim|refiner|denoiser|encoder|decoder|prior)\..*": np.float16,
 }

@@ -13,15 +13,21 @@ from vqcodec.weights.builtin import BuiltIn
 from vqcodec.weights.denoiser import Denoiser, has_denoiser
 from vqcodec.weights.exact import ExactModel
 from vqcodec.weights.folder import SUMMARY, Weights, older_ids_in, read_weights
+from vqcodec.weights.graphic import MARK, GraphicModel
 from vqcodec.weights.refiner import Refiner
 from vqcodec.weights.token import TokenModel
 from vqcodec.weights.token_prior import TokenPrior
 
 Loaded = TypeVar("Loaded", bound=Weights)
-FileModel = ExactModel | TokenModel
+FileModel = ExactModel | TokenModel | GraphicModel
 """A model that files are made with; they name it by its id."""
 AnyModel = FileModel | BuiltIn
 """A model, or what stands for none."""
+
+
+def profiles_of(model: AnyModel) -> bytes:
+    """The ICC profiles of a model, which are the dictionary of those in its files; b"" if it has none."""
+    return model.profiles if isinstance(model, GraphicModel) else b""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,9 +47,11 @@ class ModelKind(Generic[Loaded]):
 
 
 def load_file_model(folder: Path) -> FileModel:
-    """Read and check the folder of an exact model or a token model, whichever its tensors are. Raises ModelError."""
+    """Read and check the folder of an exact, token or graphic model, whichever its tensors are. Raises ModelError."""
     found = read_weights(folder)
-    kind = TokenModel if "token.words" in found.tensors else ExactModel
+    kind: type[FileModel] = ExactModel
+    if "token.words" in found.tensors or MARK in found.tensors:
+        kind = GraphicModel if MARK in found.tensors else TokenModel
     model: FileModel = kind(found.name, found.tensors, found.summary)
     model.check()
     return model
@@ -52,13 +60,14 @@ def load_file_model(folder: Path) -> FileModel:
 DEFAULT_MODEL: Final = "photo"
 EXACT: Final = ModelKind("exact", ExactModel.noun, "encode -m", load_file_model, DEFAULT_MODEL)
 TOKEN: Final = ModelKind("token", TokenModel.noun, "encode -m", load_file_model)
+GRAPHIC: Final = ModelKind("graphic", GraphicModel.noun, "encode --lossless -m", load_file_model)
 REFINER: Final = ModelKind("refiner", Refiner.noun, "decode --refine gan --refiner", Refiner.load, "photo-gan")
 DENOISER: Final = ModelKind("denoiser", Denoiser.noun, "denoise -m", Denoiser.load, "photo-denoise")
 TOKEN_PRIOR: Final = ModelKind("token-prior", TokenPrior.noun, "generate -m and repair -m", TokenPrior.load)
 
 AnyKind = ModelKind[Any]
-FILE_KINDS: Final = (EXACT, TOKEN)
-_BY_NAME: Final[dict[str, AnyKind]] = {kind.name: kind for kind in (TOKEN, REFINER, DENOISER, TOKEN_PRIOR)}
+FILE_KINDS: Final = (EXACT, TOKEN, GRAPHIC)
+_BY_NAME: Final[dict[str, AnyKind]] = {kind.name: kind for kind in (TOKEN, GRAPHIC, REFINER, DENOISER, TOKEN_PRIOR)}
 
 
 def kind_of(folder: Path) -> AnyKind:

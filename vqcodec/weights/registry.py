@@ -17,14 +17,17 @@ from vqcodec.weights.builtin import BUILT_IN, BuiltIn
 from vqcodec.weights.denoiser import Denoiser
 from vqcodec.weights.exact import ExactModel
 from vqcodec.weights.folder import SUMMARY, TENSORS, Weights
+from vqcodec.weights.graphic import GraphicModel
 from vqcodec.weights.kinds import (
     DENOISER,
     EXACT,
     FILE_KINDS,
+    GRAPHIC,
     REFINER,
     TOKEN,
     TOKEN_PRIOR,
     AnyKind,
+    AnyModel,
     FileModel,
     Loaded,
     ModelKind,
@@ -69,6 +72,23 @@ def find_token(name: str | Path) -> TokenModel:
 def find_any(name: str | Path | None) -> FileModel:
     """The exact model or token model of a path or name; the default model for None. Raises ModelError."""
     return _find(EXACT, name, others=[TOKEN])
+
+
+def find_graphic(name: str | Path) -> GraphicModel:
+    """The graphic model of a path or name. Raises ModelError."""
+    return _of_class(_find(GRAPHIC, name), GraphicModel)
+
+
+def find_for_encoding(name: str | Path | None, *, lossless: bool) -> AnyModel:
+    """The model of a path or name to make files with; for None the default one, or none for `lossless` files. Raises ModelError."""
+    if not lossless:
+        return find_any(name)
+    return BUILT_IN if name is None else find_graphic(name)
+
+
+def find_for_decoding(name: str | Path) -> FileModel:
+    """The model of a path or name, of any kind that files are made with. Raises ModelError."""
+    return _find(EXACT, name, others=[TOKEN, GRAPHIC])
 
 
 def find_refiner(name: str | Path | None) -> Refiner:
@@ -176,7 +196,7 @@ def name_by_id(file_id: bytes) -> str:
 
 
 def _with_id(file_id: bytes, folders: list[Path], missing: str) -> FileModel:
-    """The first exact model or token model in `folders` that has this id.
+    """The first model in `folders` that has this id, of the kinds that files are made with.
 
     Raises ModelError: that of a damaged model which claims the id, else one with the message `missing`.
     """
@@ -195,7 +215,7 @@ def _with_id(file_id: bytes, folders: list[Path], missing: str) -> FileModel:
 
 
 def _claimants(file_id: bytes, folders: list[Path]) -> list[Path]:
-    """Folders of exact and token models that claim the id, in order of lookup; then those that replace a model with it; then those
+    """Folders of models that claim the id, in order of lookup; then those that replace a model with it; then those
     that claim no id.
 
     A model that claims another id either has that one or is damaged, so it is not loaded.

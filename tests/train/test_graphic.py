@@ -1,0 +1,93 @@
+"""Graphic models: what the pictures of a folder have in common, found and used."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import vqcodec
+from helpers.graphic_models import PROFILE, desktop, icons
+from vqcodec.errors import InputError
+from vqcodec.train.data import TrainingImage
+from vqcodec.train.graphic import fit, train_graphic
+from vqcodec.train.watch import Watch
+from vqcodec.weights import registry
+
+ICONS = icons(np.random.default_rng(7))
+
+
+def desktops(first: int, count: int) -> list[TrainingImage]:
+    """Pictures of the same icons."""
+    made = [desktop(np.random.default_rng(first + number), ICONS) for number in range(count)]
+    return [TrainingImage(f"{number}", pixels, PROFILE) for number, pixels in enumerate(made)]
+
+
+def unlike(count: int) -> list[TrainingImage]:
+    """Pictures of which each has icons of its own."""
+    rngs = [np.random.default_rng(100 + number) for number in range(count)]
+    return [TrainingImage(f"{number}", desktop(rng, icons(rng))) for number, rng in enumerate(rngs)]
+
+
+def saved(folder: Path, images: list[TrainingImage]) -> Path:
+    folder.mkdir()
+    for image in images:
+        Image.fromarray(image.pixels).save(folder / f"{image.name}.png", icc_profile=image.icc or None)
+    return folder
+
+
+def test_a_new_picture_of_the_folder_gets_smaller() -> None:
+    model = fit(desktops(0, 8), "icons", Watch())
+    assert model.profiles == PROFILE
+    for image in desktops(50, 3):
+        plain = vqcodec.encode(image.pixels, lossless=True, threads=1)
+        data = vqcodec.encode(image.pixels, lossless=True, model=model, threads=1)
+        assert len(data) < 0.7 * len(plain)
+        assert np.array_equal(vqcodec.decode(data, model=model), image.pixels)
+
+
+def test_what_recurs_is_kept_about_once() -> None:
+    few, many = (fit(desktops(0, count), "icons", Watch()) for count in (6, 16))
+    assert sum(map(len, many.sheets)) < 2.2 * sum(map(len, few.sheets))
+
+
+def test_equal_pictures_give_equal_models() -> None:
+    assert fit(desktops(0, 4), "a", Watch()).id == fit(desktops(0, 4), "b", Watch()).id
+
+
+def test_a_folder_of_pictures(tmp_path: Path) -> None:
+    folder = saved(tmp_path / "screens", desktops(0, 12))
+    trained = train_graphic(folder, tmp_path / "model")
+    found, results = registry.find_graphic(tmp_path / "model"), trained.summary["held_out_results"]
+    assert (trained.written, found.summary["kind"], found.summary["id"]) == (True, "graphic", found.id)
+    assert results["pictures"] == 1
+    assert results["with_model"] < 0.7 * results["without"]
+    assert trained.summary["model_bytes"] == sum(array.nbytes for array in found.tensors.values())
+    assert "pay after" in trained.summary["notes"][0]
+    assert json.loads((tmp_path / "model" / "model.json").read_text())["command"].startswith(
+        "vqcodec train screens -o model --kind"
+    )
+
+
+def test_nothing_is_written_for_pictures_that_have_nothing_in_common(tmp_path: Path) -> None:
+    folder = saved(tmp_path / "unlike", unlike(5))
+    trained = train_graphic(folder, tmp_path / "model")
+    assert trained.refusal == "1 held-out pictures have nothing in common with the others"
+    assert not (tmp_path / "model").exists()
+    kept = train_graphic(folder, tmp_path / "model", keep=True)
+    assert kept.written
+    model = registry.find_graphic(tmp_path / "model")
+    pixels = desktops(0, 1)[0].pixels
+    assert vqcodec.encode(pixels, lossless=True, model=model, threads=1) == vqcodec.encode(pixels, lossless=True, threads=1)
+
+
+def test_two_pictures_are_too_few(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="2 pictures are too few"):
+        train_graphic(saved(tmp_path / "two", unlike(2)), tmp_path / "model")
+
+
+@pytest.mark.parametrize("side", [1, 7, 8])
+def test_tiny_pictures(side: int) -> None:
+    images = [TrainingImage(str(n), np.full((side, side, 3), n, np.uint8)) for n in range(3)]
+    assert fit(images, "tiny", Watch()).sheets == []
