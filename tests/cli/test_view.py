@@ -1,5 +1,6 @@
 """The command view."""
 
+import io
 import re
 import signal
 import subprocess
@@ -38,6 +39,25 @@ def test_the_viewer_gets_a_temporary_picture(
     assert seen.name == "photo.png"
     assert not seen.parent.exists()
     np.testing.assert_array_equal(np.asarray(Image.open(viewer / "seen.png")), vqcodec.decode(vqz.read_bytes()))
+
+
+def test_at_a_terminal_the_picture_stays_until_enter(
+    viewer: Path, vqz: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    there: list[bool] = []
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+        def readline(self, size: int = -1) -> str:
+            there.append(Path((viewer / "seen.txt").read_text().strip()).is_file())
+            return "\n"
+
+    monkeypatch.setattr("sys.stdin", Terminal())
+    assert run(capsys, "view", vqz) == (0, "", f"vqcodec: opened a temporary copy of {vqz}; Enter removes it\n")
+    assert there == [True]
+    assert not Path((viewer / "seen.txt").read_text().strip()).exists()
 
 
 @pytest.mark.slow
