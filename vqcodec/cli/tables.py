@@ -104,6 +104,9 @@ def _print_comparison(comparison: Comparison, console: Console) -> None:
     if comparison.pays_after is not None:
         weight += f" and pays after {comparison.pays_after} pictures like these"
     console.print(weight, markup=False)
+    if comparison.without_model:
+        text = f"encode stores {comparison.without_model} of {comparison.pictures} pictures without a model at its default quality"
+        console.print(text, markup=False)
     if (better := comparison.better) is not None:
         less = 1 - (100 + better.percent) / (100 + comparison.lines[1].percent)
         text = (

@@ -36,9 +36,11 @@ PIXELS: Final = 1_500_000
 """Most pixels of the held-out pictures that are compared."""
 MOST_PICTURES: Final = 1_000_000
 """Number of pictures by which a model must have saved its own size."""
-GRAPHICS: Final = "most of the pictures are graphics, which `encode` stores exactly, without a model"
+GRAPHICS: Final = "most of the pictures are graphics, which `encode` stores without such a model"
 _LOOKED_AT: Final = 9
 """Pictures that tell whether a folder holds graphics."""
+_GRAPHIC_BPP: Final = 1.0
+"""Bits per pixel of an exact file from which on a picture is no graphic: scanned print takes two, and a target may change it."""
 _LOOKED_AT_SIDE: Final = 384
 """Side of the corner of them, in pixels."""
 _LOOKED: Final = 0.1
@@ -63,16 +65,22 @@ def installed_models(name: str) -> list[ExactModel]:
 
 
 def are_graphics(pictures: Sequence[TrainingImage], model: ExactModel, watch: Watch) -> bool:
-    """Whether `encode` stores most of some of the pictures exactly, without the model. Raises OutOfTimeError."""
+    """Whether `encode` stores most of some of the pictures in few bytes without the model. Raises OutOfTimeError."""
     chosen = shuffled(list(pictures))[:_LOOKED_AT]
     found = some_in_processes(partial(_is_graphic, model), chosen, stage="looking at pictures", watch=watch, share=_LOOKED)
     return sum(found) > len(found) / 2
 
 
 def _is_graphic(model: ExactModel, image: TrainingImage) -> bool:
-    """Whether the file of a picture's corner has no DCT blocks; runs in a worker process."""
+    """Whether the file of a picture's corner is small and has no DCT blocks; runs in a worker process."""
     corner = np.ascontiguousarray(image.pixels[:_LOOKED_AT_SIDE, :_LOOKED_AT_SIDE])
-    return not Reader(BytesIO(encode(corner, model, EncodeOptions(effort=1, threads=1)))).header.layers
+    file = encode(corner, model, EncodeOptions(effort=1, threads=1))
+    return not _holds_model(file) and 8 * len(file) < _GRAPHIC_BPP * corner[:, :, 0].size
+
+
+def _holds_model(file: bytes) -> bool:
+    """Whether a file has DCT blocks."""
+    return Reader(BytesIO(file)).header.layers > 0
 
 
 class CurvePoint(NamedTuple):
@@ -131,6 +139,8 @@ class Comparison:
     """Mean PSNR of the base model's files at each of QUALITIES, dB."""
     lines: tuple[Line, ...]
     model_bytes: int
+    without_model: int = 0
+    """Pictures that `encode` stores without any model at its default quality, since that takes less."""
 
     @property
     def saved_bytes(self) -> float:
@@ -163,6 +173,7 @@ class Comparison:
             "psnr_db": [round(value, 2) for value in self.psnr_db],
             "lines": [line.facts() for line in self.lines],
             "model_bytes": self.model_bytes,
+            "without_model": self.without_model,
             "pays_after": self.pays_after,
         }
 
@@ -190,7 +201,7 @@ def compare(
     means = np.mean([one.bytes for one in found], axis=0)  # float64 [codecs, qualities + 1]
     lines = [_line(name, sizes, means[0]) for name, sizes in zip([*names, *_OTHERS], means, strict=True)]
     psnr = np.mean([one.psnr_db for one in found], axis=0).tolist()
-    return Comparison(len(found), len(models), tuple(psnr), tuple(lines), len(packed(own)))
+    return Comparison(len(found), len(models), tuple(psnr), tuple(lines), len(packed(own)), sum(one.without_model for one in found))
 
 
 def _line(name: str, sizes: Float64, at_base: Float64) -> Line:
@@ -201,10 +212,12 @@ def _line(name: str, sizes: Float64, at_base: Float64) -> Line:
 
 
 class _Sizes(NamedTuple):
-    """A picture: bytes of each model and of each of _OTHERS, float64 [codecs, qualities + 1], lossless ones last; the PSNRs."""
+    """A picture: bytes of each model and of each of _OTHERS, float64 [codecs, qualities + 1], lossless ones last; the PSNRs; and
+    whether the default file of the second model has no DCT blocks."""
 
     bytes: Float64
     psnr_db: list[float]
+    without_model: bool
 
 
 def _sizes_of(models: Sequence[ExactModel], image: TrainingImage) -> _Sizes:
@@ -222,7 +235,8 @@ def _sizes_of(models: Sequence[ExactModel], image: TrainingImage) -> _Sizes:
     rows.append([*(_least(bytes_at(curve, psnr_db) for curve in avif) for psnr_db in wanted), math.nan])
     rows.append([*(bytes_at(webp, psnr_db) for psnr_db in wanted), len(peers.lossless_webp(pixels))])
     rows.append([*[math.nan] * len(wanted), len(peers.png(pixels))])
-    return _Sizes(np.array(rows), wanted)
+    default = encode(image.pixels, models[1], EncodeOptions(threads=1))
+    return _Sizes(np.array(rows), wanted, not _holds_model(default))
 
 
 def _curve(coded: Callable[[int], _Coded], qualities: Sequence[int], psnr_of: Callable[[Pixels], float]) -> list[CurvePoint]:
