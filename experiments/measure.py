@@ -1,7 +1,7 @@
 """Measures the figures of docs/results.md that `vqcodec bench` does not print; the figures are the functions in figures/.
 
-Command: `python experiments/measure.py FIGURE ../shared/data`. `all` measures every figure but `adapted`, in under
-two hours.
+Command: `python experiments/measure.py FIGURE ../shared/data`. `all` measures every figure but `adapted` and
+`loading`, in under two hours.
 """
 
 import argparse
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
-from figures import bounds, control, decoders, kinds, lossless, size, speed, training
+from figures import bounds, control, decoders, kinds, loading, lossless, size, speed, training
 
 from vqcodec.weights import registry
 
@@ -45,10 +45,11 @@ FIGURES: dict[str, Figure] = {
         decoders.network,
         decoders.gan,
         decoders.denoise,
+        loading.loading,
     )
 }
 DATA = Path("../shared/data")
-NOT_IN_ALL = ("adapted",)
+NOT_IN_ALL = ("adapted", "loading")
 HEADING = "== "
 """Begins the line above the output of each figure: name, date, models."""
 

@@ -313,6 +313,19 @@ def test_hidden_colours_do_not_count_in_lossless_files(monkeypatch: pytest.Monke
     assert np.array_equal(without_hidden(pixels[:, :, :3]), pixels[:, :, :3])
 
 
+@pytest.mark.slow
+def test_loading_has_a_row_for_each_format(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], data: Path) -> None:
+    monkeypatch.syspath_prepend(EXPERIMENTS)
+    loading = importlib.import_module("figures.loading")
+    monkeypatch.setattr(loading, "SIDE", 64)
+    loading.loading(data)
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in capsys.readouterr().out.splitlines()[2:]]
+    names = ["JPEG", "WebP", "vqz, photo-lite, plain", "vqz, photo, plain", "vqz, photo, best"]
+    assert [row[0].partition(" (")[0] for row in rows] == names
+    assert all(float(row[2].removesuffix(" dB")) >= 32 for row in rows if "photo, plain" not in row[0])
+    assert [row[5] == "-" for row in rows] == [False, True, False, False, True]
+
+
 def test_speed_of_lossless_files_has_both_kinds(printed: Printed, monkeypatch: pytest.MonkeyPatch) -> None:
     from figures import lossless
 
