@@ -9,7 +9,7 @@ from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, Self, Unpack
+from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, Self, Unpack, cast
 
 from vqcodec import checks
 from vqcodec.arrays import Bool, Pixels, UInt8, UInt32
@@ -320,7 +320,11 @@ class Pack(Mapping[str, Pixels]):
 
     def file(self, name: str) -> VqzFile:
         """A picture as an open .vqz file: its header, its metadata, and parts of it. Raises KeyError and the errors of `decode`."""
-        return open_vqz(self.bytes(name), model=self._model, max_pixels=self._max_pixels)
+        data = self.bytes(name)
+        opened = open_vqz(data, max_pixels=self._max_pixels)
+        if opened.header.model_id:
+            opened._model_name = cast(ModelName, self._reader.model(opened.header, self._model))
+        return opened
 
     def _place(self, name: str) -> Place:
         self._check_open()

@@ -2,6 +2,8 @@
 
 import io
 import os
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +15,17 @@ from helpers.encoded import LITE
 from helpers.packs import opened
 from helpers.pictures import smooth_picture
 from vqcodec import api
-from vqcodec.errors import CorruptError, InputError, OutputError, TruncatedError
+from vqcodec.checks import MAX_PIXELS
+from vqcodec.errors import CorruptError, InputError, ModelError, OutputError, TruncatedError
+from vqcodec.format.pack import HEAD, MODEL, ModelFiles, Record, write_index, write_model
 from vqcodec.io.batch import Summary
+from vqcodec.io.pack_reader import PackReader, facts_of, verify_pack
 from vqcodec.io.pack_writer import Packing, pack_folder
 from vqcodec.io.unpacking import Unpacking, unpack_pictures
 from vqcodec.options import DecodeOptions, EncodeOptions
+from vqcodec.weights import folder, registry
+from vqcodec.weights.folder import save_model
+from vqcodec.weights.kinds import file_model_of
 
 
 def packed_to(folder: Path, output: Path, *, append: bool = False, jobs: int = 1, overwrite: bool = False) -> Summary:
@@ -183,3 +191,53 @@ def test_names_that_are_no_utf_8_are_failures(tmp_path: Path) -> None:
     summary = packed_to(folder, tmp_path / "out.vqzs")
     assert (summary.done, [outcome.exit_code for outcome in summary.failed]) == (0, [3])
     assert not (tmp_path / "out.vqzs").exists()
+
+
+def test_a_pack_carries_its_model(pictures: Path, tmp_path: Path) -> None:
+    tensors = dict(LITE.tensors)
+    tensors["book.bits"] = tensors["book.bits"] + np.uint16(1)
+    save_model(tmp_path / "own", replace(LITE, name="own", tensors=tensors, summary={"name": "own"}))
+    for name, embed in (("with", True), ("without", False)):
+        packing = Packing(
+            options=EncodeOptions(quality=40, threads=1), model=str(tmp_path / "own" / "."), strip=True, embed_model=embed
+        )
+        arguments = {"jobs": 1, "overwrite": False, "append": False, "started": lambda _: None, "progress": lambda _: None}
+        summary = pack_folder(packing, pictures / "sub", tmp_path / f"{name}.vqzs", **arguments)  # type: ignore[arg-type]
+        notes = [note for source, note in summary.notes if source.endswith(".vqzs")]
+        assert {note.split(" takes ")[0] for note in notes} == ({"model own", "model photo-lite"} if embed else set())
+    (tmp_path / "own").rename(tmp_path / "gone")
+    registry._load.cache_clear()
+    with pytest.raises(ModelError, match="is not installed"):
+        api.open_pack(tmp_path / "without.vqzs")["c.png"]
+    found = api.open_pack(tmp_path / "with.vqzs")
+    expected = found["c.png"]
+    assert expected.shape == (32, 40, 3)
+    np.testing.assert_array_equal(found.file("c.png").read(), expected)
+    assert verify_pack(tmp_path / "with.vqzs", model=None, max_pixels=MAX_PIXELS) == (4, [])
+    facts = facts_of(tmp_path / "with.vqzs", allow_partial=False, max_pixels=MAX_PIXELS)
+    assert {model["name"] for model in facts.models} == {"own", "photo-lite"}
+    assert unpacked_to(tmp_path / "with.vqzs", tmp_path / "out").done == 4
+    data = bytearray((tmp_path / "with.vqzs").read_bytes())
+    models = [record for record in opened(bytes(data)).records if record.type == MODEL]
+    assert len(models) == 2
+    for model in models:
+        data[model.offset + model.length // 2] ^= 1
+    with pytest.raises(ModelError, match="is not installed"):
+        api.open_pack(bytes(data))["c.png"]
+
+
+def test_hostile_models_in_packs_are_not_used() -> None:
+    rng, text = np.random.default_rng(0), b'{"name": "x"}'
+    tensors = folder.packed(LITE)
+    for number in range(40):
+        other = bytearray(tensors[: len(tensors) if number % 2 else int(rng.integers(len(tensors)))])
+        for position in rng.integers(0, min(len(other), 3000), 3).tolist() if other else []:
+            other[position] = int(rng.integers(256))
+        for summary in (text, b"[]", b"[" * 100_000, b"\xff"):
+            with suppress(ModelError):
+                file_model_of(folder.weights_of(bytes(other), summary))
+    files = ModelFiles(b"123456", text, tensors)  # the id of another model
+    record = write_model(files)
+    data = HEAD + record + write_index([Record(MODEL, len(HEAD), len(record))], [], len(HEAD) + len(record))
+    assert next(opened(data).models()) == files
+    assert PackReader(io.BytesIO(data)).embedded == []

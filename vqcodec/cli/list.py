@@ -26,13 +26,15 @@ def list(  # (the name of the command)
     with progress_line(quiet=quiet):
         facts = facts_of(source, allow_partial=allow_partial, max_pixels=max_pixels)
     if as_json:
-        print_json(pictures=facts.pictures, lost=[lost._asdict() for lost in facts.lost], bytes=facts.bytes)
+        print_json(pictures=facts.pictures, lost=[lost._asdict() for lost in facts.lost], models=facts.models, bytes=facts.bytes)
     else:
         for one in facts.pictures:
             print(f"{one['width']:>6} {one['height']:>6} {one['bytes']:>9}  {printable(one['name'])}")
     for lost in facts.lost:
         tell(f"lost: {lost.name}: {lost.reason}")
     if not quiet and not as_json:
+        for model in facts.models:
+            tell(f"model {printable(model['name'])} ({model['id']}) is in the pack")
         count = len(facts.pictures)
         tell(f"{count} picture{'' if count == 1 else 's'}, {facts.bytes} bytes{f', {len(facts.lost)} lost' if facts.lost else ''}")
     raise typer.Exit(FormatError.exit_code if facts.lost and not allow_partial else 0)

@@ -45,6 +45,9 @@ def pack(
     append: Annotated[
         bool, typer.Option("--append", help="Add the pictures to the pack OUT, which stays as it is until all are written.")
     ] = False,
+    embed_model: Annotated[
+        bool, typer.Option("--embed-model", help="Put the model into the pack, so that it opens where that is not installed.")
+    ] = False,
     quality: Quality = None,
     bpp: Bpp = None,
     size: Size = None,
@@ -97,7 +100,7 @@ def pack(
         from vqcodec.codec.ssimulacra2 import require
 
         require()  # one line, not one for each picture
-    packing = Packing(options=options, model=model, strip=strip, max_pixels=max_pixels)
+    packing = Packing(options=options, model=model, strip=strip, embed_model=embed_model, max_pixels=max_pixels)
     start = time.perf_counter()
     with batch_progress(console(stderr=True, quiet=quiet)) as (started, progress):
         summary = pack_folder(

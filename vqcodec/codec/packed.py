@@ -97,6 +97,13 @@ def header_of(template: bytes, step_64: int, max_pixels: int) -> Header:
     return header
 
 
+def model_id_of(packed: Packed, max_pixels: int) -> bytes:
+    """The model id that a packed picture names; b"" if it has none. Raises FormatError and its subclasses, LimitError."""
+    if not packed.template:
+        return container.read_header(packed.data, max_pixels).header.model_id
+    return header_of(packed.template, packed.step_64, max_pixels).model_id
+
+
 class CodedReader(Reader):
     """A packed picture as the decoder reads it. There is no `file`."""
 

@@ -40,8 +40,9 @@ the directory. Its stored bytes are those of symbol_coder.py, in place of an ind
 
 3. MODEL
 ========
-The head is 6 bytes, the start of the model's id; a u32, the CRC-32 of the body; a u32, the bytes of model.json. The body is
-model.json, then model.safetensors, at most 2**26 bytes together (folder.py). A reader checks the id, which is a SHA-256.
+The head is 6 bytes, the start of the model's id, and a u32, the CRC-32 of the body. The body is two blobs of at most 2**26 bytes,
+model.json and model.safetensors (folder.py). A reader uses the model for pictures that name it, and only if the hash of its tensors
+begins with the id.
 
 4. INDEX
 ========
@@ -97,6 +98,7 @@ from __future__ import annotations
 import zlib
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from io import SEEK_END
 from itertools import accumulate
@@ -120,7 +122,9 @@ MAX_NAME: Final = 4096
 MAX_DIRECTORY: Final = 1 << 20
 """Most bytes of a directory."""
 MAX_HEAD: Final = 1 << 26
-"""Most bytes of a head, and of a model."""
+"""Most bytes of a head."""
+MAX_MODEL: Final = 1 << 26
+"""Most bytes of each file of a model."""
 ID_BYTES: Final = 6
 _RECORD_MAGIC: Final = b"\xb1VQ"
 _RECORD_BYTES: Final = 16
@@ -319,6 +323,34 @@ def read_index(head: bytes, pack_bytes: int) -> tuple[list[Record], list[int]]:
     return records, runs
 
 
+# ------------------------------------------------------------------------------------------------ models
+
+
+class ModelFiles(NamedTuple):
+    """A model in a pack: the start of its id, and its two files."""
+
+    model_id: bytes
+    summary: bytes
+    tensors: bytes
+
+
+def write_model(model: ModelFiles) -> bytes:
+    """The record of a model."""
+    body = write_blob(model.summary) + write_blob(model.tensors)
+    return write_record(MODEL, model.model_id + zlib.crc32(body).to_bytes(4, "little"), body)
+
+
+def read_model(head: bytes, body: bytes) -> ModelFiles:
+    """The inverse of `write_model`. Raises CorruptError, TruncatedError."""
+    if len(head) != ID_BYTES + 4 or zlib.crc32(body) != int.from_bytes(head[ID_BYTES:], "little"):
+        raise CorruptError("corrupt pack: the checksum of a model is wrong")
+    reader = ByteReader(body)
+    found = ModelFiles(head[:ID_BYTES], read_blob(reader, MAX_MODEL), read_blob(reader, MAX_MODEL))
+    if reader.cursor != len(body):
+        raise CorruptError("corrupt pack: bytes are left over after a model")
+    return found
+
+
 # ------------------------------------------------------------------------------------------------ reading
 
 
@@ -512,6 +544,14 @@ class PackFile:
         if zlib.crc32(data) != place.entry.checksum:
             raise CorruptError("corrupt pack: the checksum of the picture is wrong")
         return data
+
+    def models(self) -> Iterator[ModelFiles]:
+        """The intact models in the pack."""
+        for record in self.records:
+            if record.type == MODEL:
+                with suppress(FormatError):
+                    head = self.head(record)
+                    yield read_model(head, self.body(record, head))
 
     # -------------------------------------------------------------------------------------------- damage
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from functools import cached_property
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -18,7 +20,8 @@ from vqcodec.io.files import naming, open_input
 from vqcodec.options import DecodeOptions
 from vqcodec.weights import registry
 from vqcodec.weights.exact import ExactModel
-from vqcodec.weights.kinds import AnyModel
+from vqcodec.weights.folder import weights_of
+from vqcodec.weights.kinds import AnyModel, FileModel, file_model_of
 from vqcodec.weights.refiner import Refiner
 
 
@@ -56,8 +59,30 @@ class PackReader:
         return Packed(place.directory.templates[place.entry.kind - 1], place.entry.step_64, data)
 
     def model(self, header: Header, given: AnyModel | None = None) -> AnyModel:
-        """The model of a picture: `given` if it needs one, by default the one that it names. Raises ModelError."""
-        return registry.find_by_id(header.model_id) if given is None or not header.model_id else given
+        """The model of a picture: `given` if it needs one, by default the one that it names, installed or in the pack.
+
+        Raises ModelError.
+        """
+        if given is not None and header.model_id:
+            return given
+        try:
+            return registry.find_by_id(header.model_id)
+        except ModelError:
+            for model in self.embedded:
+                if model.decodes(header.model_id):
+                    return model
+            raise
+
+    @cached_property
+    def embedded(self) -> list[FileModel]:
+        """The models in the pack whose ids are right."""
+        found = []
+        for files in self.pack.models():
+            with suppress(ModelError):
+                model = file_model_of(weights_of(files.tensors, files.summary))
+                if model.file_id == files.model_id:
+                    found.append(model)
+        return found
 
     def pixels(self, place: Place, options: DecodeOptions, model: AnyModel | None = None, refiner: Refiner | None = None) -> Pixels:
         """The samples of a picture, as `decode` gives them. Raises FormatError, ModelError, LimitError."""
@@ -95,6 +120,8 @@ class PackFacts(NamedTuple):
     pictures: list[dict[str, Any]]
     """Name, width, height, channels, bytes and model id of each picture, JSON-able."""
     lost: list[Lost]
+    models: list[dict[str, str]]
+    """Name and id of each model in the pack."""
     bytes: int
     """Size of the pack."""
 
@@ -112,7 +139,8 @@ def facts_of(source: Path, *, allow_partial: bool, max_pixels: int) -> PackFacts
                 continue
             size = {"width": header.width, "height": header.height, "channels": header.channels, "bytes": place.entry.size}
             pictures.append({"name": place.entry.name, **size, "model_id": header.model_id.hex()})
-        return PackFacts(pictures, lost, pack.pack.size)
+        models = [{"name": model.name, "id": model.file_id.hex()} for model in pack.embedded]
+        return PackFacts(pictures, lost, models, pack.pack.size)
 
 
 class Verified(NamedTuple):

@@ -6,6 +6,7 @@ append that is interrupted leaves the pack as it was.
 
 from __future__ import annotations
 
+import json
 import mmap
 import os
 import shutil
@@ -24,7 +25,7 @@ from vqcodec.errors import CorruptError, InputError, ModelError, OutputError, pr
 from vqcodec.format import container, pack
 from vqcodec.format.bits import ByteReader, write_varint
 from vqcodec.format.header import Metadata
-from vqcodec.format.pack import Directory, Entry, PackFile, Record
+from vqcodec.format.pack import Directory, Entry, ModelFiles, PackFile, Record
 from vqcodec.io.batch import BatchSettings, Outcome, Summary, run_batch
 from vqcodec.io.convert import Converted, bytes_of, read_picture
 from vqcodec.io.files import check_output, naming, open_input, output_errors, read_head, read_input, stream_limit, write_atomic
@@ -32,7 +33,8 @@ from vqcodec.io.jobs import find_jobs, why_not_encoded
 from vqcodec.io.kinds import HEAD_BYTES, VQZ, kind_of
 from vqcodec.options import EncodeOptions
 from vqcodec.runtime.interrupts import termination_raises
-from vqcodec.weights import registry
+from vqcodec.weights import folder, registry
+from vqcodec.weights.builtin import BuiltIn
 from vqcodec.weights.kinds import AnyModel
 
 _PIECE_BYTES: Final = 1 << 20
@@ -49,6 +51,8 @@ class Packing:
     model: str | None = None
     strip: bool = False
     """Leave out the metadata."""
+    embed_model: bool = False
+    """Put the models of all pictures into the pack."""
     max_pixels: int = MAX_PIXELS
 
     inputs = "pictures"
@@ -81,8 +85,11 @@ class Packing:
         return Converted(*facts, seconds, notes, lossless=header.lossless)
 
     def _model_of(self, file: bytes) -> AnyModel | None:
-        """The model of a .vqz file: that of `model`, an installed one, or None. Raises ModelError for a missing `model`."""
-        file_id = container.read_header(file, self.max_pixels).header.model_id
+        """The model of a .vqz file, if it is known. Raises ModelError for a missing `model`."""
+        return self.model_with(container.read_header(file, self.max_pixels).header.model_id)
+
+    def model_with(self, file_id: bytes) -> AnyModel | None:
+        """The model of files that name `file_id`: `model`, an installed one, or None. Raises ModelError for a missing `model`."""
         if self.model is not None and (found := registry.find_for_decoding(self.model)).decodes(file_id):
             return found
         try:
@@ -113,8 +120,8 @@ class PackWriter:
         """`old`: the pack to which the pictures are appended; the stream holds its records."""
         self._stream = stream
         self._records, self._runs = (list(old.records), old.runs) if old else ([], [])
-        self._runs.append(len(self._records))
         self._offset = old.end if old else len(pack.HEAD)
+        self._begun = False
         self._waiting: list[tuple[str, Packed]] = []
         self._bytes = 0
 
@@ -141,8 +148,19 @@ class PackWriter:
             for name, own in self._waiting
         ]
         body = b"".join(own.data for _, own in self._waiting)
+        if not self._begun:
+            self._runs.append(len(self._records))
+            self._begun = True
         self._write(pack.CHUNK, pack.write_directory(Directory(entries, templates)), body, len(entries), entries[0].name)
         self._waiting, self._bytes = [], 0
+
+    def add_model(self, model: ModelFiles) -> int:
+        """Add a model, before all pictures; returns the bytes that it takes."""
+        data = pack.write_model(model)
+        self._stream.write(data)
+        self._records.append(Record(pack.MODEL, self._offset, len(data)))
+        self._offset += len(data)
+        return len(data)
 
     def _write(self, kind: int, head: bytes, body: bytes, pictures: int = 0, first: str = "") -> None:
         data = pack.write_record(kind, head, body)
@@ -180,7 +198,7 @@ def pack_folder(
                 old_stream = stack.enter_context(open_input(output))
                 old = PackFile(old_stream)
                 _refuse_names_twice(old, source, packing)
-        folder = stack.enter_context(_temporary_folder(output))
+        place = stack.enter_context(_temporary_folder(output))
         made: dict[str, Path] = {}
 
         def note(outcome: Outcome) -> None:
@@ -188,7 +206,7 @@ def pack_folder(
                 made[Path(outcome.source).relative_to(source).as_posix()] = Path(outcome.output)
             progress(outcome)
 
-        settings = BatchSettings(source=source, output=folder / "pictures", conversion=packing, suffix=".part", jobs=jobs)
+        settings = BatchSettings(source=source, output=place / "pictures", conversion=packing, suffix=".part", jobs=jobs)
         summary = run_batch(settings, started, note)
         for name in [name for name in made if not _is_name(name)]:
             del made[name]
@@ -197,12 +215,16 @@ def pack_folder(
             summary.failed.append(Outcome(os.fspath(source / name), "", error=error, exit_code=InputError.exit_code))
         if made:
             old_bytes = old.end if old else 0
-            with output_errors(output), open(folder / "pack", "w+b") as stream:
+            with output_errors(output), open(place / "pack", "w+b") as stream:
                 if old:
                     _copy(old_stream, stream, old_bytes)
                 else:
                     stream.write(pack.HEAD)
                 writer = PackWriter(stream, old)
+                if packing.embed_model:  # before the pictures: a pack that is cut keeps it
+                    pictures = (_from_bytes(path.read_bytes()) for path in made.values())
+                    file_ids = {packed.model_id_of(own, packing.max_pixels) for own in pictures}
+                    summary.notes += [(os.fspath(output), note) for note in _add_models(writer, file_ids, packing, old)]
                 for name in sorted(made, key=lambda name: name.encode()):
                     writer.add(name, _from_bytes(made[name].read_bytes()))
                 writer.finish()
@@ -211,6 +233,21 @@ def pack_folder(
                     summary.bytes_out = len(view) - old_bytes
                     write_atomic(output, view, overwrite=overwrite or append)
     return summary
+
+
+def _add_models(writer: PackWriter, file_ids: set[bytes], packing: Packing, old: PackFile | None) -> list[str]:
+    """Add the models that files name, unless the pack has them; returns notes on them."""
+    there, notes = {files.model_id for files in old.models()} if old else set(), list[str]()
+    for file_id in sorted(file_ids - {b""}):
+        model = packing.model_with(file_id)
+        if model is None or isinstance(model, BuiltIn):
+            notes.append(f"model {file_id.hex()} is not installed, and not in the pack")
+        elif model.file_id not in there:
+            there.add(model.file_id)
+            summary = json.dumps(model.summary, ensure_ascii=False).encode(errors="backslashreplace")
+            count = writer.add_model(ModelFiles(model.file_id, summary, folder.packed(model)))
+            notes.append(f"model {model.name} takes {count:,} bytes of the pack")
+    return notes
 
 
 def _refuse_names_twice(old: PackFile, source: Path, packing: Packing) -> None:

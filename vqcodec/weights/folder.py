@@ -136,6 +136,20 @@ def read_weights(folder: Path) -> Weights:
     return Weights(str(summary.get("name", folder.name)), tensors, summary)
 
 
+def weights_of(tensors: bytes, summary: bytes) -> Weights:
+    """A model from the contents of its two files, of any kind, unchecked. Raises ModelError."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        found, facts = load(tensors), json.loads(summary)
+    except (SafetensorError, ValueError, RecursionError) as error:
+        raise ModelError(f"a model cannot be read: {error}") from error
+    if not isinstance(facts, dict):
+        raise ModelError(f"a model cannot be read: {SUMMARY} is not an object")
+    return Weights(str(facts.get("name", "unnamed")), found, facts)
+
+
 def packed(model: Weights) -> bytes:
     """The content of a model's TENSORS file."""
     from safetensors.numpy import save

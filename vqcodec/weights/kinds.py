@@ -48,7 +48,11 @@ class ModelKind(Generic[Loaded]):
 
 def load_file_model(folder: Path) -> FileModel:
     """Read and check the folder of an exact, token or graphic model, whichever its tensors are. Raises ModelError."""
-    found = read_weights(folder)
+    return file_model_of(read_weights(folder))
+
+
+def file_model_of(found: Weights) -> FileModel:
+    """The exact, token or graphic model, checked, whichever the tensors are. Raises ModelError."""
     kind: type[FileModel] = ExactModel
     if "token.words" in found.tensors or MARK in found.tensors:
         kind = GraphicModel if MARK in found.tensors else TokenModel
