@@ -6,6 +6,7 @@ import fcntl
 import io
 import json
 import os
+import select
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome-headless-shell")
+TIMEOUT_S = 60
 KEY_CODES = {"ArrowLeft": 37, "ArrowRight": 39, "Home": 36, "End": 35, "Tab": 9}
 
 
@@ -32,7 +34,7 @@ def browser_path() -> str:
 class Page:
     """An open page. `requests` has the addresses of everything that it asked for."""
 
-    def __init__(self, write_to: BinaryIO, read_from: io.BufferedReader) -> None:
+    def __init__(self, write_to: BinaryIO, read_from: BinaryIO) -> None:
         self._write_to, self._read_from = write_to, read_from
         self._count, self._rest, self._session = 0, b"", ""
         self.requests: list[str] = []
@@ -54,7 +56,8 @@ class Page:
 
     def _message(self) -> dict[str, Any]:
         while b"\0" not in self._rest:
-            piece = self._read_from.read1(1 << 20)
+            assert select.select([self._read_from], [], [], TIMEOUT_S)[0], "the browser does not answer"
+            piece = self._read_from.read(1 << 20)
             assert piece, "the browser has ended"
             self._rest += piece
         data, self._rest = self._rest.split(b"\0", 1)
@@ -126,11 +129,15 @@ def open_browser(profile: Path) -> Iterator[Page]:
     os.close(their_input)
     os.close(their_output)
     try:
-        with os.fdopen(to_browser, "wb", buffering=0) as write_to, os.fdopen(from_browser, "rb") as read_from:
+        with os.fdopen(to_browser, "wb", buffering=0) as write_to, os.fdopen(from_browser, "rb", buffering=0) as read_from:
             yield Page(write_to, read_from)
     finally:
         process.terminate()
-        process.wait(20)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 def _high_pipe() -> tuple[int, int]:
