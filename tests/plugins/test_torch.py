@@ -1,14 +1,17 @@
 """Data sets for PyTorch and WebDataset."""
 
 import io
+import pickle
 import tarfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import vqcodec
 from helpers.pictures import smooth_picture
+from vqcodec.cli.main import main
 from vqcodec.errors import CorruptError, InputError
 from vqcodec.plugins.webdataset import VqzHandler
 
@@ -52,11 +55,40 @@ def test_classes_and_transforms(folder: Path) -> None:
     assert (dataset[0][0].shape, dataset[0][0].dtype) == ((3, 2, 2), torch.float32)
 
 
+@pytest.fixture(scope="module")
+def pack(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The pictures of `folder` in a pack."""
+    pictures, pack = tmp_path_factory.mktemp("png"), tmp_path_factory.mktemp("packs") / "a.vqzs"
+    for name, pixels in PICTURES.items():
+        path = (pictures / name).with_suffix(".png")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(path)
+    assert main(["pack", str(pictures), str(pack), "--effort", "1", "--quiet"]) == 0
+    return pack
+
+
+def test_packs(pack: Path) -> None:
+    dataset, opened = VqzDataset(pack, classes=True, refine="best"), vqcodec.open_pack(pack)
+    assert (dataset.names, dataset.classes) == (opened.names, ["cat", "dog"])
+    for index, name in enumerate(opened.names):
+        np.testing.assert_array_equal(dataset[index][0].permute(1, 2, 0).numpy(), opened[name])
+    assert VqzDataset(pack, scale=8)[2].shape == (3, 20, 20)
+
+
+def test_workers_read_a_pack_each_for_itself(pack: Path) -> None:
+    dataset = VqzDataset(pack)
+    alone = [dataset[index] for index in range(3)]  # opens it in this process, too
+    assert torch.equal(pickle.loads(pickle.dumps(dataset))[1], alone[1])  # as workers that spawn get it
+    loader = torch.utils.data.DataLoader(dataset, batch_size=None, num_workers=2, multiprocessing_context="fork")
+    for _ in range(3):
+        assert all(torch.equal(found, wanted) for found, wanted in zip(loader, alone, strict=True))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_workers_of_any_kind(folder: Path, method: str) -> None:
     dataset = VqzDataset(folder, scale=2, classes=True)
-    loader = torch.utils.data.DataLoader(dataset, batch_size=2, num_workers=2, multiprocessing_context=method)
+    loader = torch.utils.data.DataLoader(dataset, batch_size=2, num_workers=1, multiprocessing_context=method)
     batches = list(loader)
     assert [tuple(tensors.shape) for tensors, _ in batches] == [(2, 3, 80, 80), (1, 3, 80, 80)]
     assert torch.cat([labels for _, labels in batches]).tolist() == [0, 0, 1]
