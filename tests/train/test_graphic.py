@@ -1,6 +1,7 @@
 """Graphic models: what the pictures of a folder have in common, found and used."""
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -64,7 +65,13 @@ def test_a_folder_of_pictures(tmp_path: Path) -> None:
     assert results["pictures"] == 1
     assert results["with_model"] < 0.7 * results["without"]
     assert trained.summary["model_bytes"] == sum(array.nbytes for array in found.tensors.values())
-    assert "pay after" in trained.summary["notes"][0]
+    found = trained.comparison
+    assert found is not None
+    assert [line.name for line in found.lines] == ["without a model", trained.summary["name"], "WebP", "PNG"]
+    assert found.lines[1].lossless_bytes < found.lines[0].lossless_bytes
+    assert found.saved_bytes == found.lines[0].lossless_bytes - found.lines[1].lossless_bytes
+    assert found.pays_after == math.ceil(found.model_bytes / found.saved_bytes)
+    assert trained.summary["comparison"] == found.facts()
     assert json.loads((tmp_path / "model" / "model.json").read_text())["command"].startswith(
         "vqcodec train screens -o model --kind"
     )

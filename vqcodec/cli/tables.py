@@ -89,7 +89,7 @@ def print_training(trained: Trained, output: Path, console: Console) -> None:
 
 def _print_comparison(comparison: Comparison, console: Console) -> None:
     """Print the bytes a picture of each codec, and after how many pictures a model pays."""
-    table = _table(f"{comparison.pictures} held-out pictures: mean bytes at equal PSNR")
+    table = _table(f"{comparison.pictures} held-out pictures: mean bytes {'at equal PSNR' if comparison.psnr_db else 'a picture'}")
     table.add_column("")
     for psnr_db in comparison.psnr_db:
         table.add_column(f"{psnr_db:.1f} dB", justify="right")

@@ -24,7 +24,7 @@ from vqcodec.io import peers
 from vqcodec.options import EncodeOptions
 from vqcodec.train.data import TrainingImage
 from vqcodec.train.selection import pick, shuffled
-from vqcodec.train.watch import OutOfTimeError, Watch, some_in_processes
+from vqcodec.train.watch import OutOfTimeError, Watch, in_processes, some_in_processes
 from vqcodec.weights import registry
 from vqcodec.weights.builtin import BUILT_IN
 from vqcodec.weights.exact import ExactModel
@@ -36,7 +36,7 @@ PIXELS: Final = 1_500_000
 """Most pixels of the held-out pictures that are compared."""
 MOST_PICTURES: Final = 1_000_000
 """Number of pictures by which a model must have saved its own size."""
-GRAPHICS: Final = "most of the pictures are graphics, which `encode` stores without such a model"
+GRAPHICS: Final = "most of the pictures are graphics, which `encode` stores without such a model (--kind graphic is for them)"
 _LOOKED_AT: Final = 9
 """Pictures that tell whether a folder holds graphics."""
 _GRAPHIC_BPP: Final = 1.0
@@ -130,13 +130,13 @@ def _rounded(value: float) -> int | None:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Lines for the base model (first), the new model (second) and others, on some held-out pictures."""
+    """Lines for the base model, or no model (first), the new model (second) and others, on some held-out pictures."""
 
     pictures: int
     models: int
     """Number of lines of models; those of other formats follow."""
     psnr_db: tuple[float, ...]
-    """Mean PSNR of the base model's files at each of QUALITIES, dB."""
+    """Mean PSNR of the base model's files at each of QUALITIES, dB; empty if only lossless files are compared."""
     lines: tuple[Line, ...]
     model_bytes: int
     without_model: int = 0
@@ -144,8 +144,10 @@ class Comparison:
 
     @property
     def saved_bytes(self) -> float:
-        """Bytes that the new model saves a picture at the middle PSNR."""
+        """Bytes that the new model saves a picture, at the middle PSNR, or lossless if that alone is compared."""
         base, own = self.lines[:2]
+        if not self.psnr_db:
+            return base.lossless_bytes - own.lossless_bytes
         middle = len(self.psnr_db) // 2
         return base.bytes[middle] - own.bytes[middle]
 
@@ -202,6 +204,33 @@ def compare(
     lines = [_line(name, sizes, means[0]) for name, sizes in zip([*names, *_OTHERS], means, strict=True)]
     psnr = np.mean([one.psnr_db for one in found], axis=0).tolist()
     return Comparison(len(found), len(models), tuple(psnr), tuple(lines), len(packed(own)), sum(one.without_model for one in found))
+
+
+def compare_lossless(
+    name: str, pictures: Sequence[UInt8], sizes: Sequence[tuple[int, int]], model_bytes: int, watch: Watch
+) -> Comparison | None:
+    """Compare lossless files without and with the model `name`, whose `sizes` in bytes are given for each picture, with other
+    formats.
+
+    `pictures` are uint8 [H, W, 1 to 4]. None without pictures, or if there is no time for all.
+    """
+    if not pictures:
+        return None
+    try:
+        others = in_processes(_other_sizes, pictures, stage=_COMPARING, watch=watch.for_check())
+    except OutOfTimeError:
+        return None
+    rows = np.array([(*own, *other) for own, other in zip(sizes, others, strict=True)], np.float64)
+    means = rows.mean(axis=0).tolist()
+    names = ("without a model", name, "WebP", "PNG")
+    lines = [Line(one, (), mean, 100 * (mean / means[0] - 1)) for one, mean in zip(names, means, strict=True)]
+    return Comparison(len(pictures), 2, (), tuple(lines), model_bytes)
+
+
+def _other_sizes(pixels: UInt8) -> tuple[int, int]:
+    """Bytes of a picture as lossless WebP and PNG; runs in a worker process."""
+    flat = pixels[:, :, 0] if pixels.shape[2] == 1 else pixels
+    return len(peers.lossless_webp(flat)), len(peers.png(flat))
 
 
 def _line(name: str, sizes: Float64, at_base: Float64) -> Line:

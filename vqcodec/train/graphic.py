@@ -26,13 +26,14 @@ from vqcodec.format.header import Metadata
 from vqcodec.io.files import check_new_folder, make_parent, new_folder
 from vqcodec.io.image_reader import read_image
 from vqcodec.options import EncodeOptions
+from vqcodec.train.comparison import compare_lossless
 from vqcodec.train.data import TrainingImage, identity, load_corpus
 from vqcodec.train.log import TrainingLog
 from vqcodec.train.result import Announce, Plan, Trained
 from vqcodec.train.watch import Progress, Stop, Watch
 from vqcodec.transform.palette import CELL
 from vqcodec.weights.builtin import BUILT_IN
-from vqcodec.weights.folder import SUMMARY, TENSORS, save_model
+from vqcodec.weights.folder import SUMMARY, TENSORS, packed, save_model
 from vqcodec.weights.graphic import MAX_SHEET_PIXELS, GraphicModel, tensors_of
 
 _BLOCK: Final = 16
@@ -49,6 +50,13 @@ _CHECKED: Final = 20
 """Most held-out pictures that are coded."""
 _PROFILE_BYTES: Final = 1 << 14
 """Most bytes of ICC profiles."""
+
+
+class Sizes(NamedTuple):
+    """Bytes of a picture without loss: without a model, and with it."""
+
+    without: int
+    with_model: int
 
 
 class Saving(NamedTuple):
@@ -93,21 +101,28 @@ def train_graphic(
     announce(plan)
     training_log.entry("plan", plan.facts())
     model = fit(corpus.train, output.name, watch)
-    saving = check(model, corpus.held_out[:_CHECKED], watch)
+    checked = corpus.held_out[:_CHECKED]
+    sizes = check(model, checked, watch)
+    saving = Saving(len(sizes), sum(size.without for size in sizes), sum(size.with_model for size in sizes))
+    comparison = None
+    if saving.saved > 0:
+        pictures = [image.pixels for image in checked]
+        comparison = compare_lossless(output.name, pictures, sizes, len(packed(model)), watch)
     summary: dict[str, Any] = {
         **identity(model.id, "graphic", (folder, output), {"kind": "graphic", "minutes": minutes}),
         "seconds": round(time.monotonic() - started),
         "sheets": len(model.sheets),
         "model_bytes": _size(model),
-        "notes": [] if saving.saved <= 0 else [_gain(model, saving)],
+        "notes": [],
         "held_out_results": saving._asdict(),
+        **({} if comparison is None else {"comparison": comparison.facts()}),
         "corpus": corpus.facts(),
     }
     refusal = "" if keep or saving.saved > 0 else f"{saving.pictures} held-out pictures have nothing in common with the others"
     if not refusal:
         with new_folder(output, overwrite=overwrite, marker=TENSORS, known=[SUMMARY]) as folder_of_model:
             save_model(folder_of_model, GraphicModel(output.name, model.tensors, summary))
-    trained = Trained(summary, refusal, stopped=watch.stop.asked)
+    trained = Trained(summary, refusal, comparison=comparison, stopped=watch.stop.asked)
     training_log.entry("result", trained.facts())
     return trained
 
@@ -115,16 +130,6 @@ def train_graphic(
 def _size(model: GraphicModel) -> int:
     """Bytes of the tensors of a model."""
     return sum(array.nbytes for array in model.tensors.values())
-
-
-def _gain(model: GraphicModel, saving: Saving) -> str:
-    """A sentence on what the model saves, for the user."""
-    pays = -(-_size(model) * saving.pictures // saving.saved)
-    share = 100 * saving.saved / saving.without
-    return (
-        f"{saving.pictures} held-out pictures without loss: {saving.without} bytes without the model, {saving.with_model} with it"
-        f" (-{share:.1f} %); its {_size(model)} bytes pay after {pays} such pictures"
-    )
 
 
 def read_whole(name: str, stream: BinaryIO) -> TrainingImage:
@@ -285,12 +290,13 @@ def _sheet(pixels: UInt8, places: Intp) -> UInt8:
 # ------------------------------------------------------------------------------------------------ checking
 
 
-def check(model: GraphicModel, images: Sequence[TrainingImage], watch: Watch) -> Saving:
-    """The bytes of pictures without the model and with it."""
-    options, sizes = EncodeOptions(lossless=True), []
+def check(model: GraphicModel, images: Sequence[TrainingImage], watch: Watch) -> list[Sizes]:
+    """The bytes of each picture without the model and with it."""
+    options = EncodeOptions(lossless=True)
+    sizes: list[Sizes] = []
     for number, image in enumerate(images):
         watch("checking on held-out pictures", number, len(images))
         coded = [pipeline.encode(image.pixels, one, options, Metadata(icc=image.icc)) for one in (BUILT_IN, model)]
-        sizes.append([len(data) for data in coded])
+        sizes.append(Sizes(*map(len, coded)))
     watch("checking on held-out pictures", len(images), len(images))
-    return Saving(len(images), sum(size[0] for size in sizes), sum(size[1] for size in sizes))
+    return sizes
