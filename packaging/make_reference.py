@@ -76,8 +76,13 @@ def signature(name: str, function: Any) -> str:
             named_only = True
         stars = "**" if parameter.kind is parameter.VAR_KEYWORD else ""
         default = "" if parameter.default is parameter.empty else f" = {parameter.default!r}"
-        lines.append(f"    {stars}{parameter.name}: {parameter.annotation}{default},")
-    return "\n".join([*lines, f") -> {inspect.signature(function).return_annotation}"])
+        lines.append(f"    {stars}{parameter.name}{written(': ', parameter.annotation)}{default},")
+    return "\n".join([*lines, ")" + written(" -> ", inspect.signature(function).return_annotation)])
+
+
+def written(sign: str, annotation: Any) -> str:
+    """An annotation behind its sign; empty if there is none."""
+    return "" if annotation is inspect.Signature.empty else f"{sign}{annotation}"
 
 
 def entry(name: str, value: Any) -> list[str]:
@@ -87,7 +92,7 @@ def entry(name: str, value: Any) -> list[str]:
         lines += ["```python", signature(name, value), "```", ""]
     lines += [inspect.getdoc(value) or "", ""]
     for method, function in inspect.getmembers(value, inspect.isfunction) if inspect.isclass(value) else []:
-        if not method.startswith("_"):
+        if not method.startswith("_") and function.__module__.startswith("vqcodec"):
             lines += [f"### {name}.{method}", "", "```python", signature(method, function), "```", ""]
             lines += [inspect.getdoc(function) or "", ""]
     return lines
