@@ -18,6 +18,7 @@ from vqcodec.codec import denoising, generation, inspection, pictures, pipeline,
 from vqcodec.codec.file_codec import FileCodec
 from vqcodec.codec.reader import Reader
 from vqcodec.errors import InputError, ModelError
+from vqcodec.format import container
 from vqcodec.format.header import Header, Metadata
 from vqcodec.io import arguments, icc
 from vqcodec.io.arguments import Picture, Source
@@ -190,7 +191,8 @@ class VqzFile:
         """ICC profile, EXIF and XMP. Raises FormatError, InputError."""
         self._check_open()
         with arguments.naming_source(self._given):
-            model = _model_of_file(self.header, self._model_name) if self.header.patterns else BUILT_IN
+            needs_model = self.header.patterns and container.MODEL_ICC in [entry.type for entry in self.file.table]
+            model = _model_of_file(self.header, self._model_name) if needs_model else BUILT_IN
             return self._reader.read_metadata(profiles_of(model))
 
     @takes(DecodeOptions, DecodeChoices)

@@ -9,7 +9,7 @@ from PIL import Image, ImageFile
 
 from vqcodec import api
 from vqcodec.arrays import Pixels
-from vqcodec.errors import InputError, VqcodecError, printable
+from vqcodec.errors import InputError, ModelError, VqcodecError, printable
 from vqcodec.format import container
 from vqcodec.io import exif
 from vqcodec.io.metadata import metadata_of_image
@@ -39,6 +39,8 @@ class VqzImageFile(ImageFile.ImageFile):
         try:
             self._vqz = api.VqzFile(cast(BinaryIO, self.fp), model=None, max_pixels=any_size, allow_partial=False)
             metadata = self._vqz.metadata
+        except ModelError as error:  # the file is one of ours, and its profile needs a model
+            raise OSError(str(error)) from error
         except VqcodecError as error:
             raise SyntaxError(str(error)) from error  # Pillow then reports that it cannot identify the file
         self._size = self._vqz.size

@@ -97,6 +97,10 @@ def test_a_file_needs_its_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(ModelError, match="not with photo-lite"):
         vqcodec.decode(data, model="photo-lite")
     assert vqcodec.info(data)["model"] is None
+    assert vqcodec.open_vqz(data).metadata == Metadata()
+    with_profile = vqcodec.encode(picture(), lossless=True, model=MODEL, metadata=METADATA, threads=1)
+    with pytest.raises(ModelError, match="is not installed"):
+        _ = vqcodec.open_vqz(with_profile).metadata
     monkeypatch.setenv("VQCODEC_MODELS", str(tmp_path))
     saved_model(tmp_path, MODEL)
     assert np.array_equal(vqcodec.decode(data), picture())

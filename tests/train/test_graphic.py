@@ -13,7 +13,7 @@ from helpers.graphic_models import PROFILE, desktop, icons
 from vqcodec.errors import InputError
 from vqcodec.train.data import TrainingImage
 from vqcodec.train.graphic import fit, train_graphic
-from vqcodec.train.watch import Watch
+from vqcodec.train.watch import Stop, Watch
 from vqcodec.weights import registry
 
 ICONS = icons(np.random.default_rng(7))
@@ -98,3 +98,16 @@ def test_two_pictures_are_too_few(tmp_path: Path) -> None:
 def test_tiny_pictures(side: int) -> None:
     images = [TrainingImage(str(n), np.full((side, side, 3), n, np.uint8)) for n in range(3)]
     assert fit(images, "tiny", Watch()).sheets == []
+
+
+def test_a_stop_during_the_check_keeps_the_model(tmp_path: Path) -> None:
+    stop = Stop()
+
+    def progress(stage: str, done: int, total: int) -> None:
+        if stage == "checking on held-out pictures":
+            stop.at = 0.0  # long ago
+
+    trained = train_graphic(saved(tmp_path / "screens", desktops(0, 12)), tmp_path / "model", progress=progress, stop=stop)
+    assert (trained.written, trained.stopped) == (True, True)
+    assert trained.summary["notes"] == ["the time was over before a held-out picture was checked: what the model saves is unknown"]
+    assert registry.find_graphic(tmp_path / "model").sheets

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from io import BytesIO
@@ -49,6 +50,11 @@ class PatternBook:
         if number not in self._decoded:
             self._decoded[number] = self._decode(number)
         return self._decoded[number]
+
+    def prepare(self, copies: Iterable[Copies]) -> None:
+        """Decode all sheets of some copies. Raises CorruptError, ModelError."""
+        for number in {number for one in copies for number in one.displacements[:, 0].tolist()}:
+            self.sheet(number)
 
     def _decode(self, number: int) -> UInt8:
         codec = _codec()

@@ -22,7 +22,8 @@ from vqcodec.codec.picture import Picture
 from vqcodec.codec.reader import Reader
 from vqcodec.entropy.pixel_pyramid import Shape
 from vqcodec.errors import CorruptError, FormatError, ModelError
-from vqcodec.format import container, index_planes, palettes, pixel_sections, profile_parts
+from vqcodec.format import container, index_planes, palettes, patterns, pixel_sections, profile_parts
+from vqcodec.format.bits import ByteReader
 from vqcodec.format.header import Header, Section
 from vqcodec.format.patterns import Copies, no_copies
 from vqcodec.format.pixel_sections import PixelSection
@@ -251,6 +252,9 @@ class PixelCodec:
         numbers = [number for number, place in enumerate(header.groups) if not place.scale(8).intersection(wanted).empty]
         # read here: forks would share one file offset
         sections = {number: self._section(reader, number, without_graphic=palette is None) for number in numbers}
+        if book is not None:  # once, before several processes need them
+            copies = [patterns.read(ByteReader(data), header.groups[number].shape) for number, data in sections.items() if data]
+            book.prepare(copies)
 
         def one(number: int) -> None:
             place, data = header.groups[number], sections[number]

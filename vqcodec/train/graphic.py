@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NamedTuple
 
@@ -19,7 +20,7 @@ import numpy as np
 
 from vqcodec.arrays import Float64, Int64, Intp, UInt8
 from vqcodec.codec import pipeline
-from vqcodec.codec.pattern_book import colours_of, window_hashes
+from vqcodec.codec.pattern_book import book_of, colours_of, window_hashes
 from vqcodec.codec.pattern_search import HashFilter, cells_of
 from vqcodec.errors import InputError
 from vqcodec.format.header import Metadata
@@ -30,7 +31,7 @@ from vqcodec.train.comparison import compare_lossless
 from vqcodec.train.data import TrainingImage, identity, load_corpus
 from vqcodec.train.log import TrainingLog
 from vqcodec.train.result import Announce, Plan, Trained
-from vqcodec.train.watch import Progress, Stop, Watch
+from vqcodec.train.watch import OutOfTimeError, Progress, Stop, Watch, in_processes, some_in_processes
 from vqcodec.transform.palette import CELL
 from vqcodec.weights.builtin import BUILT_IN
 from vqcodec.weights.folder import SUMMARY, TENSORS, packed, save_model
@@ -43,6 +44,7 @@ _MOST_BYTES: Final = 1 << 18
 _MOST_PIXELS: Final = 1 << 26
 """Most pixels to learn from."""
 _LEAST_PICTURES: Final = 3
+_CHECKING: Final = "checking on held-out pictures"
 _STAGES: Final = ("search for what recurs", "sheets", "check on held-out pictures")
 _MINUTES_A_MEGAPIXEL: Final = 0.1
 """Minutes of a training for a megapixel on two cores, about."""
@@ -105,20 +107,21 @@ def train_graphic(
     sizes = check(model, checked, watch)
     saving = Saving(len(sizes), sum(size.without for size in sizes), sum(size.with_model for size in sizes))
     comparison = None
-    if saving.saved > 0:
-        pictures = [image.pixels for image in checked]
+    if saving.saved > 0 and not watch.stop.asked:
+        pictures = [image.pixels for image in checked[: len(sizes)]]
         comparison = compare_lossless(output.name, pictures, sizes, len(packed(model)), watch)
     summary: dict[str, Any] = {
         **identity(model.id, "graphic", (folder, output), {"kind": "graphic", "minutes": minutes}),
         "seconds": round(time.monotonic() - started),
         "sheets": len(model.sheets),
         "model_bytes": _size(model),
-        "notes": [],
+        "notes": [] if sizes else ["the time was over before a held-out picture was checked: what the model saves is unknown"],
         "held_out_results": saving._asdict(),
         **({} if comparison is None else {"comparison": comparison.facts()}),
         "corpus": corpus.facts(),
     }
-    refusal = "" if keep or saving.saved > 0 else f"{saving.pictures} held-out pictures have nothing in common with the others"
+    in_vain = saving.pictures > 0 and saving.saved <= 0 and not keep
+    refusal = f"{saving.pictures} held-out pictures have nothing in common with the others" if in_vain else ""
     if not refusal:
         with new_folder(output, overwrite=overwrite, marker=TENSORS, known=[SUMMARY]) as folder_of_model:
             save_model(folder_of_model, GraphicModel(output.name, model.tensors, summary))
@@ -175,12 +178,7 @@ def fit(images: Sequence[TrainingImage], name: str, watch: Watch) -> GraphicMode
         watch("searching what recurs", number, len(images))
         found.append(_find(image, contents))
     watch("searching what recurs", len(images), len(images))
-    sheets = []
-    chosen = _choose(images, found, contents)
-    for number, sheet in enumerate(chosen):
-        watch("packing the sheets", number, len(chosen))
-        sheets.append(pipeline.encode(sheet, BUILT_IN, EncodeOptions(lossless=True)))
-    watch("packing the sheets", len(chosen), len(chosen))
+    sheets = in_processes(_pack, _choose(images, found, contents), stage="packing the sheets", watch=watch)
     profiles = Counter(image.icc for image in images if image.icc)
     commonest = sorted(profiles, key=lambda profile: (-profiles[profile], profile))
     ends = np.cumsum([len(profile) for profile in commonest])
@@ -287,16 +285,24 @@ def _sheet(pixels: UInt8, places: Intp) -> UInt8:
     return np.ascontiguousarray((samples * mask[:, :, None])[box[0], box[1]])
 
 
+def _pack(sheet: UInt8) -> bytes:
+    """The file of a sheet; runs in a worker process."""
+    return pipeline.encode(sheet, BUILT_IN, EncodeOptions(lossless=True, threads=1))
+
+
 # ------------------------------------------------------------------------------------------------ checking
 
 
 def check(model: GraphicModel, images: Sequence[TrainingImage], watch: Watch) -> list[Sizes]:
-    """The bytes of each picture without the model and with it."""
-    options = EncodeOptions(lossless=True)
-    sizes: list[Sizes] = []
-    for number, image in enumerate(images):
-        watch("checking on held-out pictures", number, len(images))
-        coded = [pipeline.encode(image.pixels, one, options, Metadata(icc=image.icc)) for one in (BUILT_IN, model)]
-        sizes.append(Sizes(*map(len, coded)))
-    watch("checking on held-out pictures", len(images), len(images))
-    return sizes
+    """The bytes of each picture without the model and with it, of as many as the time allows."""
+    _ = book_of(model).windows  # before other processes need them
+    try:
+        return some_in_processes(partial(_sizes, model), images, stage=_CHECKING, watch=watch.for_check())
+    except OutOfTimeError:
+        return []
+
+
+def _sizes(model: GraphicModel, image: TrainingImage) -> Sizes:
+    """The bytes of a picture without the model and with it; runs in a worker process."""
+    options = EncodeOptions(lossless=True, threads=1)
+    return Sizes(*(len(pipeline.encode(image.pixels, one, options, Metadata(icc=image.icc))) for one in (BUILT_IN, model)))
