@@ -7,6 +7,7 @@ import pytest
 
 import vqcodec
 from helpers.contents import blocks, smooth
+from helpers.pictures import sample
 from vqcodec.codec import content, inspection, pipeline
 from vqcodec.codec.graphics import Overlay
 from vqcodec.codec.picture import picture_of
@@ -113,6 +114,15 @@ def test_photographs_are_not_tried():
     assert not content.may_hold_graphics(pixels, 8)
     with vqcodec.open_vqz(vqcodec.encode(pixels)) as opened:
         assert not opened.header.pixels
+
+
+@pytest.mark.parametrize("every", [4, 6, 8])
+def test_thumbnails_are_coded_as_photographs(every):
+    thumbnail = np.ascontiguousarray(sample("still_life")[::every, ::every][:128, :128])
+    data = vqcodec.encode(thumbnail)
+    with vqcodec.open_vqz(data) as opened:
+        assert not opened.header.pixels
+    assert len(data) < 8 * thumbnail[::8, ::8].size  # as graphics they would have six times as many bytes
 
 
 def test_targets_on_graphics():

@@ -17,14 +17,13 @@ from vqcodec.format.range_coder import TOTAL
 from vqcodec.options import DecodeOptions, EncodeOptions
 
 PLAIN = DecodeOptions(refine="none", threads=1)
-OPTIONS = EncodeOptions(quality=50, threads=1)
 
 
 def file_of(seed: int, height: int = 40, width: int = 56, channels: int = 3, quality: float = 50) -> bytes:
     pixels = smooth_picture(height, width, channels, seed)
     rough = pixels[8:20, 8:20]
     rough[:] = np.random.default_rng(seed).integers(0, 256, rough.shape)  # makes escapes and raw bits
-    return packed.encode(pixels, LITE, EncodeOptions(quality=quality, threads=1), Metadata())
+    return pipeline.encode(pixels, LITE, EncodeOptions(quality=quality, threads=1), Metadata())
 
 
 @pytest.mark.parametrize(
@@ -59,16 +58,6 @@ def test_pictures_of_other_kinds_stay_files() -> None:
         packed.pack(file[:-1], LITE, MAX_PIXELS)
     with pytest.raises(LimitError):
         packed.pack(file, LITE, 10)
-
-
-def test_small_photographs_are_not_tried_as_graphics(monkeypatch: pytest.MonkeyPatch) -> None:
-    graphics = list[str]()
-    monkeypatch.setattr(pipeline, "encode", lambda *_: graphics.append("tried"))
-    packed.encode(smooth_picture(64, 64), LITE, OPTIONS, Metadata())
-    assert graphics == []
-    drawing = np.kron(np.random.default_rng(0).integers(0, 2, (8, 8, 1)), np.ones((8, 8, 3))).astype(np.uint8) * 255
-    packed.encode(drawing, LITE, OPTIONS, Metadata())
-    assert graphics == ["tried"]
 
 
 def test_frequencies_add_up_for_every_codebook_and_sharpness() -> None:

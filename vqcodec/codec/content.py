@@ -25,7 +25,7 @@ _PIXELS_COUNTED: Final = 1 << 15
 _BAND: Final = 1 << 18
 """Pixels that are looked at at a time."""
 SMALL: Final = 1 << 14
-"""Pixels up to which every picture may hold graphics: trials take little time."""
+"""Pixels up to which trials are thorough: they take little time."""
 
 
 class Cells(NamedTuple):
@@ -115,12 +115,7 @@ def _share_of_clear_cells(pixels: Pixels, depth: int) -> float:
 
 
 def may_hold_graphics(pixels: Pixels, depth: int) -> bool:
-    """Whether a picture [H, W, C] may hold graphics; False for almost all photographs, at little cost."""
-    return pixels.shape[0] * pixels.shape[1] <= SMALL or shows_graphics(pixels, depth)
-
-
-def shows_graphics(pixels: Pixels, depth: int) -> bool:
-    """Whether the content of a picture [H, W, C], whatever its size, is that of graphics: equal neighbours, or clear cells."""
+    """Whether a picture [H, W, C] may hold graphics: equal neighbours, or clear cells; False for almost all photographs."""
     return equal_share(pixels) >= _EQUAL_SHARE or _share_of_clear_cells(pixels, depth) >= _CLEAR_SHARE
 
 

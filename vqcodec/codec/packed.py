@@ -1,9 +1,8 @@
 """Pictures of packs: small ones without headers and index sections (format/pack.py, symbol_coder.py), and back.
 
-encode     samples  -> .vqz file
-shrink     .vqz file -> Shrunk, if that is smaller
-CodedReader             decodes a Shrunk as a Reader decodes a file
-restore    Shrunk   -> .vqz file of the same latents
+pack          .vqz file -> Packed, without header and sections if that is smaller
+CodedReader   decodes a Packed as a Reader decodes a file
+restore       Packed -> .vqz file of the same latents
 """
 
 from __future__ import annotations
@@ -13,37 +12,20 @@ from dataclasses import replace
 from io import BytesIO
 from typing import Final, NamedTuple
 
-from vqcodec.arrays import Pixels
-from vqcodec.codec import content, pipeline, rate_control, streams, symbol_coder
+from vqcodec.codec import streams, symbol_coder
 from vqcodec.codec.choices import effort_of
-from vqcodec.codec.picture import picture_of
 from vqcodec.codec.reader import Reader
 from vqcodec.codec.streams import Stored
 from vqcodec.codec.symbol_coder import RangeCode
-from vqcodec.errors import CorruptError, LimitError
+from vqcodec.errors import CorruptError
 from vqcodec.format import container
 from vqcodec.format.header import Header, Metadata, Section
-from vqcodec.options import EncodeOptions
 from vqcodec.runtime.blas import with_one_thread
 from vqcodec.weights.exact import ExactModel
 from vqcodec.weights.kinds import AnyModel
 
 _MOST_PIXELS: Final = 1 << 18
 """Pixels of the largest picture that is packed without header: a larger one saves less than its range code takes time to decode."""
-
-
-@with_one_thread
-def encode(pixels: Pixels, model: AnyModel, options: EncodeOptions, metadata: Metadata) -> bytes:
-    """The bytes of a .vqz file, as by `pipeline.encode`, but without trials of small photographs as graphics: a pack has many."""
-    if isinstance(model, ExactModel) and not options.lossless:
-        picture = picture_of(pixels, options, metadata)
-        height, width = picture.samples.shape[:2]
-        if height * width <= content.SMALL and not content.shows_graphics(picture.samples, picture.depth):
-            try:
-                return rate_control.file_for(pipeline.Encoder(picture, model, options, None), options)
-            except LimitError:  # files without blocks have any quality
-                pass
-    return pipeline.encode(pixels, model, options, metadata)
 
 
 class Packed(NamedTuple):

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from vqcodec.checks import MAX_PIXELS
-from vqcodec.codec import packed
+from vqcodec.codec import packed, pipeline
 from vqcodec.codec.packed import Packed
 from vqcodec.errors import CorruptError, InputError, ModelError, OutputError, printable
 from vqcodec.format import container, pack
@@ -74,7 +74,7 @@ class Packing:
             else:
                 image = read_picture(source, self.max_pixels)
                 model = registry.find_for_encoding(self.model, lossless=self.options.lossless)
-                data = packed.encode(image.pixels, model, self.options, Metadata() if self.strip else image.metadata)
+                data = pipeline.encode(image.pixels, model, self.options, Metadata() if self.strip else image.metadata)
                 notes = image.notes
             own = packed.pack(data, self._model_of(data), self.max_pixels)
             seconds = time.perf_counter() - start
