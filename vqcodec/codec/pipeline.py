@@ -37,9 +37,8 @@ from vqcodec.runtime import progress
 from vqcodec.runtime.blas import with_one_thread
 from vqcodec.runtime.workers import usable_cores
 from vqcodec.transform.rect import Rect
-from vqcodec.weights.builtin import BUILT_IN, BuiltIn
-from vqcodec.weights.graphic import GraphicModel
-from vqcodec.weights.kinds import AnyModel
+from vqcodec.weights.builtin import BUILT_IN
+from vqcodec.weights.kinds import AnyModel, PixelModel
 from vqcodec.weights.refiner import Refiner
 from vqcodec.weights.token import TokenModel
 
@@ -48,9 +47,7 @@ from vqcodec.weights.token import TokenModel
 def encode(pixels: Pixels, model: AnyModel, options: EncodeOptions, metadata: Metadata | None = None) -> bytes:
     """The bytes of a .vqz file of samples [H, W] or [H, W, 1 to 4], uint8 or uint16. Raises InputError, LimitError."""
     picture = picture_of(pixels, options, metadata or Metadata())  # colours [H, W, 1 or 3], opacity [H, W] or None
-    if options.lossless and not isinstance(model, GraphicModel):
-        model = BUILT_IN
-    return codec_of(model).encode(picture, options)
+    return codec_of(BUILT_IN if options.lossless and not isinstance(model, PixelModel) else model).encode(picture, options)
 
 
 def decode(data: bytes, model: AnyModel, options: DecodeOptions, refiner: Refiner | None = None) -> Pixels:
@@ -146,7 +143,7 @@ class ExactCodec(ExactFiles):
 
 def codec_of(model: AnyModel) -> FileCodec:
     """The codec of a model's kind."""
-    if isinstance(model, BuiltIn | GraphicModel):
+    if isinstance(model, PixelModel):
         from vqcodec.codec.pixel_codec import PixelCodec  # slow to import, and photographs do not need it
 
         return PixelCodec(model)

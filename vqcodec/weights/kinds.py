@@ -21,8 +21,10 @@ from vqcodec.weights.token_prior import TokenPrior
 Loaded = TypeVar("Loaded", bound=Weights)
 FileModel = ExactModel | TokenModel | GraphicModel
 """A model that files are made with; they name it by its id."""
+PixelModel = GraphicModel | BuiltIn
+"""A model of files without layers, or the built-in constants of those without a model."""
 AnyModel = FileModel | BuiltIn
-"""A model, or what stands for none."""
+"""A model of files, or the built-in constants."""
 
 
 def profiles_of(model: AnyModel) -> bytes:
