@@ -72,6 +72,10 @@ def test_a_folder_where_no_model_pays_is_told_why() -> None:
     assert "5.0 % smaller than with photo-lite, and the model of 1000000000 bytes would pay after 100000000 pictures" in dear
 
 
+def sizes_of(image: TrainingImage) -> comparison._Sizes:
+    return comparison._sizes_of([coded(image.pixels) for coded in comparison._codecs_of([LITE, LITE])])
+
+
 @pytest.fixture
 def crops() -> list[TrainingImage]:
     with Image.open(REPOSITORY / "samples" / "landscape.png") as image:
@@ -82,7 +86,7 @@ def crops() -> list[TrainingImage]:
 @pytest.mark.slow
 def test_models_are_compared_at_the_quality_of_the_base_models_files(crops: list[TrainingImage]) -> None:
     for crop in crops:
-        sizes, psnr_db, without_model = comparison._sizes_of([LITE, LITE], crop)
+        sizes, psnr_db, without_model = sizes_of(crop)
         assert not without_model
         assert sizes.shape == (5, 4)
         np.testing.assert_allclose(sizes[0, :3], sizes[1, :3])
@@ -120,4 +124,4 @@ def test_graphics_are_recognised(crops: list[TrainingImage]) -> None:
     ]
     assert comparison.are_graphics(flat, LITE, Watch())
     assert not comparison.are_graphics(crops, LITE, Watch())
-    assert comparison._sizes_of([LITE, LITE], flat[0]).without_model
+    assert sizes_of(flat[0]).without_model

@@ -191,10 +191,14 @@ def compare(
         return None
     models = [base, own, *(model for model in others if model.id not in (base.id, own.id))]
     chosen = shuffled(pick(pictures, PIXELS, np.random.default_rng(0)))
+    kinds = _codecs_of(models)
+    numbers, images = list(range(len(kinds))) * len(chosen), [image for image in chosen for _ in kinds]
     try:
-        found = some_in_processes(partial(_sizes_of, models), chosen, stage=_COMPARING, watch=watch.for_check())
+        parts = some_in_processes(partial(_measured, kinds), numbers, images, stage=_COMPARING, watch=watch.for_check())
     except OutOfTimeError:
         return None
+    whole = len(parts) // len(kinds)  # pictures with all parts
+    found = [_sizes_of(parts[number * len(kinds) : (number + 1) * len(kinds)]) for number in range(whole)]
     if not found:
         return None
     names = [model.name if model.name not in _OTHERS else f"model {model.name}" for model in models]
@@ -229,8 +233,7 @@ def compare_lossless(
 
 def _other_sizes(pixels: UInt8) -> tuple[int, int]:
     """Bytes of a picture as lossless WebP and PNG; runs in a worker process."""
-    flat = pixels[:, :, 0] if pixels.shape[2] == 1 else pixels
-    return len(peers.lossless_webp(flat)), len(peers.png(flat))
+    return len(peers.lossless_webp(_flat(pixels))), len(peers.png(_flat(pixels)))
 
 
 def _line(name: str, sizes: Float64, at_base: Float64) -> Line:
@@ -249,23 +252,70 @@ class _Sizes(NamedTuple):
     without_model: bool
 
 
-def _sizes_of(models: Sequence[ExactModel], image: TrainingImage) -> _Sizes:
-    """Sizes of the files of one picture; runs in a worker process."""
-    psnr_of = partial(_psnr_db, image.pixels)
-    encoders = [Encoder(image.pixels, model, EncodeOptions(threads=1, tune="psnr")) for model in models]
-    curves = [_curve(partial(_vqz, encoder), QUALITIES, psnr_of) for encoder in encoders]
-    wanted = [point.psnr_db for point in curves[0]]
-    lossless = encode(image.pixels, BUILT_IN, EncodeOptions(lossless=True, threads=1))
-    rows = [[*(bytes_at(curve, psnr_db, _BEYOND_DB) for psnr_db in wanted), math.nan] for curve in curves]
-    rows[0][-1] = len(lossless)
-    pixels = image.pixels[:, :, 0] if image.pixels.shape[2] == 1 else image.pixels
-    avif = [_curve(partial(_avif, pixels, subsampling), _AVIF_QUALITIES, psnr_of) for subsampling in ("4:2:0", "4:4:4")]
-    webp = _curve(partial(_webp, pixels), _WEBP_QUALITIES, psnr_of)
-    rows.append([*(_least(bytes_at(curve, psnr_db) for curve in avif) for psnr_db in wanted), math.nan])
-    rows.append([*(bytes_at(webp, psnr_db) for psnr_db in wanted), len(peers.lossless_webp(pixels))])
-    rows.append([*[math.nan] * len(wanted), len(peers.png(pixels))])
-    default = encode(image.pixels, models[1], EncodeOptions(threads=1))
-    return _Sizes(np.array(rows), wanted, not _holds_model(default))
+@dataclass(frozen=True)
+class _Files:
+    """The files of one picture by a codec: curves of lossy ones, bytes of a lossless one, and whether a file has no DCT blocks."""
+
+    curves: Sequence[Sequence[CurvePoint]] = ()
+    lossless_bytes: float = math.nan
+    without_model: bool = False
+
+    def row(self, wanted: Sequence[float], beyond_db: float = 0.0) -> list[float]:
+        """The least bytes at each PSNR, then the lossless ones."""
+        return [*(_least(bytes_at(curve, psnr_db, beyond_db) for curve in self.curves) for psnr_db in wanted), self.lossless_bytes]
+
+
+def _codecs_of(models: Sequence[ExactModel]) -> list[Callable[[UInt8], _Files]]:
+    """Functions that code a picture uint8 [H, W, 1 or 3]: by each model, by those of _OTHERS, and as `encode` does."""
+    return [*(partial(_vqz_files, model) for model in models), _avif_files, _webp_files, _png_files, partial(_own_files, models[1])]
+
+
+def _measured(kinds: Sequence[Callable[[UInt8], _Files]], number: int, image: TrainingImage) -> _Files:
+    """The files of one picture by one of the codecs; runs in a worker process."""
+    return kinds[number](image.pixels)
+
+
+def _sizes_of(found: Sequence[_Files]) -> _Sizes:
+    """Sizes of the files of one picture by the codecs of `_codecs_of`."""
+    models, others, own = found[: -len(_OTHERS) - 1], found[-len(_OTHERS) - 1 : -1], found[-1]
+    wanted = [point.psnr_db for point in models[0].curves[0]]
+    rows = [*(files.row(wanted, _BEYOND_DB) for files in models), *(files.row(wanted) for files in others)]
+    rows[0][-1] = own.lossless_bytes
+    return _Sizes(np.array(rows), wanted, own.without_model)
+
+
+def _vqz_files(model: ExactModel, pixels: UInt8) -> _Files:
+    """Files with DCT blocks in all cells; `encode` may choose others for graphics."""
+    encoder = Encoder(pixels, model, EncodeOptions(threads=1, tune="psnr"))
+    return _Files([_curve(partial(_vqz, encoder), QUALITIES, partial(_psnr_db, pixels))])
+
+
+def _own_files(model: ExactModel, pixels: UInt8) -> _Files:
+    """Files of `encode` without loss and by default."""
+    lossless = encode(pixels, BUILT_IN, EncodeOptions(lossless=True, threads=1))
+    default = encode(pixels, model, EncodeOptions(threads=1))
+    return _Files(lossless_bytes=len(lossless), without_model=not _holds_model(default))
+
+
+def _avif_files(pixels: UInt8) -> _Files:
+    kinds = ("4:2:0", "4:4:4") if pixels.shape[2] == 3 else ("4:0:0",)
+    psnr_of = partial(_psnr_db, pixels)
+    return _Files([_curve(partial(_avif, _flat(pixels), kind), _AVIF_QUALITIES, psnr_of) for kind in kinds])
+
+
+def _webp_files(pixels: UInt8) -> _Files:
+    flat = _flat(pixels)
+    curve = _curve(partial(_webp, flat), _WEBP_QUALITIES, partial(_psnr_db, pixels))
+    return _Files([curve], len(peers.lossless_webp(flat)))
+
+
+def _png_files(pixels: UInt8) -> _Files:
+    return _Files(lossless_bytes=len(peers.png(_flat(pixels))))
+
+
+def _flat(pixels: UInt8) -> UInt8:
+    """Pixels [H, W] of a grey picture [H, W, 1]; others unchanged."""
+    return pixels[:, :, 0] if pixels.shape[2] == 1 else pixels
 
 
 def _curve(coded: Callable[[int], _Coded], qualities: Sequence[int], psnr_of: Callable[[Pixels], float]) -> list[CurvePoint]:
@@ -282,7 +332,6 @@ class _Coded(NamedTuple):
 
 
 def _vqz(encoder: Encoder, quality: int) -> _Coded:
-    """A file with DCT blocks in all cells; `encode` may choose another for graphics."""
     step_64 = step_of_quality(quality)
     return _Coded(encoder.file(step_64), encoder.decoded(step_64))
 
