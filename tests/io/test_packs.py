@@ -241,3 +241,9 @@ def test_hostile_models_in_packs_are_not_used() -> None:
     data = HEAD + record + write_index([Record(MODEL, len(HEAD), len(record))], [], len(HEAD) + len(record))
     assert next(opened(data).models()) == files
     assert PackReader(io.BytesIO(data)).embedded == []
+
+
+def test_a_pipe_is_no_pack() -> None:
+    reading, writing = os.pipe()
+    with open(writing, "wb"), open(reading, "rb") as stream, pytest.raises(InputError, match="a pipe cannot be"):
+        PackReader(stream)

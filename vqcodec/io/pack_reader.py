@@ -29,7 +29,9 @@ class PackReader:
     """Decodes the pictures of an open pack."""
 
     def __init__(self, source: BinaryIO, *, max_pixels: int = MAX_PIXELS, allow_partial: bool = False) -> None:
-        """Read the index from a seekable stream. Raises FormatError and its subclasses."""
+        """Read the index from a seekable stream. Raises FormatError and its subclasses, InputError for a pipe."""
+        if not source.seekable():
+            raise InputError("a pack is read in any order, and a pipe cannot be: write it to a file first")
         self.pack = PackFile(source, allow_partial=allow_partial)
         self.max_pixels = max_pixels
 
