@@ -44,7 +44,7 @@ def test_packed_pictures_decode_as_their_files(seed: int, height: int, width: in
 
 
 def test_pictures_of_other_kinds_stay_files() -> None:
-    pixels = smooth_picture(64, 64)
+    pixels = smooth_picture(16, 16)
     for file in (
         api.encode(pixels, lossless=True),
         api.encode(pixels, model=LITE, metadata=Metadata(exif=b"II*\0")),
