@@ -241,7 +241,7 @@ def test_the_command_continues_from_a_model(
     assert "--batch 4" in summary["command"]
     assert "--lambda-a 0.5" in summary["command"]
     assert summary["init_id"] == installed.id != model.id == summary["id"]
-    line = json.loads(log.read_text())
+    _, line, _ = map(json.loads, log.read_text().splitlines())  # between the plan and the result
     assert {"adversarial", "perceptual", "accuracy", "perplexity", "used", "held_out_psnr_db"} < set(line)
     with Image.open(sheets / "000002.png") as image:
         assert image.size == (2 * 28, 2 * 28)  # two held-out digits

@@ -33,7 +33,7 @@ def test_the_command_trains_one(digits: Path, monkeypatch: pytest.MonkeyPatch, c
     assert "--cell 16 --codewords 8 --beta 0.5" in summary["command"]
     assert "--lambda-c 2.0" in summary["command"]
     assert {"held_out_psnr_db", "held_out_bytes", "perplexity", "used"} < set(summary)
-    line = json.loads(log.read_text())
+    _, line, _ = map(json.loads, log.read_text().splitlines())  # between the plan and the result
     assert {"part", "loss", "reconstruction", "commitment", "perplexity", "used", "step", "seconds"} < set(line)
     assert not list(digits.parent.glob("*.checkpoint"))
     data = api.encode(DIGITS[0], model=output)
