@@ -13,7 +13,7 @@ from helpers.marks import fast_first
 from helpers.pictures import smooth_picture
 from vqcodec.errors import FormatError
 
-PICTURES = [smooth_picture(160, 160, seed=seed) for seed in range(2)]  # of smaller ones all kinds of files are tried, slowly
+PICTURES = [smooth_picture(160, 160, seed=seed) for seed in range(2)]
 
 
 @pytest.fixture(scope="module")
@@ -24,9 +24,10 @@ def wanted() -> list[tuple[bytes, bytes]]:
 
 @pytest.mark.slow
 def test_threads_give_the_bytes_of_one(wanted: list[tuple[bytes, bytes]]) -> None:
+    before = threading.active_count()  # other tests may have left threads
     with ThreadPoolExecutor(2) as pool:
         assert list(pool.map(there_and_back, PICTURES)) == wanted
-    assert threading.active_count() == 1
+    assert threading.active_count() <= before
 
 
 def test_an_error_in_a_thread_is_that_of_its_caller(wanted: list[tuple[bytes, bytes]]) -> None:

@@ -63,7 +63,6 @@ def train_token(
     start = None if init is None else registry.find_token(init)
     lpips = None if perceptual is None else Lpips(perceptual)
     corpus = run.begin()
-    run.tell_plan(corpus, kinds.TOKEN.name, start, _STAGES)
     settings = replace(options.applied(run.scheduled(TokenSettings, corpus, start)), frozen="encoder" not in parts)
     images = corpus.train + corpus.held_out
     components = max(image.pixels.shape[2] for image in images)
@@ -72,6 +71,7 @@ def train_token(
         settings, components = continued(settings, start), start.components
     if lpips is not None:
         check_sides(images, settings.cell)
+    run.tell_plan(corpus, kinds.TOKEN.name, start, _STAGES)
     run.tell("measuring coefficients", 0, 1)
     pictures = [whole_cells(image.pixels, settings.cell, components) for image in corpus.train]
     scaling = _measure(corpus.train, settings, components) if start is None else Scaling(start.mean, start.scale)
