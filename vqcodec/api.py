@@ -9,7 +9,7 @@ from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, Self, Unpack, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, NoReturn, Self, TypeVar, Unpack, cast
 
 from vqcodec import checks
 from vqcodec.arrays import Bool, Pixels, UInt8, UInt32
@@ -141,21 +141,16 @@ def _fitted(metadata: Metadata, *, grey: bool) -> Metadata:
 # ------------------------------------------------------------------------------------------------ decoding
 
 
-class VqzFile:
-    """An open .vqz file, made by `open_vqz`. Only the parts that are asked for are read and checked.
+class _Opened:
+    """A file or pack that is open for reading; `close`, the end of a `with` block, or its own end closes what was opened for it."""
 
-    `close`, the end of a `with` block, or the end of the object closes what `open_vqz` opened; the header's facts stay. `lost` are
-    the damaged tile groups, and `notes` the remarks, that `read` has met.
-    """
+    _noun: ClassVar[str]
 
-    def __init__(self, source: BinaryIO, *, model: ModelName, max_pixels: int, allow_partial: bool) -> None:
-        self._reader = Reader(source, max_pixels=max_pixels, allow_partial=allow_partial)
-        self.file, self.header, self.allow_partial = self._reader.file, self._reader.header, allow_partial
-        self.lost, self.notes = self._reader.lost, self._reader.notes
+    def __init__(self, source: BinaryIO) -> None:
         self.closed = False
         self._resources = ExitStack()  # closed with it
-        self._model_name, self._source = model, source
-        self._given: Source = source  # as `open_vqz` got it: errors name a path
+        self._source = source
+        self._given: Source = source  # as the caller gave it: errors name a path
 
     def __enter__(self) -> Self:
         self._check_open()
@@ -165,16 +160,35 @@ class VqzFile:
         self.close()
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("a VqzFile is an open file, which cannot be copied or pickled: hand on its path or bytes instead")
+        raise TypeError(
+            f"a {type(self).__name__} is an open file, which cannot be copied or pickled: hand on its path or bytes instead"
+        )
 
     def close(self) -> None:
-        """Close the file, unless it is the caller's own stream. `read` and `metadata` raise InputError from now on."""
+        """Close it, unless it is the caller's own stream. Reading raises InputError from now on."""
         self.closed = True
         self._resources.close()
 
     def _check_open(self) -> None:
         if self.closed or getattr(self._source, "closed", False):  # the caller may close it, too
-            raise InputError("the .vqz file is closed: read from it before close() or inside of the with block")
+            raise InputError(f"the {self._noun} is closed: read from it before close() or inside of the with block")
+
+
+class VqzFile(_Opened):
+    """An open .vqz file, made by `open_vqz`. Only the parts that are asked for are read and checked.
+
+    `close`, the end of a `with` block, or the end of the object closes what `open_vqz` opened; the header's facts stay. `lost` are
+    the damaged tile groups, and `notes` the remarks, that `read` has met.
+    """
+
+    _noun = ".vqz file"
+
+    def __init__(self, source: BinaryIO, *, model: ModelName, max_pixels: int, allow_partial: bool) -> None:
+        super().__init__(source)
+        self._reader = Reader(source, max_pixels=max_pixels, allow_partial=allow_partial)
+        self.file, self.header, self.allow_partial = self._reader.file, self._reader.header, allow_partial
+        self.lost, self.notes = self._reader.lost, self._reader.notes
+        self._model_name = model
 
     @property
     def size(self) -> tuple[int, int]:
@@ -233,51 +247,26 @@ def open_vqz(
     A stream that cannot seek is read whole. With `allow_partial`, damaged tile groups are decoded as far as they go, and listed in
     `lost`; otherwise they are an error. Raises InputError, FormatError and its subclasses, LimitError.
     """
-    limit = checks.whole("max_pixels", max_pixels, 1)
-    in_part = checks.flag("allow_partial", allow_partial)
-    with ExitStack() as stack:
-        stream = stack.enter_context(arguments.open_source(source, limit))
-        opened = VqzFile(stream, model=model, max_pixels=limit, allow_partial=in_part)
-        opened._resources, opened._given = stack.pop_all(), source
-    return opened
+    return _open(VqzFile, source, model, max_pixels, allow_partial)
 
 
-class Pack(Mapping[str, Pixels]):
+class Pack(_Opened, Mapping[str, Pixels]):
     """An open pack of pictures, made by `open_pack`: `pack[name]` decodes one, as `decode` does. Names are in order.
 
     `close`, the end of a `with` block, or the end of the object closes what `open_pack` opened.
     """
 
+    _noun = "pack"
+
     def __init__(self, source: BinaryIO, *, model: ModelName, max_pixels: int, allow_partial: bool) -> None:
         from vqcodec.io.pack_reader import PackReader  # files need none of it
 
+        super().__init__(source)
         self._reader = PackReader(source, max_pixels=max_pixels, allow_partial=allow_partial)
         self._model = None if model is None else _given_model(model)
-        self._resources = ExitStack()  # closed with it
-        self._given: Source = source
         self.lost: list[Lost] = self._reader.pack.gaps
         """Parts of a damaged pack that were found to be lost; with `allow_partial` only."""
         self._allow_partial, self._max_pixels, self._names = allow_partial, max_pixels, list[str]()
-        self.closed = False
-
-    def __enter__(self) -> Self:
-        self._check_open()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("a Pack is an open file, which cannot be copied or pickled: hand on its path or bytes instead")
-
-    def close(self) -> None:
-        """Close the pack, unless it is the caller's own stream. Everything but `len` raises InputError from now on."""
-        self.closed = True
-        self._resources.close()
-
-    def _check_open(self) -> None:
-        if self.closed:
-            raise InputError("the pack is closed: read from it before close() or inside of the with block")
 
     @property
     def names(self) -> list[str]:
@@ -348,11 +337,19 @@ def open_pack(
     Only the index is read at first. With `allow_partial`, a pack that is cut or damaged is read as far as it is intact. Raises
     InputError, FormatError and its subclasses, ModelError, LimitError.
     """
+    return _open(Pack, source, model, max_pixels, allow_partial)
+
+
+Kind = TypeVar("Kind", VqzFile, Pack)
+
+
+def _open(kind: type[Kind], source: Source, model: ModelName, max_pixels: int, allow_partial: bool) -> Kind:
+    """A file or pack for `open_vqz` or `open_pack`, closed again if it cannot be read."""
     limit = checks.whole("max_pixels", max_pixels, 1)
     in_part = checks.flag("allow_partial", allow_partial)
     with ExitStack() as stack:
         stream = stack.enter_context(arguments.open_source(source, limit))
-        opened = Pack(stream, model=model, max_pixels=limit, allow_partial=in_part)
+        opened = kind(stream, model=model, max_pixels=limit, allow_partial=in_part)
         opened._resources, opened._given = stack.pop_all(), source
     return opened
 

@@ -104,6 +104,10 @@ def test_the_api_reads_every_picture(pack: Path, pictures: Path) -> None:
             found["nothing"]
     with pytest.raises(InputError, match="the pack is closed"):
         found["a.png"]
+    with pack.open("rb") as stream:
+        found = vqcodec.open_pack(stream)
+    with pytest.raises(InputError, match="the pack is closed"):  # by its owner
+        found["a.png"]
     data = pack.read_bytes()
     np.testing.assert_array_equal(vqcodec.open_pack(data)["a.png"], vqcodec.open_pack(io.BytesIO(data))["a.png"])
 
