@@ -125,6 +125,14 @@ def test_thumbnails_are_coded_as_photographs(every):
     assert len(data) < 8 * thumbnail[::8, ::8].size  # as graphics they would have six times as many bytes
 
 
+def test_small_drawings_in_smooth_shades_are_exact_where_that_is_smaller():
+    drawing = np.add.outer(4 * np.arange(64), 2 * np.arange(56)).astype(np.uint8)[:, :, None] * np.ones(3, np.uint8)
+    assert not content.may_hold_graphics(drawing, 8)
+    data = vqcodec.encode(drawing)
+    assert len(data) <= len(vqcodec.encode(drawing, lossless=True))
+    np.testing.assert_array_equal(vqcodec.decode(data), drawing)
+
+
 def test_targets_on_graphics():
     rng = np.random.default_rng(8)
     pixels = blocks(rng, 200, 200, 3, 255).astype(np.uint8)
