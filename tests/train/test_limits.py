@@ -173,7 +173,6 @@ def test_ctrl_c_writes_the_best_network_so_far_and_a_second_one_ends_at_once(eno
             assert process.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        model = (tmp_path / "mine" / "model.json").read_bytes() if twice else b""
         process.send_signal(signal.SIGINT)
         if twice:
             time.sleep(0.05)
@@ -183,13 +182,10 @@ def test_ctrl_c_writes_the_best_network_so_far_and_a_second_one_ends_at_once(eno
         assert b"Traceback" not in errors
         assert process.returncode in ((130, -signal.SIGINT) if twice else (130,))
         assert not list(tmp_path.glob(".*"))  # nothing half written
-        made = ExactModel.load(tmp_path / "mine")
+        made = ExactModel.load(tmp_path / "mine")  # whole; the second signal may come before or after it is written anew
         assert made.synthesis is not None
         assert checkpoint.exists()  # --resume continues
-        if not twice:
-            assert made.summary["synthesis_steps"] >= 50
-        else:
-            assert (tmp_path / "mine" / "model.json").read_bytes() == model or process.returncode == 130
+        assert made.summary["synthesis_steps"] >= 50
 
 
 # ------------------------------------------------------------------------------------------------ pictures
