@@ -164,7 +164,12 @@ def test_ctrl_c_writes_the_best_network_so_far_and_a_second_one_ends_at_once(eno
     environment["PYTHONPATH"] = os.pathsep.join([str(REPOSITORY / "tests"), environment["PYTHONPATH"]])
     for twice in (False, True):
         process = subprocess.Popen(
-            [*command, *["-f"] * twice], cwd=tmp_path, env=environment, stderr=subprocess.PIPE, preexec_fn=restore_default_signals
+            [*command, *["-f"] * twice],
+            cwd=tmp_path,
+            env=environment,
+            bufsize=0,
+            stderr=subprocess.PIPE,
+            preexec_fn=restore_default_signals,
         )
         deadline = time.monotonic() + 240
         checkpoint = tmp_path / "mine.synthesis.checkpoint"
@@ -174,11 +179,15 @@ def test_ctrl_c_writes_the_best_network_so_far_and_a_second_one_ends_at_once(eno
             assert time.monotonic() < deadline
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
+        assert process.stderr is not None
+        errors = b""
+        while not errors.endswith(b"vqcodec: stopping with the best so far; Ctrl-C again stops at once\n"):
+            line = process.stderr.readline()
+            assert line, errors  # the process ended without it
+            errors += line
         if twice:
-            time.sleep(0.05)
             process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=120)
-        assert b"vqcodec: stopping with the best so far; Ctrl-C again stops at once\n" in errors
+        errors += process.communicate(timeout=120)[1]
         assert b"Traceback" not in errors
         assert process.returncode in ((130, -signal.SIGINT) if twice else (130,))
         assert not list(tmp_path.glob(".*"))  # nothing half written
