@@ -12,7 +12,7 @@ two finest levels has its own network with two hidden layers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final, NamedTuple, Protocol
@@ -45,8 +45,10 @@ CROSS: Final = ((0, -1), (0, 1), (-1, 0), (1, 0))
 DC_AROUND: Final = tuple(place for place in WIDE if place != (0, 0))
 MARGIN: Final = 2
 """Cells of padding around a plane: the reach of WIDE."""
-_MOST_COPIED: Final = 0.85
+_MOST_COPIED: Final = 0.6
 """Share of the cells above which all are computed instead of copies of some."""
+_CHUNK: Final = 1024
+"""Cells whose states, and what is computed from them, fit in the cache."""
 SCORE_MAX: Final = (CLASSES << SCALE_SHIFT) - 1
 _SCORE_INPUT: Final = np.float32(1 / 4096)
 """Factor of a score as an input of a layer: quarters of a class."""
@@ -272,15 +274,9 @@ def _require(condition: bool, name: str, message: str) -> None:
         raise ModelError(f"model: context.{name} {message}")
 
 
-def unit(sums: Float32, out: Float32) -> Float32:
-    """clamp(floor(sums), 0, UNIT_MAX), written into `out`; `sums` are overwritten."""
-    return np.floor(sums.clip(*_UNIT_BOUNDS, out=sums), out=out)
-
-
-def hidden_units(layer: Layer, x: Float32) -> Float32:
-    """Units of a hidden layer, float32 [n, out], for inputs float32 [n, in]."""
-    sums = layer(x)
-    return unit(sums, sums)
+def unit(sums: Float32) -> Float32:
+    """clamp(floor(sums), 0, UNIT_MAX), in place."""
+    return np.floor(sums.clip(*_UNIT_BOUNDS, out=sums), out=sums)
 
 
 def clamp_score(score: Float32) -> Float32:
@@ -347,30 +343,32 @@ class DcContextCorrector:
         if layers is None:
             return Corrected(0, score)
         clamp_score(score)
-        hidden = hidden_units(layers.first, dc_features(inputs, means, score, self.step_inputs))
-        return _corrected(layers.out(hidden_units(layers.second, hidden)), score)
+        hidden = unit(layers.first(dc_features(inputs, means, score, self.step_inputs)))
+        return _corrected(layers.out(unit(layers.second(hidden))), score)
 
 
 class ContextCorrector(DcContextCorrector):
     """Corrects one tile group with a context network; holds its states.
 
-    Cells are rows of the states and of what is multiplied: that is the faster order for BLAS, and some cells are copied fast. Those
-    whose surroundings are all zero in a tile, as most are in high frequencies, need no product for their state.
+    Cells are rows of the states and of what is multiplied, even cells first: that is the faster order for BLAS, and some cells are
+    copied fast. Those whose surroundings are all zero in a tile, as most are in high frequencies, need no product for their state.
     """
 
     def __init__(self, network: ContextNetwork, grid: Grid, step_64: int) -> None:
         super().__init__(network, step_64)
         self.grid = grid
+        self.order = np.concatenate(grid.halves)
+        """Cells in the order of the states' rows, intp [h * w]."""
         self.states: list[Float32] = []
         """States of luma and of chroma, float32 [h * w, W] each."""
         self.values = np.zeros((0, 0), np.float32)
         """Features of the current tile's latents, then of its residuals' sizes: float32 [(h + 2 MARGIN) * (w + 2 MARGIN), 2 T]."""
         self.coded = np.zeros(grid.h * grid.w, np.bool_)
         """Cells where not all values of the current tile are zero, bool [h * w]."""
-        rows, columns = np.divmod(np.arange(grid.h * grid.w), grid.w)
+        rows, columns = np.divmod(self.order, grid.w)
         width = grid.w + 2 * MARGIN
         self.places = (rows + MARGIN) * width + columns + MARGIN
-        """Rows in `values` of all cells, intp [h * w]."""
+        """Rows in `values` of the cells of the states' rows, intp [h * w]."""
         self.offsets = {taps: np.array([y * width + x for y, x in taps]) for taps in (CROSS, NEAR, WIDE)}
         """Differences of these rows to those of other cells, intp [taps]."""
 
@@ -378,7 +376,7 @@ class ContextCorrector(DcContextCorrector):
         h, w = self.grid.h, self.grid.w
         for bank in range(min(self.grid.layout.components, 2)):
             around = dc_differences(self.grid.latents[bank : 2 * bank + 1].reshape(-1, h, w)).reshape(-1, h * w)
-            state = around.T @ self.network.dc_weights[bank].T  # float32 [h * w, W]
+            state = around.T[self.order] @ self.network.dc_weights[bank].T  # float32 [h * w, W]
             state += self.step_inputs @ self.network.step_weights[bank].T
             self.states.append(state)
 
@@ -389,32 +387,39 @@ class ContextCorrector(DcContextCorrector):
         weights, bank = self.network.tiles[tile.number], min(tile.component, 1)
         if half == 0:
             self.values = np.zeros(((self.grid.h + 2 * MARGIN) * (self.grid.w + 2 * MARGIN), 2 * tile.size), np.float32)
-        cells = self.grid.halves[half]
-        states = [state.take(cells, axis=0) for state in self.states[: bank + 1]]  # float32 [n, W] each
-        if half:
-            states[bank] += self._around(self.places[cells], CROSS) @ weights.own.T
-        x = np.empty((len(cells), sum(state.shape[1] for state in states) + 1 + tile.size), np.float32)
-        first = 0
-        for state in states:
-            unit(state, x[:, first : first + state.shape[1]])
-            first += state.shape[1]
-        np.floor(score * _SCORE_INPUT, out=x[:, first])
-        x[:, first + 1 :] = feature(means).T
-        return _corrected(weights.out[half](hidden_units(weights.hidden[half], x)), score)
+        others = np.stack([np.floor(score * _SCORE_INPUT), *feature(means)], axis=1)
+        width = sum(states.shape[1] for states in self.states[: bank + 1]) + others.shape[1]
+        out = np.empty((len(others), outputs_of(tile)), np.float32)
+        begin = half * len(self.grid.halves[0])
+        for chunk in _chunks(len(others)):
+            cells = slice(begin + chunk.start, begin + chunk.stop)
+            x = np.empty((chunk.stop - chunk.start, width), np.float32)
+            first = 0
+            for number, states in enumerate(self.states[: bank + 1]):
+                sums = states[cells]  # float32 [n, W]
+                if half and number == bank:
+                    sums = sums + self._around(self.places[cells], CROSS) @ weights.own.T
+                sums.clip(*_UNIT_BOUNDS, out=x[:, first : first + sums.shape[1]])
+                first += sums.shape[1]
+            x[:, first:] = others[chunk]
+            np.floor(x, out=x)  # the others are integers
+            out[chunk] = weights.out[half](unit(weights.hidden[half](x)))
+        return _corrected(out, score)
 
     def half_done(self, tile: Tile, half: int, residuals: Int32) -> None:
         if tile.number >= TILES:
             return
-        cells = self.grid.halves[half]
+        cells, begin = self.grid.halves[half], half * len(self.grid.halves[0])
         latents = self.grid.latents[tile.channels].take(cells, axis=1)
-        self.values[self.places[cells]] = np.concatenate([feature(latents), np.abs(feature(residuals))]).T
+        features = np.concatenate([feature(latents), np.abs(feature(residuals))]).T
+        self.values[self.places[begin : begin + len(cells)]] = features
         self.coded[cells] = latents.any(axis=0) | residuals.any(axis=0)
         if half == 0:
             return
-        taps = taps_of(tile)
-        near = _some(_dilated(self.coded.reshape(self.grid.h, self.grid.w), MARGIN if taps is WIDE else 1).reshape(-1))
-        around = self._around(self.places[near], taps)
-        self.states[min(tile.component, 1)][near] += around @ self.network.tiles[tile.number].state.T
+        taps, state = taps_of(tile), self.states[min(tile.component, 1)]
+        near = _dilated(self.coded.reshape(self.grid.h, self.grid.w), MARGIN if taps is WIDE else 1).reshape(-1)[self.order]
+        for some in _some(near):
+            state[some] += self._around(self.places[some], taps) @ self.network.tiles[tile.number].state.T
 
     def _around(self, places: Intp, taps: tuple[tuple[int, int], ...]) -> Float32:
         """`values` at the offsets `taps` around the cells at `places` intp [n], float32 [n, taps 2 T]."""
@@ -422,9 +427,18 @@ class ContextCorrector(DcContextCorrector):
         return around.reshape(len(places), around.shape[1] * around.shape[2])
 
 
-def _some(wanted: Bool) -> Intp | slice:
-    """Indices intp [k] of the wanted ones of bool [n]; a slice of all if few are unwanted, as copying the others takes longer."""
-    return np.flatnonzero(wanted) if np.count_nonzero(wanted) < _MOST_COPIED * len(wanted) else slice(None)
+def _chunks(count: int) -> list[slice]:
+    """Slices of _CHUNK that cover `count` cells."""
+    return [slice(start, min(start + _CHUNK, count)) for start in range(0, count, _CHUNK)]
+
+
+def _some(wanted: Bool) -> Sequence[Intp | slice]:
+    """The wanted ones of bool [n] in chunks: indices; slices of all if few are unwanted, as copying the others takes longer."""
+    chunks, count = _chunks(len(wanted)), np.count_nonzero(wanted)
+    if count >= _MOST_COPIED * len(wanted):
+        return chunks
+    indices = np.flatnonzero(wanted)
+    return [indices[chunk] for chunk in _chunks(len(indices))]
 
 
 def _dilated(marked: Bool, radius: int) -> Bool:
