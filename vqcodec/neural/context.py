@@ -43,7 +43,7 @@ class _Unit(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
         ctx.save_for_backward(x)
-        return torch.floor(x.float().clamp(0, UNIT_MAX / ONE) * ONE) / ONE
+        return x.float().mul(ONE).floor_().clamp_(0, UNIT_MAX).mul_(1 / ONE)  # in place: passes over memory are what takes time
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
@@ -53,7 +53,13 @@ class _Unit(torch.autograd.Function):
 
 def _unit(x: Tensor) -> Tensor:
     result: Tensor = _Unit.apply(x)  # type: ignore[no-untyped-call]  # torch has no type for it
-    return result
+    return result.to(_product_type(x))  # once for all products of the same units
+
+
+def _product_type(x: Tensor) -> torch.dtype:
+    """The type in which `functional.linear` multiplies here."""
+    device = x.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else torch.float32
 
 
 def _weights(outputs: int, inputs: int, gain: float) -> nn.Parameter:
@@ -68,9 +74,14 @@ class Half(nn.Module):
         self.hidden, self.hidden_bias = _weights(hidden, inputs, 1.0), nn.Parameter(torch.zeros(hidden))
         self.out, self.out_bias = nn.Parameter(torch.zeros(outputs, hidden)), nn.Parameter(torch.zeros(outputs))
 
-    def forward(self, x: Tensor) -> Tensor:
-        hidden = _unit(functional.linear(x, self.hidden, self.hidden_bias))
-        return functional.linear(hidden, self.out, self.out_bias)
+    def forward(self, parts: Sequence[Tensor]) -> Tensor:
+        """Corrections of inputs [B, n, ...] that come in parts, which are never copied together."""
+        first = 0
+        sums: Tensor = self.hidden_bias
+        for part in parts:
+            sums = functional.linear(part, self.hidden[:, first : first + part.shape[-1]]) + sums
+            first += part.shape[-1]
+        return functional.linear(_unit(sums), self.out, self.out_bias)
 
 
 class TileContext(nn.Module):
@@ -95,49 +106,65 @@ class TileContext(nn.Module):
         """Bits of every crop of a `draw_crops` batch, with the network and with the linear predictions alone, [B] each."""
         *_, means, scores, targets, colour = batch
         total, linear = torch.zeros_like(colour), torch.zeros_like(colour)
-        for tile, part, out in self.corrections(batch):
-            missing = targets[:, part, tile.channels] - means[:, part, tile.channels] / _LATENTS
-            score = scores[:, part, tile.number, None]
-            added = out[:, :, 1:] if out.shape[2] > 1 else 0
-            counts = colour if tile.component else torch.ones_like(colour)
-            total = total + counts * self.density(missing - added, score + out[:, :, :1]).sum(dim=(1, 2))
-            linear = linear + counts * self.linear_density(missing, score).sum(dim=(1, 2))
+        found = list(self.corrections(batch))
+        for size in {tile.size for tile, _ in found}:  # all tiles of a size at once: many small steps take longer
+            tiles, outs = zip(*((tile, out) for tile, out in found if tile.size == size), strict=True)
+            missing = torch.stack([targets[..., t.channels] - means[..., t.channels] / _LATENTS for t in tiles], dim=2)
+            score = torch.stack([scores[..., t.number] for t in tiles], dim=2)[..., None]  # [B, n, tiles, 1]
+            added = torch.stack([out[..., 1:].expand_as(missing[:, :, 0]) for out in map(_with_means, outs)], dim=2)
+            better = score + torch.stack([out[..., :1] for out in outs], dim=2)
+            counts = torch.stack([colour if t.component else torch.ones_like(colour) for t in tiles], dim=1)  # [B, tiles]
+            total = total + (counts * self.density(missing - added, better).sum(dim=(1, 3))).sum(dim=1)
+            linear = linear + (counts * self.linear_density(missing, score).sum(dim=(1, 3))).sum(dim=1)
         return total, linear
 
-    def corrections(self, batch: Batch) -> Iterator[tuple[Tile, slice, Tensor]]:
-        """Each half of each tile: its cells, and the corrections [B, n, 1 or 1 + T] of scores (classes) and means (steps)."""
+    def corrections(self, batch: Batch) -> Iterator[tuple[Tile, Tensor]]:
+        """The corrections [B, n, 1 or 1 + T] of each tile's scores (classes) and means (steps)."""
         values, differences, step_inputs, means, scores, *_ = batch
         cells = scores.shape[1]
         side = int(cells**0.5)
-        even = cells // 2
-        order = torch.from_numpy(even_first(side)).to(values.device)
+        halves = slice(0, cells // 2), slice(cells // 2, cells)
+        places = [torch.from_numpy(even_first(side)[half]).to(values.device) for half in halves]
+        rows = values.flatten(2).transpose(1, 2).to(_product_type(values))  # [B, (side + 4) ** 2, 192]
         around = len(DC_AROUND)
         luma_dc = torch.cat([differences[..., :around], differences[..., 3 * around : 4 * around]], 2)
         chroma_dc = torch.cat([differences[..., around : 3 * around], differences[..., 4 * around :]], 2)
-        states = [
-            functional.linear(rows, weights).float() + functional.linear(step_inputs, own).float()[:, None]
-            for rows, weights, own in zip((luma_dc, chroma_dc), self.dc, self.step, strict=True)
-        ]
+        states = []
+        for dc, weights, own in zip((luma_dc, chroma_dc), self.dc, self.step, strict=True):
+            of_step = functional.linear(step_inputs, own).float()[:, None]
+            states.append([functional.linear(dc[:, half], weights).float() + of_step for half in halves])
+        units = [[_unit(state) for state in bank] for bank in states]
         mean_features = torch.sign(means) * torch.log2(1 + means.abs() / 4) * (8 / ONE)
         for tile in COLOR_4X4.tiles:
             bank, channels = min(tile.component, 1), tile.channels
-            seen = torch.cat([values[:, channels], values[:, _SEEN + channels.start : _SEEN + channels.stop]], 1)
-            own = functional.linear(_columns(seen, CROSS, side, order[even:]), self.own[tile.number]).float()
-            for half, part in enumerate((slice(0, even), slice(even, cells))):
-                here = [state[:, part] for state in states[: bank + 1]]
-                if half:
-                    here[bank] = here[bank] + own
-                score = scores[:, part, tile.number, None] * (4 / ONE)
-                x = torch.cat([*map(_unit, here), score, mean_features[:, part, channels]], 2)
-                yield tile, part, self.halves[2 * tile.number + half](x).float()
-            columns = _columns(seen, taps_of(tile), side, order)
-            states[bank] = states[bank] + functional.linear(columns, self.state[tile.number]).float()
+            seen = torch.cat([rows[..., channels], rows[..., _SEEN + channels.start : _SEEN + channels.stop]], 2)
+            outs = []
+            for number, half in enumerate(halves):
+                here = [both[number] for both in units[: bank + 1]]
+                if number:
+                    own = functional.linear(_columns(seen, CROSS, side, places[1]), self.own[tile.number])
+                    here[bank] = _unit(states[bank][1] + own)
+                others = torch.cat([scores[:, half, tile.number, None] * (4 / ONE), mean_features[:, half, channels]], 2)
+                outs.append(self.halves[2 * tile.number + number]([*here, others]).float())
+            yield tile, torch.cat(outs, 1)
+            weights = self.state[tile.number]
+            for number, where in enumerate(places):
+                states[bank][number] = states[bank][number] + functional.linear(_columns(seen, taps_of(tile), side, where), weights)
+                units[bank][number] = _unit(states[bank][number])
 
 
-def _columns(seen: Tensor, taps: Sequence[tuple[int, int]], side: int, order: Tensor) -> Tensor:
-    """Neighbourhoods [B, cells, taps * channels] of cells, from values [B, channels, side + 4, side + 4]."""
-    around = [seen[:, :, MARGIN + y : MARGIN + y + side, MARGIN + x : MARGIN + x + side] for y, x in taps]
-    return torch.stack(around, dim=1).reshape(len(seen), -1, side * side).transpose(1, 2)[:, order]
+def _columns(seen: Tensor, taps: Sequence[tuple[int, int]], side: int, places: Tensor) -> Tensor:
+    """Neighbourhoods [B, n, taps * channels] of the n cells `places`, from values [B, (side + 4) ** 2, channels]."""
+    width = side + 2 * MARGIN
+    middle = (places // side + MARGIN) * width + places % side + MARGIN
+    offsets = torch.tensor([y * width + x for y, x in taps], device=places.device)
+    around = seen.index_select(1, (middle[:, None] + offsets).reshape(-1))
+    return around.reshape(len(seen), len(places), -1)
+
+
+def _with_means(out: Tensor) -> Tensor:
+    """Corrections [B, n, 1 + T or 2] of a tile: with a zero for all means if it has none."""
+    return out if out.shape[2] > 1 else functional.pad(out, (0, 1))
 
 
 def widened(start: TileContext, luma: int, hidden: int) -> TileContext:
