@@ -63,6 +63,20 @@ def test_damage_is_named_and_exits_with_3(folder: Path, tmp_path: Path, capsys: 
     assert (code, text.count("png")) == (0, 2)
 
 
+def test_verify_finds_packs_in_a_folder(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """By their name or their first bytes, so that none is skipped as no .vqz file."""
+    whole = tmp_path / "all.vqzs"
+    run(capsys, "pack", folder, whole, *FAST)
+    (tmp_path / "no name").write_bytes(whole.read_bytes())
+    (tmp_path / "spoilt.vqzs").write_bytes(b"x" + whole.read_bytes()[1:])
+    code, text, err = run(capsys, "verify", tmp_path)
+    assert code == 3
+    assert [line.rsplit("/", 1)[1].split(",")[0] for line in text.splitlines()[:2]] == ["all.vqzs: ok", "no name: ok"]
+    assert "spoilt.vqzs: FAILED" in text
+    assert "2 ok, 1 failed; 2 skipped" in err
+    assert run(capsys, "info", tmp_path)[0] == 3  # `list` is for packs
+
+
 def test_wrong_usage(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pack = tmp_path / "all.vqzs"
     run(capsys, "pack", folder, pack, *FAST)

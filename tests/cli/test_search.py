@@ -23,8 +23,8 @@ def test_only_files_are_read_in_a_folder(mixed: Path, capsys: pytest.CaptureFixt
 
 
 def test_a_folder_without_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for command in ("info", "verify"):
-        assert run(capsys, command, tmp_path) == (3, "", f"vqcodec: no .vqz files in {tmp_path}\n")
+    for command, missing in (("info", ".vqz files"), ("verify", ".vqz files or packs")):
+        assert run(capsys, command, tmp_path) == (3, "", f"vqcodec: no {missing} in {tmp_path}\n")
 
 
 def test_files_that_the_system_refuses(

@@ -19,10 +19,15 @@ class Found(NamedTuple):
     unread: list[InputError]
 
 
-def find_files(paths: Sequence[Path]) -> Found:
-    """All paths that are not folders, and the .vqz files in the folders, known by name or content. Raises InputError if there is
-    nothing to report."""
-    from vqcodec.io.jobs import why_not_decoded
+def find_files(paths: Sequence[Path], *, packs: bool = False) -> Found:
+    """All paths that are not folders, and the .vqz files in the folders, known by name or content; with `packs`, packs as well.
+
+    Raises InputError if there is nothing to report.
+    """
+    from vqcodec.io.jobs import is_pack, why_not_decoded
+
+    def is_wanted(file: Path) -> bool:
+        return not why_not_decoded(file) or (packs and (is_pack(file) or file.suffix.lower() == ".vqzs"))
 
     found = Found([], [], [])
 
@@ -37,9 +42,9 @@ def find_files(paths: Sequence[Path]) -> Found:
             folders.sort()
             found.skipped.extend(Path(place, name) for name in folders if os.path.islink(Path(place, name)))
             for file in (Path(place, name) for name in sorted(names)):
-                (found.skipped if why_not_decoded(file) else found.files).append(file)
+                (found.files if is_wanted(file) else found.skipped).append(file)
     if not found.files and not found.unread:
-        raise InputError(f"no .vqz files in {', '.join(printable(path) for path in paths)}")
+        raise InputError(f"no .vqz files{' or packs' if packs else ''} in {', '.join(printable(path) for path in paths)}")
     return found
 
 

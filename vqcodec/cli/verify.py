@@ -32,7 +32,7 @@ def verify(
 
     "ok, lossless" is a file that holds exactly the pixels that the encoder was given.
     """
-    found = find_files(files)
+    found = find_files(files, packs=True)
     if not as_json:
         for one in found.unread:
             print(f"FAILED: {one}")
