@@ -64,7 +64,7 @@ def test_damage_is_named_and_exits_with_3(folder: Path, tmp_path: Path, capsys: 
 
 
 def test_verify_finds_packs_in_a_folder(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """By their name or their first bytes, so that none is skipped as no .vqz file."""
+    """Name or first bytes tell a pack, so that none is skipped as no .vqz file."""
     whole = tmp_path / "all.vqzs"
     run(capsys, "pack", folder, whole, *FAST)
     (tmp_path / "no name").write_bytes(whole.read_bytes())

@@ -76,7 +76,7 @@ def _commands(folder: Path) -> list[_Command]:
         _Command("encode", ["encode", small, "a.vqz", "-f"], a_vqz),
         _Command("encode tiles", ["encode", large, "a.vqz", "-f", *tiled], a_vqz),
         _Command("encode folder", ["encode", photos, "a", "-j", 2, "--manifest", "a.jsonl", "-m", "photo-lite"]),
-        _Command("train lite", ["train", photos, "-o", "model", "--keep"], span_s=_TRAINING_S),
+        _Command("train lite", ["train", photos, "-o", "model", "--kind", "lite", "--keep"], span_s=_TRAINING_S),
         _Command("decode", ["decode", vqz, "a.png", "-f"], a_png),
         _Command("decode tiles", ["decode", folder / "large.vqz", "a.png", "-f", "--threads", 3], a_png),
         _Command("decode gan", ["decode", vqz, "a.png", "-f", "--refine", "gan"], a_png),

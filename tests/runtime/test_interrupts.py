@@ -136,7 +136,7 @@ def test_a_signal_to_training(tmp_path: Path, number: signal.Signals) -> None:
     (tmp_path / "in").mkdir()
     for seed in range(24):  # the least number for training
         Image.fromarray(smooth_picture(256, 256, seed=seed)).save(tmp_path / "in" / f"{seed}.png")
-    command = program_command("train", tmp_path / "in", "-o", tmp_path / "out" / "model", "--quiet")
+    command = program_command("train", tmp_path / "in", "-o", tmp_path / "out" / "model", "--kind", "lite", "--quiet")
     process = subprocess.Popen(command, env=program_environment(), stderr=subprocess.PIPE, preexec_fn=restore_default_signals)
     deadline = time.monotonic() + 60
     while not (workers := children(process.pid)):

@@ -84,30 +84,30 @@ def test_work_that_is_not_done_in_time_is_left_out_or_an_error() -> None:
 def test_a_lite_model_that_is_not_better_in_time_is_the_base_model(
     minutes: str, enough: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["train", str(enough), "-o", str(tmp_path / "own"), "--minutes", minutes]) == 6
+    assert main(["train", str(enough), "-o", str(tmp_path / "own"), "--kind", "lite", "--minutes", minutes]) == 6
     why = "photo-lite is kept as it is: the time was over while .*: give more --minutes"
     assert re.search(f"vqcodec: {why}; nothing is written", capsys.readouterr().err)
     assert not (tmp_path / "own").exists()
-    assert main(["train", str(enough), "-o", str(tmp_path / "own"), "--minutes", minutes, "--keep"]) == 0
+    assert main(["train", str(enough), "-o", str(tmp_path / "own"), "--kind", "lite", "--minutes", minutes, "--keep"]) == 0
     assert re.search(f"vqcodec: note: {why}\n", capsys.readouterr().err)
     assert ExactModel.load(tmp_path / "own").id == LITE_ID
 
 
 def test_without_a_base_model_too_little_time_is_an_error(enough: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["train", str(enough), "-o", str(tmp_path / "own"), "--init", "none", "--minutes", "0.001"]) == 6
+    assert main(["train", str(enough), "-o", str(tmp_path / "own"), "--kind", "lite", "--init", "none", "--minutes", "0.001"]) == 6
     assert re.search(r"^vqcodec: the time was over while .* \(\d+ %\): give more --minutes\n\Z", capsys.readouterr().err, re.M)
     assert not list(tmp_path.iterdir())
 
 
 def test_reading_ends_with_the_time(enough: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["train", str(enough), "-o", str(tmp_path / "own"), "--minutes", "1e-9"]) == 6
+    assert main(["train", str(enough), "-o", str(tmp_path / "own"), "--kind", "lite", "--minutes", "1e-9"]) == 6
     assert capsys.readouterr().err == "vqcodec: the time was over while reading 6 files (0 %): give more --minutes\n"
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("minutes", ["0", "-1", "nan", "inf", "soon"])
 def test_minutes_are_positive(minutes: str, enough: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["train", str(enough), "-o", str(tmp_path / "own"), "--minutes", minutes]) == 2
+    assert main(["train", str(enough), "-o", str(tmp_path / "own"), "--kind", "lite", "--minutes", minutes]) == 2
     assert "--minutes" in capsys.readouterr().err
 
 
@@ -202,15 +202,15 @@ def test_ctrl_c_writes_the_best_network_so_far_and_a_second_one_ends_at_once(eno
 
 @pytest.mark.slow
 def test_too_few_pictures_leave_the_base_model(few: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["train", str(few), "-o", str(tmp_path / "own")]) == 7
+    assert main(["train", str(few), "-o", str(tmp_path / "own"), "--kind", "lite"]) == 7
     reported = capsys.readouterr().err
     assert "photo-lite is kept as it is: 4 pictures of 4 pixels are too few to train on" in reported
     assert "nothing is written (--keep writes a model anyway)" in reported
     assert not (tmp_path / "own").exists()
-    assert main(["train", str(few), "-o", str(tmp_path / "own"), "--keep"]) == 0
+    assert main(["train", str(few), "-o", str(tmp_path / "own"), "--kind", "lite", "--keep"]) == 0
     assert "note: photo-lite is kept as it is: 4 pictures" in capsys.readouterr().err
     assert ExactModel.load(tmp_path / "own").id == LITE_ID
-    assert main(["train", str(few), "-o", str(tmp_path / "new"), "--init", "none"]) == 3
+    assert main(["train", str(few), "-o", str(tmp_path / "new"), "--kind", "lite", "--init", "none"]) == 3
     assert f"{few}: 4 pictures of 4 pixels are too few" in capsys.readouterr().err
     assert not (tmp_path / "new").exists()
 
@@ -251,9 +251,9 @@ def test_a_model_may_lie_among_its_pictures(few: Path, tmp_path: Path, capsys: p
     for number in range(2):
         Image.new("L", (8, 8)).save(tmp_path / f"{number}.png")
     for _ in range(2):
-        assert main(["train", str(tmp_path), "-o", str(tmp_path / "model"), "-f", "--keep"]) == 0
+        assert main(["train", str(tmp_path), "-o", str(tmp_path / "model"), "--kind", "lite", "-f", "--keep"]) == 0
     assert json.loads((tmp_path / "model" / "model.json").read_text())["corpus"]["images"] == 2
-    assert main(["train", str(tmp_path), "-o", str(tmp_path), "-f"]) == 5
+    assert main(["train", str(tmp_path), "-o", str(tmp_path), "--kind", "lite", "-f"]) == 5
     assert len(list(tmp_path.glob("*.png"))) == 2
 
 
@@ -262,7 +262,7 @@ def test_a_model_may_lie_among_its_pictures(few: Path, tmp_path: Path, capsys: p
 
 def test_json_is_one_object_with_the_notes(few: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     log = tmp_path / "log"
-    given = ["train", str(few), "-o", str(tmp_path / "own"), "--json", "--log", str(log)]
+    given = ["train", str(few), "-o", str(tmp_path / "own"), "--kind", "lite", "--json", "--log", str(log)]
     for keep in (False, True):
         assert main([*given, *["--keep"] * keep]) == (0 if keep else 7)
         printed = capsys.readouterr()
@@ -285,13 +285,13 @@ def test_json_is_one_object_with_the_notes(few: Path, tmp_path: Path, capsys: py
 
 @pytest.mark.slow
 def test_quiet_prints_nothing(few: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["train", str(few), "-o", str(tmp_path / "own"), "--quiet"]) == 7
-    assert main(["train", str(few), "-o", str(tmp_path / "own"), "--quiet", "--keep"]) == 0
+    assert main(["train", str(few), "-o", str(tmp_path / "own"), "--kind", "lite", "--quiet"]) == 7
+    assert main(["train", str(few), "-o", str(tmp_path / "own"), "--kind", "lite", "--quiet", "--keep"]) == 0
     assert capsys.readouterr() == ("", "")
-    assert main(["train", str(few), "-o", str(tmp_path / "own"), "--quiet", "--json", "-f", "--keep"]) == 0
+    assert main(["train", str(few), "-o", str(tmp_path / "own"), "--kind", "lite", "--quiet", "--json", "-f", "--keep"]) == 0
     printed = capsys.readouterr()
     assert (json.loads(printed.out)["id"], printed.err) == (LITE_ID, "")
-    assert main(["train", str(few), "-o", str(tmp_path / "own"), "--quiet"]) == 5
+    assert main(["train", str(few), "-o", str(tmp_path / "own"), "--kind", "lite", "--quiet"]) == 5
     assert "exists already" in capsys.readouterr().err
 
 
@@ -357,5 +357,5 @@ def test_progress_is_for_terminals_alone(capsys: pytest.CaptureFixture[str]) -> 
 
 def test_minutes_have_a_most(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for minutes in ("1e308", "1000001"):
-        assert main(["train", str(tmp_path), "-o", str(tmp_path / "model"), "--minutes", minutes]) == 2
+        assert main(["train", str(tmp_path), "-o", str(tmp_path / "model"), "--kind", "lite", "--minutes", minutes]) == 2
         assert "is not in the range x<=1000000" in capsys.readouterr().err

@@ -143,11 +143,11 @@ def test_files_that_are_left_out_are_reported(
     for name in ("model.json", TENSORS):
         (tmp_path / "photo-lite" / name).write_bytes(b"")
     monkeypatch.chdir(tmp_path)
-    assert main(["train", str(folder), "-o", "own", "--keep"]) == 0
+    assert main(["train", str(folder), "-o", "own", "--kind", "lite", "--keep"]) == 0
     reported = capsys.readouterr().err
     assert "held out to check the result; 2 files left out, first a.tar: a tar archive that cannot be read\n" in reported
-    assert summary(tmp_path / "own")["command"].startswith("vqcodec train pictures -o own --init photo-lite ")
-    assert main(["train", str(folder / "a.tar"), "-o", "another"]) == 3
+    assert summary(tmp_path / "own")["command"].startswith("vqcodec train pictures -o own --kind lite --init photo-lite ")
+    assert main(["train", str(folder / "a.tar"), "-o", "another", "--kind", "lite"]) == 3
     assert "a.tar: no images to train on (1 left out, first a.tar: a tar" in capsys.readouterr().err
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def train(
     folder: given.Folder,
     output: given.ModelOutput,
-    kind: given.KindOption = "lite",
+    kind: given.KindOption = "neural",
     init: given.Init = None,
     minutes: given.Minutes = None,
     seed: given.TrainingSeed = 0,

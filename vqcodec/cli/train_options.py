@@ -48,10 +48,10 @@ KindOption = Annotated[
     typer.Option(
         "--kind",
         metavar="KIND",
-        help="Train this kind of model: lite (predictors and codebooks; needs numpy only), graphic"
-        " (what screenshots or sprites have in common, for encode --lossless; needs numpy only), neural (context and synthesis"
-        " networks for an existing model), refiner (sharpens decoded pictures), token (one index per cell, at a low rate),"
-        " token-prior (generates pictures for a token model), or denoiser.",
+        help="Train this kind of model: neural (context and synthesis networks of a model such as photo, the default of encode),"
+        " lite (predictors and codebooks of one such as photo-lite, which decodes faster; needs numpy only), graphic (what"
+        " screenshots or sprites have in common, for encode --lossless; needs numpy only), refiner (sharpens decoded pictures),"
+        " token (one index per cell, at a low rate), token-prior (generates pictures for a token model), or denoiser.",
     ),
 ]
 Init = Annotated[
@@ -59,8 +59,8 @@ Init = Annotated[
     _option(
         "--init",
         metavar="MODEL",
-        help="Start from this model, a name or a folder; none starts from scratch. [default: photo-lite for lite, photo for"
-        " neural and refiner, none for token and denoiser; required for token-prior]",
+        help="Start from this model, a name or a folder; none starts from scratch. [default: photo for neural and refiner,"
+        " photo-lite for lite, none for token and denoiser; required for token-prior]",
     ),
 ]
 Minutes = Annotated[

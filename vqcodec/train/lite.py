@@ -111,7 +111,7 @@ def train_lite(
     if references and not watch.stop.asked:
         comparison = compare(references[0], made, installed_models(kinds.DEFAULT_MODEL), corpus.held_out, watch)
     summary: dict[str, Any] = {
-        **identity(made.id, "lite", (folder, output), {"init": init or "none", "seed": seed, "minutes": minutes}),
+        **identity(made.id, "lite", (folder, output), {"kind": "lite", "init": init or "none", "seed": seed, "minutes": minutes}),
         "method": chosen.method,
         "seed": seed,
         "notes": outcome.notes,

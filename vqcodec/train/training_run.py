@@ -22,7 +22,7 @@ from vqcodec.weights.folder import SUMMARY, TENSORS, Weights, save_model
 try:
     from vqcodec.neural.loop import EVERY, LoopOptions, Schedule, check_device
 except ImportError as error:  # torch is an extra
-    raise MissingExtraError("training networks needs torch: pip install 'vqcodec[neural]'") from error
+    raise MissingExtraError("training networks needs torch: pip install 'vqcodec[neural]' (--kind lite does without)") from error
 
 _FITTED: Final = 0.9
 """Share of the time left when the fit of a network starts; the rest is for the last check on held-out pictures."""
