@@ -189,11 +189,11 @@ def test_without_torch_decoding_works_and_training_says_what_to_install(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--steps", "5"], "--steps: only for --kind neural, refiner"),
+        (["--kind", "lite", "--steps", "5"], "--steps: only for --kind neural, refiner"),
         (["--kind", "neural", "--init", "none"], "starts from a model"),
         (["--kind", "neural", "--steps", "5", "--minutes", "1"], "exclude each other"),
         (["--kind", "transformer"], "'transformer' is not one of"),
-        (["--distil", "144x4"], "--distil: only for --kind neural"),
+        (["--kind", "lite", "--distil", "144x4"], "--distil: only for --kind neural"),
         (
             ["--kind", "neural", "--distil", "144"],
             "--distil '144': give channels, blocks and channels inside a block, such as 144x4 or 224x6x160",

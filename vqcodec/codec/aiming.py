@@ -72,20 +72,20 @@ def run_with_vjp(network: ConvNetwork, x: Float32) -> tuple[Float32, Callable[[F
         active.append(bits)
 
     def vjp(errors: Float32) -> Float32:
-        gradient = np.zeros((len(network.head), x.shape[1] + 2, width), np.float32)
-        gradient[:, 1:-1, 1:-1] = (network.tail.T @ errors.reshape(len(errors), -1)).reshape(-1, *x.shape[1:])
-        flat = gradient.reshape(len(gradient), -1)
+        gradient = np.zeros((x.shape[1] + 2, width, len(network.head)), np.float32)
+        gradient[1:-1, 1:-1] = (errors.reshape(len(errors), -1).T @ network.tail).reshape(*x.shape[1:], -1)
+        flat = gradient.reshape(-1, len(network.head))
         for number in reversed(range(len(network.expand))):
             inner = np.zeros_like(flat)
             for cells, bits in zip(convolution.chunks(rows, width), active[number], strict=True):
-                wide = network.project[number].T @ flat[:, cells]
+                wide = flat[cells] @ network.project[number]
                 wide *= np.unpackbits(bits, axis=1, count=wide.shape[1])
-                inner[:, cells] = network.expand[number].T @ wide
+                inner[cells] = wide @ network.expand[number]
             convolution.clear_sides(inner, width)
             taps = network.depthwise[number][:, ::-1]
             for cells in convolution.chunks(rows, width):
-                flat[:, cells] += convolution.depthwise(inner, taps, width, cells)
-        inputs: Float32 = network.head.T @ gradient[:, 1:-1, 1:-1].reshape(len(gradient), -1)
+                flat[cells] += convolution.depthwise(inner, taps, width, cells)
+        inputs: Float32 = network.head.T @ gradient[1:-1, 1:-1].reshape(-1, len(network.head)).T
         return inputs.reshape(-1, *x.shape[1:])
 
     return convolution.tail(network, hidden, width, rows), vjp
