@@ -2,13 +2,15 @@
 
 Command: `python experiments/make_results.py`
 
-`measure.py`, `make bench` and `make bench-held-out` write the inputs. The page has a section for each set of pictures (Kodak, the
-held-out photographs) with one table of codecs by all metrics; then a section for each figure, then the bench's tables on Kodak.
+`measure.py`, `make bench` and `make bench-held-out` write the inputs; figures that are not in out/figures.txt stay as they are on
+the page. The page has a section for each set of pictures (Kodak, the held-out photographs) with one table of codecs by all metrics;
+then a section for each figure, then the bench's tables on Kodak.
 Without out/bench-held-out the second set is left out. Every number comes from the inputs; only the remarks are written here.
 """
 
 import argparse
 import math
+import re
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -98,6 +100,21 @@ class Measured:
     text: str
 
 
+_SECTION = re.compile(
+    r"`python experiments/measure\.py (?P<name>\w+) \.\./shared/data` \((?P<origin>[^)]*)\)\n\n"
+    r"(?P<text>```\n.*?\n```|(?:\|[^\n]*\n\n?)+)",
+    re.DOTALL,
+)
+"""Command, origin and output of a figure on the page."""
+
+
+def figures_of_page(page: str) -> dict[str, Measured]:
+    """Figures that an earlier run wrote to the page, by name: the inverse of `figure_section`."""
+    return {
+        found["name"]: Measured(" ".join(found["origin"].split()), found["text"].strip("`\n")) for found in _SECTION.finditer(page)
+    }
+
+
 def read_figures(path: Path) -> dict[str, Measured]:
     """Figures by name; of a figure measured twice the later output."""
     found = {}
@@ -105,8 +122,6 @@ def read_figures(path: Path) -> dict[str, Measured]:
         heading, _, text = section.partition("\n")
         name, _, origin = heading.partition(": ")
         found[name] = Measured(origin, text.strip())
-    if not found:
-        raise SystemExit(f"{path}: no figures: write it with `python experiments/measure.py all ../shared/data`")
     return found
 
 
@@ -206,7 +221,9 @@ def figure_section(name: str, measured: Measured) -> list[str]:
 def main() -> None:
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     results = read_results(OUT / "bench")
-    figures = read_figures(OUT / "figures.txt")
+    page, new = DOCS / "results.md", OUT / "figures.txt"
+    figures = figures_of_page(page.read_text()) if page.exists() else {}
+    figures |= read_figures(new) if new.exists() else {}
     held_out = OUT / "bench-held-out"
     parts = [
         "# Results",

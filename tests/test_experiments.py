@@ -224,7 +224,10 @@ def test_the_page_of_results_has_both_sets_of_pictures(
     for name in ("bench", "bench-held-out") if has_held_out else ("bench",):
         (out / name).mkdir(parents=True)
         (out / name / "results.json").write_text(bench_results.to_json())
-    (out / "figures.txt").write_text("== speed: 2001-02-03\nfast\n")
+    table = "| a |\n| ---: |\n| 1 |\n\n| b |\n| ---: |\n| 2 |"
+    (out / "figures.txt").write_text(
+        f"== speed: 2001-02-03, {' '.join(['a name'] * 20)}\nfast\n\n  (twice)\n== kinds: 2001-02-03\n{table}\n"
+    )
     for module in (make_results, pages):
         monkeypatch.setattr(module, "DOCS", docs)
     monkeypatch.setattr(make_results, "OUT", out)
@@ -238,6 +241,12 @@ def test_the_page_of_results_has_both_sets_of_pictures(
     assert sorted(path.name for path in docs.iterdir()) == [*plots, "results.md"]
     assert all(f"]({name})" in text for name in plots)
     assert ("make bench-held-out" in capsys.readouterr().err) != has_held_out
+    assert table in text
+    (out / "figures.txt").write_text("== process: 2001-02-05\nslow\n")  # the others stay
+    make_results.main()
+    again = (docs / "results.md").read_text()
+    assert "2001-02-05" in again
+    assert [line for line in text.splitlines() if line not in again.splitlines()] == []
 
 
 # ------------------------------------------------------------------------------------------------ figures of small data folders
