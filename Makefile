@@ -10,8 +10,8 @@ BENCH_IMAGES ?= ../shared/data/kodak
 BENCH_CODECS ?= vqz,vqz:::psnr,vqz:photo-lite,jpeg,webp,avif,avif:444:psnr,avif:3,jxl
 HELD_OUT_CODECS ?= vqz,vqz:::psnr,avif
 # From below 0.1 to above 2 bits per pixel. Each codec's own sweep is twice as fine, and takes twice as long.
-BENCH_QUALITIES ?= vqz=10,20,32,44,56,68,80,91;jpeg=1,5,12,27,55,82,90;webp=0,4,12,25,58,84,91;avif=5,12,20,30,40,60,80,88;jxl=0,20,43,60,72,88,93
-BENCH := $(BIN)/vqcodec bench --qualities "$(BENCH_QUALITIES)"
+HELD_OUT_QUALITIES ?= vqz=10,20,32,44,56,68,80,91;avif=5,12,20,30,40,60,80,88
+BENCH_QUALITIES ?= $(HELD_OUT_QUALITIES);jpeg=1,5,12,27,55,82,90;webp=0,4,12,25,58,84,91;jxl=0,20,43,60,72,88,93
 TRAIN_IMAGES ?= ../shared/data/photos
 MNIST ?= ../shared/data/mnist
 
@@ -46,11 +46,11 @@ lint: $(VENV)/.dev ## style, types, and that imports point down only
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.dev ## rate and distortion against the other codecs on BENCH_IMAGES: tables and a plot in out/bench
-	$(BENCH) $(BENCH_IMAGES) --codecs $(BENCH_CODECS) -o out/bench -f
+	$(BIN)/vqcodec bench $(BENCH_IMAGES) --codecs $(BENCH_CODECS) --qualities "$(BENCH_QUALITIES)" -o out/bench -f
 
 bench-held-out: $(VENV)/.dev ## the same on the photographs of TRAIN_IMAGES that no model learned from, in out/bench-held-out
 	$(BIN)/python experiments/held_out.py $(TRAIN_IMAGES) out/held-out
-	$(BENCH) out/held-out --codecs $(HELD_OUT_CODECS) -o out/bench-held-out -f
+	$(BIN)/vqcodec bench out/held-out --codecs $(HELD_OUT_CODECS) --qualities "$(HELD_OUT_QUALITIES)" -o out/bench-held-out -f
 
 remake: $(VENV)/.dev ## train photo-lite and photo anew from TRAIN_IMAGES, into out/remake; nine hours on two cores
 	$(BIN)/python experiments/remake.py models/photo/recipe.toml $(TRAIN_IMAGES) out/remake

@@ -2,10 +2,10 @@
 
 Command: `python experiments/make_results.py`
 
-`measure.py`, `make bench` and `make bench-held-out` write the inputs; figures that are not in out/figures.txt stay as they are on
-the page. The page has a section for each set of pictures (Kodak, the held-out photographs) with one table of codecs by all metrics;
-then a section for each figure, then the bench's tables on Kodak.
-Without out/bench-held-out the second set is left out. Every number comes from the inputs; only the remarks are written here.
+`measure.py`, `make bench` and `make bench-held-out` write the inputs; figures that are not in out/figures.txt, and the held-out
+photographs without out/bench-held-out, stay as they are on the page. It has a section for each set of pictures (Kodak, the held-out
+photographs) with one table of codecs by all metrics; then a section for each figure, then the bench's tables on Kodak. Every number
+comes from the inputs; only the remarks are written here.
 """
 
 import argparse
@@ -73,6 +73,7 @@ NOTES = f"""
 - Time: with one thread, as a multiple of AVIF's, at the setting nearest to {SPEED_BPP:g} bits per pixel.
 - [Rate and distortion](#rate-and-distortion) has versions, settings, absolute speeds and the curves behind this table.
 """
+HELD_OUT = "Held-out photographs"
 HELD_OUT_NOTE = """
 No model learned from these photographs, and they are not scanned film, as Kodak is. The columns are those of Kodak's tables. The
 worst pictures are those with the largest BD-rate.
@@ -82,8 +83,9 @@ Each section has its command, the date, and the models or the commit that was me
 value and "goal" a desired one. Figures of photo dated before 2026-11-29, except `parts`, `process` and `memory`, were measured
 at the old default effort, which is effort 7 today. Those dated before 2026-11-30, `best` and `memory` of that day, and those by
 PSNR have `--tune psnr`, the default until then, unless they name a tune. Those of photo d4a69553fc8e are from before its second
-synthesis and masking of strength 5, which change what is tuned for `ssim`. Figures of photo-lite dated before 2026-11-29 differ
-from today's only by the layout of chroma; see [experiments](experiments/README.md).
+synthesis and masking of strength 5, which change what is tuned for `ssim`; photo 9c0a333e9aa4 differs from today's in the first
+synthesis only, by 0.02 dB. Figures of photo-lite dated before 2026-11-29 differ from today's only by the layout of chroma; see
+[experiments](experiments/README.md).
 """
 BENCH_INTRO = """
 `vqz` is the default model, photo; `vqz:::psnr` is photo with `--tune psnr`; `vqz:photo-lite` is photo-lite; `avif:3` is AVIF with
@@ -222,8 +224,8 @@ def main() -> None:
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     results = read_results(OUT / "bench")
     page, new = DOCS / "results.md", OUT / "figures.txt"
-    figures = figures_of_page(page.read_text()) if page.exists() else {}
-    figures |= read_figures(new) if new.exists() else {}
+    before = page.read_text() if page.exists() else ""
+    figures = figures_of_page(before) | (read_figures(new) if new.exists() else {})
     held_out = OUT / "bench-held-out"
     parts = [
         "# Results",
@@ -233,8 +235,10 @@ def main() -> None:
     ]
     if (held_out / "results.json").exists():
         second = read_results(held_out)
-        parts += set_section("Held-out photographs", "make bench-held-out", second, "rate_distortion_held_out.png")
+        parts += set_section(HELD_OUT, "make bench-held-out", second, "rate_distortion_held_out.png")
         parts.append(HELD_OUT_NOTE.strip())
+    elif kept := re.search(rf"^## {HELD_OUT}\n.*?(?=\n\n## )", before, re.MULTILINE | re.DOTALL):
+        parts.append(kept[0])
     else:
         print(f"{held_out} is missing: the held-out photographs are left out; `make bench-held-out` measures them", file=sys.stderr)
     parts += ["## Figures", FIGURES_INTRO.strip()]

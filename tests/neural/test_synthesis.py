@@ -7,6 +7,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -232,6 +233,37 @@ def test_a_second_synthesis_moves_with_the_first(monkeypatch: pytest.MonkeyPatch
         np.testing.assert_allclose(found[name.replace("synthesis", "synthesis_ssim")], array + 0.25, atol=1e-3)
     grown = random_network(8, 1, 0.1)
     assert stages.moved_along(others | first | for_eyes, grown).keys() == (others | first).keys()
+
+
+@pytest.mark.parametrize("gain", [0.5, -0.5])
+def test_a_synthesis_for_eyes_moves_along_only_if_held_out_pictures_gain(gain: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch", reason="torch is not installed")
+    from vqcodec.train import stages
+
+    tensors = random_network(6, 1, 0.1)
+    tensors |= {name.replace("synthesis", "synthesis_ssim"): array for name, array in tensors.items()}
+    network = random_network(6, 1, 0.1, seed=1)
+    moved = stages.moved_along(tensors, network)
+    run = SimpleNamespace(results={})
+    training: Any = SimpleNamespace(run=run, seed=0, held_out=list)
+
+    def no_time(*_: object) -> None:
+        raise OutOfTimeError("over")
+
+    def errors(network: Any, samples: object, device: str, goal: object) -> np.ndarray:
+        is_moved = np.array_equal(network.head.weight.detach().numpy(), moved["synthesis_ssim.head"])
+        return np.linspace(10, 11, 20) - (gain if is_moved else 0)
+
+    monkeypatch.setattr(stages, "ExactModel", lambda name, tensors: None)
+    monkeypatch.setattr(stages.synthesis, "held_out_errors", errors)
+    monkeypatch.setattr(stages, "make_samples", lambda *_: [])
+    found = stages.best_for_eyes(training, tensors, network, Watch())
+    assert (found is tensors) == (gain < 0)
+    assert run.results == {"held_out_gain_percent_before": -10.5, "held_out_gain_percent_moved": -10.5 + gain}
+    monkeypatch.setattr(stages, "make_samples", no_time)
+    assert stages.best_for_eyes(training, tensors, network, Watch()) is tensors
+    alone = {name: array for name, array in tensors.items() if "ssim" not in name}
+    assert stages.best_for_eyes(training, alone, network, Watch()) == alone
 
 
 def test_a_grown_synthesis_keeps_its_outputs_and_trains_all_weights() -> None:

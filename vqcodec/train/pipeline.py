@@ -127,7 +127,7 @@ def fit_synthesis(training: NeuralTraining, tensors: Tensors, watch: Watch, goal
 
     samples = stages.synthesis_samples(training, tensors, goal, watch)  # features float16 [97, h, w], missing float16 [192, h, w]
     network = stages.fit_synthesis_network(training, samples, goal, tensors, watch)  # tensors float16 `synthesis.*`
-    return stages.best_synthesis(training, samples, goal, tensors, network)
+    return stages.best_synthesis(training, samples, goal, tensors, network, watch)
 
 
 def distil_synthesis(training: NeuralTraining, tensors: Tensors, watch: Watch, goal: Goal, size: Size) -> Tensors:

@@ -21,7 +21,7 @@ from vqcodec.train.held_out import CHECKING, NO_BETTER, Figures, is_better, is_b
 from vqcodec.train.samples import make_context_samples, make_samples
 from vqcodec.train.selection import cut_in_pieces, pick, shuffled
 from vqcodec.train.training_run import TrainingRun
-from vqcodec.train.watch import Watch
+from vqcodec.train.watch import OutOfTimeError, Watch
 from vqcodec.weights.exact import ExactModel
 from vqcodec.weights.folder import Tensors
 
@@ -51,6 +51,8 @@ _SAMPLED, _HELD_OUT_SAMPLED = 0.2, 0.1
 """Shares of a part's time left for its samples, and for those of held-out pictures."""
 _FITTED: Final = {"tiles": 0.45, "dcs": 0.3, "synthesis": 0.85}
 """Share of a part's time left when the fit of each network starts."""
+_EYES_SAMPLED: Final = 0.5
+"""Share of the time left for the samples that tell whether a synthesis for eyes should be moved along."""
 _MATRIX_RATE: Final = 0.02
 """Peak learning rate of Muon in new synthesis networks. Those that continue are trained by Adam alone, as they always were."""
 _THINNED: Final = 0.5
@@ -258,14 +260,37 @@ def _note_gains(run: TrainingRun, samples: SynthesisSplit, goal: Goal, before: C
     return new - old
 
 
-def best_synthesis(training: NeuralTraining, samples: SynthesisSplit, goal: Goal, tensors: Tensors, network: Tensors) -> Tensors:
+def best_synthesis(
+    training: NeuralTraining, samples: SynthesisSplit, goal: Goal, tensors: Tensors, network: Tensors, watch: Watch
+) -> Tensors:
     """`tensors` with the new synthesis network if held-out pictures gain by more than chance, else unchanged."""
     run, start = training.run, _synthesis_of(tensors, goal)
     if not is_beyond_chance(_note_gains(run, samples, goal, start, network)):
         pictures = len(samples.held_out)
         run.notes.append(f"the {goal.kind} of {training.base.name} is kept: on {pictures} held-out pictures {NO_BETTER}")
         return tensors
-    return {**moved_along(tensors, network), **network} if goal is synthesis.FOR_PSNR else {**tensors, **network}
+    others = best_for_eyes(training, tensors, network, watch) if goal is synthesis.FOR_PSNR else tensors
+    return {**others, **network}
+
+
+def best_for_eyes(training: NeuralTraining, tensors: Tensors, network: Tensors, watch: Watch) -> Tensors:
+    """`tensors` with `synthesis_ssim.*` moved along with `network`, if held-out pictures gain by more than chance, else unchanged.
+
+    They gain in a folder of one kind, but not where both networks had learned these pictures before.
+    """
+    goal, moved = synthesis.FOR_EYES, moved_along(tensors, network)
+    if f"{goal.kind}.head" not in moved:
+        return moved
+    pieces = cut_in_pieces(pick(training.held_out(), _SCORED_PIXELS, np.random.default_rng(0)))
+    try:
+        model = ExactModel("in training", tensors)
+        samples = make_samples(pieces, model, goal.tune, training.seed + 1, CHECKING, watch, _EYES_SAMPLED)
+    except OutOfTimeError:
+        return tensors
+    before, after = (synthesis.held_out_errors(load_tensors(each, goal.kind), samples, "cpu", goal) for each in (tensors, moved))
+    training.run.results["held_out_gain_percent_before"] = round(-float(before.mean()), 4)
+    training.run.results["held_out_gain_percent_moved"] = round(-float(after.mean()), 4)
+    return moved if is_beyond_chance(before - after) else tensors
 
 
 def moved_along(tensors: Tensors, network: Tensors) -> Tensors:
