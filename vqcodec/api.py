@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -15,11 +15,12 @@ from vqcodec import checks
 from vqcodec.arrays import Bool, Pixels, UInt8, UInt32
 from vqcodec.checks import MAX_PIXELS
 from vqcodec.codec import denoising, generation, inspection, pictures, pipeline, refinement, tokens
+from vqcodec.codec.embedding import with_model
 from vqcodec.codec.file_codec import FileCodec
 from vqcodec.codec.reader import Reader
 from vqcodec.errors import InputError, ModelError
 from vqcodec.format import container
-from vqcodec.format.header import Header, Metadata
+from vqcodec.format.header import Metadata
 from vqcodec.io import arguments, icc
 from vqcodec.io.arguments import Picture, Source
 from vqcodec.options import DecodeChoices, DecodeOptions, EncodeChoices, EncodeOptions, Region, Scale, check_names, takes
@@ -54,11 +55,9 @@ def _model(model: ModelName, *, lossless: bool) -> AnyModel:
     return registry.find_for_encoding(None if model is None else arguments.name_or_folder("model", model), lossless=lossless)
 
 
-def _model_of_file(header: Header, model: ModelName) -> AnyModel:
+def _model_of_file(reader: Reader, model: ModelName) -> AnyModel:
     """The model to read a file with: `model`, by default that of the file; BUILT_IN for files without a model."""
-    if model is None or not header.model_id:
-        return registry.find_by_id(header.model_id)
-    return _given_model(model)
+    return reader.model(None if model is None or not reader.header.model_id else _given_model(model))
 
 
 def _given_model(model: str | Path | FileModel) -> FileModel:
@@ -86,6 +85,7 @@ def encode(
     *,
     model: ModelName = None,
     metadata: Metadata | None = None,
+    embed_model: bool = False,
     **choices: Unpack[EncodeChoices],
 ) -> bytes:
     """Encode a picture to the bytes of a .vqz file.
@@ -94,7 +94,8 @@ def encode(
     alpha): an array or a tensor on the CPU, of any library with `__array__`, `__array_interface__` or `__dlpack__`; a PIL image; or
     a picture file, as its path or opened in binary mode. Integers of other types are accepted if they lie in 0 to 255; bool is
     black and white. A picture file is read as by the command, upright, with a warning for content that is not kept; a PIL image is
-    taken as it is. Their metadata is kept unless `metadata` is given.
+    taken as it is. Their metadata is kept unless `metadata` is given. `embed_model` puts the model into the file, which then
+    decodes where that is not installed; targets of size do not count it.
 
     The other keywords are the fields of options.EncodeOptions:
 
@@ -125,7 +126,8 @@ def encode(
     samples, own_metadata = arguments.picture("pixels", pixels)
     if given is not None:
         own_metadata = _fitted(given, grey=samples.ndim == 2 or samples.shape[2] < 3)
-    return pipeline.encode(samples, found, options, own_metadata)
+    data = pipeline.encode(samples, found, options, own_metadata)
+    return with_model(data, found, samples.shape[0] * samples.shape[1]) if embed_model else data
 
 
 def _fitted(metadata: Metadata, *, grey: bool) -> Metadata:
@@ -206,7 +208,7 @@ class VqzFile(_Opened):
         self._check_open()
         with arguments.naming_source(self._given):
             needs_model = self.header.patterns and container.MODEL_ICC in [entry.type for entry in self.file.table]
-            model = _model_of_file(self.header, self._model_name) if needs_model else BUILT_IN
+            model = _model_of_file(self._reader, self._model_name) if needs_model else BUILT_IN
             return self._reader.read_metadata(profiles_of(model))
 
     @takes(DecodeOptions, DecodeChoices)
@@ -230,7 +232,7 @@ class VqzFile(_Opened):
             options.require_gan()
         self._reader.region(options.region)
         with arguments.naming_source(self._given):
-            model = _model_of_file(self.header, self._model_name)
+            model = _model_of_file(self._reader, self._model_name)
             wanted = _refiner(refiner) if refinement.uses_refiner(options, self.header) else None
             return pipeline.read(self._reader, model, options, wanted)
 
@@ -513,7 +515,8 @@ def info(data: Source, *, model: ModelName = None, streams: bool = False, max_pi
             result |= tokens.used_codewords(reader)
         try:
             if model is None and not streams:
-                return result | {"model": registry.name_by_id(reader.header.model_id)}
+                with suppress(ModelError):
+                    return result | {"model": registry.name_by_id(reader.header.model_id)}
             codec = _codec_of_file(reader, model)
         except ModelError:
             if model is not None:
@@ -532,6 +535,6 @@ def _whole_file(data: Source, max_pixels: int) -> Reader:
 
 def _codec_of_file(reader: Reader, model: ModelName) -> FileCodec:
     """The codec of a file's model, or of `model`. Raises ModelError, CorruptError."""
-    codec = pipeline.codec_of(_model_of_file(reader.header, model))
+    codec = pipeline.codec_of(_model_of_file(reader, model))
     codec.check(reader.header)
     return codec

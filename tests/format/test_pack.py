@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from helpers.packs import opened, pack_of
 from vqcodec.errors import CorruptError, FormatError, TruncatedError, UnsupportedError
 from vqcodec.format import pack
+from vqcodec.format.blobs import write_blob
 from vqcodec.format.pack import Directory, Entry, Lost, PackFile
 
 EXAMPLE = (pack.__doc__ or "").split("5. EXAMPLE\n==========\n")[1].split("6. CHANGES\n")[0]
@@ -156,7 +157,7 @@ def test_hostile_packs_raise_only_format_errors() -> None:
 
 
 def test_a_bomb_is_refused_before_it_is_unpacked() -> None:
-    bomb = pack.write_blob(bytes(1 << 20))
+    bomb = write_blob(bytes(1 << 20))
     data = pack.HEAD + pack.write_record(pack.INDEX, b"\x01" + bomb)
     place = len(pack.HEAD).to_bytes(8, "little")
     with pytest.raises(CorruptError, match="a list of 1048576 bytes"):

@@ -17,13 +17,14 @@ from helpers.pictures import smooth_picture
 from vqcodec import api
 from vqcodec.checks import MAX_PIXELS
 from vqcodec.errors import CorruptError, InputError, ModelError, OutputError, TruncatedError
-from vqcodec.format.pack import HEAD, MODEL, ModelFiles, Record, write_index, write_model
+from vqcodec.format.pack import HEAD, MODEL, Record, StoredModel, write_index, write_model
 from vqcodec.io.batch import Summary
 from vqcodec.io.pack_reader import PackReader, facts_of, verify_pack
 from vqcodec.io.pack_writer import Packing, pack_folder
 from vqcodec.io.unpacking import Unpacking, unpack_pictures
 from vqcodec.options import DecodeOptions, EncodeOptions
 from vqcodec.weights import folder, registry
+from vqcodec.weights.embedded import write_embedded
 from vqcodec.weights.folder import save_model
 from vqcodec.weights.kinds import file_model_of
 
@@ -240,10 +241,10 @@ def test_hostile_models_in_packs_are_not_used() -> None:
         for summary in (text, b"[]", b"[" * 100_000, b"\xff"):
             with suppress(ModelError):
                 file_model_of(folder.weights_of(bytes(other), summary))
-    files = ModelFiles(b"123456", text, tensors)  # the id of another model
-    record = write_model(files)
+    stored = StoredModel(b"123456", write_embedded(LITE))  # the id of another model
+    record = write_model(stored)
     data = HEAD + record + write_index([Record(MODEL, len(HEAD), len(record))], [], len(HEAD) + len(record))
-    assert next(opened(data).models()) == files
+    assert next(opened(data).models()) == stored
     assert PackReader(io.BytesIO(data)).embedded == []
 
 

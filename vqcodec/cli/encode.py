@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Annotated
 
+import typer
+
 from vqcodec.checks import MAX_PIXELS
 from vqcodec.cli.many import ManyFiles, OneFile, check_only_for_many, convert_many, paths_of
 from vqcodec.cli.options import (
@@ -59,6 +61,10 @@ def encode(
     ssimulacra2: Ssimulacra2 = None,
     lossless: Lossless = False,
     model: ModelForFiles = None,
+    embed_model: Annotated[
+        bool,
+        typer.Option("--embed-model", help="Put the model into the file, so that it decodes where that is not installed."),
+    ] = False,
     effort: Effort = DEFAULT_EFFORT,
     tune: TuneFor = None,
     tile: Tile = None,
@@ -107,7 +113,9 @@ def encode(
         require()  # one line, not one for each picture of a folder
     from vqcodec.io.convert import Encoding
 
-    encoding = Encoding(options=options, model=model, strip=strip, keep_times=keep_times, max_pixels=max_pixels)
+    encoding = Encoding(
+        options=options, model=model, embed_model=embed_model, strip=strip, keep_times=keep_times, max_pixels=max_pixels
+    )
     if isinstance(paths, ManyFiles):
         convert_many(
             paths,

@@ -10,12 +10,15 @@ import numpy as np
 from vqcodec.arrays import Pixels
 from vqcodec.checks import MAX_PIXELS
 from vqcodec.codec.streams import Stored
-from vqcodec.errors import CorruptError, FormatError, InputError, TruncatedError
+from vqcodec.errors import CorruptError, FormatError, InputError, ModelError, TruncatedError
 from vqcodec.format import alpha, container, profile_parts
 from vqcodec.format.header import Metadata
 from vqcodec.options import Region
 from vqcodec.transform.dct import sample_type
 from vqcodec.transform.rect import Rect
+from vqcodec.weights import registry
+from vqcodec.weights.embedded import read_embedded
+from vqcodec.weights.kinds import AnyModel
 
 METADATA: Final = {"icc": container.ICC, "exif": container.EXIF, "xmp": container.XMP}
 """Section type of each field of Metadata."""
@@ -62,6 +65,20 @@ class Reader:
         if min(left, top) < 0 or min(width, height) < 1 or found.right > header.width or found.bottom > header.height:
             raise InputError(f"the region {left},{top},{width},{height} is not in the picture of {header.width}x{header.height}")
         return found
+
+    def model(self, given: AnyModel | None = None) -> AnyModel:
+        """The model to decode the file with: `given` if it needs one, by default that which it names, installed or inside of it.
+
+        Raises ModelError, FormatError.
+        """
+        if given is not None and self.header.model_id:
+            return given
+        try:
+            return registry.find_by_id(self.header.model_id)
+        except ModelError:
+            if stored := self._other(container.MODEL):
+                return read_embedded(stored, self.header.model_id)
+            raise
 
     def opacity(self) -> Pixels | None:
         """The alpha plane [H, W], uint8 or uint16, if the file has one of its own; opaque if it was damaged. Raises FormatError."""

@@ -46,8 +46,9 @@ row by row. Without layers the layout is 0 (grey) or 2 (colour), others are rese
 sections: 01 alpha plane in files of 8 bits per sample, 02 deep alpha plane in all others, both described in alpha.py's docstring;
 03 palette, at most one, only in files with pixel sections; every other type of 00-7F, and 01 to 03 where they do not belong, is
 reserved and critical (refuse); 81 ICC profile, 82 EXIF from its TIFF header on, 83 XMP (at most 16 MiB and one section of each);
-84, with a pattern codebook: an ICC profile by means of the model (profile_parts.py), at most one and not beside 81; other optional
-types are skipped. Every checksum is verified before the bytes are used.
+84, with a pattern codebook: an ICC profile by means of the model (profile_parts.py), at most one and not beside 81; 85 the model
+that the file names (embedded.py in weights/), at most one; other optional types are skipped. Every checksum is verified before the
+bytes are used.
 
 2. GEOMETRY
 ===========
@@ -297,7 +298,7 @@ All other residuals are 0, and the other latents equal their means. Every row of
           at the end
     0.3   the records of an index section are bits, together at its start. Added later under the same number, because older readers
           refuse what they do not know: alpha, 10 to 16 bits per sample, tokens, fine DCs, masking, deep alpha planes;
-          and bit 4 of the flags, which they ignore
+          and bit 4 of the flags and sections of type 85, which they ignore
     0.4   pixel sections, palettes, and files without layers; only files with pixel sections have this number. Added later under the
           same number, because older readers refuse it: the pattern codebook (bit 1 of the flags)
 """
@@ -329,7 +330,7 @@ ID_BYTES: Final = 6
 MAX_SIDE: Final = 65535
 MAX_STEP_64: Final = 65535
 MIN_GROUP_LOG2, MAX_GROUP_LOG2 = 3, 13
-INDICES, ALPHA, DEEP_ALPHA, PALETTE, ICC, EXIF, XMP, MODEL_ICC = 0x00, 0x01, 0x02, 0x03, 0x81, 0x82, 0x83, 0x84
+INDICES, ALPHA, DEEP_ALPHA, PALETTE, ICC, EXIF, XMP, MODEL_ICC, MODEL = 0x00, 0x01, 0x02, 0x03, 0x81, 0x82, 0x83, 0x84, 0x85
 PIXELS: Final = 0x100
 """Types of sections. `PIXELS` and `INDICES`, of tile groups, are not written to files: their sections have fixed places."""
 NAMES: Final = {
@@ -342,6 +343,7 @@ NAMES: Final = {
     EXIF: "EXIF",
     XMP: "XMP",
     MODEL_ICC: "ICC of the model",
+    MODEL: "model",
 }
 _ORDER: Final = {PIXELS: 0, INDICES: 1}
 """Order of the sections of tile groups, which come before all others."""
@@ -452,7 +454,7 @@ def read_file(data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[Header, list[S
     """
     file = File(BytesIO(data), max_pixels)
     file.check()
-    known = (*_ORDER, ALPHA, DEEP_ALPHA, PALETTE, *_METADATA, *((MODEL_ICC,) if file.header.patterns else ()))
+    known = (*_ORDER, ALPHA, DEEP_ALPHA, PALETTE, MODEL, *_METADATA, *((MODEL_ICC,) if file.header.patterns else ()))
     return file.header, [Section(entry.type, file.section(n)) for n, entry in enumerate(file.table) if entry.type in known]
 
 
@@ -598,7 +600,7 @@ class File:
         if unknown:
             raise UnsupportedError(f"unsupported file: it needs sections of type {unknown[0]:#04x}")
         has_alpha = self.header.alpha and self.header.layers > 0  # without layers alpha is in the pixel sections
-        repeated = any(kinds.count(kind) > 1 for kind in (PALETTE, *_METADATA)) or self._has_two_profiles(kinds)
+        repeated = any(kinds.count(kind) > 1 for kind in (PALETTE, MODEL, *_METADATA)) or self._has_two_profiles(kinds)
         if kinds.count(of_alpha) != has_alpha or repeated:
             raise CorruptError("corrupt file: its sections do not match its header")
         if any(entry.type in _METADATA and entry.length > MAX_METADATA for entry in self.table):

@@ -105,9 +105,8 @@ from itertools import accumulate
 from typing import BinaryIO, Final, NamedTuple
 
 from vqcodec.errors import CorruptError, FormatError, TruncatedError, UnsupportedError, printable
-from vqcodec.format import zstd_blocks
 from vqcodec.format.bits import ByteReader, write_varint
-from vqcodec.format.palettes import read_part, write_part
+from vqcodec.format.blobs import read_blob, write_blob
 
 MAGIC: Final = bytes((0x89, 0x56, 0x51, 0x53, 0x0D, 0x0A, 0x1A, 0x0A))
 VERSION: Final = 0x01
@@ -123,8 +122,6 @@ MAX_DIRECTORY: Final = 1 << 20
 """Most bytes of a directory."""
 MAX_HEAD: Final = 1 << 26
 """Most bytes of a head."""
-MAX_MODEL: Final = 1 << 26
-"""Most bytes of each file of a model."""
 ID_BYTES: Final = 6
 _RECORD_MAGIC: Final = b"\xb1VQ"
 _RECORD_BYTES: Final = 16
@@ -133,7 +130,6 @@ _MOST_LISTED: Final = MAX_NAME + 24
 """Most bytes that the index has for a record."""
 _END: Final = b"VQS\n"
 FOOTER_BYTES: Final = 16
-_LEVELS: Final = (19,)
 _NEW_RUN: Final = 0x80
 _WINDOW_BYTES: Final = 1 << 20
 """Bytes that are searched for a record's magic at a time."""
@@ -169,19 +165,6 @@ def write_record(kind: int, head: bytes, body: bytes = b"") -> bytes:
     """A record."""
     start = _RECORD_MAGIC + bytes((kind,)) + len(head).to_bytes(4, "little") + len(body).to_bytes(4, "little")
     return start + zlib.crc32(head, zlib.crc32(start)).to_bytes(4, "little") + head + body
-
-
-def write_blob(data: bytes) -> bytes:
-    """A blob; the inverse of `read_blob`."""
-    return write_varint(len(data)) + write_part(zstd_blocks.compress_whole(data, _LEVELS), 0)
-
-
-def read_blob(reader: ByteReader, most: int) -> bytes:
-    """The bytes of a blob, at most `most`. Raises CorruptError, TruncatedError."""
-    size = reader.varint()
-    if size > most:
-        raise CorruptError(f"corrupt pack: a list of {size} bytes")
-    return read_part(reader, size).tobytes()
 
 
 def _write_name(name: bytes, before: bytes) -> bytes:
@@ -326,29 +309,23 @@ def read_index(head: bytes, pack_bytes: int) -> tuple[list[Record], list[int]]:
 # ------------------------------------------------------------------------------------------------ models
 
 
-class ModelFiles(NamedTuple):
-    """A model in a pack: the start of its id, and its two files."""
+class StoredModel(NamedTuple):
+    """A model in a pack: the start of its id, and its bytes (embedded.py in weights/)."""
 
     model_id: bytes
-    summary: bytes
-    tensors: bytes
+    data: bytes
 
 
-def write_model(model: ModelFiles) -> bytes:
+def write_model(model: StoredModel) -> bytes:
     """The record of a model."""
-    body = write_blob(model.summary) + write_blob(model.tensors)
-    return write_record(MODEL, model.model_id + zlib.crc32(body).to_bytes(4, "little"), body)
+    return write_record(MODEL, model.model_id + zlib.crc32(model.data).to_bytes(4, "little"), model.data)
 
 
-def read_model(head: bytes, body: bytes) -> ModelFiles:
-    """The inverse of `write_model`. Raises CorruptError, TruncatedError."""
+def read_model(head: bytes, body: bytes) -> StoredModel:
+    """The inverse of `write_model`. Raises CorruptError."""
     if len(head) != ID_BYTES + 4 or zlib.crc32(body) != int.from_bytes(head[ID_BYTES:], "little"):
         raise CorruptError("corrupt pack: the checksum of a model is wrong")
-    reader = ByteReader(body)
-    found = ModelFiles(head[:ID_BYTES], read_blob(reader, MAX_MODEL), read_blob(reader, MAX_MODEL))
-    if reader.cursor != len(body):
-        raise CorruptError("corrupt pack: bytes are left over after a model")
-    return found
+    return StoredModel(head[:ID_BYTES], body)
 
 
 # ------------------------------------------------------------------------------------------------ reading
@@ -545,7 +522,7 @@ class PackFile:
             raise CorruptError("corrupt pack: the checksum of the picture is wrong")
         return data
 
-    def models(self) -> Iterator[ModelFiles]:
+    def models(self) -> Iterator[StoredModel]:
         """The intact models in the pack."""
         for record in self.records:
             if record.type == MODEL:

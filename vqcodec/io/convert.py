@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
 from vqcodec.arrays import Pixels
 from vqcodec.checks import MAX_PIXELS
 from vqcodec.codec import pipeline, refinement
+from vqcodec.codec.embedding import with_model
 from vqcodec.codec.reader import Reader
 from vqcodec.errors import FormatError, InputError
 from vqcodec.format import container
@@ -84,6 +85,8 @@ class Encoding:
     model: str | None = None
     strip: bool = False
     """Leave out the metadata."""
+    embed_model: bool = False
+    """Put the model into the file."""
     keep_times: bool = False
     """Copy access and modification times from source to output."""
     max_pixels: int = MAX_PIXELS
@@ -110,6 +113,9 @@ class Encoding:
             seconds = time.perf_counter() - start
         header = container.read_header(data, self.max_pixels).header
         notes, grew = image.notes, 0 < bytes_in < len(data)
+        if self.embed_model:
+            alone, data = len(data), with_model(data, model, self.max_pixels)
+            notes += (f"model {model.name} takes {len(data) - alone:,} bytes of the file",) if header.model_id else ()
         if grew:
             notes += (self._note_on_growth(source, bytes_in, header),)
         write_atomic(output, data, overwrite=overwrite, attributes=attributes)
@@ -167,8 +173,7 @@ class Decoding:
             if self.options.region is None and self.options.scale == 1 and not self.allow_partial:
                 reader.file.check()
             model_id = reader.header.model_id  # b"" if the file needs no model
-            given = self.model if model_id else None
-            model = registry.find_by_id(model_id) if given is None else registry.find_for_decoding(given)
+            model = reader.model(registry.find_for_decoding(self.model) if self.model and model_id else None)
             refiner = registry.find_refiner(self.refiner) if refinement.uses_refiner(self.options, reader.header) else None
             pixels = pipeline.read(reader, model, self.options, refiner)
             metadata = reader.read_metadata(profiles_of(model))

@@ -19,9 +19,9 @@ from vqcodec.format.pack import Lost, PackFile, Place
 from vqcodec.io.files import naming, open_input
 from vqcodec.options import DecodeOptions
 from vqcodec.weights import registry
+from vqcodec.weights.embedded import read_embedded
 from vqcodec.weights.exact import ExactModel
-from vqcodec.weights.folder import weights_of
-from vqcodec.weights.kinds import AnyModel, FileModel, file_model_of
+from vqcodec.weights.kinds import AnyModel, FileModel
 from vqcodec.weights.refiner import Refiner
 
 
@@ -79,11 +79,9 @@ class PackReader:
     def embedded(self) -> list[FileModel]:
         """The models in the pack whose ids are right."""
         found = []
-        for files in self.pack.models():
-            with suppress(ModelError):
-                model = file_model_of(weights_of(files.tensors, files.summary))
-                if model.file_id == files.model_id:
-                    found.append(model)
+        for stored in self.pack.models():
+            with suppress(ModelError, FormatError):
+                found.append(read_embedded(stored.data, stored.model_id))
         return found
 
     def pixels(self, place: Place, options: DecodeOptions, model: AnyModel | None = None, refiner: Refiner | None = None) -> Pixels:

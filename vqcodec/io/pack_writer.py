@@ -6,7 +6,6 @@ append that is interrupted leaves the pack as it was.
 
 from __future__ import annotations
 
-import json
 import mmap
 import os
 import shutil
@@ -25,7 +24,7 @@ from vqcodec.errors import CorruptError, InputError, ModelError, OutputError, pr
 from vqcodec.format import container, pack
 from vqcodec.format.bits import ByteReader, write_varint
 from vqcodec.format.header import Metadata
-from vqcodec.format.pack import Directory, Entry, ModelFiles, PackFile, Record
+from vqcodec.format.pack import Directory, Entry, PackFile, Record, StoredModel
 from vqcodec.io.batch import BatchSettings, Outcome, Summary, run_batch
 from vqcodec.io.convert import Converted, bytes_of, read_picture
 from vqcodec.io.files import check_output, naming, open_input, output_errors, read_head, read_input, stream_limit, write_atomic
@@ -33,8 +32,9 @@ from vqcodec.io.jobs import find_jobs, why_not_encoded
 from vqcodec.io.kinds import HEAD_BYTES, VQZ, kind_of
 from vqcodec.options import EncodeOptions
 from vqcodec.runtime.interrupts import termination_raises
-from vqcodec.weights import folder, registry
+from vqcodec.weights import registry
 from vqcodec.weights.builtin import BuiltIn
+from vqcodec.weights.embedded import write_embedded
 from vqcodec.weights.kinds import AnyModel
 
 _PIECE_BYTES: Final = 1 << 20
@@ -154,7 +154,7 @@ class PackWriter:
         self._write(pack.CHUNK, pack.write_directory(Directory(entries, templates)), body, len(entries), entries[0].name)
         self._waiting, self._bytes = [], 0
 
-    def add_model(self, model: ModelFiles) -> int:
+    def add_model(self, model: StoredModel) -> int:
         """Add a model, before all pictures; returns the bytes that it takes."""
         data = pack.write_model(model)
         self._stream.write(data)
@@ -237,15 +237,14 @@ def pack_folder(
 
 def _add_models(writer: PackWriter, file_ids: set[bytes], packing: Packing, old: PackFile | None) -> list[str]:
     """Add the models that files name, unless the pack has them; returns notes on them."""
-    there, notes = {files.model_id for files in old.models()} if old else set(), list[str]()
+    there, notes = {stored.model_id for stored in old.models()} if old else set(), list[str]()
     for file_id in sorted(file_ids - {b""}):
         model = packing.model_with(file_id)
         if model is None or isinstance(model, BuiltIn):
             notes.append(f"model {file_id.hex()} is not installed, and not in the pack")
         elif model.file_id not in there:
             there.add(model.file_id)
-            summary = json.dumps(model.summary, ensure_ascii=False).encode(errors="backslashreplace")
-            count = writer.add_model(ModelFiles(model.file_id, summary, folder.packed(model)))
+            count = writer.add_model(StoredModel(model.file_id, write_embedded(model)))
             notes.append(f"model {model.name} takes {count:,} bytes of the pack")
     return notes
 
