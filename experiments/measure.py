@@ -36,6 +36,7 @@ FIGURES: dict[str, Figure] = {
         control.effort,
         control.tune,
         speed.speed,
+        speed.avif_speed,
         speed.parts,
         speed.process,
         speed.memory,

@@ -9,10 +9,14 @@ from PIL import Image
 from figures.common import LITE, MOSAIC_QUALITY, PHOTO, best_s, bits_per_pixel, kodak, megapixels, mosaic
 from figures.programs import peak_of_program, run_program
 from vqcodec import api
-from vqcodec.bench.codecs import WebpCodec
+from vqcodec.bench.codecs import AvifCodec, WebpCodec
 
 WEBP_QUALITY = 40
 """Quality at which libwebp's file of the mosaic is about as large as ours."""
+HALF_A_BIT = 62
+"""Quality at which photo's file of the mosaic has half a bit per pixel."""
+AVIF_QUALITIES = range(44, 61, 4)
+"""Qualities at which AVIF's file of the mosaic is about as large."""
 
 
 def speed(data: Path) -> None:
@@ -39,6 +43,31 @@ def speed(data: Path) -> None:
     ):
         print(f"  {name}, one thread: {ours:.2f} MP/s ({aims}); libwebp {theirs:.1f} MP/s, {theirs / ours:.1f} times as fast")
     print(f"  two threads: decode {decode_2:.2f} MP/s (bar 20), encode {encode_2:.2f} MP/s (bar 4)")
+
+
+def avif_speed(data: Path) -> None:
+    """Time of photo against AVIF's (speed 6), one thread."""
+    picture, avif = mosaic(data), AvifCodec()
+    file = api.encode(picture, quality=HALF_A_BIT, threads=1)
+    sizes = {quality: len(avif.encode(picture, quality)) for quality in AVIF_QUALITIES}
+    quality = min(sizes, key=lambda quality: abs(sizes[quality] - len(file)))
+    avif_file = avif.encode(picture, quality)
+    encode, avif_encode, decode, plain, avif_decode = (
+        best_s(run, 3)
+        for run in (
+            lambda: api.encode(picture, quality=HALF_A_BIT, threads=1),
+            lambda: avif.encode(picture, quality),
+            lambda: api.decode(file, threads=1),
+            lambda: api.decode(file, refine="none", threads=1),
+            lambda: avif.decode(avif_file),
+        )
+    )
+    rates = f"{bits_per_pixel(picture, file):.2f} bpp, AVIF at {bits_per_pixel(picture, avif_file):.2f} bpp"
+    print(f"{PHOTO}: {megapixels(picture):.1f} megapixels of photos at {rates}, best of 3")
+    print(f"  encode: {encode / avif_encode:.2f} of AVIF's time (bar 1, goal 0.4), {megapixels(picture) / encode:.2f} MP/s")
+    for name, seconds, aims in (("decode", decode, " (bar 35, goal 12)"), ("plain decode", plain, "")):
+        print(f"  {name}: {seconds / avif_decode:.0f} times AVIF's time{aims}, {megapixels(picture) / seconds:.2f} MP/s")
+    print(f"  decode, two threads: {megapixels(picture) / best_s(lambda: api.decode(file, threads=2), 2):.2f} MP/s")
 
 
 def parts(data: Path) -> None:
