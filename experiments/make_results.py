@@ -2,10 +2,9 @@
 
 Command: `python experiments/make_results.py`
 
-`measure.py`, `make bench` and `make bench-held-out` write the inputs; figures that are not in out/figures.txt, and the held-out
-photographs without out/bench-held-out, stay as they are on the page. It has a section for each set of pictures (Kodak, the held-out
-photographs) with one table of codecs by all metrics; then a section for each figure, then the bench's tables on Kodak. Every number
-comes from the inputs; only the remarks are written here.
+`measure.py`, `make bench` and `make bench-held-out` write the inputs; what is missing among them stays as it is on the page. It has
+a section for each set of pictures (Kodak, the held-out photographs) with one table of codecs by all metrics; then a section for
+each figure, then the bench's tables on Kodak. Every number comes from the inputs; only the remarks are written here.
 """
 
 import argparse
@@ -14,6 +13,7 @@ import re
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from measure import FIGURES, HEADING, title
 from pages import DOCS, OUT, code_block, write_page
@@ -50,6 +50,8 @@ REMARKS = {
     "their own.",
     "lossless": "Ratios of sums. Colours under alpha 0 are 0, and WebP need not keep them.",
     "effort": "photo-lite has nothing to aim at, so its efforts from 4 on are equal. photo's effort 9 misses its bar of -4 %.",
+    "avif_speed": "On a processor with AVX-512. The bench's times above are of one without, and of networks that took a fifth "
+    "longer.",
     "speed": "Rates and qualities repeat exactly; speeds depend on the machine. An earlier machine, about half as fast by "
     "libwebp's speed, missed the bars for decode.",
     "parts": "photo-lite misses the bar at scale 8, because its DCs take a large part of the decoding time. The figure for a "
@@ -73,7 +75,7 @@ NOTES = f"""
 - Time: with one thread, as a multiple of AVIF's, at the setting nearest to {SPEED_BPP:g} bits per pixel.
 - [Rate and distortion](#rate-and-distortion) has versions, settings, absolute speeds and the curves behind this table.
 """
-HELD_OUT = "Held-out photographs"
+CURVES = "Rate and distortion"
 HELD_OUT_NOTE = """
 No model learned from these photographs, and they are not scanned film, as Kodak is. The columns are those of Kodak's tables. The
 worst pictures are those with the largest BD-rate.
@@ -201,6 +203,32 @@ def set_section(heading: str, command: str, results: BenchResults, picture: str)
     ]
 
 
+class PictureSet(NamedTuple):
+    """A set of pictures: its heading on the page, and the folder in out/ of the bench's report."""
+
+    heading: str
+    folder: str
+
+
+KODAK, HELD_OUT = PictureSet("Kodak", "bench"), PictureSet("Held-out photographs", "bench-held-out")
+
+
+def section_of_page(heading: str, page: str) -> list[str]:
+    """The section of a heading that an earlier run wrote to the page; empty if there is none."""
+    found = re.search(rf"^## {heading}\n.*?(?=\n\n## |\n*\Z)", page, re.MULTILINE | re.DOTALL)
+    return [] if found is None else [found[0]]
+
+
+def bench_section(of: PictureSet, command: str, picture: str, note: str, page: str) -> list[str]:
+    """The comparison on a set of pictures, from the bench's report or, without one, as it is on the page."""
+    folder = OUT / of.folder
+    if (folder / "results.json").exists():
+        return [*set_section(of.heading, command, read_results(folder), picture), note.strip()]
+    kept = section_of_page(of.heading, page)
+    print(f"{folder} is missing (`{command}`): {of.heading} {'stays as it is' if kept else 'is left out'}", file=sys.stderr)
+    return kept
+
+
 def read_results(folder: Path) -> BenchResults:
     """Results of the bench's report in a folder, with the codecs in the order of LABELS."""
     results = BenchResults.from_json((folder / "results.json").read_text())
@@ -222,31 +250,21 @@ def figure_section(name: str, measured: Measured) -> list[str]:
 
 def main() -> None:
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
-    results = read_results(OUT / "bench")
     page, new = DOCS / "results.md", OUT / "figures.txt"
     before = page.read_text() if page.exists() else ""
     figures = figures_of_page(before) | (read_figures(new) if new.exists() else {})
-    held_out = OUT / "bench-held-out"
-    parts = [
-        "# Results",
-        "This page is made by `python experiments/make_results.py`.",
-        *set_section("Kodak", "make bench", results, "rate_distortion.png"),
-        NOTES.strip(),
-    ]
-    if (held_out / "results.json").exists():
-        second = read_results(held_out)
-        parts += set_section(HELD_OUT, "make bench-held-out", second, "rate_distortion_held_out.png")
-        parts.append(HELD_OUT_NOTE.strip())
-    elif kept := re.search(rf"^## {HELD_OUT}\n.*?(?=\n\n## )", before, re.MULTILINE | re.DOTALL):
-        parts.append(kept[0])
-    else:
-        print(f"{held_out} is missing: the held-out photographs are left out; `make bench-held-out` measures them", file=sys.stderr)
+    parts = ["# Results", "This page is made by `python experiments/make_results.py`."]
+    parts += bench_section(KODAK, "make bench", "rate_distortion.png", NOTES, before)
+    parts += bench_section(HELD_OUT, "make bench-held-out", "rate_distortion_held_out.png", HELD_OUT_NOTE, before)
     parts += ["## Figures", FIGURES_INTRO.strip()]
     for name in FIGURES:
         if name in figures:
             parts += figure_section(name, figures[name])
-    heading, *rest = to_markdown(results, title="Rate and distortion").strip().split("\n\n")
-    parts += [heading, BENCH_INTRO.strip(), *rest]
+    if (OUT / KODAK.folder / "results.json").exists():
+        heading, *rest = to_markdown(read_results(OUT / KODAK.folder), title=CURVES).strip().split("\n\n")
+        parts += [heading, BENCH_INTRO.strip(), *rest]
+    else:
+        parts += section_of_page(CURVES, before)
     write_page("results.md", parts)
 
 
