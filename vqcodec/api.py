@@ -15,7 +15,6 @@ from vqcodec import checks
 from vqcodec.arrays import Bool, Pixels, UInt8, UInt32
 from vqcodec.checks import MAX_PIXELS
 from vqcodec.codec import denoising, generation, inspection, pictures, pipeline, refinement, tokens
-from vqcodec.codec.embedding import with_model
 from vqcodec.codec.file_codec import FileCodec
 from vqcodec.codec.reader import Reader
 from vqcodec.errors import InputError, ModelError
@@ -127,7 +126,11 @@ def encode(
     if given is not None:
         own_metadata = _fitted(given, grey=samples.ndim == 2 or samples.shape[2] < 3)
     data = pipeline.encode(samples, found, options, own_metadata)
-    return with_model(data, found, samples.shape[0] * samples.shape[1]) if embed_model else data
+    if not embed_model:
+        return data
+    from vqcodec.codec.embedding import with_model  # only this needs it
+
+    return with_model(data, found, samples.shape[0] * samples.shape[1])
 
 
 def _fitted(metadata: Metadata, *, grey: bool) -> Metadata:

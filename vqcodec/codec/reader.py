@@ -17,7 +17,6 @@ from vqcodec.options import Region
 from vqcodec.transform.dct import sample_type
 from vqcodec.transform.rect import Rect
 from vqcodec.weights import registry
-from vqcodec.weights.embedded import read_embedded
 from vqcodec.weights.kinds import AnyModel
 
 METADATA: Final = {"icc": container.ICC, "exif": container.EXIF, "xmp": container.XMP}
@@ -76,9 +75,12 @@ class Reader:
         try:
             return registry.find_by_id(self.header.model_id)
         except ModelError:
-            if stored := self._other(container.MODEL):
-                return read_embedded(stored, self.header.model_id)
-            raise
+            stored = self._other(container.MODEL)
+            if not stored:
+                raise
+        from vqcodec.weights.embedded import read_embedded  # most files carry none
+
+        return read_embedded(stored, self.header.model_id)
 
     def opacity(self) -> Pixels | None:
         """The alpha plane [H, W], uint8 or uint16, if the file has one of its own; opaque if it was damaged. Raises FormatError."""

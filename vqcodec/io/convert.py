@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
 from vqcodec.arrays import Pixels
 from vqcodec.checks import MAX_PIXELS
 from vqcodec.codec import pipeline, refinement
-from vqcodec.codec.embedding import with_model
 from vqcodec.codec.reader import Reader
 from vqcodec.errors import FormatError, InputError
 from vqcodec.format import container
@@ -114,6 +113,8 @@ class Encoding:
         header = container.read_header(data, self.max_pixels).header
         notes, grew = image.notes, 0 < bytes_in < len(data)
         if self.embed_model:
+            from vqcodec.codec.embedding import with_model
+
             alone, data = len(data), with_model(data, model, self.max_pixels)
             notes += (f"model {model.name} takes {len(data) - alone:,} bytes of the file",) if header.model_id else ()
         if grew:
