@@ -277,7 +277,7 @@ def test_impossible_requests_are_errors_of_one_line(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--parts", "encoder"], "--parts: only for --kind neural, token"),
+        (["--kind", "lite", "--parts", "encoder"], "--parts: only for --kind neural, token"),
         (["--sheets", "x"], "--sheets: only for --kind refiner, token"),
         (["--kind", "neural", "--parts", "decoder"], "'decoder' is not a network of --kind neural"),
         (["--kind", "neural", "--batch", "3"], "--batch: only for --kind token"),
