@@ -385,7 +385,11 @@ def test_info_needs_no_model(photo: Path, capsys: pytest.CaptureFixture[str]) ->
         (["encode", "IN", "OUT", "-m", "words", "--tune", "ssim"], 3, "words is a token model: its rate is fixed"),
         (["decode", "VQZ", "OUT.png", "--refine", "best"], 4, "words is a token model: its files have one decode"),
         (["decode", "VQZ", "OUT.png", "--refine", "gan"], 4, "words is a token model: its files have one decode"),
-        (["train", "IN", "-o", "OUT", "--init", "words"], 4, "words is a token model, not a lite or neural model"),
+        (
+            ["train", "IN", "-o", "OUT", "--kind", "lite", "--init", "words"],
+            4,
+            "words is a token model, not a lite or neural model",
+        ),
         (["train", "IN", "-o", "OUT", "--kind", "neural", "--cell", "8"], 2, "--cell: only for --kind token"),
         (["train", "IN", "-o", "OUT", "--kind", "token", "--cell", "9"], 2, "'9' is not one of '8', '16'"),
         (["train", "IN", "-o", "OUT", "--kind", "token", "--codewords", "1"], 2, "1 is not in the range"),
