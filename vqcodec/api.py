@@ -319,7 +319,7 @@ class Pack(_Opened, Mapping[str, Pixels]):
         data = self.bytes(name)
         opened = open_vqz(data, max_pixels=self._max_pixels)
         if opened.header.model_id:
-            opened._model_name = cast(ModelName, self._reader.model(opened.header, self._model))
+            opened._model_name = cast(ModelName, self._reader.model(opened._reader, self._model))
         return opened
 
     def _place(self, name: str) -> Place:

@@ -8,6 +8,7 @@ import pytest
 
 from helpers.commands import run
 from helpers.networks import neural_model, random_network
+from helpers.packs import pack_of
 from helpers.pictures import smooth_picture
 from vqcodec import api
 from vqcodec.errors import CorruptError, FormatError, ModelError
@@ -44,6 +45,14 @@ def test_a_file_with_its_model_decodes_without_it() -> None:
     assert "model" in [section["type"] for section in api.info(whole)["sections"]]
     api.verify(whole)
     assert len(api.indices(whole)["index"]) > 0
+
+
+def test_a_file_with_its_model_decodes_from_a_pack_too() -> None:
+    whole = api.encode(PICTURE, model=OWN, embed_model=True)
+    with api.open_pack(pack_of([{"a": whole}])) as pack:
+        np.testing.assert_array_equal(pack["a"], api.decode(whole))
+        with pack.file("a") as opened:
+            assert opened.read(scale=2).shape == (20, 28, 3)
 
 
 def test_files_without_a_model_are_as_they_were() -> None:

@@ -160,5 +160,5 @@ def test_a_bomb_is_refused_before_it_is_unpacked() -> None:
     bomb = write_blob(bytes(1 << 20))
     data = pack.HEAD + pack.write_record(pack.INDEX, b"\x01" + bomb)
     place = len(pack.HEAD).to_bytes(8, "little")
-    with pytest.raises(CorruptError, match="a list of 1048576 bytes"):
+    with pytest.raises(CorruptError, match="a blob of 1048576 bytes"):
         PackFile(io.BytesIO(data + place + zlib.crc32(place).to_bytes(4, "little") + b"VQS\n"))

@@ -19,7 +19,7 @@ from vqcodec.codec.streams import Stored
 from vqcodec.codec.symbol_coder import RangeCode
 from vqcodec.errors import CorruptError
 from vqcodec.format import container
-from vqcodec.format.header import Header, Metadata, Section
+from vqcodec.format.header import Header, Section
 from vqcodec.runtime.blas import with_one_thread
 from vqcodec.weights.exact import ExactModel
 from vqcodec.weights.kinds import AnyModel
@@ -98,8 +98,8 @@ class CodedReader(Reader):
     def indices(self, group: int, layers: int) -> Stored:
         return [self.code]
 
-    def read_metadata(self, profiles: bytes = b"") -> Metadata:
-        return Metadata()
+    def _other(self, kind: int) -> bytes:
+        return b""
 
 
 @with_one_thread

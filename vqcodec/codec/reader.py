@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import BinaryIO, Final
 
@@ -17,7 +18,7 @@ from vqcodec.options import Region
 from vqcodec.transform.dct import sample_type
 from vqcodec.transform.rect import Rect
 from vqcodec.weights import registry
-from vqcodec.weights.kinds import AnyModel
+from vqcodec.weights.kinds import AnyModel, FileModel
 
 METADATA: Final = {"icc": container.ICC, "exif": container.EXIF, "xmp": container.XMP}
 """Section type of each field of Metadata."""
@@ -65,9 +66,10 @@ class Reader:
             raise InputError(f"the region {left},{top},{width},{height} is not in the picture of {header.width}x{header.height}")
         return found
 
-    def model(self, given: AnyModel | None = None) -> AnyModel:
-        """The model to decode the file with: `given` if it needs one, by default that which it names, installed or inside of it.
+    def model(self, given: AnyModel | None = None, others: Callable[[], Sequence[FileModel]] = tuple) -> AnyModel:
+        """The model to decode the file with: `given` if it needs one, by default that which it names.
 
+        That may be installed, one of `others` (called only if it is not installed), or inside the file.
         Raises ModelError, FormatError.
         """
         if given is not None and self.header.model_id:
@@ -75,6 +77,9 @@ class Reader:
         try:
             return registry.find_by_id(self.header.model_id)
         except ModelError:
+            for model in others():
+                if model.decodes(self.header.model_id):
+                    return model
             stored = self._other(container.MODEL)
             if not stored:
                 raise

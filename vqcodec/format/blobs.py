@@ -21,5 +21,5 @@ def read_blob(reader: ByteReader, most: int) -> bytes:
     """The bytes of a blob, at most `most`. Raises CorruptError, TruncatedError."""
     size = reader.varint()
     if size > most:
-        raise CorruptError(f"corrupt: a list of {size} bytes")
+        raise CorruptError(f"corrupt file: a blob of {size} bytes, of which at most {most} are allowed")
     return read_part(reader, size).tobytes()

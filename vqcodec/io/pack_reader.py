@@ -60,20 +60,12 @@ class PackReader:
     def _packed(self, place: Place, data: bytes) -> Packed:
         return Packed(place.directory.templates[place.entry.kind - 1], place.entry.step_64, data)
 
-    def model(self, header: Header, given: AnyModel | None = None) -> AnyModel:
-        """The model of a picture: `given` if it needs one, by default the one that it names, installed or in the pack.
+    def model(self, reader: Reader, given: AnyModel | None = None) -> AnyModel:
+        """The model of a picture: `given` if it needs one, by default that which it names.
 
-        Raises ModelError.
+        That may be installed, in the pack or in the picture's own file. Raises ModelError, FormatError.
         """
-        if given is not None and header.model_id:
-            return given
-        try:
-            return registry.find_by_id(header.model_id)
-        except ModelError:
-            for model in self.embedded:
-                if model.decodes(header.model_id):
-                    return model
-            raise
+        return reader.model(given, lambda: self.embedded)
 
     @cached_property
     def embedded(self) -> list[FileModel]:
@@ -87,7 +79,7 @@ class PackReader:
     def pixels(self, place: Place, options: DecodeOptions, model: AnyModel | None = None, refiner: Refiner | None = None) -> Pixels:
         """The samples of a picture, as `decode` gives them. Raises FormatError, ModelError, LimitError."""
         reader = self.reader(place)
-        return pipeline.read(reader, self.model(reader.header, model), options, refiner)
+        return pipeline.read(reader, self.model(reader, model), options, refiner)
 
     def file(self, place: Place, model: AnyModel | None = None) -> bytes:
         """The .vqz file of a picture; decodes to the same pixels. Raises FormatError, ModelError, LimitError."""
@@ -95,11 +87,11 @@ class PackReader:
         if not place.entry.kind:
             return data
         own = self._packed(place, data)
-        header = packed.header_of(own.template, own.step_64, self.max_pixels)
-        found = self.model(header, model)
+        reader = CodedReader(own, self.max_pixels)
+        found = self.model(reader, model)
         if not isinstance(found, ExactModel):
             raise ModelError(f"{found.name} is not the model of the picture")
-        pipeline.codec_of(found).check(header)
+        pipeline.codec_of(found).check(reader.header)
         return packed.restore(own, found, self.max_pixels)
 
     def verify(self, lost: list[Lost], model: AnyModel | None = None) -> int:

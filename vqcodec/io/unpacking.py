@@ -65,7 +65,7 @@ class Unpacking:
         else:
             reader = pack.reader(place)
             refiner = registry.find_refiner(None) if refinement.uses_refiner(self.options, reader.header) else None
-            used = pack.model(reader.header, model)
+            used = pack.model(reader, model)
             pixels = pipeline.read(reader, used, self.options, refiner)
             seconds = time.perf_counter() - start
             picture = picture_file(pixels, output_format(output), reader.read_metadata(profiles_of(used)), self.quality)

@@ -29,7 +29,7 @@ def read_embedded(data: bytes, file_id: bytes) -> FileModel:
     reader = ByteReader(data)
     summary, tensors = read_blob(reader, _MOST_BYTES), read_blob(reader, _MOST_BYTES)
     if reader.cursor != len(data):
-        raise CorruptError("corrupt: bytes are left over after a model")
+        raise CorruptError("corrupt file: bytes are left over after a model")
     model = file_model_of(weights_of(tensors, summary))
     if model.file_id != file_id:
         raise ModelError(f"the model inside is not {file_id.hex()}")
