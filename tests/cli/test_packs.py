@@ -90,7 +90,7 @@ def test_wrong_usage(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
         (("unpack", pack, tmp_path / "out", "nothing"), 3, "no picture 'nothing'"),
         (("unpack", tmp_path / "text", tmp_path / "out"), 3, "not a .vqzs pack"),
         (("list", tmp_path / "none"), 3, "cannot read"),
-        (("decode", pack, tmp_path / "x.png"), 3, "not a .vqz file (.vqzs pack)"),
+        (("decode", pack, tmp_path / "x.png"), 3, "a pack of pictures: unpack it"),
     ]:
         found, _, err = run(capsys, *arguments)
         assert (found, message in err) == (code, True), (arguments, err)

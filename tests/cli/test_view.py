@@ -13,6 +13,7 @@ from PIL import Image
 
 import vqcodec
 from helpers.commands import run
+from helpers.packs import pack_of
 from helpers.processes import program_command, program_environment, restore_default_signals
 
 
@@ -101,6 +102,22 @@ def test_without_a_display_the_terminal_shows_it(
     red, green, blue = map(int, re.match(r"\x1b\[38;2;(\d+);(\d+);(\d+);", lines[0]).groups())
     corner = vqcodec.decode(vqz.read_bytes())[:2, :2].reshape(-1, 3).mean(axis=0)
     assert np.abs(corner - (red, green, blue)).max() < 4
+
+
+def test_a_picture_of_a_pack_is_shown(
+    viewer: Path, vqz: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("vqcodec.cli.view._WITHOUT_TERMINAL_S", 0)
+    pack = tmp_path / "all.vqzs"
+    pack.write_bytes(pack_of([{"below/photo.vqz": vqz.read_bytes()}]))
+    assert run(capsys, "view", pack, "below/photo.vqz") == (0, "", "")
+    assert Path((viewer / "seen.txt").read_text().strip()).name == "photo.png"
+    np.testing.assert_array_equal(np.asarray(Image.open(viewer / "seen.png")), vqcodec.decode(vqz.read_bytes()))
+    assert run(capsys, "view", pack) == (3, "", f"vqcodec: {pack}: a pack of pictures: unpack it\n")
+    code, _, err = run(capsys, "view", pack, "nothing")
+    assert (code, "no picture 'nothing'" in err) == (3, True)
+    code, _, err = run(capsys, "view", vqz, "photo.png")
+    assert (code, "not a .vqzs pack" in err) == (3, True)
 
 
 def test_damaged_files_and_pictures_are_refused(vqz: Path, photo: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -24,7 +24,8 @@ _WITHOUT_TERMINAL_S = 20
 
 
 def view(
-    source: Annotated[Path, path_argument(metavar="FILE", help="Show this .vqz file; - is standard input.")],
+    source: Annotated[Path, path_argument(metavar="FILE", help="Show this .vqz file; - is standard input. Or a pack, with NAME.")],
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Show this picture of the pack.", show_default=False)] = None,
     place: Annotated[
         Place | None,
         typer.Option(
@@ -47,24 +48,29 @@ def view(
     max_pixels: MaxPixels = MAX_PIXELS,
     quiet: Quiet = False,
 ) -> None:
-    """Show a .vqz file in the system's viewer, or in the terminal.
+    """Show a .vqz file, or a picture of a pack.
 
-    The viewer gets a temporary PNG, which is removed afterwards. Terminals with the protocol of kitty or iTerm2 show the picture
+    The system's viewer gets a temporary PNG, which is removed afterwards. Terminals with the protocol of kitty or iTerm2 show the picture
     itself, others a coarse one of half blocks in 24-bit colours.
     """
     begin_with_one_thread()
     from vqcodec.io import showing
     from vqcodec.io.convert import Decoding
+    from vqcodec.io.unpacking import Unpacking
 
     if place is None:
         place = "viewer" if showing.has_viewer(os.environ) else "terminal"
         if place == "terminal" and not sys.stdout.isatty():
             raise UsageError("no display and no terminal to show a picture: decode it to a file, or view --in terminal")
-    decoding = Decoding(options=DecodeOptions(refine=refine, scale=scale), model=model, max_pixels=max_pixels)
+    options = DecodeOptions(refine=refine, scale=scale)
+    shown = source if name is None else Path(name)
     with termination_raises(), TemporaryDirectory(prefix="vqcodec-", ignore_cleanup_errors=True) as folder:
-        picture = Path(folder) / f"{'picture' if source == STREAM else source.stem}.png"
+        picture = Path(folder) / f"{'picture' if shown == STREAM else shown.stem}.png"
         with progress_line(quiet=quiet):
-            done = decoding.convert(source, picture, overwrite=False)
+            if name is None:
+                done = Decoding(options=options, model=model, max_pixels=max_pixels).convert(source, picture, overwrite=False)
+            else:
+                done = Unpacking(source=source, options=options, model=model, max_pixels=max_pixels).only(name, picture)
         if not quiet:
             for note in done.notes:
                 tell(f"note: {note}")
@@ -73,7 +79,7 @@ def view(
             sys.stdout.flush()
         else:
             showing.open_in_viewer(picture)
-            _wait(name_of(source))
+            _wait(name_of(shown))
 
 
 def _wait(name: str) -> None:

@@ -28,7 +28,7 @@ from vqcodec.io.files import (
     seekable,
     write_atomic,
 )
-from vqcodec.io.kinds import HEAD_BYTES, VQZ, kind_of, lossy_kind
+from vqcodec.io.kinds import HEAD_BYTES, VQZ, kind_of, lossy_kind, why_not_vqz
 from vqcodec.options import DecodeOptions, EncodeOptions
 from vqcodec.runtime import progress
 from vqcodec.weights import registry
@@ -169,7 +169,7 @@ class Decoding:
         with naming(source), open_input(source) as stream:
             kind = kind_of("", stream.peek(HEAD_BYTES))  # type: ignore[attr-defined]  # open_input buffers
             if kind.name and kind != VQZ:
-                raise FormatError(f"not a .vqz file ({kind.name})")
+                raise FormatError(why_not_vqz(kind))
             reader = Reader(seekable(stream, self.max_pixels), max_pixels=self.max_pixels, allow_partial=self.allow_partial)
             if self.options.region is None and self.options.scale == 1 and not self.allow_partial:
                 reader.file.check()

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from vqcodec.io.files import read_head, why_no_file
-from vqcodec.io.kinds import HEAD_BYTES, PACK, VQZ, kind_of
+from vqcodec.io.kinds import HEAD_BYTES, PACK, VQZ, kind_of, why_not_vqz
 
 
 @dataclass(frozen=True)
@@ -133,9 +133,7 @@ def why_not_decoded(path: Path) -> str:
     if head is None or path.suffix.lower() == ".vqz":
         return ""
     kind = kind_of(path.name, head)
-    if kind == VQZ:
-        return ""
-    return f"not a .vqz file ({kind.name})" if kind.name else kind.reason.replace("not a picture", "not a .vqz file")
+    return "" if kind == VQZ else why_not_vqz(kind)
 
 
 def is_pack(path: Path) -> bool:

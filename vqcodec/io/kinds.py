@@ -67,6 +67,13 @@ def lossy_kind(name: str, head: bytes) -> str:
     return kind.name if lossy else ""
 
 
+def why_not_vqz(kind: Kind) -> str:
+    """The reason why a file of another kind than .vqz is not decoded."""
+    if kind == PACK:
+        return kind.reason
+    return f"not a .vqz file ({kind.name})" if kind.name else kind.reason.replace("not a picture", "not a .vqz file")
+
+
 def _first(tests: Tests, head: bytes) -> Kind | None:
     """The kind of the first test that the head passes; None if it passes none."""
     return next((kind for test, kind in tests if test(head)), None)

@@ -52,6 +52,12 @@ class Unpacking:
         """
         return self.write(_open_pack(self.source, self.allow_partial, self.max_pixels), source, output, overwrite=overwrite)
 
+    def only(self, name: str, output: Path) -> Converted:
+        """Unpack the picture `name` to a new file. Raises what `convert` raises."""
+        with naming(self.source), open_input(self.source) as stream:
+            pack = PackReader(stream, max_pixels=self.max_pixels, allow_partial=self.allow_partial)
+            return self.write(pack, Path(name), output, overwrite=False)
+
     def write(self, pack: PackReader, source: Path, output: Path, *, overwrite: bool) -> Converted:
         """`convert` with a pack that is open."""
         check_output(output, overwrite=overwrite)
