@@ -200,7 +200,8 @@ def test_signatures_list_every_keyword() -> None:
     assert {field.name for field in fields(DecodeOptions)} - {"region", "scale"} < decode.keys()
     assert {field.name for field in fields(DecodeOptions)} < inspect.signature(vqcodec.VqzFile.read).parameters.keys()
     assert (encode["effort"].default, encode["tune"].default, decode["device"].default) == (5, None, "cpu")
-    assert "tune: 'Tune | None' = None" in pydoc.render_doc(vqcodec.encode, renderer=pydoc.plaintext)
+    shown = pydoc.render_doc(vqcodec.encode, renderer=pydoc.plaintext).replace("'", "")  # Python 3.14 has no quotes there
+    assert "tune: Tune | None = None" in shown
 
 
 def test_open_files_show_what_is_documented_alone(data: bytes) -> None:

@@ -9,7 +9,7 @@ from vqcodec.bench.results import MS_SSIM, BenchResults, ms_ssim_db
 
 
 def test_results_survive_their_json(results):
-    assert BenchResults.from_json(results.to_json()) == results
+    assert repr(BenchResults.from_json(results.to_json())) == repr(results)  # nan is not equal to itself
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_a_file_without_bd_rates_still_loads(results):
     del document["bd_range_bpp"]
     for codec in document["codecs"]:
         del codec["bd_rates"]
-    assert BenchResults.from_json(json.dumps(document)) == results
+    assert repr(BenchResults.from_json(json.dumps(document))) == repr(results)
 
 
 def test_ms_ssim_has_decibels(results):

@@ -150,7 +150,7 @@ def test_codecs_of_an_earlier_run_are_shown_too(folder, tmp_path):
     assert [codec.name for codec in results.codecs] == ["new", "again", "old"]
     assert [[point.quality for point in results.points(name)] for name in ("new", "again", "old")] == [[90, 98], [94], [90, 98]]
     assert results.anchor == "old"
-    assert BenchResults.from_json(second.read_text()) == results
+    assert repr(BenchResults.from_json(second.read_text())) == repr(results)  # nan is not equal to itself
     jpeg = run(folder, FakeCodec("jpeg"), json_path=first, overwrite=True)
     assert run(folder, FakeCodec("new"), earlier_path=first).anchor == jpeg.anchor == "jpeg"
 

@@ -33,6 +33,18 @@ def noise(rng: np.random.Generator, height: int, width: int, channels: int, peak
     return rng.integers(0, peak + 1, (height, width, channels)).astype(np.float64)
 
 
+def grain(rng: np.random.Generator, height: int, width: int, levels: int) -> NDArray[np.uint8]:
+    """Noise uint8 [height, width] below `levels` whose neighbouring pixels are alike, but in which nothing repeats."""
+    white = rng.normal(size=(height + 2, width + 2))
+    field = sum(white[y : y + height, x : x + width] for y in range(3) for x in range(3))
+    return np.clip((field / 8 + 0.5) * levels, 0, levels - 1).astype(np.uint8)
+
+
+def noisy_graphic(rng: np.random.Generator, height: int, width: int, channels: int, peak: int) -> NDArray[np.float64]:
+    """A graphic of twelve colours, with noise."""
+    return rng.integers(0, peak + 1, (12, channels))[grain(rng, height, width, 12)].astype(np.float64)
+
+
 CONTENTS = (smooth, blocks, mixed, noise)
 DEPTHS = (8, 10, 12, 16)
 

@@ -1,13 +1,16 @@
 """Lossless files, field by field, and broken ones."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
+import pytest
 
 from helpers.contents import blocks, samples, smooth
 from helpers.vqz_fields import bomb, put_together, take_apart
 from vqcodec.codec import pixel_codec
-from vqcodec.format import container, palettes
+from vqcodec.format import container, index_planes, palettes
 from vqcodec.format.bits import write_varint
 from vqcodec.format.header import Section
 from vqcodec.format.zstd_blocks import Mode, StoredPart
@@ -70,6 +73,14 @@ def lossless_file(pixels: np.ndarray, graphic: np.ndarray, depth: int = 8, *, ti
     """A lossless file of pixels [H, W, C] with a given map of graphic cells bool [h, w]."""
     header = pixel_codec.header_of(pixels, depth, tile, lossless=True)
     return pixel_codec.code_map(pixels, graphic, header, EncodeOptions(effort=effort, threads=1)).file(header, [])
+
+
+@contextmanager
+def contexts_at_any_cost() -> Iterator[None]:
+    """A block of code in which the encoder, from effort 2 on, stores graphics in contexts even where these take more bytes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(index_planes, "_CONTEXTS_SAVE", -math.inf)
+        yield
 
 
 def small_file(depth: int = 8, channels: int = 3) -> bytes:

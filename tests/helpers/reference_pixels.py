@@ -1,13 +1,14 @@
 """Pixel sections for the second reader: written from the specification alone, sample by sample.
 
-The specification is in the docstrings of container.py (section 6.2), and of pixel_sections.py, index_planes.py, palettes.py,
-rare_colours.py, predicted.py and pixel_pyramid.py.
+The specification is in the docstrings of container.py (section 6.2), and of pixel_sections.py, index_planes.py,
+context_planes.py, palettes.py, rare_colours.py, predicted.py and pixel_pyramid.py.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import islice
+from math import prod
 from typing import NamedTuple
 
 import numpy as np
@@ -203,18 +204,20 @@ def read_graphic(data: bytes, picture: Picture, graphic: Map, palette: Palette, 
     if not any(map(any, graphic)):
         require(not data, "bytes without graphic cells")
         return
-    places = [
-        (y, x)
-        for top, rows in strips_of(reader, height)
-        for x in range(width)
-        for y in range(top, top + rows)
-        if graphic[y // 8][x // 8]
-    ]
+    strips = strips_of(reader, height)
+    in_contexts = not strips
+    if in_contexts:
+        strips = [(top, 1) for top in range(height)]
+    places = [(y, x) for top, rows in strips for x in range(width) for y in range(top, top + rows) if graphic[y // 8][x // 8]]
     require(bool(palette.levels) or palette.rare, "a palette without colours")
+    require(bool(palette.levels) or not in_contexts, "contexts without a level")
     for number, colours in enumerate(palette.levels):
         symbols = len(colours) + (number < len(palette.levels) - 1 or palette.rare)
         found = [0] * len(places)
-        if symbols > 1 and places:
+        if in_contexts and number == 0:
+            require(symbols > 1, "contexts of a single symbol")
+            found = read_in_contexts(reader, places, symbols)
+        elif symbols > 1 and places:
             found = read_symbols(reader, len(places), 3 if symbols <= 2 else 2 if symbols <= 4 else 1 if symbols <= 16 else 0)
         require(all(symbol < symbols for symbol in found), "a symbol too large")
         for place, symbol in zip(places, found, strict=True):
@@ -234,12 +237,14 @@ def read_graphic(data: bytes, picture: Picture, graphic: Map, palette: Palette, 
 
 
 def strips_of(reader: Bytes, height: int) -> list[tuple[int, int]]:
-    """First row and number of rows of each strip."""
+    """First row and number of rows of each strip; none if there are contexts."""
     rows = reader.integer(1)
     if rows:
         return [(top, min(rows, height - top)) for top in range(0, height, rows)]
     count = reader.varint()
-    require(0 < count <= height, "an invalid number of strips")
+    require(count <= height, "an invalid number of strips")
+    if not count:
+        return []
     heights = read_part(reader, count)
     require(0 not in heights and sum(heights) == height, "heights of another sum")
     return [(sum(heights[:number]), rows) for number, rows in enumerate(heights)]
@@ -261,6 +266,48 @@ def predicted(picture: Picture, y: int, x: int, predictor: int) -> list[int]:
         return [min((a, b, c), key=lambda value: abs(a + b - c - value)) for a, b, c in known]
     values: list[int] = (above * 0, above, left, above + left - corner)[predictor].tolist()
     return values
+
+
+# context_planes.py
+
+
+def read_in_contexts(reader: Bytes, places: list[tuple[int, int]], symbols: int) -> list[int]:
+    """The symbols, of `symbols` different ones, of the pixels (y, x) at `places`, in the order of these."""
+    bins = list(reader.take(4))
+    classes = reader.integer(1)
+    require(0 < prod(bins) <= 65536 and classes > 0, "an invalid number of contexts")
+    class_of = read_part(reader, prod(bins)) if classes > 1 else bytes(prod(bins))
+    require(max(class_of) < classes, "no such class")
+    streams: list[list[int]] = []  # the next symbol is the last of a list
+    for _ in range(classes):
+        streams.append(read_stream(reader, len(places) - sum(map(len, streams)), symbols)[::-1])
+    known: dict[tuple[int, int], int] = {}
+    for y, x in sorted(places, key=lambda place: (place[1] + 2 * place[0], place[0])):
+        context = 0
+        for place, count in zip(((y, x - 1), (y - 1, x), (y - 1, x + 1), (y - 1, x - 1)), bins, strict=True):
+            context = context * count + known.get(place, 0) * count // symbols
+        stream = streams[class_of[context]]
+        require(bool(stream), "symbols are missing")
+        known[y, x] = stream.pop()
+    require(not any(streams), "symbols are left")
+    return [known[place] for place in places]
+
+
+def read_stream(reader: Bytes, most: int, symbols: int) -> list[int]:
+    """A stream of at most `most` symbols, of `symbols` different ones."""
+    count, split = divmod(reader.varint(), 2)
+    require(count <= most, "a stream too long")
+    if not split:
+        found = list(read_part(reader, count)) if count else []
+    else:
+        common, size, tails = reader.integer(1), reader.varint(), reader.varint()
+        require(1 <= size <= count and 1 <= tails <= count, "too many runs or symbols")
+        require(common < symbols, "a common symbol too large")
+        found = symbols_of(1, [read_part(reader, size), read_part(reader, tails)], common)
+        require(len(found) <= count, "runs too long")
+        found += [common] * (count - len(found))
+    require(all(symbol < symbols for symbol in found), "a symbol too large")
+    return found
 
 
 # predicted.py and pixel_pyramid.py
@@ -415,8 +462,8 @@ class Predicted:
         return clamp(mean, 0, self.peak), clamp(score >> 12, 0, CLASSES - 1)
 
 
-def symbols_of(form: int, parts: list[bytes]) -> list[int]:
-    """The symbols of a stream."""
+def symbols_of(form: int, parts: list[bytes], common: int = 0) -> list[int]:
+    """The symbols of a stream; runs are of the symbol `common`."""
     if form == 0:
         return list(parts[0])
     rest = iter(parts[1])
@@ -427,7 +474,7 @@ def symbols_of(form: int, parts: list[bytes]) -> list[int]:
         for byte in parts[0]:
             run += byte
             if byte < 255:
-                symbols += [0] * run + [next_of(rest)]
+                symbols += [common] * run + [next_of(rest)]
                 run = 0
     else:
         d, k = VECTORS[form]

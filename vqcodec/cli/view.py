@@ -50,8 +50,8 @@ def view(
 ) -> None:
     """Show a .vqz file, or a picture of a pack.
 
-    The system's viewer gets a temporary PNG, which is removed afterwards. Terminals with the protocol of kitty or iTerm2 show the picture
-    itself, others a coarse one of half blocks in 24-bit colours.
+    The system's viewer gets a temporary PNG, which is removed afterwards. Terminals with the protocol of kitty or iTerm2 show the
+    picture itself, others a coarse one of half blocks in 24-bit colours.
     """
     begin_with_one_thread()
     from vqcodec.io import showing

@@ -40,7 +40,7 @@ break, and an error is seen."""
 _LEAST_SHARE: Final = 0.45
 _MIXED_SHARE: Final = 0.5
 """Shares of its entropy that an index counts: at least, and in pictures of several kinds of cells."""
-_PACKED: Final = 0.6
+_PACKED: Final = 0.3
 """Least share of its entropy that an index took in scans of text, which have few repeats."""
 _OF_DEFLATED: Final = 0.4
 """Least bytes of a small exact file over those that PNG's predictions and zlib take; 0.49 of PNG's own was the least seen."""

@@ -221,9 +221,10 @@ differences, clamped to +-4095: of its own latent of component 0 to those of the
 grey level. In files with several tile groups the seams between these are then smoothed as in seams.py's docstring.
 
 6.2 In files with pixel sections each cell is *graphic* or not. The pixel section of a tile group, described in the docstring of
-pixel_sections.py, says which cells are, and holds their pixels as indices into the palette of the file (index_planes.py and
-palettes.py in format/, rare_colours.py in transform/). The palette section is shared by all tile groups; without one the palette
-has no colours, so all colours are rare. Cells at the right and bottom edge have only those of their pixels that are in the picture.
+pixel_sections.py, says which cells are, and holds their pixels as indices into the palette of the file (index_planes.py,
+context_planes.py and palettes.py in format/, rare_colours.py in transform/). The palette section is shared by all tile groups;
+without one the palette has no colours, so all colours are rare. Cells at the right and bottom edge have only those of their pixels
+that are in the picture.
   With layers a pixel has the samples of 6.1, one or three, and those of graphic cells replace 6.1's after the seams are smoothed.
   Without layers the pixel section also holds all other pixels, by prediction (predicted.py in codec/, pixel_pyramid.py in
   entropy/). With a pattern codebook, a list of pictures in a graphic model (graphic.py in weights/), it begins with cells that are
@@ -300,7 +301,7 @@ All other residuals are 0, and the other latents equal their means. Every row of
           refuse what they do not know: alpha, 10 to 16 bits per sample, tokens, fine DCs, masking, deep alpha planes;
           and bit 4 of the flags and sections of type 85, which they ignore
     0.4   pixel sections, palettes, and files without layers; only files with pixel sections have this number. Added later under the
-          same number, because older readers refuse it: the pattern codebook (bit 1 of the flags)
+          same number, because older readers refuse them: the pattern codebook (bit 1 of the flags); contexts of palette indices
 """
 
 from __future__ import annotations

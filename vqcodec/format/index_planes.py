@@ -5,9 +5,10 @@ stored, and only they count below. If there are none, the bytes are empty. Other
 
     1 byte     height of the strips in rows, 1..255 (the last strip has the rows that are left); 0 if heights are listed
     if 0:
-    varint     number of strips, 1..H
-    part       their heights, one byte each, 1..255; they sum to H
-    for each level of the palette:
+    varint     number of strips, 1..H; 0: strips of one row, and contexts
+    part       if there are strips: their heights, one byte each, 1..255; they sum to H
+    bytes      if there are contexts: the symbols of the first level (context_planes.py); it must have two symbols or more
+    for each level of the palette, but not the first one if there are contexts:
     part       symbols of the pixels that are in no lower level
     if pixels are in no level:
     1 byte     bits 0, 1 and 3: predictor, lowest bit first (transform/rare_colours.py);  bit 2: 1 if planes, 0 if interleaved;
@@ -46,7 +47,7 @@ from numpy.typing import NDArray
 
 from vqcodec.arrays import Bool, Int32, Intp, Pixels, UInt8, UInt16
 from vqcodec.errors import CorruptError
-from vqcodec.format import palettes, sample_bytes, zstd_blocks
+from vqcodec.format import context_planes, palettes, sample_bytes, zstd_blocks
 from vqcodec.format.bits import ByteReader, write_varint
 from vqcodec.format.palettes import PackedPalette
 from vqcodec.runtime import progress
@@ -66,6 +67,10 @@ _BAND: Final = 1 << 18
 """Pixels whose differences are made at once."""
 _TRIED_PIXELS: Final = 1 << 22
 """Pixels of a picture on which palettes are compared."""
+_CONTEXTS_SAVE: Final = 1 / 64
+"""Least share of the bytes that contexts must save, since they take longer to decode."""
+_CONTEXTS: Final = b"\0\0"
+"""In place of the heights of strips."""
 
 
 @dataclass(frozen=True)
@@ -90,9 +95,11 @@ class Search:
     """Sizes of the first level of palettes."""
     most: tuple[int, ...] = (LEVEL, 4 * LEVEL)
     """Most colours of palettes."""
+    contexts: bool = True
+    """Whether contexts are tried."""
 
 
-_FASTEST = Search((8,), levels=(9,), final=(9,), firsts=(LEVEL,), most=(LEVEL,))
+_FASTEST = Search((8,), levels=(9,), final=(9,), firsts=(LEVEL,), most=(LEVEL,), contexts=False)
 _FAST = Search((1, 8, 32), levels=(9,), final=(19,), most=(LEVEL,))
 _DEFAULT = Search((1, 4, 8, 12, 16, 20, 24, 32, 48, 64), (200,), compare=15)
 _THOROUGH = replace(
@@ -120,6 +127,11 @@ class Packed(NamedTuple):
 
     palette: bytes
     groups: list[bytes]
+
+    @property
+    def size(self) -> int:
+        """All bytes."""
+        return len(self.palette) + sum(map(len, self.groups))
 
 
 class _Group(NamedTuple):
@@ -189,7 +201,35 @@ def pack_all(pictures: Sequence[Pixels], graphic: Sequence[Bool | None], effort:
             best = found[totals.index(min(totals))]
         progress.advance()
         table = palettes.pack_palette(best, chains[len(best.colours)], search.final)
-        return Packed(table.data, side_by_side(pack, groups, threads))
+        packed = Packed(table.data, side_by_side(pack, groups, threads))
+        if not search.contexts:
+            return packed
+        flat = colour_tables.palette_of(common, len(best.colours) or LEVEL, LEVEL)
+        return _pack_all_in_contexts(pictures, maps, common, flat, packed.size, search.final, threads) or packed
+
+
+def _pack_all_in_contexts(
+    pictures: Sequence[Pixels],
+    maps: Sequence[Bool | None],
+    common: CommonColours,
+    palette: Palette,
+    size: int,
+    zstd_levels: tuple[int, ...],
+    threads: int,
+) -> Packed | None:
+    """Tile groups with the symbols of the first level in contexts, if that takes clearly less than `size` bytes."""
+    if not _has_symbols(_levels(palette)):
+        return None
+    table = palettes.pack_palette(palette, palettes.chain(palette.colours), zstd_levels)
+    groups, most = range(len(pictures)), (1 - _CONTEXTS_SAVE) * size
+
+    def in_contexts(number: int) -> _InContexts:
+        return _in_contexts(_group(pictures[number], maps[number], common), palette, table)
+
+    if sum(side_by_side(lambda number: in_contexts(number).least_bytes, groups, threads)) > most:
+        return None
+    packed = Packed(table.data, side_by_side(lambda number: in_contexts(number).pack(zstd_levels), groups, threads))
+    return packed if packed.size < most else None
 
 
 def unpack(data: bytes, shape: tuple[int, int], palette: Palette, graphic: Bool | None) -> Pixels:
@@ -201,7 +241,11 @@ def unpack(data: bytes, shape: tuple[int, int], palette: Palette, graphic: Bool 
     pixels = np.zeros((height, width, palette.colours.shape[1]), palette.colours.dtype)
     if count:
         heights = _read_heights(reader, height)
-        symbols, rare = _unpack_levels(reader, count, palette)
+        first = None
+        if not heights:
+            heights = strips.uniform_heights(1, height)
+            first = _unpack_first(reader, (height, width), mask, _levels(palette))
+        symbols, rare = _unpack_levels(reader, count, palette, first)
         plane = symbols
         if mask is not None:
             plane = np.full(height * width, len(palette.colours), symbols.dtype)
@@ -322,6 +366,57 @@ def _pack_with_each(
     return found
 
 
+class _InContexts(NamedTuple):
+    """A tile group whose symbols of the first level are to be coded in contexts."""
+
+    group: _Group
+    indices: UInt16
+    """Indices into the palette [H, W]."""
+    levels: list[_Level]
+
+    @property
+    def _first(self) -> UInt8:
+        """The symbols of the first level [H, W], 0 outside the graphic cells."""
+        symbols = np.minimum(self.indices, self.levels[0].size).astype(np.uint8)
+        return symbols if self.group.mask is None else symbols * self.group.mask
+
+    @property
+    def least_bytes(self) -> float:
+        """Bytes that `pack` will hardly go below."""
+        return 0.0 if self._is_empty else context_planes.least_bytes(self._first, self.group.mask, self.levels[0].symbols)
+
+    @property
+    def _is_empty(self) -> bool:
+        return self.group.mask is not None and not self.group.mask.any()
+
+    def pack(self, zstd_levels: tuple[int, ...]) -> bytes:
+        """The bytes of the group; b"" without graphic pixels. `unpack` is the inverse."""
+        if self._is_empty:
+            return b""
+        heights = strips.uniform_heights(1, len(self.indices))
+        first = context_planes.pack(self._first, self.group.mask, self.levels[0].symbols, zstd_levels)
+        flat = _scanned(self.indices, self.group.mask, heights)
+        higher = np.flatnonzero(flat >= self.levels[0].size)
+        rest, rare = _pack_levels(flat[higher], self.levels[1:], zstd_levels)
+        if len(rare):
+            places = _places(self.indices.shape, self.group.mask, heights)[higher]
+            rest += _pack_rare(self.group.pixels, places[rare], zstd_levels)
+        return _CONTEXTS + first + rest
+
+
+def _in_contexts(group: _Group, palette: Palette, table: PackedPalette) -> _InContexts:
+    """A group whose indices are those of a packed palette, with a first level of LEVEL colours."""
+    return _InContexts(group, table.index_of[np.minimum(group.ranks, len(palette.colours))], _levels(palette))
+
+
+def _unpack_first(reader: ByteReader, shape: tuple[int, int], mask: Bool | None, levels: list[_Level]) -> UInt8:
+    """The symbols [n] of the first level in contexts, row by row. Raises TruncatedError, CorruptError."""
+    if not _has_symbols(levels):
+        raise CorruptError("corrupt file: contexts of a palette without two symbols")
+    plane = context_planes.unpack(reader, shape, mask, levels[0].symbols)
+    return plane.reshape(-1) if mask is None else plane[mask]
+
+
 def _write_heights(heights: tuple[int, ...], levels: tuple[int, ...]) -> bytes:
     """The heights of strips; the inverse of `_read_heights`."""
     if heights == strips.uniform_heights(heights[0], sum(heights)):
@@ -330,12 +425,14 @@ def _write_heights(heights: tuple[int, ...], levels: tuple[int, ...]) -> bytes:
 
 
 def _read_heights(reader: ByteReader, rows: int) -> tuple[int, ...]:
-    """Heights that sum to `rows`. Raises TruncatedError, CorruptError."""
+    """Heights that sum to `rows`; none if there are contexts. Raises TruncatedError, CorruptError."""
     height = reader.byte()
     if height:
         return strips.uniform_heights(height, rows)
     count = reader.varint()
-    if not 0 < count <= rows:
+    if not count:
+        return ()
+    if count > rows:
         raise CorruptError("corrupt file: an invalid number of strips")
     heights = palettes.read_part(reader, count)
     if not heights.all() or int(heights.sum(dtype=np.int64)) != rows:
@@ -356,8 +453,11 @@ def _pack_levels(indices: UInt16, palette_levels: list[_Level], levels: tuple[in
     return b"".join(parts), higher
 
 
-def _unpack_levels(reader: ByteReader, count: int, palette: Palette) -> tuple[NDArray[Any], Intp]:
-    """Indices [count], n for rare colours, and which of them are rare. Raises TruncatedError, CorruptError."""
+def _unpack_levels(reader: ByteReader, count: int, palette: Palette, first: UInt8 | None) -> tuple[NDArray[Any], Intp]:
+    """Indices [count], n for rare colours, and which of them are rare. `first`: the symbols of the first level, if they are known.
+
+    Raises TruncatedError, CorruptError.
+    """
     total = len(palette.colours)
     if not total and palette.complete:
         raise CorruptError("corrupt file: a palette without colours")
@@ -365,7 +465,10 @@ def _unpack_levels(reader: ByteReader, count: int, palette: Palette) -> tuple[ND
     indices: NDArray[Any] = np.full(count, total, dtype)
     higher = np.arange(count) if not total else np.zeros(0, np.intp)
     for level in _levels(palette):
-        own = _unpack_symbols(reader, len(higher) if level.first else count, level.symbols).astype(dtype, copy=False)
+        if level.first or first is None:
+            own = _unpack_symbols(reader, len(higher) if level.first else count, level.symbols).astype(dtype, copy=False)
+        else:
+            own = first.astype(dtype, copy=False)
         rest = np.flatnonzero(own == level.size) if level.symbols > level.size else np.zeros(0, np.intp)
         if level.first:
             indices[higher] = own + np.asarray(level.first, dtype)
@@ -373,6 +476,11 @@ def _unpack_levels(reader: ByteReader, count: int, palette: Palette) -> tuple[ND
         else:
             indices, higher = (own if len(palette.levels) == 1 else own.copy()), rest
     return indices, higher
+
+
+def _has_symbols(levels: list[_Level]) -> bool:
+    """Whether the first level has symbols to tell apart."""
+    return bool(levels) and levels[0].symbols > 1
 
 
 def _levels(palette: Palette) -> list[_Level]:
