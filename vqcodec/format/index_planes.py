@@ -38,33 +38,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from itertools import accumulate
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vqcodec.arrays import Bool, Int32, Intp, Pixels, UInt8, UInt16
+from vqcodec.arrays import Bool, Int32, Pixels, UInt8, UInt16
 from vqcodec.errors import CorruptError
 from vqcodec.format import context_planes, palettes, sample_bytes, zstd_blocks
 from vqcodec.format.bits import ByteReader, write_varint
+from vqcodec.format.palette_levels import Level, has_symbols, levels_of, pack_levels, unpack_levels
 from vqcodec.format.palettes import PackedPalette
+from vqcodec.format.rare_pixels import differences_at, pack_rare, unpack_rare
 from vqcodec.runtime import progress
 from vqcodec.runtime.workers import side_by_side
 from vqcodec.transform import palette as colour_tables
-from vqcodec.transform import rare_colours, strips
+from vqcodec.transform import strips
 from vqcodec.transform.palette import FIRST_LEVELS, LEVEL, CommonColours, Palette
 from vqcodec.transform.rare_colours import Predictor
 
-_PLANES: Final = 4
-_SMALL_BYTES: Final = 1 << 16
-"""Differences of rare colours of fewer bytes are compressed in all ways; larger ones are compared at a fast level of zstd."""
-_FAST_LEVELS: Final = (5,)
 _MEAN_PALETTE: Final = 500
 """Bytes of a palette of 255 colours, about."""
-_BAND: Final = 1 << 18
-"""Pixels whose differences are made at once."""
 _TRIED_PIXELS: Final = 1 << 22
 """Pixels of a picture on which palettes are compared."""
 _CONTEXTS_SAVE: Final = 1 / 64
@@ -145,17 +140,6 @@ class _Group(NamedTuple):
     """Their colours [H, W] (`CommonColours.ranks`); 0 outside the graphic cells."""
 
 
-class _Level(NamedTuple):
-    """A level of a palette."""
-
-    first: int
-    """Colours of lower levels."""
-    size: int
-    """Its colours."""
-    symbols: int
-    """One for each of its colours, and one more if there are pixels of higher levels or of rare colours."""
-
-
 class _Look(NamedTuple):
     """The result of a first look at a group."""
 
@@ -218,7 +202,7 @@ def _pack_all_in_contexts(
     threads: int,
 ) -> Packed | None:
     """Tile groups with the symbols of the first level in contexts, if that takes clearly less than `size` bytes."""
-    if not _has_symbols(_levels(palette)):
+    if not has_symbols(levels_of(palette)):
         return None
     table = palettes.pack_palette(palette, palettes.chain(palette.colours), zstd_levels)
     groups, most = range(len(pictures)), (1 - _CONTEXTS_SAVE) * size
@@ -244,15 +228,15 @@ def unpack(data: bytes, shape: tuple[int, int], palette: Palette, graphic: Bool 
         first = None
         if not heights:
             heights = strips.uniform_heights(1, height)
-            first = _unpack_first(reader, (height, width), mask, _levels(palette))
-        symbols, rare = _unpack_levels(reader, count, palette, first)
+            first = _unpack_first(reader, (height, width), mask, levels_of(palette))
+        symbols, rare = unpack_levels(reader, count, palette, first)
         plane = symbols
         if mask is not None:
             plane = np.full(height * width, len(palette.colours), symbols.dtype)
             plane[strips.scan(mask, heights)] = symbols
         pixels = colour_tables.to_pixels(strips.unscan(plane, heights, width), palette)
         if len(rare):
-            _unpack_rare(reader, pixels, _places(shape, mask, heights)[rare].astype(np.intp))
+            unpack_rare(reader, pixels, _places(shape, mask, heights)[rare].astype(np.intp))
     if reader.cursor != len(data):
         raise CorruptError("corrupt file: bytes are left over after the indices of a palette")
     return pixels
@@ -287,7 +271,7 @@ def _is_smooth(group: _Group) -> bool:
     indices = np.minimum(group.ranks.reshape(-1)[places], LEVEL).astype(np.uint8)
     rare = int(np.count_nonzero(indices == LEVEL)) * group.pixels.shape[2] * group.pixels.itemsize
     by_indices = len(zstd_blocks.compress_whole(indices.tobytes(), (1,)).data) + rare
-    differences = sample_bytes.planes(_differences(group.pixels, places, Predictor.GRADIENT))
+    differences = sample_bytes.planes(differences_at(group.pixels, places, Predictor.GRADIENT))
     return 2 * len(zstd_blocks.compress_whole(differences, (1,)).data) < 3 * by_indices + _MEAN_PALETTE
 
 
@@ -351,15 +335,15 @@ def _pack_with_each(
         ranks, places = _scanned(group.ranks, group.mask, heights), _places(group.ranks.shape, group.mask, heights)
         rests: dict[int, bytes] = {}
         for number, (palette, table) in enumerate(zip(choices, tables, strict=True)):
-            colours, levels = len(palette.colours), _levels(palette)
+            colours, levels = len(palette.colours), levels_of(palette)
             indices = table.index_of[np.minimum(ranks, colours)]
             common = sum(level.first < LEVEL for level in levels)
-            data, higher = _pack_levels(indices, levels[:common], zstd_levels)
+            data, higher = pack_levels(indices, levels[:common], zstd_levels)
             if colours not in rests:
-                rest, rare = _pack_levels(indices[higher], levels[common:], zstd_levels)
+                rest, rare = pack_levels(indices[higher], levels[common:], zstd_levels)
                 rests[colours] = rest
                 if len(rare):
-                    rests[colours] += _pack_rare(group.pixels, places[higher][rare], zstd_levels)
+                    rests[colours] += pack_rare(group.pixels, places[higher][rare], zstd_levels)
             data = head + data + rests[colours]
             if not found[number] or len(data) < len(found[number]):
                 found[number] = data
@@ -372,7 +356,7 @@ class _InContexts(NamedTuple):
     group: _Group
     indices: UInt16
     """Indices into the palette [H, W]."""
-    levels: list[_Level]
+    levels: list[Level]
 
     @property
     def _first(self) -> UInt8:
@@ -397,21 +381,21 @@ class _InContexts(NamedTuple):
         first = context_planes.pack(self._first, self.group.mask, self.levels[0].symbols, zstd_levels)
         flat = _scanned(self.indices, self.group.mask, heights)
         higher = np.flatnonzero(flat >= self.levels[0].size)
-        rest, rare = _pack_levels(flat[higher], self.levels[1:], zstd_levels)
+        rest, rare = pack_levels(flat[higher], self.levels[1:], zstd_levels)
         if len(rare):
             places = _places(self.indices.shape, self.group.mask, heights)[higher]
-            rest += _pack_rare(self.group.pixels, places[rare], zstd_levels)
+            rest += pack_rare(self.group.pixels, places[rare], zstd_levels)
         return _CONTEXTS + first + rest
 
 
 def _in_contexts(group: _Group, palette: Palette, table: PackedPalette) -> _InContexts:
     """A group whose indices are those of a packed palette, with a first level of LEVEL colours."""
-    return _InContexts(group, table.index_of[np.minimum(group.ranks, len(palette.colours))], _levels(palette))
+    return _InContexts(group, table.index_of[np.minimum(group.ranks, len(palette.colours))], levels_of(palette))
 
 
-def _unpack_first(reader: ByteReader, shape: tuple[int, int], mask: Bool | None, levels: list[_Level]) -> UInt8:
+def _unpack_first(reader: ByteReader, shape: tuple[int, int], mask: Bool | None, levels: list[Level]) -> UInt8:
     """The symbols [n] of the first level in contexts, row by row. Raises TruncatedError, CorruptError."""
-    if not _has_symbols(levels):
+    if not has_symbols(levels):
         raise CorruptError("corrupt file: contexts of a palette without two symbols")
     plane = context_planes.unpack(reader, shape, mask, levels[0].symbols)
     return plane.reshape(-1) if mask is None else plane[mask]
@@ -438,143 +422,3 @@ def _read_heights(reader: ByteReader, rows: int) -> tuple[int, ...]:
     if not heights.all() or int(heights.sum(dtype=np.int64)) != rows:
         raise CorruptError("corrupt file: the heights of strips do not sum to that of the picture")
     return tuple(heights.tolist())
-
-
-def _pack_levels(indices: UInt16, palette_levels: list[_Level], levels: tuple[int, ...]) -> tuple[bytes, Int32]:
-    """Parts of consecutive levels for indices uint16 [n] of these or higher levels, and which of the indices are higher."""
-    parts = []
-    higher = np.arange(len(indices), dtype=np.int32)
-    for level in palette_levels:
-        own = np.minimum(indices - np.uint16(level.first), level.size).astype(np.uint8)
-        if level.symbols > 1 and len(own):
-            parts.append(_pack_symbols(own, level.symbols, levels))
-        rest = own == level.size
-        indices, higher = indices[rest], higher[rest]
-    return b"".join(parts), higher
-
-
-def _unpack_levels(reader: ByteReader, count: int, palette: Palette, first: UInt8 | None) -> tuple[NDArray[Any], Intp]:
-    """Indices [count], n for rare colours, and which of them are rare. `first`: the symbols of the first level, if they are known.
-
-    Raises TruncatedError, CorruptError.
-    """
-    total = len(palette.colours)
-    if not total and palette.complete:
-        raise CorruptError("corrupt file: a palette without colours")
-    dtype = np.uint8 if total <= LEVEL else np.uint16
-    indices: NDArray[Any] = np.full(count, total, dtype)
-    higher = np.arange(count) if not total else np.zeros(0, np.intp)
-    for level in _levels(palette):
-        if level.first or first is None:
-            own = _unpack_symbols(reader, len(higher) if level.first else count, level.symbols).astype(dtype, copy=False)
-        else:
-            own = first.astype(dtype, copy=False)
-        rest = np.flatnonzero(own == level.size) if level.symbols > level.size else np.zeros(0, np.intp)
-        if level.first:
-            indices[higher] = own + np.asarray(level.first, dtype)
-            higher = higher[rest]
-        else:
-            indices, higher = (own if len(palette.levels) == 1 else own.copy()), rest
-    return indices, higher
-
-
-def _has_symbols(levels: list[_Level]) -> bool:
-    """Whether the first level has symbols to tell apart."""
-    return bool(levels) and levels[0].symbols > 1
-
-
-def _levels(palette: Palette) -> list[_Level]:
-    """The levels of a palette, lowest first."""
-    firsts = accumulate(palette.levels, initial=0)
-    last = len(palette.levels) - 1
-    return [
-        _Level(first, size, size + (number < last or not palette.complete))
-        for number, (first, size) in enumerate(zip(firsts, palette.levels, strict=False))
-    ]
-
-
-def _pack_symbols(symbols: UInt8, alphabet: int, levels: tuple[int, ...]) -> bytes:
-    """A part with symbols uint8 [n] below `alphabet`; the inverse of `_unpack_symbols`."""
-    found = [palettes.write_part(zstd_blocks.compress_whole(symbols.tobytes(), levels), 0)]
-    packing = _most_packed(alphabet)
-    if packing:
-        padded = np.zeros(-(-len(symbols) >> packing) << packing, np.uint8)
-        padded[: len(symbols)] = symbols
-        packed = np.bitwise_or.reduce(padded.reshape(-1, 1 << packing) << _shifts(packing), axis=1)
-        found.append(palettes.write_part(zstd_blocks.compress_whole(packed.tobytes(), levels), packing))
-    return min(found, key=len)
-
-
-def _unpack_symbols(reader: ByteReader, count: int, alphabet: int) -> UInt8:
-    """Symbols uint8 [count] below `alphabet`. Raises TruncatedError, CorruptError."""
-    if alphabet == 1 or not count:
-        return np.zeros(count, np.uint8)
-    head = reader.byte()
-    packing = head >> 2
-    if packing > _most_packed(alphabet):
-        raise CorruptError("corrupt file: too many symbols in a byte")
-    symbols = palettes.read_data(reader, head, -(-count >> packing))
-    if packing:
-        symbols = _unpacked(packing)[symbols].view(np.uint8)
-        if symbols[count:].any():
-            raise CorruptError("corrupt file: the bits that fill a byte are not 0")
-        symbols = symbols[:count]
-    if int(symbols.max()) >= alphabet:
-        raise CorruptError("corrupt file: an index is not below the number of colours")
-    return symbols
-
-
-def _most_packed(alphabet: int) -> int:
-    """The binary logarithm of the most symbols that fit into a byte."""
-    return 3 if alphabet <= 2 else 2 if alphabet <= 4 else 1 if alphabet <= 16 else 0
-
-
-@cache
-def _unpacked(packing: int) -> NDArray[Any]:
-    """The 1 << packing symbols of each byte, together as one unsigned integer; [256]."""
-    mask = np.uint8((1 << (8 >> packing)) - 1)
-    symbols = np.arange(256, dtype=np.uint8)[:, None] >> _shifts(packing) & mask
-    return symbols.view(f"u{1 << packing}").reshape(-1)
-
-
-def _shifts(packing: int) -> UInt8:
-    """The lowest bit of each symbol in a byte, uint8 [1 << packing]."""
-    return np.arange(0, 8, 8 >> packing, dtype=np.uint8)
-
-
-def _pack_rare(pixels: Pixels, places: Int32, levels: tuple[int, ...]) -> bytes:
-    """The byte and the part of rare colours at `places`; the inverse of `_unpack_rare`."""
-    size = len(places) * pixels.shape[2] * pixels.itemsize
-    compared = levels if size <= _SMALL_BYTES else _FAST_LEVELS
-    best, head, least = b"", 0, 0
-    for predictor in Predictor:
-        if predictor == Predictor.PAETH and size > _SMALL_BYTES:
-            continue  # screens gain nothing, and each trial takes time
-        differences = _differences(pixels, places, predictor)
-        for layout, to_bytes in ((0, sample_bytes.interleaved), (_PLANES, sample_bytes.planes)):
-            data = to_bytes(differences)
-            found = len(zstd_blocks.compress_whole(data, compared).data)
-            if not best or found < least:
-                best, head, least = data, predictor & 3 | layout | (predictor & 4) << 1, found
-    return bytes((head,)) + palettes.write_part(zstd_blocks.compress_whole(best, levels), 0)
-
-
-def _differences(pixels: Pixels, places: Int32, predictor: Predictor) -> Pixels:
-    """Differences [n, C] at `places` of pixels [H, W, C], some at a time."""
-    found = np.empty((len(places), pixels.shape[2]), pixels.dtype)
-    for first in range(0, len(places), _BAND):
-        band = slice(first, first + _BAND)
-        found[band] = rare_colours.differences(pixels, places[band].astype(np.intp), predictor)
-    return found
-
-
-def _unpack_rare(reader: ByteReader, pixels: Pixels, places: Intp) -> None:
-    """Write the rare colours at `places` into pixels [H, W, C]. Raises TruncatedError, CorruptError."""
-    head = reader.byte()
-    predictor = head & 3 | (head & 8) >> 1
-    if head >> 4 or predictor >= len(Predictor):
-        raise CorruptError("corrupt file: an invalid prediction of rare colours")
-    components = pixels.shape[2]
-    data = palettes.read_part(reader, len(places) * components * pixels.itemsize).tobytes()
-    from_bytes = sample_bytes.from_planes if head & _PLANES else sample_bytes.from_interleaved
-    rare_colours.fill(pixels, places, from_bytes(data, components, pixels.dtype), Predictor(predictor))
