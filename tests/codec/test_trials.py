@@ -41,9 +41,26 @@ def test_scans_of_letters_become_indices_of_few_grey_levels() -> None:
 
 def test_few_colours_are_tried_for_scans_that_are_no_graphics(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(content, "may_hold_graphics", lambda *_: False)
-    assert without_layers(vqcodec.encode(scan()))
+    assert all(without_layers(vqcodec.encode(scan(), quality=quality)) for quality in (20, 60))
     rng = np.random.default_rng(0)
     assert not without_layers(vqcodec.encode(samples(smooth, rng, (120, 160, 3), 8)))
+
+
+def test_grain_is_not_coded_as_indices_to_find_that_it_takes_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected: list[float] = []
+    bytes_in_contexts = content.bytes_in_contexts
+
+    def watching(pixels: Pixels) -> float:
+        expected.append(bytes_in_contexts(pixels))
+        return expected[-1]
+
+    monkeypatch.setattr(content, "bytes_in_contexts", watching)
+    monkeypatch.setattr(index_planes, "pack_all", lambda *_: pytest.fail("indices were coded"))
+    rng = np.random.default_rng(0)
+    pixels = (0.3 * np.cumsum(rng.normal(0, 9, (120, 160)), axis=1) + rng.normal(128, 12, (120, 160))).clip(0, 255).astype(np.uint8)
+    data = vqcodec.encode(pixels)
+    assert not without_layers(data)
+    assert expected[0] > len(data)
 
 
 def test_a_file_that_loses_by_its_sketch_is_not_coded_in_full(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,6 +60,16 @@ def entropy_of_colours(pixels: Pixels, step_levels: float, depth: int) -> float:
     return float(-(shares * np.log2(shares)).sum())
 
 
+def bytes_in_contexts(pixels: Pixels) -> float:
+    """Bytes of the colours of pixels [H, W, C] as indices in contexts, about; infinite for more than 256 colours."""
+    from vqcodec.format import context_planes  # photographs do not need it
+
+    colours, indices = np.unique(colour_keys(pixels), return_inverse=True)
+    if len(colours) > 256:
+        return float("inf")
+    return context_planes.least_bytes(indices.reshape(pixels.shape[:2]).astype(np.uint8), None, len(colours))
+
+
 def deflated_bytes(pixels: Pixels) -> int:
     """Bytes of pixels [H, W, C] by zlib, with the best of three of PNG's predictions: left, up, or left and up less up left."""
     left = np.diff(pixels, axis=1, prepend=pixels[:, :1] * 0)

@@ -40,8 +40,13 @@ break, and an error is seen."""
 _LEAST_SHARE: Final = 0.45
 _MIXED_SHARE: Final = 0.5
 """Shares of its entropy that an index counts: at least, and in pictures of several kinds of cells."""
-_PACKED: Final = 0.3
-"""Least share of its entropy that an index took in scans of text, which have few repeats."""
+_PACKED: Final = 0.6
+"""Share of its entropy that an index takes in scans of text, which have few repeats, about."""
+_IN_CONTEXTS: Final = 0.3
+"""Least share of its entropy that an index takes there in contexts."""
+_LIKELY: Final = 0.9
+"""Expected cost of a file without layers over that of blocks up to which it is made: it was 0.4 to 0.7 in scans of text, and above
+0.9 in photographs."""
 _OF_DEFLATED: Final = 0.4
 """Least bytes of a small exact file over those that PNG's predictions and zlib take; 0.49 of PNG's own was the least seen."""
 _SIZE_STEPS: Final = (8.0, 14.0, 24.0, 42.0, 72.0, 128.0)
@@ -95,10 +100,13 @@ class Trials:
         smooth = self._area <= content.SMALL and _OF_DEFLATED * content.deflated_bytes(self.picture.samples) <= len(layered.data)
         if smooth and len((exact := self._exact()).data) <= len(layered.data):  # a small drawing
             return exact.data
-        entropy = content.entropy_of_colours(self.picture.samples, self._step_levels, self.picture.depth)
-        if _PACKED * entropy * self._area > 8 * len(layered.data):
+        bits = self._area * content.entropy_of_colours(self.picture.samples, self._step_levels, self.picture.depth)
+        if _IN_CONTEXTS * bits > 8 * len(layered.data):
             return layered.data
-        return self._cheapest([layered, *self._reduced(1.0)]).data
+        fewer = self._with_fewer_colours(self._step_levels, 1.0)
+        if _PACKED * bits > 8 * len(layered.data):
+            fewer = [other for other in fewer if self._expected_cost(other) < _LIKELY * self._cost(layered)]
+        return self._cheapest([layered, *map(self._graphic, fewer)]).data
 
     def _of_graphics(self) -> bytes:
         """The best of files without layers, and of those with blocks in all or in some cells."""
@@ -264,10 +272,17 @@ class Trials:
     def _cost(self, coded: _Coded) -> float:
         if self._has_likeness:
             return len(coded.data)
-        error = self._squared_error(coded.shown())
         if size_of(self.picture.colours, self.options) is not None:
-            return error
-        return 8 * len(coded.data) + error / (lambda_of(self.model) * self._step_levels**2)
+            return self._squared_error(coded.shown())
+        return self._cost_of(len(coded.data), coded.shown())
+
+    def _cost_of(self, size: float, shown: Pixels) -> float:
+        """Bits plus error over lambda, for a file of `size` bytes that decodes to samples [H, W, 1 to 4]."""
+        return 8 * size + self._squared_error(shown) / (lambda_of(self.model) * self._step_levels**2)
+
+    def _expected_cost(self, picture: Picture) -> float:
+        """The cost of the file without layers of a picture of few colours, about."""
+        return self._cost_of(content.bytes_in_contexts(picture.samples), picture.samples)
 
     def _squared_error(self, shown: Pixels) -> float:
         """The sum of squared errors of samples [H, W, 1 to 4] in squared grey levels (of 256). Alpha hides errors of colours."""
