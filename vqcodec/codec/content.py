@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vqcodec.arrays import Bool, Int32, Pixels
-from vqcodec.transform.palette import CELL, colour_keys
+from vqcodec.transform.palette import CELL, LEVEL, colour_keys
 
 _ROWS_SEEN: Final = 4
 """One row of so many is looked at to tell a photograph."""
@@ -61,11 +61,11 @@ def entropy_of_colours(pixels: Pixels, step_levels: float, depth: int) -> float:
 
 
 def bytes_in_contexts(pixels: Pixels) -> float:
-    """Bytes of the colours of pixels [H, W, C] as indices in contexts, about; infinite for more than 256 colours."""
+    """Bytes of the colours of pixels [H, W, C] as indices in contexts, about; infinite for more than LEVEL colours."""
     from vqcodec.format import context_planes  # photographs do not need it
 
     colours, indices = np.unique(colour_keys(pixels), return_inverse=True)
-    if len(colours) > 256:
+    if len(colours) > LEVEL:
         return float("inf")
     return context_planes.least_bytes(indices.reshape(pixels.shape[:2]).astype(np.uint8), None, len(colours))
 

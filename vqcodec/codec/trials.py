@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -58,10 +59,15 @@ _STEPS_LEVELS: Final = (2.0, 512.0)
 
 @dataclass(frozen=True, eq=False)
 class _Coded:
-    """A file, and the samples [H, W, 1 to 4] that it decodes to."""
+    """A file, and a function that measures the squared error of what it decodes to."""
 
     data: bytes
-    shown: Callable[[], Pixels]
+    measure: Callable[[], float]
+
+    @cached_property
+    def error(self) -> float:
+        """The sum of squared errors in squared grey levels; decodes the file when it is first asked for."""
+        return self.measure()
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,7 +188,7 @@ class Trials:
         """The file without layers of the picture itself."""
         from vqcodec.codec.pixel_codec import PixelCodec
 
-        return _Coded(PixelCodec(BUILT_IN).encode(self.picture, self.options), lambda: self.picture.samples)
+        return _Coded(PixelCodec(BUILT_IN).encode(self.picture, self.options), lambda: 0.0)
 
     def _graphic(self, picture: Picture) -> _Coded:
         """The file without layers of a picture of few colours."""
@@ -196,7 +202,7 @@ class Trials:
         from vqcodec.codec.pixel_codec import PixelCodec
 
         data = PixelCodec(BUILT_IN).encode_graphic(picture, replace(self.options, effort=effort))
-        return _Coded(data, lambda: picture.samples)
+        return _Coded(data, lambda: self._squared_error(picture.samples))
 
     def _layered(self, cells: Bool | None) -> _Coded:
         """The file with layers and these graphic cells, bool [h, w]."""
@@ -207,7 +213,7 @@ class Trials:
             chosen = pixels_of_cells(cells, *picture.colours.shape[:2])
             picture = replace(picture, colours=self._fewer(picture.colours, chosen, self._step_levels, _MIXED_SHARE, alpha=False))
         data = self.with_layers(picture, cells)
-        return _Coded(data, lambda: with_opacity(self.decode(data), self.picture.opacity))
+        return _Coded(data, lambda: self._squared_error(with_opacity(self.decode(data), self.picture.opacity)))
 
     def _reduced(self, share: float) -> list[_Coded]:
         """The file without layers that has fewer colours and meets the target, if there is one.
@@ -273,16 +279,16 @@ class Trials:
         if self._has_likeness:
             return len(coded.data)
         if size_of(self.picture.colours, self.options) is not None:
-            return self._squared_error(coded.shown())
-        return self._cost_of(len(coded.data), coded.shown())
+            return coded.error
+        return self._cost_of(len(coded.data), coded.error)
 
-    def _cost_of(self, size: float, shown: Pixels) -> float:
-        """Bits plus error over lambda, for a file of `size` bytes that decodes to samples [H, W, 1 to 4]."""
-        return 8 * size + self._squared_error(shown) / (lambda_of(self.model) * self._step_levels**2)
+    def _cost_of(self, size: float, error: float) -> float:
+        """Bits plus error over lambda, for a file of `size` bytes."""
+        return 8 * size + error / (lambda_of(self.model) * self._step_levels**2)
 
     def _expected_cost(self, picture: Picture) -> float:
         """The cost of the file without layers of a picture of few colours, about."""
-        return self._cost_of(content.bytes_in_contexts(picture.samples), picture.samples)
+        return self._cost_of(content.bytes_in_contexts(picture.samples), self._squared_error(picture.samples))
 
     def _squared_error(self, shown: Pixels) -> float:
         """The sum of squared errors of samples [H, W, 1 to 4] in squared grey levels (of 256). Alpha hides errors of colours."""

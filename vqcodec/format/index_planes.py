@@ -189,7 +189,8 @@ def pack_all(pictures: Sequence[Pixels], graphic: Sequence[Bool | None], effort:
         if not search.contexts:
             return packed
         flat = colour_tables.palette_of(common, len(best.colours) or LEVEL, LEVEL)
-        return _pack_all_in_contexts(pictures, maps, common, flat, packed.size, search.final, threads) or packed
+        flat_table = palettes.pack_palette(flat, chains[len(flat.colours)], search.final)
+        return _pack_all_in_contexts(pictures, maps, common, flat, flat_table, packed.size, search.final, threads) or packed
 
 
 def _pack_all_in_contexts(
@@ -197,14 +198,17 @@ def _pack_all_in_contexts(
     maps: Sequence[Bool | None],
     common: CommonColours,
     palette: Palette,
+    table: PackedPalette,
     size: int,
     zstd_levels: tuple[int, ...],
     threads: int,
 ) -> Packed | None:
-    """Tile groups with the symbols of the first level in contexts, if that takes clearly less than `size` bytes."""
+    """Tile groups with the symbols of the first level in contexts, if that takes clearly less than `size` bytes.
+
+    `table`: the packed palette.
+    """
     if not has_symbols(levels_of(palette)):
         return None
-    table = palettes.pack_palette(palette, palettes.chain(palette.colours), zstd_levels)
     groups, most = range(len(pictures)), (1 - _CONTEXTS_SAVE) * size
 
     def in_contexts(number: int) -> _InContexts:
