@@ -393,7 +393,7 @@ def test_the_ray_recipe_decodes_a_folder(tmp_path: Path) -> None:
     for name in ("a.vqz", "sub/b.vqz"):
         (tmp_path / "in" / name).write_bytes(vqcodec.encode(smooth_picture(20, 30), model="photo-lite"))
     (tmp_path / "in" / "bad.vqz").write_bytes(b"rubbish")
-    command = [sys.executable, str(REPOSITORY / "docs" / "ray_decode.py"), "in", "out"]
+    command = [sys.executable, str(REPOSITORY / "experiments" / "ray_decode.py"), "in", "out"]
     environment = program_environment()
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=170, check=False)
     assert done.returncode == 1
