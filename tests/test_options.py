@@ -185,8 +185,12 @@ def test_lossless_files_take_graphic_models_alone() -> None:
         vqcodec.encode(PIXELS, lossless=True, model="photo")
     with pytest.raises(InputError, match="lossless files are made with a graphic model or none: photo-lite is a lite or neural"):
         vqcodec.encode(PIXELS, lossless=True, model=registry.find("photo-lite"))
-    with pytest.raises(InputError, match="of-a-folder is a graphic model, which lossless files alone are made with"):
-        vqcodec.encode(PIXELS, model=GraphicModel("of-a-folder", tensors_of([], [])))
+
+
+def test_an_empty_graphic_model_changes_no_file() -> None:
+    model = GraphicModel("of-a-folder", tensors_of([], []))
+    for options in ({}, {"lossless": True}, {"size": 900}):
+        assert vqcodec.encode(PIXELS, model=model, **options) == vqcodec.encode(PIXELS, **options)
 
 
 def test_tune_and_exact_change_no_lossless_file() -> None:

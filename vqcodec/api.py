@@ -45,8 +45,6 @@ DenoiserName = str | Path | Denoiser | None
 
 def _model(model: ModelName, *, lossless: bool) -> AnyModel:
     """The model to encode with. Raises InputError, ModelError."""
-    if isinstance(model, GraphicModel) and not lossless:
-        raise InputError(f"{model.name} is {model.noun}, which lossless files alone are made with")
     if isinstance(model, ExactModel | TokenModel) and lossless:
         raise InputError(f"lossless files are made with a graphic model or none: {model.name} is {model.noun}")
     if isinstance(model, Weights):
@@ -94,7 +92,8 @@ def encode(
     a picture file, as its path or opened in binary mode. Integers of other types are accepted if they lie in 0 to 255; bool is
     black and white. A picture file is read as by the command, upright, with a warning for content that is not kept; a PIL image is
     taken as it is. Their metadata is kept unless `metadata` is given. `embed_model` puts the model into the file, which then
-    decodes where that is not installed; targets of size do not count it.
+    decodes where that is not installed; targets of size do not count it. With a graphic model, the default model codes what is not
+    graphic.
 
     The other keywords are the fields of options.EncodeOptions:
 
@@ -109,7 +108,7 @@ def encode(
       pictures above 4 megapixels, one group in others.
     - `exact`: keep the colours under alpha 0; by default they are replaced by smooth ones that take fewer bytes. Alpha is lossless.
     - `lossless`: keep every sample, colours under alpha 0 included. The file has no quality: `quality` and targets are refused, and
-      `tune` has no effect. It needs no model, unless `model` is a graphic one, of which cells are copied; others are refused.
+      `tune` has no effect. It needs no model, unless `model` is a graphic one and makes it smaller; others are refused.
     - `threads`: cores that share the tile groups, all by default. Forked processes do the work if this process has no threads
       besides those that OpenBLAS keeps, else threads, which gain little.
 

@@ -67,7 +67,7 @@ def test_a_file_that_loses_by_its_sketch_is_not_coded_in_full(monkeypatch: pytes
     efforts: list[int] = []
     pack = index_planes.pack_all
 
-    def watching(pictures: list[Pixels], maps: list[Bool | None], effort: int, threads: int) -> index_planes.Packed:
+    def watching(pictures: list[Pixels], maps: list[Bool | None], effort: int, threads: int, _: None) -> index_planes.Packed:
         efforts.append(effort)
         return pack(pictures, maps, effort, threads)
 

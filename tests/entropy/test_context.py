@@ -16,6 +16,7 @@ from helpers.pictures import smooth_picture
 from helpers.processes import program_environment
 from vqcodec import api
 from vqcodec.entropy import context, linear
+from vqcodec.entropy.layers import UNIT_MAX
 from vqcodec.errors import ModelError
 from vqcodec.options import EncodeOptions
 from vqcodec.weights import registry
@@ -188,7 +189,7 @@ def test_sums_may_come_up_to_their_limit(name: str, limit: int) -> None:
     for most in (limit - 1, limit):
         tensors = random_context()
         weight, bias = (np.zeros_like(tensors[f"context.{name}{part}"]) for part in ("", "_bias"))
-        weight[..., -1, 0], bias[..., -1] = -1000, 1000 * context.UNIT_MAX - most
+        weight[..., -1, 0], bias[..., -1] = -1000, 1000 * UNIT_MAX - most
         tensors |= {f"context.{name}": weight, f"context.{name}_bias": bias}
         if most < limit:
             neural_model(tensors)

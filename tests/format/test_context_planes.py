@@ -9,17 +9,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.contents import grain
+from helpers.networks import random_pixel_contexts
 from helpers.pixel_files import Part, part_bytes
 from helpers.vqz_fields import bomb
+from vqcodec.entropy.pixel_contexts import PixelContexts
 from vqcodec.errors import CorruptError, FormatError, TruncatedError
 from vqcodec.format import context_planes, zstd_blocks
 from vqcodec.format.bits import ByteReader, write_varint
+from vqcodec.format.neighbours import GreyLevels
 from vqcodec.format.zstd_blocks import Mode, StoredPart
 
 ONE_CLASS = bytes((1, 1, 1, 1, 1))
 """The start of a plane with a single context."""
 PIXELS = "streams of contexts do not match their pixels"
 RUNS = "a stream's runs do not match its symbols"
+NETWORK = PixelContexts.from_tensors(random_pixel_contexts())
 INDEX = "an index is not below the number of colours"
 
 
@@ -92,6 +96,29 @@ def test_symbols_come_back(seed: int, shape: tuple[int, int], alphabet: int, con
     mask = random_mask(rng, shape, kind)
     plane = random_plane(rng, shape, alphabet, content)
     round_trip(plane if mask is None else plane * mask, mask, alphabet)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.integers(0, 2**32 - 1),
+    st.sampled_from([(1, 1), (1, 2), (2, 1), (1, 50), (50, 1), (3, 2), (30, 2), (17, 40), (40, 17)]),
+    st.sampled_from([2, 3, 24, 255, 256]),
+    st.sampled_from(["none", "all", "holes", "one"]),
+)
+def test_symbols_come_back_in_contexts_of_a_model(seed: int, shape: tuple[int, int], alphabet: int, kind: str) -> None:
+    rng = np.random.default_rng(seed)
+    mask = random_mask(rng, shape, kind)
+    plane = random_plane(rng, shape, alphabet, "grain")
+    plane = plane if mask is None else plane * mask
+    model = GreyLevels(NETWORK, rng.integers(0, 128, alphabet).astype(np.uint8))
+    reader = ByteReader(context_planes.pack_by_model(plane, mask, model, (3,)) + b"rest")
+    np.testing.assert_array_equal(context_planes.unpack(reader, shape, mask, alphabet, model), plane)
+    assert reader.take(4) == b"rest"
+
+
+def test_contexts_of_a_model_need_it() -> None:
+    with pytest.raises(CorruptError, match="contexts of a model that has none"):
+        unpack(b"\0\1", (2, 2), 2)
 
 
 def test_a_mask_of_all_pixels_changes_nothing() -> None:
@@ -189,7 +216,7 @@ TWO_CLASSES = bytes((2, 1, 1, 1, 2)) + part_bytes(b"\0\1")
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (bytes((0, 1, 1, 1, 1)) + direct(bytes(4)), "number of contexts"),
+        (bytes((1, 0, 1, 1, 1)) + direct(bytes(4)), "number of contexts"),
         (bytes((1, 1, 1, 0, 1)) + direct(bytes(4)), "number of contexts"),
         (bytes((255, 255, 2, 1, 1)) + direct(bytes(4)), "number of contexts"),
         (bytes((255, 255, 255, 255, 1)) + direct(bytes(4)), "number of contexts"),

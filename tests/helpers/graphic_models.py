@@ -5,8 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from helpers.networks import random_pixel_contexts
 from vqcodec import Metadata, api
 from vqcodec.codec.pattern_book import colours_of
+from vqcodec.transform.palette import grey_levels
 from vqcodec.weights.folder import save_model
 from vqcodec.weights.graphic import GraphicModel, tensors_of
 
@@ -41,6 +43,27 @@ def graphic_model(pictures: list[np.ndarray], profiles: tuple[bytes, ...] = (PRO
         sheets.append(api.encode(colours.view(np.uint8).reshape(*colours.shape, 4), lossless=True, threads=1, effort=1))
     model = GraphicModel(name, tensors_of(sheets, profiles))
     return GraphicModel(name, model.tensors, {"name": name, "kind": "graphic", "id": model.id})
+
+
+def contexts_model(seed: int = 0, name: str = "contexts") -> GraphicModel:
+    """A graphic model with a random network and nothing else."""
+    model = GraphicModel(name, {**tensors_of([], []), **random_pixel_contexts(seed)})
+    return GraphicModel(name, model.tensors, {"name": name, "kind": "graphic", "id": model.id})
+
+
+def grown(model: GraphicModel, colours: np.ndarray, height: int, width: int, seed: int = 0, surprise: float = 0.1) -> np.ndarray:
+    """A picture [height, width, C] whose colours, uint8 [n, C], mostly follow from the contexts by the model's network."""
+    assert model.network is not None
+    rng = np.random.default_rng(seed)
+    levels, reach = grey_levels(colours), 4
+    seen = np.full((height + reach, width + 2 * reach), 127, np.uint8)
+    picked = np.zeros((height, width), np.intp)
+    for y, x in sorted(np.ndindex(height, width), key=lambda place: place[1] + 2 * place[0]):
+        around = [seen[y + reach + row : y + reach + row + 1, x + reach + column] for row, column in model.network.places]
+        expected = int(model.network.of(around)[0]) % len(colours)
+        picked[y, x] = rng.integers(len(colours)) if rng.random() < surprise else expected
+        seen[y + reach, x + reach] = levels[picked[y, x]]
+    return colours[picked]
 
 
 def saved_model(folder: Path, model: GraphicModel) -> Path:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vqcodec.entropy import context
+from vqcodec.entropy.pixel_contexts import PLACES
 from vqcodec.nets import convolution
 from vqcodec.nets.synthesis import INPUTS, OUTPUTS
 from vqcodec.transform.layouts import COLOR_4X4
@@ -52,6 +53,17 @@ def random_context(seed: int = 0, scale: float = 1.0) -> dict[str, np.ndarray]:
         add_biased(f"{name}.first", (first, context.dc_inputs_of(name)), 1.0)
         add_biased(f"{name}.second", (second, first), 1.0)
         add_biased(f"{name}.out", (2, second), spread_of_outputs(2))
+    return tensors
+
+
+def random_pixel_contexts(seed: int = 0, contexts: int = 12, width: int = 6) -> dict[str, np.ndarray]:
+    """Tensors `pixels.*` of a small random network, whose units and contexts are all used."""
+    random = np.random.default_rng(seed)
+    tensors: dict[str, np.ndarray] = {}
+    for name, inputs, outputs in (("first", len(PLACES), width), ("second", width, width), ("out", width, contexts)):
+        weights = np.rint(random.normal(0, 1024 / np.sqrt(inputs), (outputs, inputs)))
+        tensors[f"pixels.{name}"] = weights.astype(np.int16)
+        tensors[f"pixels.{name}_bias"] = np.rint(64 * (1024 - weights.sum(axis=1))).astype(np.int32)
     return tensors
 
 

@@ -197,7 +197,7 @@ def read_section(data: bytes, h: int, w: int, *, layers: bool, patterns: bool = 
 # index_planes.py
 
 
-def read_graphic(data: bytes, picture: Picture, graphic: Map, palette: Palette, kind: Kind) -> None:
+def read_graphic(data: bytes, picture: Picture, graphic: Map, palette: Palette, kind: Kind, network: Network | None = None) -> None:
     """Write the pixels of graphic cells into a picture of zeros."""
     height, width, _ = picture.shape
     reader = Bytes(data)
@@ -216,7 +216,8 @@ def read_graphic(data: bytes, picture: Picture, graphic: Map, palette: Palette, 
         found = [0] * len(places)
         if in_contexts and number == 0:
             require(symbols > 1, "contexts of a single symbol")
-            found = read_in_contexts(reader, places, symbols)
+            levels = [grey_level(colour) for colour in colours] + [WHITE] * (symbols - len(colours))
+            found = read_in_contexts(reader, places, symbols, network, levels)
         elif symbols > 1 and places:
             found = read_symbols(reader, len(places), 3 if symbols <= 2 else 2 if symbols <= 4 else 1 if symbols <= 16 else 0)
         require(all(symbol < symbols for symbol in found), "a symbol too large")
@@ -271,12 +272,52 @@ def predicted(picture: Picture, y: int, x: int, predictor: int) -> list[int]:
 # context_planes.py
 
 
-def read_in_contexts(reader: Bytes, places: list[tuple[int, int]], symbols: int) -> list[int]:
-    """The symbols, of `symbols` different ones, of the pixels (y, x) at `places`, in the order of these."""
-    bins = list(reader.take(4))
+Network = dict[str, NDArray[np.int64]]
+"""The tensors `pixels.*` of a graphic model (pixel_contexts.py)."""
+WHITE = 127
+MOST_EXACT = 2**24
+
+
+def grey_level(colour: list[int]) -> int:
+    """The grey level that a network sees of a colour (palette.py)."""
+    grey = colour[0] if len(colour) < 3 else (colour[0] + 2 * colour[1] + colour[2]) // 4
+    alpha = colour[-1] if len(colour) % 2 == 0 else 255
+    return (grey * alpha + 255 * (255 - alpha)) // 510
+
+
+def seen_by_network() -> list[tuple[int, int]]:
+    """Rows and columns, relative to a pixel, of those that a network sees."""
+    above = [(y, x) for y in (-4, -3, -2, -1) for x in range(-4, 5) if x + 2 * y < 0]
+    return [*above, *((0, x) for x in (-4, -3, -2, -1))]
+
+
+def context_by_network(network: Network, levels: list[int]) -> int:
+    """The context of a pixel with these grey levels around it."""
+    values = np.array(levels)
+    for name in ("first", "second"):
+        sums = network[name] @ values + network[f"{name}_bias"]
+        require(int(abs(sums).max()) < MOST_EXACT, "a sum too large")
+        values = np.clip(sums // 1024, 0, 127)
+    return int((network["out"] @ values + network["out_bias"]).argmax())
+
+
+def read_in_contexts(
+    reader: Bytes, places: list[tuple[int, int]], symbols: int, network: Network | None, levels: list[int]
+) -> list[int]:
+    """The symbols, of `symbols` different ones, of the pixels (y, x) at `places`, in the order of these.
+
+    `levels`: what the network sees of each symbol.
+    """
+    bins = [reader.integer(1)]
+    if bins[0]:
+        bins += list(reader.take(3))
+        network = None
+    else:
+        require(network is not None, "no network")
+    count = len(network["out"]) if network else prod(bins)
     classes = reader.integer(1)
-    require(0 < prod(bins) <= 65536 and classes > 0, "an invalid number of contexts")
-    class_of = read_part(reader, prod(bins)) if classes > 1 else bytes(prod(bins))
+    require(0 < count <= 65536 and classes > 0, "an invalid number of contexts")
+    class_of = read_part(reader, count) if classes > 1 else bytes(count)
     require(max(class_of) < classes, "no such class")
     streams: list[list[int]] = []  # the next symbol is the last of a list
     for _ in range(classes):
@@ -284,8 +325,12 @@ def read_in_contexts(reader: Bytes, places: list[tuple[int, int]], symbols: int)
     known: dict[tuple[int, int], int] = {}
     for y, x in sorted(places, key=lambda place: (place[1] + 2 * place[0], place[0])):
         context = 0
-        for place, count in zip(((y, x - 1), (y - 1, x), (y - 1, x + 1), (y - 1, x - 1)), bins, strict=True):
-            context = context * count + known.get(place, 0) * count // symbols
+        if network:
+            around = [known.get((y + row, x + column)) for row, column in seen_by_network()]
+            context = context_by_network(network, [WHITE if symbol is None else levels[symbol] for symbol in around])
+        else:
+            for place, number in zip(((y, x - 1), (y - 1, x), (y - 1, x + 1), (y - 1, x - 1)), bins, strict=True):
+                context = context * number + known.get(place, 0) * number // symbols
         stream = streams[class_of[context]]
         require(bool(stream), "symbols are missing")
         known[y, x] = stream.pop()

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
 from helpers.reference_basics import NEIGHBOURS, Bytes, clamp, lattices_of, log16, raw_bits_of, require, unpacked
-from helpers.reference_pixels import Kind, Map, Palette, Predicted, paste, read_graphic, read_palette, read_section
+from helpers.reference_pixels import Kind, Map, Network, Palette, Predicted, paste, read_graphic, read_palette, read_section
 from helpers.reference_pixels import Section as PixelSection
 
 LISTS = {
@@ -811,11 +811,12 @@ def read_without_layers(data: bytes, model_folder: Path | None = None) -> NDArra
     require(file.layers == 0, "layers")
     palette, kind = file.palette, file.kind
     sheets = [] if model_folder is None else read_sheets(model_folder)
+    network = None if model_folder is None or file.depth > 8 else read_network(model_folder)
     require(model_folder is not None or not file.patterns, "no model")
     pixels = np.zeros((file.height, file.width, kind.samples), np.int64)
     for number, place in enumerate(places_of(file)):
         section, own = file.pixel_section(number), pixels[place]
-        read_graphic(section.indices, own, section.known(copied=False), palette, kind)
+        read_graphic(section.indices, own, section.known(copied=False), palette, kind, network if file.patterns else None)
         paste(own, section.copies, sheets)
         known = section.known(copied=True)
         if not all(map(all, known)):
@@ -831,6 +832,13 @@ def read_sheets(model_folder: Path) -> list[NDArray[np.int64]]:
         found.append(read_without_layers(tensors["sheet.data"][at : at + size].tobytes()))
         at += size
     return found
+
+
+def read_network(model_folder: Path) -> Network | None:
+    """The network of a graphic model, if it has one (pixel_contexts.py)."""
+    tensors = load_file(model_folder / "model.safetensors")
+    found = {name.removeprefix("pixels."): array.astype(np.int64) for name, array in tensors.items() if name.startswith("pixels.")}
+    return found or None
 
 
 def smooth_seam(lines: NDArray[np.int64], border: int, limit: int, most: int) -> None:

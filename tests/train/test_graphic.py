@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,19 @@ from PIL import Image
 import vqcodec
 from helpers.graphic_models import PROFILE, desktop, icons
 from vqcodec.errors import InputError
+from vqcodec.train import graphic
 from vqcodec.train.data import TrainingImage
 from vqcodec.train.graphic import fit, train_graphic
 from vqcodec.train.watch import Stop, Watch
 from vqcodec.weights import registry
 
 ICONS = icons(np.random.default_rng(7))
+
+
+@pytest.fixture(autouse=True)
+def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks are trained for seconds only."""
+    monkeypatch.setattr(graphic, "_NETWORK_STEPS", 10)
 
 
 def desktops(first: int, count: int) -> list[TrainingImage]:
@@ -67,7 +75,7 @@ def test_a_folder_of_pictures(tmp_path: Path) -> None:
     assert trained.summary["model_bytes"] == sum(array.nbytes for array in found.tensors.values())
     found = trained.comparison
     assert found is not None
-    assert [line.name for line in found.lines] == ["without a model", trained.summary["name"], "WebP", "PNG"]
+    assert [line.name for line in found.lines] == ["without a model", "model", "WebP", "PNG"]
     assert found.lines[1].lossless_bytes < found.lines[0].lossless_bytes
     assert found.saved_bytes == found.lines[0].lossless_bytes - found.lines[1].lossless_bytes
     assert found.pays_after == math.ceil(found.model_bytes / found.saved_bytes)
@@ -111,3 +119,43 @@ def test_a_stop_during_the_check_keeps_the_model(tmp_path: Path) -> None:
     assert (trained.written, trained.stopped) == (True, True)
     assert trained.summary["notes"] == ["the time was over before a held-out picture was checked: what the model saves is unknown"]
     assert registry.find_graphic(tmp_path / "model").sheets
+
+
+def test_without_torch_there_are_sheets_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "vqcodec.neural.loop", None)
+    trained = train_graphic(saved(tmp_path / "screens", desktops(0, 12)), tmp_path / "model")
+    assert trained.summary["notes"] == ["without contexts: it needs torch: pip install 'vqcodec[neural]'"]
+    assert (trained.summary["contexts"], trained.written) == (0, True)
+
+
+def scan(seed: int) -> np.ndarray:
+    """A page uint8 [160, 200] of blurred black strokes."""
+    rng = np.random.default_rng(seed)
+    page = np.full((160, 200), 255.0)
+    for y, x in rng.integers(0, (150, 190), (150, 2)):
+        page[y : y + rng.integers(2, 9), x : x + rng.integers(2, 9)] = 0
+    blurred = (page + np.roll(page, 1, 0) + np.roll(page, 1, 1) + np.roll(page, (1, 1), (0, 1))) / 4
+    return np.clip(blurred + rng.normal(0, 12, page.shape), 0, 255).astype(np.uint8)
+
+
+def test_scans_get_contexts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch")
+    monkeypatch.setattr(graphic, "_NETWORK_STEPS", 150)
+    pages = [TrainingImage(str(seed), scan(seed)) for seed in range(10)]
+    trained = train_graphic(saved(tmp_path / "scans", pages), tmp_path / "model")
+    assert (trained.written, trained.summary["sheets"], trained.summary["contexts"]) == (True, 0, 96)
+    model = registry.find_graphic(tmp_path / "model")
+    new = scan(99)
+    for options in ({}, {"lossless": True}):
+        plain, data = (vqcodec.encode(new, model=one, threads=1, **options) for one in (None, model))
+        assert len(data) <= len(plain)
+        assert np.array_equal(vqcodec.decode(data, model=model), vqcodec.decode(plain))
+    assert trained.comparison is not None
+    assert [line.name for line in trained.comparison.lines] == ["without a model", "model", "AVIF", "WebP", "PNG"]
+    assert trained.comparison.lines[1].percent < 0
+
+
+def test_little_time_leaves_contexts_out(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    trained = train_graphic(saved(tmp_path / "screens", desktops(0, 12)), tmp_path / "model", minutes=0.1)
+    assert trained.written

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from helpers.graphic_models import desktop, graphic_model, icons, saved_model
+from helpers.graphic_models import contexts_model, desktop, graphic_model, icons, saved_model
 from vqcodec import api
 from vqcodec.codec.pattern_book import PatternBook
 from vqcodec.errors import ModelError
@@ -19,12 +19,6 @@ def test_a_saved_model_comes_back(tmp_path: Path) -> None:
     model = graphic_model([PICTURE, PICTURE[:20]])
     found = registry.find_graphic(saved_model(tmp_path, model))
     assert (found.id, found.sheets, found.profiles) == (model.id, model.sheets, model.profiles)
-
-
-def test_a_graphic_model_is_refused_for_lossy_files(tmp_path: Path) -> None:
-    folder = saved_model(tmp_path, graphic_model([PICTURE]))
-    with pytest.raises(ModelError, match="it is a graphic model, for encode --lossless -m"):
-        api.encode(PICTURE, model=folder)
 
 
 @pytest.mark.parametrize(
@@ -47,6 +41,25 @@ def test_wrong_tensors_are_refused() -> None:
         tensors | {"sheet.bytes": tensors["sheet.bytes"].astype(np.int64)},
         tensors | {"profiles": np.zeros((2, 8), np.uint8)},
         {name: array for name, array in tensors.items() if name != "profiles"},
+    ):
+        with pytest.raises(ModelError):
+            GraphicModel("x", changed).check()
+
+
+def test_a_saved_network_comes_back(tmp_path: Path) -> None:
+    model = contexts_model()
+    found = registry.find_graphic(saved_model(tmp_path, model))
+    assert (found.id, found.sheets) == (model.id, [])
+    assert found.network is not None
+    assert found.network.count == 12
+
+
+def test_wrong_networks_are_refused() -> None:
+    tensors = contexts_model().tensors
+    for changed in (
+        tensors | {"pixels.out": tensors["pixels.out"].astype(np.float32)},
+        tensors | {"pixels.first": np.full((6, 36), 32767, np.int16)},
+        {name: array for name, array in tensors.items() if name != "pixels.second"},
     ):
         with pytest.raises(ModelError):
             GraphicModel("x", changed).check()

@@ -82,8 +82,7 @@ def print_training(trained: Trained, output: Path, console: Console) -> None:
         console.print(f"{name:<12} {_text(value)}", markup=False)
     if trained.summary["kind"] in ("lite", "neural", "graphic"):
         folder = output if output.is_absolute() else f"./{output}"
-        lossless = " --lossless" if trained.summary["kind"] == "graphic" else ""
-        command = f"vqcodec encode PICTURES -o OUT{lossless} -m {printable(folder)}"
+        command = f"vqcodec encode PICTURES -o OUT -m {printable(folder)}"
         console.print(f"{'use it':<12} {command}; decode takes the same -m", markup=False)
 
 

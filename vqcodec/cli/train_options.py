@@ -50,8 +50,8 @@ KindOption = Annotated[
         metavar="KIND",
         help="Train this kind of model: neural (context and synthesis networks of a model such as photo, the default of encode),"
         " lite (predictors and codebooks of one such as photo-lite, which decodes faster; needs numpy only), graphic (what"
-        " screenshots or sprites have in common, for encode --lossless; needs numpy only), refiner (sharpens decoded pictures),"
-        " token (one index per cell, at a low rate), token-prior (generates pictures for a token model), or denoiser.",
+        " screenshots, scans of text and the like have in common), refiner (sharpens decoded pictures), token (one index per"
+        " cell, at a low rate), token-prior (generates pictures for a token model), or denoiser.",
     ),
 ]
 Init = Annotated[

@@ -61,13 +61,13 @@ def entropy_of_colours(pixels: Pixels, step_levels: float, depth: int) -> float:
 
 
 def bytes_in_contexts(pixels: Pixels) -> float:
-    """Bytes of the colours of pixels [H, W, C] as indices in contexts, about; infinite for more than LEVEL colours."""
-    from vqcodec.format import context_planes  # photographs do not need it
+    """Bytes of the colours of pixels [H, W, C] as indices in contexts, about; infinite for more than 256 colours."""
+    from vqcodec.format import context_classes  # photographs do not need it
 
     colours, indices = np.unique(colour_keys(pixels), return_inverse=True)
-    if len(colours) > LEVEL:
+    if len(colours) > LEVEL + 1:
         return float("inf")
-    return context_planes.least_bytes(indices.reshape(pixels.shape[:2]).astype(np.uint8), None, len(colours))
+    return context_classes.least_bytes(indices.reshape(pixels.shape[:2]).astype(np.uint8), None, len(colours))
 
 
 def deflated_bytes(pixels: Pixels) -> int:

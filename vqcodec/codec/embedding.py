@@ -10,8 +10,8 @@ from vqcodec.weights.kinds import AnyModel
 
 
 def with_model(data: bytes, model: AnyModel, max_pixels: int) -> bytes:
-    """The .vqz file `data`, made with `model`, with this model in it; unchanged if it names none."""
+    """The .vqz file `data`, made with `model`, with this model in it; unchanged if it names none, or another one."""
     header, sections = container.read_file(data, max_pixels)
-    if isinstance(model, BuiltIn) or not header.model_id:
+    if isinstance(model, BuiltIn) or not model.decodes(header.model_id):
         return data
     return container.write_file(header, [*sections, Section(container.MODEL, write_embedded(model))])

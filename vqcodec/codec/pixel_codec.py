@@ -16,10 +16,11 @@ from vqcodec.arrays import Bool, Pixels, UInt32
 from vqcodec.codec import content, inspection, predicted
 from vqcodec.codec.choices import effort_of, tile_of
 from vqcodec.codec.file_palette import check_depth, empty_palette, palette_of, samples_of
-from vqcodec.codec.pattern_book import PatternBook, book_of
+from vqcodec.codec.pattern_book import book_of
 from vqcodec.codec.pattern_search import find_copies
 from vqcodec.codec.picture import Picture
 from vqcodec.codec.reader import Reader
+from vqcodec.entropy.pixel_contexts import PixelContexts
 from vqcodec.entropy.pixel_pyramid import Shape
 from vqcodec.errors import CorruptError, FormatError, ModelError
 from vqcodec.format import container, index_planes, palettes, patterns, pixel_sections, profile_parts
@@ -48,6 +49,8 @@ _MOSTLY: Final = 0.9
 """Share of cells of few colours from which on a picture without any graphic cell is not tried."""
 _FEW_COLOURS: Final = 32
 """Most colours of a cell that is graphic in a mixed picture."""
+_GREY: Final = 2
+"""Most channels of a grey picture."""
 _RARE: Final = 0.01
 """Share of cells below which a kind of cell is not worth a map."""
 
@@ -86,13 +89,20 @@ class Coded(NamedTuple):
         return container.write_file(header, [*found, *table, *others])
 
 
-def code_map(
-    pixels: Pixels, graphic: Bool, header: Header, options: EncodeOptions, copies: Sequence[Copies] | None = None
-) -> Coded:
-    """Samples [H, W, C] coded with a map of graphic cells bool [h, w]; `copies` are the copied cells of each tile group, if any."""
+class OfModel(NamedTuple):
+    """Copied cells, and a network of contexts, that a file takes from a graphic model."""
+
+    copies: Sequence[Copies]
+    """The copied cells of each tile group."""
+    network: PixelContexts | None
+
+
+def code_map(pixels: Pixels, graphic: Bool, header: Header, options: EncodeOptions, of_model: OfModel | None = None) -> Coded:
+    """Samples [H, W, C] coded with a map of graphic cells bool [h, w]."""
     places = header.groups
     parts = parts_of(pixels, header)
     maps = [graphic[place.rows, place.columns] for place in places]  # bool [h, w]
+    copies = of_model.copies if of_model else None
     if copies is not None:  # a copied cell is of the kind that the others are
         maps = [own | one.cells if (own | one.cells).all() else own & ~one.cells for own, one in zip(maps, copies, strict=True)]
     kinds = [PixelSection(own, b"", b"", copies[number] if copies else None) for number, own in enumerate(maps)]
@@ -107,7 +117,8 @@ def code_map(
         return kinds[number]._replace(indices=packed.groups[number] if packed else b"", predicted=rest)
 
     with progress.stage("", 2):
-        packed = index_planes.pack_all(parts, drawn, effort, threads) if any(own.any() for own in drawn) else None
+        network = of_model.network if of_model else None
+        packed = index_planes.pack_all(parts, drawn, effort, threads, network) if any(own.any() for own in drawn) else None
         progress.advance()
         sections = side_by_side(one, range(len(places)), threads)
     return Coded(sections, packed.palette if packed and packed.palette != palettes.EMPTY else b"")
@@ -150,13 +161,14 @@ def maps_to_try(pixels: Pixels, depth: int, effort: int) -> list[Bool]:
 # ------------------------------------------------------------------------------------------------ decoding
 
 
-def decode_group(data: bytes, header: Header, place: Rect, palette: Palette, book: PatternBook | None) -> Pixels:
+def decode_group(data: bytes, header: Header, place: Rect, palette: Palette, model: GraphicModel | None) -> Pixels:
     """Samples [8 h, 8 w, C] of the tile group at `place` in cells, fewer at the picture's edges. Raises CorruptError."""
+    network = _network_of(model, header.depth) if model else None
     section = pixel_sections.read(data, place.shape, layers=False, copied=header.patterns)
     shape = place.scale(8).intersection(Rect(0, 0, header.height, header.width)).shape
-    pixels = index_planes.unpack(section.indices, shape, palette, section.drawn)
-    if section.copies is not None and book is not None:
-        book.paste(pixels, section.copies)
+    pixels = index_planes.unpack(section.indices, shape, palette, section.drawn, network)
+    if section.copies is not None and model is not None:
+        book_of(model).paste(pixels, section.copies)
     left = section.is_predicted
     if left.any():
         planes = predicted.planes_of(pixels)
@@ -165,6 +177,11 @@ def decode_group(data: bytes, header: Header, place: Rect, palette: Palette, boo
         pixels = predicted.pixels_of(planes)
     check_depth(pixels, header.depth)
     return pixels
+
+
+def _network_of(model: GraphicModel, depth: int) -> PixelContexts | None:
+    """The network of a model that files of a depth may use."""
+    return model.network if depth == 8 else None
 
 
 class _Trial(NamedTuple):
@@ -189,11 +206,6 @@ class PixelCodec:
     def __init__(self, model: BuiltIn | GraphicModel) -> None:
         self.model = model
 
-    @property
-    def book(self) -> PatternBook | None:
-        """The pattern codebook, with a graphic model."""
-        return book_of(self.model) if isinstance(self.model, GraphicModel) else None
-
     def encode(self, picture: Picture, options: EncodeOptions) -> bytes:
         """The smallest exact file found of a picture's samples."""
         return self._smallest(picture, options, maps_to_try(picture.samples, picture.depth, options.effort))
@@ -208,13 +220,20 @@ class PixelCodec:
         pixels = picture.samples  # [H, W, C]
         header = header_of(pixels, picture.depth, tile_of(pixels, options.tile), lossless=picture.unchanged)
         model = self.model if isinstance(self.model, GraphicModel) else None
+
+        def trial_of(cells: Bool) -> _Trial:
+            coded = code_map(pixels, cells, header, options)
+            return _Trial(cells, coded, coded.file(header, picture.metadata))
+
         with progress.stage("coding", len(maps) + (model is not None)):
             trials = []
             for cells in maps:
-                coded = code_map(pixels, cells, header, options)
-                trials.append(_Trial(cells, coded, coded.file(header, picture.metadata)))
+                trials.append(trial_of(cells))
                 progress.advance()
             best = min(trials, key=lambda trial: len(trial.file))
+            uniform = any(cells.all() for cells in maps)
+            if not uniform and pixels.shape[2] <= _GREY and content.bytes_in_contexts(pixels) < len(best.file):
+                best = min(best, trial_of(np.ones_like(maps[0])), key=lambda trial: len(trial.file))  # a scan without clear cells
             if model is None:
                 return best.file
             return min([best.file, *self._files_of_model(model, picture, best, header, options)], key=len)
@@ -227,17 +246,20 @@ class PixelCodec:
         found = []
         header = replace(header, patterns=True, model_id=model.file_id)
         others = [_with_profile_of(model, section) for section in picture.metadata]
+        copies = [no_copies(section.graphic.shape) for section in plain.coded.sections]
         if others != picture.metadata:
-            without = [section._replace(copies=no_copies(section.graphic.shape)) for section in plain.coded.sections]
+            without = [section._replace(copies=one) for section, one in zip(plain.coded.sections, copies, strict=True)]
             found.append(plain.coded._replace(sections=without).file(header, others))
-        if picture.depth == 8:
+        if picture.depth == 8 and model.sheets:
             book, parts = book_of(model), parts_of(picture.samples, header)
             _ = book.windows  # before other processes need them
             copies = side_by_side(
                 lambda number: find_copies(parts[number], book), range(len(parts)), options.threads or usable_cores()
             )
-            if any(one.cells.any() for one in copies):
-                found.append(code_map(picture.samples, plain.cells, header, options, copies).file(header, others))
+        network = _network_of(model, picture.depth)
+        if network or any(one.cells.any() for one in copies):
+            of_model = OfModel(copies, network)
+            found.append(code_map(picture.samples, plain.cells, header, options, of_model).file(header, others))
         return found
 
     def decode(
@@ -247,14 +269,14 @@ class PixelCodec:
         header, threads = reader.header, options.threads or usable_cores()
         whole = Rect(0, 0, header.height, header.width)
         wanted = region or whole
-        palette, book = self._palette(reader), self.book
+        palette, model = self._palette(reader), self.model if isinstance(self.model, GraphicModel) else None
         pixels = shared_empty((*wanted.shape, samples_of(header)), sample_type(header.depth))
         numbers = [number for number, place in enumerate(header.groups) if not place.scale(8).intersection(wanted).empty]
         # read here: forks would share one file offset
         sections = {number: self._section(reader, number, without_graphic=palette is None) for number in numbers}
-        if book is not None:  # once, before several processes need them
+        if model is not None:  # once, before several processes need them
             copies = [patterns.read(ByteReader(data), header.groups[number].shape) for number, data in sections.items() if data]
-            book.prepare(copies)
+            book_of(model).prepare(copies)
 
         def one(number: int) -> None:
             place, data = header.groups[number], sections[number]
@@ -265,7 +287,7 @@ class PixelCodec:
                 target[:] = 1 << (header.depth - 1)
                 return
             inner = seen.shift(-here.top, -here.left)
-            target[:] = decode_group(data, header, place, palette or empty_palette(header), book)[inner.rows, inner.columns]
+            target[:] = decode_group(data, header, place, palette or empty_palette(header), model)[inner.rows, inner.columns]
 
         with progress.stage("decoding"):
             side_by_side(one, numbers, threads)

@@ -18,6 +18,7 @@ from vqcodec.options import Region
 from vqcodec.transform.dct import sample_type
 from vqcodec.transform.rect import Rect
 from vqcodec.weights import registry
+from vqcodec.weights.graphic import GraphicModel
 from vqcodec.weights.kinds import AnyModel, FileModel
 
 METADATA: Final = {"icc": container.ICC, "exif": container.EXIF, "xmp": container.XMP}
@@ -69,10 +70,10 @@ class Reader:
     def model(self, given: AnyModel | None = None, others: Callable[[], Sequence[FileModel]] = tuple) -> AnyModel:
         """The model to decode the file with: `given` if it needs one, by default that which it names.
 
-        That may be installed, one of `others` (called only if it is not installed), or inside the file.
-        Raises ModelError, FormatError.
+        A graphic model is not for files with layers. The model that a file names may be installed, one of `others` (called only if
+        it is not installed), or inside the file. Raises ModelError, FormatError.
         """
-        if given is not None and self.header.model_id:
+        if given is not None and self.header.model_id and not (isinstance(given, GraphicModel) and self.header.layers):
             return given
         try:
             return registry.find_by_id(self.header.model_id)

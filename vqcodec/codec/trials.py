@@ -23,8 +23,8 @@ from vqcodec.codec.rate_control import size_of, step_of_quality
 from vqcodec.errors import LimitError
 from vqcodec.options import DEFAULT_QUALITY, EncodeOptions
 from vqcodec.runtime import progress
-from vqcodec.weights.builtin import BUILT_IN
 from vqcodec.weights.exact import ExactModel
+from vqcodec.weights.kinds import PixelModel
 
 _MAPS: Final = (*[(32,)] * 6, (20, 32), (12, 32, 48), (12, 20, 32, 48))
 """Most colours of graphic cells in the maps that are tried, by effort 1 to 9."""
@@ -77,6 +77,8 @@ class Trials:
     picture: Picture
     options: EncodeOptions
     model: ExactModel
+    graphic: PixelModel
+    """The model of files without layers."""
     with_layers: Callable[[Picture, Bool | None], bytes]
     """Codes a picture whose graphic cells are bool [h, w], None: none. Raises LimitError."""
     decode: Callable[[bytes], Pixels]
@@ -188,7 +190,7 @@ class Trials:
         """The file without layers of the picture itself."""
         from vqcodec.codec.pixel_codec import PixelCodec
 
-        return _Coded(PixelCodec(BUILT_IN).encode(self.picture, self.options), lambda: 0.0)
+        return _Coded(PixelCodec(self.graphic).encode(self.picture, self.options), lambda: 0.0)
 
     def _graphic(self, picture: Picture) -> _Coded:
         """The file without layers of a picture of few colours."""
@@ -201,7 +203,7 @@ class Trials:
     def _graphic_at(self, picture: Picture, effort: int) -> _Coded:
         from vqcodec.codec.pixel_codec import PixelCodec
 
-        data = PixelCodec(BUILT_IN).encode_graphic(picture, replace(self.options, effort=effort))
+        data = PixelCodec(self.graphic).encode_graphic(picture, replace(self.options, effort=effort))
         return _Coded(data, lambda: self._squared_error(picture.samples))
 
     def _layered(self, cells: Bool | None) -> _Coded:

@@ -20,17 +20,13 @@ from typing import Any, Final, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from vqcodec.arrays import Bool, Float32, Float64, Int16, Int32, Intp
+from vqcodec.arrays import Bool, Float32, Int16, Int32, Intp
 from vqcodec.entropy import dc_pyramid, linear
 from vqcodec.entropy.features import Grid, log16
+from vqcodec.entropy.layers import UNIT_BOUNDS, UNIT_SHIFT, Layer, reach_of, require, unit
 from vqcodec.entropy.linear import CLASSES, FLOAT32_EXACT, SCALE_SHIFT
-from vqcodec.errors import ModelError
 from vqcodec.transform.layouts import COLOR_4X4, Tile
 
-UNIT_SHIFT: Final = 10
-"""Sums of the hidden layers are in 1/2**UNIT_SHIFT of a unit."""
-UNIT_MAX: Final = 127
-"""Units, and all other inputs of layers, are integers of at most UNIT_MAX."""
 MEAN_OUT_SHIFT: Final = 10
 """Corrections of means come out in 1/2**MEAN_OUT_SHIFT of 1/16 step."""
 TILES: Final = len(COLOR_4X4.tiles)
@@ -52,7 +48,6 @@ _CHUNK: Final = 1024
 SCORE_MAX: Final = (CLASSES << SCALE_SHIFT) - 1
 _SCORE_INPUT: Final = np.float32(1 / 4096)
 """Factor of a score as an input of a layer: quarters of a class."""
-_UNIT_BOUNDS: Final = np.float32(0), np.float32(UNIT_MAX)
 _SCORE_BOUNDS: Final = np.float32(0), np.float32(SCORE_MAX)
 _LATENT_RANGE: Final = 1 << 16
 
@@ -97,28 +92,6 @@ def dc_inputs_of(name: str) -> int:
     return (
         2 * dc_pyramid.MEAN_ROWS[key.component][key.number] + dc_pyramid.SCALE_ROWS[key.component] + 2 + 3
     )  # score, mean; step inputs
-
-
-@dataclass(frozen=True, eq=False)
-class Layer:
-    """An affine map: `weights` float32 [out, in] and `bias` float32 [out], integers or integers over a power of two."""
-
-    weights: Float32
-    bias: Float32
-
-    def __call__(self, x: Float32) -> Float32:
-        """Outputs float32 [n, out] for inputs float32 [n, in]."""
-        result: Float32 = x @ self.weights.T
-        result += self.bias
-        return result
-
-    def __truediv__(self, divisor: int) -> Layer:
-        return Layer(self.weights / np.float32(divisor), self.bias / np.float32(divisor))
-
-    def check(self, name: str, shape: tuple[int, int], limit: int) -> None:
-        """Raise ModelError unless the shape is right and no output, for inputs of at most UNIT_MAX, reaches `limit`."""
-        _require(self.weights.shape == shape and self.bias.shape == shape[:1], name, "has a wrong shape")
-        _require(int(_reach(self.weights, self.bias).max(initial=0)) < limit, name, "is too large to be exact")
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,7 +157,7 @@ class ContextNetwork:
         Those of the states are divided by 2**`shift`: with UNIT_SHIFT as in the other layers, sums of that many weights would not
         be exact. Raises ModelError.
         """
-        _require(1 <= shift <= UNIT_SHIFT, "shift", "is not 1 to 10")
+        require(1 <= shift <= UNIT_SHIFT, "context.shift", "is not 1 to 10")
         one, state = 1 << UNIT_SHIFT, np.float32(1 << shift)
         tiles = [
             TileWeights(tile.state / state, tile.own / state, (tile.hidden[0] / one, tile.hidden[1] / one), tile.out)
@@ -198,25 +171,26 @@ class ContextNetwork:
         """Raise ModelError unless all shapes are right and every sum of integers is exact in float32, whatever the features are."""
         self._check_tiles()
         for name, layers in self.passes.items():
-            layers.first.check(f"{name}.first", (len(layers.first.weights), dc_inputs_of(name)), FLOAT32_EXACT)
-            layers.second.check(f"{name}.second", (len(layers.second.weights), len(layers.first.weights)), FLOAT32_EXACT)
-            layers.out.check(f"{name}.out", (2, len(layers.second.weights)), FLOAT32_EXACT // 2)
+            layers.first.check(f"context.{name}.first", (len(layers.first.weights), dc_inputs_of(name)), FLOAT32_EXACT)
+            layers.second.check(f"context.{name}.second", (len(layers.second.weights), len(layers.first.weights)), FLOAT32_EXACT)
+            layers.out.check(f"context.{name}.out", (2, len(layers.second.weights)), FLOAT32_EXACT // 2)
 
     def _check_tiles(self) -> None:
         """Raise ModelError unless the states and the layers of the tiles are right; states grow from tile to tile."""
         widths, reach = [], []
         for dcs, steps, planes in zip(self.dc_weights, self.step_weights, (1, 2), strict=True):
             width = len(dcs)
-            _require(dcs.shape == (width, 2 * len(DC_AROUND) * planes) and steps.shape == (width, 3), "dc", "has a wrong shape")
+            shapes = dcs.shape, steps.shape
+            require(shapes == ((width, 2 * len(DC_AROUND) * planes), (width, 3)), "context.dc", "has a wrong shape")
             widths.append(width)
-            reach.append(_reach(dcs, 0) + _reach(steps, 0))
+            reach.append(reach_of(dcs, 0) + reach_of(steps, 0))
         for tile, given in zip(COLOR_4X4.tiles, self.tiles, strict=True):
-            name, bank = f"tile.{tile.number:02d}", min(tile.component, 1)
+            name, bank = f"context.tile.{tile.number:02d}", min(tile.component, 1)
             shapes = (widths[bank], 2 * tile.size * len(taps_of(tile))), (widths[bank], 8 * tile.size)
-            _require((given.state.shape, given.own.shape) == shapes, name, "has a wrong shape")
-            worst = reach[bank] + _reach(given.own, 0)
-            reach[bank] = reach[bank] + _reach(given.state, 0)
-            _require(max(worst.max(), reach[bank].max()) < FLOAT32_EXACT, name, "is too large to be exact")
+            require((given.state.shape, given.own.shape) == shapes, name, "has a wrong shape")
+            worst = reach[bank] + reach_of(given.own, 0)
+            reach[bank] = reach[bank] + reach_of(given.state, 0)
+            require(max(worst.max(), reach[bank].max()) < FLOAT32_EXACT, name, "is too large to be exact")
             inputs = sum(widths[: bank + 1]) + 1 + tile.size
             for hidden, out in zip(given.hidden, given.out, strict=True):
                 hidden.check(f"{name}.hidden", (len(hidden.weights), inputs), FLOAT32_EXACT)
@@ -261,22 +235,6 @@ class _Reader:
         if both.ndim != 3 or len(both) != 2 or bias.shape != both.shape[:2]:
             raise ValueError(f"context.{name} has a wrong shape")
         return Layer(both[0], bias[0]), Layer(both[1], bias[1])
-
-
-def _reach(weights: Float32, bias: Float32 | int) -> Float64:
-    """Largest magnitude of each output for inputs of at most UNIT_MAX, float64 [out]."""
-    weight: Float64 = np.abs(weights.astype(np.float64)).sum(axis=1)
-    return weight * UNIT_MAX + np.abs(np.asarray(bias, np.float64))
-
-
-def _require(condition: bool, name: str, message: str) -> None:
-    if not condition:
-        raise ModelError(f"model: context.{name} {message}")
-
-
-def unit(sums: Float32) -> Float32:
-    """clamp(floor(sums), 0, UNIT_MAX), in place."""
-    return np.floor(sums.clip(*_UNIT_BOUNDS, out=sums), out=sums)
 
 
 def clamp_score(score: Float32) -> Float32:
@@ -399,7 +357,7 @@ class ContextCorrector(DcContextCorrector):
                 sums = states[cells]  # float32 [n, W]
                 if half and number == bank:
                     sums = sums + self._around(self.places[cells], CROSS) @ weights.own.T
-                sums.clip(*_UNIT_BOUNDS, out=x[:, first : first + sums.shape[1]])
+                sums.clip(*UNIT_BOUNDS, out=x[:, first : first + sums.shape[1]])
                 first += sums.shape[1]
             x[:, first:] = others[chunk]
             np.floor(x, out=x)  # the others are integers

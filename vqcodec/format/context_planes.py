@@ -1,9 +1,10 @@
-"""Symbols of a plane <-> bytes, in contexts: each pixel's four decoded neighbours tell from which stream its symbol comes.
+"""Symbols of a plane <-> bytes, in contexts: the decoded pixels around each pixel tell from which stream its symbol comes.
 
 Scans of text, dithered and noisy graphics have few colours and no repeats that zstd could refer to, but a pixel is like its
 neighbours. All symbols are below K, the number of symbols of a palette's first level (index_planes.py).
 
-    4 bytes    numbers of bins of the pixels to the left, above, above right and above left, 1..255 each; their product is P
+    1 byte     number of bins of the pixel to the left, 1..255; 0: contexts of the file's graphic model
+    3 bytes    unless it is 0: numbers of bins of the pixels above, above right and above left, 1..255 each
     1 byte     number of classes, C = 1..255
     part       if C > 1: the class of each context, 0..C - 1; P bytes
     for each class, its stream:
@@ -17,52 +18,38 @@ neighbours. All symbols are below K, the number of symbols of a palette's first 
     part       the runs
     part       the tails
 
-Parts are those of palettes.py, without packing. P is at most 65536. The bin of a symbol s among b bins is s * b // K. Pixels
-outside of the plane, and those without a symbol, count as 0. With the bins w, n, r and l of the neighbours in the order above, a
-context is ((w * b_n + n) * b_r + r) * b_l + l. Pixels are decoded in the order of x + 2 y, and of equal x + 2 y in that of y: each
-takes the next symbol of the stream of its context's class. Runs and tails are the parts 0 and 1 of the split form (container.py,
-section 3), with z in place of 0; after the last tail the stream has z to its end. The streams must have exactly the symbols that
-the pixels take.
+Parts are those of palettes.py, without packing.
+
+With bins, their product is P, the number of contexts, at most 65536. The bin of a symbol s among b bins is s * b // K. Pixels
+outside the plane, and those without a symbol, count as 0. With the bins w, n, r and l of the neighbours in the order above, a
+context is ((w * b_n + n) * b_r + r) * b_l + l.
+
+With a graphic model, its network tells contexts, and P is the number of its outputs (entropy/pixel_contexts.py). It sees the grey
+level of each symbol's colour (transform/palette.py, `grey_levels`), and 127 for the symbol of other colours, for pixels outside of
+the plane, and for those without a symbol.
+
+Pixels are decoded in the order of x + 2 y, and of equal x + 2 y in that of y: each takes the next symbol of the stream of its
+context's class. Runs and tails are the parts 0 and 1 of the split form (container.py, section 3), with z in place of 0; after the
+last tail the stream has z to its end. The streams must have exactly the symbols that the pixels take.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final, NamedTuple
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from vqcodec.arrays import Bool, Float64, Int32, Intp, UInt8
+from vqcodec.arrays import Bool, UInt8
 from vqcodec.errors import CorruptError
 from vqcodec.format import zstd_blocks
 from vqcodec.format.bits import ByteReader, write_varint
+from vqcodec.format.context_classes import Classes, best_bins, best_classes
+from vqcodec.format.neighbours import Bins, GreyLevels, Neighbours, OfModel, contexts_of, margin_of, padded
 from vqcodec.format.palettes import read_part, write_part
 from vqcodec.format.stream_forms import Split
 
 _MOST_CONTEXTS: Final = 1 << 16
-_BINS: Final = ((64, 64, 1, 1), (16, 16, 4, 3), (8, 8, 8, 8))
-"""Bins that the encoder tries; fewer if there are fewer symbols."""
-_FEW_BINS: Final = (16, 16, 1, 1)
-_PAIR_BYTES: Final = 0.5
-_LEAST_SHARE: Final = 0.9
-"""For `least_bytes`: bins, bytes to describe each pair of context and symbol that occurs, and the share of all this that may do."""
-_CLASSES: Final = (6, 12, 24, 48, 96)
-"""Numbers of classes that the encoder tries, until more take more bytes."""
-_ROUNDS: Final = 8
-_CLASS_BYTES: Final = 25
-"""Bytes of a class beside its symbols and their code, about."""
-_CODE_BYTES: Final = 0.55
-"""Bytes of a symbol in the description of a Huffman code, about."""
-_LEAST_PROBABILITY: Final = 1e-4
-
-
-class _Contexts(NamedTuple):
-    """The encoder's choice of contexts."""
-
-    bins: tuple[int, ...]
-    classes: UInt8
-    """The class of each context, uint8 [P]."""
 
 
 def pack(plane: UInt8, mask: Bool | None, alphabet: int, levels: tuple[int, ...]) -> bytes:
@@ -70,30 +57,36 @@ def pack(plane: UInt8, mask: Bool | None, alphabet: int, levels: tuple[int, ...]
 
     `levels` are those of zstd. `unpack` is the inverse.
     """
-    found = _best_contexts(plane, mask, alphabet, levels)
-    classes = found.classes[_contexts_of(plane, found.bins, alphabet)]  # uint8 [H, W]
-    symbols, own = _in_order(plane, mask), _in_order(classes, mask)
+    best = best_bins(plane, mask, alphabet, levels)
+    assert isinstance(best.neighbours, Bins)
+    return bytes(best.neighbours.bins) + _pack_classes(plane, mask, best, levels)
+
+
+def pack_by_model(plane: UInt8, mask: Bool | None, model: GreyLevels, levels: tuple[int, ...]) -> bytes:
+    """Symbols as for `pack`, in contexts of a model. `unpack` is the inverse."""
+    best = best_classes(plane, mask, len(model.levels), OfModel(model), levels)
+    return b"\0" + _pack_classes(plane, mask, best, levels)
+
+
+def _pack_classes(plane: UInt8, mask: Bool | None, found: Classes, levels: tuple[int, ...]) -> bytes:
+    """The classes, and their streams."""
+    own = _in_order(found.class_of[contexts_of(plane, mask, found.neighbours)], mask)
     order = own.argsort(kind="stable")
-    count = 1 + int(found.classes.max())
+    count = 1 + int(found.class_of.max())
     ends = np.cumsum(np.bincount(own, minlength=count))
-    streams: list[UInt8] = np.split(symbols[order], ends[:-1])
-    head = bytes((*found.bins, count)) + (_part(found.classes.tobytes(), levels) if count > 1 else b"")
+    streams: list[UInt8] = np.split(_in_order(plane, mask)[order], ends[:-1])
+    head = bytes((count,)) + (_part(found.class_of.tobytes(), levels) if count > 1 else b"")
     return head + b"".join(_write_stream(stream, levels) for stream in streams)
 
 
-def least_bytes(plane: UInt8, mask: Bool | None, alphabet: int) -> float:
-    """Bytes that `pack` will hardly go below."""
-    _, counts = _counts(plane, mask, alphabet, _usable(_FEW_BINS, alphabet))
-    shares = counts / counts.sum(axis=1, keepdims=True)
-    bits = -float((counts * np.log2(np.maximum(shares, _LEAST_PROBABILITY))).sum())
-    return _LEAST_SHARE * (bits / 8 + _PAIR_BYTES * np.count_nonzero(counts))
+def unpack(reader: ByteReader, shape: tuple[int, int], mask: Bool | None, alphabet: int, model: GreyLevels | None = None) -> UInt8:
+    """The symbols uint8 [H, W] of a plane of `shape`, 0 where `mask` is false.
 
-
-def unpack(reader: ByteReader, shape: tuple[int, int], mask: Bool | None, alphabet: int) -> UInt8:
-    """The symbols uint8 [H, W] of a plane of `shape`, 0 where `mask` is false. Raises TruncatedError, CorruptError."""
-    bins = tuple(reader.take(4))
-    contexts, count = int(np.prod(bins)), reader.byte()
-    if not contexts or contexts > _MOST_CONTEXTS or not count:
+    `model` has the contexts of the file's model, if it has any. Raises TruncatedError, CorruptError.
+    """
+    neighbours = _read_neighbours(reader, alphabet, model)
+    contexts, count = neighbours.count, reader.byte()
+    if not count:
         raise CorruptError("corrupt file: an invalid number of contexts")
     class_of = read_part(reader, contexts) if count > 1 else np.zeros(contexts, np.uint8)
     if int(class_of.max()) >= count:
@@ -104,52 +97,59 @@ def unpack(reader: ByteReader, shape: tuple[int, int], mask: Bool | None, alphab
         streams.append(_read_stream(reader, pixels - sum(map(len, streams)), alphabet))
     if sum(map(len, streams)) != pixels:
         raise CorruptError("corrupt file: streams of contexts do not match their pixels")
-    return _decode(shape, mask, _tables(bins, alphabet), class_of, streams)
+    return _decode(shape, mask, neighbours, class_of, streams)
+
+
+def _read_neighbours(reader: ByteReader, alphabet: int, model: GreyLevels | None) -> Neighbours:
+    """The kind of contexts. Raises TruncatedError, CorruptError."""
+    first = reader.byte()
+    if not first:
+        if model is None:
+            raise CorruptError("corrupt file: contexts of a model that has none")
+        return OfModel(model)
+    bins = Bins((first, *reader.take(3)), alphabet)
+    if not 0 < bins.count <= _MOST_CONTEXTS:
+        raise CorruptError("corrupt file: an invalid number of contexts")
+    return bins
 
 
 # ------------------------------------------------------------------------------------------------ the order of pixels
 
 
-def _steps(shape: tuple[int, int]) -> Iterator[slice]:
-    """The pixels of equal x + 2 y, in the order in which they are decoded, as places in the flat padded plane (`_padded`)."""
+def _steps(shape: tuple[int, int], margin: int) -> Iterator[slice]:
+    """The pixels of equal x + 2 y, in the order in which they are decoded, as places in the flat padded plane (`padded`)."""
     height, width = shape
+    row = width + 2 * margin
     for step in range(width + 2 * (height - 1)):
         first, last = max(0, (step - width + 2) // 2), min(height - 1, step // 2)
-        start = (first + 1) * (width + 2) + step - 2 * first + 1
-        yield slice(start, start + (last - first) * width + 1, width)  # one row down and two pixels to the left
-
-
-def _padded(plane: NDArray[Any]) -> NDArray[Any]:
-    """A plane [H, W] with zeros above, to the left and to the right, [H + 1, W + 2]."""
-    return np.pad(plane, ((1, 0), (1, 1)))
+        start = (first + margin) * row + step - 2 * first + margin
+        yield slice(start, start + (last - first) * (row - 2) + 1, row - 2)  # one row down and two pixels to the left
 
 
 def _in_order(plane: UInt8, mask: Bool | None) -> UInt8:
     """The symbols of a plane [H, W] in the order in which they are decoded, uint8 [n]."""
-    flat = _padded(plane).reshape(-1)
-    steps = list(_steps(plane.shape))
+    flat = padded(plane, 1).reshape(-1)
+    steps = list(_steps(plane.shape, 1))
     found = np.concatenate([flat[step] for step in steps])
     if mask is None:
         return found
-    valid = _padded(mask).reshape(-1)
+    valid = padded(mask, 1).reshape(-1)
     return found[np.concatenate([valid[step] for step in steps])]
 
 
-def _decode(shape: tuple[int, int], mask: Bool | None, tables: list[Int32], class_of: UInt8, streams: list[UInt8]) -> UInt8:
+def _decode(shape: tuple[int, int], mask: Bool | None, neighbours: Neighbours, class_of: UInt8, streams: list[UInt8]) -> UInt8:
     """The plane uint8 [H, W] of all streams. Pixels of equal x + 2 y do not depend on each other, and are decoded at once."""
-    row = shape[1] + 2
+    margin = margin_of(neighbours)
+    row = shape[1] + 2 * margin
+    distances = [-(y * row + x) for y, x in neighbours.places]
     symbols = np.concatenate(streams)
     ends = np.cumsum([len(stream) for stream in streams])
     place = ends - [len(stream) for stream in streams]  # of the next symbol of each class
-    flat = np.zeros((shape[0] + 1) * row, np.uint8)
-    valid = None if mask is None else _padded(mask).reshape(-1)
-    left, above, right, corner = tables
-    for step in _steps(shape):
-        context = left[flat[_moved(step, 1)]]
-        context += above[flat[_moved(step, row)]]
-        context += right[flat[_moved(step, row - 1)]]
-        context += corner[flat[_moved(step, row + 1)]]
-        own = class_of[context]
+    flat = np.zeros((shape[0] + margin) * row, np.uint8)
+    seen = np.full(len(flat), neighbours.missing, np.uint8)
+    valid = None if mask is None else padded(mask, margin).reshape(-1)
+    for step in _steps(shape, margin):
+        own = class_of[neighbours.of([seen[_moved(step, distance)] for distance in distances])]
         if valid is not None:
             here = np.flatnonzero(valid[step])
             own = own[here]
@@ -159,34 +159,18 @@ def _decode(shape: tuple[int, int], mask: Bool | None, tables: list[Int32], clas
         found = np.empty(len(own), np.uint8)
         found[order] = symbols.take(offsets[own[order]] + np.arange(len(own)), mode="clip")
         if valid is None:
-            flat[step] = found
+            flat[step], seen[step] = found, neighbours.seen[found]
         else:
-            flat[step][here] = found
+            flat[step][here], seen[step][here] = found, neighbours.seen[found]
         place += counts
     if not np.array_equal(place, ends):
         raise CorruptError("corrupt file: streams of contexts do not match their pixels")
-    return flat.reshape(-1, row)[1:, 1:-1]
+    return flat.reshape(-1, row)[margin:, margin : margin + shape[1]]
 
 
 def _moved(places: slice, back: int) -> slice:
     """Places of a flat plane that lie `back` before others."""
     return slice(places.start - back, places.stop - back, places.step)
-
-
-def _tables(bins: tuple[int, ...], alphabet: int) -> list[Int32]:
-    """Summands of a context for each symbol of each of the four neighbours, int32 [256] each."""
-    strides = np.cumprod((1, *bins[:0:-1]))[::-1]
-    symbols = np.arange(256) % alphabet  # symbols are checked when they are read
-    return [(symbols * count // alphabet * stride).astype(np.int32) for count, stride in zip(bins, strides.tolist(), strict=True)]
-
-
-def _contexts_of(plane: UInt8, bins: tuple[int, ...], alphabet: int) -> Int32:
-    """The context of each pixel of a plane [H, W], int32 [H, W]."""
-    around = _padded(plane)
-    neighbours = around[1:, :-2], around[:-1, 1:-1], around[:-1, 2:], around[:-1, :-2]
-    left, above, right, corner = (table[each] for table, each in zip(_tables(bins, alphabet), neighbours, strict=True))
-    found: Int32 = left + above + right + corner
-    return found
 
 
 # ------------------------------------------------------------------------------------------------ streams
@@ -235,75 +219,3 @@ def _read_stream(reader: ByteReader, most: int, alphabet: int) -> UInt8:
     if max(common, int(symbols.max(initial=0))) >= alphabet:
         raise CorruptError("corrupt file: an index is not below the number of colours")
     return symbols
-
-
-# ------------------------------------------------------------------------------------------------ the encoder's choice
-
-
-def _best_contexts(plane: UInt8, mask: Bool | None, alphabet: int, levels: tuple[int, ...]) -> _Contexts:
-    """The contexts and classes that take the fewest bytes, about."""
-    best, least = None, np.inf
-    for each in _BINS:
-        bins = _usable(each, alphabet)
-        used, counts = _counts(plane, mask, alphabet, bins)
-        least_here = np.inf
-        for most in _CLASSES:
-            class_of_used, size = _classes(counts, min(most, len(used)))
-            classes = np.zeros(int(np.prod(bins)), np.uint8)
-            classes[used] = class_of_used
-            known = np.zeros(len(classes), np.intp)
-            known[used] = used
-            classes = classes[np.maximum.accumulate(known)]  # unused contexts repeat the class before them
-            size += len(_part(classes.tobytes(), levels))
-            if size < least:
-                best, least = _Contexts(bins, classes), size
-            if size > least_here:
-                break
-            least_here = size
-    assert best is not None
-    return best
-
-
-def _usable(bins: tuple[int, ...], alphabet: int) -> tuple[int, ...]:
-    """Bins that are not more than there are symbols."""
-    return tuple(min(count, alphabet) for count in bins)
-
-
-def _counts(plane: UInt8, mask: Bool | None, alphabet: int, bins: tuple[int, ...]) -> tuple[Intp, Float64]:
-    """The contexts [n] that occur, and the number of each symbol in each of them, float64 [n, K]."""
-    places = _contexts_of(plane, bins, alphabet).astype(np.intp) * alphabet + plane
-    own = places.reshape(-1) if mask is None else places[mask]
-    counts = np.bincount(own, minlength=int(np.prod(bins)) * alphabet).reshape(-1, alphabet)
-    used = np.flatnonzero(counts.any(axis=1))
-    return used, counts[used].astype(np.float64)
-
-
-def _classes(counts: Float64, most: int) -> tuple[UInt8, float]:
-    """At most `most` classes of contexts [n] with similar symbols, and the bytes of their streams, about.
-
-    `counts` float64 [n, K] of each context's symbols. Contexts move to the class whose code is the shortest for them (Lloyd 1982,
-    with Kullback-Leibler divergence).
-    """
-    totals = counts.sum(axis=1)
-    order = np.argsort(counts @ np.arange(counts.shape[1]) / totals, kind="stable")
-    share = np.cumsum(totals[order]) / totals.sum()
-    own = np.empty(len(counts), np.intp)
-    own[order] = np.minimum(most - 1, (share * most).astype(np.intp))
-    for _ in range(_ROUNDS):
-        sums = _sums(counts, own, most)
-        shares = np.maximum(sums / np.maximum(sums.sum(axis=1, keepdims=True), 1), _LEAST_PROBABILITY)
-        own = (counts @ np.log2(shares).T).argmax(axis=1)
-    own = np.unique(own, return_inverse=True)[1].reshape(-1)
-    sums = _sums(counts, own, int(own.max()) + 1)
-    shares = sums / sums.sum(axis=1, keepdims=True)
-    bits = -(sums * np.log2(np.maximum(shares, _LEAST_PROBABILITY))).sum()
-    return own.astype(np.uint8), float(bits) / 8 + _CLASS_BYTES * len(sums) + _CODE_BYTES * np.count_nonzero(sums)
-
-
-def _sums(counts: Float64, own: Intp, classes: int) -> Float64:
-    """The sum of the counts [n, K] of each class, float64 [classes, K]."""
-    found = np.zeros((classes, counts.shape[1]))
-    order = own.argsort(kind="stable")
-    there, first = np.unique(own[order], return_index=True)
-    found[there] = np.add.reduceat(counts[order], first)
-    return found

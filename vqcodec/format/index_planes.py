@@ -46,8 +46,9 @@ from numpy.typing import NDArray
 
 from vqcodec.arrays import Bool, Int32, Pixels, UInt8, UInt16
 from vqcodec.errors import CorruptError
-from vqcodec.format import context_planes, palettes, sample_bytes, zstd_blocks
+from vqcodec.format import context_classes, context_planes, palettes, sample_bytes, zstd_blocks
 from vqcodec.format.bits import ByteReader, write_varint
+from vqcodec.format.neighbours import WHITE, GreyLevels, Network
 from vqcodec.format.palette_levels import Level, has_symbols, levels_of, pack_levels, unpack_levels
 from vqcodec.format.palettes import PackedPalette
 from vqcodec.format.rare_pixels import differences_at, pack_rare, unpack_rare
@@ -148,11 +149,18 @@ class _Look(NamedTuple):
     """Heights of strips to try."""
 
 
-def pack_all(pictures: Sequence[Pixels], graphic: Sequence[Bool | None], effort: int, threads: int = 1) -> Packed:
+def pack_all(
+    pictures: Sequence[Pixels],
+    graphic: Sequence[Bool | None],
+    effort: int,
+    threads: int = 1,
+    network: Network | None = None,
+) -> Packed:
     """The smallest palette and bytes of tile groups [H, W, C], uint8 or uint16, found at an effort of 1..9.
 
-    `graphic` are the maps bool [h, w] of the groups' cells; None if all are graphic. `unpack` is the inverse for one group. Groups
-    are prepared anew for each step, on up to `threads` cores, so that a large picture needs little memory.
+    `graphic` are the maps bool [h, w] of the groups' cells; None if all are graphic. `network` is that of a graphic model, for
+    samples of 8 bits. `unpack` is the inverse for one group. Groups are prepared anew for each step, on up to `threads` cores, so
+    that a large picture needs little memory.
     """
     search = SEARCHES[effort - 1]
     maps = [None if cells is None or cells.all() else cells for cells in graphic]
@@ -186,42 +194,54 @@ def pack_all(pictures: Sequence[Pixels], graphic: Sequence[Bool | None], effort:
         progress.advance()
         table = palettes.pack_palette(best, chains[len(best.colours)], search.final)
         packed = Packed(table.data, side_by_side(pack, groups, threads))
-        if not search.contexts:
+        if not search.contexts and network is None:
             return packed
         flat = colour_tables.palette_of(common, len(best.colours) or LEVEL, LEVEL)
         flat_table = palettes.pack_palette(flat, chains[len(flat.colours)], search.final)
-        return _pack_all_in_contexts(pictures, maps, common, flat, flat_table, packed.size, search.final, threads) or packed
+        coder = _ContextCoder(pictures, maps, common, flat, flat_table, network, threads)
+        return coder.pack(packed.size, search.final) or packed
 
 
-def _pack_all_in_contexts(
-    pictures: Sequence[Pixels],
-    maps: Sequence[Bool | None],
-    common: CommonColours,
-    palette: Palette,
-    table: PackedPalette,
-    size: int,
-    zstd_levels: tuple[int, ...],
-    threads: int,
-) -> Packed | None:
-    """Tile groups with the symbols of the first level in contexts, if that takes clearly less than `size` bytes.
+@dataclass(frozen=True, eq=False)
+class _ContextCoder:
+    """Codes tile groups with the symbols of the first level in contexts."""
 
-    `table`: the packed palette.
+    pictures: Sequence[Pixels]
+    maps: Sequence[Bool | None]
+    common: CommonColours
+    palette: Palette
+    table: PackedPalette
+    """The packed palette."""
+    network: Network | None
+    threads: int
+
+    def pack(self, size: int, zstd_levels: tuple[int, ...]) -> Packed | None:
+        """All groups, if that takes clearly less than `size` bytes."""
+        if not has_symbols(levels_of(self.palette)):
+            return None
+        groups, most = range(len(self.pictures)), (1 - _CONTEXTS_SAVE) * size
+        if self.network is None and sum(side_by_side(self._least_bytes, groups, self.threads)) > most:
+            return None
+
+        def one(number: int) -> bytes:
+            return self._group(number).pack(zstd_levels)
+
+        packed = Packed(self.table.data, side_by_side(one, groups, self.threads))
+        return packed if packed.size < most else None
+
+    def _least_bytes(self, number: int) -> float:
+        return self._group(number).least_bytes
+
+    def _group(self, number: int) -> _InContexts:
+        group = _group(self.pictures[number], self.maps[number], self.common)
+        return _in_contexts(group, self.palette, self.table, self.network)
+
+
+def unpack(data: bytes, shape: tuple[int, int], palette: Palette, graphic: Bool | None, network: Network | None = None) -> Pixels:
+    """The pixels [H, W, C] of the graphic cells of a group of `shape` (H, W), all others 0.
+
+    `network` is that of the file's graphic model, if it has one. Raises TruncatedError, CorruptError.
     """
-    if not has_symbols(levels_of(palette)):
-        return None
-    groups, most = range(len(pictures)), (1 - _CONTEXTS_SAVE) * size
-
-    def in_contexts(number: int) -> _InContexts:
-        return _in_contexts(_group(pictures[number], maps[number], common), palette, table)
-
-    if sum(side_by_side(lambda number: in_contexts(number).least_bytes, groups, threads)) > most:
-        return None
-    packed = Packed(table.data, side_by_side(lambda number: in_contexts(number).pack(zstd_levels), groups, threads))
-    return packed if packed.size < most else None
-
-
-def unpack(data: bytes, shape: tuple[int, int], palette: Palette, graphic: Bool | None) -> Pixels:
-    """The pixels [H, W, C] of the graphic cells of a group of `shape` (H, W), all others 0. Raises TruncatedError, CorruptError."""
     height, width = shape
     mask = None if graphic is None else colour_tables.pixels_of_cells(graphic, height, width)
     count = height * width if mask is None else int(np.count_nonzero(mask))
@@ -232,7 +252,7 @@ def unpack(data: bytes, shape: tuple[int, int], palette: Palette, graphic: Bool 
         first = None
         if not heights:
             heights = strips.uniform_heights(1, height)
-            first = _unpack_first(reader, (height, width), mask, levels_of(palette))
+            first = _unpack_first(reader, (height, width), mask, palette, network)
         symbols, rare = unpack_levels(reader, count, palette, first)
         plane = symbols
         if mask is not None:
@@ -361,6 +381,8 @@ class _InContexts(NamedTuple):
     indices: UInt16
     """Indices into the palette [H, W]."""
     levels: list[Level]
+    model: GreyLevels | None
+    """The contexts of a model; None: those that the group describes."""
 
     @property
     def _first(self) -> UInt8:
@@ -371,18 +393,25 @@ class _InContexts(NamedTuple):
     @property
     def least_bytes(self) -> float:
         """Bytes that `pack` will hardly go below."""
-        return 0.0 if self._is_empty else context_planes.least_bytes(self._first, self.group.mask, self.levels[0].symbols)
+        return 0.0 if self._is_empty else context_classes.least_bytes(self._first, self.group.mask, self.levels[0].symbols)
 
     @property
     def _is_empty(self) -> bool:
         return self.group.mask is not None and not self.group.mask.any()
+
+    def _pack_first(self, zstd_levels: tuple[int, ...]) -> bytes:
+        """The symbols of the first level."""
+        mask = self.group.mask
+        if self.model is None:
+            return context_planes.pack(self._first, mask, self.levels[0].symbols, zstd_levels)
+        return context_planes.pack_by_model(self._first, mask, self.model, zstd_levels)
 
     def pack(self, zstd_levels: tuple[int, ...]) -> bytes:
         """The bytes of the group; b"" without graphic pixels. `unpack` is the inverse."""
         if self._is_empty:
             return b""
         heights = strips.uniform_heights(1, len(self.indices))
-        first = context_planes.pack(self._first, self.group.mask, self.levels[0].symbols, zstd_levels)
+        first = self._pack_first(zstd_levels)
         flat = _scanned(self.indices, self.group.mask, heights)
         higher = np.flatnonzero(flat >= self.levels[0].size)
         rest, rare = pack_levels(flat[higher], self.levels[1:], zstd_levels)
@@ -392,16 +421,31 @@ class _InContexts(NamedTuple):
         return _CONTEXTS + first + rest
 
 
-def _in_contexts(group: _Group, palette: Palette, table: PackedPalette) -> _InContexts:
+def _in_contexts(group: _Group, palette: Palette, table: PackedPalette, network: Network | None) -> _InContexts:
     """A group whose indices are those of a packed palette, with a first level of LEVEL colours."""
-    return _InContexts(group, table.index_of[np.minimum(group.ranks, len(palette.colours))], levels_of(palette))
+    model = None
+    if network is not None:
+        model = _grey_levels(replace(palette, colours=palette.colours[table.index_of[:-1].argsort()]), network)
+    return _InContexts(group, table.index_of[np.minimum(group.ranks, len(palette.colours))], levels_of(palette), model)
 
 
-def _unpack_first(reader: ByteReader, shape: tuple[int, int], mask: Bool | None, levels: list[Level]) -> UInt8:
+def _grey_levels(palette: Palette, network: Network) -> GreyLevels:
+    """The contexts of a model for the first level of a palette."""
+    level = levels_of(palette)[0]
+    levels = np.full(level.symbols, WHITE, np.uint8)
+    levels[: level.size] = colour_tables.grey_levels(palette.colours[: level.size])
+    return GreyLevels(network, levels)
+
+
+def _unpack_first(
+    reader: ByteReader, shape: tuple[int, int], mask: Bool | None, palette: Palette, network: Network | None
+) -> UInt8:
     """The symbols [n] of the first level in contexts, row by row. Raises TruncatedError, CorruptError."""
+    levels = levels_of(palette)
     if not has_symbols(levels):
         raise CorruptError("corrupt file: contexts of a palette without two symbols")
-    plane = context_planes.unpack(reader, shape, mask, levels[0].symbols)
+    model = None if network is None else _grey_levels(palette, network)
+    plane = context_planes.unpack(reader, shape, mask, levels[0].symbols, model)
     return plane.reshape(-1) if mask is None else plane[mask]
 
 

@@ -116,7 +116,7 @@ class Encoding:
             from vqcodec.codec.embedding import with_model
 
             alone, data = len(data), with_model(data, model, self.max_pixels)
-            notes += (f"model {model.name} takes {len(data) - alone:,} bytes of the file",) if header.model_id else ()
+            notes += (f"model {model.name} takes {len(data) - alone:,} bytes of the file",) if len(data) > alone else ()
         if grew:
             notes += (self._note_on_growth(source, bytes_in, header),)
         write_atomic(output, data, overwrite=overwrite, attributes=attributes)

@@ -18,48 +18,23 @@ from vqcodec.entropy.context import (
     DC_AROUND,
     MARGIN,
     MEAN_OUT_SHIFT,
-    UNIT_MAX,
-    UNIT_SHIFT,
     dc_inputs_of,
     dc_pass_names,
     outputs_of,
     taps_of,
 )
+from vqcodec.entropy.layers import UNIT_MAX, UNIT_SHIFT
 from vqcodec.entropy.linear import FLOAT32_EXACT, SCALE_SHIFT
 from vqcodec.neural.context_samples import ONE, even_first
 from vqcodec.neural.density import Density
 from vqcodec.neural.loop import Batch
+from vqcodec.neural.units import product_type, unit
 from vqcodec.transform.layouts import COLOR_4X4, Tile
 
 _LATENTS: Final = 16
 """Units of latents per step."""
 _SEEN: Final = COLOR_4X4.channels
 _INT16: Final = 32767
-
-
-class _Unit(torch.autograd.Function):
-    """`unit` of entropy/context.py on the scale where 32 is 1.0; the gradient passes straight through the rounding."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        ctx.save_for_backward(x)
-        return x.float().mul(ONE).floor_().clamp_(0, UNIT_MAX).mul_(1 / ONE)  # in place: passes over memory are what takes time
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        (x,) = ctx.saved_tensors
-        return torch.ops.aten.hardtanh_backward(gradient, x, 0.0, UNIT_MAX / ONE)
-
-
-def _unit(x: Tensor) -> Tensor:
-    result: Tensor = _Unit.apply(x)  # type: ignore[no-untyped-call]  # torch has no type for it
-    return result.to(_product_type(x))  # once for all products of the same units
-
-
-def _product_type(x: Tensor) -> torch.dtype:
-    """The type in which `functional.linear` multiplies here."""
-    device = x.device.type
-    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else torch.float32
 
 
 def _weights(outputs: int, inputs: int, gain: float) -> nn.Parameter:
@@ -81,7 +56,7 @@ class Half(nn.Module):
         for part in parts:
             sums = functional.linear(part, self.hidden[:, first : first + part.shape[-1]]) + sums
             first += part.shape[-1]
-        return functional.linear(_unit(sums), self.out, self.out_bias)
+        return functional.linear(unit(sums), self.out, self.out_bias)
 
 
 class TileContext(nn.Module):
@@ -125,7 +100,7 @@ class TileContext(nn.Module):
         side = int(cells**0.5)
         halves = slice(0, cells // 2), slice(cells // 2, cells)
         places = [torch.from_numpy(even_first(side)[half]).to(values.device) for half in halves]
-        rows = values.flatten(2).transpose(1, 2).to(_product_type(values))  # [B, (side + 4) ** 2, 192]
+        rows = values.flatten(2).transpose(1, 2).to(product_type(values))  # [B, (side + 4) ** 2, 192]
         around = len(DC_AROUND)
         luma_dc = torch.cat([differences[..., :around], differences[..., 3 * around : 4 * around]], 2)
         chroma_dc = torch.cat([differences[..., around : 3 * around], differences[..., 4 * around :]], 2)
@@ -133,7 +108,7 @@ class TileContext(nn.Module):
         for dc, weights, own in zip((luma_dc, chroma_dc), self.dc, self.step, strict=True):
             of_step = functional.linear(step_inputs, own).float()[:, None]
             states.append([functional.linear(dc[:, half], weights).float() + of_step for half in halves])
-        units = [[_unit(state) for state in bank] for bank in states]
+        units = [[unit(state) for state in bank] for bank in states]
         mean_features = torch.sign(means) * torch.log2(1 + means.abs() / 4) * (8 / ONE)
         for tile in COLOR_4X4.tiles:
             bank, channels = min(tile.component, 1), tile.channels
@@ -143,14 +118,14 @@ class TileContext(nn.Module):
                 here = [both[number] for both in units[: bank + 1]]
                 if number:
                     own = functional.linear(_columns(seen, CROSS, side, places[1]), self.own[tile.number])
-                    here[bank] = _unit(states[bank][1] + own)
+                    here[bank] = unit(states[bank][1] + own)
                 others = torch.cat([scores[:, half, tile.number, None] * (4 / ONE), mean_features[:, half, channels]], 2)
                 outs.append(self.halves[2 * tile.number + number]([*here, others]).float())
             yield tile, torch.cat(outs, 1)
             weights = self.state[tile.number]
             for number, where in enumerate(places):
                 states[bank][number] = states[bank][number] + functional.linear(_columns(seen, taps_of(tile), side, where), weights)
-                units[bank][number] = _unit(states[bank][number])
+                units[bank][number] = unit(states[bank][number])
 
 
 def _columns(seen: Tensor, taps: Sequence[tuple[int, int]], side: int, places: Tensor) -> Tensor:
@@ -223,8 +198,8 @@ class _DcPass(nn.Module):
         self.out, self.out_bias = nn.Parameter(torch.zeros(2, hidden[1])), nn.Parameter(torch.zeros(2))
 
     def forward(self, x: Tensor) -> Tensor:
-        hidden = _unit(functional.linear(x, self.first, self.first_bias))
-        hidden = _unit(functional.linear(hidden, self.second, self.second_bias))
+        hidden = unit(functional.linear(x, self.first, self.first_bias))
+        hidden = unit(functional.linear(hidden, self.second, self.second_bias))
         return functional.linear(hidden, self.out, self.out_bias)
 
 

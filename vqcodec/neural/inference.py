@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from vqcodec.arrays import Float32
-from vqcodec.entropy.context import ContextNetwork, DcLayers, Layer
+from vqcodec.entropy.context import ContextNetwork, DcLayers
+from vqcodec.entropy.layers import Layer
 from vqcodec.nets.convolution import Rows, RunNetwork
 from vqcodec.neural.loop import check_device
 from vqcodec.neural.networks import load_tensors

@@ -16,12 +16,12 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from vqcodec.arrays import Float64, Pixels, UInt8
-from vqcodec.codec.pipeline import Encoder, encode
+from vqcodec.codec.pipeline import Encoder, encode, read
 from vqcodec.codec.rate_control import step_of_quality
 from vqcodec.codec.reader import Reader
 from vqcodec.errors import ModelError
 from vqcodec.io import peers
-from vqcodec.options import EncodeOptions
+from vqcodec.options import DecodeOptions, EncodeOptions
 from vqcodec.train.data import TrainingImage
 from vqcodec.train.selection import pick, shuffled
 from vqcodec.train.watch import OutOfTimeError, Watch, in_processes, some_in_processes
@@ -29,6 +29,7 @@ from vqcodec.weights import registry
 from vqcodec.weights.builtin import BUILT_IN
 from vqcodec.weights.exact import ExactModel
 from vqcodec.weights.folder import packed
+from vqcodec.weights.graphic import GraphicModel
 
 QUALITIES: Final = (80, 60, 40)
 """Qualities of `encode` at which the models' files are compared, tuned for psnr."""
@@ -39,8 +40,6 @@ MOST_PICTURES: Final = 1_000_000
 GRAPHICS: Final = "most of the pictures are graphics, which `encode` stores without such a model (--kind graphic is for them)"
 _LOOKED_AT: Final = 9
 """Pictures that tell whether a folder holds graphics."""
-_GRAPHIC_BPP: Final = 1.0
-"""Bits per pixel of an exact file from which on a picture is no graphic: scanned print takes two, and a target may change it."""
 _LOOKED_AT_SIDE: Final = 384
 """Side of the corner of them, in pixels."""
 _LOOKED: Final = 0.1
@@ -65,17 +64,16 @@ def installed_models(name: str) -> list[ExactModel]:
 
 
 def are_graphics(pictures: Sequence[TrainingImage], model: ExactModel, watch: Watch) -> bool:
-    """Whether `encode` stores most of some of the pictures in few bytes without the model. Raises OutOfTimeError."""
+    """Whether `encode` stores most of some of the pictures without the model. Raises OutOfTimeError."""
     chosen = shuffled(list(pictures))[:_LOOKED_AT]
     found = some_in_processes(partial(_is_graphic, model), chosen, stage="looking at pictures", watch=watch, share=_LOOKED)
     return sum(found) > len(found) / 2
 
 
 def _is_graphic(model: ExactModel, image: TrainingImage) -> bool:
-    """Whether the file of a picture's corner is small and has no DCT blocks; runs in a worker process."""
+    """Whether the file of a picture's corner has no DCT blocks; runs in a worker process."""
     corner = np.ascontiguousarray(image.pixels[:_LOOKED_AT_SIDE, :_LOOKED_AT_SIDE])
-    file = encode(corner, model, EncodeOptions(effort=1, threads=1))
-    return not _holds_model(file) and 8 * len(file) < _GRAPHIC_BPP * corner[:, :, 0].size
+    return not _holds_model(encode(corner, model, EncodeOptions(threads=1)))
 
 
 def _holds_model(file: bytes) -> bool:
@@ -190,24 +188,44 @@ def compare(
     if own.id == base.id:
         return None
     models = [base, own, *(model for model in others if model.id not in (base.id, own.id))]
-    chosen = shuffled(pick(pictures, PIXELS, np.random.default_rng(0)))
-    kinds = _codecs_of(models)
-    numbers, images = list(range(len(kinds))) * len(chosen), [image for image in chosen for _ in kinds]
-    try:
-        parts = some_in_processes(partial(_measured, kinds), numbers, images, stage=_COMPARING, watch=watch.for_check())
-    except OutOfTimeError:
-        return None
-    whole = len(parts) // len(kinds)  # pictures with all parts
-    found = [_sizes_of(parts[number * len(kinds) : (number + 1) * len(kinds)]) for number in range(whole)]
+    found = _sizes_of_all([partial(_vqz_files, model) for model in models], partial(_own_files, own), pictures, watch)
     if not found:
         return None
     names = [model.name if model.name not in _OTHERS else f"model {model.name}" for model in models]
     if names[1] == names[0]:
         names[1] += " (new)"
+    return _compared(names, found, len(packed(own)))
+
+
+def compare_graphic(base: ExactModel, own: GraphicModel, pictures: list[TrainingImage], watch: Watch) -> Comparison | None:
+    """Compare files as `encode` makes them without and with a graphic model, and other formats, on held-out pictures without alpha
+    of up to PIXELS pixels.
+
+    `base` codes what is not graphic. None if there is no time for any picture.
+    """
+    found = _sizes_of_all([partial(_default_files, base), partial(_default_files, own)], partial(_own_files, base), pictures, watch)
+    return _compared(["without a model", own.name], found, len(packed(own))) if found else None
+
+
+def _sizes_of_all(models: Sequence[_Codec], own: _Codec, pictures: list[TrainingImage], watch: Watch) -> list[_Sizes]:
+    """Sizes of the files of some of the pictures by models, _OTHER_CODECS and `own`."""
+    kinds = [*models, *_OTHER_CODECS, own]
+    chosen = shuffled(pick(pictures, PIXELS, np.random.default_rng(0)))
+    numbers, images = list(range(len(kinds))) * len(chosen), [image for image in chosen for _ in kinds]
+    try:
+        parts = some_in_processes(partial(_measured, kinds), numbers, images, stage=_COMPARING, watch=watch.for_check())
+    except OutOfTimeError:
+        return []
+    whole = len(parts) // len(kinds)  # pictures with all parts
+    return [_sizes_of(parts[number * len(kinds) : (number + 1) * len(kinds)]) for number in range(whole)]
+
+
+def _compared(names: Sequence[str], found: Sequence[_Sizes], model_bytes: int) -> Comparison:
+    """The comparison of models and other formats by the sizes of some pictures."""
     means = np.mean([one.bytes for one in found], axis=0)  # float64 [codecs, qualities + 1]
     lines = [_line(name, sizes, means[0]) for name, sizes in zip([*names, *_OTHERS], means, strict=True)]
     psnr = np.mean([one.psnr_db for one in found], axis=0).tolist()
-    return Comparison(len(found), len(models), tuple(psnr), tuple(lines), len(packed(own)), sum(one.without_model for one in found))
+    return Comparison(len(found), len(names), tuple(psnr), tuple(lines), model_bytes, sum(one.without_model for one in found))
 
 
 def compare_lossless(
@@ -243,6 +261,10 @@ def _line(name: str, sizes: Float64, at_base: Float64) -> Line:
     return Line(name, tuple(sizes[:-1].tolist()), float(sizes[-1]), 100 * math.expm1(ratio))
 
 
+_Codec = Callable[[UInt8], "_Files"]
+"""A function that codes a picture uint8 [H, W, 1 or 3]."""
+
+
 class _Sizes(NamedTuple):
     """A picture: bytes of each model and of each of _OTHERS, float64 [codecs, qualities + 1], lossless ones last; the PSNRs; and
     whether the default file of the second model has no DCT blocks."""
@@ -265,22 +287,18 @@ class _Files:
         return [*(_least(bytes_at(curve, psnr_db, beyond_db) for curve in self.curves) for psnr_db in wanted), self.lossless_bytes]
 
 
-def _codecs_of(models: Sequence[ExactModel]) -> list[Callable[[UInt8], _Files]]:
-    """Functions that code a picture uint8 [H, W, 1 or 3]: by each model, by those of _OTHERS, and as `encode` does."""
-    return [*(partial(_vqz_files, model) for model in models), _avif_files, _webp_files, _png_files, partial(_own_files, models[1])]
-
-
-def _measured(kinds: Sequence[Callable[[UInt8], _Files]], number: int, image: TrainingImage) -> _Files:
+def _measured(kinds: Sequence[_Codec], number: int, image: TrainingImage) -> _Files:
     """The files of one picture by one of the codecs; runs in a worker process."""
     return kinds[number](image.pixels)
 
 
 def _sizes_of(found: Sequence[_Files]) -> _Sizes:
-    """Sizes of the files of one picture by the codecs of `_codecs_of`."""
+    """Sizes of the files of one picture by models, _OTHER_CODECS and `_own_files`."""
     models, others, own = found[: -len(_OTHERS) - 1], found[-len(_OTHERS) - 1 : -1], found[-1]
     wanted = [point.psnr_db for point in models[0].curves[0]]
     rows = [*(files.row(wanted, _BEYOND_DB) for files in models), *(files.row(wanted) for files in others)]
-    rows[0][-1] = own.lossless_bytes
+    if math.isnan(rows[0][-1]):
+        rows[0][-1] = own.lossless_bytes
     return _Sizes(np.array(rows), wanted, own.without_model)
 
 
@@ -288,6 +306,18 @@ def _vqz_files(model: ExactModel, pixels: UInt8) -> _Files:
     """Files with DCT blocks in all cells; `encode` may choose others for graphics."""
     encoder = Encoder(pixels, model, EncodeOptions(threads=1, tune="psnr"))
     return _Files([_curve(partial(_vqz, encoder), QUALITIES, partial(_psnr_db, pixels))])
+
+
+def _default_files(model: ExactModel | GraphicModel, pixels: UInt8) -> _Files:
+    """Files as `encode` makes them with a model: lossy ones tuned for psnr, and a lossless one."""
+
+    def coded(quality: int) -> _Coded:
+        file = encode(pixels, model, EncodeOptions(quality=quality, tune="psnr", threads=1))
+        reader = Reader(BytesIO(file))
+        return _Coded(file, read(reader, reader.model(model), DecodeOptions(threads=1)))
+
+    lossless = encode(pixels, model, EncodeOptions(lossless=True, threads=1))
+    return _Files([_curve(coded, QUALITIES, partial(_psnr_db, pixels))], len(lossless))
 
 
 def _own_files(model: ExactModel, pixels: UInt8) -> _Files:
@@ -311,6 +341,10 @@ def _webp_files(pixels: UInt8) -> _Files:
 
 def _png_files(pixels: UInt8) -> _Files:
     return _Files(lossless_bytes=len(peers.png(_flat(pixels))))
+
+
+_OTHER_CODECS: Final = (_avif_files, _webp_files, _png_files)
+"""Functions that code a picture uint8 [H, W, 1 or 3] in each of _OTHERS."""
 
 
 def _flat(pixels: UInt8) -> UInt8:

@@ -1,4 +1,5 @@
-"""`--kind graphic`: a pattern codebook of what the pictures of a folder have in common. Needs numpy only.
+"""`--kind graphic`: a pattern codebook of what the pictures of a folder have in common, which needs numpy only, and a network that
+tells the contexts of their pixels, which needs torch. A check tells which of them are worth their bytes.
 
 Contents are cells of 8x8 pixels in several colours. A picture is worth keeping as a sheet as far as its contents, at any place, are
 found in other pictures. These parts are chosen greedily by the bytes that they save in the others. If the model is still small, it
@@ -22,20 +23,22 @@ from vqcodec.arrays import Float64, Int64, Intp, UInt8
 from vqcodec.codec import pipeline
 from vqcodec.codec.pattern_book import book_of, colours_of, window_hashes
 from vqcodec.codec.pattern_search import HashFilter, cells_of
-from vqcodec.errors import InputError
+from vqcodec.errors import InputError, MissingExtraError
 from vqcodec.format.header import Metadata
 from vqcodec.io.files import check_new_folder, make_parent, new_folder
 from vqcodec.io.image_reader import read_image
 from vqcodec.options import EncodeOptions
-from vqcodec.train.comparison import compare_lossless
+from vqcodec.train.comparison import Comparison, compare_graphic, compare_lossless
 from vqcodec.train.data import TrainingImage, identity, load_corpus
 from vqcodec.train.log import TrainingLog
 from vqcodec.train.result import Announce, Plan, Trained
 from vqcodec.train.watch import OutOfTimeError, Progress, Stop, Watch, in_processes, some_in_processes
 from vqcodec.transform.palette import CELL
+from vqcodec.weights import registry
 from vqcodec.weights.builtin import BUILT_IN
-from vqcodec.weights.folder import SUMMARY, TENSORS, packed, save_model
-from vqcodec.weights.graphic import MAX_SHEET_PIXELS, GraphicModel, tensors_of
+from vqcodec.weights.folder import SUMMARY, TENSORS, Tensors, packed, save_model
+from vqcodec.weights.graphic import MAX_SHEET_PIXELS, PROFILES, GraphicModel, tensors_of
+from vqcodec.weights.kinds import AnyModel
 
 _BLOCK: Final = 16
 """Side in pixels of the parts of a sheet that are kept or blank."""
@@ -45,7 +48,21 @@ _MOST_PIXELS: Final = 1 << 26
 """Most pixels to learn from."""
 _LEAST_PICTURES: Final = 3
 _CHECKING: Final = "checking on held-out pictures"
-_STAGES: Final = ("search for what recurs", "sheets", "check on held-out pictures")
+_DRAWING: Final = "drawing pixels"
+_FITTING: Final = ("fitting contexts", "choosing contexts")
+_STAGES: Final = ("search for what recurs", "sheets", "contexts of pixels", "check on held-out pictures")
+_SHEETS_SHARE, _NETWORK_SHARE = 0.3, 0.6
+"""Most shares of the time left for the sheets, and then for the network."""
+_STAGE_SHARE: Final = 0.45
+"""Share of the network's time for each of its two stages."""
+_NETWORK_STEPS: Final = 6000
+"""Optimiser steps of each of its two stages without a limit."""
+_SEEN_TIMES: Final = 20
+"""Most times that each pixel is seen in a stage without a limit."""
+_NETWORK_MINUTES: Final = 3.0
+"""Minutes of these steps on two cores, about."""
+_AS_GOOD: Final = 0.005
+"""Share of bytes by which a smaller model may be worse than the best one."""
 _MINUTES_A_MEGAPIXEL: Final = 0.1
 """Minutes of a training for a megapixel on two cores, about."""
 _CHECKED: Final = 20
@@ -55,18 +72,22 @@ _PROFILE_BYTES: Final = 1 << 14
 
 
 class Sizes(NamedTuple):
-    """Bytes of a picture without loss: without a model, and with it."""
+    """Bytes of a picture: without a model, and with it."""
 
     without: int
     with_model: int
 
 
 class Saving(NamedTuple):
-    """Bytes of the held-out pictures without loss: as they are without a model, and with it."""
+    """Bytes of the held-out pictures, each as a lossless file and as one by default: as they are without a model, and with it."""
 
     pictures: int
     without: int
     with_model: int
+
+    @classmethod
+    def of(cls, sizes: Sequence[Sizes]) -> Saving:
+        return cls(len(sizes), sum(size.without for size in sizes), sum(size.with_model for size in sizes))
 
     @property
     def saved(self) -> int:
@@ -99,23 +120,28 @@ def train_graphic(
     count = len(corpus.train) + len(corpus.held_out)
     if count < _LEAST_PICTURES:
         raise InputError(f"{folder}: {count} pictures are too few: give {_LEAST_PICTURES} or more that have something in common")
-    plan = Plan.of(corpus, "graphic", None, _STAGES, limit=minutes, estimate=corpus.pixels / 1e6 * _MINUTES_A_MEGAPIXEL)
+    estimate = _NETWORK_MINUTES + corpus.pixels / 1e6 * _MINUTES_A_MEGAPIXEL
+    plan = Plan.of(corpus, "graphic", None, _STAGES, limit=minutes, estimate=estimate)
     announce(plan)
     training_log.entry("plan", plan.facts())
-    model = fit(corpus.train, output.name, watch)
     checked = corpus.held_out[:_CHECKED]
-    sizes = check(model, checked, watch)
-    saving = Saving(len(sizes), sum(size.without for size in sizes), sum(size.with_model for size in sizes))
+    candidates, notes = candidates_of(corpus.train, corpus.held_out, output.name, watch)
+    rows = check(candidates, checked, watch)
+    number = best_of(candidates, rows)
+    model, files = candidates[number], [row[number] for row in rows]
+    saving = Saving.of([file.both for file in files])
     comparison = None
     if saving.saved > 0 and not watch.stop.asked:
-        pictures = [image.pixels for image in checked[: len(sizes)]]
-        comparison = compare_lossless(output.name, pictures, sizes, len(packed(model)), watch)
+        comparison = _compare(model, checked[: len(rows)], [file.lossless for file in files], watch)
+    if not rows:
+        notes = [*notes, "the time was over before a held-out picture was checked: what the model saves is unknown"]
     summary: dict[str, Any] = {
         **identity(model.id, "graphic", (folder, output), {"kind": "graphic", "minutes": minutes}),
         "seconds": round(time.monotonic() - started),
         "sheets": len(model.sheets),
+        "contexts": model.network.count if model.network else 0,
         "model_bytes": _size(model),
-        "notes": [] if sizes else ["the time was over before a held-out picture was checked: what the model saves is unknown"],
+        "notes": notes,
         "held_out_results": saving._asdict(),
         **({} if comparison is None else {"comparison": comparison.facts()}),
         "corpus": corpus.facts(),
@@ -290,19 +316,101 @@ def _pack(sheet: UInt8) -> bytes:
     return pipeline.encode(sheet, BUILT_IN, EncodeOptions(lossless=True, threads=1))
 
 
+# ------------------------------------------------------------------------------------------------ contexts
+
+
+def candidates_of(
+    images: Sequence[TrainingImage], held_out: Sequence[TrainingImage], name: str, watch: Watch
+) -> tuple[list[GraphicModel], list[str]]:
+    """Models with sheets, with a network of contexts, and with both, as far as they differ; and notes on what is missing.
+
+    Raises OutOfTimeError if there was no time for the sheets.
+    """
+    sheets = fit(images, name, watch.part(_SHEETS_SHARE))
+    try:
+        contexts = fit_network(images, held_out, watch.part(_NETWORK_SHARE))
+    except (MissingExtraError, OutOfTimeError) as error:
+        return [sheets], [f"without contexts: {error}"]
+    profiles = {key: value for key, value in sheets.tensors.items() if key == PROFILES}
+    found = [sheets, GraphicModel(name, {**tensors_of([], []), **profiles, **contexts}, {})]
+    if sheets.sheets:
+        found.append(GraphicModel(name, {**sheets.tensors, **contexts}, {}))
+    for model in found:
+        model.check()
+    return found, []
+
+
+def fit_network(images: Sequence[TrainingImage], held_out: Sequence[TrainingImage], watch: Watch) -> Tensors:
+    """The tensors of a network of contexts; `held_out` tell which of its weights are the best.
+
+    Raises MissingExtraError without torch, and OutOfTimeError.
+    """
+    try:
+        from vqcodec.neural import pixel_contexts
+        from vqcodec.neural.loop import LoopOptions
+    except ImportError as error:
+        raise MissingExtraError("it needs torch: pip install 'vqcodec[neural]'") from error
+
+    rng = np.random.default_rng(0)
+    watch(_DRAWING, 0, 1)
+    train, checked = (pixel_contexts.samples_of([image.pixels for image in own], rng) for own in (images, held_out or images))
+    left, most = watch.part(_STAGE_SHARE).left, max(1, _SEEN_TIMES * len(train.level) // pixel_contexts.PixelSettings.batch)
+    steps = min(_NETWORK_STEPS, most) if left is None else None
+    settings = pixel_contexts.PixelSettings(steps=steps, minutes=None if left is None else left / 60)
+
+    def shown(stage: str) -> LoopOptions:
+        return LoopOptions(progress=lambda share: watch(stage, round(1000 * share), 1000))
+
+    return pixel_contexts.fit_contexts(train, checked, settings, *map(shown, _FITTING))
+
+
 # ------------------------------------------------------------------------------------------------ checking
 
 
-def check(model: GraphicModel, images: Sequence[TrainingImage], watch: Watch) -> list[Sizes]:
-    """The bytes of each picture without the model and with it, of as many as the time allows."""
-    _ = book_of(model).windows  # before other processes need them
+class Files(NamedTuple):
+    """Bytes of a picture by a model: of a lossless file, and of one by default."""
+
+    lossless: Sizes
+    default: Sizes
+
+    @property
+    def both(self) -> Sizes:
+        return Sizes(self.lossless.without + self.default.without, self.lossless.with_model + self.default.with_model)
+
+
+def check(models: Sequence[GraphicModel], images: Sequence[TrainingImage], watch: Watch) -> list[list[Files]]:
+    """The files of each picture with each model, of as many pictures as the time allows."""
+    for model in models:
+        if model.sheets:
+            _ = book_of(model).windows  # before other processes need them
     try:
-        return some_in_processes(partial(_sizes, model), images, stage=_CHECKING, watch=watch.for_check())
+        return some_in_processes(partial(_files, models), images, stage=_CHECKING, watch=watch.for_check())
     except OutOfTimeError:
         return []
 
 
-def _sizes(model: GraphicModel, image: TrainingImage) -> Sizes:
-    """The bytes of a picture without the model and with it; runs in a worker process."""
-    options = EncodeOptions(lossless=True, threads=1)
-    return Sizes(*(len(pipeline.encode(image.pixels, one, options, Metadata(icc=image.icc))) for one in (BUILT_IN, model)))
+def _files(models: Sequence[GraphicModel], image: TrainingImage) -> list[Files]:
+    """The files of a picture with each model; runs in a worker process."""
+    kinds = EncodeOptions(lossless=True, threads=1), EncodeOptions(threads=1)
+
+    def sizes(model: AnyModel) -> list[int]:
+        return [len(pipeline.encode(image.pixels, model, options, Metadata(icc=image.icc))) for options in kinds]
+
+    without = sizes(BUILT_IN)
+    return [Files(*map(Sizes, without, sizes(model))) for model in models]
+
+
+def best_of(models: Sequence[GraphicModel], rows: Sequence[Sequence[Files]]) -> int:
+    """The number of the smallest model whose files are about as small as those of the best one; the last one without `rows`."""
+    if not rows:
+        return len(models) - 1
+    totals = [Saving.of([row[number].both for row in rows]).with_model for number in range(len(models))]
+    good = [number for number, total in enumerate(totals) if total <= (1 + _AS_GOOD) * min(totals)]
+    return min(good, key=lambda number: _size(models[number]))
+
+
+def _compare(model: GraphicModel, images: Sequence[TrainingImage], lossless: Sequence[Sizes], watch: Watch) -> Comparison | None:
+    """The comparison with other formats: of lossless files only, if there is alpha."""
+    if all(image.pixels.shape[2] % 2 for image in images):
+        return compare_graphic(registry.find(None), model, list(images), watch)
+    return compare_lossless(model.name, [image.pixels for image in images], lossless, len(packed(model)), watch)

@@ -127,6 +127,17 @@ def to_pixels(indices: UInt8 | UInt16, palette: Palette) -> Pixels:
     return table.take(indices, axis=0)
 
 
+def grey_levels(colours: Pixels) -> UInt8:
+    """Grey levels of colours uint8 [n, C] on white paper, from 0 for black to 127, uint8 [n].
+
+    With grey, or else (red + 2 green + blue) // 4, and alpha: (grey * alpha + 255 * (255 - alpha)) // 510.
+    """
+    samples = colours.astype(np.int32)
+    grey = samples[:, 0] if colours.shape[1] < 3 else (samples[:, 0] + 2 * samples[:, 1] + samples[:, 2]) // 4
+    alpha = samples[:, -1] if colours.shape[1] % 2 == 0 else np.full(len(colours), 255, np.int32)
+    return ((grey * alpha + 255 * (255 - alpha)) // 510).astype(np.uint8)
+
+
 def colour_keys(picture: Pixels) -> UInt64:
     """One number for each colour: uint64 [...] of samples [..., C], C <= 4."""
     keys = np.zeros(picture.shape[:-1], np.uint64)

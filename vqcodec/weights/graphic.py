@@ -1,8 +1,10 @@
-"""Graphic models: the pattern codebook of a folder, whose content lossless files copy (format/patterns.py).
+"""Graphic models: the pattern codebook of a folder, whose content files copy (format/patterns.py), and a network that tells the
+contexts of their pixels (entropy/pixel_contexts.py).
 
     sheet.data      uint8 [n]     the sheets, one .vqz file after the other
     sheet.bytes     uint32 [k]    the size of each
     profiles        uint8 [m]     ICC profiles, one after the other: the dictionary of those in files
+    pixels.NAME                   weights of the network; not in every model
 
 A sheet is a picture with red, green, blue and alpha of 8 bits: a file without layers that needs no model and has no metadata. All
 sheets together have at most 2**26 pixels.
@@ -17,6 +19,7 @@ from typing import ClassVar, Final
 
 import numpy as np
 
+from vqcodec.entropy.pixel_contexts import PREFIX, PixelContexts
 from vqcodec.errors import FormatError, LimitError
 from vqcodec.format import container
 from vqcodec.format.header import MAX_METADATA
@@ -26,6 +29,8 @@ MAX_SHEET_PIXELS: Final = 1 << 26
 """Most pixels of all sheets together."""
 MARK: Final = "sheet.bytes"
 """A tensor that graphic models alone have."""
+PROFILES: Final = "profiles"
+"""The tensor of ICC profiles."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +51,13 @@ class GraphicModel(Weights):
     @cached_property
     def profiles(self) -> bytes:
         """The ICC profiles, one after the other."""
-        return self.tensors["profiles"].tobytes()
+        return self.tensors[PROFILES].tobytes()
+
+    @cached_property
+    def network(self) -> PixelContexts | None:
+        """The network that tells contexts, if the model has one. Raises KeyError, ValueError, ModelError."""
+        own = any(name.startswith(PREFIX) for name in self.tensors)
+        return PixelContexts.from_tensors(self.tensors) if own else None
 
     def check(self) -> None:
         """Raise ModelError unless every tensor is present and right. Sheets are decoded later, when a file needs them."""
@@ -62,12 +73,13 @@ class GraphicModel(Weights):
                 pixels += header.width * header.height
             if pixels > MAX_SHEET_PIXELS:
                 raise ValueError(f"its sheets have {pixels} pixels, more than {MAX_SHEET_PIXELS}")
-            if self.tensors["profiles"].ndim != 1 or len(self.profiles) > MAX_METADATA:
+            if self.tensors[PROFILES].ndim != 1 or len(self.profiles) > MAX_METADATA:
                 raise ValueError("its ICC profiles are not one array of at most 16 MiB")
+            _ = self.network
 
 
 def tensors_of(sheets: Sequence[bytes], profiles: Sequence[bytes]) -> Tensors:
-    """The tensors of a graphic model with these .vqz files and ICC profiles."""
+    """The tensors of a graphic model with these .vqz files and ICC profiles, without a network."""
     sizes = np.array([len(sheet) for sheet in sheets], np.uint32)
-    joined = {"sheet.data": b"".join(sheets), "profiles": b"".join(profiles)}
+    joined = {"sheet.data": b"".join(sheets), PROFILES: b"".join(profiles)}
     return {MARK: sizes, **{name: np.frombuffer(data, np.uint8) for name, data in joined.items()}}

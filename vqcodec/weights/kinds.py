@@ -66,7 +66,7 @@ def file_model_of(found: Weights) -> FileModel:
 DEFAULT_MODEL: Final = "photo"
 EXACT: Final = ModelKind("exact", ExactModel.noun, "encode -m", load_file_model, DEFAULT_MODEL)
 TOKEN: Final = ModelKind("token", TokenModel.noun, "encode -m", load_file_model)
-GRAPHIC: Final = ModelKind("graphic", GraphicModel.noun, "encode --lossless -m", load_file_model)
+GRAPHIC: Final = ModelKind("graphic", GraphicModel.noun, "encode -m", load_file_model)
 REFINER: Final = ModelKind("refiner", Refiner.noun, "decode --refine gan --refiner", Refiner.load, "photo-gan")
 DENOISER: Final = ModelKind("denoiser", Denoiser.noun, "denoise -m", Denoiser.load, "photo-denoise")
 TOKEN_PRIOR: Final = ModelKind("token-prior", TokenPrior.noun, "generate -m and repair -m", TokenPrior.load)

@@ -82,12 +82,12 @@ def find_graphic(name: str | Path) -> GraphicModel:
 def find_for_encoding(name: str | Path | None, *, lossless: bool) -> AnyModel:
     """The model of a path or name to make files with; for None the default one, or none for `lossless` files. Raises ModelError."""
     if not lossless:
-        return find_any(name)
+        return find_for_decoding(name)
     return BUILT_IN if name is None else find_graphic(name)
 
 
-def find_for_decoding(name: str | Path) -> FileModel:
-    """The model of a path or name, of any kind that files are made with. Raises ModelError."""
+def find_for_decoding(name: str | Path | None) -> FileModel:
+    """The model of a path or name, of any kind that files are made with; the default model for None. Raises ModelError."""
     return _find(EXACT, name, others=[TOKEN, GRAPHIC])
 
 
