@@ -228,8 +228,9 @@ that are in the picture.
   With layers a pixel has the samples of 6.1, one or three, and those of graphic cells replace 6.1's after the seams are smoothed.
   Without layers the pixel section also holds all other pixels, by prediction (predicted.py in codec/, pixel_pyramid.py in
   entropy/). With a pattern codebook, a list of pictures in a graphic model (graphic.py in weights/), it begins with cells that are
-  copied from these (patterns.py in format/). A pixel has one sample or three, red, green and blue; then one for alpha, if bit 2 of
-  the flags is set. Seams are not smoothed. Sections 3 to 5 do not apply, except as far as those docstrings refer to them.
+  copied from these (patterns.py in format/), and the model's network may tell contexts (context_planes.py in format/). The list may
+  be empty. A pixel has one sample or three, red, green and blue; then one for alpha, if bit 2 of the flags is set. Seams are not
+  smoothed. Sections 3 to 5 do not apply, except as far as those docstrings refer to them.
 A sample of 2**depth or more, in a palette or in a pixel, is an error. Samples of more than 8 bits have 16 bits in all that is taken
 modulo the size of a sample.
 
