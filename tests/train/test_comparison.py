@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -73,7 +74,9 @@ def test_a_folder_where_no_model_pays_is_told_why() -> None:
 
 
 def sizes_of(image: TrainingImage) -> comparison._Sizes:
-    return comparison._sizes_of([coded(image.pixels) for coded in comparison._codecs_of([LITE, LITE])])
+    model = partial(comparison._vqz_files, LITE)
+    (found,) = comparison._sizes_of_all([model, model], partial(comparison._own_files, LITE), [image], Watch())
+    return found
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ Shapes: H x W pixels, h x w cells of 8x8 pixels, C coded channels; aiming transf
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from io import BytesIO
 
 from vqcodec.arrays import Bool, Int16, Pixels
@@ -37,7 +37,6 @@ from vqcodec.runtime import progress
 from vqcodec.runtime.blas import with_one_thread
 from vqcodec.runtime.workers import usable_cores
 from vqcodec.transform.rect import Rect
-from vqcodec.weights import registry
 from vqcodec.weights.builtin import BUILT_IN
 from vqcodec.weights.kinds import AnyModel, PixelModel
 from vqcodec.weights.refiner import Refiner
@@ -48,8 +47,6 @@ from vqcodec.weights.token import TokenModel
 def encode(pixels: Pixels, model: AnyModel, options: EncodeOptions, metadata: Metadata | None = None) -> bytes:
     """The bytes of a .vqz file of samples [H, W] or [H, W, 1 to 4], uint8 or uint16. Raises InputError, LimitError."""
     picture = picture_of(pixels, options, metadata or Metadata())  # colours [H, W, 1 or 3], opacity [H, W] or None
-    if isinstance(model, PixelModel) and not options.lossless:
-        return ExactCodec(registry.find(None), model).encode(picture, options)
     return codec_of(BUILT_IN if options.lossless and not isinstance(model, PixelModel) else model).encode(picture, options)
 
 
@@ -112,24 +109,20 @@ class Encoder(Source):
         return reconstruction.best_pixels(header, self.model, [group.latents for group in coded], self.threads)
 
 
-@dataclass(frozen=True, eq=False)
 class ExactCodec(ExactFiles):
-    """Encodes and decodes files of an exact model; `graphic` makes those without layers."""
+    """Encodes and decodes files of an exact model."""
 
-    graphic: PixelModel = BUILT_IN
-
-    def encode(self, picture: Picture, options: EncodeOptions) -> bytes:
-        """The file of a picture: with DCT blocks in all cells, in some or in none (trials). Raises LimitError."""
+    def encode(self, picture: Picture, options: EncodeOptions, graphic: PixelModel = BUILT_IN) -> bytes:
+        """The file of a picture: with DCT blocks in all cells, in some, or by `graphic` in none (trials). Raises LimitError."""
+        plain = DecodeOptions(refine="none", threads=options.threads)
 
         def decoded(file: bytes) -> Pixels:
-            return self.decode(
-                Reader(BytesIO(file)), DecodeOptions(refine="none", threads=options.threads), None, picture.opacity, None
-            )
+            return self.decode(Reader(BytesIO(file)), plain, None, picture.opacity, None)
 
         def with_layers(other: Picture, cells: Bool | None) -> bytes:
             return rate_control.file_for(Encoder(other, self.model, options, cells), options)
 
-        return trials.Trials(picture, options, self.model, self.graphic, with_layers, decoded).best()
+        return trials.Trials(picture, options, self.model, graphic, with_layers, decoded).best()
 
     def decode(
         self, reader: Reader, options: DecodeOptions, region: Rect | None, opacity: Pixels | None, refiner: Refiner | None

@@ -36,6 +36,7 @@ from vqcodec.transform.dct import sample_type
 from vqcodec.transform.layouts import COLOR_8X8, GREY
 from vqcodec.transform.palette import CELL, Palette, pixels_of_cells
 from vqcodec.transform.rect import Rect
+from vqcodec.weights import registry
 from vqcodec.weights.builtin import BuiltIn
 from vqcodec.weights.graphic import GraphicModel
 from vqcodec.weights.refiner import Refiner
@@ -207,6 +208,17 @@ class PixelCodec:
         self.model = model
 
     def encode(self, picture: Picture, options: EncodeOptions) -> bytes:
+        """The file of a picture: exact if it is to be lossless; else the default model codes what is not graphic.
+
+        Raises InputError, LimitError, ModelError.
+        """
+        if options.lossless:
+            return self.encode_exact(picture, options)
+        from vqcodec.codec.pipeline import ExactCodec  # imports this module, too
+
+        return ExactCodec(registry.find(None)).encode(picture, options, self.model)
+
+    def encode_exact(self, picture: Picture, options: EncodeOptions) -> bytes:
         """The smallest exact file found of a picture's samples."""
         return self._smallest(picture, options, maps_to_try(picture.samples, picture.depth, options.effort))
 

@@ -190,7 +190,7 @@ class Trials:
         """The file without layers of the picture itself."""
         from vqcodec.codec.pixel_codec import PixelCodec
 
-        return _Coded(PixelCodec(self.graphic).encode(self.picture, self.options), lambda: 0.0)
+        return _Coded(PixelCodec(self.graphic).encode_exact(self.picture, self.options), lambda: 0.0)
 
     def _graphic(self, picture: Picture) -> _Coded:
         """The file without layers of a picture of few colours."""

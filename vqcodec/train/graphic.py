@@ -51,8 +51,8 @@ _CHECKING: Final = "checking on held-out pictures"
 _DRAWING: Final = "drawing pixels"
 _FITTING: Final = ("fitting contexts", "choosing contexts")
 _STAGES: Final = ("search for what recurs", "sheets", "contexts of pixels", "check on held-out pictures")
-_SHEETS_SHARE, _NETWORK_SHARE = 0.3, 0.6
-"""Most shares of the time left for the sheets, and then for the network."""
+_NETWORK_SHARE: Final = 0.6
+"""Share of the time left after the sheets for the network."""
 _STAGE_SHARE: Final = 0.45
 """Share of the network's time for each of its two stages."""
 _NETWORK_STEPS: Final = 6000
@@ -326,7 +326,7 @@ def candidates_of(
 
     Raises OutOfTimeError if there was no time for the sheets.
     """
-    sheets = fit(images, name, watch.part(_SHEETS_SHARE))
+    sheets = fit(images, name, watch)
     try:
         contexts = fit_network(images, held_out, watch.part(_NETWORK_SHARE))
     except (MissingExtraError, OutOfTimeError) as error:
