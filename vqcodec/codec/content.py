@@ -64,10 +64,15 @@ def bytes_in_contexts(pixels: Pixels) -> float:
     """Bytes of the colours of pixels [H, W, C] as indices in contexts, about; infinite for more than 256 colours."""
     from vqcodec.format import context_classes  # photographs do not need it
 
-    colours, indices = np.unique(colour_keys(pixels), return_inverse=True)
-    if len(colours) > LEVEL + 1:
+    if pixels.shape[2] == 1 and pixels.itemsize == 1:  # counting takes a tenth of the time of sorting
+        known = np.bincount(pixels.reshape(-1), minlength=LEVEL + 1) > 0
+        count, indices = int(known.sum()), (np.cumsum(known) - 1)[pixels]
+    else:
+        colours, indices = np.unique(colour_keys(pixels), return_inverse=True)
+        count = len(colours)
+    if count > LEVEL + 1:
         return float("inf")
-    return context_classes.least_bytes(indices.reshape(pixels.shape[:2]).astype(np.uint8), None, len(colours))
+    return context_classes.least_bytes(indices.reshape(pixels.shape[:2]).astype(np.uint8), None, count)
 
 
 def deflated_bytes(pixels: Pixels) -> int:

@@ -243,8 +243,8 @@ class PixelCodec:
                 trials.append(trial_of(cells))
                 progress.advance()
             best = min(trials, key=lambda trial: len(trial.file))
-            uniform = any(cells.all() for cells in maps)
-            if not uniform and pixels.shape[2] <= _GREY and content.bytes_in_contexts(pixels) < len(best.file):
+            contexts = index_planes.SEARCHES[options.effort - 1].contexts and not any(cells.all() for cells in maps)
+            if contexts and pixels.shape[2] <= _GREY and content.bytes_in_contexts(pixels) < len(best.file):
                 best = min(best, trial_of(np.ones_like(maps[0])), key=lambda trial: len(trial.file))  # a scan without clear cells
             if model is None:
                 return best.file

@@ -146,7 +146,7 @@ def _decode(shape: tuple[int, int], mask: Bool | None, neighbours: Neighbours, c
     ends = np.cumsum([len(stream) for stream in streams])
     place = ends - [len(stream) for stream in streams]  # of the next symbol of each class
     flat = np.zeros((shape[0] + margin) * row, np.uint8)
-    seen = np.full(len(flat), neighbours.missing, np.uint8)
+    seen = flat if isinstance(neighbours, Bins) else np.full(len(flat), neighbours.missing, np.uint8)  # bins see the symbols
     valid = None if mask is None else padded(mask, margin).reshape(-1)
     for step in _steps(shape, margin):
         own = class_of[neighbours.of([seen[_moved(step, distance)] for distance in distances])]
@@ -159,9 +159,13 @@ def _decode(shape: tuple[int, int], mask: Bool | None, neighbours: Neighbours, c
         found = np.empty(len(own), np.uint8)
         found[order] = symbols.take(offsets[own[order]] + np.arange(len(own)), mode="clip")
         if valid is None:
-            flat[step], seen[step] = found, neighbours.seen[found]
+            flat[step] = found
         else:
-            flat[step][here], seen[step][here] = found, neighbours.seen[found]
+            flat[step][here] = found
+        if seen is not flat:
+            seen[step] = neighbours.seen[flat[step]]
+            if valid is not None:
+                seen[step][~valid[step]] = neighbours.missing
         place += counts
     if not np.array_equal(place, ends):
         raise CorruptError("corrupt file: streams of contexts do not match their pixels")

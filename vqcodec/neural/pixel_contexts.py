@@ -7,7 +7,7 @@ layer and all before it learn to choose the code with the fewest bits for the pi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -44,7 +44,13 @@ _ROUNDS: Final = 15
 _LEAST_SHARE: Final = 1e-3
 """Added to each share of a code."""
 _INT16: Final = 32767
+_EXACT: Final = 0.99 * FLOAT32_EXACT
+"""Limit of sums, with room for rounding."""
 _LN_2: Final = float(np.log(2))
+
+
+Report = Callable[[int, int], None]
+"""Called with the number of pictures done and of all."""
 
 
 @dataclass(frozen=True)
@@ -67,10 +73,16 @@ class Samples:
     """Grey level of the pixel, uint8 [n]."""
 
 
-def samples_of(pictures: Sequence[Pixels], rng: np.random.Generator) -> Samples:
-    """Pixels of pictures uint8 [H, W, C] with fewer colours, drawn at random: as many of each picture."""
-    most = _MOST_SAMPLES // (len(pictures) * len(_QUALITIES))
-    found = [_drawn(version, most, rng) for picture in pictures for version in _versions(picture)]
+def samples_of(pictures: Sequence[Pixels], rng: np.random.Generator, report: Report = lambda done, total: None) -> Samples:
+    """Pixels of pictures uint8 [H, W, C] with fewer colours, drawn at random: as many of each picture.
+
+    What `report` raises ends it.
+    """
+    most = max(1, _MOST_SAMPLES // (len(pictures) * len(_QUALITIES)))
+    found: list[Samples] = []
+    for number, picture in enumerate(pictures):
+        report(number, len(pictures))
+        found += [_drawn(version, most, rng) for version in _versions(picture)]
     return Samples(np.concatenate([one.around for one in found]), np.concatenate([one.level for one in found]))
 
 
@@ -181,19 +193,26 @@ def _cluster(predictor: _Predictor, around: Tensor) -> Tensor:
 
 
 def _tensors(network: _Predictor) -> Tensors:
-    """The weights as integers."""
+    """The weights as integers.
+
+    A unit whose sums would not be exact is made smaller, and its weights in the next layer larger; it is clamped later then.
+    """
     found: Tensors = {}
+    factors = np.ones(len(PLACES))  # of the units before the layer
     for name, layer in (("first", network.first), ("second", network.second), ("out", network.out)):
-        weights = layer.weight.detach().double().numpy()
-        bias = layer.bias.detach().double().numpy()
-        scale = min(float(1 << UNIT_SHIFT), _most(weights, bias)) if name == "out" else float(1 << UNIT_SHIFT)
-        limited = np.clip(np.rint(weights * scale), -_INT16, _INT16)
-        found[PREFIX + name] = limited.astype(np.int16)
-        found[f"{PREFIX}{name}_bias"] = np.rint(bias * scale * ONE).astype(np.int32)
+        weights: Float64 = layer.weight.detach().double().numpy() / factors
+        bias: Float64 = layer.bias.detach().double().numpy()
+        most = _most(weights, bias)  # [outputs]
+        scales = np.full(len(most), most.min()) if name == "out" else most  # scores are compared
+        factors = scales / (1 << UNIT_SHIFT)
+        found[PREFIX + name] = np.rint(weights * scales[:, None]).astype(np.int16)
+        found[f"{PREFIX}{name}_bias"] = np.rint(bias * scales * ONE).astype(np.int32)
     return found
 
 
-def _most(weights: Float64, bias: Float64) -> float:
-    """The largest scale of a layer whose sums stay exact."""
+def _most(weights: Float64, bias: Float64) -> Float64:
+    """The largest scale of each output, 2**UNIT_SHIFT at most, with which sums are exact and weights fit into int16."""
     reach = UNIT_MAX * np.abs(weights).sum(axis=1) + ONE * np.abs(bias)
-    return 0.99 * FLOAT32_EXACT / max(1e-3, float(reach.max()))
+    exact = _EXACT / np.maximum(reach, 1e-3)
+    fitting = _INT16 / np.maximum(np.abs(weights).max(axis=1), 1e-3)
+    return np.minimum(float(1 << UNIT_SHIFT), np.minimum(exact, fitting))

@@ -352,8 +352,10 @@ def fit_network(images: Sequence[TrainingImage], held_out: Sequence[TrainingImag
         raise MissingExtraError("it needs torch: pip install 'vqcodec[neural]'") from error
 
     rng = np.random.default_rng(0)
-    watch(_DRAWING, 0, 1)
-    train, checked = (pixel_contexts.samples_of([image.pixels for image in own], rng) for own in (images, held_out or images))
+    train, checked = (
+        pixel_contexts.samples_of([image.pixels for image in _first(own)], rng, partial(watch, _DRAWING))
+        for own in (images, held_out or images)
+    )
     left, most = watch.part(_STAGE_SHARE).left, max(1, _SEEN_TIMES * len(train.level) // pixel_contexts.PixelSettings.batch)
     steps = min(_NETWORK_STEPS, most) if left is None else None
     settings = pixel_contexts.PixelSettings(steps=steps, minutes=None if left is None else left / 60)
